@@ -1,0 +1,1 @@
+"""The boardd client."""

@@ -1,0 +1,1 @@
+"""Asynchronous capture of tensors, one module per framework."""

@@ -1,0 +1,1 @@
+"""The boardd daemon: takes records from training processes, writes event files."""

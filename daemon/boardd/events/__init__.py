@@ -1,0 +1,1 @@
+"""The event-file format: Event encoding and record framing. No I/O."""

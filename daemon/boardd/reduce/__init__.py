@@ -1,0 +1,1 @@
+"""Reductions: pure functions from arrays to mergeable statistics or pixels."""

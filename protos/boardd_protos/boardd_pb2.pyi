@@ -1,0 +1,399 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+CAPTURE_FAILED: Reason
+DESCRIPTOR: _descriptor.FileDescriptor
+INVALID_NAME: Reason
+INVALID_RECORD: Reason
+INVALID_TENSOR: Reason
+LEVEL_UNSPECIFIED: Level
+NOT_A_DIRECTORY: Reason
+OUTSIDE_ROOTS: Reason
+PROTOCOL_VERSION: Reason
+REASON_UNSPECIFIED: Reason
+REDUCTION_FAILED: Reason
+RUN_LOCKED: Reason
+RUN_REFUSED: Reason
+SYNCED: Level
+TENSOR_TOO_LARGE: Reason
+TOO_MANY_SERIES: Reason
+TOO_MANY_SESSIONS: Reason
+UNAUTHENTICATED: Reason
+UNDEFINED_SERIES: Reason
+UNKNOWN_SESSION: Reason
+UNSUPPORTED: Reason
+UNWRITABLE: Reason
+WRITTEN: Level
+
+class Acknowledged(_message.Message):
+    __slots__ = ["written_sequence"]
+    WRITTEN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    written_sequence: int
+    def __init__(self, written_sequence: _Optional[int] = ...) -> None: ...
+
+class Attach(_message.Message):
+    __slots__ = ["session_id"]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    session_id: bytes
+    def __init__(self, session_id: _Optional[bytes] = ...) -> None: ...
+
+class ClientMessage(_message.Message):
+    __slots__ = ["attach", "chunk", "definitions", "records", "report"]
+    ATTACH_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    DEFINITIONS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    attach: Attach
+    chunk: TensorChunk
+    definitions: Definitions
+    records: Records
+    report: ClientReport
+    def __init__(self, attach: _Optional[_Union[Attach, _Mapping]] = ..., definitions: _Optional[_Union[Definitions, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., chunk: _Optional[_Union[TensorChunk, _Mapping]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ...) -> None: ...
+
+class ClientReport(_message.Message):
+    __slots__ = ["dropped"]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    dropped: _containers.RepeatedCompositeFieldContainer[DropCount]
+    def __init__(self, dropped: _Optional[_Iterable[_Union[DropCount, _Mapping]]] = ...) -> None: ...
+
+class CloseReply(_message.Message):
+    __slots__ = ["closed", "message", "written_sequence"]
+    CLOSED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    closed: bool
+    message: str
+    written_sequence: int
+    def __init__(self, closed: bool = ..., written_sequence: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
+
+class CloseRequest(_message.Message):
+    __slots__ = ["session_id", "timeout_secs"]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_SECS_FIELD_NUMBER: _ClassVar[int]
+    session_id: bytes
+    timeout_secs: float
+    def __init__(self, session_id: _Optional[bytes] = ..., timeout_secs: _Optional[float] = ...) -> None: ...
+
+class Counters(_message.Message):
+    __slots__ = ["accepted", "dropped_by_client", "duplicates", "pending", "rejected", "written", "written_bytes"]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_BY_CLIENT_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    accepted: int
+    dropped_by_client: _containers.RepeatedCompositeFieldContainer[DropCount]
+    duplicates: int
+    pending: int
+    rejected: _containers.RepeatedCompositeFieldContainer[RejectCount]
+    written: int
+    written_bytes: int
+    def __init__(self, accepted: _Optional[int] = ..., written: _Optional[int] = ..., pending: _Optional[int] = ..., rejected: _Optional[_Iterable[_Union[RejectCount, _Mapping]]] = ..., duplicates: _Optional[int] = ..., written_bytes: _Optional[int] = ..., dropped_by_client: _Optional[_Iterable[_Union[DropCount, _Mapping]]] = ...) -> None: ...
+
+class DaemonMessage(_message.Message):
+    __slots__ = ["acknowledged", "draining", "rejected", "run_refused"]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    RUN_REFUSED_FIELD_NUMBER: _ClassVar[int]
+    acknowledged: Acknowledged
+    draining: Draining
+    rejected: Rejected
+    run_refused: RunRefused
+    def __init__(self, acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., run_refused: _Optional[_Union[RunRefused, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
+
+class Definitions(_message.Message):
+    __slots__ = ["runs", "series"]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedCompositeFieldContainer[RunDefinition]
+    series: _containers.RepeatedCompositeFieldContainer[SeriesDefinition]
+    def __init__(self, runs: _Optional[_Iterable[_Union[RunDefinition, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[SeriesDefinition, _Mapping]]] = ...) -> None: ...
+
+class Draining(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class DropCount(_message.Message):
+    __slots__ = ["reason", "records", "size_bytes"]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    records: int
+    size_bytes: int
+    def __init__(self, reason: _Optional[str] = ..., records: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
+class Edges(_message.Message):
+    __slots__ = ["edges"]
+    EDGES_FIELD_NUMBER: _ClassVar[int]
+    edges: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, edges: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class FlushReply(_message.Message):
+    __slots__ = ["message", "reached", "written_sequence"]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REACHED_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    reached: bool
+    written_sequence: int
+    def __init__(self, reached: bool = ..., written_sequence: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
+
+class FlushRequest(_message.Message):
+    __slots__ = ["level", "sequence", "session_id", "timeout_secs"]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_SECS_FIELD_NUMBER: _ClassVar[int]
+    level: Level
+    sequence: int
+    session_id: bytes
+    timeout_secs: float
+    def __init__(self, session_id: _Optional[bytes] = ..., sequence: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ..., timeout_secs: _Optional[float] = ...) -> None: ...
+
+class Histogram(_message.Message):
+    __slots__ = ["count", "edges", "rule"]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    EDGES_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    edges: Edges
+    rule: str
+    def __init__(self, count: _Optional[int] = ..., edges: _Optional[_Union[Edges, _Mapping]] = ..., rule: _Optional[str] = ...) -> None: ...
+
+class Image(_message.Message):
+    __slots__ = ["dataformats", "nrow", "padding"]
+    DATAFORMATS_FIELD_NUMBER: _ClassVar[int]
+    NROW_FIELD_NUMBER: _ClassVar[int]
+    PADDING_FIELD_NUMBER: _ClassVar[int]
+    dataformats: str
+    nrow: int
+    padding: int
+    def __init__(self, dataformats: _Optional[str] = ..., nrow: _Optional[int] = ..., padding: _Optional[int] = ...) -> None: ...
+
+class LazyScalar(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class OpenReply(_message.Message):
+    __slots__ = ["daemon_id", "daemon_version", "lease_secs", "max_message_bytes", "max_tensor_bytes", "protocol_version", "received_sequence", "written_sequence"]
+    DAEMON_ID_FIELD_NUMBER: _ClassVar[int]
+    DAEMON_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LEASE_SECS_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_TENSOR_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    daemon_id: bytes
+    daemon_version: str
+    lease_secs: float
+    max_message_bytes: int
+    max_tensor_bytes: int
+    protocol_version: int
+    received_sequence: int
+    written_sequence: int
+    def __init__(self, protocol_version: _Optional[int] = ..., daemon_version: _Optional[str] = ..., daemon_id: _Optional[bytes] = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_tensor_bytes: _Optional[int] = ..., lease_secs: _Optional[float] = ...) -> None: ...
+
+class OpenRequest(_message.Message):
+    __slots__ = ["acknowledged_sequence", "client_version", "hostname", "max_protocol_version", "min_protocol_version", "pid", "program", "session_id"]
+    ACKNOWLEDGED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HOSTNAME_FIELD_NUMBER: _ClassVar[int]
+    MAX_PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MIN_PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    PROGRAM_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    acknowledged_sequence: int
+    client_version: str
+    hostname: str
+    max_protocol_version: int
+    min_protocol_version: int
+    pid: int
+    program: str
+    session_id: bytes
+    def __init__(self, min_protocol_version: _Optional[int] = ..., max_protocol_version: _Optional[int] = ..., session_id: _Optional[bytes] = ..., acknowledged_sequence: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., client_version: _Optional[str] = ...) -> None: ...
+
+class Payload(_message.Message):
+    __slots__ = ["histogram", "image", "lazy_scalar", "tensors"]
+    HISTOGRAM_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    LAZY_SCALAR_FIELD_NUMBER: _ClassVar[int]
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    histogram: Histogram
+    image: Image
+    lazy_scalar: LazyScalar
+    tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
+    def __init__(self, tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., histogram: _Optional[_Union[Histogram, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., lazy_scalar: _Optional[_Union[LazyScalar, _Mapping]] = ...) -> None: ...
+
+class Records(_message.Message):
+    __slots__ = ["frames"]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    frames: bytes
+    def __init__(self, frames: _Optional[bytes] = ...) -> None: ...
+
+class RejectCount(_message.Message):
+    __slots__ = ["reason", "records"]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    reason: Reason
+    records: int
+    def __init__(self, reason: _Optional[_Union[Reason, str]] = ..., records: _Optional[int] = ...) -> None: ...
+
+class Rejected(_message.Message):
+    __slots__ = ["message", "reason", "records", "sequence"]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    reason: Reason
+    records: int
+    sequence: int
+    def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class RunDefinition(_message.Message):
+    __slots__ = ["filename_suffix", "logdir", "name", "rank", "reduce", "run", "world_size"]
+    FILENAME_SUFFIX_FIELD_NUMBER: _ClassVar[int]
+    LOGDIR_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    REDUCE_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    WORLD_SIZE_FIELD_NUMBER: _ClassVar[int]
+    filename_suffix: str
+    logdir: str
+    name: str
+    rank: int
+    reduce: str
+    run: int
+    world_size: int
+    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ...) -> None: ...
+
+class RunRefused(_message.Message):
+    __slots__ = ["message", "reason", "run"]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    reason: Reason
+    run: int
+    def __init__(self, run: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class RunStatus(_message.Message):
+    __slots__ = ["file", "path", "pending", "series", "steps_backwards", "trouble", "written_bytes"]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    STEPS_BACKWARDS_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    file: str
+    path: str
+    pending: int
+    series: int
+    steps_backwards: int
+    trouble: str
+    written_bytes: int
+    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ...) -> None: ...
+
+class SeriesDefinition(_message.Message):
+    __slots__ = ["run", "series", "sub_run", "tag"]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    SUB_RUN_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    run: int
+    series: int
+    sub_run: str
+    tag: str
+    def __init__(self, series: _Optional[int] = ..., run: _Optional[int] = ..., tag: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
+
+class SessionStatus(_message.Message):
+    __slots__ = ["attached", "counters", "hostname", "pid", "program", "received_sequence", "session_id", "written_sequence"]
+    ATTACHED_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    HOSTNAME_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    PROGRAM_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    attached: bool
+    counters: Counters
+    hostname: str
+    pid: int
+    program: str
+    received_sequence: int
+    session_id: bytes
+    written_sequence: int
+    def __init__(self, session_id: _Optional[bytes] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., attached: bool = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ...) -> None: ...
+
+class StatusReply(_message.Message):
+    __slots__ = ["addresses", "counters", "intake_budget_bytes", "intake_bytes", "logdir_roots", "pid", "rss_bytes", "runs", "sessions", "started_at", "uptime_secs", "version"]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    INTAKE_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    INTAKE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOGDIR_ROOTS_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_SECS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    counters: Counters
+    intake_budget_bytes: int
+    intake_bytes: int
+    logdir_roots: _containers.RepeatedScalarFieldContainer[str]
+    pid: int
+    rss_bytes: int
+    runs: _containers.RepeatedCompositeFieldContainer[RunStatus]
+    sessions: _containers.RepeatedCompositeFieldContainer[SessionStatus]
+    started_at: float
+    uptime_secs: float
+    version: str
+    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[float] = ..., uptime_secs: _Optional[float] = ..., logdir_roots: _Optional[_Iterable[str]] = ..., addresses: _Optional[_Iterable[str]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., rss_bytes: _Optional[int] = ..., intake_bytes: _Optional[int] = ..., intake_budget_bytes: _Optional[int] = ...) -> None: ...
+
+class StatusRequest(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class Tensor(_message.Message):
+    __slots__ = ["dtype", "inline", "shape"]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    INLINE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    dtype: str
+    inline: bytes
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., inline: _Optional[bytes] = ...) -> None: ...
+
+class TensorChunk(_message.Message):
+    __slots__ = ["data", "offset", "sequence", "tensor"]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    offset: int
+    sequence: int
+    tensor: int
+    def __init__(self, sequence: _Optional[int] = ..., tensor: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = []
+
+class Level(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = []
