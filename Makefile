@@ -1,0 +1,40 @@
+# make demo    train MNIST with MXNet, logged by boardd, into logs/demo
+# make board   open TensorBoard on it
+# make test    lint, types and tests
+#
+# Every target sets up what it needs in .venv; nothing is installed elsewhere.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOGDIR ?= logs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo board check test test-frameworks screenshots benchmark protos lock clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "make: $(PYTHON) with the venv module is needed (Debian: apt-get install python3.11-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[daemon,mxnet,test]'
+	@touch $@
+
+setup: $(READY)
+
+demo: setup
+	$(BIN)/python examples/demo.py --logdir $(LOGDIR)
+
+board: setup
+	$(BIN)/tensorboard --logdir $(LOGDIR)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
