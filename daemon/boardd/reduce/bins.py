@@ -1,0 +1,133 @@
+"""What the buckets of a histogram are: a count, edges, or a rule that finds a count."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Final, Union
+
+import numpy as np
+import numpy.typing as npt
+
+#: The most buckets of one histogram that a caller may ask for.
+MAX_BINS: Final = 1 << 20
+
+#: Distances from here on are close to overflow.
+_LARGE_DISTANCE: Final = 1e300
+
+#: NumPy's rules, as in ``numpy.histogram_bin_edges``.
+RULES: Final = ("auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt")
+
+
+class BinsError(ValueError):
+    """Bins that no histogram can have."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EqualWidth:
+    """``count`` buckets of equal width over the range of the finite values.
+
+    Raises ``BinsError`` unless 1 <= ``count`` <= ``MAX_BINS``.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= MAX_BINS:
+            raise BinsError(f"{self.count} bins; ask for 1 to {MAX_BINS}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Edges:
+    """Buckets between explicit edges, float64[n + 1] for n buckets.
+
+    As in NumPy a bucket holds ``edges[i] <= value < edges[i + 1]``, the last
+    one its upper edge too, and values outside all buckets are in no bucket.
+    Equal edges enclose an empty bucket. The edges are copied, read-only.
+
+    Raises ``BinsError`` for fewer than two edges, more than ``MAX_BINS`` + 1,
+    an edge that is not finite, or one below the edge before it.
+    """
+
+    edges: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        try:
+            edges = np.array(self.edges, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            raise BinsError(f"bin edges {self.edges!r:.200} are no numbers") from None
+        if edges.ndim != 1:
+            raise BinsError(f"bin edges of shape {edges.shape}; give one dimension")
+        if not 2 <= edges.size <= MAX_BINS + 1:
+            raise BinsError(f"{edges.size} bin edges; give 2 to {MAX_BINS + 1}")
+        finite = np.isfinite(edges)
+        if not finite.all():
+            at = int(np.argmin(finite))
+            raise BinsError(f"bin edge {at} is {edges[at]}; edges must be finite")
+        falling = edges[1:] < edges[:-1]
+        if falling.any():
+            at = int(np.argmax(falling))
+            raise BinsError(
+                f"bin edge {at + 1} is {edges[at + 1]}, below edge {at}, which is {edges[at]}; "
+                "edges must not decrease"
+            )
+        edges.flags.writeable = False
+        object.__setattr__(self, "edges", edges)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """As many buckets of equal width as one of NumPy's rules finds fit.
+
+    Raises ``BinsError`` for a name that is not in ``RULES``.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name not in RULES:
+            raise BinsError(f"rule of bins {self.name!r}; use one of {', '.join(RULES)}")
+
+
+Bins = Union[EqualWidth, Edges, Rule]  # noqa: UP007 - evaluated where Bins is imported
+
+
+@functools.cache
+def default_edges() -> Edges:
+    """Returns TensorFlow's exponential edges, which MXBoard calls ``'default'``.
+
+    They run from about -1e20 over 0 to about 1e20, growing by a tenth from
+    1e-12 in each direction, and resolve any scale alike. Values beyond the
+    last edge are in no bucket (TensorFlow itself adds one up to the largest
+    double). Source: ``_get_default_bins`` in mxboard/writer.py, after
+    InitDefaultBucketsInner in tensorflow/core/lib/histogram/histogram.cc.
+    """
+    positive = []
+    edge = 1e-12
+    # Multiplied one by one, as there: a power would round differently.
+    while edge < 1e20:
+        positive.append(edge)
+        edge *= 1.1
+    negative = [-edge for edge in reversed(positive)]
+    return Edges(np.array([*negative, 0.0, *positive]))
+
+
+def equal_width_edges(minimum: float, maximum: float, count: int) -> npt.NDArray[np.float64]:
+    """Returns the ``count`` + 1 edges of equal buckets from ``minimum`` to ``maximum``.
+
+    They are those of ``numpy.histogram_bin_edges`` in float64; where both are
+    equal, half a unit to each side is added. Where float64 has too few
+    numbers between the two, some buckets have no width (newer NumPy raises);
+    where their distance overflows (NumPy raises) the edges are still finite.
+    """
+    if minimum == maximum:
+        minimum, maximum = minimum - 0.5, maximum + 0.5
+    # A quarter of each side keeps the distance of any two doubles finite, and loses no digit.
+    scale = 1.0 if maximum - minimum < _LARGE_DISTANCE else 4.0
+    with np.errstate(over="ignore", under="ignore"):
+        edges = np.linspace(minimum / scale, maximum / scale, count + 1) * scale
+    # Subnormal steps round to whole units of the smallest number and can
+    # overshoot, and so can the last step before the largest number.
+    edges = np.clip(edges, minimum, maximum)
+    edges.flags.writeable = False
+    return edges

@@ -1,0 +1,102 @@
+"""Tensor bytes to NumPy arrays.
+
+Tensors arrive C-contiguous and little-endian, with NumPy's name of their dtype
+or ``"bfloat16"``, which NumPy does not have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+#: What a tensor may be made of: names of dtypes and the size of one element in bytes.
+ITEM_BYTES: Final[dict[str, int]] = {
+    "bool": 1,
+    "int8": 1,
+    "int16": 2,
+    "int32": 4,
+    "int64": 8,
+    "uint8": 1,
+    "uint16": 2,
+    "uint32": 4,
+    "uint64": 8,
+    "float16": 2,
+    "bfloat16": 2,
+    "float32": 4,
+    "float64": 8,
+}
+
+#: The most dimensions that every supported NumPy can hold.
+MAX_DIMENSIONS: Final = 32
+
+
+class TensorError(ValueError):
+    """A tensor whose dtype, shape and bytes do not agree, or are not allowed."""
+
+
+def size_bytes(dtype: str, shape: Sequence[int]) -> int:
+    """Returns the size in bytes of a tensor of ``dtype`` and ``shape``.
+
+    Raises ``TensorError`` on a dtype not in ``ITEM_BYTES``, more than
+    ``MAX_DIMENSIONS`` dimensions, a negative one, or a size that no address
+    space holds.
+    """
+    try:
+        item_bytes = ITEM_BYTES[dtype]
+    except KeyError:
+        raise TensorError(
+            f"dtype {dtype!r} is not supported; use one of {', '.join(ITEM_BYTES)}"
+        ) from None
+    if len(shape) > MAX_DIMENSIONS:
+        raise TensorError(f"a tensor of {len(shape)} dimensions; at most {MAX_DIMENSIONS}")
+    if any(dimension < 0 for dimension in shape):
+        raise TensorError(f"shape {tuple(shape)} has a negative dimension")
+    # Zeros are left out: NumPy refuses (2**62, 0), whose other strides overflow.
+    extent = item_bytes * math.prod(dimension for dimension in shape if dimension)
+    if extent > np.iinfo(np.intp).max:
+        raise TensorError(f"shape {tuple(shape)} of {dtype} overflows the address space")
+    return 0 if 0 in shape else extent
+
+
+def as_array(data: bytes | memoryview, dtype: str, shape: Sequence[int]) -> npt.NDArray[Any]:
+    """Returns the array of ``shape`` that ``data`` holds.
+
+    Args:
+        data: the elements, C-contiguous and little-endian, without padding.
+        dtype: a name in ``ITEM_BYTES``.
+        shape: the dimensions; ``()`` for one element.
+
+    Returns:
+        A read-only view of ``data``, unaligned where ``data`` is. Two dtypes
+        are copied: bool, where any byte but zero is true, and bfloat16, whose
+        values become the same values in float32.
+
+    Raises ``TensorError`` where ``size_bytes`` does, and when ``data`` is not
+    as long as dtype and shape say.
+    """
+    expected = size_bytes(dtype, shape)
+    actual = data.nbytes if isinstance(data, memoryview) else len(data)
+    if actual != expected:
+        raise TensorError(
+            f"{actual} bytes for a tensor of {dtype} and shape {tuple(shape)}, "
+            f"which has {expected} bytes"
+        )
+    stored = {"bool": "uint8", "bfloat16": "uint16"}.get(dtype, dtype)
+    elements: npt.NDArray[Any] = np.frombuffer(
+        data if actual else bytearray(),
+        dtype=np.dtype(stored).newbyteorder("<"),
+    )
+    if dtype == "bool":
+        elements = elements != 0
+    elif dtype == "bfloat16":
+        # A bfloat16 is the upper half of the float32 of the same value.
+        widened = elements.astype(np.uint32)
+        widened <<= 16
+        elements = widened.view(np.float32)
+    elements = elements.reshape(shape)
+    elements.flags.writeable = False
+    return elements

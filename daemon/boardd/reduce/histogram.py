@@ -1,0 +1,337 @@
+"""Exact histograms with range, moments and counts of what is not finite.
+
+Counts equal ``numpy.histogram(finite_values, bins=edges)`` integer for
+integer, for every dtype, with values compared as float64. One pass over the
+values finds range and sums, a second one the counts; both release the GIL.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from boardd.reduce.bins import (
+    Bins,
+    BinsError,
+    Edges,
+    EqualWidth,
+    default_edges,
+    equal_width_edges,
+)
+from boardd.reduce.dtypes import TensorError
+from boardd.reduce.rules import rule_count
+from boardd.reduce.thresholds import BITS, Keyed, Uniform, keyed, uniform
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+#: Values converted at a time: the copy stays in the second level of cache.
+_CHUNK: Final = 1 << 16
+
+#: Values that one call of a kernel may see before the 32-bit tables are emptied.
+_MAX_KERNEL_VALUES: Final = 1 << 30
+
+_FLOAT32: Final = np.dtype(np.float32)
+_FLOAT64: Final = np.dtype(np.float64)
+
+#: Powers of two that a sum is scaled by when it overflows: no 2**63 doubles overflow then.
+_SUM_EXPONENT: Final = 64
+
+Chunks = Callable[[], Iterator[npt.NDArray[Any]]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """Statistics of some values, mergeable with those of others over the same edges.
+
+    NaN and infinities are counted in their own fields and nowhere else.
+    ``num`` counts the finite values; ``min``, ``max``, ``sum`` and
+    ``sum_squares`` are theirs as float64, all zero where there are none. With
+    explicit edges, finite values outside them are in all these and in no
+    bucket, so the counts then add up to less than ``num``.
+
+    ``edges`` is float64[n + 1] and ``counts`` int64[n], both read-only.
+    """
+
+    min: float
+    max: float
+    num: int
+    sum: float
+    sum_squares: float
+    edges: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64]
+    nan_count: int
+    positive_infinity_count: int
+    negative_infinity_count: int
+
+    def trimmed(self) -> Histogram:
+        """Returns this histogram without its empty outer buckets.
+
+        One empty bucket is kept at either side where there is one, as
+        TensorFlow and tensorboardX do, so that readers see where the values
+        end; one bucket is kept where all are empty.
+        """
+        filled = np.flatnonzero(self.counts)
+        start, stop = 0, 1
+        if filled.size:
+            start = max(int(filled[0]) - 1, 0)
+            stop = min(int(filled[-1]) + 2, self.counts.size)
+        return dataclasses.replace(
+            self, edges=self.edges[start : stop + 1], counts=self.counts[start:stop]
+        )
+
+
+def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
+    """Returns the histogram of ``values``.
+
+    Args:
+        values: any shape, of bool, an integer type, or float16, float32,
+            float64 (bfloat16 comes as float32, see ``dtypes.as_array``).
+        bins: ``EqualWidth`` and ``Rule`` put edges over the range of the
+            finite values, 0 to 1 where there are none. ``Rule`` also copies
+            the finite values as float64, and some rules sort them.
+
+    Raises ``TensorError`` for another dtype. The first call in a process
+    compiles or loads the kernels, see ``warm_up``.
+    """
+    chunks, dtype = _chunked(values)
+    num, lowest, highest, total, squares, not_finite = _moments(chunks, dtype)
+    if not math.isfinite(total):
+        total = _scaled_sum(chunks)
+    edges = _edges(bins, values, num, lowest, highest)
+    counts: npt.NDArray[np.int64] = np.zeros(edges.size - 1, np.int64)
+    if num and lowest == highest:
+        bucket = _bucket(edges, lowest)
+        if bucket is not None:
+            counts[bucket] = num
+    elif num:
+        _count(chunks, dtype, values.size, edges, counts)
+    counts.flags.writeable = False
+    return Histogram(lowest, highest, num, total, squares, edges, counts, *not_finite)
+
+
+def merge(a: Histogram, b: Histogram) -> Histogram:
+    """Returns the histogram of the values of ``a`` and ``b`` together.
+
+    Associative and commutative; the sums up to rounding, all else exactly.
+    Raises ``BinsError`` where the edges differ.
+    """
+    if not np.array_equal(a.edges, b.edges):
+        raise BinsError(
+            f"histograms over {a.counts.size} buckets from {a.edges[0]} to {a.edges[-1]} and "
+            f"{b.counts.size} from {b.edges[0]} to {b.edges[-1]} do not merge; use the same edges"
+        )
+    filled = [part for part in (a, b) if part.num]
+    counts = a.counts + b.counts
+    counts.flags.writeable = False
+    return Histogram(
+        min=min((part.min for part in filled), default=0.0),
+        max=max((part.max for part in filled), default=0.0),
+        num=a.num + b.num,
+        sum=a.sum + b.sum,
+        sum_squares=a.sum_squares + b.sum_squares,
+        edges=a.edges,
+        counts=counts,
+        nan_count=a.nan_count + b.nan_count,
+        positive_infinity_count=a.positive_infinity_count + b.positive_infinity_count,
+        negative_infinity_count=a.negative_infinity_count + b.negative_infinity_count,
+    )
+
+
+def warm_up() -> None:
+    """Imports numba and compiles or loads all kernels, so that no histogram waits for it.
+
+    Takes seconds where nothing is cached on disk: call it on a worker thread.
+    """
+    for dtype in (_FLOAT32, _FLOAT64):
+        values = np.linspace(0.0, 1.0, 64).astype(dtype)
+        for bins in (EqualWidth(8), default_edges()):
+            histogram(values, bins)
+
+
+def _chunked(values: npt.NDArray[Any]) -> tuple[Chunks, np.dtype[Any]]:
+    """Returns ``values`` as contiguous 1-D pieces, anew at each call, and their dtype.
+
+    The pieces are float32 where that holds every value of the dtype, else float64.
+    """
+    if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
+        raise TensorError(
+            f"a histogram of {values.dtype}; use bool, an integer or a float up to 64 bits"
+        )
+    dtype = np.result_type(values.dtype, np.float16)
+    dtype = _FLOAT32 if dtype.itemsize <= 4 else _FLOAT64
+    flat = values.reshape(-1)
+    direct = flat.dtype == dtype and flat.flags.c_contiguous and flat.flags.aligned
+    length = _MAX_KERNEL_VALUES if direct else _CHUNK
+
+    def chunks() -> Iterator[npt.NDArray[Any]]:
+        for start in range(0, flat.size, length):
+            yield np.ascontiguousarray(_converted(flat[start : start + length], dtype))
+
+    return chunks, dtype
+
+
+def _converted(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    # Newer NumPy warns of signalling NaNs.
+    with np.errstate(invalid="ignore"):
+        return values.astype(dtype, copy=False)
+
+
+def _read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # Numba compiles anew for arrays that may be written to: all are shown as read-only.
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+@functools.cache
+def _kernels() -> ModuleType:
+    from boardd.reduce import kernels
+
+    return kernels
+
+
+def _moments(
+    chunks: Chunks, dtype: np.dtype[Any]
+) -> tuple[int, float, float, float, float, tuple[int, int, int]]:
+    """Returns num, min, max, sum, sum of squares, and counts of NaN, inf and -inf."""
+    bits = BITS[dtype]
+    infinity = np.array(np.inf, dtype).view(bits.integer)[()]
+    keys = np.empty(2, bits.integer)
+    lowest, highest = math.inf, -math.inf
+    totals: list[float] = []
+    squares = 0.0
+    num = 0
+    not_finite = np.zeros(3, np.int64)
+    for chunk in chunks():
+        values = _read_only(chunk)
+        total, compensation, chunk_squares, finite, *others = _kernels().moments(
+            values, values.view(bits.integer), bits.mask, bits.shift, infinity, keys
+        )
+        totals += (total, compensation)
+        squares += chunk_squares
+        not_finite += others
+        if finite:
+            num += finite
+            lowest = min(lowest, bits.value(keys[0]))
+            highest = max(highest, bits.value(keys[1]))
+    nan_count, positive, negative = (int(count) for count in not_finite)
+    if not num:
+        lowest = highest = 0.0
+    # A total that is not finite is found anew by the caller, fsum would raise.
+    total = math.fsum(totals) if all(map(math.isfinite, totals)) else math.nan
+    return num, lowest, highest, total, squares, (nan_count, positive, negative)
+
+
+def _scaled_sum(chunks: Chunks) -> float:
+    """Returns the sum of the finite values where partial sums overflow."""
+    total = 0.0
+    for chunk in chunks():
+        finite = chunk[np.isfinite(chunk)].astype(np.float64, copy=False)
+        total += float(np.add.reduce(np.ldexp(finite, -_SUM_EXPONENT)))
+    try:
+        return math.ldexp(total, _SUM_EXPONENT)
+    except OverflowError:
+        return math.copysign(math.inf, total)
+
+
+def _edges(
+    bins: Bins, values: npt.NDArray[Any], num: int, lowest: float, highest: float
+) -> npt.NDArray[np.float64]:
+    if isinstance(bins, Edges):
+        return bins.edges
+    if not num:
+        highest = 1.0
+    if isinstance(bins, EqualWidth):
+        return equal_width_edges(lowest, highest, bins.count)
+    wide = _converted(values.reshape(-1), _FLOAT64)
+    if num < wide.size:
+        wide = wide[np.isfinite(wide)]
+    return equal_width_edges(lowest, highest, rule_count(bins.name, wide))
+
+
+def _bucket(edges: npt.NDArray[np.float64], value: float) -> int | None:
+    """Returns the bucket that holds ``value``, or None."""
+    if not edges[0] <= value <= edges[-1]:
+        return None
+    if value == edges[-1]:
+        return int(edges.size - 2)
+    return int(np.searchsorted(edges, value, side="right")) - 1
+
+
+def _count(
+    chunks: Chunks,
+    dtype: np.dtype[Any],
+    size: int,
+    edges: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.int64],
+) -> None:
+    """Adds the number of values in each bucket to ``counts``."""
+    compare = dtype
+    plan: Uniform | Keyed | None = uniform(edges, dtype)
+    if plan is None and dtype == _FLOAT32:
+        # Many or narrow buckets: float32 positions say too little.
+        plan = uniform(edges, _FLOAT64)
+        compare = _FLOAT64 if plan else dtype
+    if plan is None:
+        plan = keyed(edges, dtype, size)
+    kernels = _kernels()
+    slots = counts.size + 2
+    # Rows that lie 4 KiB apart would wait for each other's stores.
+    tables = np.zeros((kernels.TABLES, slots + 16), np.uint32)
+    seen = 0
+
+    def empty_tables() -> None:
+        np.add(counts, tables[:, 1 : slots - 1].sum(axis=0, dtype=np.int64), out=counts)
+        tables.fill(0)
+
+    for chunk in chunks():
+        if seen + chunk.size > _MAX_KERNEL_VALUES:
+            empty_tables()
+            seen = 0
+        seen += chunk.size
+        step = chunk.size if compare == dtype else _CHUNK
+        for start in range(0, chunk.size, step):
+            piece = _converted(chunk[start : start + step], compare)
+            _count_piece(kernels, _read_only(piece), plan, tables)
+    empty_tables()
+
+
+def _count_piece(
+    kernels: ModuleType,
+    values: npt.NDArray[Any],
+    plan: Uniform | Keyed,
+    tables: npt.NDArray[np.uint32],
+) -> None:
+    if isinstance(plan, Uniform):
+        kernels.count_uniform(
+            values,
+            plan.thresholds,
+            plan.first,
+            plan.last,
+            plan.scale,
+            plan.count,
+            plan.half,
+            plan.tolerance,
+            tables,
+        )
+        return
+    bits = BITS[values.dtype]
+    kernels.count_keyed(
+        values,
+        values.view(bits.integer),
+        plan.thresholds,
+        plan.starts,
+        plan.steps,
+        bits.mask,
+        bits.shift,
+        plan.key_shift,
+        plan.lowest_key,
+        tables,
+    )
