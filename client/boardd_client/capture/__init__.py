@@ -1,1 +1,133 @@
-"""Asynchronous capture of tensors, one module per framework."""
+"""Capture: from a value of any framework to bytes in a slot, without waiting for it.
+
+One module per framework. Each offers ``tensor`` and ``scalar``, which look at
+type, dtype and shape only and never wait for the data:
+
+- ``mxnet`` and ``torch`` (CUDA): the framework's own asynchronous copy, ordered
+  by the framework against later writes to the value;
+- ``jax``: the array is immutable, so the reference is held and read later;
+- ``host``: NumPy and everything that gives host memory: one plain copy at once,
+  because the caller may write to that memory next.
+
+A framework's module is imported when the first of its values is seen, hence
+never before the process has imported the framework itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final, NamedTuple, Protocol
+
+
+class Pending(Protocol):
+    """A copy under way. Its slot must stay untouched until ``wait`` has returned."""
+
+    def wait(self) -> None:
+        """Blocks, without the GIL, until the copy is complete; to be called once.
+
+        Not for the thread that trains. Raises ``CaptureError`` when the
+        framework failed to yield the values; the slot's content is then void.
+        """
+
+
+class Tensor(Protocol):
+    """A value that is ready to be copied."""
+
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of the element type, or ``bfloat16``."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape; () for a 0-d value."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes that ``copy_into`` writes."""
+
+    def copy_into(self, slot: memoryview) -> Pending | None:
+        """Copies, or starts to copy, the values to ``slot``; returns None when done.
+
+        ``slot`` has ``size_bytes`` writable bytes and receives the elements
+        C-contiguous and little-endian, as they are in the caller's program
+        order at this call, whatever is written to the value afterwards.
+        """
+
+
+class _TensorOf(Protocol):
+    def __call__(self, value: object, what: str, /) -> Tensor: ...
+
+
+class _ScalarOf(Protocol):
+    def __call__(self, value: object, what: str, /) -> float | Tensor: ...
+
+
+class _Framework(NamedTuple):
+    tensor: _TensorOf
+    scalar: _ScalarOf
+
+
+_MODULES: Final = {"mxnet": "mxnet", "torch": "torch", "jax": "jax", "jaxlib": "jax"}
+
+#: By type of value. Bounded: a program that makes types without end starts afresh.
+_frameworks: dict[type, _Framework] = {}
+_MAX_TYPES: Final = 1024
+
+
+def tensor(value: object, what: str) -> Tensor:
+    """Returns ``value`` as a ``Tensor``, without waiting for its data.
+
+    Args:
+        value: an array of NumPy, MXNet, PyTorch or JAX; nested lists or tuples
+            of numbers; a number; or an object with the buffer protocol,
+            ``__array__`` or ``__array_interface__`` over host memory.
+        what: names the value in error messages, such as ``"values"``.
+
+    Raises:
+        TypeError: ``value`` is no array, or its dtype, layout or device is not
+            supported: bool, signed and unsigned integers of 8 to 64 bits,
+            float16, float32, float64 and bfloat16 are.
+        ValueError: nested sequences of unequal lengths, or an array whose
+            memory is gone.
+    """
+    framework = _frameworks.get(type(value))
+    if framework is None:
+        framework = _framework(type(value))
+    return framework.tensor(value, what)
+
+
+def scalar(value: object, what: str) -> float | Tensor:
+    """Returns ``value`` as a float, or as a one-element ``Tensor`` where reading it would wait.
+
+    Args:
+        value: a real number of Python or NumPy, or an array of one element.
+        what: names the value in error messages.
+
+    Raises:
+        TypeError: ``value`` is no real number: complex, text, an array that
+            ``tensor`` refuses.
+        ValueError: an array of more or less than one element, or an integer
+            beyond float64.
+    """
+    if type(value) is float:
+        return value
+    framework = _frameworks.get(type(value))
+    if framework is None:
+        framework = _framework(type(value))
+    return framework.scalar(value, what)
+
+
+def _framework(kind: type) -> _Framework:
+    """The framework that ``kind``, or the nearest of its bases, comes from."""
+    name = "host"
+    for base in kind.__mro__:
+        root = base.__module__.partition(".")[0]
+        if root in _MODULES:
+            name = _MODULES[root]
+            break
+    module = importlib.import_module(f"{__name__}.{name}")
+    framework = _Framework(module.tensor, module.scalar)
+    if len(_frameworks) >= _MAX_TYPES:
+        _frameworks.clear()
+    _frameworks[kind] = framework
+    return framework

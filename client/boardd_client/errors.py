@@ -1,0 +1,21 @@
+"""Errors of the client, one type for each thing a caller can do about them.
+
+A wrong argument raises ``TypeError`` or ``ValueError`` at the call. What goes
+wrong later, in the daemon or on the way to it, never raises in training code:
+it is counted (``SummaryWriter.statistics``), logged once, and reported by
+``flush`` and ``close``.
+"""
+
+from __future__ import annotations
+
+
+class BoarddError(Exception):
+    """Base of the errors that are the client's own."""
+
+
+class CaptureError(BoarddError):
+    """A framework failed to yield the values of a tensor; that record is lost."""
+
+
+class LaunchError(BoarddError):
+    """No daemon answers at an address and none could be started there."""

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from boardd_client import capture
+from boardd_client.capture import host
+from boardd_client.errors import CaptureError
+from support.capturing import Captured, captured
+
+jax = pytest.importorskip("jax", reason="needs jax", exc_type=ImportError)
+jnp = pytest.importorskip("jax.numpy", reason="needs jax", exc_type=ImportError)
+
+DTYPES = (
+    *("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32"),
+    *("float16", "bfloat16", "float32"),
+)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (3, 4)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_and_shape(dtype: str, shape: tuple[int, ...]) -> None:
+    values = np.arange(np.prod(shape, dtype=int)).reshape(shape) % 2
+    source = jnp.asarray(values).astype(dtype)
+    result = Captured(source)
+    assert (result.tensor.dtype, result.tensor.shape) == (dtype, shape)
+    assert result.tensor.size_bytes == source.nbytes
+    np.testing.assert_array_equal(result.values(), values)
+
+
+def test_results_of_compiled_functions_are_read_later() -> None:
+    @jax.jit
+    def work(x: Any) -> Any:
+        for _ in range(20):
+            x = x @ x / 500
+        return x
+
+    result = Captured(work(jnp.ones((500, 500))))
+    assert result.pending is not None
+    np.testing.assert_allclose(result.values(), np.ones((500, 500)), rtol=1e-4)
+
+
+def test_scalars_are_lazy() -> None:
+    loss = capture.scalar(jnp.ones((10,)).mean(), "loss")
+    slot = memoryview(bytearray(loss.size_bytes))
+    pending = loss.copy_into(slot)
+    pending.wait()
+    assert host.element(slot, loss.dtype) == 1.0
+    with pytest.raises(ValueError, match=r"loss is a .* of shape \(2,\)"):
+        capture.scalar(jnp.ones(2), "loss")
+
+
+def test_an_array_deleted_before_it_was_read() -> None:
+    source = jnp.arange(1000) + 1
+    result = Captured(source)
+    source.delete()
+    with pytest.raises(CaptureError, match="deleted"):
+        result.wait()
+    with pytest.raises(ValueError, match="values is a JAX array that was deleted or donated"):
+        capture.tensor(source, "values")
+
+
+def test_refused() -> None:
+    def log(x: Any) -> Any:
+        with pytest.raises(TypeError, match=r"traced .*jax\.debug\.callback"):
+            capture.tensor(x, "values")
+        with pytest.raises(TypeError, match="loss is traced"):
+            capture.scalar(x, "loss")
+        return x
+
+    jax.jit(log)(jnp.ones(()))
+    with pytest.raises(TypeError, match="dtype complex64"):
+        capture.tensor(jnp.ones(2) * 1j, "values")
+    with pytest.raises(TypeError, match="dtype key"):
+        capture.tensor(jax.random.key(0), "values")
+    with pytest.raises(TypeError, match=r"list of jaxlib.*stack"):
+        capture.tensor([jnp.ones(2)], "values")
+    jax.debug.callback(lambda x: np.testing.assert_array_equal(captured(x), [1.0]), jnp.ones(1))
