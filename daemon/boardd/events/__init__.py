@@ -1,1 +1,4 @@
-"""The event-file format: Event encoding and record framing. No I/O."""
+"""The bytes of an event file: Event messages and the records that frame them.
+
+Pure: no files, no clock, no threads.
+"""

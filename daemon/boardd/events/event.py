@@ -1,0 +1,64 @@
+"""Events as framed bytes, ready to be appended to an event file.
+
+``wall_time`` is in seconds since the epoch and must be finite: TensorBoard's
+data server gives up on a file for good at an event whose wall time is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from boardd.events.event_pb2 import Event, SessionLog, Summary
+from boardd.events.tfrecord import frame
+
+#: First event of every file. Source: EventsWriter in
+#: tensorflow/core/util/events_writer.h.
+FILE_VERSION: Final = "brain.Event:2"
+
+#: Who wrote a file, as TensorBoard reports it.
+SOURCE_WRITER: Final = "boardd"
+
+
+def file_version(wall_time: float) -> bytes:
+    """The event that opens a file. Raises ``ValueError`` on a bad ``wall_time``."""
+    event = Event(wall_time=checked_wall_time(wall_time), file_version=FILE_VERSION)
+    event.source_metadata.writer = SOURCE_WRITER
+    return frame(event.SerializeToString())
+
+
+def summary(wall_time: float, step: int, value: Summary.Value | Iterable[Summary.Value]) -> bytes:
+    """An event with one or more summary values at ``step``, an int64.
+
+    Raises ``ValueError`` on a ``wall_time`` that is not finite or a step out
+    of range.
+    """
+    values = (value,) if isinstance(value, Summary.Value) else value
+    event = Event(wall_time=checked_wall_time(wall_time), step=step, summary=Summary(value=values))
+    return frame(event.SerializeToString())
+
+
+def session_start(wall_time: float, step: int) -> bytes:
+    """Tells TensorBoard to forget the run's points at ``step`` and later.
+
+    The event comes twice: TensorBoard's Python loader takes the first of a run
+    for its ordinary beginning and forgets nothing at it
+    (_CheckForRestartAndMaybePurge in plugin_event_accumulator.py).
+
+    Raises ``ValueError`` on a ``wall_time`` that is not finite or a step out
+    of range.
+    """
+    event = Event(
+        wall_time=checked_wall_time(wall_time),
+        step=step,
+        session_log=SessionLog(status=SessionLog.START),
+    )
+    return frame(event.SerializeToString()) * 2
+
+
+def checked_wall_time(wall_time: float) -> float:
+    """Returns ``wall_time``; raises ``ValueError`` unless it is finite."""
+    if not math.isfinite(wall_time):
+        raise ValueError(f"wall_time {wall_time!r} is not finite; a reader would drop the file")
+    return wall_time

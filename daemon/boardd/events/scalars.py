@@ -1,0 +1,142 @@
+"""Scalars by the column: arrays in, framed Event bytes out.
+
+Byte for byte what protobuf would serialize, without a message per scalar. An
+event that holds one scalar is::
+
+    09 <f64 wall_time>                 Event.wall_time      left out if +0.0
+    10 <varint step>                   Event.step           left out if 0
+    2a <varint length>                 Event.summary
+       0a <varint length>              Summary.value
+          0a <varint length> <tag>     Value.tag            left out if empty
+          15 <f32 value>               Value.simple_value
+
+in a record of ``tfrecord``. A varint holds seven bits a byte, lowest first, the
+top bit set on all but the last; a negative int64 takes ten of them. Source:
+protobuf.dev, "Encoding".
+
+The loop (``scalars_kernel``) is compiled by numba on first need. A few scalars are serialized by
+protobuf until then, so that an idle daemon never loads numba.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from boardd.events import event
+from boardd.events.event_pb2 import Summary
+from boardd.events.tfrecord import OVERHEAD_BYTES
+
+#: Up to so many scalars are left to protobuf while the loop is not compiled.
+UNCOMPILED_MAX: Final = 64
+
+#: wall_time 9, step 11, and tag byte and length (at most 5 bytes) of summary,
+#: value and tag 18, simple_value 5.
+_EVENT_BYTES_MAX: Final = 9 + 11 + 18 + 5
+
+_PLAIN: Final = ("C", "A")  # contiguous and aligned, as the loop reads columns
+
+_Kernel = Callable[..., Any]
+_kernel: _Kernel | None = None
+_kernel_lock = threading.Lock()
+
+
+def encode_scalars(
+    wall_time: npt.NDArray[np.float64],
+    step: npt.NDArray[np.int64],
+    value: npt.NDArray[np.float64],
+    tag_index: npt.NDArray[np.intp],
+    tags: Sequence[bytes],
+) -> bytes:
+    """Returns n framed events of one scalar each, in order.
+
+    The four arrays have shape ``[n]``; scalar i has the tag
+    ``tags[tag_index[i]]``, in UTF-8. Values are rounded to float32; any value is
+    allowed. Releases the GIL for all but a few scalars.
+
+    Raises ``ValueError`` when shapes differ, a wall time is not finite, an
+    index is out of range or a tag is not UTF-8.
+    """
+    times = np.require(wall_time, np.float64, _PLAIN)
+    steps = np.require(step, np.int64, _PLAIN)
+    indices = np.require(tag_index, np.intp, _PLAIN)
+    with np.errstate(over="ignore"):
+        singles = np.asarray(value, np.float64).astype(np.float32)
+    if times.ndim != 1 or not times.shape == steps.shape == indices.shape == singles.shape:
+        raise ValueError(
+            f"columns differ in shape: wall_time {times.shape}, step {steps.shape}, "
+            f"value {singles.shape}, tag_index {indices.shape}"
+        )
+    if len(times) == 0:
+        return b""
+    finite = np.isfinite(times)
+    if not finite.all():
+        event.checked_wall_time(float(times[np.argmin(finite)]))
+    if indices.min() < 0 or indices.max() >= len(tags):
+        raise ValueError(
+            f"tag_index from {indices.min()} to {indices.max()}, there are {len(tags)} tags"
+        )
+    for tag in tags:
+        if not tag.isascii():
+            tag.decode("utf-8")  # UnicodeDecodeError is a ValueError
+    if _kernel is None and len(times) <= UNCOMPILED_MAX:
+        return _encode_with_protobuf(times, steps, singles, indices, tags)
+    return _encode_with_kernel(times, steps, singles, indices, tags)
+
+
+def warm_up() -> None:
+    """Compiles the loop, or loads it from numba's cache, if that was not done yet."""
+    _load_kernel()
+
+
+def _encode_with_protobuf(
+    times: npt.NDArray[np.float64],
+    steps: npt.NDArray[np.int64],
+    singles: npt.NDArray[np.float32],
+    indices: npt.NDArray[np.intp],
+    tags: Sequence[bytes],
+) -> bytes:
+    names = [tag.decode("utf-8") for tag in tags]
+    columns = zip(times.tolist(), steps.tolist(), singles.tolist(), indices.tolist(), strict=True)
+    return b"".join(
+        event.summary(time, step, Summary.Value(tag=names[index], simple_value=single))
+        for time, step, single, index in columns
+    )
+
+
+def _encode_with_kernel(
+    times: npt.NDArray[np.float64],
+    steps: npt.NDArray[np.int64],
+    singles: npt.NDArray[np.float32],
+    indices: npt.NDArray[np.intp],
+    tags: Sequence[bytes],
+) -> bytes:
+    lengths = np.fromiter((len(tag) for tag in tags), np.uint64, len(tags))
+    ends = np.cumsum(lengths)
+    size_max = int(lengths[indices].sum()) + len(times) * (OVERHEAD_BYTES + _EVENT_BYTES_MAX)
+    out = np.empty(size_max, np.uint8)
+    size = _load_kernel()(
+        times.view(np.uint64),
+        steps.view(np.uint64),
+        singles.view(np.uint32),
+        indices.astype(np.uint64),
+        np.frombuffer(b"".join(tags), np.uint8),
+        ends - lengths,
+        lengths,
+        out,
+    )
+    return out[:size].tobytes()
+
+
+def _load_kernel() -> _Kernel:
+    global _kernel
+    with _kernel_lock:
+        if _kernel is None:
+            from boardd.events import scalars_kernel
+
+            _kernel = scalars_kernel.encode
+        return _kernel

@@ -1,0 +1,99 @@
+"""TFRecord, the framing of an event file.
+
+A file is records back to back and nothing else, all integers little-endian::
+
+    offset  type  field
+         0  u64   length
+         8  u32   masked CRC-32C of the 8 bytes of length
+        12  ...   data, length bytes
+        12+length u32   masked CRC-32C of data
+
+Source: tensorflow/core/lib/io/record_writer.h. The mask is of
+tensorflow/core/lib/hash/crc32c.h: rotate right by 15 bits, add a constant, so
+that the checksum of data that itself holds checksums stays a good one.
+CRC-32C is Castagnoli's polynomial as in RFC 3720, appendix B.4.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+import google_crc32c
+
+HEADER: Final = struct.Struct("<QI")
+HEADER_BYTES: Final = HEADER.size
+LENGTH: Final = struct.Struct("<Q")
+FOOTER: Final = struct.Struct("<I")
+FOOTER_BYTES: Final = FOOTER.size
+#: What framing adds to the data.
+OVERHEAD_BYTES: Final = HEADER_BYTES + FOOTER_BYTES
+
+MASK_DELTA: Final = 0xA282EAD8
+
+
+class RecordError(ValueError):
+    """Bytes that are not whole, intact records."""
+
+
+class TruncatedRecordError(RecordError):
+    """The data ends inside a record; more of it may still come."""
+
+
+class CorruptRecordError(RecordError):
+    """A checksum does not match; nothing after it can be trusted."""
+
+
+def masked_crc32c(data: bytes) -> int:
+    """The masked CRC-32C of ``data``, an unsigned 32-bit integer."""
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + MASK_DELTA) & 0xFFFFFFFF
+
+
+def frame(data: bytes) -> bytes:
+    """One record that holds ``data``; 16 bytes longer than it."""
+    length = LENGTH.pack(len(data))
+    return b"".join(
+        (length, FOOTER.pack(masked_crc32c(length)), data, FOOTER.pack(masked_crc32c(data)))
+    )
+
+
+def unframe(data: bytes) -> Iterator[bytes]:
+    """Yields what the records in ``data`` hold.
+
+    Raises ``TruncatedRecordError`` where the data ends inside a record and
+    ``CorruptRecordError`` where a checksum is wrong; the records before have
+    been yielded.
+    """
+    offset = 0
+    while offset < len(data):
+        if len(data) - offset < HEADER_BYTES:
+            raise TruncatedRecordError(f"record at offset {offset}: header cut off")
+        length, length_crc = HEADER.unpack_from(data, offset)
+        if masked_crc32c(data[offset : offset + LENGTH.size]) != length_crc:
+            raise CorruptRecordError(f"record at offset {offset}: bad checksum of its length")
+        start = offset + HEADER_BYTES
+        end = start + length
+        if len(data) < end + FOOTER_BYTES:
+            raise TruncatedRecordError(f"record at offset {offset}: {length} bytes, cut off")
+        record = data[start:end]
+        if masked_crc32c(record) != FOOTER.unpack_from(data, end)[0]:
+            raise CorruptRecordError(f"record at offset {offset}: bad checksum of its data")
+        yield record
+        offset = end + FOOTER_BYTES
+
+
+def whole_records_bytes(records: bytes | memoryview, size_bytes: int) -> int:
+    """Length of the leading records that lie wholly in the first ``size_bytes`` bytes.
+
+    ``records`` are intact records; their checksums are not looked at.
+    """
+    offset = 0
+    while offset + OVERHEAD_BYTES <= size_bytes:
+        (length,) = LENGTH.unpack_from(records, offset)
+        end = offset + OVERHEAD_BYTES + length
+        if end > size_bytes:
+            break
+        offset = end
+    return offset
