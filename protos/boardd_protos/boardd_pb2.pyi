@@ -19,6 +19,7 @@ RUN_LOCKED: Reason
 RUN_REFUSED: Reason
 SYNCED: Level
 TENSOR_TOO_LARGE: Reason
+TOO_MANY_RUNS: Reason
 TOO_MANY_SERIES: Reason
 TOO_MANY_SESSIONS: Reason
 UNAUTHENTICATED: Reason
@@ -39,6 +40,30 @@ class Attach(_message.Message):
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     session_id: bytes
     def __init__(self, session_id: _Optional[bytes] = ...) -> None: ...
+
+class Audio(_message.Message):
+    __slots__ = ["sample_rate"]
+    SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
+    sample_rate: int
+    def __init__(self, sample_rate: _Optional[int] = ...) -> None: ...
+
+class Chart(_message.Message):
+    __slots__ = ["is_margin", "tags", "title"]
+    IS_MARGIN_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    is_margin: bool
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    title: str
+    def __init__(self, title: _Optional[str] = ..., is_margin: bool = ..., tags: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ChartCategory(_message.Message):
+    __slots__ = ["charts", "title"]
+    CHARTS_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    charts: _containers.RepeatedCompositeFieldContainer[Chart]
+    title: str
+    def __init__(self, title: _Optional[str] = ..., charts: _Optional[_Iterable[_Union[Chart, _Mapping]]] = ...) -> None: ...
 
 class ClientMessage(_message.Message):
     __slots__ = ["attach", "chunk", "definitions", "records", "report"]
@@ -96,6 +121,12 @@ class Counters(_message.Message):
     written_bytes: int
     def __init__(self, accepted: _Optional[int] = ..., written: _Optional[int] = ..., pending: _Optional[int] = ..., rejected: _Optional[_Iterable[_Union[RejectCount, _Mapping]]] = ..., duplicates: _Optional[int] = ..., written_bytes: _Optional[int] = ..., dropped_by_client: _Optional[_Iterable[_Union[DropCount, _Mapping]]] = ...) -> None: ...
 
+class CustomScalars(_message.Message):
+    __slots__ = ["categories"]
+    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    categories: _containers.RepeatedCompositeFieldContainer[ChartCategory]
+    def __init__(self, categories: _Optional[_Iterable[_Union[ChartCategory, _Mapping]]] = ...) -> None: ...
+
 class DaemonMessage(_message.Message):
     __slots__ = ["acknowledged", "draining", "rejected", "run_refused"]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +167,22 @@ class Edges(_message.Message):
     edges: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, edges: _Optional[_Iterable[float]] = ...) -> None: ...
 
+class Embedding(_message.Message):
+    __slots__ = ["has_step", "images_tensor", "labels_tensor", "metadata", "metadata_header", "project_to"]
+    HAS_STEP_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_TENSOR_FIELD_NUMBER: _ClassVar[int]
+    LABELS_TENSOR_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    METADATA_HEADER_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_TO_FIELD_NUMBER: _ClassVar[int]
+    has_step: bool
+    images_tensor: int
+    labels_tensor: int
+    metadata: _containers.RepeatedCompositeFieldContainer[MetadataRow]
+    metadata_header: _containers.RepeatedScalarFieldContainer[str]
+    project_to: int
+    def __init__(self, labels_tensor: _Optional[int] = ..., images_tensor: _Optional[int] = ..., metadata_header: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Iterable[_Union[MetadataRow, _Mapping]]] = ..., project_to: _Optional[int] = ..., has_step: bool = ...) -> None: ...
+
 class FlushReply(_message.Message):
     __slots__ = ["message", "reached", "written_sequence"]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -158,6 +205,49 @@ class FlushRequest(_message.Message):
     timeout_secs: float
     def __init__(self, session_id: _Optional[bytes] = ..., sequence: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ..., timeout_secs: _Optional[float] = ...) -> None: ...
 
+class Graph(_message.Message):
+    __slots__ = ["graph_def", "mxnet_json"]
+    GRAPH_DEF_FIELD_NUMBER: _ClassVar[int]
+    MXNET_JSON_FIELD_NUMBER: _ClassVar[int]
+    graph_def: bytes
+    mxnet_json: str
+    def __init__(self, mxnet_json: _Optional[str] = ..., graph_def: _Optional[bytes] = ...) -> None: ...
+
+class HParamDomain(_message.Message):
+    __slots__ = ["hparam", "values"]
+    HPARAM_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    hparam: str
+    values: _containers.RepeatedCompositeFieldContainer[HParamValue]
+    def __init__(self, hparam: _Optional[str] = ..., values: _Optional[_Iterable[_Union[HParamValue, _Mapping]]] = ...) -> None: ...
+
+class HParamValue(_message.Message):
+    __slots__ = ["flag", "number", "text"]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    flag: bool
+    number: float
+    text: str
+    def __init__(self, number: _Optional[float] = ..., text: _Optional[str] = ..., flag: bool = ...) -> None: ...
+
+class HParams(_message.Message):
+    __slots__ = ["domains", "hparams", "metrics"]
+    class HparamsEntry(_message.Message):
+        __slots__ = ["key", "value"]
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: HParamValue
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[HParamValue, _Mapping]] = ...) -> None: ...
+    DOMAINS_FIELD_NUMBER: _ClassVar[int]
+    HPARAMS_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    domains: _containers.RepeatedCompositeFieldContainer[HParamDomain]
+    hparams: _containers.MessageMap[str, HParamValue]
+    metrics: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, hparams: _Optional[_Mapping[str, HParamValue]] = ..., metrics: _Optional[_Iterable[str]] = ..., domains: _Optional[_Iterable[_Union[HParamDomain, _Mapping]]] = ...) -> None: ...
+
 class Histogram(_message.Message):
     __slots__ = ["count", "edges", "rule"]
     COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -168,19 +258,61 @@ class Histogram(_message.Message):
     rule: str
     def __init__(self, count: _Optional[int] = ..., edges: _Optional[_Union[Edges, _Mapping]] = ..., rule: _Optional[str] = ...) -> None: ...
 
+class HistogramRaw(_message.Message):
+    __slots__ = ["max", "min", "num", "sum", "sum_squares"]
+    MAX_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    NUM_FIELD_NUMBER: _ClassVar[int]
+    SUM_FIELD_NUMBER: _ClassVar[int]
+    SUM_SQUARES_FIELD_NUMBER: _ClassVar[int]
+    max: float
+    min: float
+    num: float
+    sum: float
+    sum_squares: float
+    def __init__(self, min: _Optional[float] = ..., max: _Optional[float] = ..., num: _Optional[float] = ..., sum: _Optional[float] = ..., sum_squares: _Optional[float] = ...) -> None: ...
+
 class Image(_message.Message):
-    __slots__ = ["dataformats", "nrow", "padding"]
+    __slots__ = ["box_labels", "dataformats", "has_boxes", "normalize", "nrow", "pad_value", "padding", "separate", "value_range"]
+    BOX_LABELS_FIELD_NUMBER: _ClassVar[int]
     DATAFORMATS_FIELD_NUMBER: _ClassVar[int]
+    HAS_BOXES_FIELD_NUMBER: _ClassVar[int]
+    NORMALIZE_FIELD_NUMBER: _ClassVar[int]
     NROW_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
+    PAD_VALUE_FIELD_NUMBER: _ClassVar[int]
+    SEPARATE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_RANGE_FIELD_NUMBER: _ClassVar[int]
+    box_labels: _containers.RepeatedScalarFieldContainer[str]
     dataformats: str
+    has_boxes: bool
+    normalize: str
     nrow: int
+    pad_value: int
     padding: int
-    def __init__(self, dataformats: _Optional[str] = ..., nrow: _Optional[int] = ..., padding: _Optional[int] = ...) -> None: ...
+    separate: bool
+    value_range: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, dataformats: _Optional[str] = ..., nrow: _Optional[int] = ..., padding: _Optional[int] = ..., normalize: _Optional[str] = ..., value_range: _Optional[_Iterable[float]] = ..., pad_value: _Optional[int] = ..., has_boxes: bool = ..., box_labels: _Optional[_Iterable[str]] = ..., separate: bool = ...) -> None: ...
 
 class LazyScalar(_message.Message):
     __slots__ = []
     def __init__(self) -> None: ...
+
+class Mesh(_message.Message):
+    __slots__ = ["colors_tensor", "config_json", "faces_tensor"]
+    COLORS_TENSOR_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    FACES_TENSOR_FIELD_NUMBER: _ClassVar[int]
+    colors_tensor: int
+    config_json: str
+    faces_tensor: int
+    def __init__(self, colors_tensor: _Optional[int] = ..., faces_tensor: _Optional[int] = ..., config_json: _Optional[str] = ...) -> None: ...
+
+class MetadataRow(_message.Message):
+    __slots__ = ["columns"]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    columns: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, columns: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class OpenReply(_message.Message):
     __slots__ = ["daemon_id", "daemon_version", "lease_secs", "max_message_bytes", "max_tensor_bytes", "protocol_version", "received_sequence", "written_sequence"]
@@ -223,16 +355,52 @@ class OpenRequest(_message.Message):
     def __init__(self, min_protocol_version: _Optional[int] = ..., max_protocol_version: _Optional[int] = ..., session_id: _Optional[bytes] = ..., acknowledged_sequence: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., client_version: _Optional[str] = ...) -> None: ...
 
 class Payload(_message.Message):
-    __slots__ = ["histogram", "image", "lazy_scalar", "tensors"]
+    __slots__ = ["audio", "custom_scalars", "embedding", "graph", "histogram", "histogram_raw", "hparams", "image", "lazy_scalar", "mesh", "pr_curve", "pr_curve_raw", "tensor", "tensors", "text", "video"]
+    AUDIO_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_SCALARS_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
     HISTOGRAM_FIELD_NUMBER: _ClassVar[int]
+    HISTOGRAM_RAW_FIELD_NUMBER: _ClassVar[int]
+    HPARAMS_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     LAZY_SCALAR_FIELD_NUMBER: _ClassVar[int]
+    MESH_FIELD_NUMBER: _ClassVar[int]
+    PR_CURVE_FIELD_NUMBER: _ClassVar[int]
+    PR_CURVE_RAW_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    VIDEO_FIELD_NUMBER: _ClassVar[int]
+    audio: Audio
+    custom_scalars: CustomScalars
+    embedding: Embedding
+    graph: Graph
     histogram: Histogram
+    histogram_raw: HistogramRaw
+    hparams: HParams
     image: Image
     lazy_scalar: LazyScalar
+    mesh: Mesh
+    pr_curve: PrCurve
+    pr_curve_raw: PrCurveRaw
+    tensor: TensorSummary
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
-    def __init__(self, tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., histogram: _Optional[_Union[Histogram, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., lazy_scalar: _Optional[_Union[LazyScalar, _Mapping]] = ...) -> None: ...
+    text: Text
+    video: Video
+    def __init__(self, tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., histogram: _Optional[_Union[Histogram, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., lazy_scalar: _Optional[_Union[LazyScalar, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., pr_curve: _Optional[_Union[PrCurve, _Mapping]] = ..., pr_curve_raw: _Optional[_Union[PrCurveRaw, _Mapping]] = ..., histogram_raw: _Optional[_Union[HistogramRaw, _Mapping]] = ..., graph: _Optional[_Union[Graph, _Mapping]] = ..., video: _Optional[_Union[Video, _Mapping]] = ..., hparams: _Optional[_Union[HParams, _Mapping]] = ..., mesh: _Optional[_Union[Mesh, _Mapping]] = ..., custom_scalars: _Optional[_Union[CustomScalars, _Mapping]] = ..., tensor: _Optional[_Union[TensorSummary, _Mapping]] = ...) -> None: ...
+
+class PrCurve(_message.Message):
+    __slots__ = ["num_thresholds"]
+    NUM_THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    num_thresholds: int
+    def __init__(self, num_thresholds: _Optional[int] = ...) -> None: ...
+
+class PrCurveRaw(_message.Message):
+    __slots__ = ["num_thresholds"]
+    NUM_THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    num_thresholds: int
+    def __init__(self, num_thresholds: _Optional[int] = ...) -> None: ...
 
 class Records(_message.Message):
     __slots__ = ["frames"]
@@ -391,6 +559,22 @@ class TensorChunk(_message.Message):
     sequence: int
     tensor: int
     def __init__(self, sequence: _Optional[int] = ..., tensor: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class TensorSummary(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class Text(_message.Message):
+    __slots__ = ["markdown"]
+    MARKDOWN_FIELD_NUMBER: _ClassVar[int]
+    markdown: str
+    def __init__(self, markdown: _Optional[str] = ...) -> None: ...
+
+class Video(_message.Message):
+    __slots__ = ["frames_per_second"]
+    FRAMES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    frames_per_second: float
+    def __init__(self, frames_per_second: _Optional[float] = ...) -> None: ...
 
 class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = []

@@ -39,6 +39,16 @@ def summary(wall_time: float, step: int, value: Summary.Value | Iterable[Summary
     return frame(event.SerializeToString())
 
 
+def graph(wall_time: float, step: int, graph_def: bytes) -> bytes:
+    """A run's graph: ``graph_def`` is a serialized GraphDef. A run shows its last one.
+
+    Raises ``ValueError`` on a ``wall_time`` that is not finite or a step out
+    of range.
+    """
+    event = Event(wall_time=checked_wall_time(wall_time), step=step, graph_def=graph_def)
+    return frame(event.SerializeToString())
+
+
 def session_start(wall_time: float, step: int) -> bytes:
     """Tells TensorBoard to forget the run's points at ``step`` and later.
 

@@ -8,11 +8,14 @@ event files understands them. TensorBoard converts them as it loads
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from boardd.events.event_pb2 import HistogramProto, Summary
+from boardd.reduce.bins import BinsError
 
 if TYPE_CHECKING:
     from boardd.reduce.histogram import Histogram
@@ -38,29 +41,107 @@ def histogram_value(tag: str, histogram: Histogram) -> Summary.Value:
     A histogram that counted nothing has no bucket, which TensorBoard knows from
     its own writer: an empty one would stretch the axis of the whole series.
     """
-    filled = np.flatnonzero(histogram.counts)
-    low, high = histogram.min, histogram.max
+    return _histogram_value(
+        tag,
+        histogram.edges,
+        histogram.counts,
+        min=histogram.min,
+        max=histogram.max,
+        num=histogram.num,
+        sum=histogram.sum,
+        sum_squares=histogram.sum_squares,
+    )
+
+
+def histogram_raw_value(
+    tag: str,
+    *,
+    min: float,
+    max: float,
+    num: float,
+    sum: float,
+    sum_squares: float,
+    limits: npt.NDArray[Any],
+    counts: npt.NDArray[Any],
+) -> Summary.Value:
+    """A histogram that was counted elsewhere.
+
+    ``limits`` are the right edges of the buckets, ascending, and ``counts`` how
+    many of the ``num`` values lie in each; the first bucket begins at ``min``.
+    Outer buckets may reach far beyond ``min`` and ``max``, as TensorFlow's do:
+    what is written is as for ``histogram_value``.
+
+    Raises ``BinsError`` unless limits and counts are two vectors of one length,
+    the limits ascend, without NaN, the counts are finite and not negative, and
+    ``min`` and ``max`` are finite where something was counted.
+    """
+    if limits.ndim != 1 or limits.shape != counts.shape:
+        raise BinsError(
+            f"bucket limits of shape {limits.shape} and counts of shape {counts.shape}; "
+            "give a limit and a count for each bucket"
+        )
+    for what, array in (("limits", limits), ("counts", counts)):
+        if array.dtype.kind not in "biuf":
+            raise BinsError(f"bucket {what} of {array.dtype}; give numbers")
+    limits = limits.astype(np.float64)
+    counts = counts.astype(np.float64)
+    if np.isnan(limits).any() or (limits[1:] < limits[:-1]).any():
+        raise BinsError("bucket limits that do not ascend; give the right edges in order")
+    if not (np.isfinite(counts) & (counts >= 0)).all():
+        raise BinsError("bucket counts that are negative or not finite")
+    if counts.any() and not (math.isfinite(min) and math.isfinite(max)):
+        raise BinsError(f"a histogram of values from {min} to {max}; give finite ones")
+    first = np.minimum(min, limits[:1])
+    return _histogram_value(
+        tag,
+        np.concatenate((first, limits)),
+        counts,
+        min=min,
+        max=max,
+        num=num,
+        sum=sum,
+        sum_squares=sum_squares,
+    )
+
+
+def _histogram_value(
+    tag: str,
+    edges: npt.NDArray[np.float64],
+    bucket_counts: npt.NDArray[Any],
+    *,
+    min: float,
+    max: float,
+    num: float,
+    sum: float,
+    sum_squares: float,
+) -> Summary.Value:
+    filled = np.flatnonzero(bucket_counts)
+    low, high = min, max
     right_edges: list[float] = []
-    counts: list[int] = []
+    counts: list[float] = []
     if filled.size:
         buckets = slice(int(filled[0]), int(filled[-1]) + 1)
-        left_edges = histogram.edges[:-1][buckets].tolist()
-        right_edges = histogram.edges[1:][buckets].tolist()
-        counts = histogram.counts[buckets].tolist()
-        low = min(max(low, left_edges[0]), right_edges[0])
-        high = min(max(high, left_edges[-1]), right_edges[-1])
+        left_edges = edges[:-1][buckets].tolist()
+        right_edges = edges[1:][buckets].tolist()
+        counts = bucket_counts[buckets].tolist()
+        low = _clamped(low, left_edges[0], right_edges[0])
+        high = _clamped(high, left_edges[-1], right_edges[-1])
     return Summary.Value(
         tag=tag,
         histo=HistogramProto(
             min=low,
             max=high,
-            num=histogram.num,
-            sum=histogram.sum,
-            sum_squares=histogram.sum_squares,
+            num=num,
+            sum=sum,
+            sum_squares=sum_squares,
             bucket_limit=right_edges,
             bucket=counts,
         ),
     )
+
+
+def _clamped(value: float, low: float, high: float) -> float:
+    return low if value < low else high if value > high else value
 
 
 def image_value(tag: str, png: bytes, height: int, width: int, channels: int) -> Summary.Value:

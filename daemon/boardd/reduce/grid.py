@@ -55,7 +55,7 @@ def image_grid(
     Raises ``ImageError`` for an array, dataformats or sizes that do not agree,
     another dtype, an image without pixels, or a grid above ``MAX_PIXELS``.
     """
-    batch = _batch(image, dataformats)
+    batch = as_batch(image, dataformats)
     if nrow < 1 or padding < 0 or not 0 <= pad_value <= 255:
         raise ImageError(
             f"nrow {nrow}, padding {padding}, pad_value {pad_value}; "
@@ -101,8 +101,11 @@ def image_grid(
     return grid
 
 
-def _batch(image: npt.NDArray[Any], dataformats: str) -> npt.NDArray[Any]:
-    """Returns ``image`` as a view [images, height, width, channels]."""
+def as_batch(image: npt.NDArray[Any], dataformats: str) -> npt.NDArray[Any]:
+    """Returns ``image`` as a view [images, height, width, channels].
+
+    Raises ``ImageError`` where ``dataformats`` is not what the image is.
+    """
     letters = set(dataformats)
     if not {"H", "W"} <= letters <= set("NCHW") or len(letters) != len(dataformats):
         raise ImageError(
@@ -153,12 +156,12 @@ def _draw(
     for part in parts if apart else [slice(None)]:
         plane = tile[:, :, part]
         if bounds is not None or tile.dtype != np.uint8:
-            plane = _eight_bits(plane, bounds)
+            plane = eight_bits(plane, bounds)
         pixels[:, :, part] = plane
 
 
-def _eight_bits(
-    plane: npt.NDArray[Any], bounds: tuple[float, float] | None
+def eight_bits(
+    plane: npt.NDArray[Any], bounds: tuple[float, float] | None = None
 ) -> npt.NDArray[np.uint8]:
     """Returns ``plane`` times 255 as uint8, truncated, with ``bounds`` mapped to 0 and 1."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):

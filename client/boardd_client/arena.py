@@ -1,0 +1,124 @@
+"""Room for tensors between a log call and the daemon's acknowledgement.
+
+One flat buffer, cut into slots at 64-byte boundaries, first fit from the low
+end, neighbours joined when freed. First fit keeps a lightly used arena in the
+same few pages, so that a large budget costs memory only when it is used.
+
+No I/O, no clock, no thread. Every method may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, bisect_right
+from typing import Final, NamedTuple
+
+#: Start of every slot; a cache line, and enough for any dtype and vector load.
+SLOT_ALIGNMENT: Final = 64
+
+
+class Slot(NamedTuple):
+    """Bytes of the arena that belong to one tensor."""
+
+    offset: int
+    view: memoryview
+
+
+class Arena:
+    """Slots in ``buffer``.
+
+    ``reserve_bytes`` are kept for slots asked for with ``reserved=True`` (lazy
+    scalars), so that tensors fill up first.
+    """
+
+    def __init__(self, buffer: memoryview, *, reserve_bytes: int = 0) -> None:
+        view = memoryview(buffer).cast("B")
+        self.size_bytes: Final = len(view) // SLOT_ALIGNMENT * SLOT_ALIGNMENT
+        if not 0 <= reserve_bytes < max(self.size_bytes, 1) or view.readonly:
+            raise ValueError(f"no arena of {len(view)} bytes with {reserve_bytes} in reserve")
+        self._view = view
+        self._reserve_bytes = reserve_bytes
+        self._lock = threading.RLock()
+        # Free blocks, ascending and never adjacent.
+        self._starts = [0] if self.size_bytes else []
+        self._lengths = [self.size_bytes] if self.size_bytes else []
+        self._free_bytes = self.size_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes in slots, rounded up to their alignment."""
+        return self.size_bytes - self._free_bytes
+
+    @property
+    def largest_tensor_bytes(self) -> int:
+        """No tensor larger than this ever finds a slot."""
+        return self.size_bytes - self._reserve_bytes
+
+    def allocate(self, size_bytes: int, *, reserved: bool = False) -> Slot | None:
+        """Returns a slot of exactly ``size_bytes`` bytes, or None when there is no room.
+
+        A slot of 0 bytes takes no room.
+        """
+        if size_bytes < 0:
+            raise ValueError(f"size_bytes must be at least 0, got {size_bytes}")
+        if size_bytes == 0:
+            return Slot(0, self._view[:0])
+        taken = -(-size_bytes // SLOT_ALIGNMENT) * SLOT_ALIGNMENT
+        with self._lock:
+            if taken > self._free_bytes - (0 if reserved else self._reserve_bytes):
+                return None
+            index = next((i for i, length in enumerate(self._lengths) if length >= taken), None)
+            if index is None:
+                return None
+            start, length = self._starts[index], self._lengths[index]
+            if length == taken:
+                del self._starts[index]
+                del self._lengths[index]
+            else:
+                self._starts[index] = start + taken
+                self._lengths[index] = length - taken
+            self._free_bytes -= taken
+        return Slot(start, self._view[start : start + size_bytes])
+
+    def free(self, slot: Slot) -> None:
+        """Gives a slot back, once.
+
+        Raises ``ValueError`` for bytes that are free already.
+        """
+        if len(slot.view) == 0:
+            return
+        start = slot.offset
+        length = -(-len(slot.view) // SLOT_ALIGNMENT) * SLOT_ALIGNMENT
+        with self._lock:
+            index = bisect_left(self._starts, start)
+            before = index - 1
+            before_end = self._starts[before] + self._lengths[before] if index else 0
+            next_start = self._starts[index] if index < len(self._starts) else self.size_bytes
+            if start < before_end or start + length > next_start:
+                raise ValueError(f"slot at {start}, {length} bytes, is not allocated")
+            joins_before = index > 0 and before_end == start
+            joins_next = index < len(self._starts) and next_start == start + length
+            if joins_before and joins_next:
+                self._lengths[before] += length + self._lengths[index]
+                del self._starts[index]
+                del self._lengths[index]
+            elif joins_before:
+                self._lengths[before] += length
+            elif joins_next:
+                self._starts[index] = start
+                self._lengths[index] += length
+            else:
+                self._starts.insert(index, start)
+                self._lengths.insert(index, length)
+            self._free_bytes += length
+
+    def free_blocks(self) -> list[tuple[int, int]]:
+        """The free blocks as (offset, size in bytes), ascending; for tests and status."""
+        with self._lock:
+            return list(zip(self._starts, self._lengths, strict=True))
+
+    def is_free(self, offset: int) -> bool:
+        """Whether the byte at ``offset`` lies in no slot."""
+        with self._lock:
+            index = bisect_right(self._starts, offset) - 1
+            return index >= 0 and offset < self._starts[index] + self._lengths[index]

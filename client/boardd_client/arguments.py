@@ -1,0 +1,253 @@
+"""Checks of what users pass, made at the call and without waiting for any data.
+
+Every function returns the checked value or raises ``TypeError`` or
+``ValueError`` with the value and what was expected.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+import os
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_TAG_BYTES: Final = 1024
+#: Bytes of one directory's or file's name, as Linux file systems take.
+MAX_NAME_BYTES: Final = 255
+MAX_SUFFIX_BYTES: Final = 64
+#: Edges travel in the record's frame, which must fit a message with room to spare.
+MAX_BINS: Final = 65_536
+MAX_IMAGE_PIXELS: Final = 1 << 28
+
+#: Names of bins: TensorFlow's exponential edges, and the rules of ``numpy.histogram``.
+BIN_RULES: Final = (
+    "default",
+    "auto",
+    "fd",
+    "doane",
+    "scott",
+    "stone",
+    "rice",
+    "sturges",
+    "sqrt",
+)
+REDUCTIONS: Final = ("mean", "sum", "min", "max", "last")
+ON_FULL: Final = ("drop", "block")
+LEVELS: Final = ("written", "synced")
+
+_IMAGE_DTYPES: Final = ("uint8", "float16", "bfloat16", "float32", "float64")
+_DATAFORMATS: Final = {2: "HW", 3: "CHW", 4: "NCHW"}
+_CHANNELS: Final = (1, 3, 4)
+_INVALID_IN_TAG = re.compile(r"[^-/\w.]")
+
+
+def tag(value: object) -> str:
+    """Checks a tag: 1 to 1024 UTF-8 bytes, not of slashes alone."""
+    text = _text(value, "tag")
+    if not text.lstrip("/"):
+        raise ValueError(f"tag {text!r} is empty; expected a name such as 'loss' or 'train/loss'")
+    size_bytes = len(_INVALID_IN_TAG.sub("_", text).lstrip("/").encode())
+    if max(size_bytes, len(text.encode())) > MAX_TAG_BYTES:
+        raise ValueError(
+            f"tag {text[:40]!r}... has {len(text.encode())} bytes of UTF-8, "
+            f"expected at most {MAX_TAG_BYTES}"
+        )
+    return text
+
+
+def sub_run(tag: str, name: object) -> str:
+    """Returns the sub-run of curve ``name`` in the plot ``tag``: ``tag/name``."""
+    text = _text(name, "name of a value")
+    if not text:
+        raise ValueError(f"tag {tag!r}: the name of a value is empty")
+    return _relative_path(f"{tag}/{text}".lstrip("/"), f"tag {tag!r}, name {text!r}")
+
+
+def step(value: object) -> int:
+    """Returns a step as MXBoard does: None is 0, fractions are cut off."""
+    if type(value) is int:
+        result = value
+    elif value is None:
+        return 0
+    elif isinstance(value, SupportsIndex) and isinstance(value, (numbers.Integral, np.integer)):
+        result = operator.index(value)
+    else:
+        result = int(_real(value, "global_step"))
+    if not -(1 << 63) <= result < 1 << 63:
+        raise ValueError(f"global_step {result} is outside int64")
+    return result
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Checked bins: exactly one of a count, edges, or a rule's name."""
+
+    count: int = 0
+    edges: tuple[float, ...] = ()
+    rule: str = ""
+
+
+def bins(value: object) -> Bins:
+    """Checks bins: a count, ascending finite edges, or a rule's name."""
+    if isinstance(value, str):
+        if value not in BIN_RULES:
+            raise ValueError(f"bins {value!r} is none of {', '.join(BIN_RULES)}")
+        return Bins(rule=value)
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"bins {value!r} is a bool, expected an int, edges or a name")
+    if isinstance(value, (numbers.Integral, np.integer)):
+        count = int(value)
+        if not 1 <= count <= MAX_BINS:
+            raise ValueError(f"bins {count} is out of range, expected 1 to {MAX_BINS}")
+        return Bins(count=count)
+    if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iu":
+        return bins(int(value))
+    if not isinstance(value, (Sequence, np.ndarray)):
+        raise TypeError(f"bins is a {_kind(value)}, expected an int, edges (list, array) or a name")
+    return Bins(edges=tuple(_edges(value).tolist()))
+
+
+def _edges(value: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64]:
+    try:
+        if isinstance(value, np.ndarray) and value.dtype.kind not in "biuf":
+            raise TypeError
+        edges = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"bins is a {_kind(value)} of other than real numbers") from None
+    if edges.ndim != 1:
+        raise ValueError(f"bins has shape {edges.shape}, expected edges in one dimension")
+    if not 2 <= len(edges) <= MAX_BINS + 1:
+        raise ValueError(f"bins has {len(edges)} edges, expected 2 to {MAX_BINS + 1}")
+    if not np.isfinite(edges).all():
+        index = int(np.flatnonzero(~np.isfinite(edges))[0])
+        raise ValueError(f"bins has the edge {edges[index]} at {index}, expected finite edges")
+    if (edges[1:] < edges[:-1]).any():
+        index = int(np.flatnonzero(edges[1:] < edges[:-1])[0])
+        raise ValueError(
+            f"bins must not descend, got {edges[index]} before {edges[index + 1]} at {index}"
+        )
+    return edges
+
+
+def image(dtype: str, shape: tuple[int, ...]) -> str:
+    """Checks an image's dtype and shape; returns its ``dataformats``: HW, CHW or NCHW."""
+    what = f"image of dtype {dtype} and shape {shape}"
+    if dtype not in _IMAGE_DTYPES:
+        raise TypeError(f"{what}: expected uint8, or floats in [0, 1]")
+    dataformats = _DATAFORMATS.get(len(shape))
+    if dataformats is None:
+        raise ValueError(f"{what}: expected (H, W), (C, H, W) or (N, C, H, W)")
+    if 0 in shape:
+        raise ValueError(f"{what}: it has no pixels")
+    if len(shape) > 2 and shape[-3] not in _CHANNELS:
+        raise ValueError(f"{what}: {shape[-3]} channels, expected 1, 3 or 4 before H and W")
+    if math.prod(shape) > MAX_IMAGE_PIXELS:
+        raise ValueError(f"{what}: more than {MAX_IMAGE_PIXELS} elements")
+    return dataformats
+
+
+def logdir(value: object) -> str:
+    """Checks a log directory: a ``str`` or a path of one, not empty."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"logdir is a {_kind(value)}, expected a str or a path")
+    text = _text(os.fspath(value), "logdir")
+    if not text or "\0" in text:
+        raise ValueError(f"logdir {text!r} is no directory's name")
+    return text
+
+
+def run(value: object) -> str:
+    """Checks the name of a run: a relative path beneath the log directory, or None."""
+    if value is None:
+        return ""
+    text = _text(value, "run")
+    if not text or text.startswith("/"):
+        raise ValueError(f"run {text!r}: expected a relative path such as 'baseline'")
+    return _relative_path(text, f"run {text!r}")
+
+
+def filename_suffix(value: object) -> str:
+    """Checks a suffix of file names; None is none."""
+    if value is None:
+        return ""
+    text = _text(value, "filename_suffix")
+    if "/" in text or "\0" in text or len(text.encode()) > MAX_SUFFIX_BYTES:
+        raise ValueError(
+            f"filename_suffix {text[:80]!r}: expected up to {MAX_SUFFIX_BYTES} bytes, without '/'"
+        )
+    return text
+
+
+def count(value: object, what: str) -> int:
+    """Checks a whole number of 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, (numbers.Integral, np.integer)):
+        raise TypeError(f"{what} is {value!r}, expected an int")
+    if int(value) < 0:
+        raise ValueError(f"{what} is {value!r}, expected 0 or more")
+    return int(value)
+
+
+def secs(value: object, what: str) -> float:
+    """Checks a duration: a finite number of seconds, 0 or more."""
+    result = _real(value, what)
+    if result < 0:
+        raise ValueError(f"{what} is {value!r}, expected seconds, 0 or more")
+    return result
+
+
+def choice(value: object, what: str, choices: tuple[str, ...]) -> str:
+    """Checks that a value is one of ``choices``."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is a {_kind(value)}, expected one of {', '.join(choices)}")
+    if value not in choices:
+        raise ValueError(f"{what} is {value!r}, expected one of {', '.join(choices)}")
+    return value
+
+
+def _real(value: object, what: str) -> float:
+    if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "biuf":
+        value = value[()]
+    if isinstance(value, complex) or not isinstance(value, (numbers.Real, np.generic)):
+        raise TypeError(f"{what} is a {_kind(value)}, expected a number")
+    try:
+        result = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{what} is {value!r}, expected a finite number") from None
+    if not math.isfinite(result):
+        raise ValueError(f"{what} is {result}, expected a finite number")
+    return result
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is a {_kind(value)}, expected a str")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} {value!r} cannot be encoded as UTF-8") from None
+    return str(value)
+
+
+def _relative_path(text: str, what: str) -> str:
+    if "\0" in text:
+        raise ValueError(f"{what} contains a NUL character")
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts:
+        raise ValueError(f"{what} leads out of its directory; '..' is not allowed")
+    for part in parts:
+        if len(part.encode()) > MAX_NAME_BYTES:
+            raise ValueError(f"{what}: {part[:40]!r}... has more than {MAX_NAME_BYTES} bytes")
+    return posixpath.join(*parts)
+
+
+def _kind(value: object) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

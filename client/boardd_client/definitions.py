@@ -1,0 +1,99 @@
+"""The runs and series that a session has defined, and which the daemon was told."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from boardd_protos import boardd_pb2 as pb
+
+#: Series of one session; a budget against tags made without end.
+MAX_SERIES: Final = 100_000
+
+_PER_MESSAGE: Final = 256
+
+
+@dataclass
+class Run:
+    """A run, and what became of its records beside being written."""
+
+    definition: pb.RunDefinition
+    refusal: str = ""  #: why the daemon writes none of it; empty when it does
+    rejected: int = 0
+    last_rejection: str = ""
+    series: list[int] = field(default_factory=list)
+
+    @property
+    def number(self) -> int:
+        """Its number in the session."""
+        return self.definition.run
+
+
+class Definitions:
+    """Not thread-safe: its session locks. Runs and series are numbered together, from 1."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, Run] = {}
+        self._series: dict[int, pb.SeriesDefinition] = {}
+        self._last_number = 0
+        self._untold_runs: deque[int] = deque()
+        self._untold_series: deque[int] = deque()
+
+    def add_run(self, definition: pb.RunDefinition) -> Run:
+        """Adds a run; sets its number in ``definition``."""
+        self._last_number += 1
+        definition.run = self._last_number
+        run = self._runs[self._last_number] = Run(definition)
+        self._untold_runs.append(self._last_number)
+        return run
+
+    def add_series(self, run: Run, tag: str, sub_run: str) -> int:
+        """Adds a series and returns its number; 0 when there are too many."""
+        if len(self._series) >= MAX_SERIES:
+            return 0
+        self._last_number += 1
+        number = self._last_number
+        self._series[number] = pb.SeriesDefinition(
+            series=number, run=run.number, tag=tag, sub_run=sub_run
+        )
+        run.series.append(number)
+        self._untold_series.append(number)
+        return number
+
+    def remove_run(self, number: int) -> None:
+        """Forgets a run that has ended, and its series."""
+        run = self._runs.pop(number, None)
+        for series in run.series if run is not None else ():
+            self._series.pop(series, None)
+
+    def run(self, number: int) -> Run | None:
+        """The run of that number."""
+        return self._runs.get(number)
+
+    def run_of(self, series: int) -> Run | None:
+        """The run that a series belongs to."""
+        definition = self._series.get(series)
+        return self._runs.get(definition.run) if definition is not None else None
+
+    def tell_all(self) -> None:
+        """The daemon is a new one, perhaps: all is to be told again."""
+        self._untold_runs = deque(self._runs)
+        self._untold_series = deque(self._series)
+
+    def untold(self) -> Iterator[pb.Definitions]:
+        """Yields what is still to be told, runs before their series, in modest messages."""
+        while self._untold_runs or self._untold_series:
+            message = pb.Definitions()
+            for _ in range(_PER_MESSAGE):
+                # What was removed meanwhile is passed over.
+                if self._untold_runs:
+                    run = self._runs.get(self._untold_runs.popleft())
+                    if run is not None:
+                        message.runs.append(run.definition)
+                elif self._untold_series:
+                    series = self._series.get(self._untold_series.popleft())
+                    if series is not None:
+                        message.series.append(series)
+            yield message

@@ -1,0 +1,333 @@
+"""Autostart: a per-user daemon for an address where none answers.
+
+Whatever accepts connections on the socket already is used, so an installed
+service (systemd's socket included) always wins. Else one daemon is started,
+however many processes ask at the same time: they queue for a lock beside the
+socket, and all but the first find the daemon of the first.
+
+The daemon is none of the training's business: not its child (no zombie, no
+SIGCHLD, not killed with its process tree), in a session of its own (no Ctrl-C
+from the terminal), in ``/``, with no descriptor of the trainer's, its output in
+``boardd.log`` beside the socket. It leaves by itself when idle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import importlib.util
+import os
+import select
+import shlex
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from boardd_protos.address import UnixAddress
+
+from boardd_client.errors import LaunchError
+
+#: The daemon's log starts anew when it is larger.
+MAX_LOG_BYTES: Final = 1 << 20
+
+#: What boardd[daemon] adds: the daemon's code is installed without it, too.
+_DAEMON_PACKAGES: Final = ("grpc_health", "grpc_reflection", "isal", "numba", "uvloop")
+
+_LOG_TAIL_BYTES: Final = 2048
+_POLL_SECS: Final = 0.02
+
+# Starts "$@" as an orphan and prints its process id. A double fork without
+# forking the trainer, whose threads and frameworks (MXNet's engine stops and
+# starts anew around a fork) would suffer from it.
+_ORPHAN: Final = '"$@" >&2 & echo $!'
+
+# Meant for the training script's interpreter, and wrong for another one.
+_DROPPED_VARIABLES: Final = (
+    "PYTHONBREAKPOINT",
+    "PYTHONDEVMODE",
+    "PYTHONINSPECT",
+    "PYTHONMALLOC",
+    "PYTHONOPTIMIZE",
+    "PYTHONPROFILEIMPORTTIME",
+    "PYTHONSTARTUP",
+    "PYTHONVERBOSE",
+    "PYTHONWARNINGS",
+)
+
+# The daemon must not touch the accelerator nor spread over the training's cores.
+_SET_VARIABLES: Final = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # Tracebacks and warnings reach the log when they happen.
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def ensure_daemon(address: UnixAddress, timeout_secs: float) -> None:
+    """Returns once a daemon accepts connections at ``address``, started if need be.
+
+    Blocks, up to ``timeout_secs``; not for the thread that trains.
+
+    Environment: with ``BOARDD_AUTOSTART=0`` nothing is started.
+    ``BOARDD_COMMAND`` is started in place of ``boardd``, split like a shell
+    would. Other ``BOARDD_*`` variables are the daemon's own settings.
+
+    Raises:
+        LaunchError: autostart is switched off, no ``boardd`` is installed, the
+            socket's directory is not private to this user, the daemon ended
+            before it served (with its last words), or time ran out.
+    """
+    deadline = time.monotonic() + timeout_secs
+    if _accepts(address):
+        return
+    if os.environ.get("BOARDD_AUTOSTART", "1").lower() in ("0", "false", "no"):
+        raise LaunchError(
+            f"no daemon accepts connections at {address}, and BOARDD_AUTOSTART="
+            f"{os.environ['BOARDD_AUTOSTART']} forbids to start one; run: boardd"
+        )
+    command = _command(os.environ)
+    _ensure_private_directory(address.path.parent)
+    with _lock(address, deadline) as locked:
+        # Those that waited for the lock find the daemon of the one that had it.
+        if locked and not _accepts(address):
+            _start(command, address, deadline)
+
+
+def _accepts(address: UnixAddress) -> bool:
+    """Whether something listens on the socket.
+
+    Raises ``LaunchError`` when the socket may not be reached.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(address.path))
+        except BlockingIOError:  # its backlog is full
+            return True
+        except PermissionError as error:
+            raise LaunchError(f"cannot connect to {address}: {error.strerror}") from None
+        except OSError:
+            return False
+        return True
+
+
+def _command(environ: Mapping[str, str]) -> list[str]:
+    """The command that runs the daemon, without its flags."""
+    text = environ.get("BOARDD_COMMAND", "")
+    if text:
+        try:
+            command = shlex.split(text)
+        except ValueError as error:
+            raise LaunchError(f"BOARDD_COMMAND={text!r}: {error}") from None
+        program = shutil.which(command[0]) if command else None
+        if program is None:
+            raise LaunchError(f"BOARDD_COMMAND={text!r} names no program that can be run")
+        return [os.path.abspath(program), *command[1:]]
+    if sys.executable and _has_daemon():
+        return [sys.executable, "-m", "boardd"]
+    # Another environment's; the command of this one would lack the same packages.
+    own = os.path.dirname(sys.executable)
+    path = os.pathsep.join(
+        directory for directory in os.get_exec_path(dict(environ)) if directory != own
+    )
+    program = shutil.which("boardd", path=path)
+    if program is None:
+        raise LaunchError("the daemon is not installed; run: pip install 'boardd[daemon]'")
+    return [os.path.abspath(program)]
+
+
+def _has_daemon() -> bool:
+    """Whether this interpreter can run ``-m boardd``, with the packages it needs."""
+    try:
+        package = importlib.util.find_spec("boardd")
+        complete = all(map(importlib.util.find_spec, _DAEMON_PACKAGES))
+    except (ImportError, ValueError):
+        return False
+    if package is None or package.submodule_search_locations is None or not complete:
+        return False
+    # A directory that happens to be called boardd is found as a namespace package.
+    return any(
+        os.path.isfile(os.path.join(location, "__main__.py"))
+        for location in package.submodule_search_locations
+    )
+
+
+def _ensure_private_directory(path: Path) -> None:
+    """Creates ``path`` with mode 0700, or checks that it is private to this user."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        status = os.lstat(path)
+    except OSError as error:
+        raise LaunchError(
+            f"the socket's directory {path} cannot be made: {error.strerror}; create it with "
+            "mode 0700, or set XDG_RUNTIME_DIR or BOARDD_ADDRESS"
+        ) from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise LaunchError(f"{path} is a symlink or no directory; set BOARDD_ADDRESS to another")
+    if status.st_uid != os.geteuid():
+        raise LaunchError(
+            f"the socket's directory {path} belongs to user {status.st_uid}; set BOARDD_ADDRESS "
+            "to a socket in a directory of your own"
+        )
+    if status.st_mode & 0o077:
+        raise LaunchError(
+            f"the socket's directory {path} is open to others (mode "
+            f"{stat.S_IMODE(status.st_mode):04o}); run: chmod 700 {path}"
+        )
+
+
+@contextlib.contextmanager
+def _lock(address: UnixAddress, deadline: float) -> Iterator[bool]:
+    """Holds the right to start the daemon; yields False when one accepts meanwhile."""
+    path = address.path.with_name(address.path.name + ".launch")
+    descriptor = _open_private(path, os.O_RDWR)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            else:
+                yield True
+                return
+            if _accepts(address):
+                yield False
+                return
+            if time.monotonic() >= deadline:
+                raise LaunchError(
+                    f"another process has been starting a daemon at {address} for too long; "
+                    f"see {_log_path(address)}"
+                )
+            time.sleep(_POLL_SECS)
+    finally:
+        os.close(descriptor)
+
+
+def _open_private(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LaunchError(f"cannot open {path}: {error.strerror}") from None
+
+
+def _log_path(address: UnixAddress) -> Path:
+    return address.path.with_suffix(".log")
+
+
+def _start(command: list[str], address: UnixAddress, deadline: float) -> None:
+    """Starts the daemon and returns once it accepts connections."""
+    log = _open_private(_log_path(address), os.O_RDWR | os.O_APPEND)
+    try:
+        if os.fstat(log).st_size > MAX_LOG_BYTES:
+            os.ftruncate(log, 0)
+        log_start = os.fstat(log).st_size
+        arguments = [*command, *_flags(address, os.environ)]
+        try:
+            shell = subprocess.run(
+                ["/bin/sh", "-c", _ORPHAN, "boardd", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd="/",
+                env=_environment(os.environ),
+                start_new_session=True,
+                check=True,
+                timeout=max(0.0, deadline - time.monotonic()),
+            )
+            process = _Process(int(shell.stdout))
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            raise LaunchError(f"cannot start {shlex.join(arguments)}: {error}") from None
+        with contextlib.closing(process):
+            while not _accepts(address):
+                if process.ended():
+                    # It may have found another daemon, started by hand, at the address.
+                    if _accepts(address):
+                        return
+                    raise LaunchError(
+                        f"the daemon ended before it served {address}: "
+                        f"{_last_words(log, log_start)}"
+                    )
+                if time.monotonic() >= deadline:
+                    raise LaunchError(
+                        f"the daemon (pid {process.pid}) does not serve {address} yet; see "
+                        f"{_log_path(address)}: {_last_words(log, log_start)}"
+                    )
+                process.wait(_POLL_SECS)
+    finally:
+        os.close(log)
+
+
+def _flags(address: UnixAddress, environ: Mapping[str, str]) -> list[str]:
+    """The daemon's flags. What the user set for the daemon by variables stays in force."""
+    flags = ["--socket", os.fspath(address.path), "--autostarted"]
+    roots = [root for root in environ.get("BOARDD_LOGDIR_ROOT", "").split(os.pathsep) if root]
+    if not roots and not environ.get("BOARDD_CONFIG"):
+        # It runs as the user, for the user's own processes: it may write where they may.
+        roots = ["/"]
+    for root in roots:
+        flags += ["--logdir-root", os.path.abspath(os.path.expanduser(root))]
+    return flags
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The daemon's environment, made from the trainer's."""
+    result = {
+        name: value for name, value in environ.items() if name not in _DROPPED_VARIABLES
+    } | _SET_VARIABLES
+    # The daemon runs in another directory: what is relative must not change its meaning.
+    if result.get("PYTHONPATH"):
+        paths = result["PYTHONPATH"].split(os.pathsep)
+        result["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in paths)
+    if result.get("BOARDD_CONFIG"):
+        result["BOARDD_CONFIG"] = os.path.abspath(os.path.expanduser(result["BOARDD_CONFIG"]))
+    return result
+
+
+class _Process:
+    """A process that is nobody's child here, watched for its end."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._descriptor: int | None = None
+        self._gone = False
+        try:
+            self._descriptor = os.pidfd_open(pid)
+        except OSError as error:
+            # Without pidfd (an old kernel, a sandbox) its end is not noticed early.
+            self._gone = error.errno == errno.ESRCH
+
+    def ended(self) -> bool:
+        """Whether it has ended, as far as can be known."""
+        return self._gone
+
+    def wait(self, timeout_secs: float) -> None:
+        """Sleeps until the end of the process, ``timeout_secs`` at most."""
+        if self._descriptor is None:
+            time.sleep(timeout_secs)
+            return
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        self._gone = bool(poll.poll(timeout_secs * 1000))
+
+    def close(self) -> None:
+        """Stops watching."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+
+def _last_words(log: int, start: int) -> str:
+    """The last lines of the log that this start wrote."""
+    end = os.fstat(log).st_size
+    first = max(start, end - _LOG_TAIL_BYTES)
+    text = os.pread(log, max(0, end - first), first).decode(errors="replace")
+    return text.strip() or "it said nothing"

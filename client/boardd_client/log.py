@@ -1,0 +1,401 @@
+"""The ring of record frames that a process keeps until the daemon wrote them.
+
+One flat buffer, so that it can later lie in memory shared with the daemon.
+Positions count bytes since the session began and never wrap; a frame lies at
+its position modulo the buffer's size. A frame is never split: where the bytes
+up to the buffer's end do not hold it, they become a filler::
+
+    offset  type  field
+         0  u32   size_bytes   of the filler, a multiple of 8
+         4  u8    kind         FILLER (0)
+
+Fillers have no sequence number and are never sent. All other frames are those
+of ``boardd_protos.record``, written in place.
+
+Scalars have 48 bytes each, so the position of a sequence number is known
+without an index of its own: only where the 48-byte steps are interrupted (after
+a longer frame, or a filler) a *segment* is noted, its first sequence number and
+position.
+
+No I/O, no clock, no thread. Every method may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from boardd_protos.record import (
+    ALIGNMENT,
+    FLAGS_OFFSET,
+    HEADER,
+    HEADER_BYTES,
+    PENDING,
+    VALUE_OFFSET,
+    Kind,
+    frame_bytes,
+)
+
+FILLER: Final = 0
+
+_FILLER: Final = struct.Struct("<IB")
+_SEQUENCE: Final = struct.Struct("<Q")
+_SIZE: Final = struct.Struct("<I")
+_VALUE: Final = struct.Struct("<d")
+_KIND_OFFSET: Final = 4
+_SEQUENCE_OFFSET: Final = 8
+_SERIES_OFFSET: Final = 32
+_PAYLOAD_BYTES_OFFSET: Final = 36
+
+# A scalar's frame is packed with fewer, wider fields than HEADER has, which is faster: size,
+# kind, flags and reserved are one constant, series and payload_bytes (0) one integer.
+_pack_scalar: Final = struct.Struct("<QQqdQd").pack_into
+_SCALAR: Final = HEADER_BYTES | Kind.SCALAR << 8 * _KIND_OFFSET
+
+#: Segments that may be stale before the list of them is cut.
+_STALE_SEGMENTS: Final = 1024
+
+
+class RecordLog:
+    """A ring of frames over ``buffer``, appended by trainers, read by a sender.
+
+    ``buffer`` is writable, contiguous and at least a few frames long; the part
+    beyond a multiple of eight is not used. ``reserve_bytes`` are kept for
+    scalars: no other frame may take the last so many free bytes.
+    """
+
+    __slots__ = (
+        "_backlog_at",
+        "_backlog_notify",
+        "_claiming",
+        "_first_segment",
+        "_freed_sequence",
+        "_lap",
+        "_limit",
+        "_lock",
+        "_offset",
+        "_pending",
+        "_reserve_bytes",
+        "_segment_positions",
+        "_segment_sequences",
+        "_sequence",
+        "_tail",
+        "_view",
+        "size_bytes",
+    )
+
+    def __init__(self, buffer: memoryview, *, reserve_bytes: int = 0) -> None:
+        view = memoryview(buffer).cast("B")
+        self.size_bytes = len(view) // ALIGNMENT * ALIGNMENT
+        if self.size_bytes < 2 * HEADER_BYTES or view.readonly:
+            raise ValueError(f"a log needs {2 * HEADER_BYTES} writable bytes, got {len(view)}")
+        self._view = view[: self.size_bytes]
+        self._reserve_bytes = reserve_bytes
+        self._lock = threading.RLock()
+        # A signal handler that logs may interrupt its own thread in here. The lock is re-entrant,
+        # so there is no deadlock; a frame is claimed before it is written, so the handler's
+        # frame goes behind it; and while one is being claimed, the handler's is refused.
+        self._claiming = False
+        self._sequence = 0  # of the newest frame
+        self._lap = 0  # position of the buffer's first byte in this lap
+        self._offset = 0  # where the next frame goes, in the buffer
+        self._limit = 0  # a scalar that ends at or before this offset needs no further check
+        self._freed_sequence = 0
+        self._tail = 0  # position of the oldest frame that is kept
+        self._segment_sequences = [1]
+        self._segment_positions = [0]
+        self._first_segment = 0
+        self._pending: OrderedDict[int, None] = OrderedDict()
+        self._backlog_notify: Callable[[], None] | None = None
+        self._backlog_at = 0  # notify when the sequence reaches this; 0: do not
+        self._update_limit()
+
+    @property
+    def last_sequence(self) -> int:
+        """Sequence number of the newest frame; 0 before the first."""
+        return self._sequence
+
+    @property
+    def freed_sequence(self) -> int:
+        """Frames up to this sequence number are gone."""
+        return self._freed_sequence
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes taken by kept frames, fillers included."""
+        with self._lock:
+            return self._lap + self._offset - self._tail
+
+    def append_scalar(self, series: int, step: int, wall_time: float, value: float) -> int:
+        """Appends a scalar's frame and returns its sequence number, 0 if the log is full.
+
+        Raises ``struct.error`` for a step outside int64 and ``OverflowError`` for
+        an integer value that no float64 holds; nothing is appended then.
+        """
+        with self._lock:
+            offset = self._offset
+            end = offset + HEADER_BYTES
+            # Claimed before it is written: see __init__ on signal handlers.
+            if end <= self._limit:
+                sequence = self._sequence + 1
+                self._sequence = sequence
+                self._offset = end
+            else:
+                sequence, offset = self._claim(HEADER_BYTES, 0)
+                if not sequence:
+                    return 0
+            try:
+                _pack_scalar(self._view, offset, _SCALAR, sequence, step, wall_time, series, value)
+            except Exception:
+                self._take_back(sequence, offset)
+                raise
+            return sequence
+
+    def append(
+        self,
+        kind: Kind,
+        series: int,
+        step: int,
+        wall_time: float,
+        payload: bytes = b"",
+        *,
+        pending: bool = False,
+        reserved: bool = False,
+    ) -> int:
+        """Appends any frame and returns its sequence number, 0 if the log is full.
+
+        ``pending`` frames hold up reading until ``complete``, ``complete_scalar``
+        or ``void``. ``reserved`` frames may use the reserve, as scalars do.
+        Raises ``struct.error`` for a step outside int64; nothing is appended then.
+        """
+        size_bytes = frame_bytes(len(payload))
+        flags = PENDING if pending else 0
+        frame = HEADER.pack(
+            size_bytes, kind, flags, 0, 0, step, wall_time, series, len(payload), 0.0
+        )
+        frame = (frame + payload).ljust(size_bytes, b"\0")
+        with self._lock:
+            sequence, offset = self._claim(size_bytes, 0 if reserved else self._reserve_bytes)
+            if sequence:
+                self._view[offset : offset + size_bytes] = frame
+                _SEQUENCE.pack_into(self._view, offset + _SEQUENCE_OFFSET, sequence)
+                if pending:
+                    self._pending[sequence] = None
+            return sequence
+
+    def complete(self, sequence: int) -> None:
+        """Marks a pending frame complete."""
+        with self._lock:
+            offset = self._offset_of(sequence)
+            del self._pending[sequence]
+            self._view[offset + FLAGS_OFFSET] = 0
+
+    def complete_scalar(self, sequence: int, value: float) -> None:
+        """Gives a pending scalar its value."""
+        with self._lock:
+            _VALUE.pack_into(self._view, self._offset_of(sequence) + VALUE_OFFSET, value)
+            self.complete(sequence)
+
+    def void(self, sequence: int, reason: str) -> None:
+        """Turns a frame that was not sent yet into VOID: the record is lost.
+
+        The frame keeps its size, so ``reason`` is cut to what the payload holds
+        (nothing, for a scalar) and filled with spaces.
+        """
+        with self._lock:
+            offset = self._offset_of(sequence)
+            (payload_bytes,) = _SIZE.unpack_from(self._view, offset + _PAYLOAD_BYTES_OFFSET)
+            start = offset + HEADER_BYTES
+            # Cut between characters, not inside one.
+            text = reason.encode()[:payload_bytes].decode(errors="ignore").encode()
+            self._view[start : start + payload_bytes] = text.ljust(payload_bytes)
+            self._view[offset + _KIND_OFFSET] = Kind.VOID
+            self._view[offset + FLAGS_OFFSET] = 0
+            self._pending.pop(sequence, None)
+
+    def first_pending(self) -> int | None:
+        """Sequence number of the oldest pending frame."""
+        with self._lock:
+            return next(iter(self._pending), None)
+
+    def is_pending(self, sequence: int) -> bool:
+        """Whether the frame waits for its value or tensors."""
+        with self._lock:
+            return sequence in self._pending
+
+    def series_of(self, sequence: int) -> int | None:
+        """The frame's series (END_RUN: its run); None when it is not in the log."""
+        with self._lock:
+            if not self._freed_sequence < sequence <= self._sequence:
+                return None
+            offset = self._offset_of(sequence) + _SERIES_OFFSET
+            series: int = _SIZE.unpack_from(self._view, offset)[0]
+            return series
+
+    def read(self, after: int, until: int, max_bytes: int) -> tuple[memoryview, int]:
+        """Returns whole frames that lie back to back, and the last one's sequence number.
+
+        They begin with the frame behind sequence number ``after`` and end before a
+        pending frame, behind ``until``, at the buffer's end, or where the next
+        frame would exceed ``max_bytes`` (the first frame is returned all the same).
+        Nothing to read: an empty view and ``after``. The view holds until the
+        frames are freed.
+        """
+        with self._lock:
+            if after < self._freed_sequence:
+                raise ValueError(f"frame {after + 1} was freed (up to {self._freed_sequence})")
+            last = min(until, self._sequence, next(iter(self._pending), self._sequence + 1) - 1)
+            if after >= last:
+                return self._view[:0], after
+            sequence = after + 1
+            segment = self._segment_of(sequence)
+            start = self._position_in(segment, sequence)
+            length = 0
+            while sequence <= last:
+                # All frames of a segment but its last have 48 bytes.
+                segment_last = last
+                if segment + 1 < len(self._segment_sequences):
+                    segment_last = min(last, self._segment_sequences[segment + 1] - 1)
+                scalars = segment_last - sequence
+                final_bytes = self._size_at(self._position_in(segment, segment_last))
+                wanted = scalars * HEADER_BYTES + final_bytes
+                if length + wanted > max_bytes:
+                    taken = min(scalars, (max_bytes - length) // HEADER_BYTES)
+                    length += taken * HEADER_BYTES
+                    sequence += taken
+                    if length == 0:
+                        length = HEADER_BYTES if scalars else final_bytes
+                        sequence += 1
+                    break
+                length += wanted
+                sequence = segment_last + 1
+                segment += 1
+                if (
+                    segment < len(self._segment_positions)
+                    and self._segment_positions[segment] != start + length
+                ):
+                    break
+            offset = start % self.size_bytes
+            return self._view[offset : offset + length], sequence - 1
+
+    def free(self, through: int) -> None:
+        """Gives back the space of all frames up to sequence number ``through``.
+
+        Pending frames are never freed, nor frames that do not exist yet.
+        """
+        with self._lock:
+            through = min(through, self._sequence)
+            first_pending = next(iter(self._pending), None)
+            if first_pending is not None:
+                through = min(through, first_pending - 1)
+            if through <= self._freed_sequence:
+                return
+            self._freed_sequence = through
+            self._first_segment = self._segment_of(through + 1)
+            self._tail = self._position_in(self._first_segment, through + 1)
+            if self._first_segment > _STALE_SEGMENTS:
+                del self._segment_sequences[: self._first_segment]
+                del self._segment_positions[: self._first_segment]
+                self._first_segment = 0
+            self._update_limit()
+
+    def notify_backlog(self, records: int, notify: Callable[[], None] | None) -> None:
+        """Calls ``notify`` once, from a trainer, when so many frames more were appended.
+
+        Costs the calls before it nothing: the check for space stops there too.
+        ``notify`` must not block. ``records`` 0 or ``notify`` None: never.
+        """
+        with self._lock:
+            self._backlog_notify = notify
+            self._backlog_at = self._sequence + records if records > 0 and notify else 0
+            self._update_limit()
+
+    def _claim(self, size_bytes: int, reserve_bytes: int) -> tuple[int, int]:
+        """Sequence number and offset of a new frame; (0, 0) if there is no room."""
+        if self._claiming:
+            return 0, 0
+        self._claiming = True
+        self._limit = 0
+        try:
+            if self._backlog_at and self._sequence + 1 >= self._backlog_at:
+                self._backlog_at = 0
+                if self._backlog_notify is not None:
+                    self._backlog_notify()
+            if self._freed_sequence == self._sequence:
+                # Nothing is kept, so a filler takes nothing either.
+                self._tail = self._lap + self._offset
+            free_bytes = self.size_bytes - (self._lap + self._offset - self._tail)
+            to_end = self.size_bytes - self._offset
+            skipped = to_end if to_end < size_bytes else 0
+            kept = self._freed_sequence < self._sequence
+            if size_bytes + reserve_bytes + (skipped if kept else 0) > free_bytes:
+                return 0, 0
+            if skipped:
+                if to_end:
+                    _FILLER.pack_into(self._view, self._offset, to_end, FILLER)
+                self._start_lap()
+            elif not to_end:
+                self._start_lap()
+            sequence, offset = self._sequence + 1, self._offset
+            self._sequence = sequence
+            self._offset = offset + size_bytes
+            if size_bytes != HEADER_BYTES:
+                self._start_segment()
+            return sequence, offset
+        finally:
+            self._claiming = False
+            self._update_limit()
+
+    def _start_lap(self) -> None:
+        self._lap += self.size_bytes
+        self._offset = 0
+        self._start_segment()
+        if self._freed_sequence == self._sequence:
+            self._tail = self._lap
+
+    def _take_back(self, sequence: int, offset: int) -> None:
+        """Undoes the claim of a scalar's frame whose fields were no good."""
+        if self._sequence == sequence:
+            self._sequence = sequence - 1
+            self._offset = offset
+            self._update_limit()
+        else:  # a signal handler has logged meanwhile
+            HEADER.pack_into(self._view, offset, 48, Kind.VOID, 0, 0, sequence, 0, 0.0, 0, 0, 0.0)
+
+    def _update_limit(self) -> None:
+        free_bytes = self.size_bytes - (self._lap + self._offset - self._tail)
+        limit = min(self.size_bytes, self._offset + free_bytes)
+        if self._backlog_at:
+            records = max(self._backlog_at - 1 - self._sequence, 0)
+            limit = min(limit, self._offset + records * HEADER_BYTES)
+        self._limit = limit
+
+    def _start_segment(self) -> None:
+        position = self._lap + self._offset
+        if self._segment_sequences[-1] == self._sequence + 1:
+            self._segment_positions[-1] = position
+        else:
+            self._segment_sequences.append(self._sequence + 1)
+            self._segment_positions.append(position)
+
+    def _segment_of(self, sequence: int) -> int:
+        return bisect_right(self._segment_sequences, sequence, lo=self._first_segment) - 1
+
+    def _position_in(self, segment: int, sequence: int) -> int:
+        return (
+            self._segment_positions[segment]
+            + (sequence - self._segment_sequences[segment]) * HEADER_BYTES
+        )
+
+    def _offset_of(self, sequence: int) -> int:
+        if not self._freed_sequence < sequence <= self._sequence:
+            raise KeyError(sequence)
+        return self._position_in(self._segment_of(sequence), sequence) % self.size_bytes
+
+    def _size_at(self, position: int) -> int:
+        size_bytes: int = _SIZE.unpack_from(self._view, position % self.size_bytes)[0]
+        return size_bytes

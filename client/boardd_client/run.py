@@ -1,0 +1,174 @@
+"""One writer's run in a session: its series, its records, its end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from boardd_protos import boardd_pb2 as pb
+
+from boardd_client import arguments
+from boardd_client.capture import Tensor
+from boardd_client.sender import Sender
+
+_logger = logging.getLogger("boardd_client")
+
+_DROPS: Final = {
+    "log_full": "the budget of records is spent (BOARDD_LOG_BYTES)",
+    "arena_full": "the budget of tensors is spent (BOARDD_ARENA_BYTES)",
+    "tensor_too_large": "the tensor is larger than the budget of all (BOARDD_ARENA_BYTES)",
+    "too_many_series": "too many different tags",
+}
+
+
+@dataclass(frozen=True)
+class FlushResult:
+    """Whether a level was reached; true in a boolean context if so."""
+
+    ok: bool
+    reason: str = ""  #: why not; empty when ok
+    pending: int = 0  #: records of this process that are not written yet
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+class AttachedRun:
+    """A run that was defined in the session of ``sender``.
+
+    ``path`` names it to people and in exports. ``block_timeout_secs`` is how long
+    a call may wait for room; 0: not at all. ``warn`` is called with a key and a
+    text, and warns once for each key.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        definition: pb.RunDefinition,
+        path: str,
+        block_timeout_secs: float,
+        warn: Callable[[str, str], None],
+    ) -> None:
+        self.sender: Final = sender
+        self.run: Final = sender.session.define_run(definition)
+        #: Series of tags; of curves in a plot; and the name of each in exports.
+        self.series: dict[str, int] = {}
+        self.sub_series: dict[tuple[str, str], int] = {}
+        self.names: dict[int, str] = {}
+        self.append_scalar: Final = sender.session.log.append_scalar
+        self._path = path
+        self._block_timeout_secs = block_timeout_secs
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._rejected_before = 0
+
+    def series_of(self, tag: str, name: str = "") -> int:
+        """The series of a tag, or of curve ``name`` in its plot; 0 if there are too many."""
+        known = self.sub_series.get((tag, name)) if name else self.series.get(tag)
+        if known is not None:
+            return known
+        with self._lock:
+            known = self.sub_series.get((tag, name)) if name else self.series.get(tag)
+            if known is not None:
+                return known
+            sub_run = arguments.sub_run(tag, name) if name else ""
+            series = self.sender.session.define_series(self.run, tag, sub_run)
+            if not series:
+                self._drop("too_many_series")
+                return 0
+            self.names[series] = "/".join(filter(None, (self._path, tag, name)))
+            if name:
+                self.sub_series[tag, name] = series
+            else:
+                self.series[tag] = series
+            return series
+
+    def log_scalar(self, series: int, step: int, wall_time: float, value: float) -> None:
+        """Appends a scalar, or drops it."""
+        deadline = 0.0
+        while not self.append_scalar(series, step, wall_time, value):
+            deadline = deadline or self._deadline()
+            if not self.sender.wait_room(deadline):
+                self._drop("log_full")
+                return
+
+    def log_tensor(
+        self,
+        series: int,
+        step: int,
+        wall_time: float,
+        tensor: Tensor,
+        payload: bytes = b"",
+    ) -> None:
+        """Appends a record and starts the copy of its tensor, or drops it.
+
+        Without a payload it is a scalar, of the tensor's one element.
+        """
+        session = self.sender.session
+        dtype = "" if payload else tensor.dtype
+        deadline = 0.0
+        while True:
+            capture = session.begin(
+                series, step, wall_time, payload, [tensor.size_bytes], scalar_dtype=dtype
+            )
+            if not isinstance(capture, str):
+                break
+            deadline = deadline or self._deadline()
+            if capture == "tensor_too_large" or not self.sender.wait_room(deadline):
+                self._drop(capture, tensor.size_bytes)
+                return
+        try:
+            pending = tensor.copy_into(capture.slots[0].view)
+        except BaseException as error:
+            # The record is numbered, so it must not stay pending whatever was raised.
+            session.failed(capture, f"{type(error).__name__}: {error}")
+            if not isinstance(error, Exception):
+                raise
+            self._warn("capture", f"a value could not be captured and is lost: {error}")
+            return
+        session.captured(capture, [] if pending is None else [pending])
+
+    def _deadline(self) -> float:
+        """Until when to wait for room; in the past where there is no waiting."""
+        return time.monotonic() + (self._block_timeout_secs or -1.0)
+
+    def _drop(self, reason: str, size_bytes: int = 0) -> None:
+        self.sender.session.drop(reason, size_bytes)
+        self._warn(
+            reason,
+            f"{self._path}: a record was dropped: {_DROPS.get(reason, reason)} (the next are "
+            "only counted, see statistics())",
+        )
+
+    def flush(self, deadline: float, level: str) -> FlushResult:
+        """Waits until all records up to now have reached a level; see ``SummaryWriter.flush``."""
+        sender, run = self.sender, self.run
+        sequence = sender.session.log.last_sequence
+        written = sender.wait_written(sequence, deadline, run)
+        reason = ""
+        if run.refusal:
+            reason = f"the daemon refuses the run: {run.refusal}"
+        elif not written:
+            reason = sender.why_not()
+        elif run.rejected > self._rejected_before:
+            count = run.rejected - self._rejected_before
+            reason = f"{count} records were rejected, the last: {run.last_rejection}"
+        elif level == "synced":
+            reason = sender.sync(sequence, deadline)
+        self._rejected_before = run.rejected
+        if not reason:
+            return FlushResult(ok=True)
+        pending = sender.session.statistics().pending
+        _logger.warning("%s: not %s: %s", self._path, level, reason)
+        return FlushResult(ok=False, reason=reason, pending=pending)
+
+    def end(self, deadline: float) -> bool:
+        """Appends the run's end; False if there was no room for it until ``deadline``."""
+        while not self.sender.session.end_run(self.run, time.time()):
+            if not self.sender.wait_room(deadline):
+                return False
+        return True

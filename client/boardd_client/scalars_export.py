@@ -1,0 +1,113 @@
+"""The scalars of a process, kept in memory for ``SummaryWriter.export_scalars``.
+
+Read from the log's frames off the trainer's thread, 28 bytes each, under a byte
+budget: past it the oldest are lost, and counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from boardd_protos.record import FRAME_DTYPE, HEADER_BYTES, Kind
+from numpy.typing import NDArray
+
+_ROW: Final = np.dtype([("wall_time", "<f8"), ("step", "<i8"), ("value", "<f8"), ("series", "<u4")])
+#: Rows of a block; small reads are gathered in one.
+_BLOCK_ROWS: Final = 4096
+
+#: ``{writer: [[timestamp, step, value], ...], ...}``, as MXBoard exports it.
+Exported = dict[str, list[list[float]]]
+
+
+class ScalarHistory:
+    """Scalars in the order they were logged. Not thread-safe: its session locks."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self.lost = 0  #: scalars that the budget had no room for
+        self._budget_rows = budget_bytes // _ROW.itemsize
+        self._full: deque[NDArray[Any]] = deque()
+        self._open = np.empty(0, _ROW)
+        self._open_rows = 0
+        self._rows = 0
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether the budget holds anything."""
+        return self._budget_rows > 0
+
+    def observe(self, frames: memoryview, count: int) -> None:
+        """Keeps the scalars among the ``count`` whole frames in ``frames``."""
+        if len(frames) != count * HEADER_BYTES:
+            # Longer frames in between: gather the 48-byte headers.
+            offsets = []
+            offset = 0
+            while offset < len(frames):
+                offsets.append(offset)
+                offset += int.from_bytes(frames[offset : offset + 4], "little")
+            frames = memoryview(b"".join(frames[at : at + HEADER_BYTES] for at in offsets))
+        headers = np.frombuffer(frames, FRAME_DTYPE)
+        if (headers["kind"] != Kind.SCALAR).any():
+            headers = headers[headers["kind"] == Kind.SCALAR]
+        self._append(headers)
+
+    def _append(self, headers: NDArray[Any]) -> None:
+        while len(headers):
+            room = len(self._open) - self._open_rows
+            if not room:
+                if len(self._open):
+                    self._full.append(self._open)
+                self._open = np.empty(min(_BLOCK_ROWS, self._budget_rows), _ROW)
+                self._open_rows = 0
+                room = len(self._open)
+            taken = headers[:room]
+            block = self._open[self._open_rows : self._open_rows + len(taken)]
+            for name in _ROW.names or ():
+                block[name] = taken[name]
+            self._open_rows += len(taken)
+            self._rows += len(taken)
+            headers = headers[room:]
+            while self._rows > self._budget_rows and self._full:
+                oldest = self._full.popleft()
+                self._rows -= len(oldest)
+                self.lost += len(oldest)
+
+    def export(self, names: Mapping[int, str]) -> Exported:
+        """Returns the scalars of the series in ``names``, by name, oldest first."""
+        exported: Exported = {}
+        for block in self._blocks():
+            for series, wall_time, step, value in zip(
+                block["series"].tolist(),
+                block["wall_time"].tolist(),
+                block["step"].tolist(),
+                block["value"].tolist(),
+                strict=True,
+            ):
+                name = names.get(series)
+                if name is not None:
+                    exported.setdefault(name, []).append([wall_time, step, value])
+        return exported
+
+    def clear(self, series: Iterable[int]) -> None:
+        """Forgets the scalars of some series."""
+        gone = np.fromiter(series, np.uint32)
+        blocks = [block[~np.isin(block["series"], gone)] for block in self._blocks()]
+        self._full = deque(block for block in blocks if len(block))
+        self._open = np.empty(0, _ROW)
+        self._open_rows = 0
+        self._rows = sum(map(len, self._full))
+
+    def _blocks(self) -> list[NDArray[Any]]:
+        return [*self._full, self._open[: self._open_rows]]
+
+
+def write(path: str, exported: Exported) -> None:
+    """Writes ``exported`` to ``path`` as MXBoard does: one JSON object, ASCII.
+
+    Raises ``OSError`` when the file cannot be written.
+    """
+    with open(path, "w", encoding="ascii") as file:
+        json.dump(exported, file)

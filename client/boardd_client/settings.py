@@ -1,0 +1,82 @@
+"""What the environment sets for the client, read when a writer is made.
+
+=============================  ==========================================================
+``BOARDD_ADDRESS``             where the daemon is, for writers without ``address``
+``BOARDD_LOG_BYTES``           budget of records not yet written (default 8 MiB)
+``BOARDD_ARENA_BYTES``         budget of their tensors (default 256 MiB)
+``BOARDD_SCALAR_HISTORY_BYTES``  kept for ``export_scalars`` (default 64 MiB; 0: nothing)
+``BOARDD_BLOCK_TIMEOUT_SECS``  longest wait of a call with ``on_full="block"`` (default 60)
+``BOARDD_EXIT_TIMEOUT_SECS``   longest wait at the end of the process (default 10)
+``BOARDD_TOKEN``               bearer token for a daemon over TCP
+``BOARDD_TLS_CA``              PEM file of the authority that signed the daemon's certificate
+=============================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment's settings, with defaults for what it leaves out."""
+
+    address: str = ""
+    log_bytes: int = 8 * MEBIBYTE
+    arena_bytes: int = 256 * MEBIBYTE
+    scalar_history_bytes: int = 64 * MEBIBYTE
+    block_timeout_secs: float = 60.0
+    exit_timeout_secs: float = 10.0
+    token: str = ""
+    tls_ca: str = ""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Reads ``environ``.
+
+        Raises ``ValueError`` that names the variable for a text that is no
+        number or out of range.
+        """
+        return cls(
+            address=environ.get("BOARDD_ADDRESS", ""),
+            log_bytes=_bytes(environ, "BOARDD_LOG_BYTES", 64 << 10, cls.log_bytes),
+            arena_bytes=_bytes(environ, "BOARDD_ARENA_BYTES", 64 << 10, cls.arena_bytes),
+            scalar_history_bytes=_bytes(
+                environ, "BOARDD_SCALAR_HISTORY_BYTES", 0, cls.scalar_history_bytes
+            ),
+            block_timeout_secs=_secs(environ, "BOARDD_BLOCK_TIMEOUT_SECS", cls.block_timeout_secs),
+            exit_timeout_secs=_secs(environ, "BOARDD_EXIT_TIMEOUT_SECS", cls.exit_timeout_secs),
+            token=environ.get("BOARDD_TOKEN", ""),
+            tls_ca=environ.get("BOARDD_TLS_CA", ""),
+        )
+
+
+def _bytes(environ: Mapping[str, str], name: str, least: int, default: int) -> int:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        raise ValueError(f"{name}={text!r}: expected a whole number of bytes") from None
+    # 2**32 is the largest length that a filler of the log can have.
+    if not least <= value < 1 << 48 or (name == "BOARDD_LOG_BYTES" and value >= 1 << 32):
+        raise ValueError(f"{name}={text!r}: out of range, expected at least {least} bytes")
+    return value
+
+
+def _secs(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{name}={text!r}: expected seconds") from None
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{name}={text!r}: expected a finite number of seconds, 0 or more")
+    return value

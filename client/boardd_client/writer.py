@@ -1,0 +1,438 @@
+"""``SummaryWriter``: what a training script calls.
+
+A call checks its arguments, copies or starts to copy what it was given, and
+appends a record in memory. Nothing in it waits for the daemon, the disk or a
+device (unless ``on_full="block"`` says so), and nothing raises because of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType, TracebackType
+from typing import Any, Final
+
+from boardd_protos import address as addresses
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.address import Address, UnixAddress
+
+from boardd_client import arguments, capture, payloads, ranks, scalars_export
+from boardd_client.accounts import Statistics
+from boardd_client.registry import registry
+from boardd_client.run import AttachedRun, FlushResult
+from boardd_client.settings import Settings
+
+_logger = logging.getLogger("boardd_client")
+
+DEFAULT_TIMEOUT_SECS: Final = 30.0
+
+_END_SECS: Final = 5.0
+_time = time.time
+
+
+class SummaryWriter:
+    """Logs to a directory that TensorBoard reads, through the boardd daemon.
+
+    Takes MXBoard's arguments with MXBoard's meaning; what is new is
+    keyword-only.
+
+    Args:
+        logdir: directory of the run. A relative one is relative to the current
+            directory, or to the daemon's first root if it is reached over TCP.
+        max_queue: so many records waiting have them sent at once (at most 50
+            times a second) and not after up to 0.1 s; 0: never sooner.
+        flush_secs: a record is sent to the daemon, which writes it, at the latest so
+            many seconds after the call, and never later than 0.1 s if the daemon
+            keeps up; values below that shorten it, down to 0.02 s.
+        filename_suffix: ends the names of the event files.
+        verbose: sets the logger ``boardd_client`` to INFO if it has no level.
+        address: of the daemon, ``unix:/path`` or ``host:port``. Default: the
+            environment's ``BOARDD_ADDRESS``, else the user's own daemon, which is
+            started when there is none.
+        rank: which worker of a launch this is; default: as the environment says.
+        world_size: the number of workers; default likewise. With more than one,
+            each writes the sub-run ``rank_<r>``.
+        run: a sub-directory of ``logdir`` for this run.
+        reduce: how the ranks of a run are merged: mean, sum, min, max or last.
+        on_full: when there is no more room for records: ``"drop"`` loses the new one,
+            counted and warned about once; ``"block"`` waits for room, for
+            ``BOARDD_BLOCK_TIMEOUT_SECS`` (60) at most, and then drops.
+
+    Raises:
+        TypeError, ValueError: for arguments and environment variables that are
+            not as described.
+    """
+
+    def __init__(
+        self,
+        logdir: str | os.PathLike[str],
+        max_queue: int = 10,
+        flush_secs: float = 120,
+        filename_suffix: str | None = None,
+        verbose: bool = True,
+        *,
+        address: str | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        run: str | None = None,
+        reduce: str = "mean",
+        on_full: str = "drop",
+    ) -> None:
+        self._logdir = arguments.logdir(logdir)
+        self._max_queue = arguments.count(max_queue, "max_queue")
+        self._flush_secs = arguments.secs(flush_secs, "flush_secs")
+        self._filename_suffix = arguments.filename_suffix(filename_suffix)
+        self._run_name = arguments.run(run)
+        self._reduce = arguments.choice(reduce, "reduce", arguments.REDUCTIONS)
+        self._on_full = arguments.choice(on_full, "on_full", arguments.ON_FULL)
+        self._verbose = bool(verbose)
+        self._settings = Settings.from_environ(os.environ)
+        self._address = _address(address, self._settings)
+        # Later changes of directory must not move the run.
+        is_local = isinstance(self._address, UnixAddress)
+        self._directory = os.path.abspath(self._logdir) if is_local else self._logdir
+        self._ranks = ranks.resolve(rank, world_size, os.environ)
+        if self._ranks.rank is None and (self._ranks.world_size or 1) > 1:
+            _logger.warning(
+                "one of %d workers, but which one is not known: it gets a run of its own, named "
+                "by host and process; pass rank= or set BOARDD_RANK",
+                self._ranks.world_size,
+            )
+        if self._verbose and _logger.level == logging.NOTSET:
+            _logger.setLevel(logging.INFO)
+        self._closed = False
+        self._closed_drops = 0
+        self._warned: set[str] = set()
+        self._past: list[AttachedRun] = []  # for statistics and exports
+        self._start_anew()
+        registry.add_forkable(self)
+
+    def _start_anew(self) -> None:
+        self._lock = threading.RLock()
+        self._attached: AttachedRun | None = None
+        self._finalizer: weakref.finalize[Any, Any] | None = None
+        # What add_scalar needs and no more: a known tag's series, and the log's method.
+        self._series: dict[str, int] = {}
+        self._append_scalar: Any = None
+
+    def after_fork(self) -> None:
+        """Starts anew in a forked child; the parent's session is the parent's."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._past = []
+        self._start_anew()
+
+    # Logging
+
+    def add_scalar(self, tag: str, value: Any, global_step: Any = None) -> None:
+        """Logs a number, or several curves in one plot.
+
+        Args:
+            tag: name of the plot; characters other than letters, digits and
+                ``-_./`` become ``_``.
+            value: a number; an array of one element, whose value may still be being
+                computed; ``(name, value)``; or a dict of names and values. Named
+                values go to the sub-runs ``tag/name``, under the tag ``tag``.
+            global_step: the step; None is 0, fractions are cut off.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        try:
+            if type(value) is float and type(global_step) is int:
+                series = self._series[tag]
+                if self._append_scalar(series, global_step, _time(), value):
+                    return
+        except (KeyError, TypeError, struct.error):
+            pass  # a new tag, or an argument that the checks will name
+        self._add_scalar(tag, value, global_step)
+
+    def add_histogram(
+        self, tag: str, values: Any, global_step: Any = None, bins: Any = "default"
+    ) -> None:
+        """Logs the distribution of an array's values; the daemon counts them.
+
+        Args:
+            tag: name of the plot.
+            values: an array of any shape, also an empty one.
+            global_step: the step; None is 0.
+            bins: the number of equal bins between the least and the greatest
+                value; ascending edges; ``"default"`` for TensorFlow's exponential
+                edges; or a rule of ``numpy.histogram``: auto, fd, doane, scott, stone,
+                rice, sturges, sqrt.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        checked = arguments.bins(bins)
+        tensor = capture.tensor(values, "values")
+        self._log_tensor(tag, step, tensor, payloads.histogram(tensor.dtype, tensor.shape, checked))
+
+    def add_image(self, tag: str, image: Any, global_step: Any = None) -> None:
+        """Logs an image, or a batch of them as a grid; the daemon encodes it.
+
+        Args:
+            tag: name of the image.
+            image: an array (H, W), (C, H, W) or (N, C, H, W) with 1, 3 or 4 channels;
+                uint8, or floats in [0, 1].
+            global_step: the step; None is 0.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        tensor = capture.tensor(image, "image")
+        dataformats = arguments.image(tensor.dtype, tensor.shape)
+        self._log_tensor(tag, step, tensor, payloads.image(tensor.dtype, tensor.shape, dataformats))
+
+    def _add_scalar(self, tag: object, value: Any, global_step: object) -> None:
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        if isinstance(value, (tuple, list)):
+            if len(value) != 2:
+                raise ValueError(f"value has {len(value)} elements, expected (name, value)")
+            value = {value[0]: value[1]}
+        wall_time = _time()
+        if not isinstance(value, Mapping):
+            number = capture.scalar(value, "value")
+            self._log_scalar(tag, "", step, wall_time, number)
+            return
+        # All are checked before the first is logged.
+        values = [
+            (name, arguments.sub_run(tag, name), capture.scalar(item, f"value[{name!r}]"))
+            for name, item in value.items()
+        ]
+        for name, _, number in values:
+            self._log_scalar(tag, name, step, wall_time, number)
+
+    def _log_scalar(
+        self, tag: str, name: str, step: int, wall_time: float, value: float | capture.Tensor
+    ) -> None:
+        run = self._attach()
+        series = run.series_of(tag, name) if run is not None else 0
+        if run is None or not series:
+            return
+        if isinstance(value, float):
+            run.log_scalar(series, step, wall_time, value)
+        else:
+            run.log_tensor(series, step, wall_time, value)
+
+    def _log_tensor(self, tag: str, step: int, tensor: capture.Tensor, payload: bytes) -> None:
+        wall_time = _time()
+        run = self._attach()
+        series = run.series_of(tag) if run is not None else 0
+        if run is not None and series:
+            run.log_tensor(series, step, wall_time, tensor, payload)
+
+    def _attach(self) -> AttachedRun | None:
+        """This writer's run in a session, begun if need be; None where it is closed."""
+        attached = self._attached
+        if attached is not None:
+            return attached
+        with self._lock:
+            if self._closed:
+                self._closed_drops += 1
+                self._warn("closed", "this SummaryWriter is closed; what is logged to it is lost")
+            elif self._attached is None:
+                self._attached = attached = self._begin_run()
+                self._series = attached.series
+                self._append_scalar = attached.append_scalar
+                attached.sender.start()
+            return self._attached
+
+    def _begin_run(self) -> AttachedRun:
+        sender = registry.acquire(self._address, self._settings)
+        sender.pace(max_queue=self._max_queue, flush_secs=self._flush_secs)
+        rank, world_size, _ = self._ranks
+        definition = pb.RunDefinition(
+            logdir=self._directory,
+            name=self._run_name,
+            rank=-1 if rank is None else rank,
+            world_size=world_size or 0,
+            filename_suffix=self._filename_suffix,
+            reduce=self._reduce,
+        )
+        block_secs = self._settings.block_timeout_secs if self._on_full == "block" else 0.0
+        run = AttachedRun(sender, definition, self.get_logdir(), block_secs, self._warn_once())
+        # For a writer that is never closed: the sender ends its run and releases itself.
+        self._finalizer = weakref.finalize(self, sender.abandoned.append, run.run)
+        self._finalizer.atexit = False
+        if self._verbose:
+            _logger.info("logging to %s through the daemon at %s", self.get_logdir(), self._address)
+        return run
+
+    def _warn(self, key: str, text: str) -> None:
+        self._warn_once()(key, text)
+
+    def _warn_once(self) -> Callable[[str, str], None]:
+        warned = self._warned  # not self: a run must not keep its writer alive
+
+        def warn(key: str, text: str) -> None:
+            if key not in warned:
+                warned.add(key)
+                _logger.warning("%s", text)
+
+        return warn
+
+    # Lifecycle
+
+    def get_logdir(self) -> str:
+        """The log directory as it was given, with the run's name."""
+        return os.path.join(self._logdir, self._run_name) if self._run_name else self._logdir
+
+    def flush(
+        self, timeout: float | None = DEFAULT_TIMEOUT_SECS, level: str = "written"
+    ) -> FlushResult:
+        """Waits until everything logged so far has reached a level.
+
+        Args:
+            timeout: seconds to wait at most; None is the default, 30.
+            level: ``"written"`` (handed to the operating system) or ``"synced"``
+                (on the disk).
+
+        Returns:
+            Whether it was reached. False, with the reason, after the timeout,
+            when the daemon refuses the run, and when it rejected any of this
+            writer's records since the last flush. Never raises for that.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        level = arguments.choice(level, "level", arguments.LEVELS)
+        deadline = time.monotonic() + _timeout(timeout)
+        attached = self._attached
+        return attached.flush(deadline, level) if attached is not None else FlushResult(ok=True)
+
+    def close(self, timeout: float | None = DEFAULT_TIMEOUT_SECS) -> FlushResult:
+        """Waits until everything is written and closes the run's event file.
+
+        What is not written after ``timeout`` seconds (None: 30) is still sent in
+        the background, while the process lives. Returns as ``flush`` does; a
+        second call does nothing.
+        """
+        deadline = time.monotonic() + _timeout(timeout)
+        with self._lock:
+            self._closed = True
+            run, self._attached = self._attached, None
+            self._series, self._append_scalar = {}, None
+            if run is None:
+                return FlushResult(ok=True)
+            if self._finalizer is not None:
+                self._finalizer.detach()
+            self._past.append(run)
+        sender = run.sender
+        has_ended = run.end(deadline)
+        result = run.flush(deadline, "written")
+        if not has_ended:
+            sender.abandoned.append(run.run)  # the sender ends and releases it when there is room
+            sender.wake()
+            return result
+        registry.release(sender)
+        if result.ok and not sender.users:
+            # Its thread and connection are about to end; leave nothing behind.
+            sender.finished.wait(max(0.0, min(_END_SECS, deadline - time.monotonic())))
+        return result
+
+    def reopen(self) -> None:
+        """Opens a closed writer again; what is logged next goes to a new event file."""
+        with self._lock:
+            self._closed = False
+
+    def statistics(self) -> Statistics:
+        """Counts of this process's session with the daemon; see ``Statistics``."""
+        runs = self._all_runs()
+        counts = runs[-1].sender.session.statistics() if runs else Statistics()
+        if self._closed_drops:
+            dropped = {**counts.dropped, "closed": self._closed_drops}
+            counts = replace(counts, dropped=MappingProxyType(dropped))
+        return counts
+
+    # Scalars kept in memory
+
+    def export_scalars(self, path: str | os.PathLike[str]) -> None:
+        """Writes all scalars logged so far to a JSON file, as MXBoard does.
+
+        The format is ``{name: [[timestamp, step, value], ...], ...}``, with the names
+        ``logdir/tag`` and, for named values, ``logdir/tag/name``. Values that are
+        still being computed are waited for, 30 s at most. At most
+        ``BOARDD_SCALAR_HISTORY_BYTES`` (64 MiB, 28 bytes a scalar) are kept.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        if os.path.isfile(path):
+            _logger.warning("%s already exists and will be overwritten", os.fspath(path))
+        exported: scalars_export.Exported = {}
+        for run in self._all_runs():
+            run.sender.wait_captured(time.monotonic() + DEFAULT_TIMEOUT_SECS)
+            scalars, lost = run.sender.session.export_scalars(run.names)
+            if lost:
+                _logger.warning("the export lacks the %d oldest scalars of this process", lost)
+            for name, rows in scalars.items():
+                exported.setdefault(name, []).extend(rows)
+        scalars_export.write(os.fspath(path), exported)
+
+    def clear_scalar_dict(self) -> None:
+        """Forgets the scalars that ``export_scalars`` would write."""
+        for run in self._all_runs():
+            run.sender.session.clear_scalars(run.names)
+        self._past = self._past[-1:]
+
+    def _all_runs(self) -> list[AttachedRun]:
+        with self._lock:
+            return [*self._past, *([self._attached] if self._attached is not None else [])]
+
+    # Protocols of the language
+
+    def __enter__(self) -> SummaryWriter:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "logdir": self._directory,
+            "max_queue": self._max_queue,
+            "flush_secs": self._flush_secs,
+            "filename_suffix": self._filename_suffix,
+            "verbose": self._verbose,
+            "address": str(self._address),
+            "rank": self._ranks.rank,
+            "world_size": self._ranks.world_size,
+            "run": self._run_name or None,
+            "reduce": self._reduce,
+            "on_full": self._on_full,
+            "closed": self._closed,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        closed = state.pop("closed")
+        self.__init__(**state)  # type: ignore[misc]
+        self._closed = closed
+
+
+def _address(value: str | None, settings: Settings) -> Address:
+    if value is not None:
+        if not isinstance(value, str):
+            raise TypeError(f"address is a {type(value).__name__}, expected a str")
+        return addresses.parse(value)
+    return addresses.parse(settings.address) if settings.address else addresses.default_address()
+
+
+def _timeout(value: float | None) -> float:
+    return DEFAULT_TIMEOUT_SECS if value is None else arguments.secs(value, "timeout")

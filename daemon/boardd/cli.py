@@ -1,0 +1,180 @@
+"""The ``boardd`` command: run the daemon, or look at and end a running one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from boardd_protos import __version__, address
+
+from boardd.arguments import ArgumentParser
+from boardd.errors import CommandError, ConfigError, ExitCode
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that ``arguments`` (default: those of the process) ask for.
+
+    Returns its exit code, an ``ExitCode``; 130 after Ctrl-C.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    # gRPC's core would print its own account of what is reported below in one line.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    commands = {"status": _status, "stop": _stop}
+    try:
+        if given and not given[0].startswith("-"):
+            if given[0] not in commands:
+                known = ", ".join(commands)
+                raise ConfigError(
+                    f"unknown command {given[0]!r}; known: {known}; see boardd --help"
+                )
+            return commands[given[0]](given[1:], os.environ)
+        _run(given, os.environ)
+    except CommandError as error:
+        print(f"boardd: {error}", file=sys.stderr)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("boardd", "boardd_protos"):
+            raise
+        print(
+            f"boardd: {error.name} is not installed, which the daemon needs; "
+            "run: pip install 'boardd[daemon]'",
+            file=sys.stderr,
+        )
+        return ExitCode.FAILED
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has left; nothing more can be said, nor flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+
+
+def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+    from boardd.sources import load
+
+    config = load(arguments, environ)
+    # Only now: the kernels and gRPC take a second to import, which --help need not wait for.
+    from boardd.server import run
+
+    run(config)
+
+
+def _status(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    parser = _parser(
+        "status",
+        "Shows what a running daemon holds and has done: its sessions, its runs, records\n"
+        "written, rejected and dropped by reason, and trouble such as a full disk.",
+        "exit codes: 0 shown, 1 refused, 2 a wrong setting, 3 no daemon answers",
+        timeout_secs=5.0,
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    parser.add_argument(
+        "--token-file",
+        metavar="PATH",
+        type=Path,
+        help="token for a daemon on TCP (else in BOARDD_TOKEN, or in the file BOARDD_TOKEN_FILE)",
+    )
+    parser.add_argument(
+        "--tls-ca",
+        metavar="PATH",
+        type=Path,
+        help="PEM file of the authority that signed the daemon's certificate; uses TLS "
+        "(else BOARDD_TLS_CA)",
+        default=_path_in(environ, "BOARDD_TLS_CA"),
+    )
+    options = parser.parse_args(arguments)
+    where = _address(options, environ)
+    from boardd.auth import read_token
+    from boardd.control import fetch_status
+    from boardd.status import render, to_json
+
+    token = ""
+    if isinstance(where, address.TcpAddress):
+        token_file = options.token_file
+        if token_file is None and not (token := environ.get("BOARDD_TOKEN", "").strip()):
+            token_file = _path_in(environ, "BOARDD_TOKEN_FILE")
+        if token_file is not None:
+            token = read_token(token_file)
+    reply = fetch_status(where, token=token, tls_ca=options.tls_ca, timeout_secs=options.timeout)
+    print(to_json(reply) if options.json else render(reply), flush=True)
+    return ExitCode.OK
+
+
+def _stop(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    parser = _parser(
+        "stop",
+        "Lets a running daemon write what it holds, and waits until it is gone. What it\n"
+        "cannot write in its --drain-secs stays with the clients, for the next daemon.",
+        "exit codes: 0 gone, 1 refused or still there, 2 a wrong setting, 3 no daemon",
+        timeout_secs=60.0,
+    )
+    options = parser.parse_args(arguments)
+    where = _address(options, environ)
+    if not isinstance(where, address.UnixAddress):
+        raise ConfigError(
+            f"{where}: a daemon is stopped over its Unix socket, on its own host; "
+            "name it with --socket"
+        )
+    from boardd.control import stop
+
+    pid = stop(where, timeout_secs=options.timeout)
+    print(f"boardd (pid {pid}) has stopped", flush=True)
+    return ExitCode.OK
+
+
+def _parser(
+    command: str, description: str, epilog: str, *, timeout_secs: float
+) -> argparse.ArgumentParser:
+    parser = ArgumentParser(
+        prog=f"boardd {command}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"boardd {__version__}")
+    parser.add_argument(
+        "--timeout",
+        metavar="SECS",
+        type=_seconds,
+        default=timeout_secs,
+        help=f"wait at most so long (default: {timeout_secs:g})",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="unix:/path or HOST:PORT (else BOARDD_ADDRESS, BOARDD_SOCKET, this user's daemon)",
+    )
+    which.add_argument("--socket", metavar="PATH", help="the same as --address unix:PATH")
+    return parser
+
+
+def _path_in(environ: Mapping[str, str], variable: str) -> Path | None:
+    text = environ.get(variable, "")
+    return Path(text).expanduser() if text else None
+
+
+def _seconds(text: str) -> float:
+    value = float(text) if text.replace(".", "", 1).isdecimal() else -1.0
+    if not 0 <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds from 0 to 86400")
+    return value
+
+
+def _address(options: argparse.Namespace, environ: Mapping[str, str]) -> address.Address:
+    socket = options.socket
+    text = options.address
+    if not socket and not text:
+        text = environ.get("BOARDD_ADDRESS", "")
+        socket = "" if text else environ.get("BOARDD_SOCKET", "")
+    if socket:
+        text = f"unix:{os.path.abspath(os.path.expanduser(socket.removeprefix('unix:')))}"
+    try:
+        return address.parse(text) if text else address.default_address()
+    except address.AddressError as error:
+        raise ConfigError(str(error)) from None

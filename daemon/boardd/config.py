@@ -1,0 +1,276 @@
+"""Settings of the daemon, from one table.
+
+``Config`` is the table: each field carries an ``Option`` with its name, kind
+and help. The flag ``--intake-bytes``, the variable ``BOARDD_INTAKE_BYTES`` and
+the key ``intake-bytes`` of a TOML file are all made from it, so they cannot
+diverge. A flag overrides a variable, a variable the file, the file the default.
+"""
+
+# ruff: noqa: RUF009  (_setting returns a dataclass field)
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from boardd_protos import address
+
+from boardd.core.budget import Budgets
+from boardd.errors import ConfigError
+from boardd.option import (
+    COUNT,
+    DIRECTORY,
+    LEVEL,
+    LEVELS,
+    LISTEN,
+    MESSAGE_SIZE,
+    NICE,
+    PATH,
+    POSITIVE_SECONDS,
+    SECONDS,
+    SIZE,
+    SOCKET,
+    TRUTH,
+    Kind,
+    Option,
+)
+
+#: Idle time after which a daemon that a client started leaves, unless told otherwise.
+AUTOSTARTED_IDLE_SECS: Final = 300.0
+
+_BOUNDS: Final = Budgets()
+
+_WHERE = "where it listens and writes"
+_LIFE = "how long it runs"
+_SHARE = "its share of the machine"
+_BUDGETS = "budgets (a SIZE is bytes, or has a unit: 64MiB, 2GiB)"
+_ACCESS = "access over TCP"
+_OTHER = "other"
+
+
+def _setting(
+    name: str,
+    kind: Kind,
+    group: str,
+    help: str,
+    *,
+    repeatable: bool = False,
+    in_file: bool = True,
+    default_text: str = "",
+    **default: Any,
+) -> Any:
+    option = Option(name, kind, group, help, repeatable, in_file, default_text)
+    return dataclasses.field(**default, metadata={"option": option})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything the daemon can be told. Paths are absolute."""
+
+    socket: Path = _setting(
+        "socket",
+        SOCKET,
+        _WHERE,
+        "Unix socket to serve on; its directory must be yours alone (mode 0700) and is "
+        "made where it is missing",
+        default_text="$XDG_RUNTIME_DIR/boardd/boardd.sock, else /tmp/boardd-UID/boardd.sock",
+        default_factory=lambda: address.default_address().path,
+    )
+    listen: address.TcpAddress | None = _setting(
+        "listen",
+        LISTEN,
+        _WHERE,
+        "serve on TCP too; port 0 takes a free one and prints it; any host but this one "
+        "needs --token-file or --tls-cert",
+        default_text="off",
+        default=None,
+    )
+    logdir_roots: tuple[Path, ...] = _setting(
+        "logdir-root",
+        DIRECTORY,
+        _WHERE,
+        "write only beneath this directory; may be given several times, and a relative "
+        "logdir of a client starts at the first",
+        repeatable=True,
+        default_text="the current directory",
+        default_factory=lambda: (Path.cwd(),),
+    )
+    config: Path | None = _setting(
+        "config",
+        PATH,
+        _WHERE,
+        "TOML file of settings: the names below without the leading dashes; relative paths "
+        "in it start at its own directory",
+        in_file=False,
+        default_text="none",
+        default=None,
+    )
+    idle_exit_secs: float = _setting(
+        "idle-exit",
+        SECONDS,
+        _LIFE,
+        "leave when there was no session for so long; 0 means never",
+        default_text=f"0; {AUTOSTARTED_IDLE_SECS:g} with --autostarted",
+        default=0.0,
+    )
+    drain_secs: float = _setting(
+        "drain-secs",
+        SECONDS,
+        _LIFE,
+        "after the first SIGTERM or SIGINT, write what is held for at most so long",
+        default=30.0,
+    )
+    lease_secs: float = _setting(
+        "lease-secs",
+        POSITIVE_SECONDS,
+        _LIFE,
+        "keep the session of a client that is not connected for so long",
+        default=_BOUNDS.lease_secs,
+    )
+    reducers: int = _setting(
+        "threads",
+        COUNT,
+        _SHARE,
+        "threads that make histograms and images, so many cores at most",
+        default_text="half the cores",
+        default=_BOUNDS.reducers,
+    )
+    writers: int = _setting(
+        "writers",
+        COUNT,
+        _SHARE,
+        "threads that write event files, so many slow disks at once at most",
+        default=_BOUNDS.writers,
+    )
+    nice: int = _setting(
+        "nice",
+        NICE,
+        _SHARE,
+        "scheduling priority, 0 (that of training) to 19 (only when nothing else runs)",
+        default=10,
+    )
+    intake_bytes: int = _setting(
+        "intake-bytes",
+        SIZE,
+        _BUDGETS,
+        "records received and not yet written, all sessions; past it clients wait",
+        default=_BOUNDS.intake_bytes,
+    )
+    session_intake_bytes: int = _setting(
+        "session-intake-bytes",
+        SIZE,
+        _BUDGETS,
+        "the same for one session",
+        default=_BOUNDS.session_intake_bytes,
+    )
+    max_tensor_bytes: int = _setting(
+        "max-tensor-bytes",
+        SIZE,
+        _BUDGETS,
+        "tensors of one record",
+        default=_BOUNDS.max_tensor_bytes,
+    )
+    max_message_bytes: int = _setting(
+        "max-message-bytes",
+        MESSAGE_SIZE,
+        _BUDGETS,
+        "one gRPC message, 2MiB to 64MiB",
+        default=_BOUNDS.max_message_bytes,
+    )
+    max_sessions: int = _setting(
+        "max-sessions", COUNT, _BUDGETS, "sessions open at once", default=_BOUNDS.max_sessions
+    )
+    max_runs: int = _setting(
+        "max-runs", COUNT, _BUDGETS, "run directories open at once", default=_BOUNDS.max_runs
+    )
+    max_series_per_run: int = _setting(
+        "max-series-per-run",
+        COUNT,
+        _BUDGETS,
+        "tags in one run directory",
+        default=_BOUNDS.max_series_per_run,
+    )
+    max_series_per_session: int = _setting(
+        "max-series-per-session",
+        COUNT,
+        _BUDGETS,
+        "tags of one session",
+        default=_BOUNDS.max_series_per_session,
+    )
+    stall_secs: float = _setting(
+        "stall-secs",
+        POSITIVE_SECONDS,
+        _BUDGETS,
+        "a client may fall silent in the middle of a tensor for so long",
+        default=_BOUNDS.stall_secs,
+    )
+    token_file: Path | None = _setting(
+        "token-file",
+        PATH,
+        _ACCESS,
+        "file with a token that every call over TCP must carry as 'authorization: Bearer "
+        "TOKEN' (not health checks, not calls over the Unix socket)",
+        default_text="none",
+        default=None,
+    )
+    tls_cert: Path | None = _setting(
+        "tls-cert",
+        PATH,
+        _ACCESS,
+        "PEM certificate chain; TCP is then TLS only",
+        default_text="none",
+        default=None,
+    )
+    tls_key: Path | None = _setting(
+        "tls-key", PATH, _ACCESS, "PEM private key of --tls-cert", default_text="none", default=None
+    )
+    log_level: str = _setting(
+        "log-level",
+        LEVEL,
+        _OTHER,
+        f"least severe lines to log: {', '.join(LEVELS)}",
+        default="info",
+    )
+    autostarted: bool = _setting(
+        "autostarted",
+        TRUTH,
+        _OTHER,
+        "set by a client that starts the daemon by itself: it then leaves when idle",
+        in_file=False,
+        default_text="no",
+        default=False,
+    )
+
+    @property
+    def budgets(self) -> Budgets:
+        """The bounds that the core enforces."""
+        return Budgets(
+            **{item.name: getattr(self, item.name) for item in dataclasses.fields(Budgets)}
+        )
+
+    def check(self) -> None:
+        """Raises ``ConfigError`` where settings contradict each other or the machine."""
+        for root in self.logdir_roots:
+            if not root.is_dir():
+                raise ConfigError(f"logdir root {root} is not a directory; create it first")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigError("--tls-cert and --tls-key must be given together")
+        if (
+            self.listen is not None
+            and not self.listen.is_loopback
+            and self.token_file is None
+            and self.tls_cert is None
+        ):
+            raise ConfigError(
+                f"--listen {self.listen}: other hosts could reach this address, so it needs "
+                "--token-file (and better --tls-cert and --tls-key too); "
+                f"or use 127.0.0.1:{self.listen.port} for this host only"
+            )
+
+
+OPTIONS: Final[tuple[Option, ...]] = tuple(
+    dataclasses.replace(item.metadata["option"], field=item.name)
+    for item in dataclasses.fields(Config)
+)

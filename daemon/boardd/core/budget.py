@@ -1,0 +1,104 @@
+"""Every bound of the daemon, and the account of the bytes it holds.
+
+``Budgets`` lists the bounds; each is a flag of ``boardd``. ``Intake`` counts
+the bytes of records from their receipt until they are written, and says when a
+stream may be read on. A stream that may not be read is held up by gRPC's flow
+control, and its client keeps what it has.
+
+Past ``intake_bytes`` the daemon holds at most one record more, and one message
+more of each stream that was being read when the budget was met. Without that one
+record, half-received tensors could fill the intake and wait for each other for
+ever: of the streams that are in the middle of a tensor, one at a time goes on,
+until all it sent is written or the budget is met again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from dataclasses import dataclass, fields
+
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """The bounds of one daemon. Raises ``ValueError`` for one that is not above zero."""
+
+    #: Bytes of records received and not yet written, all sessions together.
+    intake_bytes: int = 512 * MEBIBYTE
+    #: Bytes of complete records of one session that are not yet written.
+    session_intake_bytes: int = 256 * MEBIBYTE
+    #: Bytes of the tensors of one record.
+    max_tensor_bytes: int = 512 * MEBIBYTE
+    #: Bytes of one message on a stream.
+    max_message_bytes: int = 4 * MEBIBYTE
+    #: Sessions open at once.
+    max_sessions: int = 1024
+    #: Run directories open at once, and runs defined by one session.
+    max_runs: int = 1024
+    #: Tags in one run directory.
+    max_series_per_run: int = 100_000
+    #: Tags defined by one session.
+    max_series_per_session: int = 200_000
+    #: Seconds a session is kept while no stream is attached to it.
+    lease_secs: float = 600.0
+    #: Seconds a stream may fall silent in the middle of a tensor.
+    stall_secs: float = 60.0
+    #: Threads that make histograms and images.
+    reducers: int = max(1, (os.cpu_count() or 2) // 2)
+    #: Threads that write event files; a slow disk keeps one busy for each run on it.
+    writers: int = 8
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not value > 0:
+                raise ValueError(f"{field.name} is {value!r}; it must be above zero")
+
+
+class Intake:
+    """Counts the bytes that are held for records not yet written."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self.budget_bytes = budget_bytes
+        self._held_bytes = 0
+        self._beyond: Hashable = None
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes charged and not yet released."""
+        return self._held_bytes
+
+    def charge(self, size_bytes: int) -> None:
+        """Adds ``size_bytes`` to what is held."""
+        self._held_bytes += size_bytes
+
+    def release(self, size_bytes: int) -> None:
+        """Takes ``size_bytes`` off what is held.
+
+        Raises ``ValueError`` when so many are not held: a defect of the caller.
+        """
+        if size_bytes > self._held_bytes:
+            raise ValueError(f"{size_bytes} bytes released, {self._held_bytes} held")
+        self._held_bytes -= size_bytes
+        if self._held_bytes < self.budget_bytes:
+            self._beyond = None
+
+    def may_read(self, stream: Hashable, *, in_tensor: bool) -> bool:
+        """Whether ``stream`` may be read on.
+
+        ``in_tensor`` says that it has sent a part of a tensor; the first such
+        stream past the budget goes on, and is the only one until it leaves or
+        the budget is met again.
+        """
+        if self._held_bytes < self.budget_bytes:
+            return True
+        if in_tensor and self._beyond is None:
+            self._beyond = stream
+        return self._beyond == stream and in_tensor
+
+    def leave(self, stream: Hashable) -> None:
+        """Notes that nothing of ``stream`` is held: another may go past the budget."""
+        if self._beyond == stream:
+            self._beyond = None

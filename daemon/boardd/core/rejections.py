@@ -1,0 +1,58 @@
+"""Rejections to be told to a client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+#: Characters of a message; what a client sent may be in it.
+MAX_MESSAGE = 1000
+#: Told one by one up to so many; beyond, added up by reason.
+MAX_REJECTIONS = 64
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Records that are not written: ``records`` of them, the first being ``sequence``."""
+
+    sequence: int
+    records: int
+    reason: int
+    message: str
+
+
+class Rejections:
+    """What a client has not been told yet.
+
+    Bounded while it does not listen: like follows like are added up, and past
+    ``MAX_REJECTIONS`` all of one reason.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Rejection] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, rejection: Rejection) -> None:
+        """Adds ``rejection``, its message cut to ``MAX_MESSAGE``."""
+        rejection = replace(rejection, message=rejection.message[:MAX_MESSAGE])
+        for index, other in self._candidates():
+            same = other.reason == rejection.reason
+            if same and (self._full or other.message == rejection.message):
+                records = other.records + rejection.records
+                self._waiting[index] = replace(other, records=records)
+                return
+        self._waiting.append(rejection)
+
+    def take(self) -> list[Rejection]:
+        """Returns what was added since the last call."""
+        taken, self._waiting = self._waiting, []
+        return taken
+
+    @property
+    def _full(self) -> bool:
+        return len(self._waiting) >= MAX_REJECTIONS
+
+    def _candidates(self) -> list[tuple[int, Rejection]]:
+        every = list(enumerate(self._waiting))
+        return every if self._full else every[-1:]

@@ -1,0 +1,63 @@
+"""The series of one session: from a client's number to a run and a tag."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Series(NamedTuple):
+    """One series. ``run`` and ``tag`` are places in the tables of their owners."""
+
+    run: int
+    tag: int
+    #: A ``Reason``, or 0 where the series is good.
+    refusal: int
+
+
+class SeriesTable:
+    """Series looked up for whole columns at once.
+
+    The client chooses the numbers, so they may be sparse; a sorted array and a
+    binary search take any.
+    """
+
+    def __init__(self) -> None:
+        self._added: list[tuple[int, Series]] = []
+        self._number = np.zeros(0, np.uint32)
+        self._columns = np.zeros((3, 0), np.intp)
+
+    def add(self, number: int, series: Series) -> None:
+        """Adds a series whose number is not in the table yet."""
+        self._added.append((number, series))
+
+    def find(
+        self, numbers: NDArray[np.uint32]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Returns which of ``numbers`` are known, and their run, tag and refusal.
+
+        All of shape ``[n]``; the last three hold 0 where the number is not known.
+        """
+        if self._added:
+            self._merge()
+        if not len(self._number):
+            nothing = np.zeros(len(numbers), np.intp)
+            return np.zeros(len(numbers), bool), nothing, nothing, nothing
+        place = np.searchsorted(self._number, numbers)
+        np.minimum(place, len(self._number) - 1, out=place)
+        known = self._number[place] == numbers
+        columns = self._columns[:, place]
+        if not known.all():
+            columns[:, ~known] = 0
+        return known, columns[0], columns[1], columns[2]
+
+    def _merge(self) -> None:
+        number = np.append(self._number, np.array([number for number, _ in self._added], np.uint32))
+        columns = np.concatenate(
+            [self._columns, np.array([series for _, series in self._added], np.intp).T], axis=1
+        )
+        order = np.argsort(number, kind="stable")
+        self._number, self._columns = number[order], columns[:, order]
+        self._added.clear()

@@ -1,0 +1,61 @@
+"""Watches that the steps of a tag do not go backwards."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LOWEST = np.iinfo(np.int64).min
+
+
+class StepMonitor:
+    """Counts records whose step is below an earlier one of their tag.
+
+    TensorBoard drops the points that such a step overtakes, so the user wants
+    to know; the record itself is written all the same.
+    """
+
+    def __init__(self) -> None:
+        self._highest = np.full(16, _LOWEST, np.int64)
+        self._reported: set[int] = set()
+        self.backwards = 0
+
+    def observe(self, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> list[int]:
+        """Takes records in call order: each one's tag and step, two arrays of length n.
+
+        Returns the tags that went backwards for the first time.
+        """
+        if not len(tag_index):
+            return []
+        self._grow(int(tag_index.max()) + 1)
+        order = np.argsort(tag_index, kind="stable")
+        tags, steps = tag_index[order], step[order]
+        first_of_tag = np.empty(len(tags), bool)
+        first_of_tag[0] = True
+        np.not_equal(tags[1:], tags[:-1], out=first_of_tag[1:])
+        before = np.empty_like(steps)
+        before[1:] = steps[:-1]
+        before[first_of_tag] = self._highest[tags[first_of_tag]]
+        if not (steps < before).any():
+            last_of_tag = np.append(first_of_tag[1:], True)
+            self._highest[tags[last_of_tag]] = steps[last_of_tag]
+            return []
+        return self._count(tags, steps)
+
+    def _count(self, tags: NDArray[np.intp], steps: NDArray[np.int64]) -> list[int]:
+        found: list[int] = []
+        for tag, step in zip(tags.tolist(), steps.tolist(), strict=True):
+            if step >= self._highest[tag]:
+                self._highest[tag] = step
+                continue
+            self.backwards += 1
+            if tag not in self._reported:
+                self._reported.add(tag)
+                found.append(tag)
+        return found
+
+    def _grow(self, length: int) -> None:
+        if length > len(self._highest):
+            grown = np.full(max(length, 2 * len(self._highest)), _LOWEST, np.int64)
+            grown[: len(self._highest)] = self._highest
+            self._highest = grown

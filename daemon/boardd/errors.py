@@ -1,0 +1,44 @@
+"""Errors that end a ``boardd`` command, each with the exit code it means.
+
+The command line prints the message as one line and leaves with ``exit_code``;
+a traceback is for defects only.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What the exit code of ``boardd`` says."""
+
+    OK = 0
+    FAILED = 1  #: could not start or go on; left at once on a second signal; still running
+    USAGE = 2  #: a flag, variable, file or directory is not as it must be
+    NO_DAEMON = 3  #: no daemon answers at the address
+    ADDRESS_TAKEN = 4  #: another process has the socket or the port
+
+
+class CommandError(Exception):
+    """A command cannot go on; the message says what to do."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+
+
+class ConfigError(CommandError):
+    """A setting is wrong; correct it and start again."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NoDaemonError(CommandError):
+    """Nothing answers at the address; start a daemon or name another address."""
+
+    exit_code = ExitCode.NO_DAEMON
+
+
+class AddressTakenError(CommandError):
+    """Another process serves the address; use it, stop it, or take another address."""
+
+    exit_code = ExitCode.ADDRESS_TAKEN

@@ -1,0 +1,70 @@
+"""Networks as the GraphDef that TensorBoard's graphs plugin draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from boardd.events.graph_pb2 import AttrValue, GraphDef, NodeDef, VersionDef
+
+#: Version of TensorFlow's graphs that is claimed; MXBoard's.
+PRODUCER: Final = 100
+
+
+class GraphError(ValueError):
+    """Bytes that are no GraphDef, or nodes that make no graph."""
+
+
+class GraphNode(NamedTuple):
+    """One node.
+
+    Slashes in ``name`` part scopes, which TensorBoard folds into boxes.
+    ``inputs`` are names of nodes, in order; ``attributes`` are shown as text.
+    """
+
+    name: str
+    op: str
+    inputs: Sequence[str] = ()
+    attributes: Mapping[str, str] = {}
+
+
+def graph_def(nodes: Iterable[GraphNode]) -> bytes:
+    """Returns a serialized GraphDef with ``nodes`` in their order.
+
+    Raises ``GraphError`` on two nodes of one name, of which TensorBoard would
+    draw one. An input that names no node is left to TensorBoard, which draws it
+    as a node of its own.
+    """
+    graph = GraphDef(versions=VersionDef(producer=PRODUCER))
+    names = set()
+    for name, op, inputs, attributes in nodes:
+        if name in names:
+            raise GraphError(f"two nodes are named {name!r}; names must be unique")
+        names.add(name)
+        graph.node.append(
+            NodeDef(
+                name=name,
+                op=op,
+                input=inputs,
+                attr={key: AttrValue(s=text.encode()) for key, text in attributes.items()},
+            )
+        )
+    # Else a map has no certain order.
+    data: bytes = graph.SerializeToString(deterministic=True)
+    return data
+
+
+def checked_graph_def(data: bytes) -> bytes:
+    """Returns ``data``, a serialized GraphDef. Raises ``GraphError`` if it is none, or empty.
+
+    TensorBoard's graphs page fails on a GraphDef that it cannot parse.
+    """
+    try:
+        graph = GraphDef.FromString(data)
+    except DecodeError as error:
+        raise GraphError(f"{len(data)} bytes that are no GraphDef: {error}") from error
+    if not graph.node:
+        raise GraphError("a GraphDef without nodes")
+    return data

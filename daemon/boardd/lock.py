@@ -1,0 +1,177 @@
+"""Sole ownership of a Unix socket: a private directory and a lock beside the socket.
+
+A second gRPC server silently takes over a socket path, so a daemon locks
+``<socket>.lock`` first and touches the socket only while it holds that lock.
+The lock is ``flock``'s, hence gone with the process however it ends; the file
+holds the owner's pid for people and for messages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import stat
+import time
+from pathlib import Path
+from types import TracebackType
+
+from boardd.errors import AddressTakenError, ConfigError
+
+#: How long to wait for a lock whose holder serves nothing: it is starting or leaving.
+HANDOVER_SECS = 10.0
+
+_POLL_SECS = 0.02
+
+
+def ensure_private_directory(path: Path) -> None:
+    """Makes sure that only this user can reach into ``path``.
+
+    Creates it with mode 0700 where it is missing; its parent must exist.
+    Raises ``ConfigError`` when it cannot be created, is a symlink or no
+    directory, belongs to another user, or is open to group or others.
+    """
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ConfigError(
+            f"cannot create the socket's directory {path}: {error.strerror}; "
+            "create it with mode 0700, or choose another --socket"
+        ) from None
+    else:
+        os.chmod(path, 0o700)  # the umask may have taken bits the owner needs
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        reason = (
+            "is a symlink or no directory"
+            if error.errno in (errno.ELOOP, errno.ENOTDIR)
+            else f"cannot be opened: {error.strerror}"
+        )
+        raise ConfigError(
+            f"the socket's directory {path} {reason}; remove it, or choose another --socket"
+        ) from None
+    try:
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if status.st_uid != os.geteuid():
+        raise ConfigError(
+            f"the socket's directory {path} belongs to user {status.st_uid}, not to "
+            f"{os.geteuid()}; choose a --socket in a directory of your own"
+        )
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        raise ConfigError(
+            f"the socket's directory {path} has mode {mode:04o}, so other users could reach the "
+            f"socket; run: chmod 700 {path}  (or choose another --socket)"
+        )
+
+
+def lock_path(socket_path: Path) -> Path:
+    """The file that is locked by the owner of ``socket_path``."""
+    return socket_path.with_name(socket_path.name + ".lock")
+
+
+def accepts_connections(socket_path: Path) -> bool:
+    """Whether a process listens on ``socket_path``."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(socket_path))
+        except BlockingIOError:  # its backlog is full
+            return True
+        except OSError:
+            return False
+        return True
+
+
+class SocketLock:
+    """The right to bind, replace and remove one socket path.
+
+    Held from construction until ``release`` or the end of the process.
+    """
+
+    def __init__(self, socket_path: Path, *, handover_secs: float = HANDOVER_SECS) -> None:
+        """Takes the lock of ``socket_path``.
+
+        Waits up to ``handover_secs`` for a holder that serves nothing.
+        Raises ``AddressTakenError``, naming the holder's pid, when another
+        process keeps the lock, ``ConfigError`` when there can be no lock file.
+        """
+        self.path = lock_path(socket_path)
+        self._socket_path = socket_path
+        deadline = time.monotonic() + handover_secs
+        while (descriptor := self._try_lock()) is None:
+            if accepts_connections(socket_path) or time.monotonic() >= deadline:
+                raise AddressTakenError(
+                    f"another boardd{self._holder()} has {socket_path}; use it, stop it with "
+                    f"'boardd stop --socket {socket_path}', or choose another --socket"
+                )
+            time.sleep(_POLL_SECS)
+        self._descriptor: int | None = descriptor
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def _try_lock(self) -> int | None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.path, flags, 0o600)
+        except OSError as error:
+            raise ConfigError(f"cannot open the lock file {self.path}: {error.strerror}") from None
+        locked = False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A holder removes the file as it leaves: only the file still in place counts.
+            locked = os.path.samestat(os.fstat(descriptor), os.stat(self.path))
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        finally:
+            if not locked:
+                os.close(descriptor)
+        return descriptor if locked else None
+
+    def _holder(self) -> str:
+        with contextlib.suppress(OSError, ValueError):
+            return f" (pid {int(self.path.read_text())})"
+        return ""
+
+    @property
+    def bind_path(self) -> Path:
+        """Where to bind: a name beside the socket's that no client looks for."""
+        return self._socket_path.with_name(f".{self._socket_path.name}")
+
+    def publish(self) -> None:
+        """Puts the socket that is bound to ``bind_path`` in place of any stale one."""
+        os.rename(self.bind_path, self._socket_path)
+
+    def remove_socket(self) -> None:
+        """Removes the socket, bound or published; nothing happens where there is none."""
+        for path in (self._socket_path, self.bind_path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def release(self) -> None:
+        """Removes the lock file and gives up the lock. Idempotent."""
+        if self._descriptor is None:
+            return
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def __enter__(self) -> SocketLock:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.remove_socket()
+        self.release()

@@ -1,0 +1,170 @@
+"""One setting of the daemon: its name in every source, and how its text becomes a value."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from boardd_protos import address
+
+_SIZE = re.compile(r"(\d+)\s*([KMGT]i?)?B?", re.IGNORECASE)
+_POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the text of a setting becomes a value.
+
+    ``parse`` takes the text and the directory that a relative path starts
+    from, and raises ``ValueError`` with what was expected. ``toml_types`` are
+    the types such a value may have in a TOML file; ``show`` is for ``--help``.
+    """
+
+    metavar: str
+    parse: Callable[[str, Path], Any]
+    toml_types: tuple[type, ...]
+    show: Callable[[Any], str] = str
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting, whatever its source."""
+
+    name: str  #: with dashes: the key in a file
+    kind: Kind
+    group: str
+    help: str
+    repeatable: bool = False
+    in_file: bool = True
+    default_text: str = ""  #: where the default itself would not help a reader
+    field: str = ""  #: of ``Config``; filled in by ``OPTIONS``
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return f"--{self.name}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return "BOARDD_" + self.name.replace("-", "_").upper()
+
+
+def parse_size(text: str) -> int:
+    """Bytes in ``text``: ``4096``, ``512MiB`` (binary), ``512MB`` (decimal).
+
+    Raises ``ValueError`` for anything else and for zero.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or int(match[1]) == 0:
+        raise ValueError("expected a size such as 65536, 64MiB or 2GiB")
+    unit = match[2] or ""
+    base = 1024 if unit.lower().endswith("i") else 1000
+    return int(match[1]) * int(base ** _POWERS[unit[:1].upper()])
+
+
+def format_size(size_bytes: int) -> str:
+    """``size_bytes`` in the largest binary unit that divides it."""
+    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if size_bytes and size_bytes % 1024**power == 0:
+            return f"{size_bytes // 1024**power}{unit}"
+    return str(size_bytes)
+
+
+def _path(text: str, base: Path) -> Path:
+    if not text:
+        raise ValueError("expected a path")
+    return Path(os.path.abspath(base / os.path.expanduser(text)))
+
+
+def _socket(text: str, base: Path) -> Path:
+    path = _path(text.removeprefix("unix:"), base)
+    parsed = address.parse(f"unix:{path}")
+    assert isinstance(parsed, address.UnixAddress)
+    return parsed.path
+
+
+def _listen(text: str, base: Path) -> address.TcpAddress:
+    parsed = address.parse(text)
+    if not isinstance(parsed, address.TcpAddress):
+        raise ValueError("expected HOST:PORT; a Unix socket is named by --socket")
+    return parsed
+
+
+def _seconds(text: str, base: Path) -> float:
+    value: float = _number(float, text, "a number of seconds")
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError("expected a number of seconds, 0 or more")
+    return value
+
+
+def _positive_seconds(text: str, base: Path) -> float:
+    value = _seconds(text, base)
+    if value == 0:
+        raise ValueError("expected a number of seconds above 0")
+    return value
+
+
+def _message_size(text: str, base: Path) -> int:
+    value = parse_size(text)
+    # Clients send tensors in chunks of 1 MiB; gRPC holds a whole message in memory.
+    if not 2 << 20 <= value <= 64 << 20:
+        raise ValueError("expected a size from 2MiB to 64MiB")
+    return value
+
+
+def _number(kind: type[Any], text: str, expected: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"expected {expected}") from None
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str, Path], int]:
+    expected = f"a whole number from {lowest} to {highest}"
+
+    def parse(text: str, base: Path) -> int:
+        value: int = _number(int, text, expected)
+        if not lowest <= value <= highest:
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return parse
+
+
+def _truth(text: str, base: Path) -> bool:
+    values = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in values:
+        raise ValueError("expected true or false")
+    return values[text.lower()]
+
+
+def _choice(*choices: str) -> Callable[[str, Path], str]:
+    def parse(text: str, base: Path) -> str:
+        if text not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+PATH: Final = Kind("PATH", _path, (str,))
+DIRECTORY: Final = Kind("DIR", _path, (str,))
+SOCKET: Final = Kind("PATH", _socket, (str,))
+LISTEN: Final = Kind("HOST:PORT", _listen, (str,))
+SECONDS: Final = Kind("SECS", _seconds, (int, float), lambda value: f"{value:g}")
+POSITIVE_SECONDS: Final = dataclasses.replace(SECONDS, parse=_positive_seconds)
+SIZE: Final = Kind("SIZE", lambda text, base: parse_size(text), (int, str), format_size)
+MESSAGE_SIZE: Final = dataclasses.replace(SIZE, parse=_message_size)
+COUNT: Final = Kind("N", _whole(1, 2**31 - 1), (int,))
+NICE: Final = Kind("N", _whole(0, 19), (int,))
+TRUTH: Final = Kind("", _truth, (bool,))
+LEVEL: Final = Kind("LEVEL", _choice(*LEVELS), (str,))

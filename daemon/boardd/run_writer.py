@@ -1,0 +1,382 @@
+"""The one writer of one run directory.
+
+A task for each directory takes the run's parts in call order, lets reductions
+finish in any order behind it, and appends what is ready at the head. Encoding
+and file I/O happen on the pool's threads, one call at a time for a run.
+
+Trouble with the disk holds records up and loses none: the append is tried again
+every ``RETRY_SECS``, the text shows in the run's status, and the intake budget
+stops the clients' streams once they have filled it. A run whose directory is
+refused has its records rejected; other runs do not notice either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+import numpy as np
+from boardd_protos import boardd_pb2 as pb
+from numpy.typing import NDArray
+
+from boardd.core.batch import EndRun, Part, Scalars, SummaryRecord
+from boardd.core.order import Order
+from boardd.core.runs import Refusal, Run
+from boardd.events.scalars import encode_scalars
+from boardd.logdir import Roots, RunDirectory, RunRefusedError
+from boardd.summarize import SummaryError
+from boardd.writer import EventFileWriter
+
+_logger = logging.getLogger(__name__)
+
+#: Between tries of what the disk has refused, in seconds.
+RETRY_SECS: Final = 1.0
+#: One append takes so many scalars and so many bytes at most, about.
+APPEND_RECORDS: Final = 1 << 16
+APPEND_BYTES: Final = 16 << 20
+#: Reductions of one run stop while so many bytes of its events wait to be written.
+UNWRITTEN_BYTES: Final = 32 << 20
+
+_Result = TypeVar("_Result")
+
+
+class Outcomes(Protocol):
+    """Where parts and runs come back to; called on the event loop."""
+
+    def finish(self, part: Part, written_bytes: int) -> None:
+        """The events of ``part`` are written."""
+
+    def reject(self, part: Part, reason: int, message: str) -> None:
+        """``part`` cannot be written."""
+
+    def recharge(self, part: Part, size_bytes: int) -> None:
+        """``part`` now holds ``size_bytes``."""
+
+    def refuse(self, run: Run) -> None:
+        """``run`` cannot be written; ``run.refusal`` says why."""
+
+
+@dataclass(eq=False)
+class _Reduced:
+    """A summary record, and its framed event or why there is none."""
+
+    part: SummaryRecord
+    result: bytes | SummaryError
+
+
+@dataclass(eq=False)
+class _Sync:
+    """A request to make all that came before it durable; the result says why not."""
+
+    done: asyncio.Future[str]
+
+
+_Item = Scalars | EndRun | _Reduced | _Sync
+
+
+class RunWriter:
+    """Writes one run; see the module. For the event loop's thread only.
+
+    ``reduce`` is called with a ticket and a record, and answers through
+    ``reduced``; at most ``window`` of them are out at once. ``on_idle`` is called
+    when nothing is left to do and no file is open.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        roots: Roots,
+        threads: Executor,
+        outcomes: Outcomes,
+        reduce: Callable[[RunWriter, int, SummaryRecord], None],
+        window: int,
+        on_idle: Callable[[RunWriter], None],
+        retry_secs: float = RETRY_SECS,
+    ) -> None:
+        self.run = run
+        self._roots = roots
+        self._threads = threads
+        self._outcomes = outcomes
+        self._reduce = reduce
+        self._window = window
+        self._on_idle = on_idle
+        self._retry_secs = retry_secs
+        self._order: Order[_Item] = Order()
+        self._backlog: deque[tuple[int, SummaryRecord]] = deque()
+        self._reducing = 0
+        self._unwritten_bytes = 0
+        self._wake = asyncio.Event()
+        self._directory: RunDirectory | None = None
+        self._file: EventFileWriter | None = None
+        self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
+
+    # Called by the pipeline
+
+    def admit(self, part: Part) -> None:
+        """Takes the next part of the run."""
+        if isinstance(part, SummaryRecord):
+            self._backlog.append((self._order.draw(), part))
+            self._feed()
+        elif isinstance(part, (Scalars, EndRun)):
+            self._order.append(part)
+            self._wake.set()
+        else:
+            raise TypeError(f"no kind of part: {part!r}")
+
+    def reduced(self, ticket: int, part: SummaryRecord, result: bytes | SummaryError) -> None:
+        """Takes the result of a reduction."""
+        self._reducing -= 1
+        part.payload, part.tensors = b"", {}
+        size_bytes = len(result) if isinstance(result, bytes) else 0
+        self._outcomes.recharge(part, size_bytes)
+        self._unwritten_bytes += size_bytes
+        self._order.complete(ticket, _Reduced(part, result))
+        self._wake.set()
+        self._feed()
+
+    async def sync(self) -> str:
+        """Waits until all that was admitted is durable. Returns why not, or an empty text."""
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._order.append(_Sync(done))
+        self._wake.set()
+        return await done
+
+    def abandon(self) -> None:
+        """Stops without waiting; for a daemon that must leave now.
+
+        Files stay open: a thread may be writing them.
+        """
+        self.task.cancel()
+
+    def _feed(self) -> None:
+        """Sends reductions off, in order and only so far ahead of the file."""
+        while (
+            self._backlog
+            and self._reducing < self._window
+            and self._unwritten_bytes < UNWRITTEN_BYTES
+        ):
+            ticket, part = self._backlog.popleft()
+            self._reducing += 1
+            self._reduce(self, ticket, part)
+
+    # The task
+
+    async def _work(self) -> None:
+        try:
+            await self._open(is_needed=False)
+            while len(self._order) or self._file is not None:
+                if self._order.ready:
+                    await self._advance(self._gather())
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
+        finally:
+            self._on_idle(self)
+
+    def _gather(self) -> deque[_Item]:
+        """Takes what is ready: events up to a bound, or one item of another kind."""
+        items: deque[_Item] = deque()
+        records = size_bytes = 0
+        while self._order.ready and records < APPEND_RECORDS and size_bytes < APPEND_BYTES:
+            alone = isinstance(self._order.peek(), (EndRun, _Sync))
+            if alone and items:
+                break
+            item = self._order.release()
+            items.append(item)
+            if alone:
+                break
+            part = item.part if isinstance(item, _Reduced) else item
+            if isinstance(part, Part):
+                records += part.records
+                size_bytes += part.size_bytes
+        return items
+
+    async def _advance(self, items: deque[_Item]) -> None:
+        try:
+            if isinstance(items[0], EndRun):
+                if not self.run.holders:
+                    await self._close()
+                self._outcomes.finish(self._taken(items), 0)
+            elif isinstance(items[0], _Sync):
+                why = await self._sync()
+                _answer(items.popleft(), why)
+            else:
+                await self._write(items)
+        except Exception as error:  # a defect: these records suffer, the daemon goes on
+            _logger.exception("run %s", self.run.path)
+            self._reject(items, pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
+
+    async def _write(self, items: deque[_Item]) -> None:
+        events: list[bytes | SummaryError] = []
+        if await self._open():
+            events = await self._on_thread(lambda: [_encode(self.run, item) for item in items])
+            await self._append(b"".join(event for event in events if isinstance(event, bytes)))
+        if self._file is None:
+            refusal = self.run.refusal
+            self._reject(items, pb.RUN_REFUSED, refusal.message if refusal is not None else "")
+            return
+        for event in events:
+            part = self._taken(items)
+            if isinstance(event, SummaryError):
+                self._outcomes.reject(part, event.reason, str(event))
+            else:
+                self.run.written_bytes += len(event)
+                self._outcomes.finish(part, len(event))
+        self._feed()
+
+    async def _append(self, events: bytes) -> None:
+        """Returns once ``events`` are written, however long that takes, or the run is refused."""
+        while await self._open():
+            try:
+                await self._on_thread(lambda: self._append_once(events))
+            except OSError as error:
+                await self._wait_out(error)
+            else:
+                break
+        self._recovered()
+        if self._file is not None and self._file.path is not None:
+            self.run.file = self._file.path.name
+
+    def _append_once(self, events: bytes) -> None:
+        file, directory = self._file, self._directory
+        if file is None or directory is None:
+            raise RuntimeError(f"{self.run.path} is not open")
+        if events and not directory.is_current():
+            # Somebody removed the directory of a live run: it is made anew, and
+            # what was half written went with the old one.
+            self._abandon_files()
+            raise FileNotFoundError(f"{self.run.path}: the directory was removed")
+        if file.pending_bytes:
+            file.resume()
+        else:
+            file.append(events)
+
+    async def _open(self, *, is_needed: bool = True) -> bool:
+        """Opens the run's directory where it is not. Returns whether it is open.
+
+        Tries for as long as that takes, unless it is not needed: then no longer
+        than until the run is ended.
+        """
+        while self._file is None and self.run.refusal is None:
+            try:
+                self._directory = await self._on_thread(lambda: self._roots.open_run(self.run.path))
+                self._file = EventFileWriter(
+                    self._directory, filename_suffix=self.run.filename_suffix
+                )
+                self._recovered()
+            except RunRefusedError as error:
+                self._refuse(Refusal(error.reason, str(error)))
+            except ValueError as error:
+                self._refuse(Refusal(pb.INVALID_NAME, str(error)))
+            except OSError as error:
+                await self._wait_out(error)
+                if not is_needed and self._order.ready and not self.run.holders:
+                    break
+        return self._file is not None
+
+    async def _sync(self) -> str:
+        if self._file is None:
+            return ""
+        try:
+            await self._on_thread(self._file.sync)
+        except OSError as error:
+            return str(error)
+        return ""
+
+    async def _close(self) -> None:
+        why = await self._sync()
+        if why:
+            _logger.error("run %s: %s", self.run.path, why)
+        await self._on_thread(self._abandon_files)
+
+    def _abandon_files(self) -> None:
+        file, self._file = self._file, None
+        directory, self._directory = self._directory, None
+        try:
+            if file is not None:
+                file.close()
+        except OSError as error:
+            _logger.error("run %s: close: %s", self.run.path, error)
+        finally:
+            if directory is not None:
+                directory.close()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        _logger.warning("run refused: %s", refusal.message)
+        self.run.refusal = refusal
+        self._abandon_files()
+        self._outcomes.refuse(self.run)
+
+    async def _wait_out(self, error: OSError) -> None:
+        if not self.run.trouble:
+            _logger.error("run %s is held up: %s", self.run.path, error)
+        self.run.trouble = str(error)
+        await asyncio.sleep(self._retry_secs)
+
+    def _recovered(self) -> None:
+        if self.run.trouble:
+            _logger.info("run %s goes on", self.run.path)
+            self.run.trouble = ""
+
+    def _taken(self, items: deque[_Item]) -> Part:
+        """Takes the first of ``items``; its events no longer wait. Returns its part."""
+        item = items.popleft()
+        if isinstance(item, _Reduced):
+            if isinstance(item.result, bytes):
+                self._unwritten_bytes -= len(item.result)
+            return item.part
+        if isinstance(item, _Sync):
+            raise TypeError("a sync has no part")
+        return item
+
+    def _reject(self, items: deque[_Item], reason: int, message: str) -> None:
+        while items:
+            if isinstance(items[0], _Sync):
+                _answer(items.popleft(), message)
+            else:
+                self._outcomes.reject(self._taken(items), reason, message)
+        self._feed()
+
+    async def _on_thread(self, call: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+def _answer(item: _Item, why: str) -> None:
+    if isinstance(item, _Sync) and not item.done.done():
+        item.done.set_result(why)
+
+
+def _encode(run: Run, item: _Item) -> bytes | SummaryError:
+    """The framed events of ``item``; called on a thread, for one run in order."""
+    if isinstance(item, _Reduced):
+        if isinstance(item.result, bytes):
+            tag, step = np.array([item.part.tag], np.intp), np.array([item.part.step], np.int64)
+            _watch_steps(run, tag, step)
+        return item.result
+    if not isinstance(item, Scalars):
+        raise TypeError(f"no events in {item!r}")
+    rows = item.rows
+    try:
+        # Only the tags that occur: a run may have very many.
+        used, index = np.unique(item.tag_index, return_inverse=True)
+        events = encode_scalars(
+            rows["wall_time"], rows["step"], rows["value"], index, [run.tags[tag] for tag in used]
+        )
+    except Exception as error:
+        return SummaryError(pb.REDUCTION_FAILED, f"{type(error).__name__}: {error}")
+    _watch_steps(run, item.tag_index, rows["step"])
+    return events
+
+
+def _watch_steps(run: Run, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> None:
+    for tag in run.steps.observe(tag_index, step):
+        _logger.warning(
+            "run %s: steps of tag %r go backwards; TensorBoard hides the points they overtake",
+            run.path,
+            run.tags[tag].decode(),
+        )

@@ -1,0 +1,158 @@
+"""What a daemon reports about itself, as text for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from boardd_protos import boardd_pb2 as pb
+from google.protobuf.message import Message
+
+
+def render(reply: pb.StatusReply) -> str:
+    """Returns ``reply`` as lines of text, without a closing newline."""
+    lines = [
+        f"boardd {reply.version}, pid {reply.pid}, up {duration(reply.uptime_secs)}, "
+        f"{size(reply.rss_bytes)} resident"
+    ]
+    facts = [("listening", item) for item in reply.addresses]
+    facts += [("writing below", item) for item in reply.logdir_roots]
+    held = f"{size(reply.intake_bytes)} of {size(reply.intake_budget_bytes)}"
+    facts.append(("held in memory", held))
+    facts.extend(_counts(reply.counters))
+    lines.extend(f"{name:<15} {text}" for name, text in facts)
+    lines.append("")
+    lines.append(f"sessions: {len(reply.sessions) or 'none'}")
+    lines.extend(
+        _columns(
+            ("host", "pid", "program", "stream", "received", "written", "rejected", "dropped"),
+            [
+                (
+                    session.hostname,
+                    str(session.pid),
+                    session.program,
+                    "attached" if session.attached else "detached",
+                    f"{session.received_sequence:,}",
+                    f"{session.written_sequence:,}",
+                    f"{sum(item.records for item in session.counters.rejected):,}",
+                    f"{sum(item.records for item in session.counters.dropped_by_client):,}",
+                )
+                for session in reply.sessions
+            ],
+        )
+    )
+    lines.append(f"runs: {len(reply.runs) or 'none'}")
+    lines.extend(
+        _columns(
+            ("directory", "file", "size", "series", "pending", "steps backwards"),
+            [
+                (
+                    run.path,
+                    run.file or "-",
+                    size(run.written_bytes),
+                    f"{run.series:,}",
+                    f"{run.pending:,}",
+                    f"{run.steps_backwards:,}",
+                )
+                for run in reply.runs
+            ],
+        )
+    )
+    trouble = [f"  {run.path}: {run.trouble}" for run in reply.runs if run.trouble]
+    lines.append("trouble:" if trouble else "trouble: none")
+    lines.extend(trouble)
+    return "\n".join(_printable(line) for line in lines)
+
+
+def to_json(reply: pb.StatusReply) -> str:
+    """Returns ``reply`` as JSON with the field names of ``boardd.proto``.
+
+    Every field is there, whatever its value; bytes are hexadecimal, a reason
+    is its name, and a 64-bit count is a number.
+    """
+    return json.dumps(_plain(reply), indent=2, ensure_ascii=False)
+
+
+def duration(secs: float) -> str:
+    """``secs`` in the two largest units: ``3 s``, ``2 min 5 s``, ``4 h 0 min``."""
+    whole = int(secs)
+    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+    for (large, name), (small, next_name) in itertools.pairwise(units):
+        if whole >= large:
+            return f"{whole // large} {name} {whole % large // small} {next_name}"
+    return f"{whole} s"
+
+
+def size(size_bytes: float) -> str:
+    """``size_bytes`` in binary units with three digits: ``12 B``, ``1.50 MiB``."""
+    value = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1000 or unit == "TiB":
+            break
+        value /= 1024
+    if unit == "B":
+        return f"{value:.0f} B"
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
+
+
+def reason_name(value: int) -> str:
+    """The name of a ``Reason``; the number of one that a newer daemon sent."""
+    try:
+        return str(pb.Reason.Name(value))
+    except ValueError:
+        return str(value)
+
+
+def _counts(counters: pb.Counters) -> Iterable[tuple[str, str]]:
+    rejected = sum(item.records for item in counters.rejected)
+    yield (
+        "records",
+        f"{counters.accepted:,} accepted = {counters.written:,} written "
+        f"({size(counters.written_bytes)}) + {rejected:,} rejected + {counters.pending:,} pending",
+    )
+    if counters.duplicates:
+        yield "", f"{counters.duplicates:,} sent again, and not written twice"
+    for item in counters.rejected:
+        yield "rejected", f"{item.records:,} {reason_name(item.reason)}"
+    for drop in counters.dropped_by_client:
+        yield "dropped", f"{drop.records:,} by clients, {drop.reason} ({size(drop.size_bytes)})"
+
+
+def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    if not rows:
+        return []
+    table = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  "
+        + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+
+
+def _printable(line: str) -> str:
+    # Names and messages come from clients; a terminal must not obey them.
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    return {
+        descriptor.name: _value(descriptor, getattr(message, descriptor.name))
+        for descriptor in message.DESCRIPTOR.fields
+    }
+
+
+def _value(descriptor: Any, value: Any) -> Any:
+    if isinstance(value, Message):
+        return _plain(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, str):
+        return value
+    if hasattr(value, "__len__"):  # a repeated field, whatever protobuf calls its type
+        return [_value(descriptor, item) for item in value]
+    if descriptor.enum_type is not None:
+        return reason_name(value)
+    return value

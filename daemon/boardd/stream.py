@@ -1,0 +1,179 @@
+"""One attached stream: records in, acknowledgements out.
+
+Reading stops while a budget is spent; gRPC's flow control then holds the client
+up. What there is to tell is told in one go: rejections and refusals first, then
+the one acknowledgement that covers them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+from boardd_protos import boardd_pb2 as pb
+
+from boardd.core.errors import RequestError, StalledError
+from boardd.core.runs import Refusal
+from boardd.core.session import Session
+from boardd.notice import Notice
+
+if TYPE_CHECKING:
+    from boardd.sessions import Sessions
+
+_logger = logging.getLogger(__name__)
+
+
+class LiveSession:
+    """A session and what is attached to it at the moment."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.stream: Stream | None = None
+        #: Notified when records were written, rejected or refused, or the stream changed.
+        self.notice = Notice()
+        #: Runs whose refusal is still to be told, by the session's number for them.
+        self.refusals: dict[int, Refusal] = {}
+        self.lease: asyncio.TimerHandle | None = None
+        self.is_forgotten = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether all that was received is written or rejected."""
+        return self.session.open_parts == 0
+
+    def end_lease(self) -> None:
+        """Stops the clock of a session without a stream."""
+        if self.lease is not None:
+            self.lease.cancel()
+            self.lease = None
+
+
+class Stream:
+    """Serves one stream of ``live`` until it ends; see the module."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        live: LiveSession,
+        context: grpc.aio.ServicerContext,
+    ) -> None:
+        self._sessions = sessions
+        self._live = live
+        self._context = context
+        self._error: Exception | None = None
+        self._stopped = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
+        self._is_reading = True
+        self._tells_draining = False
+        self._told_sequence = -1
+
+    async def serve(self) -> None:
+        """Returns once the client sends no more and all is told.
+
+        Raises what ends the stream before that, for the client to see.
+        """
+        self._reader = asyncio.create_task(self._read())
+        teller = asyncio.create_task(self._tell())
+        stopper = asyncio.create_task(self._stopped.wait())
+        waiting: set[asyncio.Task[Any]] = {self._reader, teller, stopper}
+        try:
+            while not teller.done():
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if self._error is not None:
+                    raise self._error
+                for task in done:
+                    if not task.cancelled():
+                        task.result()
+        finally:
+            tasks = [self._reader, teller, stopper]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def end(self, error: Exception) -> None:
+        """Ends the stream now; the client is answered with ``error``."""
+        if self._error is None:
+            self._error = error
+        self._stopped.set()
+
+    def finish(self, *, draining: bool = False) -> None:
+        """Reads no more; the stream ends when everything received is written and told."""
+        self._tells_draining = self._tells_draining or draining
+        self._is_reading = False
+        if self._reader is not None:
+            self._reader.cancel()
+        self._live.notice.notify()
+
+    async def _read(self) -> None:
+        session = self._live.session
+        while True:
+            await self._sessions.room(session)
+            try:
+                # Half a tensor holds bytes that others may be waiting for.
+                stall_secs = self._sessions.budgets.stall_secs if session.in_tensor else None
+                message = await asyncio.wait_for(self._context.read(), stall_secs)
+            except (TimeoutError, asyncio.TimeoutError):
+                raise StalledError(
+                    f"nothing came for {stall_secs} s in the middle of a tensor; send the record "
+                    "again from its first chunk"
+                ) from None
+            if message is grpc.aio.EOF:
+                self._is_reading = False
+                self._live.notice.notify()
+                return
+            if not isinstance(message, pb.ClientMessage):
+                raise RequestError(f"not a ClientMessage: {type(message).__name__}")
+            await self._sessions.take(self._live, message)
+
+    async def _tell(self) -> None:
+        live, session = self._live, self._live.session
+        while True:
+            await live.notice.wait(lambda: self._has_news or self._is_done)
+            # What is rejected up to here was added before; it must be told first.
+            written_sequence = session.written_sequence
+            for rejection in session.take_rejections():
+                await self._write(
+                    rejected=pb.Rejected(
+                        sequence=rejection.sequence,
+                        records=rejection.records,
+                        reason=pb.Reason.Name(rejection.reason),
+                        message=rejection.message,
+                    )
+                )
+            while live.refusals:
+                run, refusal = live.refusals.popitem()
+                await self._write(
+                    run_refused=pb.RunRefused(
+                        run=run,
+                        reason=pb.Reason.Name(refusal.reason),
+                        message=refusal.message,
+                    )
+                )
+            if self._tells_draining:
+                self._tells_draining = False
+                await self._write(draining=pb.Draining())
+            if written_sequence > self._told_sequence:
+                self._told_sequence = written_sequence
+                await self._write(acknowledged=pb.Acknowledged(written_sequence=written_sequence))
+            if self._is_done:
+                return
+
+    async def _write(self, **message: Any) -> None:
+        await self._context.write(pb.DaemonMessage(**message))
+
+    @property
+    def _has_news(self) -> bool:
+        session = self._live.session
+        return (
+            session.has_rejections
+            or bool(self._live.refusals)
+            or self._tells_draining
+            or session.written_sequence > self._told_sequence
+        )
+
+    @property
+    def _is_done(self) -> bool:
+        return not self._is_reading and self._live.is_quiet and not self._has_news
