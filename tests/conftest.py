@@ -1,0 +1,86 @@
+"""Fixtures for all tests, and what keeps tests and the user's own daemon apart."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import processes
+from support.daemon_process import DaemonProcess
+
+#: In the environment of whatever this session starts.
+SESSION_VARIABLE = "BOARDD_TEST_SESSION"
+
+#: Longer than a daemon with nothing to write needs to leave.
+GRACE_SECS = 10.0
+
+
+def short_directory() -> str:
+    """Makes a directory whose sockets keep below the 107 bytes that the kernel takes."""
+    return tempfile.mkdtemp(prefix="bd-", dir="/tmp")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Takes the settings of the user's own daemon out of the environment."""
+    for name in list(os.environ):
+        if name.startswith("BOARDD_") and name != "BOARDD_REQUIRE_BROWSER":
+            del os.environ[name]
+    os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
+    # Fixtures wider than a test, and code that runs at import, are kept apart too.
+    os.environ["XDG_RUNTIME_DIR"] = short_directory()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Ends daemons that outlived every test, and fails the session for them."""
+    left = processes.daemons(SESSION_VARIABLE, os.environ[SESSION_VARIABLE])
+    for process in left:
+        processes.end(process, grace_secs=0)
+    if left:
+        lines = "\n".join(map(str, left))
+        session.config.stash[_LEFT] = f"daemons left over by the tests:\n{lines}"
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes the session's runtime directory."""
+    shutil.rmtree(os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
+
+
+_LEFT = pytest.StashKey[str]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says why a session without a failed test failed."""
+    text = terminalreporter.config.stash.get(_LEFT, "")
+    if text:
+        terminalreporter.write_line(text, red=True)
+
+
+@pytest.fixture(autouse=True)
+def runtime_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """``XDG_RUNTIME_DIR`` of the test: a short path, removed at its end.
+
+    A daemon that a client started there is ended after the test; one that was
+    started otherwise and not ended fails it.
+    """
+    directory = short_directory()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
+    yield Path(directory)
+    left = processes.daemons("XDG_RUNTIME_DIR", directory)
+    for process in left:
+        processes.end(process, grace_secs=GRACE_SECS)
+    shutil.rmtree(directory)
+    forgotten = [process for process in left if "--autostarted" not in process.arguments]
+    assert not forgotten, f"the test left running: {', '.join(map(str, forgotten))}"
+
+
+@pytest.fixture
+def daemon(runtime_directory: Path, tmp_path: Path) -> Iterator[DaemonProcess]:
+    """A running daemon that writes below ``tmp_path / "logs"``."""
+    with DaemonProcess(tmp_path) as process:
+        yield process

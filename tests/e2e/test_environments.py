@@ -1,0 +1,188 @@
+"""The client alone needs three packages, and both ends of every declared range work.
+
+Each environment is a real one that pip filled; a round trip sends one of
+everything from one environment's client through another one's daemon and
+reads it back with TensorBoard.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from packaging.requirements import Requirement
+from PIL import Image
+from support import round_trip
+from support.daemon_process import DaemonProcess
+from support.environments import REPOSITORY, THIS, Environment, build_wheel, virtual_environment
+from support.tensorboard_reader import LOADERS, Loader, read_run
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+pytestmark = pytest.mark.slow
+
+IMPORT_BUDGET_SECS = 0.150
+
+#: The first NumPy with a wheel for a Python, where it is newer than the declared minimum.
+FIRST_NUMPY = {(3, 10): "1.22.0", (3, 11): "1.23.2"}
+
+
+def declared(*extras: str) -> list[Requirement]:
+    """Returns the requirements in pyproject.toml that apply to this interpreter."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    lines = list(project["dependencies"])
+    for extra in extras:
+        lines += project["optional-dependencies"][extra]
+    requirements = [Requirement(line) for line in lines]
+    return [each for each in requirements if each.marker is None or each.marker.evaluate()]
+
+
+def oldest(requirement: Requirement) -> str:
+    """Pins ``requirement`` to the lower end of its range."""
+    if requirement.name == "numpy":
+        return f"numpy=={FIRST_NUMPY[sys.version_info[:2]]}"
+    (minimum,) = [each.version for each in requirement.specifier if each.operator == ">="]
+    return f"{requirement.name}=={minimum}"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def base(wheel: Path) -> Environment:
+    return virtual_environment("base", (), wheel=wheel)
+
+
+@pytest.fixture(scope="session")
+def environments(wheel: Path) -> dict[str, Environment]:
+    return {
+        "oldest": virtual_environment(
+            "oldest", [oldest(each) for each in declared("daemon")], wheel=wheel, extras="[daemon]"
+        ),
+        "newest": virtual_environment("newest", (), wheel=wheel, extras="[daemon]"),
+    }
+
+
+def log_through(client: Environment, service: Environment, directory: Path) -> dict[str, Any]:
+    """Runs the round trip's script in ``client`` against a daemon of ``service``.
+
+    The run is ``directory / "logs" / "run"``. Returns what the script reports.
+    """
+    elsewhere = directory / "elsewhere"
+    elsewhere.mkdir()
+    with DaemonProcess(directory, python=service.python) as daemon:
+        done = client.run(
+            str(Path(round_trip.__file__)),
+            daemon.address,
+            str(daemon.logdir / "run"),
+            cwd=elsewhere,
+        )
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
+
+
+def assert_all_arrived(logdir: Path, loader: Loader) -> None:
+    run = read_run(logdir, loader)
+    loss = run.scalars[round_trip.SCALAR_TAG]
+    assert [point.step for point in loss] == list(range(round_trip.STEPS))
+    np.testing.assert_array_equal(
+        [point.value for point in loss],
+        np.array([round_trip.scalar(step) for step in range(round_trip.STEPS)], np.float32),
+    )
+    (accuracy,) = run.scalars[round_trip.ARRAY_SCALAR_TAG]
+    assert (accuracy.step, accuracy.value) == (7, 0.5)
+
+    values = round_trip.values()
+    (equal,) = run.histograms[round_trip.HISTOGRAM_TAG]
+    (edged,) = run.histograms[round_trip.EDGES_TAG]
+    assert (equal.step, edged.step) == (1, 2)
+    counts, edges = np.histogram(values.astype(np.float64), bins=round_trip.BINS)
+    np.testing.assert_array_equal(equal.buckets[:, 2], counts)
+    np.testing.assert_allclose(equal.buckets[:, 1], edges[1:], rtol=1e-6, atol=1e-7)
+    counts, _ = np.histogram(values, bins=round_trip.EDGES)
+    np.testing.assert_array_equal(edged.buckets[edged.buckets[:, 2] > 0, 2], counts)
+
+    (image,) = run.images[round_trip.IMAGE_TAG]
+    assert image.step == 3
+    picture = Image.open(io.BytesIO(image.encoded))
+    assert picture.size == (image.width, image.height)
+    assert picture.mode == "RGB"
+    assert np.asarray(picture).max() > 200
+
+
+def test_the_base_install_is_the_client_and_its_three_packages(
+    base: Environment, tmp_path: Path
+) -> None:
+    def normal(name: str) -> str:
+        return re.sub(r"[-_.]+", "-", name).lower()
+
+    installed = {normal(name) for name in base.packages(tmp_path)}
+    wanted = {normal(requirement.name) for requirement in declared()}
+    assert wanted == {"grpcio", "protobuf", "numpy"}
+    #: typing-extensions is grpcio's own requirement; pip and setuptools come with venv.
+    assert installed - {"pip", "setuptools"} - {"typing-extensions"} == {"boardd", *wanted}
+
+
+def test_importing_the_client_takes_little_more_than_importing_numpy(
+    base: Environment, tmp_path: Path
+) -> None:
+    code = (
+        "import time, numpy; begin = time.perf_counter(); import boardd_client; "
+        "print(time.perf_counter() - begin)"
+    )
+    base.run("-c", code, cwd=tmp_path)  # compiles
+    took = [float(base.run("-c", code, cwd=tmp_path).stdout) for _ in range(9)]
+    assert statistics.median(took) < IMPORT_BUDGET_SECS, took
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_the_base_install_logs_through_a_daemon_of_another_environment(
+    base: Environment, tmp_path: Path, loader: Loader
+) -> None:
+    report = log_through(base, THIS, tmp_path)
+    assert report["foreign"] == []
+    assert_all_arrived(tmp_path / "logs" / "run", loader)
+
+
+def test_the_service_says_what_a_base_install_lacks(base: Environment, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [base.python, "-m", "boardd", "--socket", str(tmp_path / "boardd.sock")],
+        cwd=tmp_path,
+        env=base.environ(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "boardd[daemon]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_oldest_environment_has_the_oldest_of_everything(
+    environments: dict[str, Environment], tmp_path: Path
+) -> None:
+    installed = environments["oldest"].packages(tmp_path)
+    for requirement in declared("daemon"):
+        assert requirement.name in installed
+        assert installed[requirement.name].startswith(oldest(requirement).partition("==")[2])
+
+
+@pytest.mark.parametrize("service", ["oldest", "newest"])
+@pytest.mark.parametrize("client", ["oldest", "newest"])
+def test_both_ends_of_the_declared_ranges_speak_to_each_other(
+    environments: dict[str, Environment], client: str, service: str, tmp_path: Path
+) -> None:
+    log_through(environments[client], environments[service], tmp_path)
+    assert_all_arrived(tmp_path / "logs" / "run", "python")

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from boardd_client import launch
+from boardd_client.errors import LaunchError
+from boardd_protos.address import UnixAddress
+
+START_SECS = 60.0
+STOP_SECS = 30.0
+
+
+def serving_pid(address: UnixAddress) -> int | None:
+    """The process that listens on ``address``, as the kernel knows it."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(os.fspath(address.path))
+        except OSError:
+            return None
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int(struct.unpack("3i", credentials)[0])
+
+
+def runs(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"  # a zombie of init's has ended
+
+
+def wait_until_ended(pid: int) -> None:
+    deadline = time.monotonic() + STOP_SECS
+    while runs(pid):
+        assert time.monotonic() < deadline, f"process {pid} is still there"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[UnixAddress]:
+    result = UnixAddress(tmp_path / "runtime" / "boardd.sock")
+    yield result
+    pid = serving_pid(result)
+    if pid is not None and pid != os.getpid():
+        os.kill(pid, signal.SIGTERM)
+        wait_until_ended(pid)
+
+
+def log_of(address: UnixAddress) -> Path:
+    return address.path.parent / "boardd.log"
+
+
+def test_a_daemon_of_nobodys_is_started_once(
+    address: UnixAddress, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("PYTHONINSPECT", "1")
+    with open(tmp_path / "inherited", "w") as file:
+        os.set_inheritable(file.fileno(), True)
+        launch.ensure_daemon(address, START_SECS)
+    pid = serving_pid(address)
+    assert pid is not None
+    launch.ensure_daemon(address, START_SECS)
+    assert serving_pid(address) == pid
+
+    process = Path(f"/proc/{pid}")
+    parent = int(process.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+    assert parent != os.getpid()
+    assert os.getsid(pid) != os.getsid(0)
+    assert os.getpgid(pid) != os.getpgid(0)
+    assert os.readlink(process / "cwd") == "/"
+    descriptors = {path.name: os.readlink(path) for path in process.joinpath("fd").iterdir()}
+    assert descriptors["0"] == "/dev/null"
+    assert descriptors["1"] == descriptors["2"] == os.fspath(log_of(address))
+    assert not [target for target in descriptors.values() if "inherited" in target]
+    environ = process.joinpath("environ").read_bytes().split(b"\0")
+    assert b"CUDA_VISIBLE_DEVICES=" in environ
+    assert not [variable for variable in environ if variable.startswith(b"PYTHONINSPECT")]
+    assert address.path.parent.stat().st_mode & 0o777 == 0o700
+    assert log_of(address).stat().st_mode & 0o777 == 0o600
+
+
+CALLER = """
+import os, sys
+from pathlib import Path
+from boardd_client import launch
+from boardd_protos.address import UnixAddress
+print("ready", flush=True)
+sys.stdin.readline()
+launch.ensure_daemon(UnixAddress(Path(sys.argv[1])), 60.0)
+"""
+
+
+def test_many_processes_start_one_daemon(address: UnixAddress) -> None:
+    callers = [
+        subprocess.Popen(
+            [sys.executable, "-c", CALLER, address.path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(8)
+    ]
+    for caller in callers:
+        assert caller.stdout is not None
+        assert caller.stdout.readline() == "ready\n"
+    for caller in callers:
+        assert caller.stdin is not None
+        caller.stdin.write("go\n")
+        caller.stdin.flush()
+    for caller in callers:
+        caller.communicate(timeout=START_SECS)
+        assert caller.returncode == 0
+    pid = serving_pid(address)
+    assert pid is not None
+    assert runs(pid)  # though every caller is gone
+    assert log_of(address).read_text().count("listening on") == 1
+
+
+def test_it_leaves_when_idle_and_is_started_again(
+    address: UnixAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOARDD_IDLE_EXIT", "0.2")
+    launch.ensure_daemon(address, START_SECS)
+    first = serving_pid(address)
+    if first is not None:  # else it has left already
+        wait_until_ended(first)
+    monkeypatch.setenv("BOARDD_IDLE_EXIT", "60")
+    launch.ensure_daemon(address, START_SECS)
+    second = serving_pid(address)
+    assert second is not None
+    assert second != first
+
+
+def test_a_socket_left_by_a_killed_daemon(address: UnixAddress) -> None:
+    launch.ensure_daemon(address, START_SECS)
+    first = serving_pid(address)
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    deadline = time.monotonic() + STOP_SECS
+    while serving_pid(address) is not None:  # until its last thread has ended
+        assert time.monotonic() < deadline
+    assert address.path.exists()
+    launch.ensure_daemon(address, START_SECS)
+    assert serving_pid(address) not in (None, first)
+
+
+def test_whatever_listens_is_used(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOARDD_COMMAND", "false")
+    address.path.parent.mkdir()  # open to others: it is an installed service's business
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind(os.fspath(address.path))
+        service.listen(0)
+        for _ in range(3):  # past the backlog, too
+            launch.ensure_daemon(address, 1.0)
+    assert not log_of(address).exists()
+
+
+def test_switched_off(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOARDD_AUTOSTART", "0")
+    with pytest.raises(LaunchError, match=r"BOARDD_AUTOSTART=0 .*run: boardd"):
+        launch.ensure_daemon(address, 1.0)
+    assert not address.path.parent.exists()
+
+
+def test_a_daemon_that_ends_at_once(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOARDD_COMMAND", "/bin/sh -c 'echo no luck today; exit 3'")
+    start = time.monotonic()
+    with pytest.raises(LaunchError, match=r"ended before it served .*no luck today"):
+        launch.ensure_daemon(address, START_SECS)
+    assert time.monotonic() - start < START_SECS / 2
+
+
+def test_a_daemon_that_refuses_its_settings(
+    address: UnixAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOARDD_LOG_LEVEL", "deafening")
+    with pytest.raises(LaunchError, match="BOARDD_LOG_LEVEL: 'deafening'"):
+        launch.ensure_daemon(address, START_SECS)
+
+
+def test_a_daemon_that_never_serves(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOARDD_COMMAND", "/bin/sh -c 'echo thinking; sleep 2'")
+    with pytest.raises(LaunchError, match=r"pid \d+\) does not serve .*thinking"):
+        launch.ensure_daemon(address, 0.5)
+
+
+def test_a_log_that_grew_starts_anew(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOARDD_COMMAND", "/bin/sh -c 'echo new words'")
+    address.path.parent.mkdir(0o700)
+    log_of(address).write_text("old words\n" * 200_000)
+    for _ in range(2):
+        with pytest.raises(LaunchError, match="new words") as raised:
+            launch.ensure_daemon(address, START_SECS)
+        assert "old words" not in str(raised.value)
+    assert log_of(address).read_text() == "new words\n" * 2
+
+
+@pytest.mark.parametrize("command", ["no-such-program", "'unbalanced", "  "])
+def test_a_command_that_cannot_be_run(
+    command: str, address: UnixAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOARDD_COMMAND", command)
+    with pytest.raises(LaunchError, match="BOARDD_COMMAND="):
+        launch.ensure_daemon(address, 1.0)
+
+
+def test_a_daemon_that_is_not_installed(
+    address: UnixAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)  # as if it could not be imported
+    monkeypatch.setenv("PATH", os.path.dirname(sys.executable))
+    with pytest.raises(LaunchError, match=r"pip install 'boardd\[daemon\]'"):
+        launch.ensure_daemon(address, 1.0)
+
+
+def test_a_daemon_of_another_environment(
+    address: UnixAddress, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "boardd"
+    program.write_text("#!/bin/sh\necho elsewhere: $@\n")
+    program.chmod(0o755)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.setenv("PATH", f"{os.path.dirname(sys.executable)}:{tmp_path}")
+    monkeypatch.setenv("BOARDD_LOGDIR_ROOT", f"relative:{tmp_path}")
+    expected = (
+        f"elsewhere: --socket {address.path} --autostarted "
+        f"--logdir-root {Path.cwd()}/relative --logdir-root {tmp_path}"
+    )
+    with pytest.raises(LaunchError, match=expected):
+        launch.ensure_daemon(address, START_SECS)
+
+
+def test_directories_that_are_not_private(address: UnixAddress, tmp_path: Path) -> None:
+    directory = address.path.parent
+    directory.mkdir()
+    directory.chmod(0o750)
+    with pytest.raises(LaunchError, match=f"mode 0750.*chmod 700 {directory}"):
+        launch.ensure_daemon(address, 1.0)
+    directory.rmdir()
+    directory.symlink_to(tmp_path)
+    with pytest.raises(LaunchError, match="symlink"):
+        launch.ensure_daemon(address, 1.0)
+    with pytest.raises(LaunchError, match="cannot be made"):
+        launch.ensure_daemon(UnixAddress(tmp_path / "no" / "such" / "boardd.sock"), 1.0)
+
+
+def test_a_log_that_is_a_symlink_is_not_followed(address: UnixAddress, tmp_path: Path) -> None:
+    address.path.parent.mkdir(0o700)
+    log_of(address).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LaunchError, match="cannot open"):
+        launch.ensure_daemon(address, 1.0)
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,0 +1,115 @@
+"""Fork, spawn, threads and pickling."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from boardd_client import SummaryWriter
+from support.daemon_process import DaemonProcess
+from support.tensorboard_reader import read_events, read_scalars
+
+
+def logged_steps(directory: Path, tag: str) -> list[int]:
+    return [
+        event.step
+        for event in read_events(directory)
+        for value in event.summary.value
+        if value.tag == tag
+    ]
+
+
+def log_in_child(sw: SummaryWriter, tag: str) -> None:
+    for step in range(20):
+        sw.add_scalar(tag, step, step)
+    if not sw.flush(timeout=30):
+        os._exit(3)
+
+
+def test_a_forked_child_logs_beside_its_parent(daemon: DaemonProcess, tmp_path: Path) -> None:
+    logdir = tmp_path / "logs"
+    with SummaryWriter(str(logdir), address=daemon.address) as sw:
+        sw.add_scalar("parent", 0.0, 0)
+        assert sw.flush(timeout=30)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                log_in_child(sw, "child")
+            except BaseException:
+                os._exit(2)
+            os._exit(0)
+        for step in range(1, 20):
+            sw.add_scalar("parent", step, step)
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert sw.flush(timeout=30)
+    assert logged_steps(logdir, "parent") == list(range(20))
+    assert logged_steps(logdir, "child") == list(range(20))
+
+
+def test_a_spawned_child_gets_the_writer_pickled(daemon: DaemonProcess, tmp_path: Path) -> None:
+    logdir = tmp_path / "logs"
+    with SummaryWriter(str(logdir), address=daemon.address, run="spawned") as sw:
+        process = multiprocessing.get_context("spawn").Process(
+            target=log_in_child, args=(sw, "child")
+        )
+        process.start()
+        process.join(60)
+        assert process.exitcode == 0
+    assert logged_steps(logdir / "spawned", "child") == list(range(20))
+
+
+def test_a_writer_pickles_to_its_address_and_run(daemon: DaemonProcess, tmp_path: Path) -> None:
+    logdir = tmp_path / "logs"
+    sw = SummaryWriter(str(logdir), address=daemon.address, run="a")
+    twin = pickle.loads(pickle.dumps(sw))
+    assert twin.get_logdir() == sw.get_logdir()
+    twin.add_scalar("twin", 1.0, 0)
+    sw.add_scalar("original", 1.0, 0)
+    assert twin.close()
+    assert sw.close()
+    assert set(read_scalars(logdir)["a"]) == {"twin", "original"}
+
+
+def test_any_thread_may_log(daemon: DaemonProcess, tmp_path: Path) -> None:
+    logdir = tmp_path / "logs"
+    with SummaryWriter(str(logdir), address=daemon.address) as sw:
+
+        def log(name: str) -> None:
+            for step in range(500):
+                sw.add_scalar(name, step, step)
+                if step % 100 == 0:
+                    sw.add_histogram(f"{name}/values", np.arange(100.0) + step, step, bins=4)
+
+        threads = [threading.Thread(target=log, args=(f"thread{i}",)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sw.flush(timeout=30)
+        statistics = sw.statistics()
+        assert statistics.accepted == statistics.written == 4 * 505
+    for i in range(4):
+        assert logged_steps(logdir, f"thread{i}") == list(range(500))
+        assert logged_steps(logdir, f"thread{i}/values") == [0, 100, 200, 300, 400]
+
+
+@pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
+def test_a_gluon_data_loader_with_workers(daemon: DaemonProcess, tmp_path: Path) -> None:
+    mx = pytest.importorskip("mxnet", reason="MXNet is not installed")
+    logdir = tmp_path / "logs"
+    data = mx.gluon.data.ArrayDataset(np.arange(64, dtype=np.float32).reshape(32, 2))
+    with SummaryWriter(str(logdir), address=daemon.address) as sw:
+        sw.add_scalar("loss", 0.0, 0)
+        assert sw.flush(timeout=30)
+        loader = mx.gluon.data.DataLoader(data, batch_size=4, num_workers=2)
+        for step, batch in enumerate(loader, start=1):
+            sw.add_scalar("loss", batch.mean(), step)
+        assert sw.flush(timeout=30)
+        del loader
+    assert logged_steps(logdir, "loss") == list(range(9))

@@ -1,0 +1,92 @@
+"""Several workers of one launch: one daemon, one logdir, one writer in each run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.daemon_process import DaemonProcess
+from support.tensorboard_reader import event_files, read_scalars
+
+WORKER = """
+import sys
+from boardd_client import SummaryWriter
+with SummaryWriter(sys.argv[1]) as sw:
+    for step in range(50):
+        sw.add_scalar("loss", step + float(sys.argv[2]), step)
+    assert sw.flush(timeout=30)
+"""
+
+LAUNCHERS = {
+    "torchrun": lambda rank: {"RANK": rank, "WORLD_SIZE": "3", "LOCAL_RANK": rank},
+    "openmpi": lambda rank: {"OMPI_COMM_WORLD_RANK": rank, "OMPI_COMM_WORLD_SIZE": "3"},
+    "dmlc": lambda rank: {
+        "DMLC_ROLE": "worker",
+        "DMLC_NUM_WORKER": "3",
+        "DMLC_WORKER_ID": rank,
+    },
+}
+
+
+def run_workers(logdir: Path, environments: list[dict[str, str]]) -> None:
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(logdir), str(100 * index)],
+            env={**os.environ, **environment},
+        )
+        for index, environment in enumerate(environments)
+    ]
+    assert [worker.wait(60) for worker in workers] == [0] * len(workers)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_each_rank_has_its_sub_run(launcher: str, daemon: DaemonProcess, tmp_path: Path) -> None:
+    logdir = tmp_path / "logs"
+    variables = LAUNCHERS[launcher]
+    run_workers(
+        logdir,
+        [{**variables(str(rank)), "BOARDD_ADDRESS": daemon.address} for rank in range(3)],
+    )
+    scalars = read_scalars(logdir)
+    assert sorted(scalars) == ["rank_0", "rank_1", "rank_2"]
+    for rank in range(3):
+        points = scalars[f"rank_{rank}"]["loss"]
+        assert [point.step for point in points] == list(range(50))
+        assert [point.value for point in points] == [step + 100.0 * rank for step in range(50)]
+        assert len(event_files(logdir / f"rank_{rank}")) == 1
+
+
+def test_ranks_start_one_daemon_between_them(tmp_path: Path, runtime_directory: Path) -> None:
+    logdir = tmp_path / "logs"
+    run_workers(logdir, [LAUNCHERS["torchrun"](str(rank)) for rank in range(3)])
+    assert sorted(read_scalars(logdir)) == ["rank_0", "rank_1", "rank_2"]
+    assert len(list(logdir.rglob("events.out.tfevents.*"))) == 3
+
+
+def test_workers_without_a_rank_do_not_collide(daemon: DaemonProcess, tmp_path: Path) -> None:
+    logdir = tmp_path / "logs"
+    environment = {
+        "DMLC_ROLE": "worker",
+        "DMLC_NUM_WORKER": "2",
+        "BOARDD_ADDRESS": daemon.address,
+    }
+    run_workers(logdir, [environment, environment])
+    scalars = read_scalars(logdir)
+    assert len(scalars) == 2
+    assert all(run.startswith("worker_") for run in scalars)
+
+
+def test_two_processes_that_share_a_run_share_its_file(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    """Without ranks both write the same run: one file, nothing lost."""
+    logdir = tmp_path / "logs"
+    run_workers(logdir, [{"BOARDD_ADDRESS": daemon.address}] * 2)
+    files = event_files(logdir)
+    counters = daemon.status().counters
+    assert counters.accepted == counters.written
+    assert counters.pending == 0
+    assert len(files) <= 2  # the second may have begun after the first had ended

@@ -1,0 +1,151 @@
+"""Virtual environments that tests install things into.
+
+They lie in the checkout's ``.venv-test``, are built on first use and built
+anew when what is required of them changes, and every week, since what is not
+pinned should be new; so only the first run of the tests waits for pip.
+"""
+
+from __future__ import annotations
+
+import email
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DIRECTORY = REPOSITORY / ".venv-test"
+PACKAGES = ("protos", "client", "daemon")
+BUILD_FILES = ("pyproject.toml", "README.md", "LICENSE")
+DISTRIBUTION = "boardd"
+
+PIP_TIMEOUT_SECS = 600.0
+RUN_TIMEOUT_SECS = 60.0
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An interpreter and what is installed beside it."""
+
+    python: Path
+
+    def environ(self) -> dict[str, str]:
+        """This process's environment without what would leak into another's imports."""
+        return {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PYTHON", "BOARDD_", "VIRTUAL_ENV", "PYTEST_"))
+        }
+
+    def run(
+        self, *arguments: str, cwd: Path, timeout: float = RUN_TIMEOUT_SECS
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs the interpreter in ``cwd``, where no packages lie that it would import.
+
+        Raises ``AssertionError`` with its output when it fails.
+        """
+        done = subprocess.run(
+            [str(self.python), *arguments],
+            cwd=cwd,
+            env=self.environ(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert done.returncode == 0, f"{arguments}: exit {done.returncode}\n{done.stderr}"
+        return done
+
+    def packages(self, cwd: Path) -> dict[str, str]:
+        """Versions of the installed distributions, by name."""
+        listed = self.run("-m", "pip", "list", "--format=json", cwd=cwd).stdout
+        return {package["name"]: package["version"] for package in json.loads(listed)}
+
+
+THIS = Environment(Path(sys.executable))
+
+
+def _pip(python: Path, *arguments: str) -> None:
+    done = subprocess.run(
+        [str(python), "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"],
+        env=Environment(python).environ(),
+        capture_output=True,
+        text=True,
+        timeout=PIP_TIMEOUT_SECS,
+    )
+    assert done.returncode == 0, f"pip {' '.join(arguments)}: exit {done.returncode}\n{done.stderr}"
+
+
+def build_wheel(directory: Path) -> Path:
+    """Builds the project's wheel from a copy in ``directory``; the checkout stays as it is."""
+    source = directory / "source"
+    source.mkdir()
+    for name in PACKAGES:
+        shutil.copytree(
+            REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name in BUILD_FILES:
+        shutil.copy(REPOSITORY / name, source / name)
+    _pip(Path(sys.executable), "wheel", "--no-deps", "--wheel-dir", str(directory), str(source))
+    (wheel,) = directory.glob(f"{DISTRIBUTION}-*.whl")
+    return wheel
+
+
+def dependencies(wheel: Path) -> list[str]:
+    """The requirements that a wheel declares, extras included."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = email.message_from_bytes(archive.read(name))
+    return metadata.get_all("Requires-Dist", [])
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Two test runs on one checkout must not build one environment at once."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def virtual_environment(
+    name: str, requirements: Sequence[str], *, wheel: Path | None = None, extras: str = ""
+) -> Environment:
+    """Returns the environment ``name`` with ``requirements``, building it where it is not.
+
+    With ``wheel``, the project is installed from it, with ``extras`` such as
+    ``[daemon]``: its dependencies when the environment is built, its own code
+    at every call.
+    """
+    directory = DIRECTORY / name
+    python = directory / "bin" / "python"
+    complete = directory / "complete"
+    wanted = hashlib.sha256(
+        "\n".join(
+            (
+                sys.version,
+                time.strftime("%G-W%V"),
+                extras,
+                *requirements,
+                *(dependencies(wheel) if wheel else ()),
+            )
+        ).encode()
+    ).hexdigest()
+    directory.mkdir(parents=True, exist_ok=True)
+    with _locked(directory.with_suffix(".lock")):
+        if not complete.exists() or complete.read_text() != wanted:
+            shutil.rmtree(directory)
+            subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
+            project = [f"{DISTRIBUTION}{extras} @ {wheel.as_uri()}"] if wheel else []
+            _pip(python, "install", *project, *requirements)
+            complete.write_text(wanted)
+        elif wheel:
+            _pip(python, "install", "--no-deps", "--force-reinstall", str(wheel))
+    return Environment(python)
