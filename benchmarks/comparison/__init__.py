@@ -1,0 +1,1 @@
+"""boardd measured beside its peers: environments, workloads, workers, tables."""

@@ -1,0 +1,23 @@
+"""Counts what arrived, so that nobody is fast by writing less."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+
+def count_events(logdir: Path, tag: str) -> int:
+    """Events beneath ``logdir`` that name ``tag``; a torn last record is not counted."""
+    needle = tag.encode()
+    count = 0
+    for path in logdir.rglob("*tfevents*"):
+        data = path.read_bytes()
+        offset = 0
+        while len(data) - offset >= 16:
+            (size_bytes,) = struct.unpack_from("<Q", data, offset)
+            start = offset + 12
+            if start + size_bytes + 4 > len(data):
+                break
+            count += needle in data[start : start + size_bytes]
+            offset = start + size_bytes + 4
+    return count

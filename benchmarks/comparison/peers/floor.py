@@ -1,0 +1,76 @@
+"""What the least that a logger in the process could do costs. These log nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from comparison.peers.writer import WriterPeer
+
+
+class _Floor(WriterPeer):
+    writes_events = False
+
+    def open(self, logdir: Path) -> None:
+        """Nothing is written."""
+
+    def close(self) -> None:
+        """Nothing is written."""
+
+
+class Empty(_Floor):
+    """A method that does nothing: the cost of measuring."""
+
+    def scalar(self, tag: str, value: Any, step: int) -> None:
+        """Does nothing."""
+
+
+class Append(_Floor):
+    """A tuple appended to a deque: what any in-process queue pays, and a crash loses."""
+
+    def __init__(self) -> None:
+        self._records: deque[tuple[str, Any, int]] = deque()
+
+    def scalar(self, tag: str, value: Any, step: int) -> None:
+        """Appends the record."""
+        self._records.append((tag, value, step))
+
+
+class Copy(_Floor):
+    """One plain copy into memory that was touched before."""
+
+    def __init__(self) -> None:
+        self._memory: dict[tuple[int, ...], np.ndarray] = {}
+
+    def histogram(self, tag: str, values: Any, step: int) -> None:
+        """Copies the values."""
+        memory = self._memory.get(values.shape)
+        if memory is None:
+            memory = self._memory[values.shape] = np.zeros_like(values)
+        np.copyto(memory, values)
+
+    image = histogram
+
+
+class MinMax(_Floor):
+    """One pass for the minimum and one for the maximum, the least a histogram needs."""
+
+    def histogram(self, tag: str, values: Any, step: int) -> None:
+        """Reduces the values."""
+        values.min()
+        values.max()
+
+    image = histogram
+
+
+class Wait(_Floor):
+    """Waits until MXNet computed the value, as whoever reads it on the spot must."""
+
+    def histogram(self, tag: str, values: Any, step: int) -> None:
+        """Waits for the values."""
+        values.wait_to_read()
+
+    scalar = histogram

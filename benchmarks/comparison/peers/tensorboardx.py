@@ -1,0 +1,24 @@
+"""tensorboardX, the most used writer outside TensorFlow and PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+from comparison.peers.writer import WriterPeer
+
+
+class Peer(WriterPeer):
+    """Everything but the file write happens on the calling thread."""
+
+    packages = ("tensorboardX",)
+
+    def open(self, logdir: Path) -> None:
+        """Opens a writer with the defaults."""
+        self.writer = SummaryWriter(str(logdir))
+
+    def image(self, tag: str, images: Any, step: int) -> None:
+        """Logs a batch as a grid."""
+        self.writer.add_images(tag, images, step)
