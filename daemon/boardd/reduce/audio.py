@@ -56,7 +56,7 @@ def encode_wav(samples: npt.NDArray[Any], sample_rate: int) -> Wav:
     Raises ``AudioError`` for another dtype or shape, no samples, or more or a
     higher rate than a WAV file can hold.
     """
-    if samples.dtype != np.int16 and (samples.dtype.kind != "f" or samples.dtype.itemsize > 8):
+    if samples.dtype.str[1:] not in ("i2", "f2", "f4", "f8"):
         raise AudioError(f"samples of {samples.dtype}; give floats in [-1, 1] or int16")
     frames = samples.squeeze()
     if frames.ndim == 0:
@@ -98,7 +98,7 @@ def encode_wav(samples: npt.NDArray[Any], sample_rate: int) -> Wav:
     pcm = file[_HEADER.size :].view("<i2").reshape(length_frames, channels)
     for start in range(0, length_frames, _BLOCK):
         part = frames[start : start + _BLOCK]
-        pcm[start : start + _BLOCK] = part if part.dtype == np.int16 else _quantized(part)
+        pcm[start : start + _BLOCK] = part if part.dtype.kind == "i" else _quantized(part)
     return Wav(file.tobytes(), sample_rate, length_frames, channels)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from boardd.reduce.grid import MAX_PIXELS, ImageError
 
@@ -69,6 +69,11 @@ def draw_boxes(
         raise BoxesError(f"{len(labels)} labels for {len(corners)} boxes; give one for each")
     if thickness < 1:
         raise BoxesError(f"a thickness of {thickness}; give at least 1 pixel")
+    for name in (colour, label_colour):
+        try:
+            ImageColor.getrgb(name)
+        except ValueError:
+            raise BoxesError(f'colour {name!r}; give a name or "#rrggbb"') from None
     height, width = pixels.shape[:2]
     size = _rescaled(height, width, rescale)
 

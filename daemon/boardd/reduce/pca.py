@@ -240,10 +240,15 @@ def _scale(largest: float) -> float:
 
 
 def _mean(matrix: npt.NDArray[Any], scale: float) -> _Matrix:
+    """Returns the means of the columns, of a constant column exactly its value."""
+    origin = _widened(matrix[0], scale)
     total = np.zeros(matrix.shape[1], np.float64)
     for part in _slices(*matrix.shape):
-        total += _widened(matrix[part], scale).sum(axis=0)
+        block = _widened(matrix[part], scale)
+        block -= origin
+        total += block.sum(axis=0)
     total /= matrix.shape[0]
+    total += origin
     return total
 
 

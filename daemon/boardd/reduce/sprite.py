@@ -22,7 +22,7 @@ from boardd.reduce.grid import ImageError, as_batch, eight_bits
 MAX_SIDE: Final = 8192
 
 #: Images scaled down at a time, as float32.
-_BLOCK_BYTES: Final = 1 << 21
+_BLOCK_BYTES: Final = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
