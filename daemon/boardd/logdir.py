@@ -88,10 +88,10 @@ class RunDirectory:
         while self._new_in:
             parent = self._new_in.pop()
             try:
-                _sync_directory(parent)
+                sync_directory(parent)
             finally:
                 os.close(parent)
-        _sync_directory(self._fd)
+        sync_directory(self._fd)
 
     def close(self) -> None:
         """Releases the lock. May be called again."""
@@ -168,7 +168,7 @@ class Roots:
             for name in path.relative_to(root).parts:
                 at = at / name
                 with _refusing(at, opened[-1], name):
-                    fd, is_new = _open_or_make(name, opened[-1])
+                    fd, is_new = open_or_make(name, opened[-1])
                 if is_new:
                     new_in.append(opened[-1])
                 opened.append(fd)
@@ -250,8 +250,11 @@ def _check_names(text: str) -> None:
         )
 
 
-def _open_or_make(name: str, parent: int) -> tuple[int, bool]:
-    """Opens a directory beneath ``parent``; also whether it was made for that."""
+def open_or_make(name: str, parent: int) -> tuple[int, bool]:
+    """Opens the directory ``name`` in ``parent``; also whether it was made for that.
+
+    Raises ``OSError`` where something else is in the way, a link among others.
+    """
     try:
         return os.open(name, _OPEN_DIRECTORY, dir_fd=parent), False
     except FileNotFoundError:
@@ -276,7 +279,7 @@ def _refusing(path: Path, parent: int | None = None, name: str = "") -> Iterator
         if error.errno == errno.ENAMETOOLONG:
             raise RunRefusedError(pb.INVALID_NAME, f"{path}: {error.strerror}") from error
         if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EEXIST):
-            if parent is not None and _is_link(name, parent):
+            if parent is not None and is_link(name, parent):
                 raise RunRefusedError(
                     pb.OUTSIDE_ROOTS, f"{path}: a symbolic link that leads nowhere or just appeared"
                 ) from error
@@ -288,7 +291,8 @@ def _refusing(path: Path, parent: int | None = None, name: str = "") -> Iterator
         ) from error
 
 
-def _is_link(name: str, parent: int) -> bool:
+def is_link(name: str, parent: int) -> bool:
+    """Whether ``name`` in the directory ``parent`` is a symbolic link."""
     try:
         return stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
     except OSError:
@@ -330,7 +334,11 @@ def _lock(path: Path, fd: int) -> None:
             )
 
 
-def _sync_directory(fd: int) -> None:
+def sync_directory(fd: int) -> None:
+    """Makes a directory's entries durable, where its filesystem can do that.
+
+    Raises ``OSError`` when the operating system could not.
+    """
     try:
         os.fsync(fd)
     except OSError as error:

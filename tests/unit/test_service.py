@@ -21,6 +21,7 @@ from support.raw_client import (
     DEADLINE_SECS,
     RUN,
     Harness,
+    RawClient,
     definitions,
     end_run,
     histogram_payload,
@@ -785,6 +786,24 @@ def test_steps_that_go_backwards_are_counted_and_written(tmp_path: Path) -> None
     run_async(test, tmp_path)
 
 
+def test_reductions_wait_for_the_file_and_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Room for a few events at a time, so that every one must make room for the next.
+    monkeypatch.setattr("boardd.run_writer.UNWRITTEN_BYTES", 1000)
+
+    async def test(path: Path) -> None:
+        values = np.random.default_rng(0).normal(size=100)
+        async with serving(path) as harness:
+            client = await harness.client().begin()
+            payload = histogram_payload(values, 50)
+            await client.records(*(summary(number, payload) for number in range(1, 41)))
+            await client.acknowledged(40)
+            assert steps_of(harness) == list(range(1, 41))
+
+    run_async(test, tmp_path)
+
+
 # Flush, close, drain, budgets
 
 
@@ -870,27 +889,39 @@ def test_drain_writes_acknowledges_and_leaves(tmp_path: Path) -> None:
     run_async(test, tmp_path)
 
 
-def test_a_full_intake_holds_clients_up_and_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("budgets", "writers", "limit_bytes"),
+    [
+        # The budget, one record past it, and a message of each of the others.
+        (Budgets(intake_bytes=1 << 20, reducers=2), 4, (1 << 20) + 4 * 310_000),
+        # One session's own budget, and the record that it was sending.
+        (Budgets(session_intake_bytes=1 << 19, reducers=1), 1, (1 << 19) + 310_000),
+    ],
+    ids=["all sessions", "one session"],
+)
+def test_a_full_intake_holds_clients_up_and_loses_nothing(
+    tmp_path: Path, budgets: Budgets, writers: int, limit_bytes: int
+) -> None:
     async def test(path: Path) -> None:
-        budgets = Budgets(intake_bytes=1 << 20, session_intake_bytes=1 << 19, reducers=2)
-        values = np.zeros(300_000, np.uint8)
+        values = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8)
+        payload = histogram_payload(values, inline=False)
+        payload.histogram.rule = "stone"  # slow
         async with serving(path, budgets) as harness:
-            clients = [await harness.client().begin(f"run{number}") for number in range(4)]
+            clients = [await harness.client().begin(f"run{number}") for number in range(writers)]
             peak = 0
 
-            async def log(client: Any) -> None:
+            async def log(client: RawClient) -> None:
                 nonlocal peak
-                for sequence in range(1, 21):
+                for sequence in range(1, 11):
                     await client.tensor(sequence, values.tobytes(), 100_000)
-                    await client.records(summary(sequence, histogram_payload(values, inline=False)))
+                    await client.records(summary(sequence, payload))
                     peak = max(peak, harness.status().intake_bytes)
-                await client.acknowledged(20)
+                await client.acknowledged(10)
 
             await asyncio.gather(*(log(client) for client in clients))
-            for number in range(4):
-                assert steps_of(harness, f"run{number}") == list(range(1, 21))
-            # The budget, one record past it, and a message from each of the others.
-            assert 0 < peak < (1 << 20) + 4 * 310_000
+            for number in range(writers):
+                assert steps_of(harness, f"run{number}") == list(range(1, 11))
+            assert limit_bytes / 3 < peak < limit_bytes
             assert harness.status().intake_bytes == 0
 
     run_async(test, tmp_path)
