@@ -11,8 +11,8 @@ from typing import NoReturn
 
 from boardd_protos import __version__, address
 
-from boardd.arguments import ArgumentParser
 from boardd.errors import CommandError, ConfigError, ExitCode
+from boardd.settings.arguments import ArgumentParser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
-    from boardd.sources import load
+    from boardd.settings.sources import load
 
     config = load(arguments, environ)
     # Only now: the kernels and gRPC take a second to import, which --help need not wait for.

@@ -34,11 +34,11 @@ from grpc_reflection.v1alpha import reflection
 
 from boardd import journal
 from boardd.auth import TokenInterceptor, is_open_to_others, read_token, server_credentials
-from boardd.config import Config
 from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
 from boardd.lock import SocketLock, ensure_private_directory
 from boardd.notify import Notifier
 from boardd.service import Service
+from boardd.settings.config import Config
 
 _logger = logging.getLogger("boardd")
 

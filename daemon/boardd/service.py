@@ -38,10 +38,11 @@ from boardd.core.errors import (
     status_name,
 )
 from boardd.core.runs import Run
+from boardd.live_session import LiveSession
 from boardd.logdir import Roots
 from boardd.run_writer import RETRY_SECS
 from boardd.sessions import Sessions
-from boardd.stream import LiveSession, Stream
+from boardd.stream import Stream
 
 _logger = logging.getLogger(__name__)
 

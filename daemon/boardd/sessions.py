@@ -28,10 +28,10 @@ from boardd.core.errors import (
 )
 from boardd.core.runs import Refusal, Run, Runs
 from boardd.core.session import Session
+from boardd.live_session import AttachedStream, LiveSession
 from boardd.logdir import Roots, RunRefusedError
 from boardd.notice import Notice
 from boardd.pipeline import Pipeline
-from boardd.stream import LiveSession, Stream
 
 _logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Sessions:
             raise UnknownSessionError(session_id)
         return live
 
-    async def attach(self, live: LiveSession, stream: Stream) -> None:
+    async def attach(self, live: LiveSession, stream: AttachedStream) -> None:
         """Makes ``stream`` the session's; one that was there ends first.
 
         Raises ``UnknownSessionError`` when the session ends meanwhile, and

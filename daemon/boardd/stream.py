@@ -8,47 +8,15 @@ the one acknowledgement that covers them.
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import grpc.aio
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.errors import RequestError, StalledError
-from boardd.core.runs import Refusal
-from boardd.core.session import Session
-from boardd.notice import Notice
-
-if TYPE_CHECKING:
-    from boardd.sessions import Sessions
-
-_logger = logging.getLogger(__name__)
-
-
-class LiveSession:
-    """A session and what is attached to it at the moment."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.stream: Stream | None = None
-        #: Notified when records were written, rejected or refused, or the stream changed.
-        self.notice = Notice()
-        #: Runs whose refusal is still to be told, by the session's number for them.
-        self.refusals: dict[int, Refusal] = {}
-        self.lease: asyncio.TimerHandle | None = None
-        self.is_forgotten = False
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether all that was received is written or rejected."""
-        return self.session.open_parts == 0
-
-    def end_lease(self) -> None:
-        """Stops the clock of a session without a stream."""
-        if self.lease is not None:
-            self.lease.cancel()
-            self.lease = None
+from boardd.live_session import LiveSession
+from boardd.sessions import Sessions
 
 
 class Stream:

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from boardd.config import OPTIONS, Config
 from boardd.errors import ExitCode
+from boardd.settings.config import OPTIONS, Config
 from boardd_protos.address import default_address
 from support.environments import BUILD_FILES, PACKAGES
 

@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
-from boardd.arguments import argument_parser
-from boardd.config import AUTOSTARTED_IDLE_SECS, OPTIONS, Config
 from boardd.core.budget import Budgets
 from boardd.errors import ConfigError, ExitCode
-from boardd.option import Option, format_size, parse_size
-from boardd.sources import load
+from boardd.settings.arguments import argument_parser
+from boardd.settings.config import AUTOSTARTED_IDLE_SECS, OPTIONS, Config
+from boardd.settings.option import Option, format_size, parse_size
+from boardd.settings.sources import load
 from boardd_protos.address import TcpAddress, default_address
 
 #: For each option: a text that a flag and a variable take, the same for TOML, and the value.

@@ -11,10 +11,10 @@ from typing import Any
 
 from boardd_protos import address
 
-from boardd.arguments import argument_parser
-from boardd.config import AUTOSTARTED_IDLE_SECS, OPTIONS, Config
 from boardd.errors import ConfigError
-from boardd.option import Option
+from boardd.settings.arguments import argument_parser
+from boardd.settings.config import AUTOSTARTED_IDLE_SECS, OPTIONS, Config
+from boardd.settings.option import Option
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 from boardd_protos import __version__
 
-from boardd.config import OPTIONS, Config
 from boardd.errors import ConfigError
-from boardd.option import TRUTH
+from boardd.settings.config import OPTIONS, Config
+from boardd.settings.option import TRUTH
 
 
 class ArgumentParser(argparse.ArgumentParser):

@@ -19,7 +19,7 @@ from boardd_protos import address
 
 from boardd.core.budget import Budgets
 from boardd.errors import ConfigError
-from boardd.option import (
+from boardd.settings.option import (
     COUNT,
     DIRECTORY,
     LEVEL,

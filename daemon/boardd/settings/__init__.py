@@ -1,0 +1,1 @@
+"""The service's settings: one table, read from flags, environment and file."""
