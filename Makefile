@@ -38,3 +38,27 @@ check: setup
 
 test: check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Regenerates the code of the .proto files with the oldest protoc we support.
+protos: $(VENV)-protoc/.ready
+	protos/generate.sh $(VENV)-protoc/bin/python
+
+$(VENV)-protoc/.ready: protos/requirements.txt
+	$(PYTHON) -m venv $(VENV)-protoc
+	$(VENV)-protoc/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# Regenerates the README's picture from real TensorBoard.
+screenshots: demo
+	PYTHONPATH=tests $(BIN)/python -m support.screenshot $(LOGDIR) docs/images/demo.png
+
+# The comparison with other loggers; each peer gets an environment of its own.
+benchmark: setup
+	$(BIN)/python benchmarks/peers.py
+
+# Pins what setup installs to what is installed now.
+lock: setup
+	$(BIN)/pip freeze --exclude-editable | grep -v ' @ ' > requirements.lock
+
+clean:
+	rm -rf $(VENV) $(VENV)-* build

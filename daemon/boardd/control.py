@@ -43,7 +43,7 @@ def fetch_status(
     metadata = [(AUTHORIZATION, f"Bearer {token}")] if token else []
     with _channel(where, tls_ca) as channel:
         try:
-            reply: pb.StatusReply = BoarddStub(channel).Status(  # type: ignore[no-untyped-call]
+            reply: pb.StatusReply = BoarddStub(channel).Status(
                 pb.StatusRequest(), timeout=timeout_secs, metadata=metadata
             )
         except grpc.RpcError as error:

@@ -182,7 +182,7 @@ class _Daemon:
                 *options,
             ],
         )
-        add_BoarddServicer_to_server(service, server)  # type: ignore[no-untyped-call]
+        add_BoarddServicer_to_server(service, server)
         add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server
