@@ -4,7 +4,8 @@
 
 Each measurement runs in a fresh process with the peer's own virtual
 environment, built on first use; rounds go through all peers in turn. Prints
-Markdown and writes it, and every figure as JSON, to benchmarks/results/.
+Markdown and writes it, and every figure as JSON, to benchmarks/results/; a
+run of everything also renews the table in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from typing import Any
 from comparison import environments, report
 
 BENCHMARKS = Path(__file__).resolve().parent
+RESULTS = BENCHMARKS / "results" / "peers"
+MARKS = ("<!-- peers.py: begin -->", "<!-- peers.py: end -->")
 WORKER_TIMEOUT_SECS = 600.0
 
 #: Peer by name in the tables: its module (and class), where it runs, what it takes.
@@ -69,7 +72,7 @@ PEERS: dict[str, tuple[str, environments.Environment, dict[str, tuple[str, ...]]
     "floor: wait for the value": (
         "floor.Wait",
         environments.BOARDD,
-        {"scalars": ("mxnet",), "histograms": ("mxnet-queued",)},
+        {"histograms": ("mxnet-queued",)},
     ),
     "floor: min and max": ("floor.MinMax", environments.BOARDD, {"histograms": ("numpy",)}),
 }
@@ -140,7 +143,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     workloads = list(dict.fromkeys(name for _, _, takes in PEERS.values() for name in takes))
     parser.add_argument("--workloads", nargs="+", choices=workloads, default=workloads)
-    parser.add_argument("--output", type=Path, default=BENCHMARKS / "results" / "peers")
+    parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
 
     for environment in {PEERS[peer][1] for peer in arguments.peers}:
@@ -174,13 +177,26 @@ def main() -> None:
                         file=sys.stderr,
                     )
 
+    about["load_average_after"] = os.getloadavg()
+
     text = report.markdown(runs, about)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.with_suffix(".md").write_text(text)
     arguments.output.with_suffix(".json").write_text(
         json.dumps({"machine": about, "runs": runs}, indent=1) + "\n"
     )
+    complete = arguments.peers == list(PEERS) and arguments.workloads == workloads
+    if complete and arguments.output == RESULTS:
+        renew_readme(report.summary(runs, about))
     print(text)
+
+
+def renew_readme(table: str) -> None:
+    """Puts ``table`` between the two marks in README.md."""
+    path = BENCHMARKS / "README.md"
+    before, rest = path.read_text().split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    path.write_text(f"{before}{MARKS[0]}\n{table}{MARKS[1]}{after}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@ from typing import Any
 
 REFERENCE = "boardd"
 
+#: The input whose own computation lies in the measured calls.
+QUEUED = "mxnet-queued"
+
 #: One measurement of one peer in one round, as ``worker`` prints it.
 Result = dict[str, Any]
 
@@ -35,7 +38,7 @@ def duration(nanoseconds: float) -> str:
 
 
 def _times(ratio: float) -> str:
-    digits = 0 if ratio >= 10 else 1 if ratio >= 1 else 2
+    digits = 0 if ratio >= 10 else 1 if ratio >= 1 else 2 if ratio >= 0.1 else 3
     return f"{ratio:,.{digits}f}\N{MULTIPLICATION SIGN}"
 
 
@@ -55,17 +58,15 @@ def table(results: dict[str, Sequence[Result]], *, total_cpu: bool) -> str:
         ("thread CPU", lambda rounds: duration(median(one["thread_cpu_ns"] for one in rounds))),
     ]
     if total_cpu:
-        columns.append(
-            ("total CPU", lambda rounds: duration(median(one["total_cpu_ns"] for one in rounds)))
-        )
+        columns += [
+            ("total CPU", lambda rounds: duration(median(one["total_cpu_ns"] for one in rounds))),
+            (
+                "start CPU",
+                lambda rounds: duration(median(one["start_cpu_secs"] for one in rounds) * 1e9),
+            ),
+        ]
     columns.append(
         ("close", lambda rounds: duration(median(one["close_secs"] for one in rounds) * 1e9))
-    )
-    columns.append(
-        (
-            "start CPU",
-            lambda rounds: duration(median(one["start_cpu_secs"] for one in rounds) * 1e9),
-        )
     )
     reference = results.get(REFERENCE)
     if reference:
@@ -88,26 +89,63 @@ def table(results: dict[str, Sequence[Result]], *, total_cpu: bool) -> str:
     return "\n".join(lines)
 
 
-def markdown(runs: Iterable[dict[str, Any]], machine: dict[str, Any]) -> str:
-    """The whole report. A run is a worker's result with its peer, workload, input and round."""
-    grouped: dict[tuple[str, str], dict[str, list[Result]]] = {}
-    versions: dict[str, dict[str, str]] = {}
-    for run in runs:
+#: Results by workload and input, then by peer.
+Grouped = dict[tuple[str, str], dict[str, list[Result]]]
+
+
+def group(runs: Iterable[Result]) -> Grouped:
+    """Sorts runs; each is a worker's result with its peer, workload, input and round."""
+    grouped: Grouped = {}
+    for run in sorted(runs, key=lambda run: run["round"]):
         peers = grouped.setdefault((run["workload"], run["input"]), {})
         peers.setdefault(run["peer"], []).append(run)
-        versions[run["peer"]] = run["versions"]
-    parts = [
-        f"{machine['rounds']} rounds, {machine['date']}, commit {machine['commit']}: "
-        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}."
+    return grouped
+
+
+def conditions(machine: dict[str, Any]) -> str:
+    """Where and when, in a sentence; how busy the machine was before belongs to it."""
+    return (
+        f"Medians of {machine['rounds']} rounds, {machine['date']}, commit {machine['commit']}: "
+        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, load average "
+        f"{machine['load_average'][0]:.1f} before the run and "
+        f"{machine['load_average_after'][0]:.1f} after it."
+    )
+
+
+def summary(runs: Iterable[Result], machine: dict[str, Any]) -> str:
+    """One line for each workload: mean on the training thread, and total CPU, of each logger."""
+    grouped = group(runs)
+    peers = list(
+        dict.fromkeys(peer for found in grouped.values() for peer in found if "floor" not in peer)
+    )
+    lines = [
+        "| mean per call, training thread (total CPU) | " + " | ".join(peers) + " |",
+        "|---" + "|--:" * len(peers) + "|",
     ]
-    for key, peers in grouped.items():
+    for key, found in grouped.items():
+        cells = []
+        for peer in peers:
+            if peer not in found:
+                cells.append("-")
+                continue
+            text = duration(median(one["mean_ns"] for one in found[peer]))
+            if key[1] != QUEUED:
+                text += f" ({duration(median(one['total_cpu_ns'] for one in found[peer]))})"
+            cells.append(text)
+        lines.append(f"| {TITLES[key]} | " + " | ".join(cells) + " |")
+    return conditions(machine) + "\n\n" + "\n".join(lines) + "\n"
+
+
+def markdown(runs: Sequence[Result], machine: dict[str, Any]) -> str:
+    """The whole report: the summary, then every column of every workload."""
+    parts = ["# boardd beside its peers", summary(runs, machine)]
+    for key, peers in group(runs).items():
         # Where MXNet's own work is part of the run, its CPU would drown everything.
-        body = table(peers, total_cpu=key[1] != "mxnet-queued")
-        parts.append(f"### {TITLES[key]}\n\n{body}")
+        parts.append(f"## {TITLES[key]}\n\n{table(peers, total_cpu=key[1] != QUEUED)}")
+    versions = {run["peer"]: run["versions"] for run in runs if "floor" not in run["peer"]}
     listed = [
         f"- {peer}: " + ", ".join(f"{name} {number}" for name, number in found.items())
         for peer, found in versions.items()
-        if not peer.startswith("floor")
     ]
-    parts.append("### Versions\n\n" + "\n".join(listed))
-    return "\n\n".join(parts) + "\n"
+    parts.append("## Versions\n\n" + "\n".join(listed))
+    return "\n\n".join(part.strip() for part in parts) + "\n"

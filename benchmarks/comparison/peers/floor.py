@@ -72,5 +72,3 @@ class Wait(_Floor):
     def histogram(self, tag: str, values: Any, step: int) -> None:
         """Waits for the values."""
         values.wait_to_read()
-
-    scalar = histogram
