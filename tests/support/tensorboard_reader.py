@@ -56,6 +56,10 @@ T = TypeVar("T")
 #: Points by run, then tag, in the order TensorBoard keeps them.
 Series = dict[str, dict[str, list[T]]]
 
+_PLUGINS = (
+    *(SCALARS, HISTOGRAMS, IMAGES),
+    *("audio", "text", "pr_curves", "mesh", "hparams", "custom_scalars", "tensor"),
+)
 _EVERYTHING = 2**31 - 1
 _START_TIMEOUT_SECS = 20.0
 _RELOAD_TIMEOUT_SECS = 20.0
@@ -85,6 +89,22 @@ class ImagePoint(NamedTuple):
     width: int
     height: int
     encoded: bytes
+
+
+class TensorPoint(NamedTuple):
+    """One tensor as a plugin sees it; ``array`` holds bytes objects for strings."""
+
+    step: int
+    wall_time: float
+    array: np.ndarray
+
+
+class BlobsPoint(NamedTuple):
+    """One sequence of files or messages, such as an audio clip or a graph."""
+
+    step: int
+    wall_time: float
+    blobs: list[bytes]
 
 
 @dataclass(frozen=True)
@@ -153,6 +173,36 @@ class Reader:
 
         return _convert(read, convert)
 
+    def tensors(self, plugin_name: str) -> Series[TensorPoint]:
+        """Every tensor of every run that belongs to a plugin."""
+        read = self.data_provider.read_tensors(self._context, **self._arguments(plugin_name))
+        return _convert(
+            read, lambda datum: TensorPoint(datum.step, datum.wall_time, np.asarray(datum.numpy))
+        )
+
+    def blobs(self, plugin_name: str) -> Series[BlobsPoint]:
+        """Every blob sequence of every run that belongs to a plugin, graphs' among them."""
+        read = self.data_provider.read_blob_sequences(self._context, **self._arguments(plugin_name))
+
+        def convert(datum: Any) -> BlobsPoint:
+            blobs = [
+                self.data_provider.read_blob(self._context, blob_key=value.blob_key)
+                for value in datum.values
+            ]
+            return BlobsPoint(datum.step, datum.wall_time, blobs)
+
+        return _convert(read, convert)
+
+    def plugin_contents(self, plugin_name: str) -> dict[str, dict[str, bytes]]:
+        """What the first summary of each tensor series says to its plugin, by run and tag."""
+        listed = self.data_provider.list_tensors(
+            self._context, experiment_id="", plugin_name=plugin_name
+        )
+        return {
+            run: {tag: series.plugin_content for tag, series in tags.items()}
+            for run, tags in listed.items()
+        }
+
 
 def _convert(read: Any, convert: Callable[[Any], T]) -> Series[T]:
     return {
@@ -213,7 +263,7 @@ class DataServer:
                 tensorboard_data_server.server_binary(),
                 f"--logdir={self._logdir}",
                 f"--reload={'once' if self._reload_secs is None else self._reload_secs}",
-                f"--samples-per-plugin={SCALARS}=all,{HISTOGRAMS}=all,{IMAGES}=all",
+                f"--samples-per-plugin={','.join(f'{plugin}=all' for plugin in _PLUGINS)}",
                 "--port=0",
                 f"--port-file={self._port_file}",
                 "--die-after-stdin",

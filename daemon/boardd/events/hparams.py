@@ -85,7 +85,7 @@ def hparams_values(
 def _metadata_value(tag: str, data: HParamsPluginData) -> Summary.Value:
     # The tensor says nothing, but a value without one is no series to TensorBoard.
     nothing = tensor_proto(np.zeros((), np.float32))
-    return plugin_value(tag, nothing, PLUGIN, data.SerializeToString())
+    return plugin_value(tag, nothing, PLUGIN, data.SerializeToString(deterministic=True))
 
 
 def _type(value: HParam) -> HParamType:

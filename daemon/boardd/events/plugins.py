@@ -1,7 +1,7 @@
 """Values of TensorBoard's smaller plugins: text, audio, precision-recall curves.
 
-The forms are those that TensorBoard's own summaries have (text, pr_curves), or
-that its loaders convert (audio, as MXBoard and tensorboardX write it).
+The forms are those that TensorBoard's loaders keep in memory, so that nothing
+is left to their conversion of older ones.
 """
 
 from __future__ import annotations
@@ -11,13 +11,21 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from boardd.events.event_pb2 import Summary
-from boardd.events.plugins_pb2 import PrCurvePluginData, TextPluginData
+from boardd.events.event_pb2 import (
+    DATA_CLASS_BLOB_SEQUENCE,
+    DT_STRING,
+    Summary,
+    SummaryMetadata,
+    TensorProto,
+    TensorShapeProto,
+)
+from boardd.events.plugins_pb2 import AudioPluginData, PrCurvePluginData, TextPluginData
 from boardd.events.tensors import bytes_proto, plugin_value, tensor_proto
 from boardd.reduce.dtypes import TensorError
 
 #: Names of the plugins, as tensorboard/plugins/*/metadata.py has them.
 TEXT_PLUGIN: Final = "text"
+AUDIO_PLUGIN: Final = "audio"
 PR_CURVES_PLUGIN: Final = "pr_curves"
 
 #: Every integer up to here is a float32.
@@ -41,21 +49,24 @@ def text_value(tag: str, markdown: str) -> Summary.Value:
     )
 
 
-def audio_value(
-    tag: str, wav: bytes, sample_rate: float, channels: int, length_frames: int
-) -> Summary.Value:
-    """A clip: the bytes of a WAV file of ``sample_rate`` Hz and ``length_frames`` samples.
+def audio_value(tag: str, wav: bytes) -> Summary.Value:
+    """A clip: the bytes of a WAV file, which also say its sample rate and channels.
 
-    Of each channel there are so many.
+    Not TensorFlow's older message for audio, which MXBoard and tensorboardX
+    write: TensorBoard's data server forgets that such clips are WAV, and serves
+    them to the browser as bytes of no known type.
     """
+    content = AudioPluginData(version=0, encoding=AudioPluginData.WAV).SerializeToString()
     return Summary.Value(
         tag=tag,
-        audio=Summary.Audio(
-            sample_rate=sample_rate,
-            num_channels=channels,
-            length_frames=length_frames,
-            encoded_audio_string=wav,
-            content_type="audio/wav",
+        tensor=TensorProto(
+            dtype=DT_STRING,
+            tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
+            string_val=[wav],
+        ),
+        metadata=SummaryMetadata(
+            plugin_data=SummaryMetadata.PluginData(plugin_name=AUDIO_PLUGIN, content=content),
+            data_class=DATA_CLASS_BLOB_SEQUENCE,
         ),
     )
 

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62oardd/events/plugins.proto\x12\rboardd.events\x1a\x1cgoogle/protobuf/struct.proto\"!\n\x0eTextPluginData\x12\x0f\n\x07version\x18\x01 \x01(\x05\"<\n\x11PrCurvePluginData\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x16\n\x0enum_thresholds\x18\x02 \x01(\r\"\xe7\x01\n\x0eMeshPluginData\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12?\n\x0c\x63ontent_type\x18\x03 \x01(\x0e\x32).boardd.events.MeshPluginData.ContentType\x12\x13\n\x0bjson_config\x18\x05 \x01(\t\x12\r\n\x05shape\x18\x06 \x03(\x05\x12\x12\n\ncomponents\x18\x07 \x01(\r\"=\n\x0b\x43ontentType\x12\r\n\tUNDEFINED\x10\x00\x12\n\n\x06VERTEX\x10\x01\x12\x08\n\x04\x46\x41\x43\x45\x10\x02\x12\t\n\x05\x43OLOR\x10\x03\"D\n\x06Layout\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12)\n\x08\x63\x61tegory\x18\x02 \x03(\x0b\x32\x17.boardd.events.Category\"N\n\x08\x43\x61tegory\x12\r\n\x05title\x18\x01 \x01(\t\x12#\n\x05\x63hart\x18\x02 \x03(\x0b\x32\x14.boardd.events.Chart\x12\x0e\n\x06\x63losed\x18\x03 \x01(\x08\"\x91\x01\n\x05\x43hart\x12\r\n\x05title\x18\x01 \x01(\t\x12\x39\n\tmultiline\x18\x02 \x01(\x0b\x32$.boardd.events.MultilineChartContentH\x00\x12\x33\n\x06margin\x18\x03 \x01(\x0b\x32!.boardd.events.MarginChartContentH\x00\x42\t\n\x07\x63ontent\"$\n\x15MultilineChartContent\x12\x0b\n\x03tag\x18\x01 \x03(\t\"\x85\x01\n\x12MarginChartContent\x12\x38\n\x06series\x18\x01 \x03(\x0b\x32(.boardd.events.MarginChartContent.Series\x1a\x35\n\x06Series\x12\r\n\x05value\x18\x01 \x01(\t\x12\r\n\x05lower\x18\x02 \x01(\t\x12\r\n\x05upper\x18\x03 \x01(\t\"\xd7\x01\n\x11HParamsPluginData\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12/\n\nexperiment\x18\x02 \x01(\x0b\x32\x19.boardd.events.ExperimentH\x00\x12=\n\x12session_start_info\x18\x03 \x01(\x0b\x32\x1f.boardd.events.SessionStartInfoH\x00\x12\x39\n\x10session_end_info\x18\x04 \x01(\x0b\x32\x1d.boardd.events.SessionEndInfoH\x00\x42\x06\n\x04\x64\x61ta\"\xee\x01\n\x10SessionStartInfo\x12=\n\x07hparams\x18\x01 \x03(\x0b\x32,.boardd.events.SessionStartInfo.HparamsEntry\x12\x11\n\tmodel_uri\x18\x02 \x01(\t\x12\x13\n\x0bmonitor_url\x18\x03 \x01(\t\x12\x12\n\ngroup_name\x18\x04 \x01(\t\x12\x17\n\x0fstart_time_secs\x18\x05 \x01(\x01\x1a\x46\n\x0cHparamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value:\x02\x38\x01\"N\n\x0eSessionEndInfo\x12%\n\x06status\x18\x01 \x01(\x0e\x32\x15.boardd.events.Status\x12\x15\n\rend_time_secs\x18\x02 \x01(\x01\"\xba\x01\n\nExperiment\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x0c\n\x04user\x18\x02 \x01(\t\x12\x19\n\x11time_created_secs\x18\x03 \x01(\x01\x12/\n\x0chparam_infos\x18\x04 \x03(\x0b\x32\x19.boardd.events.HParamInfo\x12/\n\x0cmetric_infos\x18\x05 \x03(\x0b\x32\x19.boardd.events.MetricInfo\"\xe3\x01\n\nHParamInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\'\n\x04type\x18\x04 \x01(\x0e\x32\x19.boardd.events.HParamType\x12\x35\n\x0f\x64omain_discrete\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.ListValueH\x00\x12\x32\n\x0f\x64omain_interval\x18\x06 \x01(\x0b\x32\x17.boardd.events.IntervalH\x00\x42\x08\n\x06\x64omain\"0\n\x08Interval\x12\x11\n\tmin_value\x18\x01 \x01(\x01\x12\x11\n\tmax_value\x18\x02 \x01(\x01\"(\n\nMetricName\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\"`\n\nMetricInfo\x12\'\n\x04name\x18\x01 \x01(\x0b\x32\x19.boardd.events.MetricName\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t*X\n\x06Status\x12\x12\n\x0eSTATUS_UNKNOWN\x10\x00\x12\x12\n\x0eSTATUS_SUCCESS\x10\x01\x12\x12\n\x0eSTATUS_FAILURE\x10\x02\x12\x12\n\x0eSTATUS_RUNNING\x10\x03*b\n\nHParamType\x12\x13\n\x0f\x44\x41TA_TYPE_UNSET\x10\x00\x12\x14\n\x10\x44\x41TA_TYPE_STRING\x10\x01\x12\x12\n\x0e\x44\x41TA_TYPE_BOOL\x10\x02\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT64\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62oardd/events/plugins.proto\x12\rboardd.events\x1a\x1cgoogle/protobuf/struct.proto\"!\n\x0eTextPluginData\x12\x0f\n\x07version\x18\x01 \x01(\x05\"\x7f\n\x0f\x41udioPluginData\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x39\n\x08\x65ncoding\x18\x02 \x01(\x0e\x32\'.boardd.events.AudioPluginData.Encoding\" \n\x08\x45ncoding\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x07\n\x03WAV\x10\x0b\"<\n\x11PrCurvePluginData\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x16\n\x0enum_thresholds\x18\x02 \x01(\r\"\xe7\x01\n\x0eMeshPluginData\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12?\n\x0c\x63ontent_type\x18\x03 \x01(\x0e\x32).boardd.events.MeshPluginData.ContentType\x12\x13\n\x0bjson_config\x18\x05 \x01(\t\x12\r\n\x05shape\x18\x06 \x03(\x05\x12\x12\n\ncomponents\x18\x07 \x01(\r\"=\n\x0b\x43ontentType\x12\r\n\tUNDEFINED\x10\x00\x12\n\n\x06VERTEX\x10\x01\x12\x08\n\x04\x46\x41\x43\x45\x10\x02\x12\t\n\x05\x43OLOR\x10\x03\"D\n\x06Layout\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12)\n\x08\x63\x61tegory\x18\x02 \x03(\x0b\x32\x17.boardd.events.Category\"N\n\x08\x43\x61tegory\x12\r\n\x05title\x18\x01 \x01(\t\x12#\n\x05\x63hart\x18\x02 \x03(\x0b\x32\x14.boardd.events.Chart\x12\x0e\n\x06\x63losed\x18\x03 \x01(\x08\"\x91\x01\n\x05\x43hart\x12\r\n\x05title\x18\x01 \x01(\t\x12\x39\n\tmultiline\x18\x02 \x01(\x0b\x32$.boardd.events.MultilineChartContentH\x00\x12\x33\n\x06margin\x18\x03 \x01(\x0b\x32!.boardd.events.MarginChartContentH\x00\x42\t\n\x07\x63ontent\"$\n\x15MultilineChartContent\x12\x0b\n\x03tag\x18\x01 \x03(\t\"\x85\x01\n\x12MarginChartContent\x12\x38\n\x06series\x18\x01 \x03(\x0b\x32(.boardd.events.MarginChartContent.Series\x1a\x35\n\x06Series\x12\r\n\x05value\x18\x01 \x01(\t\x12\r\n\x05lower\x18\x02 \x01(\t\x12\r\n\x05upper\x18\x03 \x01(\t\"\xd7\x01\n\x11HParamsPluginData\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12/\n\nexperiment\x18\x02 \x01(\x0b\x32\x19.boardd.events.ExperimentH\x00\x12=\n\x12session_start_info\x18\x03 \x01(\x0b\x32\x1f.boardd.events.SessionStartInfoH\x00\x12\x39\n\x10session_end_info\x18\x04 \x01(\x0b\x32\x1d.boardd.events.SessionEndInfoH\x00\x42\x06\n\x04\x64\x61ta\"\xee\x01\n\x10SessionStartInfo\x12=\n\x07hparams\x18\x01 \x03(\x0b\x32,.boardd.events.SessionStartInfo.HparamsEntry\x12\x11\n\tmodel_uri\x18\x02 \x01(\t\x12\x13\n\x0bmonitor_url\x18\x03 \x01(\t\x12\x12\n\ngroup_name\x18\x04 \x01(\t\x12\x17\n\x0fstart_time_secs\x18\x05 \x01(\x01\x1a\x46\n\x0cHparamsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.google.protobuf.Value:\x02\x38\x01\"N\n\x0eSessionEndInfo\x12%\n\x06status\x18\x01 \x01(\x0e\x32\x15.boardd.events.Status\x12\x15\n\rend_time_secs\x18\x02 \x01(\x01\"\xba\x01\n\nExperiment\x12\x0c\n\x04name\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x0c\n\x04user\x18\x02 \x01(\t\x12\x19\n\x11time_created_secs\x18\x03 \x01(\x01\x12/\n\x0chparam_infos\x18\x04 \x03(\x0b\x32\x19.boardd.events.HParamInfo\x12/\n\x0cmetric_infos\x18\x05 \x03(\x0b\x32\x19.boardd.events.MetricInfo\"\xe3\x01\n\nHParamInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\'\n\x04type\x18\x04 \x01(\x0e\x32\x19.boardd.events.HParamType\x12\x35\n\x0f\x64omain_discrete\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.ListValueH\x00\x12\x32\n\x0f\x64omain_interval\x18\x06 \x01(\x0b\x32\x17.boardd.events.IntervalH\x00\x42\x08\n\x06\x64omain\"0\n\x08Interval\x12\x11\n\tmin_value\x18\x01 \x01(\x01\x12\x11\n\tmax_value\x18\x02 \x01(\x01\"(\n\nMetricName\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\"`\n\nMetricInfo\x12\'\n\x04name\x18\x01 \x01(\x0b\x32\x19.boardd.events.MetricName\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t*X\n\x06Status\x12\x12\n\x0eSTATUS_UNKNOWN\x10\x00\x12\x12\n\x0eSTATUS_SUCCESS\x10\x01\x12\x12\n\x0eSTATUS_FAILURE\x10\x02\x12\x12\n\x0eSTATUS_RUNNING\x10\x03*b\n\nHParamType\x12\x13\n\x0f\x44\x41TA_TYPE_UNSET\x10\x00\x12\x14\n\x10\x44\x41TA_TYPE_STRING\x10\x01\x12\x12\n\x0e\x44\x41TA_TYPE_BOOL\x10\x02\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT64\x10\x03\x62\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'boardd.events.plugins_pb2', globals())
@@ -23,46 +23,50 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _SESSIONSTARTINFO_HPARAMSENTRY._options = None
   _SESSIONSTARTINFO_HPARAMSENTRY._serialized_options = b'8\001'
-  _STATUS._serialized_start=2027
-  _STATUS._serialized_end=2115
-  _HPARAMTYPE._serialized_start=2117
-  _HPARAMTYPE._serialized_end=2215
+  _STATUS._serialized_start=2156
+  _STATUS._serialized_end=2244
+  _HPARAMTYPE._serialized_start=2246
+  _HPARAMTYPE._serialized_end=2344
   _TEXTPLUGINDATA._serialized_start=76
   _TEXTPLUGINDATA._serialized_end=109
-  _PRCURVEPLUGINDATA._serialized_start=111
-  _PRCURVEPLUGINDATA._serialized_end=171
-  _MESHPLUGINDATA._serialized_start=174
-  _MESHPLUGINDATA._serialized_end=405
-  _MESHPLUGINDATA_CONTENTTYPE._serialized_start=344
-  _MESHPLUGINDATA_CONTENTTYPE._serialized_end=405
-  _LAYOUT._serialized_start=407
-  _LAYOUT._serialized_end=475
-  _CATEGORY._serialized_start=477
-  _CATEGORY._serialized_end=555
-  _CHART._serialized_start=558
-  _CHART._serialized_end=703
-  _MULTILINECHARTCONTENT._serialized_start=705
-  _MULTILINECHARTCONTENT._serialized_end=741
-  _MARGINCHARTCONTENT._serialized_start=744
-  _MARGINCHARTCONTENT._serialized_end=877
-  _MARGINCHARTCONTENT_SERIES._serialized_start=824
-  _MARGINCHARTCONTENT_SERIES._serialized_end=877
-  _HPARAMSPLUGINDATA._serialized_start=880
-  _HPARAMSPLUGINDATA._serialized_end=1095
-  _SESSIONSTARTINFO._serialized_start=1098
-  _SESSIONSTARTINFO._serialized_end=1336
-  _SESSIONSTARTINFO_HPARAMSENTRY._serialized_start=1266
-  _SESSIONSTARTINFO_HPARAMSENTRY._serialized_end=1336
-  _SESSIONENDINFO._serialized_start=1338
-  _SESSIONENDINFO._serialized_end=1416
-  _EXPERIMENT._serialized_start=1419
-  _EXPERIMENT._serialized_end=1605
-  _HPARAMINFO._serialized_start=1608
-  _HPARAMINFO._serialized_end=1835
-  _INTERVAL._serialized_start=1837
-  _INTERVAL._serialized_end=1885
-  _METRICNAME._serialized_start=1887
-  _METRICNAME._serialized_end=1927
-  _METRICINFO._serialized_start=1929
-  _METRICINFO._serialized_end=2025
+  _AUDIOPLUGINDATA._serialized_start=111
+  _AUDIOPLUGINDATA._serialized_end=238
+  _AUDIOPLUGINDATA_ENCODING._serialized_start=206
+  _AUDIOPLUGINDATA_ENCODING._serialized_end=238
+  _PRCURVEPLUGINDATA._serialized_start=240
+  _PRCURVEPLUGINDATA._serialized_end=300
+  _MESHPLUGINDATA._serialized_start=303
+  _MESHPLUGINDATA._serialized_end=534
+  _MESHPLUGINDATA_CONTENTTYPE._serialized_start=473
+  _MESHPLUGINDATA_CONTENTTYPE._serialized_end=534
+  _LAYOUT._serialized_start=536
+  _LAYOUT._serialized_end=604
+  _CATEGORY._serialized_start=606
+  _CATEGORY._serialized_end=684
+  _CHART._serialized_start=687
+  _CHART._serialized_end=832
+  _MULTILINECHARTCONTENT._serialized_start=834
+  _MULTILINECHARTCONTENT._serialized_end=870
+  _MARGINCHARTCONTENT._serialized_start=873
+  _MARGINCHARTCONTENT._serialized_end=1006
+  _MARGINCHARTCONTENT_SERIES._serialized_start=953
+  _MARGINCHARTCONTENT_SERIES._serialized_end=1006
+  _HPARAMSPLUGINDATA._serialized_start=1009
+  _HPARAMSPLUGINDATA._serialized_end=1224
+  _SESSIONSTARTINFO._serialized_start=1227
+  _SESSIONSTARTINFO._serialized_end=1465
+  _SESSIONSTARTINFO_HPARAMSENTRY._serialized_start=1395
+  _SESSIONSTARTINFO_HPARAMSENTRY._serialized_end=1465
+  _SESSIONENDINFO._serialized_start=1467
+  _SESSIONENDINFO._serialized_end=1545
+  _EXPERIMENT._serialized_start=1548
+  _EXPERIMENT._serialized_end=1734
+  _HPARAMINFO._serialized_start=1737
+  _HPARAMINFO._serialized_end=1964
+  _INTERVAL._serialized_start=1966
+  _INTERVAL._serialized_end=2014
+  _METRICNAME._serialized_start=2016
+  _METRICNAME._serialized_end=2056
+  _METRICINFO._serialized_start=2058
+  _METRICINFO._serialized_end=2154
 # @@protoc_insertion_point(module_scope)

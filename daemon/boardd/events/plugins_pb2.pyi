@@ -15,6 +15,18 @@ STATUS_RUNNING: Status
 STATUS_SUCCESS: Status
 STATUS_UNKNOWN: Status
 
+class AudioPluginData(_message.Message):
+    __slots__ = ["encoding", "version"]
+    class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = []
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN: AudioPluginData.Encoding
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    WAV: AudioPluginData.Encoding
+    encoding: AudioPluginData.Encoding
+    version: int
+    def __init__(self, version: _Optional[int] = ..., encoding: _Optional[_Union[AudioPluginData.Encoding, str]] = ...) -> None: ...
+
 class Category(_message.Message):
     __slots__ = ["chart", "closed", "title"]
     CHART_FIELD_NUMBER: _ClassVar[int]
