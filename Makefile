@@ -39,6 +39,18 @@ check: setup
 test: check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# The tests of PyTorch and JAX, with the newest NumPy, in an environment of their own.
+test-frameworks: $(VENV)-frameworks/.ready
+	$(VENV)-frameworks/bin/python -m pytest \
+	  tests/unit/test_capture_host.py tests/unit/test_capture_torch.py tests/unit/test_capture_jax.py \
+	  tests/unit/test_reduce_histogram.py tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py \
+	  tests/unit/test_client_calls_payloads.py tests/conformance $(PYTEST_ARGS)
+
+$(VENV)-frameworks/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-frameworks
+	$(VENV)-frameworks/bin/pip install --quiet --disable-pip-version-check -e '.[daemon,test,frameworks]'
+	@touch $@
+
 # Regenerates the code of the .proto files with the oldest protoc we support.
 protos: $(VENV)-protoc/.ready
 	protos/generate.sh $(VENV)-protoc/bin/python

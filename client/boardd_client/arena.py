@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 #: Start of every slot; a cache line, and enough for any dtype and vector load.
@@ -49,10 +50,9 @@ class Arena:
         """Bytes in slots, rounded up to their alignment."""
         return self.size_bytes - self._free_bytes
 
-    @property
-    def largest_tensor_bytes(self) -> int:
-        """No tensor larger than this ever finds a slot."""
-        return self.size_bytes - self._reserve_bytes
+    def may_fit(self, sizes: Iterable[int]) -> bool:
+        """Whether slots of so many bytes each, none reserved, find room when all else is free."""
+        return sum(map(_taken, sizes)) <= self.size_bytes - self._reserve_bytes
 
     def allocate(self, size_bytes: int, *, reserved: bool = False) -> Slot | None:
         """Returns a slot of exactly ``size_bytes`` bytes, or None when there is no room.
@@ -63,7 +63,7 @@ class Arena:
             raise ValueError(f"size_bytes must be at least 0, got {size_bytes}")
         if size_bytes == 0:
             return Slot(0, self._view[:0])
-        taken = -(-size_bytes // SLOT_ALIGNMENT) * SLOT_ALIGNMENT
+        taken = _taken(size_bytes)
         with self._lock:
             if taken > self._free_bytes - (0 if reserved else self._reserve_bytes):
                 return None
@@ -88,7 +88,7 @@ class Arena:
         if len(slot.view) == 0:
             return
         start = slot.offset
-        length = -(-len(slot.view) // SLOT_ALIGNMENT) * SLOT_ALIGNMENT
+        length = _taken(len(slot.view))
         with self._lock:
             index = bisect_left(self._starts, start)
             before = index - 1
@@ -122,3 +122,7 @@ class Arena:
         with self._lock:
             index = bisect_right(self._starts, offset) - 1
             return index >= 0 and offset < self._starts[index] + self._lengths[index]
+
+
+def _taken(size_bytes: int) -> int:
+    return -(-size_bytes // SLOT_ALIGNMENT) * SLOT_ALIGNMENT

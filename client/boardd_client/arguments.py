@@ -23,9 +23,9 @@ MAX_TAG_BYTES: Final = 1024
 #: Bytes of one directory's or file's name, as Linux file systems take.
 MAX_NAME_BYTES: Final = 255
 MAX_SUFFIX_BYTES: Final = 64
+MAX_UINT32: Final = (1 << 32) - 1
 #: Edges travel in the record's frame, which must fit a message with room to spare.
 MAX_BINS: Final = 65_536
-MAX_IMAGE_PIXELS: Final = 1 << 28
 
 #: Names of bins: TensorFlow's exponential edges, and the rules of ``numpy.histogram``.
 BIN_RULES: Final = (
@@ -43,18 +43,15 @@ REDUCTIONS: Final = ("mean", "sum", "min", "max", "last")
 ON_FULL: Final = ("drop", "block")
 LEVELS: Final = ("written", "synced")
 
-_IMAGE_DTYPES: Final = ("uint8", "float16", "bfloat16", "float32", "float64")
-_DATAFORMATS: Final = {2: "HW", 3: "CHW", 4: "NCHW"}
-_CHANNELS: Final = (1, 3, 4)
 _INVALID_IN_TAG = re.compile(r"[^-/\w.]")
 
 
 def tag(value: object) -> str:
     """Checks a tag: 1 to 1024 UTF-8 bytes, not of slashes alone."""
-    text = _text(value, "tag")
+    text = string(value, "tag")
     if not text.lstrip("/"):
         raise ValueError(f"tag {text!r} is empty; expected a name such as 'loss' or 'train/loss'")
-    size_bytes = len(_INVALID_IN_TAG.sub("_", text).lstrip("/").encode())
+    size_bytes = len(cleaned(text).encode())
     if max(size_bytes, len(text.encode())) > MAX_TAG_BYTES:
         raise ValueError(
             f"tag {text[:40]!r}... has {len(text.encode())} bytes of UTF-8, "
@@ -63,9 +60,14 @@ def tag(value: object) -> str:
     return text
 
 
+def cleaned(tag: str) -> str:
+    """Returns a tag as the daemon writes it, for where it is referred to."""
+    return _INVALID_IN_TAG.sub("_", tag).lstrip("/")
+
+
 def sub_run(tag: str, name: object) -> str:
     """Returns the sub-run of curve ``name`` in the plot ``tag``: ``tag/name``."""
-    text = _text(name, "name of a value")
+    text = string(name, "name of a value")
     if not text:
         raise ValueError(f"tag {tag!r}: the name of a value is empty")
     return _relative_path(f"{tag}/{text}".lstrip("/"), f"tag {tag!r}, name {text!r}")
@@ -80,7 +82,7 @@ def step(value: object) -> int:
     elif isinstance(value, SupportsIndex) and isinstance(value, (numbers.Integral, np.integer)):
         result = operator.index(value)
     else:
-        result = int(_real(value, "global_step"))
+        result = int(number(value, "global_step"))
     if not -(1 << 63) <= result < 1 << 63:
         raise ValueError(f"global_step {result} is outside int64")
     return result
@@ -98,6 +100,8 @@ class Bins:
 def bins(value: object) -> Bins:
     """Checks bins: a count, ascending finite edges, or a rule's name."""
     if isinstance(value, str):
+        if value == "tensorflow":  # tensorboardX's name of it
+            return Bins(rule="default")
         if value not in BIN_RULES:
             raise ValueError(f"bins {value!r} is none of {', '.join(BIN_RULES)}")
         return Bins(rule=value)
@@ -111,7 +115,7 @@ def bins(value: object) -> Bins:
     if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iu":
         return bins(int(value))
     if not isinstance(value, (Sequence, np.ndarray)):
-        raise TypeError(f"bins is a {_kind(value)}, expected an int, edges (list, array) or a name")
+        raise TypeError(f"bins is a {kind(value)}, expected an int, edges (list, array) or a name")
     return Bins(edges=tuple(_edges(value).tolist()))
 
 
@@ -121,7 +125,7 @@ def _edges(value: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64]:
             raise TypeError
         edges = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise TypeError(f"bins is a {_kind(value)} of other than real numbers") from None
+        raise TypeError(f"bins is a {kind(value)} of other than real numbers") from None
     if edges.ndim != 1:
         raise ValueError(f"bins has shape {edges.shape}, expected edges in one dimension")
     if not 2 <= len(edges) <= MAX_BINS + 1:
@@ -137,28 +141,18 @@ def _edges(value: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64]:
     return edges
 
 
-def image(dtype: str, shape: tuple[int, ...]) -> str:
-    """Checks an image's dtype and shape; returns its ``dataformats``: HW, CHW or NCHW."""
-    what = f"image of dtype {dtype} and shape {shape}"
-    if dtype not in _IMAGE_DTYPES:
-        raise TypeError(f"{what}: expected uint8, or floats in [0, 1]")
-    dataformats = _DATAFORMATS.get(len(shape))
-    if dataformats is None:
-        raise ValueError(f"{what}: expected (H, W), (C, H, W) or (N, C, H, W)")
-    if 0 in shape:
-        raise ValueError(f"{what}: it has no pixels")
-    if len(shape) > 2 and shape[-3] not in _CHANNELS:
-        raise ValueError(f"{what}: {shape[-3]} channels, expected 1, 3 or 4 before H and W")
-    if math.prod(shape) > MAX_IMAGE_PIXELS:
-        raise ValueError(f"{what}: more than {MAX_IMAGE_PIXELS} elements")
-    return dataformats
+def folder(value: object) -> str:
+    """Checks a tag that becomes a directory beneath the run's: a relative path."""
+    text = tag(value)
+    _relative_path(text.lstrip("/"), f"tag {text!r}")
+    return text
 
 
 def logdir(value: object) -> str:
     """Checks a log directory: a ``str`` or a path of one, not empty."""
     if not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f"logdir is a {_kind(value)}, expected a str or a path")
-    text = _text(os.fspath(value), "logdir")
+        raise TypeError(f"logdir is a {kind(value)}, expected a str or a path")
+    text = string(os.fspath(value), "logdir")
     if not text or "\0" in text:
         raise ValueError(f"logdir {text!r} is no directory's name")
     return text
@@ -168,7 +162,7 @@ def run(value: object) -> str:
     """Checks the name of a run: a relative path beneath the log directory, or None."""
     if value is None:
         return ""
-    text = _text(value, "run")
+    text = string(value, "run")
     if not text or text.startswith("/"):
         raise ValueError(f"run {text!r}: expected a relative path such as 'baseline'")
     return _relative_path(text, f"run {text!r}")
@@ -178,7 +172,7 @@ def filename_suffix(value: object) -> str:
     """Checks a suffix of file names; None is none."""
     if value is None:
         return ""
-    text = _text(value, "filename_suffix")
+    text = string(value, "filename_suffix")
     if "/" in text or "\0" in text or len(text.encode()) > MAX_SUFFIX_BYTES:
         raise ValueError(
             f"filename_suffix {text[:80]!r}: expected up to {MAX_SUFFIX_BYTES} bytes, without '/'"
@@ -197,7 +191,7 @@ def count(value: object, what: str) -> int:
 
 def secs(value: object, what: str) -> float:
     """Checks a duration: a finite number of seconds, 0 or more."""
-    result = _real(value, what)
+    result = number(value, what)
     if result < 0:
         raise ValueError(f"{what} is {value!r}, expected seconds, 0 or more")
     return result
@@ -206,19 +200,52 @@ def secs(value: object, what: str) -> float:
 def choice(value: object, what: str, choices: tuple[str, ...]) -> str:
     """Checks that a value is one of ``choices``."""
     if not isinstance(value, str):
-        raise TypeError(f"{what} is a {_kind(value)}, expected one of {', '.join(choices)}")
+        raise TypeError(f"{what} is a {kind(value)}, expected one of {', '.join(choices)}")
     if value not in choices:
         raise ValueError(f"{what} is {value!r}, expected one of {', '.join(choices)}")
     return value
 
 
-def _real(value: object, what: str) -> float:
+def integer(value: object, what: str, least: int, most: int | None) -> int:
+    """Checks a whole number from ``least`` to ``most``; None is what 32 bits hold."""
+    limit = MAX_UINT32 if most is None else most
+    if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iu":
+        value = value[()]
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Integral, np.integer)):
+        raise TypeError(f"{what} is {value!r}, expected an int")
+    if not least <= int(value) <= limit:
+        wanted = (
+            f"{least} or more" if most is None and int(value) < least else f"{least} to {limit}"
+        )
+        raise ValueError(f"{what} is {value!r}, expected {wanted}")
+    return int(value)
+
+
+def interval(value: object, what: str) -> tuple[float, float]:
+    """Checks two finite numbers, the lower first."""
+    if not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, str) or len(value) != 2:
+        raise TypeError(f"{what} is {value!r}, expected two numbers")
+    low, high = number(value[0], f"{what}[0]"), number(value[1], f"{what}[1]")
+    if low >= high:
+        raise ValueError(f"{what} is {value!r}, expected the lower number first")
+    return low, high
+
+
+def strings(value: object, what: str) -> tuple[str, ...]:
+    """Checks a list of texts."""
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise TypeError(f"{what} is a {kind(value)}, expected a list of str")
+    return tuple(string(item, f"{what}[{index}]") for index, item in enumerate(value))
+
+
+def number(value: object, what: str) -> float:
+    """Checks a finite real number."""
     if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "biuf":
         value = value[()]
-    if isinstance(value, complex) or not isinstance(value, (numbers.Real, np.generic)):
-        raise TypeError(f"{what} is a {_kind(value)}, expected a number")
+    if not isinstance(value, (numbers.Real, np.bool_)):
+        raise TypeError(f"{what} is a {kind(value)}, expected a number")
     try:
-        result = float(value)  # type: ignore[arg-type]
+        result = float(value)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{what} is {value!r}, expected a finite number") from None
     if not math.isfinite(result):
@@ -226,9 +253,10 @@ def _real(value: object, what: str) -> float:
     return result
 
 
-def _text(value: object, what: str) -> str:
+def string(value: object, what: str) -> str:
+    """Checks a text that UTF-8 can hold."""
     if not isinstance(value, str):
-        raise TypeError(f"{what} is a {_kind(value)}, expected a str")
+        raise TypeError(f"{what} is a {kind(value)}, expected a str")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -248,6 +276,7 @@ def _relative_path(text: str, what: str) -> str:
     return posixpath.join(*parts)
 
 
-def _kind(value: object) -> str:
-    kind = type(value)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+def kind(value: object) -> str:
+    """Names the type of a value, for messages."""
+    cls = type(value)
+    return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"

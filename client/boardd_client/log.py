@@ -130,11 +130,16 @@ class RecordLog:
         with self._lock:
             return self._lap + self._offset - self._tail
 
+    @property
+    def largest_frame_bytes(self) -> int:
+        """No frame larger than this, scalars' and reserved ones excepted, ever finds room."""
+        return self.size_bytes - self._reserve_bytes
+
     def append_scalar(self, series: int, step: int, wall_time: float, value: float) -> int:
         """Appends a scalar's frame and returns its sequence number, 0 if the log is full.
 
-        Raises ``struct.error`` for a step outside int64 and ``OverflowError`` for
-        an integer value that no float64 holds; nothing is appended then.
+        Raises ``struct.error`` for a step outside int64 and for an integer value
+        that no float64 holds; nothing is appended then.
         """
         with self._lock:
             offset = self._offset
@@ -236,6 +241,12 @@ class RecordLog:
             series: int = _SIZE.unpack_from(self._view, offset)[0]
             return series
 
+    def size_of(self, sequence: int) -> int:
+        """Bytes of the frame. Raises ``KeyError`` when it is not in the log."""
+        with self._lock:
+            size_bytes: int = _SIZE.unpack_from(self._view, self._offset_of(sequence))[0]
+            return size_bytes
+
     def read(self, after: int, until: int, max_bytes: int) -> tuple[memoryview, int]:
         """Returns whole frames that lie back to back, and the last one's sequence number.
 
@@ -274,11 +285,10 @@ class RecordLog:
                 length += wanted
                 sequence = segment_last + 1
                 segment += 1
-                if (
-                    segment < len(self._segment_positions)
-                    and self._segment_positions[segment] != start + length
-                ):
-                    break
+                if segment < len(self._segment_positions):
+                    following = self._segment_positions[segment]
+                    if following != start + length or following % self.size_bytes == 0:
+                        break
             offset = start % self.size_bytes
             return self._view[offset : offset + length], sequence - 1
 

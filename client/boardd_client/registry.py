@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from boardd_protos.address import Address
 
-from boardd_client.connection import Connection, GrpcConnection
+from boardd_client.connection import Connection, Events, GrpcConnection
 from boardd_client.relay import RelayConnection
 from boardd_client.sender import Sender
 from boardd_client.settings import Settings
@@ -93,11 +93,11 @@ class Registry:
         for sender in senders:
             sender.stop(_STOP_SECS)
 
-    def _connect(self, sender: Sender) -> Connection:
+    def _connect(self, sender: Sender, events: Events) -> Connection:
         if self._must_relay:
-            return RelayConnection(sender.address, sender)
+            return RelayConnection(sender.address, events)
         settings = sender.settings
-        return GrpcConnection(sender.address, sender, token=settings.token, tls_ca=settings.tls_ca)
+        return GrpcConnection(sender.address, events, token=settings.token, tls_ca=settings.tls_ca)
 
     def _hook_multiprocessing(self) -> None:
         # Its children leave by os._exit, without atexit, but run these.

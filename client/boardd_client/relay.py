@@ -1,9 +1,9 @@
 """A connection by way of a helper process, for where gRPC must not be used.
 
 That is a child that was forked from a process in which gRPC is loaded (see
-``connection``). ``RelayConnection`` starts ``python -m boardd_client.relay
-ADDRESS`` and talks to it over two pipes; the helper holds the real connection.
-It ends when its standard input does, hence also when its parent is killed.
+``connection``). ``RelayConnection`` starts Python with this module's ``main``
+and talks to it over two pipes; the helper holds the real connection. It ends
+when its standard input does, hence also when its parent is killed.
 
 Both pipes carry packets::
 
@@ -37,6 +37,7 @@ from boardd_client.connection import (
     Outbox,
 )
 
+_COMMAND: Final = f"from {__name__} import main; main()"
 _HEADER: Final = struct.Struct("<BI")
 _ANSWER_GRACE_SECS: Final = 5.0
 #: A first start reads Python and gRPC from a cold disk.
@@ -80,7 +81,7 @@ class RelayConnection:
                 raise ConnectionFailedError("CANCELLED", "closed")
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", __name__, str(self._address)],
+                    [sys.executable, "-c", _COMMAND, str(self._address)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
@@ -300,7 +301,3 @@ def _read_packet(file: BinaryIO | Any) -> tuple[_Kind, bytes] | None:
 def main() -> None:
     """Relays between standard input and output and the daemon at the address in ``argv``."""
     _Helper(addresses.parse(sys.argv[1])).serve()
-
-
-if __name__ == "__main__":
-    main()

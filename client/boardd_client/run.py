@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 
 from boardd_client import arguments
-from boardd_client.capture import Tensor
+from boardd_client.capture import Pending, Tensor
+from boardd_client.errors import CaptureError
 from boardd_client.sender import Sender
 
 _logger = logging.getLogger("boardd_client")
@@ -20,9 +21,24 @@ _logger = logging.getLogger("boardd_client")
 _DROPS: Final = {
     "log_full": "the budget of records is spent (BOARDD_LOG_BYTES)",
     "arena_full": "the budget of tensors is spent (BOARDD_ARENA_BYTES)",
-    "tensor_too_large": "the tensor is larger than the budget of all (BOARDD_ARENA_BYTES)",
+    "tensor_too_large": "its tensors are larger than the budget of all (BOARDD_ARENA_BYTES)",
+    "record_too_large": "it is larger than the budget of all records (BOARDD_LOG_BYTES)",
     "too_many_series": "too many different tags",
 }
+
+
+#: Waiting for room does not help these.
+_NEVER_FITS: Final = ("tensor_too_large", "record_too_large")
+
+
+class _Failed:
+    """A copy that could not be started."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    def wait(self) -> None:
+        raise CaptureError(self._message)
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,8 @@ class AttachedRun:
         self._path = path
         self._block_timeout_secs = block_timeout_secs
         self._warn = warn
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log, too
+        self._defined: dict[tuple[str, str], int] = {}  # by sub-run and tag
         self._rejected_before = 0
 
     def series_of(self, tag: str, name: str = "") -> int:
@@ -71,21 +88,39 @@ class AttachedRun:
         known = self.sub_series.get((tag, name)) if name else self.series.get(tag)
         if known is not None:
             return known
-        with self._lock:
-            known = self.sub_series.get((tag, name)) if name else self.series.get(tag)
-            if known is not None:
-                return known
-            sub_run = arguments.sub_run(tag, name) if name else ""
-            series = self.sender.session.define_series(self.run, tag, sub_run)
-            if not series:
-                self._drop("too_many_series")
-                return 0
-            self.names[series] = "/".join(filter(None, (self._path, tag, name)))
-            if name:
-                self.sub_series[tag, name] = series
-            else:
+        if not name:
+            series = self.series_in("", tag)
+            if series:
                 self.series[tag] = series
             return series
+        series = self.series_in(arguments.sub_run(tag, name), tag, f"{tag}/{name}")
+        if series:
+            self.sub_series[tag, name] = series
+        return series
+
+    def series_in(self, sub_run: str, tag: str, name: str = "") -> int:
+        """The series of a tag in a sub-run; 0 if there are too many.
+
+        Exports call it ``name``, or by sub-run and tag.
+        """
+        with self._lock:
+            series = self._defined.get((sub_run, tag), 0)
+            if not series:
+                series = self.sender.session.define_series(self.run, tag, sub_run)
+                if not series:
+                    self._drop("too_many_series")
+                    return 0
+                self._defined[sub_run, tag] = series
+                parts = (self._path, name) if name else (self._path, sub_run, tag)
+                self.names[series] = "/".join(filter(None, parts))
+            return series
+
+    def log_value(self, series: int, step: int, wall_time: float, value: float | Tensor) -> None:
+        """Appends a scalar, also one whose value is still to come, or drops it."""
+        if isinstance(value, float):
+            self.log_scalar(series, step, wall_time, value)
+        else:
+            self.log_record(series, step, wall_time, [value])
 
     def log_scalar(self, series: int, step: int, wall_time: float, value: float) -> None:
         """Appends a scalar, or drops it."""
@@ -96,41 +131,45 @@ class AttachedRun:
                 self._drop("log_full")
                 return
 
-    def log_tensor(
+    def log_record(
         self,
         series: int,
         step: int,
         wall_time: float,
-        tensor: Tensor,
+        tensors: Sequence[Tensor],
         payload: bytes = b"",
     ) -> None:
-        """Appends a record and starts the copy of its tensor, or drops it.
+        """Appends a record and starts the copies of its tensors, or drops the whole of it.
 
-        Without a payload it is a scalar, of the tensor's one element.
+        Without a payload it is a scalar, of the one tensor's one element.
         """
         session = self.sender.session
-        dtype = "" if payload else tensor.dtype
+        dtype = "" if payload else tensors[0].dtype
+        sizes = [tensor.size_bytes for tensor in tensors]
         deadline = 0.0
         while True:
-            capture = session.begin(
-                series, step, wall_time, payload, [tensor.size_bytes], scalar_dtype=dtype
-            )
+            capture = session.begin(series, step, wall_time, payload, sizes, scalar_dtype=dtype)
             if not isinstance(capture, str):
                 break
             deadline = deadline or self._deadline()
-            if capture == "tensor_too_large" or not self.sender.wait_room(deadline):
-                self._drop(capture, tensor.size_bytes)
+            if capture in _NEVER_FITS or not self.sender.wait_room(deadline):
+                self._drop(capture, sum(sizes))
                 return
+        pendings: list[Pending] = []
         try:
-            pending = tensor.copy_into(capture.slots[0].view)
+            for tensor, slot in zip(tensors, capture.slots, strict=True):
+                pending = tensor.copy_into(slot.view)
+                if pending is not None:
+                    pendings.append(pending)
         except BaseException as error:
-            # The record is numbered, so it must not stay pending whatever was raised.
-            session.failed(capture, f"{type(error).__name__}: {error}")
+            # The record is numbered, so it must not stay pending whatever was raised; and its
+            # slots are not free before the copies that were started have ended.
+            session.captured(capture, [*pendings, _Failed(f"{type(error).__name__}: {error}")])
+            self.sender.wake()
             if not isinstance(error, Exception):
                 raise
-            self._warn("capture", f"a value could not be captured and is lost: {error}")
             return
-        session.captured(capture, [] if pending is None else [pending])
+        session.captured(capture, pendings)
 
     def _deadline(self) -> float:
         """Until when to wait for room; in the past where there is no waiting."""

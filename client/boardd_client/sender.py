@@ -31,7 +31,8 @@ from boardd_protos.address import Address, UnixAddress
 from boardd_client import launch
 from boardd_client.accounts import reason_name
 from boardd_client.arena import Arena
-from boardd_client.connection import Connection, ConnectionFailedError
+from boardd_client.bell import Bell
+from boardd_client.connection import Connection, ConnectionFailedError, Events
 from boardd_client.definitions import Run
 from boardd_client.errors import CaptureError, LaunchError
 from boardd_client.log import RecordLog
@@ -69,7 +70,7 @@ _REFUSALS: Final = (
 _LOG_RESERVE: Final = 4
 _ARENA_RESERVE: Final = 64
 
-Connect = Callable[["Sender"], Connection]
+Connect = Callable[["Sender", Events], Connection]
 
 
 class Owner(Protocol):
@@ -80,6 +81,28 @@ class Owner(Protocol):
 
     def retire(self, sender: Sender) -> bool:
         """Whether no writer is left and none will come: the sender may end."""
+
+
+class _Link:
+    """Passes a connection's events to the sender, while the connection is its current one."""
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender: Sender | None = sender
+
+    def on_message(self, message: pb.DaemonMessage) -> None:
+        sender = self.sender
+        if sender is not None:
+            sender.on_message(message)
+
+    def on_room(self) -> None:
+        sender = self.sender
+        if sender is not None:
+            sender.wake()
+
+    def on_end(self, error: ConnectionFailedError) -> None:
+        sender = self.sender
+        if sender is not None:
+            sender.on_end(error)
 
 
 class Sender:
@@ -107,20 +130,22 @@ class Sender:
         self._connect = connect
         self._owner = owner
         self._changed = threading.Condition()
-        self._wake = threading.Event()
+        self._bell = Bell()
         self._is_urgent = False
         self._interval_secs = SEND_INTERVAL_SECS
         self._backlog_records = 0
         self._connection: Connection | None = None
         self._opening: Connection | None = None
+        self._link: _Link | None = None
         self._is_held_up = False
         self._ended: ConnectionFailedError | None = None
+        self._opened_at = 0.0
         self._retry_at = 0.0
         self._retry_secs = _FIRST_RETRY_SECS
         self._launch_at = 0.0
         self._trouble = ""
         self._warned: set[str] = set()
-        self._start_lock = threading.Lock()
+        self._start_lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._is_stopping = False
         self.finished: Final = threading.Event()
@@ -146,7 +171,7 @@ class Sender:
     def wake(self) -> None:
         """Has the thread look at once."""
         self._is_urgent = True
-        self._wake.set()
+        self._bell.ring()
 
     def wait_written(self, sequence: int, deadline: float, run: Run | None = None) -> bool:
         """Waits until records up to ``sequence`` are written or rejected, or it is hopeless.
@@ -159,7 +184,9 @@ class Sender:
             while session.acknowledged_sequence < sequence:
                 remaining = deadline - time.monotonic()
                 hopeless = session.refusal or (run is not None and run.refusal)
-                if hopeless or remaining <= 0 or self.finished.is_set():
+                if self.finished.is_set():  # at the process's end; a run's end may be left over
+                    return session.statistics().pending == 0
+                if hopeless or remaining <= 0:
                     return False
                 self.wake()
                 self._changed.wait(min(remaining, 1.0))
@@ -254,10 +281,6 @@ class Sender:
         if self._is_held_up or (self.users == 0 and self.session.is_drained):
             self.wake()
 
-    def on_room(self) -> None:
-        """See ``Events``."""
-        self.wake()
-
     def on_end(self, error: ConnectionFailedError) -> None:
         """See ``Events``."""
         self._ended = error
@@ -269,8 +292,7 @@ class Sender:
         try:
             last = 0.0
             while not self._is_stopping:
-                self._wake.wait(self._interval_secs)
-                self._wake.clear()
+                self._bell.wait(self._interval_secs)
                 pause = last + _LEAST_INTERVAL_SECS - time.monotonic()
                 if pause > 0 and not self._is_urgent:
                     time.sleep(pause)
@@ -294,7 +316,7 @@ class Sender:
                 self._changed.notify_all()
 
     def _step(self) -> None:
-        self.session.log.notify_backlog(self._backlog_records, self._wake.set)
+        self.session.log.notify_backlog(self._backlog_records, self._bell.ring)
         while self.abandoned:
             if not self.session.end_run(self.abandoned[0], time.time()):
                 break
@@ -344,8 +366,11 @@ class Sender:
 
     def _reconnect(self) -> None:
         if self._ended is not None:
-            error, self._ended = self._ended, None
+            error = self._ended
             self._disconnect()
+            # One that ends as soon as it is made is no better than none.
+            if time.monotonic() - self._opened_at > _LAST_RETRY_SECS:
+                self._retry_secs = _FIRST_RETRY_SECS
             self._failed(error)
         now = time.monotonic()
         if self._connection is not None or now < self._retry_at:
@@ -364,19 +389,20 @@ class Sender:
                 self._failed(error)
 
     def _open(self) -> None:
-        connection = self._connect(self)
-        self._opening = connection
+        self._link = link = _Link(self)
+        connection = self._opening = self._connect(self, link)
         try:
             request = self.session.open_request(socket.gethostname(), os.getpid(), _program())
             reply = connection.open(request, _OPEN_TIMEOUT_SECS)
         except BaseException:
+            link.sender = None
             connection.close()
             self._opening = None
             self._ended = None
             raise
         self.session.opened(reply)
         self._connection, self._opening = connection, None
-        self._retry_secs = _FIRST_RETRY_SECS
+        self._opened_at = time.monotonic()
         if self._trouble:
             logger.info("the daemon at %s is back", self.address)
             self._trouble = ""
@@ -403,8 +429,8 @@ class Sender:
             retry_secs = self._retry_secs
             self._retry_secs = min(2 * retry_secs, _LAST_RETRY_SECS)
         self._retry_at = time.monotonic() + retry_secs * random.uniform(0.5, 1.0)
-        # A stream that ended, at a restart say, is news only if the next try fails too.
-        if retry_secs > _FIRST_RETRY_SECS:
+        # That a stream ended, at a restart say, is news only if the next tries fail too.
+        if retry_secs > 2 * _FIRST_RETRY_SECS:
             self._complain(str(error))
         with self._changed:
             self._changed.notify_all()
@@ -421,6 +447,8 @@ class Sender:
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
+        if self._link is not None:
+            self._link.sender = None
         if connection is not None:
             self.session.disconnected()
             connection.close()

@@ -24,7 +24,7 @@ from typing import Final
 
 from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version__
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Kind
+from boardd_protos.record import Frame, Kind, decode, encode, frame_bytes
 
 from boardd_client.accounts import Accounts, Rejection, Statistics, reason_name
 from boardd_client.arena import Arena, Slot
@@ -40,6 +40,8 @@ MESSAGE_BYTES: Final = 1 << 20
 WINDOW_BYTES: Final = 64 << 20
 
 _MESSAGE_OVERHEAD_BYTES: Final = 1024
+#: What any daemon that does not say takes in one message.
+_DEFAULT_MESSAGE_BYTES: Final = 4 << 20
 
 
 @dataclass
@@ -73,6 +75,7 @@ class Session:
         self._lock = threading.RLock()
         self._is_open = False
         self._message_bytes = MESSAGE_BYTES
+        self._max_frame_bytes = _DEFAULT_MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES
         self._max_tensor_bytes = 0
         self._observed = 0
         self._sent = 0
@@ -125,17 +128,21 @@ class Session:
     ) -> Capture | str:
         """Appends a pending record with slots for its tensors.
 
-        Returns why not where there is no room: ``log_full``, ``arena_full`` or
-        ``tensor_too_large``. With ``scalar_dtype`` it becomes a scalar, of the one
-        element of the one tensor. ``captured`` or ``failed`` must follow.
+        Returns why not where there is no room: ``log_full`` or ``arena_full``; and where
+        there never is, ``record_too_large`` or ``tensor_too_large``. With
+        ``scalar_dtype`` it becomes a scalar, of the one element of the one tensor.
+        ``captured`` or ``failed`` must follow.
         """
         is_scalar = bool(scalar_dtype)
+        if frame_bytes(len(payload)) > self.log.largest_frame_bytes:
+            return "record_too_large"
+        sizes = list(sizes)
         slots: list[Slot] = []
         reason = ""
         for size_bytes in sizes:
             slot = self.arena.allocate(size_bytes, reserved=is_scalar)
             if slot is None:
-                too_large = size_bytes > self.arena.largest_tensor_bytes
+                too_large = not is_scalar and not self.arena.may_fit(sizes)
                 reason = "tensor_too_large" if too_large else "arena_full"
                 break
             slots.append(slot)
@@ -207,6 +214,7 @@ class Session:
             if reply.max_message_bytes:
                 room = reply.max_message_bytes - _MESSAGE_OVERHEAD_BYTES
                 self._message_bytes = max(_MESSAGE_OVERHEAD_BYTES, min(MESSAGE_BYTES, room))
+                self._max_frame_bytes = max(_MESSAGE_OVERHEAD_BYTES, room)
             self._max_tensor_bytes = reply.max_tensor_bytes
             self._is_open = True
 
@@ -360,14 +368,24 @@ class Session:
                     return 0
                 return self._add_chunk(messages, capture, max_bytes)
             last = min(last, following - 1)
-        frames, sent = self.log.read(self._sent, last, max_bytes)
+        view, sent = self.log.read(self._sent, last, max_bytes)
         if sent == self._sent:
             return 0
-        messages.append(pb.ClientMessage(records=pb.Records(frames=bytes(frames))))
+        frames = bytes(view)
+        if len(frames) > self._max_frame_bytes:  # one frame, which has been voided
+            frames = _shortened(next(decode(frames)), self._max_frame_bytes)
+        messages.append(pb.ClientMessage(records=pb.Records(frames=frames)))
         self._count_sent(sent, len(frames))
         return len(frames)
 
     def _add_chunk(self, messages: list[pb.ClientMessage], capture: Capture, max_bytes: int) -> int:
+        size_bytes = self.log.size_of(capture.sequence)
+        if size_bytes > self._max_frame_bytes:
+            # The daemon would end the stream, and every next one.
+            self._unsent_captures.popleft()
+            message = f"a frame of {size_bytes} bytes; the daemon takes {self._max_frame_bytes}"
+            self._void(capture, "RECORD_TOO_LARGE", message)
+            return self._add_records(messages, capture.sequence, max_bytes)
         total_bytes = sum(len(slot.view) for slot in capture.slots)
         if self._max_tensor_bytes and total_bytes > self._max_tensor_bytes:
             self._unsent_captures.popleft()
@@ -437,3 +455,9 @@ class Session:
 
     def _run_of(self, sequence: int) -> Run | None:
         return self._definitions.run_of(self.log.series_of(sequence) or 0)
+
+
+def _shortened(frame: Frame, max_bytes: int) -> bytes:
+    """The frame of a lost record, its reason cut to what the daemon takes."""
+    payload = frame.payload[: max_bytes - frame_bytes(0)].rstrip()
+    return encode(frame._replace(payload=payload.decode(errors="ignore").encode()))

@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import Any, Final
@@ -22,8 +22,9 @@ from boardd_protos import address as addresses
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
 
-from boardd_client import arguments, capture, payloads, ranks, scalars_export
+from boardd_client import arguments, capture, ranks, scalars_export
 from boardd_client.accounts import Statistics
+from boardd_client.calls import DistributionCalls, ExperimentCalls, MediaCalls, SpaceCalls
 from boardd_client.registry import registry
 from boardd_client.run import AttachedRun, FlushResult
 from boardd_client.settings import Settings
@@ -36,11 +37,12 @@ _END_SECS: Final = 5.0
 _time = time.time
 
 
-class SummaryWriter:
+class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
     """Logs to a directory that TensorBoard reads, through the boardd daemon.
 
     Takes MXBoard's arguments with MXBoard's meaning; what is new is
-    keyword-only.
+    keyword-only. Scalars and the writer's life are here, the other ``add_*`` calls in
+    ``boardd_client.calls``.
 
     Args:
         logdir: directory of the run. A relative one is relative to the current
@@ -144,8 +146,9 @@ class SummaryWriter:
         Raises:
             TypeError, ValueError: not as described.
         """
+        kind = type(value)
         try:
-            if type(value) is float and type(global_step) is int:
+            if (kind is float or kind is int) and type(global_step) is int:
                 series = self._series[tag]
                 if self._append_scalar(series, global_step, _time(), value):
                     return
@@ -153,49 +156,27 @@ class SummaryWriter:
             pass  # a new tag, or an argument that the checks will name
         self._add_scalar(tag, value, global_step)
 
-    def add_histogram(
-        self, tag: str, values: Any, global_step: Any = None, bins: Any = "default"
+    def add_scalars(
+        self, main_tag: str, tag_scalar_dict: Mapping[str, Any], global_step: Any = None
     ) -> None:
-        """Logs the distribution of an array's values; the daemon counts them.
+        """Logs several curves in one plot, as ``add_scalar`` does with a dict.
 
         Args:
-            tag: name of the plot.
-            values: an array of any shape, also an empty one.
-            global_step: the step; None is 0.
-            bins: the number of equal bins between the least and the greatest
-                value; ascending edges; ``"default"`` for TensorFlow's exponential
-                edges; or a rule of ``numpy.histogram``: auto, fd, doane, scott, stone,
-                rice, sturges, sqrt.
-
-        Raises:
-            TypeError, ValueError: not as described.
-        """
-        tag = arguments.tag(tag)
-        step = arguments.step(global_step)
-        checked = arguments.bins(bins)
-        tensor = capture.tensor(values, "values")
-        self._log_tensor(tag, step, tensor, payloads.histogram(tensor.dtype, tensor.shape, checked))
-
-    def add_image(self, tag: str, image: Any, global_step: Any = None) -> None:
-        """Logs an image, or a batch of them as a grid; the daemon encodes it.
-
-        Args:
-            tag: name of the image.
-            image: an array (H, W), (C, H, W) or (N, C, H, W) with 1, 3 or 4 channels;
-                uint8, or floats in [0, 1].
+            main_tag: name of the plot.
+            tag_scalar_dict: names and values of the curves.
             global_step: the step; None is 0.
 
         Raises:
             TypeError, ValueError: not as described.
         """
-        tag = arguments.tag(tag)
-        step = arguments.step(global_step)
-        tensor = capture.tensor(image, "image")
-        dataformats = arguments.image(tensor.dtype, tensor.shape)
-        self._log_tensor(tag, step, tensor, payloads.image(tensor.dtype, tensor.shape, dataformats))
+        if not isinstance(tag_scalar_dict, Mapping):
+            kind = arguments.kind(tag_scalar_dict)
+            raise TypeError(f"tag_scalar_dict is a {kind}, expected a dict")
+        self._add_scalar(main_tag, tag_scalar_dict, global_step)
 
     def _add_scalar(self, tag: object, value: Any, global_step: object) -> None:
-        tag = arguments.tag(tag)
+        # A known tag has been checked.
+        tag = tag if type(tag) is str and tag in self._series else arguments.tag(tag)
         step = arguments.step(global_step)
         if isinstance(value, (tuple, list)):
             if len(value) != 2:
@@ -219,19 +200,34 @@ class SummaryWriter:
     ) -> None:
         run = self._attach()
         series = run.series_of(tag, name) if run is not None else 0
-        if run is None or not series:
-            return
-        if isinstance(value, float):
-            run.log_scalar(series, step, wall_time, value)
-        else:
-            run.log_tensor(series, step, wall_time, value)
+        if run is not None and series:
+            run.log_value(series, step, wall_time, value)
 
-    def _log_tensor(self, tag: str, step: int, tensor: capture.Tensor, payload: bytes) -> None:
+    def _log_number(
+        self, tag: str, step: int, value: float | capture.Tensor, *, sub_run: str
+    ) -> None:
         wall_time = _time()
         run = self._attach()
-        series = run.series_of(tag) if run is not None else 0
+        series = run.series_in(sub_run, tag) if run is not None else 0
         if run is not None and series:
-            run.log_tensor(series, step, wall_time, tensor, payload)
+            run.log_value(series, step, wall_time, value)
+
+    def _log_summary(
+        self,
+        tag: str,
+        step: int,
+        payload: bytes,
+        tensors: Sequence[capture.Tensor] = (),
+        *,
+        sub_run: str = "",
+    ) -> None:
+        wall_time = _time()
+        run = self._attach()
+        series = 0
+        if run is not None:
+            series = run.series_in(sub_run, tag) if sub_run else run.series_of(tag)
+        if run is not None and series:
+            run.log_record(series, step, wall_time, tensors, payload)
 
     def _attach(self) -> AttachedRun | None:
         """This writer's run in a session, begun if need be; None where it is closed."""

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from boardd_protos import __version__, address
 
+from boardd import threads
 from boardd.errors import CommandError, ConfigError, ExitCode
 from boardd.settings.arguments import ArgumentParser
 
@@ -57,6 +58,7 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     from boardd.settings.sources import load
 
     config = load(arguments, environ)
+    threads.limit_libraries(os.environ)
     # Only now: the kernels and gRPC take a second to import, which --help need not wait for.
     from boardd.server import run
 

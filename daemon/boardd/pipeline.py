@@ -20,7 +20,8 @@ from boardd.core.order import FairQueue
 from boardd.core.runs import Run
 from boardd.logdir import Roots
 from boardd.run_writer import RETRY_SECS, Outcomes, RunWriter
-from boardd.summarize import SummaryError, summarize
+from boardd.summaries.record import Reduction, SummaryError
+from boardd.summaries.summarize import summarize
 
 _logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Pipeline:
             task.add_done_callback(self._reductions.discard)
 
     async def _reduce(self, writer: RunWriter, ticket: int, part: SummaryRecord) -> None:
-        result: bytes | SummaryError
+        result: Reduction | SummaryError
         refusal = part.run.refusal
         try:
             if refusal is not None:
@@ -137,11 +138,12 @@ class Pipeline:
         writer.reduced(ticket, part, result)
         self._dispatch()
 
-    def _summarize(self, part: SummaryRecord) -> bytes:
+    def _summarize(self, part: SummaryRecord) -> Reduction:
         return summarize(
             part.run.tags[part.tag].decode(),
             part.step,
             part.wall_time,
             part.payload,
             part.tensors,
+            self._budgets.max_tensor_bytes,
         )

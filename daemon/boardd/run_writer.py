@@ -4,6 +4,10 @@ A task for each directory takes the run's parts in call order, lets reductions
 finish in any order behind it, and appends what is ready at the head. Encoding
 and file I/O happen on the pool's threads, one call at a time for a run.
 
+A record with side files is written by itself: the files, then its events, and only
+then does the record count as written. Both are written again where they failed,
+the files whole, the events from where they broke off.
+
 Trouble with the disk holds records up and loses none: the append is tried again
 every ``RETRY_SECS``, the text shows in the run's status, and the intake budget
 stops the clients' streams once they have filled it. A run whose directory is
@@ -18,18 +22,19 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
-import numpy as np
 from boardd_protos import boardd_pb2 as pb
-from numpy.typing import NDArray
 
 from boardd.core.batch import EndRun, Part, Scalars, SummaryRecord
 from boardd.core.order import Order
 from boardd.core.runs import Refusal, Run
-from boardd.events.scalars import encode_scalars
+from boardd.encode import Encoded, encode_scalar_part, encode_summary
+from boardd.events.embedding import EmbeddingFiles
 from boardd.logdir import Roots, RunDirectory, RunRefusedError
-from boardd.summarize import SummaryError
+from boardd.projector import EmbeddingRefusedError, write_embedding
+from boardd.summaries.record import Reduction, SummaryError
 from boardd.writer import EventFileWriter
 
 _logger = logging.getLogger(__name__)
@@ -63,10 +68,18 @@ class Outcomes(Protocol):
 
 @dataclass(eq=False)
 class _Reduced:
-    """A summary record, and its framed event or why there is none."""
+    """A summary record, and what it was reduced to or why it cannot be."""
 
     part: SummaryRecord
-    result: bytes | SummaryError
+    result: Reduction | SummaryError
+
+    @property
+    def size_bytes(self) -> int:
+        return self.result.size_bytes if isinstance(self.result, Reduction) else 0
+
+    @property
+    def has_files(self) -> bool:
+        return isinstance(self.result, Reduction) and self.result.embedding is not None
 
 
 @dataclass(eq=False)
@@ -128,14 +141,14 @@ class RunWriter:
         else:
             raise TypeError(f"no kind of part: {part!r}")
 
-    def reduced(self, ticket: int, part: SummaryRecord, result: bytes | SummaryError) -> None:
+    def reduced(self, ticket: int, part: SummaryRecord, result: Reduction | SummaryError) -> None:
         """Takes the result of a reduction."""
         self._reducing -= 1
         part.payload, part.tensors = b"", {}
-        size_bytes = len(result) if isinstance(result, bytes) else 0
-        self._outcomes.recharge(part, size_bytes)
-        self._unwritten_bytes += size_bytes
-        self._order.complete(ticket, _Reduced(part, result))
+        reduced = _Reduced(part, result)
+        self._outcomes.recharge(part, reduced.size_bytes)
+        self._unwritten_bytes += reduced.size_bytes
+        self._order.complete(ticket, reduced)
         self._wake.set()
         self._feed()
 
@@ -179,11 +192,14 @@ class RunWriter:
             self._on_idle(self)
 
     def _gather(self) -> deque[_Item]:
-        """Takes what is ready: events up to a bound, or one item of another kind."""
+        """Takes what is ready: events up to a bound, or one item that is handled by itself."""
         items: deque[_Item] = deque()
         records = size_bytes = 0
         while self._order.ready and records < APPEND_RECORDS and size_bytes < APPEND_BYTES:
-            alone = isinstance(self._order.peek(), (EndRun, _Sync))
+            head = self._order.peek()
+            alone = isinstance(head, (EndRun, _Sync)) or (
+                isinstance(head, _Reduced) and head.has_files
+            )
             if alone and items:
                 break
             item = self._order.release()
@@ -212,27 +228,47 @@ class RunWriter:
             self._reject(items, pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
 
     async def _write(self, items: deque[_Item]) -> None:
-        events: list[bytes | SummaryError] = []
+        encoded: list[Encoded] = []
+        files_bytes = 0
         if await self._open():
-            events = await self._on_thread(lambda: [_encode(self.run, item) for item in items])
-            await self._append(b"".join(event for event in events if isinstance(event, bytes)))
+            encoded = await self._on_thread(lambda: [_encode(item) for item in items])
+            try:
+                files_bytes = await self._append(
+                    b"".join(one.events for one in encoded), encoded[0].embedding
+                )
+            except EmbeddingRefusedError as error:  # it came alone
+                encoded = [Encoded(error=SummaryError(error.reason, str(error)))]
+                self._recovered()
         if self._file is None:
             refusal = self.run.refusal
             self._reject(items, pb.RUN_REFUSED, refusal.message if refusal is not None else "")
             return
-        for event in events:
+        for one in encoded:
             part = self._taken(items)
-            if isinstance(event, SummaryError):
-                self._outcomes.reject(part, event.reason, str(event))
-            else:
-                self.run.written_bytes += len(event)
-                self._outcomes.finish(part, len(event))
+            if one.error is not None:
+                self._outcomes.reject(part, one.error.reason, str(one.error))
+                continue
+            for refused in one.refused:
+                piece = part.split_off(refused.sequence, refused.records)
+                self._outcomes.reject(piece, refused.reason, refused.message)
+            written_bytes = len(one.events) + files_bytes
+            self.run.written_bytes += written_bytes
+            self._outcomes.finish(part, written_bytes)
         self._feed()
 
-    async def _append(self, events: bytes) -> None:
-        """Returns once ``events`` are written, however long that takes, or the run is refused."""
+    async def _append(self, events: bytes, embedding: EmbeddingFiles | None) -> int:
+        """Returns once all is written, however long that takes, or the run is refused.
+
+        ``embedding`` comes before ``events``, in the same directory. Returns the
+        bytes of its files. Raises ``EmbeddingRefusedError``.
+        """
+        files_bytes = 0
+        files_in: RunDirectory | None = None
         while await self._open():
             try:
+                if embedding is not None and files_in is not self._directory:
+                    files_bytes = await self._on_thread(partial(self._write_files, embedding))
+                    files_in = self._directory
                 await self._on_thread(lambda: self._append_once(events))
             except OSError as error:
                 await self._wait_out(error)
@@ -241,20 +277,31 @@ class RunWriter:
         self._recovered()
         if self._file is not None and self._file.path is not None:
             self.run.file = self._file.path.name
+        return files_bytes
+
+    def _write_files(self, embedding: EmbeddingFiles) -> int:
+        if self._directory is None:
+            raise RuntimeError(f"{self.run.path} is not open")
+        self._check_current(self._directory)
+        return write_embedding(self._directory, embedding)
 
     def _append_once(self, events: bytes) -> None:
         file, directory = self._file, self._directory
         if file is None or directory is None:
             raise RuntimeError(f"{self.run.path} is not open")
-        if events and not directory.is_current():
-            # Somebody removed the directory of a live run: it is made anew, and
-            # what was half written went with the old one.
-            self._abandon_files()
-            raise FileNotFoundError(f"{self.run.path}: the directory was removed")
+        if events:
+            self._check_current(directory)
         if file.pending_bytes:
             file.resume()
         else:
             file.append(events)
+
+    def _check_current(self, directory: RunDirectory) -> None:
+        if not directory.is_current():
+            # Somebody removed the directory of a live run: it is made anew, and
+            # what was half written went with the old one.
+            self._abandon_files()
+            raise FileNotFoundError(f"{self.run.path}: the directory was removed")
 
     async def _open(self, *, is_needed: bool = True) -> bool:
         """Opens the run's directory where it is not. Returns whether it is open.
@@ -327,8 +374,7 @@ class RunWriter:
         """Takes the first of ``items``; its events no longer wait. Returns its part."""
         item = items.popleft()
         if isinstance(item, _Reduced):
-            if isinstance(item.result, bytes):
-                self._unwritten_bytes -= len(item.result)
+            self._unwritten_bytes -= item.size_bytes
             return item.part
         if isinstance(item, _Sync):
             raise TypeError("a sync has no part")
@@ -351,32 +397,9 @@ def _answer(item: _Item, why: str) -> None:
         item.done.set_result(why)
 
 
-def _encode(run: Run, item: _Item) -> bytes | SummaryError:
-    """The framed events of ``item``; called on a thread, for one run in order."""
+def _encode(item: _Item) -> Encoded:
     if isinstance(item, _Reduced):
-        if isinstance(item.result, bytes):
-            tag, step = np.array([item.part.tag], np.intp), np.array([item.part.step], np.int64)
-            _watch_steps(run, tag, step)
-        return item.result
-    if not isinstance(item, Scalars):
-        raise TypeError(f"no events in {item!r}")
-    rows = item.rows
-    try:
-        # Only the tags that occur: a run may have very many.
-        used, index = np.unique(item.tag_index, return_inverse=True)
-        events = encode_scalars(
-            rows["wall_time"], rows["step"], rows["value"], index, [run.tags[tag] for tag in used]
-        )
-    except Exception as error:
-        return SummaryError(pb.REDUCTION_FAILED, f"{type(error).__name__}: {error}")
-    _watch_steps(run, item.tag_index, rows["step"])
-    return events
-
-
-def _watch_steps(run: Run, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> None:
-    for tag in run.steps.observe(tag_index, step):
-        _logger.warning(
-            "run %s: steps of tag %r go backwards; TensorBoard hides the points they overtake",
-            run.path,
-            run.tags[tag].decode(),
-        )
+        return encode_summary(item.part, item.result)
+    if isinstance(item, Scalars):
+        return encode_scalar_part(item)
+    raise TypeError(f"no events in {item!r}")

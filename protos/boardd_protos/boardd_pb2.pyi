@@ -168,20 +168,20 @@ class Edges(_message.Message):
     def __init__(self, edges: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Embedding(_message.Message):
-    __slots__ = ["has_step", "images_tensor", "labels_tensor", "metadata", "metadata_header", "project_to"]
+    __slots__ = ["has_step", "images_tensor", "labels_tensor", "metadata_header", "metadata_tensor", "project_to"]
     HAS_STEP_FIELD_NUMBER: _ClassVar[int]
     IMAGES_TENSOR_FIELD_NUMBER: _ClassVar[int]
     LABELS_TENSOR_FIELD_NUMBER: _ClassVar[int]
-    METADATA_FIELD_NUMBER: _ClassVar[int]
     METADATA_HEADER_FIELD_NUMBER: _ClassVar[int]
+    METADATA_TENSOR_FIELD_NUMBER: _ClassVar[int]
     PROJECT_TO_FIELD_NUMBER: _ClassVar[int]
     has_step: bool
     images_tensor: int
     labels_tensor: int
-    metadata: _containers.RepeatedCompositeFieldContainer[MetadataRow]
     metadata_header: _containers.RepeatedScalarFieldContainer[str]
+    metadata_tensor: int
     project_to: int
-    def __init__(self, labels_tensor: _Optional[int] = ..., images_tensor: _Optional[int] = ..., metadata_header: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Iterable[_Union[MetadataRow, _Mapping]]] = ..., project_to: _Optional[int] = ..., has_step: bool = ...) -> None: ...
+    def __init__(self, labels_tensor: _Optional[int] = ..., images_tensor: _Optional[int] = ..., metadata_header: _Optional[_Iterable[str]] = ..., project_to: _Optional[int] = ..., has_step: bool = ..., metadata_tensor: _Optional[int] = ...) -> None: ...
 
 class FlushReply(_message.Message):
     __slots__ = ["message", "reached", "written_sequence"]
@@ -206,12 +206,39 @@ class FlushRequest(_message.Message):
     def __init__(self, session_id: _Optional[bytes] = ..., sequence: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ..., timeout_secs: _Optional[float] = ...) -> None: ...
 
 class Graph(_message.Message):
-    __slots__ = ["graph_def", "mxnet_json"]
+    __slots__ = ["graph_def", "mxnet_json", "nodes"]
     GRAPH_DEF_FIELD_NUMBER: _ClassVar[int]
     MXNET_JSON_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
     graph_def: bytes
     mxnet_json: str
-    def __init__(self, mxnet_json: _Optional[str] = ..., graph_def: _Optional[bytes] = ...) -> None: ...
+    nodes: GraphNodes
+    def __init__(self, mxnet_json: _Optional[str] = ..., graph_def: _Optional[bytes] = ..., nodes: _Optional[_Union[GraphNodes, _Mapping]] = ...) -> None: ...
+
+class GraphNode(_message.Message):
+    __slots__ = ["attributes", "inputs", "name", "op"]
+    class AttributesEntry(_message.Message):
+        __slots__ = ["key", "value"]
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OP_FIELD_NUMBER: _ClassVar[int]
+    attributes: _containers.ScalarMap[str, str]
+    inputs: _containers.RepeatedScalarFieldContainer[str]
+    name: str
+    op: str
+    def __init__(self, name: _Optional[str] = ..., op: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class GraphNodes(_message.Message):
+    __slots__ = ["nodes"]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[GraphNode]
+    def __init__(self, nodes: _Optional[_Iterable[_Union[GraphNode, _Mapping]]] = ...) -> None: ...
 
 class HParamDomain(_message.Message):
     __slots__ = ["hparam", "values"]
@@ -307,12 +334,6 @@ class Mesh(_message.Message):
     config_json: str
     faces_tensor: int
     def __init__(self, colors_tensor: _Optional[int] = ..., faces_tensor: _Optional[int] = ..., config_json: _Optional[str] = ...) -> None: ...
-
-class MetadataRow(_message.Message):
-    __slots__ = ["columns"]
-    COLUMNS_FIELD_NUMBER: _ClassVar[int]
-    columns: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, columns: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class OpenReply(_message.Message):
     __slots__ = ["daemon_id", "daemon_version", "lease_secs", "max_message_bytes", "max_tensor_bytes", "protocol_version", "received_sequence", "written_sequence"]
@@ -571,10 +592,12 @@ class Text(_message.Message):
     def __init__(self, markdown: _Optional[str] = ...) -> None: ...
 
 class Video(_message.Message):
-    __slots__ = ["frames_per_second"]
+    __slots__ = ["dataformats", "frames_per_second"]
+    DATAFORMATS_FIELD_NUMBER: _ClassVar[int]
     FRAMES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    dataformats: str
     frames_per_second: float
-    def __init__(self, frames_per_second: _Optional[float] = ...) -> None: ...
+    def __init__(self, frames_per_second: _Optional[float] = ..., dataformats: _Optional[str] = ...) -> None: ...
 
 class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = []

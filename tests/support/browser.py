@@ -43,6 +43,9 @@ FLAGS = (
     "--force-color-profile=srgb",
 )
 
+#: WebGL without a graphics card, which the projector draws with.
+WEBGL_FLAGS = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+
 #: Defines ``all(selector, root)``: ``querySelectorAll`` that looks into shadow
 #: roots too, of which TensorBoard's older pages are made.
 _ALL = """
@@ -130,11 +133,12 @@ class Browser:
 
     ``width`` and ``height`` are the page's, in CSS pixels. TensorBoard draws
     a card only when it is in view, so a test that reads cards makes the page
-    tall enough to show all of them.
+    tall enough to show all of them. ``webgl`` is drawn by the processor, slowly.
     """
 
-    def __init__(self, *, width: int = 1400, height: int = 4000) -> None:
+    def __init__(self, *, width: int = 1400, height: int = 4000, webgl: bool = False) -> None:
         self._size = width, height
+        self._flags = (*FLAGS, *WEBGL_FLAGS) if webgl else FLAGS
         self._stack = ExitStack()
         self._driver: Chrome
 
@@ -146,7 +150,7 @@ class Browser:
             )
             options = ChromeOptions()
             options.binary_location = _chromium() or ""
-            for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            for flag in (*self._flags, f"--user-data-dir={profile}"):
                 options.add_argument(flag)
             service = ChromeService(_driver(), log_output=subprocess.DEVNULL)
             self._driver = Chrome(options=options, service=service)

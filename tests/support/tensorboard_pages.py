@@ -12,8 +12,16 @@ from typing import NamedTuple
 
 from support.browser import Browser, TensorBoard
 
-#: How many points a path has: its "move to" and "line to" commands.
-_POINTS = "const points = path => (path.getAttribute('d') || '').split(/[ML]/).length - 1;"
+_JAVASCRIPT = """
+// The corners of a path, its "move to" and "line to" commands, as [x, y].
+const points = path => [...(path.getAttribute('d') || '').matchAll(/[ML]([^MLZ]*)/g)]
+  .map(command => command[1].split(',').map(Number));
+// Cards come into being piece by piece: what is not there yet reads as empty.
+const heading = (card, selector) =>
+  all('tf-card-heading', card).flatMap(found => all(selector, found));
+const name = card => heading(card, '.name')[0]?.innerText ?? '';
+const run = card => heading(card, '#heading-run')[0]?.innerText ?? '';
+"""
 
 
 class Curves(NamedTuple):
@@ -32,11 +40,16 @@ class Histograms(NamedTuple):
 
 
 class Bands(NamedTuple):
-    """A card of the DISTRIBUTIONS page; ``points`` of every line it draws, ascending."""
+    """A card of the DISTRIBUTIONS page.
+
+    ``lines`` are drawn, from the minimum to the maximum; ``spreads`` is how
+    far apart they are at each step, in pixels.
+    """
 
     tag: str
     run: str
-    points: tuple[int, ...]
+    lines: int
+    spreads: tuple[float, ...]
 
 
 class Image(NamedTuple):
@@ -52,19 +65,24 @@ class Image(NamedTuple):
 class SeriesCard(NamedTuple):
     """A card of the TIME SERIES page.
 
-    ``kind`` is scalar, histogram or image. ``values`` are the rows of a scalar
-    card's table, run to value as it is printed; ``coloured`` is how many pixels
-    of its canvas are painted; ``outlines`` counts a histogram's steps, ``width``
-    is a loaded image's, in pixels.
+    ``kind`` is scalar, histogram or image. A scalar card has ``values``, the
+    rows of its table (run to value as printed), and ``painted``, the pixels of
+    its canvas that are not empty. A histogram has ``outlines``, one for each
+    step. An image has ``width`` and ``height`` in pixels, 0 until it is loaded.
     """
 
     kind: str
     tag: str
-    run: str
     values: dict[str, str]
-    coloured: int
+    painted: int
     outlines: int
     width: int
+    height: int
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the card shows its data, not only its title."""
+        return bool(self.outlines or self.width or self.painted)
 
 
 def open_page(browser: Browser, tensorboard: TensorBoard, plugin: str) -> None:
@@ -78,19 +96,32 @@ def open_page(browser: Browser, tensorboard: TensorBoard, plugin: str) -> None:
 
 
 def expand_groups(browser: Browser) -> None:
-    """Opens every collapsed group of cards on the page."""
-    browser.run(
-        """
-        for (const view of all('tf-category-paginated-view')) {
-          const collapse = all('iron-collapse', view)[0];
-          if (collapse && !collapse.opened) all('button.heading', view)[0].click();
-        }
-        for (const group of all('metrics-card-group-toolbar')) {
-          const icon = group.querySelector('mat-icon');
-          if (!group.parentElement.querySelector('card-view')) group.querySelector('button').click();
-        }
-        """
+    """Waits for the page's groups of cards, and opens those that are collapsed."""
+    browser.wait_for(
+        lambda: browser.run(
+            """
+            const older = all('tf-category-paginated-view').filter(
+              view => all('button.heading', view).length);
+            for (const view of older) {
+              const collapse = all('iron-collapse', view)[0];
+              if (collapse && !collapse.opened) all('button.heading', view)[0].click();
+            }
+            const groups = all('metrics-card-group-toolbar');
+            for (const group of groups) {
+              const open = group.parentElement.querySelector('card-view');
+              if (!open) group.querySelector('button').click();
+            }
+            return older.length + groups.length;
+            """
+        ),
+        lambda count: count > 0,
+        "a group of cards",
     )
+
+
+def show_outliers(browser: Browser) -> None:
+    """Has the SCALARS page draw points also where they lie far from most others."""
+    browser.run("all('#ignore-y-outlier').filter(box => box.checked).forEach(box => box.click())")
 
 
 def read_runs(browser: Browser) -> set[str]:
@@ -98,9 +129,9 @@ def read_runs(browser: Browser) -> set[str]:
     return set(
         browser.run(
             """
-            return [...all('tf-multi-checkbox .name-row').map(row => row.innerText.trim()),
-                    ...all('runs-data-table .name, tb-data-table-content-cell .name')
-                      .map(name => name.innerText.trim())];
+            return [...all('.name-row').map(row => row.innerText.trim()),
+                    ...all('runs-data-table tb-data-table-content-row')
+                      .map(row => row.innerText.trim())];
             """
         )
     )
@@ -109,11 +140,11 @@ def read_runs(browser: Browser) -> set[str]:
 def read_scalars(browser: Browser) -> list[Curves]:
     """Returns the cards of the SCALARS page."""
     cards = browser.run(
-        _POINTS
+        _JAVASCRIPT
         + """
         return all('tf-scalar-card').map(card => [
-          all('tf-card-heading .name', card)[0]?.innerText,
-          all('.line-plot path', card).map(points)]);
+          name(card),
+          all('.line-plot path', card).map(path => points(path).length)]);
         """
     )
     return [Curves(tag, tuple(sorted(points))) for tag, points in cards]
@@ -122,10 +153,11 @@ def read_scalars(browser: Browser) -> list[Curves]:
 def read_histograms(browser: Browser) -> list[Histograms]:
     """Returns the cards of the HISTOGRAMS page."""
     cards = browser.run(
-        """
+        _JAVASCRIPT
+        + """
         return all('tf-histogram-loader').map(card => [
-          all('tf-card-heading .name', card)[0]?.innerText,
-          all('#heading-run', card)[0]?.innerText,
+          name(card),
+          run(card),
           all('.histogram path', card).length]);
         """
     )
@@ -135,31 +167,76 @@ def read_histograms(browser: Browser) -> list[Histograms]:
 def read_distributions(browser: Browser) -> list[Bands]:
     """Returns the cards of the DISTRIBUTIONS page."""
     cards = browser.run(
-        _POINTS
+        _JAVASCRIPT
         + """
         return all('tf-distribution-loader').map(card => [
-          all('tf-card-heading .name', card)[0]?.innerText,
-          all('#heading-run', card)[0]?.innerText,
-          all('.line-plot path.line', card).map(points)]);
+          name(card), run(card),
+          all('.line-plot path.line', card).map(path => points(path).map(point => point[1]))]);
         """
     )
-    return [Bands(tag, run, tuple(sorted(points))) for tag, run, points in cards]
+    return [
+        Bands(
+            tag,
+            run,
+            len(lines),
+            tuple(max(heights) - min(heights) for heights in zip(*lines, strict=True)),
+        )
+        for tag, run, lines in cards
+    ]
 
 
 def read_images(browser: Browser) -> list[Image]:
     """Returns the cards of the IMAGES page."""
     cards = browser.run(
-        """
+        _JAVASCRIPT
+        + """
         return all('tf-image-loader').map(card => {
           const image = all('#main-image-container img', card)[0];
-          const step = all('tf-card-heading .heading-label', card)
+          const step = heading(card, '.heading-label')
             .map(label => label.innerText.match(/^step\\s+(\\d+)/)).find(Boolean);
           const done = image && image.complete;
-          return [all('tf-card-heading .name', card)[0]?.innerText,
-                  all('#heading-run', card)[0]?.innerText,
+          return [name(card),
+                  run(card),
                   step ? Number(step[1]) : -1,
                   done ? image.naturalWidth : 0, done ? image.naturalHeight : 0];
         });
         """
     )
     return [Image(*card) for card in cards]
+
+
+def read_time_series(browser: Browser) -> list[SeriesCard]:
+    """Returns the cards of the TIME SERIES page."""
+    cards = browser.run(
+        """
+        const painted = canvas => {
+          const copy = document.createElement('canvas');
+          copy.width = canvas.width;
+          copy.height = canvas.height;
+          const context = copy.getContext('2d');
+          if (!copy.width || !copy.height) return 0;
+          context.drawImage(canvas, 0, 0);
+          const pixels = context.getImageData(0, 0, copy.width, copy.height).data;
+          return pixels.filter((value, i) => i % 4 === 3 && value > 0).length;
+        };
+        return all('scalar-card, histogram-card, image-card').map(card => {
+          const cells = [...card.querySelectorAll('tb-data-table-content-row')].map(row =>
+            [...row.querySelectorAll('tb-data-table-content-cell')].map(c => c.innerText.trim()));
+          const columns = [...card.querySelectorAll('tb-data-table-header-cell')]
+            .map(cell => cell.innerText.trim());
+          const canvas = card.querySelector('line-chart .series-view canvas');
+          const image = card.querySelector('.img-container img');
+          const done = image && image.complete;
+          return [
+            card.tagName.toLowerCase().replace('-card', ''),
+            card.querySelector('tb-truncated-path')?.title ?? '',
+            Object.fromEntries(cells.map(row =>
+              [row[columns.indexOf('Run')], row[columns.indexOf('Value')]])),
+            canvas ? painted(canvas) : 0,
+            card.querySelectorAll('tb-histogram .histogram path').length,
+            done ? image.naturalWidth : 0,
+            done ? image.naturalHeight : 0];
+        });
+        """
+    )
+    return [SeriesCard(*card) for card in cards]

@@ -24,8 +24,8 @@ ALLOWED_NAMES = {
     "os": {"PathLike", "cpu_count", "fspath", "getpid"},
     "threading": {"Lock", "RLock"},
 }
-#: What core, reduce and events may use of the daemon: each other.
-PURE_PACKAGES = ("boardd.core", "boardd.reduce", "boardd.events")
+#: What the pure packages may use of the daemon: each other.
+PURE_PACKAGES = ("boardd.core", "boardd.reduce", "boardd.events", "boardd.summaries")
 #: What of the client does I/O, tells the time, or waits.
 IMPURE_CLIENT = tuple(f"boardd_client.{name}" for name in ("launch", "sender", "writer"))
 
@@ -33,7 +33,7 @@ IMPURE_CLIENT = tuple(f"boardd_client.{name}" for name in ("launch", "sender", "
 def pure_modules() -> list[Path]:
     found = [
         path
-        for package in ("core", "reduce", "events")
+        for package in ("core", "reduce", "events", "summaries")
         for path in sorted((DAEMON / package).glob("*.py"))
         if not path.name.endswith("_pb2.py")
     ]
@@ -77,7 +77,7 @@ def test_pure_modules_do_nothing_but_compute(path: Path) -> None:
 
 def test_the_list_of_modules_is_not_empty() -> None:
     packages = {path.parent.name for path in pure_modules()}
-    assert {"core", "reduce", "events"} <= packages
+    assert {"core", "reduce", "events", "summaries"} <= packages
 
 
 @pytest.mark.parametrize(

@@ -129,12 +129,12 @@ def test_slow_reductions_do_not_break_the_order(tmp_path: Path) -> None:
             for number in range(6)
         ]
         async with serving(path, Budgets(reducers=4)) as harness:
-            client = await harness.client().begin()
+            client = await harness.client().begin(tags={1: "loss", 2: "weights"})
             for number, values in enumerate(arrays):
                 sequence = 2 * number + 1
                 await client.tensor(sequence, values.tobytes())
                 await client.records(
-                    summary(sequence, histogram_payload(values, inline=False)),
+                    summary(sequence, histogram_payload(values, inline=False), series=2),
                     scalar(sequence + 1),
                 )
             await client.acknowledged(12)
@@ -165,8 +165,8 @@ def test_image_and_lazy_scalar(tmp_path: Path) -> None:
             lazy_scalar=pb.LazyScalar(),
         )
         async with serving(path) as harness:
-            client = await harness.client().begin()
-            await client.records(summary(1, image), summary(2, lazy))
+            client = await harness.client().begin(tags={1: "image", 2: "lazy"})
+            await client.records(summary(1, image), summary(2, lazy, series=2))
             await client.acknowledged(2)
             first, second = events_of(harness.files()[0])[1:]
             made = first.summary.value[0].image
@@ -746,6 +746,7 @@ def test_runs_are_bounded(tmp_path: Path) -> None:
         async with serving(path, Budgets(max_runs=2)) as harness:
             first = await harness.client().begin("a")
             await first.send(definitions=definitions("b", {2: "loss"}, run=2))
+            await until(lambda: len(harness.status().runs) == 2)
             second = await harness.client().begin("c")
             await second.until(lambda: bool(second.refused))
             assert pb.Reason.Name(second.refused[0].reason) == "TOO_MANY_RUNS"
@@ -832,10 +833,11 @@ def test_flush_waits_for_its_record_and_honours_its_timeout(tmp_path: Path) -> N
 def test_close_writes_what_is_pending_first(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with serving(path) as harness:
-            client = await harness.client().begin()
+            client = await harness.client().begin(tags={1: "weights", 2: "loss"})
             values = np.arange(2_000_000, dtype=np.float32)
             await client.tensor(1, values.tobytes())
-            await client.records(summary(1, histogram_payload(values, inline=False)), scalar(2))
+            payload = histogram_payload(values, inline=False)
+            await client.records(summary(1, payload), scalar(2, series=2))
             await until(lambda: harness.status().counters.accepted == 2)
             reply = await client.close()
             assert (reply.closed, reply.written_sequence) == (True, 2)
@@ -964,7 +966,7 @@ def test_a_run_with_much_to_reduce_does_not_hold_up_another(tmp_path: Path) -> N
         values = np.random.default_rng(0).random(400_000)
         async with serving(path, Budgets(reducers=1)) as harness:
             busy = await harness.client().begin("busy")
-            quick = await harness.client().begin("quick")
+            quick = await harness.client().begin("quick", tags={1: "weights", 2: "loss"})
             # Warm, so that compiling does not decide who is first.
             await quick.records(summary(1, histogram_payload(np.ones(4))))
             await quick.acknowledged(1)
@@ -976,7 +978,7 @@ def test_a_run_with_much_to_reduce_does_not_hold_up_another(tmp_path: Path) -> N
                 )
                 await busy.records(summary(sequence, payload))
             await until(lambda: harness.status().counters.accepted == 16)
-            await quick.records(summary(2, histogram_payload(np.ones(4))), scalar(3))
+            await quick.records(summary(2, histogram_payload(np.ones(4))), scalar(3, series=2))
             await quick.acknowledged(3)
             assert harness.status().counters.pending > 3
 

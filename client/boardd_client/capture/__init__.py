@@ -117,15 +117,22 @@ def scalar(value: object, what: str) -> float | Tensor:
     return framework.scalar(value, what)
 
 
-def _framework(kind: type) -> _Framework:
-    """The framework that ``kind``, or the nearest of its bases, comes from."""
-    name = "host"
+def is_of_framework(kind: type) -> bool:
+    """Whether values of ``kind`` are MXNet's, PyTorch's or JAX's."""
+    return _module_of(kind) != "host"
+
+
+def _module_of(kind: type) -> str:
+    """The module of this package for ``kind``, or the nearest of its bases."""
     for base in kind.__mro__:
         root = base.__module__.partition(".")[0]
         if root in _MODULES:
-            name = _MODULES[root]
-            break
-    module = importlib.import_module(f"{__name__}.{name}")
+            return _MODULES[root]
+    return "host"
+
+
+def _framework(kind: type) -> _Framework:
+    module = importlib.import_module(f"{__name__}.{_module_of(kind)}")
     framework = _Framework(module.tensor, module.scalar)
     if len(_frameworks) >= _MAX_TYPES:
         _frameworks.clear()

@@ -1,8 +1,8 @@
 """What a session hands on: the parts of a batch of records, and its counts.
 
-Every part belongs to one run directory and is finished or rejected once. The
-records of a message may belong to several runs; a ``Span`` is finished when
-the last of its parts is.
+Every part belongs to one run directory and is finished or rejected once; some
+of its records may be rejected before, as a ``Piece``. The records of a message
+may belong to several runs; a ``Span`` is finished when the last of its parts is.
 """
 
 from __future__ import annotations
@@ -41,6 +41,13 @@ class Part:
     records: int
     size_bytes: int
 
+    def split_off(self, sequence: int, records: int) -> Piece:
+        """Returns some of its records, ``sequence`` the first, to be rejected by themselves."""
+        size_bytes = self.size_bytes * records // self.records
+        self.records -= records
+        self.size_bytes -= size_bytes
+        return Piece(self.session_id, self.run, None, sequence, records, size_bytes)
+
 
 @dataclass(eq=False)
 class Scalars(Part):
@@ -48,6 +55,11 @@ class Scalars(Part):
 
     rows: Rows
     tag_index: NDArray[np.intp]
+
+
+@dataclass(eq=False)
+class Piece(Part):
+    """Some of a part's records, which come back before the part does."""
 
 
 @dataclass(eq=False)

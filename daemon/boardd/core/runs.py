@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.budget import Budgets
+from boardd.core.kinds import TagKinds
 from boardd.core.steps import StepMonitor
 
 #: A session and the number it gave the run.
@@ -60,6 +61,7 @@ class Run:
     refusal: Refusal | None = None
     tags: list[bytes] = field(default_factory=list)
     steps: StepMonitor = field(default_factory=StepMonitor)
+    kinds: TagKinds = field(default_factory=TagKinds)
     #: Records admitted and not yet written.
     pending: int = 0
     written_bytes: int = 0

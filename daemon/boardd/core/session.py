@@ -19,7 +19,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.record import Frame, Kind, frame_bytes
 from numpy.typing import NDArray
 
-from boardd.core.batch import Batch, Counters, EndRun, Part, Scalars, Span, SummaryRecord
+from boardd.core.batch import Batch, Counters, EndRun, Part, Piece, Scalars, Span, SummaryRecord
 from boardd.core.budget import Budgets, Intake
 from boardd.core.catalogue import Catalogue, Defined, Place
 from boardd.core.frames import Rows, check_sequence, split
@@ -294,7 +294,7 @@ class Session:
         part.run.pending -= part.records
         self.counters.pending -= part.records
         self.pending_bytes -= part.size_bytes
-        self.open_parts -= 1
+        self.open_parts -= not isinstance(part, Piece)
         self._intake.release(part.size_bytes)
         self._leave_if_empty()
         if part.span is not None:

@@ -142,20 +142,26 @@ def project(
     return Projection(points, values / total if total > 0 else values, exact)
 
 
-def working_bytes(rows: int, columns: int, dimensions: int = MAX_DIMENSIONS) -> int:
+def working_bytes(
+    rows: int,
+    columns: int,
+    dimensions: int = MAX_DIMENSIONS,
+    *,
+    exact_side: int = EXACT_SIDE,
+) -> int:
     """Returns the most memory in bytes that ``project`` takes, its result included.
 
     The matrix itself is not counted.
     """
     side = min(rows, columns)
     kept = min(dimensions, side)
-    if side <= EXACT_SIDE:
+    if side <= exact_side:
         # The matrix, then LAPACK's copy, its eigenvectors and twice as much workspace (syevd).
         decomposition = 5 * side * side
     else:
         sample = min(kept + _OVERSAMPLING, side)
         decomposition = 5 * side * sample + 5 * sample * sample
-    block_bytes = max(_BLOCK_BYTES, 8 * max(rows, columns))
+    block_bytes = min(max(_BLOCK_BYTES, 8 * max(rows, columns)), 8 * rows * columns)
     return (
         8 * decomposition
         + 8 * side * kept

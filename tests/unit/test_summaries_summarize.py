@@ -7,7 +7,9 @@ import pytest
 from boardd.events.event_pb2 import Event, Summary
 from boardd.events.tfrecord import unframe
 from boardd.reduce.bins import Edges, EqualWidth, Rule, default_edges
-from boardd.summarize import SummaryError, bins_of, summarize
+from boardd.summaries.distributions import bins_of
+from boardd.summaries.record import SummaryError
+from boardd.summaries.summarize import summarize
 from boardd_protos import boardd_pb2 as pb
 
 
@@ -21,7 +23,9 @@ def values_of(framed: bytes) -> list[Summary.Value]:
 def reduce(
     payload: pb.Payload, pieces: dict[int, list[bytes]] | None = None
 ) -> list[Summary.Value]:
-    return values_of(summarize("tag", 7, 1.5, payload.SerializeToString(), pieces or {}))
+    return values_of(
+        summarize("tag", 7, 1.5, payload.SerializeToString(), pieces or {}, 1 << 30).event
+    )
 
 
 def tensor(array: np.ndarray, *, inline: bool = True) -> pb.Tensor:
@@ -156,7 +160,7 @@ def test_what_cannot_be_summarized(
 ) -> None:
     data = payload if isinstance(payload, bytes) else payload.SerializeToString()
     with pytest.raises(SummaryError, match="tag") as caught:
-        summarize("tag", 7, 1.5, data, pieces)
+        summarize("tag", 7, 1.5, data, pieces, 1 << 30)
     assert caught.value.reason == reason
 
 
@@ -166,5 +170,5 @@ def test_any_other_failure_is_a_rejection_too() -> None:
     )
     # A wall time that no event may have: refused before, by the session.
     with pytest.raises(SummaryError, match="ValueError") as caught:
-        summarize("tag", 7, float("nan"), payload.SerializeToString(), {})
+        summarize("tag", 7, float("nan"), payload.SerializeToString(), {}, 1 << 30)
     assert caught.value.reason == pb.REDUCTION_FAILED

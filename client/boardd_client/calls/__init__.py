@@ -1,0 +1,14 @@
+"""The ``add_*`` calls of ``SummaryWriter``, by what they log.
+
+``distributions``: histograms, precision-recall curves, tensors. ``media``: images,
+figures, videos, audio, text. ``spaces``: embeddings and meshes. ``experiments``:
+graphs, hyperparameters, the layout of charts. Scalars are with the writer itself,
+in ``boardd_client.writer``.
+"""
+
+from boardd_client.calls.distributions import DistributionCalls
+from boardd_client.calls.experiments import ExperimentCalls
+from boardd_client.calls.media import MediaCalls
+from boardd_client.calls.spaces import SpaceCalls
+
+__all__ = ["DistributionCalls", "ExperimentCalls", "MediaCalls", "SpaceCalls"]

@@ -1,0 +1,28 @@
+"""What the calls need of a writer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from boardd_client.capture import Tensor
+
+
+class Calls(ABC):
+    """Checks arguments and makes payloads; a writer logs them."""
+
+    @abstractmethod
+    def _log_summary(
+        self,
+        tag: str,
+        step: int,
+        payload: bytes,
+        tensors: Sequence[Tensor] = (),
+        *,
+        sub_run: str = "",
+    ) -> None:
+        """Logs one record under a tag, with the tensors that the payload describes."""
+
+    @abstractmethod
+    def _log_number(self, tag: str, step: int, value: float | Tensor, *, sub_run: str) -> None:
+        """Logs a scalar of a sub-run, where a tensor has one element."""

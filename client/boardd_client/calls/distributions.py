@@ -1,0 +1,185 @@
+"""Distributions of values: histograms, precision-recall curves, plain tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from boardd_client import arguments, capture, payloads, shapes
+from boardd_client.calls.base import Calls
+
+
+class DistributionCalls(Calls):
+    """See the module."""
+
+    def add_histogram(
+        self, tag: str, values: Any, global_step: Any = None, bins: Any = "default"
+    ) -> None:
+        """Logs the distribution of an array's values; the daemon counts them.
+
+        Args:
+            tag: name of the plot.
+            values: an array of any shape, also an empty one.
+            global_step: the step; None is 0.
+            bins: the number of equal bins between the least and the greatest
+                value; ascending edges; ``"default"`` or ``"tensorflow"`` for
+                TensorFlow's exponential edges; or a rule of ``numpy.histogram``: auto,
+                fd, doane, scott, stone, rice, sturges, sqrt.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        checked = arguments.bins(bins)
+        tensor = capture.tensor(values, "values")
+        payload = payloads.histogram(tensor.dtype, tensor.shape, checked)
+        self._log_summary(tag, step, payload, [tensor])
+
+    def add_histogram_raw(
+        self,
+        tag: str,
+        min: float,
+        max: float,
+        num: float,
+        sum: float,
+        sum_squares: float,
+        bucket_limits: Any,
+        bucket_counts: Any,
+        global_step: Any = None,
+    ) -> None:
+        """Logs a histogram that was counted elsewhere.
+
+        Args:
+            tag: name of the plot.
+            min: the least value.
+            max: the greatest value.
+            num: how many values there are.
+            sum: of the values.
+            sum_squares: of the squares of the values.
+            bucket_limits: [n], n at least 1: the right edge of each bucket, ascending.
+            bucket_counts: [n], values in each bucket.
+            global_step: the step; None is 0.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        moments = {
+            "min": arguments.number(min, "min"),
+            "max": arguments.number(max, "max"),
+            "num": arguments.number(num, "num"),
+            "sum": arguments.number(sum, "sum"),
+            "sum_squares": arguments.number(sum_squares, "sum_squares"),
+        }
+        vectors = {
+            "bucket_limits": capture.tensor(bucket_limits, "bucket_limits"),
+            "bucket_counts": capture.tensor(bucket_counts, "bucket_counts"),
+        }
+        shapes.vectors(vectors)
+        tensors = list(vectors.values())
+        self._log_summary(tag, step, payloads.histogram_raw(tensors, moments), tensors)
+
+    def add_pr_curve(
+        self,
+        tag: str,
+        labels: Any,
+        predictions: Any,
+        num_thresholds: int = 127,
+        global_step: Any = None,
+        weights: Any = None,
+    ) -> None:
+        """Logs the precision-recall curve of a binary classifier; the daemon counts.
+
+        Args:
+            tag: name of the curve.
+            labels: the truth, 0 or 1, an array of any shape.
+            predictions: in [0, 1], of the shape of ``labels``.
+            num_thresholds: 2 to 65536, evenly spread from 0 to 1.
+            global_step: the step; None is 0.
+            weights: what each label counts, at least 0; a shape that broadcasts to that
+                of ``labels``. None: 1.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        thresholds = arguments.integer(num_thresholds, "num_thresholds", 2, shapes.MAX_THRESHOLDS)
+        tensors = [capture.tensor(labels, "labels"), capture.tensor(predictions, "predictions")]
+        if weights is not None:
+            tensors.append(capture.tensor(weights, "weights"))
+        shapes.pr_curve(*tensors)
+        self._log_summary(tag, step, payloads.pr_curve(tensors, thresholds), tensors)
+
+    def add_pr_curve_raw(
+        self,
+        tag: str,
+        true_positive_counts: Any,
+        false_positive_counts: Any,
+        true_negative_counts: Any,
+        false_negative_counts: Any,
+        precision: Any,
+        recall: Any,
+        global_step: Any = None,
+        num_thresholds: int | None = None,
+        weights: None = None,
+    ) -> None:
+        """Logs a precision-recall curve that was computed elsewhere.
+
+        Args:
+            tag: name of the curve.
+            true_positive_counts: [n], one for each of n thresholds, which TensorBoard
+                takes to be spread evenly from 0 to 1.
+            false_positive_counts: [n], likewise.
+            true_negative_counts: [n], likewise.
+            false_negative_counts: [n], likewise.
+            precision: [n], likewise.
+            recall: [n], likewise.
+            global_step: the step; None is 0.
+            num_thresholds: n, where it is given.
+            weights: None. Counts are weighted before they are given.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        if weights is not None:
+            raise ValueError("weights cannot be applied to counts; weight the counts themselves")
+        vectors = {
+            name: capture.tensor(value, name)
+            for name, value in (
+                ("true_positive_counts", true_positive_counts),
+                ("false_positive_counts", false_positive_counts),
+                ("true_negative_counts", true_negative_counts),
+                ("false_negative_counts", false_negative_counts),
+                ("precision", precision),
+                ("recall", recall),
+            )
+        }
+        count = shapes.vectors(vectors)
+        if num_thresholds is not None:
+            thresholds = arguments.integer(num_thresholds, "num_thresholds", 1, None)
+            if thresholds != count:
+                raise ValueError(
+                    f"num_thresholds is {thresholds}, but true_positive_counts has {count} elements"
+                )
+        tensors = list(vectors.values())
+        self._log_summary(tag, step, payloads.pr_curve_raw(tensors, count), tensors)
+
+    def add_tensor(self, tag: str, tensor: Any, global_step: Any = None) -> None:
+        """Logs an array as it is, for programs that read event files; no page shows it.
+
+        Args:
+            tag: name of the tensor.
+            tensor: an array of any shape.
+            global_step: the step; None is 0.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        captured = capture.tensor(tensor, "tensor")
+        self._log_summary(tag, step, payloads.tensor(captured), [captured])

@@ -1,0 +1,119 @@
+"""What describes a run as a whole: its graph, its hyperparameters, the layout of its charts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from boardd_client import arguments, capture, charts, graphs, hparams, payloads
+from boardd_client.calls.base import Calls
+
+#: Tags of records whose tag is TensorBoard's business.
+GRAPH_TAG = "__run_graph__"
+HPARAMS_TAG = "_hparams_/session_start_info"
+CUSTOM_SCALARS_TAG = "custom_scalars__config__"
+
+
+class ExperimentCalls(Calls):
+    """See the module."""
+
+    def add_graph(self, net: Any, input_to_model: Any = None) -> None:
+        """Logs the structure of a network.
+
+        An MXNet network is read as it is. A torch module is traced: it runs once at the
+        call, on the caller's thread, in evaluation mode and without gradients.
+
+        Args:
+            net: an ``mxnet.symbol.Symbol``; an ``mxnet.gluon.HybridBlock`` that was
+                hybridized and run once; or a ``torch.nn.Module``.
+            input_to_model: what a torch module is called with: a tensor, or a tuple of
+                arguments.
+
+        Raises:
+            TypeError, ValueError: not as described, or a graph above 1 MiB.
+            RuntimeError: a HybridBlock that was not hybridized and run, or a module that
+                cannot be traced.
+        """
+        self._log_summary(GRAPH_TAG, 0, payloads.graph(graphs.graph(net, input_to_model)))
+
+    def add_hparams(
+        self,
+        hparam_dict: Mapping[str, Any],
+        metric_dict: Mapping[str, Any],
+        name: str | None = None,
+        global_step: Any = None,
+        *,
+        domains: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
+        """Logs hyperparameters and the results that they led to, as a sub-run.
+
+        Args:
+            hparam_dict: names and values: bool, number, str; a callable counts as its
+                name, None is left out.
+            metric_dict: names and values, as ``add_scalar`` takes one.
+            name: of the sub-run; default: the time in seconds.
+            global_step: the metrics' step; None is 0.
+            domains: the values that a hyperparameter may have, by its name.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        step = arguments.step(global_step)
+        values = hparams.values(hparam_dict)
+        sub_run = str(time.time()) if name is None else arguments.run(name)
+        if not isinstance(metric_dict, Mapping):
+            raise TypeError(f"metric_dict is a {arguments.kind(metric_dict)}, expected a dict")
+        metrics = {
+            arguments.tag(tag): capture.scalar(value, f"metric_dict[{tag!r}]")
+            for tag, value in metric_dict.items()
+        }
+        tags = map(arguments.cleaned, metrics)
+        payload = payloads.hparams(values, tags, hparams.domains(domains))
+        self._log_summary(HPARAMS_TAG, step, payload, sub_run=sub_run)
+        for tag, value in metrics.items():
+            self._log_number(tag, step, value, sub_run=sub_run)
+
+    def add_custom_scalars(self, layout: Mapping[str, Mapping[str, Sequence[Any]]]) -> None:
+        """Lays out the custom scalars page; the last layout of a run counts.
+
+        Args:
+            layout: ``{category: {chart: [kind, tags]}}``, where kind is ``"Multiline"``
+                with tags (regular expressions), or ``"Margin"`` with the tags of value,
+                lower and upper bound.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        payload = payloads.custom_scalars(charts.categories(layout))
+        self._log_summary(CUSTOM_SCALARS_TAG, 0, payload)
+
+    def add_custom_scalars_multilinechart(
+        self, tags: Sequence[str], category: str = "default", title: str = "untitled"
+    ) -> None:
+        """Lays out the custom scalars page as one chart of several curves.
+
+        Args:
+            tags: regular expressions; curves whose tags match one are shown.
+            category: heading of the chart.
+            title: of the chart.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        self.add_custom_scalars({category: {title: ["Multiline", tags]}})
+
+    def add_custom_scalars_marginchart(
+        self, tags: Sequence[str], category: str = "default", title: str = "untitled"
+    ) -> None:
+        """Lays out the custom scalars page as one curve with a band around it.
+
+        Args:
+            tags: three: of the value, of the lower and of the upper bound.
+            category: heading of the chart.
+            title: of the chart.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        self.add_custom_scalars({category: {title: ["Margin", tags]}})

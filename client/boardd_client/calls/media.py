@@ -1,0 +1,218 @@
+"""What is looked at, listened to or read: images, figures, videos, audio, text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from boardd_client import arguments, capture, figures, payloads, shapes
+from boardd_client.calls.base import Calls
+
+NORMALIZE = ("batch", "image")
+
+
+class MediaCalls(Calls):
+    """See the module."""
+
+    def add_image(
+        self,
+        tag: str,
+        image: Any,
+        global_step: Any = None,
+        *,
+        dataformats: str | None = None,
+        nrow: int = 8,
+        padding: int = 2,
+        normalize: str | None = None,
+        value_range: tuple[float, float] | None = None,
+        pad_value: int = 0,
+    ) -> None:
+        """Logs an image, or a batch of them as a grid; the daemon encodes it.
+
+        Args:
+            tag: name of the image.
+            image: an array with 1, 3 or 4 channels; uint8, or floats in [0, 1] (others
+                are cut off there). With ``normalize``, of any dtype and range.
+            global_step: the step; None is 0.
+            dataformats: what the dimensions are, the letters H and W, C for channels
+                and N for a batch, in any order. None: HW, CHW or NCHW.
+            nrow: images in a row of the grid, at least 1.
+            padding: pixels around each image of a grid, at least 0.
+            normalize: stretch the finite values over [0, 1] first, from the least to the
+                greatest of the ``"batch"``, or of each ``"image"``. None: do not.
+            value_range: with ``normalize``: these two become 0 and 1 instead.
+            pad_value: of the pixels around the images, 0 to 255.
+
+        Raises:
+            TypeError, ValueError: not as described, or a grid of more than 2**27 pixels.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        nrow = arguments.integer(nrow, "nrow", 1, None)
+        padding = arguments.integer(padding, "padding", 0, None)
+        pad_value = arguments.integer(pad_value, "pad_value", 0, 255)
+        mode = "" if normalize is None else arguments.choice(normalize, "normalize", NORMALIZE)
+        bounds = () if value_range is None else arguments.interval(value_range, "value_range")
+        if bounds and not mode:
+            raise ValueError(f"value_range is {value_range!r} without normalize")
+        tensor = capture.tensor(image, "image")
+        formats = shapes.image(
+            tensor, dataformats, nrow=nrow, padding=padding, any_dtype=bool(mode)
+        )
+        payload = payloads.image(
+            tensor.dtype,
+            tensor.shape,
+            formats,
+            nrow=nrow,
+            padding=padding,
+            normalize=mode,
+            value_range=bounds,
+            pad_value=pad_value,
+        )
+        self._log_summary(tag, step, payload, [tensor])
+
+    def add_images(
+        self, tag: str, images: Any, global_step: Any = None, *, dataformats: str = "NCHW"
+    ) -> None:
+        """Logs a batch of images as one grid, eight in a row without padding.
+
+        As tensorboardX does; ``add_image`` takes batches too, and lays them out as
+        MXBoard does, with padding.
+
+        Args:
+            tag: name of the grid.
+            images: as ``add_image`` takes them.
+            global_step: the step; None is 0.
+            dataformats: what the dimensions are, with N.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        if isinstance(dataformats, str) and "N" not in dataformats.upper():
+            raise ValueError(f"dataformats is {dataformats!r}, expected a batch such as 'NCHW'")
+        self.add_image(tag, images, global_step, dataformats=dataformats, padding=0)
+
+    def add_image_with_boxes(
+        self,
+        tag: str,
+        image: Any,
+        boxes: Any,
+        global_step: Any = None,
+        *,
+        labels: Sequence[str] | None = None,
+        dataformats: str = "CHW",
+    ) -> None:
+        """Logs an image with red boxes drawn on it.
+
+        Args:
+            tag: name of the image.
+            image: one image, as ``add_image`` takes it.
+            boxes: [n, 4]: xmin, ymin, xmax, ymax in pixels from the top left corner.
+            global_step: the step; None is 0.
+            labels: n texts, drawn at the lower left corner of each box.
+            dataformats: what the image's dimensions are, without N.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        tensors = [capture.tensor(image, "image"), capture.tensor(boxes, "boxes")]
+        formats = shapes.image(tensors[0], dataformats)
+        if "N" in formats:
+            raise ValueError(f"dataformats is {dataformats!r}, expected one image such as 'CHW'")
+        count = shapes.boxes(tensors[1])
+        texts = () if labels is None else arguments.strings(labels, "labels")
+        if texts and len(texts) != count:
+            raise ValueError(f"labels has {len(texts)} elements for {count} boxes")
+        self._log_summary(tag, step, payloads.image_with_boxes(tensors, formats, texts), tensors)
+
+    def add_figure(
+        self, tag: str, figure: Any, global_step: Any = None, *, close: bool = True
+    ) -> None:
+        """Logs a matplotlib figure, or several of one size as a grid.
+
+        Drawn at the call, on the caller's thread, since matplotlib may not be used
+        from two threads; the daemon encodes the pixels.
+
+        Args:
+            tag: name of the image.
+            figure: a ``matplotlib.figure.Figure``, or a list of them.
+            global_step: the step; None is 0.
+            close: whether to close the figures in ``pyplot``.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        pixels = figures.pixels(figure, close=bool(close))
+        # tensorboardX's grid of figures has no padding.
+        self.add_image(tag, pixels, step, dataformats="NHWC"[4 - pixels.ndim :], padding=0)
+
+    def add_video(
+        self,
+        tag: str,
+        video: Any,
+        global_step: Any = None,
+        *,
+        fps: float = 4,
+        dataformats: str = "NTCHW",
+    ) -> None:
+        """Logs a video as an animated GIF, several clips side by side.
+
+        Args:
+            tag: name of the video.
+            video: an array of clips with 1, 3 or 4 channels; uint8, or floats in [0, 1].
+            global_step: the step; None is 0.
+            fps: frames a second; above 50 it plays at 50, as fast as browsers do.
+            dataformats: what the dimensions are: N clips, T frames, C channels, H and W.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        rate = arguments.number(fps, "fps")
+        if rate <= 0:
+            raise ValueError(f"fps is {fps!r}, expected more than 0")
+        tensor = capture.tensor(video, "video")
+        formats = shapes.video(tensor, dataformats)
+        self._log_summary(tag, step, payloads.video(tensor, formats, rate), [tensor])
+
+    def add_audio(
+        self, tag: str, audio: Any, sample_rate: int = 44100, global_step: Any = None
+    ) -> None:
+        """Logs a clip of sound, as 16-bit WAV.
+
+        Args:
+            tag: name of the clip.
+            audio: floats in [-1, 1] (others are cut off there) or int16; one channel
+                [n], or two [n, 2] or [2, n]. Dimensions of length 1 do not count.
+            sample_rate: samples a second, at least 1.
+            global_step: the step; None is 0.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        rate = arguments.integer(sample_rate, "sample_rate", 1, shapes.MAX_SAMPLE_RATE)
+        tensor = capture.tensor(audio, "audio")
+        shapes.audio(tensor)
+        self._log_summary(tag, step, payloads.audio(tensor, rate), [tensor])
+
+    def add_text(self, tag: str, text: str, global_step: Any = None) -> None:
+        """Logs a text, which TensorBoard shows as Markdown.
+
+        Args:
+            tag: name of the text.
+            text: 1 MiB of UTF-8 at most.
+            global_step: the step; None is 0.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
+        tag = arguments.tag(tag)
+        step = arguments.step(global_step)
+        self._log_summary(tag, step, payloads.text(arguments.string(text, "text")))

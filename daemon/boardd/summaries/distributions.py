@@ -1,0 +1,89 @@
+"""Numbers and how they are distributed: scalars, histograms, precision-recall curves."""
+
+from __future__ import annotations
+
+import numpy as np
+from boardd_protos import boardd_pb2 as pb
+
+from boardd.events import plugins, values
+from boardd.reduce.bins import Bins, Edges, EqualWidth, Rule, default_edges
+from boardd.reduce.dtypes import TensorError
+from boardd.reduce.histogram import histogram
+from boardd.reduce.pr_curve import PrCurveError, pr_curve
+from boardd.summaries.record import Content, Record
+
+
+def summarize_lazy_scalar(record: Record) -> Content:
+    """A scalar of one element. Raises ``TensorError`` for a tensor that has another number."""
+    (array,) = record.arrays
+    if array.size != 1:
+        raise TensorError(f"shape {array.shape} for a scalar; one element is expected")
+    return Content([values.scalar_value(record.tag, float(array.reshape(-1)[0]))])
+
+
+def summarize_histogram(record: Record) -> Content:
+    """A histogram; beside it, scalars that count what is not finite, where there is any.
+
+    A histogram has no room for them; their tags are the histogram's with
+    ``/nan``, ``/positive_infinity`` and ``/negative_infinity``. Raises ``BinsError``
+    and ``TensorError``.
+    """
+    result = histogram(record.arrays[0], bins_of(record.payload.histogram))
+    found = [values.histogram_value(record.tag, result)]
+    for name, count in (
+        ("nan", result.nan_count),
+        ("positive_infinity", result.positive_infinity_count),
+        ("negative_infinity", result.negative_infinity_count),
+    ):
+        if count:
+            found.append(values.scalar_value(f"{record.tag}/{name}", count))
+    return Content(found)
+
+
+def bins_of(message: pb.Histogram) -> Bins:
+    """Returns the bins that a payload asks for. Raises ``BinsError`` where there can be none."""
+    kind = message.WhichOneof("bins")
+    if kind == "count":
+        return EqualWidth(message.count)
+    if kind == "edges":
+        return Edges(np.array(message.edges.edges, np.float64))
+    if kind == "rule" and message.rule != "default":
+        return Rule(message.rule)
+    return default_edges()
+
+
+def summarize_histogram_raw(record: Record) -> Content:
+    """A histogram that the client counted. Raises ``BinsError``."""
+    message = record.payload.histogram_raw
+    limits, counts = record.arrays
+    value = values.histogram_raw_value(
+        record.tag,
+        min=message.min,
+        max=message.max,
+        num=message.num,
+        sum=message.sum,
+        sum_squares=message.sum_squares,
+        limits=limits,
+        counts=counts,
+    )
+    return Content([value])
+
+
+def summarize_pr_curve(record: Record) -> Content:
+    """A curve of predictions against labels. Raises ``PrCurveError``."""
+    labels, predictions, *weights = record.arrays
+    curve = pr_curve(
+        labels, predictions, record.payload.pr_curve.num_thresholds, weights[0] if weights else None
+    )
+    return Content([plugins.pr_curve_value(record.tag, *curve.rows())])
+
+
+def summarize_pr_curve_raw(record: Record) -> Content:
+    """A curve that the client counted. Raises ``PrCurveError`` and ``TensorError``."""
+    thresholds = record.payload.pr_curve_raw.num_thresholds
+    if thresholds != record.arrays[0].size:
+        raise PrCurveError(
+            f"{thresholds} thresholds and counts of shape {record.arrays[0].shape}; "
+            "give a count for each threshold"
+        )
+    return Content([plugins.pr_curve_value(record.tag, *record.arrays)])

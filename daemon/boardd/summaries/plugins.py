@@ -1,0 +1,101 @@
+"""Text, audio, tensors, graphs, hyperparameters, meshes, the custom scalars page."""
+
+from __future__ import annotations
+
+from boardd_protos import boardd_pb2 as pb
+
+from boardd.events import graph, plugins
+from boardd.events.custom_scalars import Category, Chart, custom_scalars_value
+from boardd.events.graph import GraphNode
+from boardd.events.hparams import HParam, hparams_values
+from boardd.events.mesh import mesh_values
+from boardd.events.tensors import tensor_value
+from boardd.reduce.audio import encode_wav
+from boardd.reduce.symbol_graph import symbol_nodes
+from boardd.summaries.record import Content, Record, RecordError, named_arrays
+
+
+def summarize_text(record: Record) -> Content:
+    """A text in Markdown."""
+    return Content([plugins.text_value(record.tag, record.payload.text.markdown)])
+
+
+def summarize_audio(record: Record) -> Content:
+    """A clip. Raises ``AudioError``."""
+    wav = encode_wav(record.arrays[0], record.payload.audio.sample_rate)
+    return Content([plugins.audio_value(record.tag, wav.data)])
+
+
+def summarize_tensor(record: Record) -> Content:
+    """A tensor as it is. Raises ``TensorError``."""
+    return Content([tensor_value(record.tag, record.arrays[0])])
+
+
+def summarize_graph(record: Record) -> Content:
+    """A network. Raises ``GraphError`` and ``SymbolGraphError``."""
+    message = record.payload.graph
+    kind = message.WhichOneof("graph")
+    if kind == "graph_def":
+        return Content(graph_def=graph.checked_graph_def(message.graph_def))
+    if kind == "mxnet_json":
+        nodes = [
+            GraphNode(
+                node.name, node.op, node.inputs, {} if node.param is None else {"param": node.param}
+            )
+            for node in symbol_nodes(message.mxnet_json)
+        ]
+    elif kind == "nodes":
+        nodes = [
+            GraphNode(node.name, node.op, node.inputs, node.attributes)
+            for node in message.nodes.nodes
+        ]
+    else:
+        raise RecordError("a graph of a kind that this daemon does not know")
+    if not nodes:
+        raise graph.GraphError("a graph without nodes")
+    return Content(graph_def=graph.graph_def(nodes))
+
+
+def summarize_hparams(record: Record) -> Content:
+    """A run's hyperparameters. Raises ``RecordError``."""
+    message = record.payload.hparams
+    # A map has no certain order.
+    hparams = {name: _hparam(name, message.hparams[name]) for name in sorted(message.hparams)}
+    domains = {}
+    for domain in message.domains:
+        found = [_hparam(domain.hparam, value) for value in domain.values]
+        if len(set(map(type, found))) > 1:
+            raise RecordError(f"hyperparameter {domain.hparam!r} has a domain of several types")
+        domains[domain.hparam] = found
+    return Content(hparams_values(hparams, message.metrics, domains, session_secs=record.wall_time))
+
+
+def _hparam(name: str, message: pb.HParamValue) -> HParam:
+    kind = message.WhichOneof("value")
+    if kind is None:
+        raise RecordError(f"hyperparameter {name!r} has no value")
+    value: HParam = getattr(message, kind)
+    return value
+
+
+def summarize_mesh(record: Record) -> Content:
+    """A batch of meshes or point clouds. Raises ``TensorError`` and ``MeshConfigError``."""
+    message = record.payload.mesh
+    named = named_arrays(record, colors=message.colors_tensor, faces=message.faces_tensor)
+    return Content(
+        mesh_values(
+            record.tag, record.arrays[0], named["faces"], named["colors"], message.config_json
+        )
+    )
+
+
+def summarize_custom_scalars(record: Record) -> Content:
+    """The layout of the custom scalars page. Raises ``LayoutError``."""
+    categories = [
+        Category(
+            category.title,
+            [Chart(chart.title, chart.tags, chart.is_margin) for chart in category.charts],
+        )
+        for category in record.payload.custom_scalars.categories
+    ]
+    return Content([custom_scalars_value(categories)])

@@ -1,0 +1,88 @@
+"""What a summary is made from, and what it is made into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from boardd_protos import boardd_pb2 as pb
+from numpy.typing import NDArray
+
+from boardd.events.embedding import EmbeddingFiles
+from boardd.events.event_pb2 import Summary
+
+
+class SummaryError(Exception):
+    """A record that cannot be made into an event. ``reason`` is a ``Reason``."""
+
+    def __init__(self, reason: int, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class RecordError(ValueError):
+    """A payload that contradicts itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One record: its tag, step, wall time in seconds since the epoch, and content.
+
+    ``arrays`` are the payload's tensors. ``max_working_bytes`` is the memory
+    that a reduction may take beside them.
+    """
+
+    tag: str
+    step: int
+    wall_time: float
+    payload: pb.Payload
+    arrays: Sequence[NDArray[Any]]
+    max_working_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What one record shows: summary values, a serialized GraphDef, or an embedding."""
+
+    values: list[Summary.Value] = field(default_factory=list)
+    graph_def: bytes = b""
+    embedding: EmbeddingFiles | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Reduction:
+    """A record ready to be written: its framed event, and side files where it has any.
+
+    ``kinds`` leads from each tag that the event uses to the kind of summary it
+    has there.
+    """
+
+    event: bytes
+    kinds: Mapping[bytes, str]
+    embedding: EmbeddingFiles | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory that it holds."""
+        size_bytes = len(self.event)
+        if self.embedding is not None:
+            size_bytes += memoryview(self.embedding.tensors).nbytes
+            size_bytes += len(self.embedding.metadata or b"") + len(self.embedding.sprite or b"")
+        return size_bytes
+
+
+def named_arrays(record: Record, **indexes: int) -> dict[str, NDArray[Any] | None]:
+    """Returns the optional tensors that a payload names by their index, None where it is 0.
+
+    The first tensor has no name. Raises ``RecordError`` unless every other one
+    is named exactly once.
+    """
+    named = sorted(index for index in indexes.values() if index)
+    if named != list(range(1, len(record.arrays))):
+        raise RecordError(
+            f"{len(record.arrays)} tensors, of which "
+            f"{', '.join(f'{name} names {index}' for name, index in indexes.items())}; "
+            "each but the first is to be named once"
+        )
+    return {name: record.arrays[index] if index else None for name, index in indexes.items()}

@@ -1,0 +1,183 @@
+"""One record's payload and tensors, reduced to what TensorBoard reads.
+
+``_SUMMARIES`` is the one table from a kind of payload to its function. It runs
+on worker threads; the reductions release the GIL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from boardd_protos import boardd_pb2 as pb
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from boardd.events import embedding as embedding_events
+from boardd.events import event
+from boardd.events.custom_scalars import LayoutError
+from boardd.events.event_pb2 import Summary
+from boardd.events.graph import GraphError
+from boardd.events.mesh import MeshConfigError
+from boardd.reduce import dtypes, pca
+from boardd.reduce.audio import AudioError
+from boardd.reduce.bins import BinsError
+from boardd.reduce.boxes import BoxesError
+from boardd.reduce.dtypes import TensorError
+from boardd.reduce.gif import VideoError
+from boardd.reduce.grid import ImageError
+from boardd.reduce.pr_curve import PrCurveError
+from boardd.reduce.symbol_graph import SymbolGraphError
+from boardd.summaries.distributions import (
+    summarize_histogram,
+    summarize_histogram_raw,
+    summarize_lazy_scalar,
+    summarize_pr_curve,
+    summarize_pr_curve_raw,
+)
+from boardd.summaries.embedding import summarize_embedding
+from boardd.summaries.images import summarize_image, summarize_video
+from boardd.summaries.plugins import (
+    summarize_audio,
+    summarize_custom_scalars,
+    summarize_graph,
+    summarize_hparams,
+    summarize_mesh,
+    summarize_tensor,
+    summarize_text,
+)
+from boardd.summaries.record import Content, Record, RecordError, Reduction, SummaryError
+
+#: From a kind of payload to the fewest and the most tensors it has, and its function.
+_SUMMARIES: Final[dict[str, tuple[int, int, Callable[[Record], Content]]]] = {
+    "audio": (1, 1, summarize_audio),
+    "custom_scalars": (0, 0, summarize_custom_scalars),
+    "embedding": (1, 3, summarize_embedding),
+    "graph": (0, 0, summarize_graph),
+    "histogram": (1, 1, summarize_histogram),
+    "histogram_raw": (2, 2, summarize_histogram_raw),
+    "hparams": (0, 0, summarize_hparams),
+    "image": (1, 2, summarize_image),
+    "lazy_scalar": (1, 1, summarize_lazy_scalar),
+    "mesh": (1, 3, summarize_mesh),
+    "pr_curve": (2, 3, summarize_pr_curve),
+    "pr_curve_raw": (6, 6, summarize_pr_curve_raw),
+    "tensor": (1, 1, summarize_tensor),
+    "text": (0, 0, summarize_text),
+    "video": (1, 1, summarize_video),
+}
+
+_INVALID_RECORD: Final = (
+    BinsError,
+    GraphError,
+    LayoutError,
+    MeshConfigError,
+    RecordError,
+    SymbolGraphError,
+)
+_INVALID_TENSOR: Final = (
+    AudioError,
+    BoxesError,
+    ImageError,
+    PrCurveError,
+    TensorError,
+    VideoError,
+    embedding_events.EmbeddingError,
+    pca.EmbeddingError,
+)
+
+
+def summarize(
+    tag: str,
+    step: int,
+    wall_time: float,
+    payload: bytes,
+    pieces: Mapping[int, Sequence[bytes]],
+    max_working_bytes: int,
+) -> Reduction:
+    """Returns what one record is made into.
+
+    ``payload`` is a serialized ``Payload``; ``pieces`` holds the bytes of those
+    of its tensors that are not inline, each as consecutive pieces. A reduction
+    whose memory grows with more than its input and its result takes about
+    ``max_working_bytes`` at most.
+
+    Raises ``SummaryError``: UNSUPPORTED for a kind this daemon does not know,
+    INVALID_TENSOR where dtype, shape, bytes and kind do not agree,
+    INVALID_RECORD for a payload that is none and for options that cannot be,
+    REDUCTION_FAILED for everything else.
+    """
+    try:
+        message = pb.Payload.FromString(payload)
+        kind = message.WhichOneof("summary")
+        summary = _SUMMARIES.get(kind or "")
+        if summary is None:
+            raise SummaryError(
+                pb.UNSUPPORTED, f"tag {tag!r}: this daemon does not know this kind of summary"
+            )
+        fewest, most, reduce = summary
+        count = len(message.tensors)
+        if not fewest <= count <= most:
+            expected = str(fewest) if fewest == most else f"{fewest} to {most}"
+            raise TensorError(f"{count} tensors; a {kind} has {expected}")
+        arrays = [
+            _array(tensor, pieces.get(number, ())) for number, tensor in enumerate(message.tensors)
+        ]
+        record = Record(tag, step, wall_time, message, arrays, max_working_bytes)
+        return _reduction(record, reduce(record))
+    except SummaryError:
+        raise
+    except DecodeError as error:
+        raise SummaryError(pb.INVALID_RECORD, f"tag {tag!r}: payload: {error}") from error
+    except _INVALID_RECORD as error:
+        raise SummaryError(pb.INVALID_RECORD, f"tag {tag!r}: {error}") from error
+    except _INVALID_TENSOR as error:
+        raise SummaryError(pb.INVALID_TENSOR, f"tag {tag!r}: {error}") from error
+    except Exception as error:
+        # Whatever a reduction meets, only this record may suffer.
+        text = f"tag {tag!r}: {type(error).__name__}: {error}"
+        raise SummaryError(pb.REDUCTION_FAILED, text) from error
+
+
+def _reduction(record: Record, content: Content) -> Reduction:
+    if content.graph_def:
+        framed = event.graph(record.wall_time, record.step, content.graph_def)
+    else:
+        # Also without values: a run that has no event is none to TensorBoard.
+        framed = event.summary(record.wall_time, record.step, content.values)
+    kinds = {value.tag.encode(): _kind(value) for value in content.values}
+    return Reduction(framed, kinds, content.embedding)
+
+
+def _kind(value: Summary.Value) -> str:
+    """What TensorBoard reads a value as, in words for people."""
+    form: str = value.WhichOneof("value")
+    if form == "tensor":
+        plugin: str = value.metadata.plugin_data.plugin_name
+        return plugin.removesuffix("s").replace("_", " ")
+    return {"simple_value": "scalar", "histo": "histogram"}.get(form, form)
+
+
+def _array(tensor: pb.Tensor, pieces: Sequence[bytes]) -> NDArray[Any]:
+    if tensor.inline and pieces:
+        raise TensorError("the tensor is inline and in chunks too")
+    size_bytes = sum(map(len, pieces))
+    if pieces and dtypes.size_bytes(tensor.dtype, tensor.shape) != size_bytes:
+        raise TensorError(
+            f"{size_bytes} bytes in chunks for a tensor of {tensor.dtype} and shape "
+            f"{tuple(tensor.shape)}"
+        )
+    return dtypes.as_array(_joined(pieces, size_bytes) or tensor.inline, tensor.dtype, tensor.shape)
+
+
+def _joined(pieces: Sequence[bytes], size_bytes: int) -> bytes | memoryview:
+    if len(pieces) <= 1:
+        return pieces[0] if pieces else b""
+    joined = np.empty(size_bytes, np.uint8)
+    offset = 0
+    for piece in pieces:
+        # NumPy's copy releases the GIL, b"".join does not.
+        joined[offset : offset + len(piece)] = np.frombuffer(piece, np.uint8)
+        offset += len(piece)
+    return joined.data

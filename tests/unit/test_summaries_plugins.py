@@ -1,0 +1,300 @@
+"""The smaller kinds of payload; what TensorBoard makes of their values is tested elsewhere."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from boardd.events import plugins, values
+from boardd.events.custom_scalars import Category, Chart, custom_scalars_value
+from boardd.events.event_pb2 import Summary
+from boardd.events.graph import GraphNode, graph_def
+from boardd.events.hparams import hparams_values
+from boardd.events.mesh import mesh_values
+from boardd.events.tensors import tensor_value
+from boardd.reduce.audio import encode_wav
+from boardd.reduce.pr_curve import pr_curve
+from boardd.summaries.summarize import _SUMMARIES
+from boardd_protos import boardd_pb2 as pb
+from support.summaries import WALL_TIME, check_rejected, event_of, payload, reduction, values_of
+
+RANDOM = np.random.default_rng(3)
+TRUTH = RANDOM.integers(0, 2, 50)
+PREDICTIONS = RANDOM.random(50).astype(np.float32)
+WEIGHTS = RANDOM.random(50)
+CURVE = pr_curve(TRUTH, PREDICTIONS, 11)
+VERTICES = RANDOM.normal(size=(1, 4, 3)).astype(np.float32)
+COLORS = RANDOM.integers(0, 256, (1, 4, 3), np.uint8)
+FACES = np.array([[[0, 1, 2], [1, 2, 3]]], np.int32)
+SYMBOL = json.dumps(
+    {
+        "nodes": [
+            {"op": "null", "name": "data", "inputs": []},
+            {"op": "null", "name": "fc_weight", "inputs": []},
+            {
+                "op": "FullyConnected",
+                "name": "fc",
+                "attrs": {"num_hidden": "3"},
+                "inputs": [[0, 0, 0], [1, 0, 0]],
+            },
+        ]
+    }
+)
+
+
+def test_every_kind_of_the_wire_is_known() -> None:
+    kinds = {field.name for field in pb.Payload.DESCRIPTOR.oneofs_by_name["summary"].fields}
+    assert set(_SUMMARIES) == kinds
+
+
+@pytest.mark.parametrize(
+    ("message", "expected", "kinds"),
+    [
+        (
+            payload(text=pb.Text(markdown="# größe")),
+            [plugins.text_value("tag", "# größe")],
+            {"tag": "text"},
+        ),
+        (
+            payload(PREDICTIONS, audio=pb.Audio(sample_rate=8000)),
+            [plugins.audio_value("tag", encode_wav(PREDICTIONS, 8000).data)],
+            {"tag": "audio"},
+        ),
+        (
+            payload(FACES, tensor=pb.TensorSummary()),
+            [tensor_value("tag", FACES)],
+            {"tag": "tensor"},
+        ),
+        (
+            payload(TRUTH, PREDICTIONS, pr_curve=pb.PrCurve(num_thresholds=11)),
+            [plugins.pr_curve_value("tag", *CURVE.rows())],
+            {"tag": "pr curve"},
+        ),
+        (
+            payload(TRUTH, PREDICTIONS, WEIGHTS, pr_curve=pb.PrCurve(num_thresholds=11)),
+            [plugins.pr_curve_value("tag", *pr_curve(TRUTH, PREDICTIONS, 11, WEIGHTS).rows())],
+            {"tag": "pr curve"},
+        ),
+        (
+            payload(*CURVE.rows(), pr_curve_raw=pb.PrCurveRaw(num_thresholds=11)),
+            [plugins.pr_curve_value("tag", *CURVE.rows())],
+            {"tag": "pr curve"},
+        ),
+        (
+            payload(
+                np.array([1.0, 2.0]),
+                np.array([3, 4]),
+                histogram_raw=pb.HistogramRaw(min=0.5, max=1.5, num=7, sum=6, sum_squares=8),
+            ),
+            [
+                values.histogram_raw_value(
+                    "tag",
+                    min=0.5,
+                    max=1.5,
+                    num=7,
+                    sum=6,
+                    sum_squares=8,
+                    limits=np.array([1.0, 2.0]),
+                    counts=np.array([3, 4]),
+                )
+            ],
+            {"tag": "histogram"},
+        ),
+        (
+            payload(VERTICES, mesh=pb.Mesh()),
+            mesh_values("tag", VERTICES),
+            {"tag_VERTEX": "mesh"},
+        ),
+        (
+            payload(
+                VERTICES,
+                FACES,
+                COLORS,
+                mesh=pb.Mesh(faces_tensor=1, colors_tensor=2, config_json='{"a": {}}'),
+            ),
+            mesh_values("tag", VERTICES, FACES, COLORS, '{"a": {}}'),
+            {"tag_VERTEX": "mesh", "tag_FACE": "mesh", "tag_COLOR": "mesh"},
+        ),
+        (
+            payload(
+                hparams=pb.HParams(
+                    hparams={
+                        "rate": pb.HParamValue(number=0.1),
+                        "optimizer": pb.HParamValue(text="sgd"),
+                        "warm": pb.HParamValue(flag=False),
+                    },
+                    metrics=["accuracy"],
+                    domains=[
+                        pb.HParamDomain(
+                            hparam="optimizer",
+                            values=[pb.HParamValue(text="adam"), pb.HParamValue(text="sgd")],
+                        )
+                    ],
+                )
+            ),
+            hparams_values(
+                {"optimizer": "sgd", "rate": 0.1, "warm": False},
+                ["accuracy"],
+                {"optimizer": ["adam", "sgd"]},
+                session_secs=WALL_TIME,
+            ),
+            {
+                "_hparams_/experiment": "hparam",
+                "_hparams_/session_start_info": "hparam",
+                "_hparams_/session_end_info": "hparam",
+            },
+        ),
+        (
+            payload(
+                custom_scalars=pb.CustomScalars(
+                    categories=[
+                        pb.ChartCategory(
+                            title="both",
+                            charts=[
+                                pb.Chart(title="lines", tags=["loss.*"]),
+                                pb.Chart(title="band", is_margin=True, tags=["v", "l", "u"]),
+                            ],
+                        )
+                    ]
+                )
+            ),
+            [
+                custom_scalars_value(
+                    [
+                        Category(
+                            "both", [Chart("lines", ["loss.*"]), Chart("band", list("vlu"), True)]
+                        )
+                    ]
+                )
+            ],
+            {"custom_scalars__config__": "custom scalar"},
+        ),
+    ],
+    ids=lambda item: item.WhichOneof("summary") if isinstance(item, pb.Payload) else "",
+)
+def test_values_and_their_kinds(
+    message: pb.Payload, expected: list[Summary.Value], kinds: dict[str, str]
+) -> None:
+    assert values_of(message) == expected
+    assert reduction(message).kinds == {tag.encode(): kind for tag, kind in kinds.items()}
+
+
+NODES = [GraphNode("a/x", "Input"), GraphNode("a/y", "Add", ["a/x"], {"shape": "[1, 2]"})]
+
+
+@pytest.mark.parametrize(
+    ("graph", "expected"),
+    [
+        (pb.Graph(graph_def=graph_def(NODES)), graph_def(NODES)),
+        (
+            pb.Graph(
+                nodes=pb.GraphNodes(
+                    nodes=[
+                        pb.GraphNode(name="a/x", op="Input"),
+                        pb.GraphNode(
+                            name="a/y", op="Add", inputs=["a/x"], attributes={"shape": "[1, 2]"}
+                        ),
+                    ]
+                )
+            ),
+            graph_def(NODES),
+        ),
+        (
+            pb.Graph(mxnet_json=SYMBOL),
+            graph_def(
+                [
+                    GraphNode("data", "null"),
+                    GraphNode("fc/fc_weight", "null"),
+                    GraphNode(
+                        "fc/fc",
+                        "FullyConnected",
+                        ["data", "fc/fc_weight"],
+                        {"param": "{ num_hidden :  3 }"},
+                    ),
+                ]
+            ),
+        ),
+    ],
+    ids=["graph_def", "nodes", "mxnet"],
+)
+def test_graphs(graph: pb.Graph, expected: bytes) -> None:
+    made = reduction(payload(graph=graph))
+    assert event_of(made).graph_def == expected
+    assert not made.kinds
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "match"),
+    [
+        (payload(graph=pb.Graph()), pb.INVALID_RECORD, "of a kind"),
+        (payload(graph=pb.Graph(graph_def=b"\xff")), pb.INVALID_RECORD, "no GraphDef"),
+        (payload(graph=pb.Graph(nodes=pb.GraphNodes())), pb.INVALID_RECORD, "without nodes"),
+        (payload(graph=pb.Graph(mxnet_json='{"nodes": []}')), pb.INVALID_RECORD, "without nodes"),
+        (payload(graph=pb.Graph(mxnet_json="{")), pb.INVALID_RECORD, "no JSON"),
+        (payload(FACES, text=pb.Text(markdown="x")), pb.INVALID_TENSOR, "1 tensors; a text has 0"),
+        (payload(TRUTH, pr_curve=pb.PrCurve()), pb.INVALID_TENSOR, "has 2 to 3"),
+        (
+            payload(TRUTH, PREDICTIONS, pr_curve=pb.PrCurve(num_thresholds=1)),
+            pb.INVALID_TENSOR,
+            "1 thresholds",
+        ),
+        (
+            payload(TRUTH, PREDICTIONS + 1, pr_curve=pb.PrCurve(num_thresholds=5)),
+            pb.INVALID_TENSOR,
+            "predictions",
+        ),
+        (
+            payload(*CURVE.rows(), pr_curve_raw=pb.PrCurveRaw(num_thresholds=10)),
+            pb.INVALID_TENSOR,
+            "10 thresholds",
+        ),
+        (
+            payload(np.ones(2), np.ones(3), histogram_raw=pb.HistogramRaw()),
+            pb.INVALID_RECORD,
+            "limits of shape",
+        ),
+        (payload(FACES, audio=pb.Audio(sample_rate=1)), pb.INVALID_TENSOR, "int32"),
+        (payload(PREDICTIONS, audio=pb.Audio()), pb.INVALID_TENSOR, "sample rate of 0"),
+        (
+            payload(hparams=pb.HParams(hparams={"rate": pb.HParamValue()})),
+            pb.INVALID_RECORD,
+            "'rate' has no value",
+        ),
+        (
+            payload(
+                hparams=pb.HParams(
+                    domains=[
+                        pb.HParamDomain(
+                            hparam="rate",
+                            values=[pb.HParamValue(number=1), pb.HParamValue(text="1")],
+                        )
+                    ]
+                )
+            ),
+            pb.INVALID_RECORD,
+            "several types",
+        ),
+        (payload(FACES[0], mesh=pb.Mesh()), pb.INVALID_TENSOR, "vertices"),
+        (payload(VERTICES, mesh=pb.Mesh(config_json="[]")), pb.INVALID_RECORD, "JSON object"),
+        (payload(VERTICES, FACES, mesh=pb.Mesh()), pb.INVALID_RECORD, "to be named once"),
+        (payload(VERTICES, mesh=pb.Mesh(faces_tensor=1)), pb.INVALID_RECORD, "to be named once"),
+        (payload(VERTICES, mesh=pb.Mesh(faces_tensor=-1)), pb.INVALID_RECORD, "faces names -1"),
+        (
+            payload(VERTICES, FACES, mesh=pb.Mesh(faces_tensor=1, colors_tensor=1)),
+            pb.INVALID_RECORD,
+            "to be named once",
+        ),
+        (
+            payload(
+                custom_scalars=pb.CustomScalars(
+                    categories=[pb.ChartCategory(charts=[pb.Chart(title="empty")])]
+                )
+            ),
+            pb.INVALID_RECORD,
+            "no tags",
+        ),
+    ],
+)
+def test_what_is_rejected(message: pb.Payload, reason: int, match: str) -> None:
+    check_rejected(message, reason, match)
