@@ -12,7 +12,8 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, Final, NamedTuple
 
 #: Start of every slot; a cache line, and enough for any dtype and vector load.
 SLOT_ALIGNMENT: Final = 64
@@ -29,17 +30,24 @@ class Arena:
     """Slots in ``buffer``.
 
     ``reserve_bytes`` are kept for slots asked for with ``reserved=True`` (lazy
-    scalars), so that tensors fill up first.
+    scalars), so that tensors fill up first. ``lock`` is a re-entrant lock to share
+    with others; by default the arena has its own.
     """
 
-    def __init__(self, buffer: memoryview, *, reserve_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        buffer: memoryview,
+        *,
+        reserve_bytes: int = 0,
+        lock: AbstractContextManager[Any] | None = None,
+    ) -> None:
         view = memoryview(buffer).cast("B")
         self.size_bytes: Final = len(view) // SLOT_ALIGNMENT * SLOT_ALIGNMENT
         if not 0 <= reserve_bytes < max(self.size_bytes, 1) or view.readonly:
             raise ValueError(f"no arena of {len(view)} bytes with {reserve_bytes} in reserve")
         self._view = view
         self._reserve_bytes = reserve_bytes
-        self._lock = threading.RLock()
+        self._lock = lock if lock is not None else threading.RLock()
         # Free blocks, ascending and never adjacent.
         self._starts = [0] if self.size_bytes else []
         self._lengths = [self.size_bytes] if self.size_bytes else []

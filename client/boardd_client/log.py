@@ -27,7 +27,8 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from contextlib import AbstractContextManager
+from typing import Any, Final
 
 from boardd_protos.record import (
     ALIGNMENT,
@@ -65,7 +66,8 @@ class RecordLog:
 
     ``buffer`` is writable, contiguous and at least a few frames long; the part
     beyond a multiple of eight is not used. ``reserve_bytes`` are kept for
-    scalars: no other frame may take the last so many free bytes.
+    scalars: no other frame may take the last so many free bytes. ``lock`` is a
+    re-entrant lock to share with others; by default the log has its own.
     """
 
     __slots__ = (
@@ -85,17 +87,25 @@ class RecordLog:
         "_sequence",
         "_tail",
         "_view",
+        "lock",
         "size_bytes",
     )
 
-    def __init__(self, buffer: memoryview, *, reserve_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        buffer: memoryview,
+        *,
+        reserve_bytes: int = 0,
+        lock: AbstractContextManager[Any] | None = None,
+    ) -> None:
         view = memoryview(buffer).cast("B")
         self.size_bytes = len(view) // ALIGNMENT * ALIGNMENT
         if self.size_bytes < 2 * HEADER_BYTES or view.readonly:
             raise ValueError(f"a log needs {2 * HEADER_BYTES} writable bytes, got {len(view)}")
         self._view = view[: self.size_bytes]
         self._reserve_bytes = reserve_bytes
-        self._lock = threading.RLock()
+        self.lock = lock if lock is not None else threading.RLock()
+        self._lock = self.lock
         # A signal handler that logs may interrupt its own thread in here. The lock is re-entrant,
         # so there is no deadlock; a frame is claimed before it is written, so the handler's
         # frame goes behind it; and while one is being claimed, the handler's is refused.
@@ -351,6 +361,23 @@ class RecordLog:
             elif not to_end:
                 self._start_lap()
             sequence, offset = self._sequence + 1, self._offset
+            # Whole at any moment: a signal handler may raise before it is written.
+            payload_bytes = size_bytes - HEADER_BYTES
+            HEADER.pack_into(
+                self._view,
+                offset,
+                size_bytes,
+                Kind.VOID,
+                0,
+                0,
+                sequence,
+                0,
+                0.0,
+                0,
+                payload_bytes,
+                0.0,
+            )
+            self._view[offset + HEADER_BYTES : offset + size_bytes] = b" " * payload_bytes
             self._sequence = sequence
             self._offset = offset + size_bytes
             if size_bytes != HEADER_BYTES:

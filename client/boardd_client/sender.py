@@ -117,19 +117,26 @@ class Sender:
         #: Runs of writers that were collected as garbage. A finalizer may run anywhere, also in
         #: this module's locks, so it may do no more than append here.
         self.abandoned: deque[Run] = deque()
+        # One lock for all: a wait on the condition then gives it up entirely, also in a signal
+        # handler that interrupted a call which holds it.
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
         self.session: Final = Session(
             secrets.token_bytes(16),
             RecordLog(
-                _buffer(settings.log_bytes), reserve_bytes=settings.log_bytes // _LOG_RESERVE
+                _buffer(settings.log_bytes),
+                reserve_bytes=settings.log_bytes // _LOG_RESERVE,
+                lock=lock,
             ),
             Arena(
-                _buffer(settings.arena_bytes), reserve_bytes=settings.arena_bytes // _ARENA_RESERVE
+                _buffer(settings.arena_bytes),
+                reserve_bytes=settings.arena_bytes // _ARENA_RESERVE,
+                lock=lock,
             ),
             history=ScalarHistory(settings.scalar_history_bytes),
         )
         self._connect = connect
         self._owner = owner
-        self._changed = threading.Condition()
         self._bell = Bell()
         self._is_urgent = False
         self._interval_secs = SEND_INTERVAL_SECS
@@ -208,8 +215,14 @@ class Sender:
             if time.monotonic() >= deadline or self.finished.is_set():
                 return False
             self.wake()
-            time.sleep(_LEAST_INTERVAL_SECS)
+            with self._changed:
+                self._changed.wait(_LEAST_INTERVAL_SECS)
         return True
+
+    def wait_finished(self, timeout_secs: float) -> None:
+        """Waits until the thread has ended, so many seconds at most."""
+        with self._changed:
+            self._changed.wait_for(self.finished.is_set, timeout_secs)
 
     def sync(self, sequence: int, deadline: float) -> str:
         """Waits until written records are synced; returns why they are not, or nothing."""

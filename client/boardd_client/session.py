@@ -16,7 +16,6 @@ chunks before its record's frame.
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -72,7 +71,9 @@ class Session:
         self.refusal = ""  #: why the daemon will not have this session, if so
         self._history = history or ScalarHistory(0)
         self._window_bytes = window_bytes
-        self._lock = threading.RLock()
+        # The log's: with two locks, a signal handler that interrupts a call in one of them could
+        # wait for the other for ever.
+        self._lock = log.lock
         self._is_open = False
         self._message_bytes = MESSAGE_BYTES
         self._max_frame_bytes = _DEFAULT_MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES

@@ -335,7 +335,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         registry.release(sender)
         if result.ok and not sender.users:
             # Its thread and connection are about to end; leave nothing behind.
-            sender.finished.wait(max(0.0, min(_END_SECS, deadline - time.monotonic())))
+            sender.wait_finished(max(0.0, min(_END_SECS, deadline - time.monotonic())))
         return result
 
     def reopen(self) -> None:
