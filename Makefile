@@ -1,6 +1,7 @@
 # make demo    train MNIST with MXNet, logged by boardd, into logs/demo
 # make board   open TensorBoard on it
 # make test    lint, types and tests
+# make test-frameworks    the tests of PyTorch and JAX
 #
 # Every target sets up what it needs in .venv; nothing is installed elsewhere.
 
