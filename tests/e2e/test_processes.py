@@ -1,10 +1,11 @@
-"""Fork, spawn, threads and pickling."""
+"""Spawn, threads, DataLoader workers, and a trainer that is killed."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,7 +13,20 @@ import numpy as np
 import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
-from support.tensorboard_reader import read_events, read_scalars
+from support.tensorboard_reader import read_events
+
+TRAINER = """
+import sys
+from boardd_client import SummaryWriter
+sw = SummaryWriter(sys.argv[1], address=sys.argv[2])
+for step in range(100):
+    sw.add_scalar("loss", step, step)
+assert sw.flush(timeout=30)
+print("written", flush=True)
+while True:
+    step += 1
+    sw.add_scalar("loss", step, step)
+"""
 
 
 def logged_steps(directory: Path, tag: str) -> list[int]:
@@ -31,27 +45,6 @@ def log_in_child(sw: SummaryWriter, tag: str) -> None:
         os._exit(3)
 
 
-def test_a_forked_child_logs_beside_its_parent(daemon: DaemonProcess, tmp_path: Path) -> None:
-    logdir = tmp_path / "logs"
-    with SummaryWriter(str(logdir), address=daemon.address) as sw:
-        sw.add_scalar("parent", 0.0, 0)
-        assert sw.flush(timeout=30)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                log_in_child(sw, "child")
-            except BaseException:
-                os._exit(2)
-            os._exit(0)
-        for step in range(1, 20):
-            sw.add_scalar("parent", step, step)
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
-        assert sw.flush(timeout=30)
-    assert logged_steps(logdir, "parent") == list(range(20))
-    assert logged_steps(logdir, "child") == list(range(20))
-
-
 def test_a_spawned_child_gets_the_writer_pickled(daemon: DaemonProcess, tmp_path: Path) -> None:
     logdir = tmp_path / "logs"
     with SummaryWriter(str(logdir), address=daemon.address, run="spawned") as sw:
@@ -64,16 +57,23 @@ def test_a_spawned_child_gets_the_writer_pickled(daemon: DaemonProcess, tmp_path
     assert logged_steps(logdir / "spawned", "child") == list(range(20))
 
 
-def test_a_writer_pickles_to_its_address_and_run(daemon: DaemonProcess, tmp_path: Path) -> None:
+def test_a_killed_trainer_loses_nothing_that_was_written(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
     logdir = tmp_path / "logs"
-    sw = SummaryWriter(str(logdir), address=daemon.address, run="a")
-    twin = pickle.loads(pickle.dumps(sw))
-    assert twin.get_logdir() == sw.get_logdir()
-    twin.add_scalar("twin", 1.0, 0)
-    sw.add_scalar("original", 1.0, 0)
-    assert twin.close()
-    assert sw.close()
-    assert set(read_scalars(logdir)["a"]) == {"twin", "original"}
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", TRAINER, str(logdir), daemon.address], stdout=subprocess.PIPE
+    )
+    assert trainer.stdout is not None
+    assert trainer.stdout.readline() == b"written\n"
+    trainer.kill()
+    trainer.wait()
+    trainer.stdout.close()
+    with SummaryWriter(str(logdir), address=daemon.address) as sw:
+        sw.add_scalar("other", 1.0, 0)
+        assert sw.flush(timeout=30)
+    assert logged_steps(logdir, "loss")[:100] == list(range(100))
+    assert logged_steps(logdir, "other") == [0]
 
 
 def test_any_thread_may_log(daemon: DaemonProcess, tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""Runs of the examples as training processes of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLE_SECS = 300.0
+
+
+def require_packages(*names: str) -> None:
+    """Skips the test where one of the packages is not installed."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"the example needs {name}")
+
+
+def run_example(
+    script: str, *arguments: str, address: str, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs ``examples/<script>`` against the daemon at ``address``; it must end with 0."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *arguments],
+        env={**os.environ, "BOARDD_ADDRESS": address, "BOARDD_AUTOSTART": "0", **environ},
+        capture_output=True,
+        text=True,
+        timeout=EXAMPLE_SECS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
