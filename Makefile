@@ -61,9 +61,13 @@ $(VENV)-protoc/.ready: protos/requirements.txt
 	$(VENV)-protoc/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-# Regenerates the README's picture from real TensorBoard.
+# Regenerates the pictures of README and docs/ from real TensorBoard.
 screenshots: demo
 	PYTHONPATH=tests $(BIN)/python -m support.screenshot $(LOGDIR) docs/images/demo.png
+	for name in filters embedding; do \
+	  $(BIN)/python examples/$$name.py --logdir logs/$$name && \
+	  PYTHONPATH=tests $(BIN)/python -m support.example_pictures $$name logs/$$name docs/images/$$name.png || exit; \
+	done
 
 # The comparison with other loggers; each peer gets an environment of its own.
 benchmark: setup

@@ -67,6 +67,14 @@ def fetch_metadata(client: PluginClient) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text), delimiter="\t"))
 
 
+def neighbours_alike(points: np.ndarray, labels: np.ndarray) -> float:
+    """The share of points whose nearest other point has the same label."""
+    squares = np.square(points).sum(axis=1)
+    distances = squares[:, np.newaxis] + squares - 2 * points @ points.T
+    np.fill_diagonal(distances, np.inf)
+    return float((labels[distances.argmin(axis=1)] == labels).mean())
+
+
 @pytest.mark.parametrize("loader", LOADERS)
 def test_loss_and_accuracy_are_curves(example: Example, loader: Loader) -> None:
     scalars = read_scalars(example.logdir, loader)[RUN]
@@ -160,14 +168,6 @@ def test_the_page_shows_clusters_and_finds_labels(
         page.stop_tsne(browser)
         digits, positions = zip(*page.read_positions(browser, "digit"), strict=True)
     assert neighbours_alike(np.array(positions), np.array(digits)) > NEIGHBOURS_ALIKE
-
-
-def neighbours_alike(points: np.ndarray, labels: np.ndarray) -> float:
-    """The share of points whose nearest other point has the same label."""
-    squares = np.square(points).sum(axis=1)
-    distances = squares[:, np.newaxis] + squares - 2 * points @ points.T
-    np.fill_diagonal(distances, np.inf)
-    return float((labels[distances.argmin(axis=1)] == labels).mean())
 
 
 def test_what_it_prints(example: Example) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import socket
 import tempfile
+import threading
 import time
 import warnings
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +174,36 @@ def test_training_stops_where_filters_are_smooth(daemon: DaemonProcess) -> None:
     assert len(re.findall(r"after 50 steps", done.stdout)) == 3
 
 
+def test_files_that_are_not_the_published_weights_are_refused(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    require_packages("mxnet", "sklearn", "tensorboard")
+    served = tmp_path / "served"
+    models = served / "gluon" / "models"
+    models.mkdir(parents=True)
+    name = "inceptionv3-ed47ec45"
+    with zipfile.ZipFile(models / f"{name}.zip", "w") as archive:
+        archive.writestr(f"{name}.params", b"other weights")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            done = run_example(
+                "filters.py",
+                *("--logdir", str(daemon.logdir / RUN), "--max-steps", "1"),
+                *("--pretrained", "--root", str(tmp_path / "models")),
+                address=daemon.address,
+                MXNET_GLUON_REPO=f"http://127.0.0.1:{server.server_port}/",
+            )
+        finally:
+            server.shutdown()
+            thread.join()
+    assert "does not hold the published weights of inceptionv3" in done.stderr
+    assert "rotation: smoothness" in done.stdout
+    assert list((tmp_path / "models").iterdir()) == []
+
+
 def test_without_an_answer_from_the_model_zoo_it_trains(
     daemon: DaemonProcess, tmp_path: Path
 ) -> None:
@@ -200,8 +234,11 @@ def test_weights_of_the_model_zoo_are_used_where_they_are(
         from mxnet.gluon.model_zoo import model_store
 
     # The first layers alone: whole files are of hundreds of megabytes.
+    expected = {}
     for name, (parameter, filters, side) in ZOO.items():
         weights = {parameter: mx.nd.random.normal(shape=(filters, 3, side, side))}
+        first = weights[parameter][0].asnumpy().transpose(1, 2, 0)
+        expected[name] = 255 * (first - first.min()) / np.ptp(first)
         if name == "vgg16":
             weights["features.0.bias"] = mx.nd.zeros(filters)
         mx.nd.save(str(tmp_path / f"{name}-{model_store.short_hash(name)}.params"), weights)
@@ -219,3 +256,4 @@ def test_weights_of_the_model_zoo_are_used_where_they_are(
     for name, (_, filters, side) in ZOO.items():
         grid = pixels_of(images[f"filters/{name}"][0])
         assert grid.shape == (filters // COLUMNS * (side + 1) + 1, grid_side(side), 3)
+        assert np.abs(grid[1 : 1 + side, 1 : 1 + side] - expected[name]).max() <= 1

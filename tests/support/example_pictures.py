@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if reason := why_no_browser():
         parser.exit(1, f"example_pictures: {reason}\n")
     with Image.open(io.BytesIO(PICTURES[options.example](options.logdir))) as picture:
-        picture.convert("RGB").quantize(COLOURS).save(options.picture, optimize=True)
+        picture.convert("RGB").quantize(COLOURS, kmeans=3).save(options.picture, optimize=True)
 
 
 if __name__ == "__main__":

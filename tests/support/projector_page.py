@@ -90,13 +90,15 @@ def colour_by(browser: Browser, column: str) -> None:
 
 
 def search(browser: Browser, column: str, text: str) -> None:
-    """Searches the points whose ``column`` matches the regular expression ``text``."""
+    """Searches the points whose ``column`` contains ``text``."""
     browser.run(
         _JAVASCRIPT
         + """
         const panel = part('vz-projector-inspector-panel');
         panel.selectedMetadataField = arguments[0];
-        panel.searchBox.set(arguments[1], true);
+        const input = all('input', panel.searchBox)[0];
+        input.value = arguments[1];
+        input.dispatchEvent(new Event('input', {bubbles: true, composed: true}));
         """,
         column,
         text,
