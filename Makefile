@@ -20,6 +20,8 @@ help:
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 	  echo "make: $(PYTHON) with the venv module is needed (Debian: apt-get install python3.11-venv)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || { \
+	  echo "make: MXNet needs libgomp.so.1 (Debian: apt-get install libgomp1)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[daemon,mxnet,test]'
 	@touch $@

@@ -10,7 +10,7 @@ No I/O, no clock, no thread. Every method may be called from any thread.
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple
@@ -121,15 +121,9 @@ class Arena:
             self._free_bytes += length
 
     def free_blocks(self) -> list[tuple[int, int]]:
-        """The free blocks as (offset, size in bytes), ascending; for tests and status."""
+        """The free blocks as (offset, size in bytes), ascending."""
         with self._lock:
             return list(zip(self._starts, self._lengths, strict=True))
-
-    def is_free(self, offset: int) -> bool:
-        """Whether the byte at ``offset`` lies in no slot."""
-        with self._lock:
-            index = bisect_right(self._starts, offset) - 1
-            return index >= 0 and offset < self._starts[index] + self._lengths[index]
 
 
 def _taken(size_bytes: int) -> int:

@@ -39,7 +39,6 @@ BIN_RULES: Final = (
     "sturges",
     "sqrt",
 )
-REDUCTIONS: Final = ("mean", "sum", "min", "max", "last")
 ON_FULL: Final = ("drop", "block")
 LEVELS: Final = ("written", "synced")
 

@@ -61,7 +61,6 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         world_size: the number of workers; default likewise. With more than one,
             each writes the sub-run ``rank_<r>``.
         run: a sub-directory of ``logdir`` for this run.
-        reduce: how the ranks of a run are merged: mean, sum, min, max or last.
         on_full: when there is no more room for records: ``"drop"`` loses the new one,
             counted and warned about once; ``"block"`` waits for room, for
             ``BOARDD_BLOCK_TIMEOUT_SECS`` (60) at most, and then drops.
@@ -83,7 +82,6 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         rank: int | None = None,
         world_size: int | None = None,
         run: str | None = None,
-        reduce: str = "mean",
         on_full: str = "drop",
     ) -> None:
         self._logdir = arguments.logdir(logdir)
@@ -91,7 +89,6 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self._flush_secs = arguments.secs(flush_secs, "flush_secs")
         self._filename_suffix = arguments.filename_suffix(filename_suffix)
         self._run_name = arguments.run(run)
-        self._reduce = arguments.choice(reduce, "reduce", arguments.REDUCTIONS)
         self._on_full = arguments.choice(on_full, "on_full", arguments.ON_FULL)
         self._verbose = bool(verbose)
         self._settings = Settings.from_environ(os.environ)
@@ -255,7 +252,6 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             rank=-1 if rank is None else rank,
             world_size=world_size or 0,
             filename_suffix=self._filename_suffix,
-            reduce=self._reduce,
         )
         block_secs = self._settings.block_timeout_secs if self._on_full == "block" else 0.0
         run = AttachedRun(sender, definition, self.get_logdir(), block_secs, self._warn_once())
@@ -411,7 +407,6 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             "rank": self._ranks.rank,
             "world_size": self._ranks.world_size,
             "run": self._run_name or None,
-            "reduce": self._reduce,
             "on_full": self._on_full,
             "closed": self._closed,
         }

@@ -15,7 +15,7 @@ from support.tensorboard_reader import read_events, read_scalars
 mx = pytest.importorskip("mxnet", reason="MXNet is not installed")
 
 CALL_SECS = 0.005
-ATTEMPTS = 4
+ATTEMPTS = 6
 
 
 def queue_work(secs: float) -> tuple[object, object]:
@@ -23,9 +23,11 @@ def queue_work(secs: float) -> tuple[object, object]:
     size = 700
     a = mx.nd.random.uniform(-1, 1, shape=(size, size)) / size
     mx.nd.waitall()
-    begin = time.perf_counter()
-    mx.nd.dot(a, a).wait_to_read()
-    once = time.perf_counter() - begin
+    once = float("inf")
+    for _ in range(5):
+        begin = time.perf_counter()
+        mx.nd.dot(a, a).wait_to_read()
+        once = min(once, time.perf_counter() - begin)
     product = a
     for _ in range(int(secs / once) + 1):
         product = mx.nd.dot(product, a)
@@ -49,19 +51,20 @@ def test_calls_return_while_a_second_of_work_is_queued(
             loss = (product * 0 + step).mean()
             began = time.perf_counter()
             sw.add_histogram("values", values, step, bins=7)
+            between = time.perf_counter()
             sw.add_scalar("loss", loss, step)
-            took = time.perf_counter() - began
+            took = max(between - began, time.perf_counter() - between)
             # What comes after the call must not change what was logged.
             values[:] = -1
             still_queued = time.perf_counter()
             mx.nd.waitall()
-            assert time.perf_counter() - still_queued > 0.3, "the work was not queued any more"
             expected[step] = float(step)
-            quickest = min(quickest, took)
-            if quickest < 2 * CALL_SECS:
+            if time.perf_counter() - still_queued > 0.3:  # else it was queued no more
+                quickest = min(quickest, took)
+            if quickest < CALL_SECS:
                 break
         # One quiet attempt of a few is enough: a busy machine can pause any process.
-        assert quickest < 2 * CALL_SECS, f"two calls took {quickest * 1e3:.1f} ms"
+        assert quickest < CALL_SECS, f"a call took {quickest * 1e3:.1f} ms"
         assert sw.flush(timeout=60)
     loss_points = read_scalars(tmp_path / "logs")["."]["loss"]
     assert {point.step: point.value for point in loss_points} == expected

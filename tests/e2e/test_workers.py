@@ -8,8 +8,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
-from support.tensorboard_reader import event_files, read_scalars
+from support.tensorboard_reader import event_files, read_events, read_scalars
+
+IMAGES = """
+import sys
+import numpy as np
+from boardd_client import SummaryWriter
+sw = SummaryWriter(sys.argv[1], on_full="block")
+batch = np.random.default_rng(0).random((64, 3, 224, 224), np.float32)
+for step in range(16):
+    sw.add_image("batch", batch, step)
+    print("logged", flush=True)
+sys.exit(not sw.close(timeout=60))
+"""
 
 WORKER = """
 import sys
@@ -84,9 +97,38 @@ def test_two_processes_that_share_a_run_share_its_file(
 ) -> None:
     """Without ranks both write the same run: one file, nothing lost."""
     logdir = tmp_path / "logs"
-    run_workers(logdir, [{"BOARDD_ADDRESS": daemon.address}] * 2)
-    files = event_files(logdir)
-    counters = daemon.status().counters
-    assert counters.accepted == counters.written
-    assert counters.pending == 0
-    assert len(files) <= 2  # the second may have begun after the first had ended
+    with SummaryWriter(str(logdir), address=daemon.address) as sw:
+        sw.add_scalar("here", 1.0, 0)
+        assert sw.flush(timeout=30)
+        run_workers(logdir, [{"BOARDD_ADDRESS": daemon.address}] * 2)
+        sw.add_scalar("here", 1.0, 1)
+        assert sw.flush(timeout=30)
+    assert len(event_files(logdir)) == 1
+    tags = [value.tag for event in read_events(logdir) for value in event.summary.value]
+    assert tags.count("loss") == 100
+    assert tags.count("here") == 2
+
+
+@pytest.mark.slow
+def test_large_images_of_one_run_do_not_hold_up_another(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    logdir = tmp_path / "logs"
+    images = subprocess.Popen(
+        [sys.executable, "-c", IMAGES, str(logdir / "images")],
+        env={**os.environ, "BOARDD_ADDRESS": daemon.address},
+        stdout=subprocess.PIPE,
+    )
+    assert images.stdout is not None
+    with SummaryWriter(str(logdir / "scalars"), address=daemon.address) as sw:
+        assert images.stdout.readline() == b"logged\n"
+        flushed = 0
+        while images.poll() is None:
+            sw.add_scalar("loss", 1.0, flushed)
+            assert sw.flush(timeout=30)
+            flushed += 1
+    assert flushed >= 3, "scalars waited for the images"
+    assert images.wait(60) == 0
+    images.stdout.close()
+    steps = [event.step for event in read_events(logdir / "images") if event.summary.value]
+    assert steps == list(range(16))

@@ -77,7 +77,7 @@ def lazy_values(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_records_arrive_whole_and_close_ends_everything(scripted: ScriptedDaemon) -> None:
-    with writer(scripted, run="a", rank=1, world_size=4, filename_suffix=".x", reduce="sum") as sw:
+    with writer(scripted, run="a", rank=1, world_size=4, filename_suffix=".x") as sw:
         for step in range(100):
             sw.add_scalar("loss", step / 2, step)
         sw.add_histogram("h", np.arange(100_000, dtype=np.float32), 1, bins=10)
@@ -86,7 +86,7 @@ def test_records_arrive_whole_and_close_ends_everything(scripted: ScriptedDaemon
     assert scripted.values() == [step / 2 for step in range(100)] + [1.0, 2.0, 4.0]
     (run,) = scripted.definitions[0].runs
     assert (run.logdir, run.name, run.rank, run.world_size) == ("/logs", "a", 1, 4)
-    assert (run.filename_suffix, run.reduce) == (".x", "sum")
+    assert run.filename_suffix == ".x"
     series = [s for message in scripted.definitions for s in message.series]
     assert [(s.tag, s.sub_run) for s in series] == [
         ("loss", ""),
@@ -436,7 +436,7 @@ def test_export_has_what_was_logged_with_and_without_a_daemon(
 
 
 def test_pickling_takes_address_and_run_along(scripted: ScriptedDaemon) -> None:
-    with writer(scripted, run="r", rank=2, world_size=3, reduce="max", on_full="block") as sw:
+    with writer(scripted, run="r", rank=2, world_size=3, on_full="block") as sw:
         sw.add_scalar("loss", 1.0, 1)
         with pickle.loads(pickle.dumps(sw)) as copy:
             copy.add_scalar("loss", 2.0, 2)
@@ -517,7 +517,6 @@ def test_wrong_arguments_raise_and_log_nothing(
         ({"address": 7}, TypeError),
         ({"rank": 3, "world_size": 3}, ValueError),
         ({"run": "../x"}, ValueError),
-        ({"reduce": "median"}, ValueError),
         ({"on_full": "wait"}, ValueError),
     ],
 )
