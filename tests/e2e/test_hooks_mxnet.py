@@ -28,7 +28,7 @@ FEATURES = 5
 CLASSES = 3
 BINS = 11
 CALL_SECS = 0.02
-ATTEMPTS = 4
+ATTEMPTS = 6
 
 Arrays = dict[str, np.ndarray]
 
@@ -431,9 +431,11 @@ def test_hooks_wait_for_nothing(writer: SummaryWriter, logdir: Path) -> None:
     size = 700
     factor = mx.nd.random.uniform(-1, 1, shape=(size, size)) / size
     mx.nd.waitall()
-    began = time.perf_counter()
-    mx.nd.dot(factor, factor).wait_to_read()
-    once = time.perf_counter() - began
+    once = float("inf")
+    for _ in range(5):
+        began = time.perf_counter()
+        mx.nd.dot(factor, factor).wait_to_read()
+        once = min(once, time.perf_counter() - began)
     quickest = float("inf")
     for attempt in range(1, ATTEMPTS + 1):
         product = factor
@@ -446,10 +448,11 @@ def test_hooks_wait_for_nothing(writer: SummaryWriter, logdir: Path) -> None:
         began = time.perf_counter()
         handle.step()
         handler.batch_end(estimator, loss=[loss])
-        quickest = min(quickest, time.perf_counter() - began)
+        took = time.perf_counter() - began
         began = time.perf_counter()
         mx.nd.waitall()
-        assert time.perf_counter() - began > 0.3, "the work was not queued any more"
+        if time.perf_counter() - began > 0.3:  # else it was queued no more
+            quickest = min(quickest, took)
         if quickest < CALL_SECS:
             break
     assert quickest < CALL_SECS, f"the hooks took {quickest * 1e3:.1f} ms"

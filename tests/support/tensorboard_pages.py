@@ -85,12 +85,64 @@ class SeriesCard(NamedTuple):
         return bool(self.outlines or self.width or self.painted)
 
 
+class Text(NamedTuple):
+    """A step in a card of the TEXT page; ``html`` is what Markdown became."""
+
+    tag: str
+    run: str
+    step: int
+    html: str
+
+
+class Audio(NamedTuple):
+    """A card of the AUDIO page; ``duration_secs`` is 0 until the browser has decoded the clip."""
+
+    tag: str
+    run: str
+    step: int
+    duration_secs: float
+
+
+class PrCurve(NamedTuple):
+    """A card of the PR CURVES page: ``points`` of every line it draws, and its legend."""
+
+    tag: str
+    points: tuple[int, ...]
+    legend: str
+
+
+class CustomChart(NamedTuple):
+    """A card of the CUSTOM SCALARS page: ``points`` of every line, ascending, and its legend."""
+
+    title: str
+    points: tuple[int, ...]
+    matches: tuple[str, ...]
+
+
+class Graph(NamedTuple):
+    """The GRAPHS page: the labels of the nodes and the ends of the edges that are drawn."""
+
+    nodes: frozenset[str]
+    edges: frozenset[tuple[str, str]]
+
+
+class Mesh(NamedTuple):
+    """A card of the MESH page; the box of its canvas in pixels of the page."""
+
+    tag: str
+    run: str
+    step: int
+    box: tuple[int, int, int, int]
+
+
 def open_page(browser: Browser, tensorboard: TensorBoard, plugin: str) -> None:
-    """Opens the page of ``plugin``: timeseries, scalars, images, histograms, distributions."""
+    """Opens the page of ``plugin``, as its address names it: ``timeseries``, ``pr_curves``."""
     browser.open(f"{tensorboard.url}?darkMode=false#{plugin}")
     browser.wait_for(
         lambda: browser.run("return all('.mdc-tab--active .plugin-name').map(e => e.innerText)"),
-        lambda names: [name.lower().replace(" ", "") for name in names] == [plugin],
+        lambda names: (
+            [name.lower().replace(" ", "") for name in names] == [plugin.replace("_", "")]
+        ),
         f"the {plugin} tab as the active one",
     )
 
@@ -120,8 +172,14 @@ def expand_groups(browser: Browser) -> None:
 
 
 def show_outliers(browser: Browser) -> None:
-    """Has the SCALARS page draw points also where they lie far from most others."""
-    browser.run("all('#ignore-y-outlier').filter(box => box.checked).forEach(box => box.click())")
+    """Has a page of (custom) scalars draw points also where they lie far from most others."""
+    browser.run(
+        """
+        all('paper-checkbox')
+          .filter(box => box.checked && box.innerText.trim().startsWith('Ignore outliers'))
+          .forEach(box => box.click());
+        """
+    )
 
 
 def read_runs(browser: Browser) -> set[str]:
@@ -240,3 +298,134 @@ def read_time_series(browser: Browser) -> list[SeriesCard]:
         """
     )
     return [SeriesCard(*card) for card in cards]
+
+
+def read_alerts(browser: Browser) -> list[str]:
+    """Returns the errors that any page reports: alerts at its bottom, and dialogs."""
+    return browser.run(
+        """
+        return all('mat-snack-bar-container, paper-dialog#error-dialog')
+          .filter(alert => alert.getBoundingClientRect().height)
+          .map(alert => alert.innerText);
+        """
+    )
+
+
+def read_texts(browser: Browser) -> list[Text]:
+    """Returns the steps on the TEXT page."""
+    steps = browser.run(
+        _JAVASCRIPT
+        + """
+        return all('tf-text-loader').flatMap(card => {
+          const texts = all('.text', card)
+            .map(text => all('#markdown', text)[0]?.innerHTML.trim());
+          return all('.step-value', card).map((step, i) =>
+            [name(card), run(card), Number(step.innerText), texts[i] ?? '']);
+        });
+        """
+    )
+    return [Text(*step) for step in steps]
+
+
+def read_audio(browser: Browser) -> list[Audio]:
+    """Returns the cards of the AUDIO page, and has the browser load their clips."""
+    cards = browser.run(
+        _JAVASCRIPT
+        + """
+        return all('tf-audio-loader').map(card => {
+          const clip = all('audio', card)[0];
+          if (clip) clip.preload = 'auto';
+          return [name(card),
+                  run(card),
+                  Number(heading(card, '.heading-label strong')[0]?.innerText ?? -1),
+                  clip?.readyState === HTMLMediaElement.HAVE_ENOUGH_DATA ? clip.duration : 0];
+        });
+        """
+    )
+    return [Audio(*card) for card in cards]
+
+
+def read_pr_curves(browser: Browser) -> list[PrCurve]:
+    """Returns the cards of the PR CURVES page."""
+    cards = browser.run(
+        _JAVASCRIPT
+        + """
+        return all('tf-pr-curve-card').map(card => [
+          name(card),
+          all('.line-plot path.line', card).map(path => points(path).length),
+          all('#step-legend .legend-row', card)
+            .map(row => row.innerText.split('(')[0].split(/\\s+/).join(' ').trim()).join()]);
+        """
+    )
+    return [PrCurve(tag, tuple(sorted(points)), legend) for tag, points, legend in cards]
+
+
+def read_custom_scalars(browser: Browser) -> list[CustomChart]:
+    """Returns the cards of the CUSTOM SCALARS page that are in open groups."""
+    cards = browser.run(
+        _JAVASCRIPT
+        + """
+        return all('tf-custom-scalar-multi-line-chart-card')
+          .filter(card => card.getBoundingClientRect().height)
+          .map(card => [
+            name(card),
+            all('.line-plot path.line', card).map(path => points(path).length),
+            all('.match-list-entry', card)
+              .map(entry => entry.textContent.replace('\u25fc', '').trim())]);
+        """
+    )
+    return [
+        CustomChart(title, tuple(sorted(points)), tuple(matches))
+        for title, points, matches in cards
+    ]
+
+
+def read_graph(browser: Browser) -> Graph:
+    """Returns what the GRAPHS page draws."""
+    nodes, edges = browser.run(
+        """
+        const label = node => [...node.childNodes].find(child => child.nodeType === Node.TEXT_NODE);
+        return [
+          all('#svg g.node text.nodelabel').map(node => label(node)?.data ?? ''),
+          all('#svg g.edge path.edgeline').map(
+            path => path.id.replace(/^path_/, '').split('--'))];
+        """
+    )
+    return Graph(frozenset(nodes), frozenset(map(tuple, edges)))
+
+
+def read_hparams(browser: Browser) -> list[dict[str, str]]:
+    """Returns the rows of the table of the HPARAMS page, column to value as printed."""
+    rows = browser.run(
+        """
+        return all('#sessionGroupsTable').flatMap(grid => all('tr', grid))
+          .filter(row => row.offsetHeight)
+          .map(row => [...row.querySelectorAll('th, td')].filter(cell => cell.offsetWidth)
+            .map(cell => cell.querySelector('slot')?.assignedElements()
+              .map(content => content.innerText.trim()).join() ?? ''));
+        """
+    )
+    # A row that is not laid out yet has fewer cells than the header.
+    return [
+        {name: value for name, value in zip(rows[0], row, strict=True) if name}
+        for row in rows[1:]
+        if len(row) == len(rows[0])
+    ]
+
+
+def read_meshes(browser: Browser) -> list[Mesh]:
+    """Returns the cards of the MESH page that have a canvas."""
+    cards = browser.run(
+        """
+        return all('tf-mesh-loader').filter(card => all('canvas', card).length).map(card => {
+          const step = all('.heading-label', card)
+            .map(label => label.innerText.match(/^step\\s+(\\d+)/)).find(Boolean);
+          const box = all('canvas', card)[0].getBoundingClientRect();
+          return [card.tag,
+                  card.run,
+                  step ? Number(step[1]) : -1,
+                  [box.left, box.top, box.right, box.bottom].map(Math.round)];
+        });
+        """
+    )
+    return [Mesh(tag, run, step, tuple(box)) for tag, run, step, box in cards]
