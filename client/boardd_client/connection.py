@@ -274,8 +274,13 @@ def _failed(error: Any) -> ConnectionFailedError:
 
 
 def _load_grpc() -> Any:
-    """Imports gRPC; without its fork handlers where the program has not imported it."""
-    if "grpc" not in sys.modules and _FORK_VARIABLE not in os.environ:
+    """Imports gRPC; without its fork handlers where the program has not imported it.
+
+    That holds also where the environment asks for them: a child that was forked
+    with them can hang in gRPC, and no child of ours uses gRPC.
+    """
+    if "grpc" not in sys.modules:
+        asked = os.environ.get(_FORK_VARIABLE)
         os.environ[_FORK_VARIABLE] = "0"
         try:
             import grpc
@@ -283,7 +288,10 @@ def _load_grpc() -> Any:
             # gRPC reads the variable when its core starts, which a channel makes it do.
             grpc.insecure_channel("unix:/nonexistent").close()
         finally:
-            os.environ.pop(_FORK_VARIABLE, None)
+            if asked is None:
+                del os.environ[_FORK_VARIABLE]
+            else:
+                os.environ[_FORK_VARIABLE] = asked
     import grpc
 
     return grpc
