@@ -14,6 +14,7 @@ Training ends when their filters are smooth; each image's slider shows how they 
 
 from __future__ import annotations
 
+import abc
 import argparse
 import itertools
 import os
@@ -111,7 +112,7 @@ class Crops:
         return crops, places
 
 
-class Task:
+class Task(abc.ABC):
     """A small convolutional classifier, and the classes that it is to tell apart."""
 
     classes: int
@@ -146,9 +147,9 @@ class Task:
             parameters, "sgd", {"learning_rate": 0.02, "momentum": 0.9, "wd": 0.04}
         )
 
+    @abc.abstractmethod
     def batch(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns crops, float32[BATCH_SIZE, 3, CROP_SIDE, CROP_SIDE], and their classes."""
-        raise NotImplementedError
 
     def step(self) -> mx.nd.NDArray:
         """Learns from one batch and returns its loss, one element, not waited for."""
