@@ -1,7 +1,7 @@
 # make demo    train MNIST with MXNet, logged by boardd, into logs/demo
 # make board   open TensorBoard on it
 # make test    lint, types and tests
-# make test-frameworks    the tests of PyTorch and JAX
+# make test-frameworks    the tests of PyTorch, JAX and TensorFlow
 #
 # Every target sets up what it needs in .venv; nothing is installed elsewhere.
 
@@ -42,12 +42,14 @@ check: setup
 test: check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# The tests of PyTorch and JAX, with the newest NumPy, in an environment of their own.
+# The tests of PyTorch, JAX and TensorFlow, with the newest NumPy, in an environment of their own.
 test-frameworks: $(VENV)-frameworks/.ready
 	$(VENV)-frameworks/bin/python -m pytest \
-	  tests/unit/test_capture_host.py tests/unit/test_capture_torch.py tests/unit/test_capture_jax.py \
+	  tests/unit/test_capture_host.py tests/unit/test_capture_jax.py tests/unit/test_capture_torch*.py \
+	  tests/unit/test_capture_tensorflow.py \
 	  tests/unit/test_reduce_histogram.py tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py \
-	  tests/unit/test_client_calls_payloads.py tests/conformance $(PYTEST_ARGS)
+	  tests/e2e/test_tensorflow_training.py \
+	  tests/unit/test_client_calls_*.py tests/unit/test_client_graphs_torch.py tests/conformance $(PYTEST_ARGS)
 
 $(VENV)-frameworks/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-frameworks
@@ -71,9 +73,12 @@ screenshots: demo
 	  PYTHONPATH=tests $(BIN)/python -m support.example_pictures $$name logs/$$name docs/images/$$name.png || exit; \
 	done
 
-# The comparison with other loggers; each peer gets an environment of its own.
+# Renews the tables of benchmarks/README.md and docs/performance.md, in more than an hour; each
+# peer gets an environment of its own.
 benchmark: setup
-	$(BIN)/python benchmarks/peers.py
+	for name in peers training_steps throughput stopped_daemon freshness; do \
+	  $(BIN)/python benchmarks/$$name.py || exit; \
+	done
 
 # Pins what setup installs to what is installed now.
 lock: setup

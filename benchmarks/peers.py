@@ -1,203 +1,176 @@
-"""Measures boardd beside MXBoard, tensorboardX and torch.utils.tensorboard, in one run.
+"""Measures boardd beside its peers, in one run.
 
     python benchmarks/peers.py [--rounds N] [--peers NAME ...] [--workloads NAME ...]
 
-Each measurement runs in a fresh process with the peer's own virtual
-environment, built on first use; rounds go through all peers in turn. Prints
-Markdown and writes it, and every figure as JSON, to benchmarks/results/; a
-run of everything also renews the table in benchmarks/README.md.
+The peers are MXBoard, tensorboardX, torch.utils.tensorboard, CLU, wandb, Aim
+and Rerun, and the floor: the least that logging could cost. Each measurement
+runs in a fresh process with the peer's own virtual environment, built on first
+use; rounds go through all peers in turn. One that cannot be installed or fails
+is reported and the run goes on. Prints Markdown and writes it, and every figure
+as JSON, to benchmarks/results/; a run of everything also renews the tables
+between this script's marks in the documents.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from comparison import environments, report
+from comparison import report
+from comparison.catalog import LOGGERS, PEERS
+from comparison.workloads import WORKLOADS
+from sustained import machine, publish
 
 BENCHMARKS = Path(__file__).resolve().parent
 RESULTS = BENCHMARKS / "results" / "peers"
-MARKS = ("<!-- peers.py: begin -->", "<!-- peers.py: end -->")
-WORKER_TIMEOUT_SECS = 600.0
-
-#: Peer by name in the tables: its module (and class), where it runs, what it takes.
-PEERS: dict[str, tuple[str, environments.Environment, dict[str, tuple[str, ...]]]] = {
-    "boardd": (
-        "boardd",
-        environments.BOARDD,
-        {
-            "scalars": ("python", "mxnet"),
-            "histograms": ("numpy", "mxnet", "mxnet-queued"),
-            "images": ("numpy", "mxnet"),
-        },
-    ),
-    "MXBoard": (
-        "mxboard",
-        environments.MXBOARD,
-        {
-            "scalars": ("python", "mxnet"),
-            "histograms": ("numpy", "mxnet", "mxnet-queued"),
-            "images": ("numpy", "mxnet"),
-        },
-    ),
-    "tensorboardX": (
-        "tensorboardx",
-        environments.TENSORBOARDX,
-        {
-            "scalars": ("python", "mxnet"),
-            "histograms": ("numpy", "mxnet", "mxnet-queued"),
-            "images": ("numpy", "mxnet"),
-        },
-    ),
-    "torch": (
-        "torch",
-        environments.TORCH,
-        {"scalars": ("python",), "histograms": ("numpy",), "images": ("numpy",)},
-    ),
-    "floor: empty call": ("floor.Empty", environments.BOARDD, {"scalars": ("python", "mxnet")}),
-    "floor: deque append": ("floor.Append", environments.BOARDD, {"scalars": ("python",)}),
-    "floor: copy": (
-        "floor.Copy",
-        environments.BOARDD,
-        {"histograms": ("numpy",), "images": ("numpy",)},
-    ),
-    "floor: wait for the value": (
-        "floor.Wait",
-        environments.BOARDD,
-        {"histograms": ("mxnet-queued",)},
-    ),
-    "floor: min and max": ("floor.MinMax", environments.BOARDD, {"histograms": ("numpy",)}),
-}
+WORKER_TIMEOUT_SECS = 180.0
 
 #: OpenBLAS's idle threads spin after each product of vectors that the peers
 #: compute; charged as total CPU that would double their figures.
 WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
 
-class IncompleteError(Exception):
-    """A peer did not write what it was given."""
+class MeasurementError(Exception):
+    """A peer failed, did not end in time, or did not write what it was given."""
 
 
 def run_worker(peer: str, workload: str, kind: str) -> dict[str, Any]:
     """Runs one measurement in a process of its own.
 
-    Raises ``IncompleteError`` when events are missing, and
-    ``subprocess.CalledProcessError`` when the worker fails.
+    Raises ``MeasurementError``; what the worker said is on stderr then.
     """
-    module, environment, _ = PEERS[peer]
-    with tempfile.TemporaryDirectory(prefix="boardd-peers-") as root:
-        done = subprocess.run(
-            [str(environment.python), "-m", "comparison.worker", module, workload, kind, root],
+    entry = PEERS[peer]
+    times = "once" if workload in entry.slow else "repeated"
+    with (
+        tempfile.TemporaryDirectory(prefix="boardd-peers-", ignore_cleanup_errors=True) as root,
+        tempfile.TemporaryFile("w+") as errors,
+    ):
+        worker = subprocess.Popen(
+            [
+                *(str(entry.environment.python), "-m", "comparison.worker"),
+                *(entry.module, workload, kind, root, times),
+            ],
             env={**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": str(BENCHMARKS)},
             stdout=subprocess.PIPE,
+            stderr=errors,
             text=True,
-            check=True,
-            timeout=WORKER_TIMEOUT_SECS,
+            start_new_session=True,
         )
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    if result["events"] not in (None, result["calls"]):
-        raise IncompleteError(
-            f"{peer} wrote {result['events']} events of {result['calls']} calls "
-            f"({workload}, {kind})"
+        try:
+            output, _ = worker.communicate(timeout=WORKER_TIMEOUT_SECS)
+        except subprocess.TimeoutExpired:
+            raise MeasurementError(f"not done after {WORKER_TIMEOUT_SECS:.0f} s") from None
+        finally:
+            if worker.poll() is None:
+                os.killpg(worker.pid, signal.SIGKILL)
+                worker.wait()
+        if worker.returncode:
+            errors.seek(0)
+            said = errors.read().strip()
+            print(said, file=sys.stderr)
+            last = said.rpartition("\n")[2][:200]
+            raise MeasurementError(f"exit status {worker.returncode}: {last}")
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    if result["written"] not in (None, result["logged"]):
+        raise MeasurementError(
+            f"{result['written']} values in its files, {result['logged']} were logged"
         )
     return result
 
 
-def machine(rounds: int) -> dict[str, Any]:
-    """What the figures depend on."""
-    cpu = "unknown CPU"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.partition(":")[2].strip()
-            break
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=BENCHMARKS,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ).stdout.strip()
-    return {
-        "date": datetime.date.today().isoformat(),
-        "commit": commit or "unknown",
-        "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)),
-        "kernel": platform.release(),
-        "rounds": rounds,
-        "load_average": os.getloadavg(),
-    }
+def build(peers: list[str], failures: dict[str, str]) -> list[str]:
+    """Makes environments; returns the peers that have one, and notes the others."""
+    ready = []
+    for peer in peers:
+        try:
+            PEERS[peer].environment.ensure()
+            ready.append(peer)
+        except (subprocess.CalledProcessError, OSError) as error:
+            failures[peer] = f"its environment cannot be built: {error}"
+    return ready
 
 
-def main() -> None:
-    """Builds environments, measures, reports."""
+def plan(
+    peers: list[str], workloads: list[str], rounds: int
+) -> Iterator[tuple[int, str, str, str]]:
+    """Round, workload, input and peer of each measurement, in order."""
+    for number in range(rounds):
+        # Every second round goes backwards, so that nobody always runs after the same neighbour.
+        order = peers[:: -1 if number % 2 else 1]
+        for workload in workloads:
+            for kind in WORKLOADS[workload]:
+                for peer in order:
+                    entry = PEERS[peer]
+                    takes = kind in entry.takes.get(workload, ())
+                    if takes and not (number and workload in entry.slow):
+                        yield number, workload, kind, peer
+
+
+def main() -> int:
+    """Builds environments, measures, reports; the exit status is 1 when anything failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    workloads = list(dict.fromkeys(name for _, _, takes in PEERS.values() for name in takes))
-    parser.add_argument("--workloads", nargs="+", choices=workloads, default=workloads)
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
 
-    for environment in {PEERS[peer][1] for peer in arguments.peers}:
-        environment.ensure()
-    about = machine(arguments.rounds)
+    failures: dict[str, str] = {}
+    peers = build(arguments.peers, failures)
+    about = {**machine.describe(), "rounds": arguments.rounds}
+    began = time.monotonic()
     runs = []
-    for round_index in range(arguments.rounds):
-        # Every second round goes backwards, so that nobody always runs after the same neighbour.
-        order = arguments.peers[:: -1 if round_index % 2 else 1]
-        for workload in arguments.workloads:
-            kinds = dict.fromkeys(
-                kind for peer in arguments.peers for kind in PEERS[peer][2].get(workload, ())
-            )
-            for kind in kinds:
-                for peer in order:
-                    if kind not in PEERS[peer][2].get(workload, ()):
-                        continue
-                    result = run_worker(peer, workload, kind)
-                    runs.append(
-                        {
-                            "peer": peer,
-                            "workload": workload,
-                            "input": kind,
-                            "round": round_index,
-                            **result,
-                        }
-                    )
-                    print(
-                        f"round {round_index + 1}/{arguments.rounds} {workload} {kind} {peer}: "
-                        f"mean {report.duration(result['mean_ns'])}",
-                        file=sys.stderr,
-                    )
-
+    for number, workload, kind, peer in plan(peers, arguments.workloads, arguments.rounds):
+        what = f"{peer}, {workload}, {kind}"
+        if what in failures:
+            continue
+        try:
+            result = run_worker(peer, workload, kind)
+        except MeasurementError as error:
+            failures[what] = str(error)
+            print(f"{what}: {error}", file=sys.stderr)
+            continue
+        runs.append({"peer": peer, "workload": workload, "input": kind, "round": number, **result})
+        mean = report.duration(report.phase(result)["mean_ns"])
+        elapsed_secs = time.monotonic() - began
+        print(
+            f"{elapsed_secs:4.0f} s, round {number + 1}/{arguments.rounds}: {what}: {mean}",
+            file=sys.stderr,
+        )
+    about["took_secs"] = time.monotonic() - began
     about["load_average_after"] = os.getloadavg()
 
-    text = report.markdown(runs, about)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.with_suffix(".md").write_text(text)
-    arguments.output.with_suffix(".json").write_text(
-        json.dumps({"machine": about, "runs": runs}, indent=1) + "\n"
+    loggers = [peer for peer in LOGGERS if peer in peers]
+    notes = {peer: LOGGERS[peer].note for peer in loggers}
+    text = "\n\n".join(
+        (
+            f"Medians of {about['rounds']} rounds, {machine.sentence(about)}",
+            report.summary(runs, loggers),
+            report.footnotes(notes, failures),
+        )
     )
-    complete = arguments.peers == list(PEERS) and arguments.workloads == workloads
-    if complete and arguments.output == RESULTS:
-        renew_readme(report.summary(runs, about))
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.with_suffix(".md").write_text(
+        f"# boardd beside its peers\n\n{text}\n\n{report.details(runs)}\n"
+    )
+    arguments.output.with_suffix(".json").write_text(
+        json.dumps({"machine": about, "failures": failures, "runs": runs}, indent=1) + "\n"
+    )
+    is_complete = arguments.peers == list(PEERS) and arguments.workloads == list(WORKLOADS)
+    if is_complete and arguments.output == RESULTS:
+        publish.renew("peers", text)
     print(text)
-
-
-def renew_readme(table: str) -> None:
-    """Puts ``table`` between the two marks in README.md."""
-    path = BENCHMARKS / "README.md"
-    before, rest = path.read_text().split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    path.write_text(f"{before}{MARKS[0]}\n{table}{MARKS[1]}{after}")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

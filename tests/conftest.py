@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from support import processes
 from support.daemon_process import DaemonProcess
+from support.tools import REQUIRE_VARIABLE
+from support.transports import SETTINGS, over
 
 #: In the environment of whatever this session starts.
 SESSION_VARIABLE = "BOARDD_TEST_SESSION"
@@ -28,7 +30,7 @@ def short_directory() -> str:
 def pytest_configure(config: pytest.Config) -> None:
     """Takes the settings of the user's own daemon out of the environment."""
     for name in list(os.environ):
-        if name.startswith("BOARDD_") and name != "BOARDD_REQUIRE_BROWSER":
+        if name.startswith("BOARDD_") and name != REQUIRE_VARIABLE:
             del os.environ[name]
     os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
     # Fixtures wider than a test, and code that runs at import, are kept apart too.
@@ -84,3 +86,14 @@ def daemon(runtime_directory: Path, tmp_path: Path) -> Iterator[DaemonProcess]:
     """A running daemon that writes below ``tmp_path / "logs"``."""
     with DaemonProcess(tmp_path) as process:
         yield process
+
+
+@pytest.fixture(params=SETTINGS, ids=lambda name: name.replace(" ", "_"))
+def transport(request: pytest.FixtureRequest) -> Iterator[str]:
+    """How records reach the daemon, here and in scripts: the test runs once over each.
+
+    ``support.transports.check_transport`` says whether they do.
+    """
+    name: str = request.param
+    with over(name):
+        yield name

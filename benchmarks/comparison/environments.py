@@ -37,7 +37,11 @@ class Environment:
 
         Raises ``subprocess.CalledProcessError`` when pip fails.
         """
-        wanted = hashlib.sha256("\n".join((sys.version, *self.requirements)).encode()).hexdigest()
+        # An environment with this project in it needs what the project needs by now.
+        own = (REPOSITORY / "pyproject.toml").read_text() if "-e" in self.requirements else ""
+        wanted = hashlib.sha256(
+            "\n".join((sys.version, *self.requirements, own)).encode()
+        ).hexdigest()
         stamp = self.directory / "requirements.sha256"
         if stamp.exists() and stamp.read_text() == wanted:
             return self.python
@@ -69,3 +73,16 @@ TORCH = Environment(
     "torch",
     ("torch==2.13.0", "tensorboard==2.21.0", "numpy==2.4.6", "pillow==13.0.0", "setuptools<81"),
 )
+#: Neither asks for a NumPy of its own, so MXNet's serves and NDArrays can be converted.
+WANDB = Environment("wandb", ("wandb==0.31.0", *MXNET, "protobuf==7.36.2", "pillow==13.0.0"))
+AIM = Environment("aim", ("aim==3.29.1", *MXNET, "pillow==13.0.0"))
+#: CLU cannot be imported without TensorFlow and JAX; its writers are TensorFlow's and torch's.
+CLU = Environment(
+    "clu",
+    (
+        *("clu==0.0.12", "tensorflow-cpu==2.21.0", "torch==2.13.0", "tensorboard==2.21.0"),
+        *("jax==0.10.2", "flax==0.12.8", "numpy==2.4.6", "protobuf==7.36.2", "pillow==13.0.0"),
+        "setuptools<81",
+    ),
+)
+RERUN = Environment("rerun", ("rerun-sdk==0.41.0", "numpy==2.4.6", "pillow==13.0.0"))

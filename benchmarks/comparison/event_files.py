@@ -21,3 +21,15 @@ def count_events(logdir: Path, tag: str) -> int:
             count += needle in data[start : start + size_bytes]
             offset = start + size_bytes + 4
     return count
+
+
+def count_embeddings(logdir: Path) -> int:
+    """Embeddings that the projector finds beneath ``logdir``, with their vectors there."""
+    count = 0
+    for config in logdir.rglob("projector_config.pbtxt"):
+        for line in config.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "tensor_path":
+                path = config.parent / value.strip().strip('"')
+                count += path.is_file() and path.stat().st_size > 0
+    return count

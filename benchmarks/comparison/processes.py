@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+IDLE_SECS = 0.1
+IDLE_SHARE = 0.1
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -68,3 +70,16 @@ class CpuMeter:
         own = _cpu_ns(self._root) - self._own
         others = self._read_others()
         return own + sum(ns - self._others.get(pid, 0) for pid, ns in others.items())
+
+
+def wait_idle(deadline_secs: float = 10.0) -> None:
+    """Returns when this process and its descendants do next to nothing any more.
+
+    Less than ``IDLE_SHARE`` of one core over ``IDLE_SECS``, or ``deadline_secs`` later.
+    """
+    deadline = time.monotonic() + deadline_secs
+    while time.monotonic() < deadline:
+        meter = CpuMeter()
+        time.sleep(IDLE_SECS)
+        if meter.elapsed_ns() < IDLE_SHARE * IDLE_SECS * 1e9:
+            return

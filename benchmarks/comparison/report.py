@@ -1,29 +1,39 @@
-"""Medians over rounds, and ratios to boardd, as Markdown."""
+"""Medians over rounds as Markdown: tables of all peers, and every column of each workload."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 REFERENCE = "boardd"
+COPY = "floor: copy"
 
 #: The input whose own computation lies in the measured calls.
 QUEUED = "mxnet-queued"
 
 #: One measurement of one peer in one round, as ``worker`` prints it.
 Result = dict[str, Any]
+#: A workload and its input.
+Key = tuple[str, str]
+#: Results by workload and input, then by peer.
+Grouped = dict[Key, dict[str, list[Result]]]
 
-TITLES = {
-    ("scalars", "python"): "Scalars: Python floats, 20,000 calls back to back",
-    ("scalars", "mxnet"): "Scalars: `loss.mean()` of an MXNet NDArray, just computed, 2,000 calls",
-    ("histograms", "numpy"): "Histograms: 4M float32 in NumPy, 1000 bins, 20 calls back to back",
-    ("histograms", "mxnet"): "Histograms: 4M float32 in an MXNet NDArray, 1000 bins, 20 calls",
-    ("histograms", "mxnet-queued"): (
-        "Histograms: the same, the result of about 370 ms of products still queued, 5 calls"
+TITLES: dict[Key, str] = {
+    ("scalars", "python"): "Scalar: Python float, 20,000 calls back to back",
+    ("scalars", "mxnet"): (
+        "Scalar: `loss.mean()` of an MXNet NDArray, just called, 2,000 calls back to back"
     ),
-    ("images", "numpy"): "Images: batch 64x3x64x64 float32 in NumPy, one grid, 10 calls",
-    ("images", "mxnet"): "Images: the same in an MXNet NDArray, 10 calls",
+    ("scalar-sets", "python"): ("100 scalars in one call, 200 calls back to back, for each scalar"),
+    ("histograms", "numpy"): "Histogram: 4M float32 in NumPy, 1000 bins",
+    ("histograms", "mxnet"): "Histogram: the same in an MXNet NDArray",
+    ("histograms", "mxnet-queued"): (
+        "Histogram: an NDArray whose value is some 370 ms of products away"
+    ),
+    ("images", "numpy"): "Images: batch 64x3x64x64 float32 in NumPy, one grid",
+    ("images", "mxnet"): "Images: the same in an MXNet NDArray",
+    ("embeddings", "numpy"): "Embedding: 2304x1000 float32 in NumPy, with labels",
+    ("embeddings", "mxnet"): "Embedding: the same in MXNet NDArrays",
 }
 
 
@@ -34,118 +44,177 @@ def duration(nanoseconds: float) -> str:
             value = nanoseconds / size
             digits = 2 if value < 10 else 1 if value < 100 else 0
             return f"{value:.{digits}f} {unit}"
-    return f"{nanoseconds:.0f} ns"
+    digits = 1 if nanoseconds < 100 else 0
+    return f"{nanoseconds:.{digits}f} ns"
 
 
-def _times(ratio: float) -> str:
-    digits = 0 if ratio >= 10 else 1 if ratio >= 1 else 2 if ratio >= 0.1 else 3
+def times(ratio: float) -> str:
+    """A ratio with two or three digits."""
+    digits = 0 if ratio >= 100 else 1 if ratio >= 10 else 2 if ratio >= 0.1 else 3
     return f"{ratio:,.{digits}f}\N{MULTIPLICATION SIGN}"
 
 
-def ratio(rounds: Sequence[Result], reference: Sequence[Result], key: str) -> float:
-    """Median over rounds of the quotient in that round, so that drift of the machine cancels."""
-    return median(
-        one[key] / other[key] for one, other in zip(rounds, reference, strict=True) if other[key]
-    )
+def group(runs: Iterable[Result]) -> Grouped:
+    """Sorts runs by workload and peer, in the order of the tables and then of the rounds."""
+    found: Grouped = {}
+    for run in runs:
+        key = (run["workload"], run["input"])
+        found.setdefault(key, {}).setdefault(run["peer"], []).append(run)
+    return {key: found[key] for key in TITLES if key in found}
 
 
-def table(results: dict[str, Sequence[Result]], *, total_cpu: bool) -> str:
-    """One workload's table; ``results`` holds the rounds of each peer."""
-    columns: list[tuple[str, Callable[[Sequence[Result]], str]]] = [
-        ("p50", lambda rounds: duration(median(one["p50_ns"] for one in rounds))),
-        ("p99.9", lambda rounds: duration(median(one["p999_ns"] for one in rounds))),
-        ("mean", lambda rounds: duration(median(one["mean_ns"] for one in rounds))),
-        ("thread CPU", lambda rounds: duration(median(one["thread_cpu_ns"] for one in rounds))),
+def phase(run: Result) -> dict[str, float]:
+    """The measured calls that stand for the workload: spaced ones, where there are any."""
+    calls: dict[str, float] = run["spaced"] or run["back_to_back"]
+    return calls
+
+
+def middle(rounds: Sequence[Result], key: str) -> float:
+    """The median over rounds of a figure of ``phase``."""
+    return median(phase(run)[key] for run in rounds)
+
+
+def ratio(
+    rounds: Sequence[Result], reference: Sequence[Result], value: Callable[[Result], float]
+) -> float | None:
+    """Median over rounds of the quotient in that round, so that drift of the machine cancels.
+
+    None where the two share no round.
+    """
+    others = {run["round"]: value(run) for run in reference}
+    quotients = [
+        value(run) / others[run["round"]] for run in rounds if others.get(run["round"], 0) > 0
     ]
-    if total_cpu:
-        columns += [
-            ("total CPU", lambda rounds: duration(median(one["total_cpu_ns"] for one in rounds))),
-            (
-                "start CPU",
-                lambda rounds: duration(median(one["start_cpu_secs"] for one in rounds) * 1e9),
-            ),
-        ]
-    columns.append(
-        ("close", lambda rounds: duration(median(one["close_secs"] for one in rounds) * 1e9))
-    )
-    reference = results.get(REFERENCE)
-    if reference:
-        columns.append(
-            ("mean / boardd", lambda rounds: _times(ratio(rounds, reference, "mean_ns")))
-        )
-        if total_cpu:
-            columns.append(
-                (
-                    "total CPU / boardd",
-                    lambda rounds: _times(ratio(rounds, reference, "total_cpu_ns")),
-                )
-            )
-    lines = [
-        "| | " + " | ".join(name for name, _ in columns) + " |",
-        "|---" + "|--:" * len(columns) + "|",
-    ]
-    for peer, rounds in results.items():
-        lines.append(f"| {peer} | " + " | ".join(cell(rounds) for _, cell in columns) + " |")
+    return median(quotients) if quotients else None
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|--:" * (len(head) - 1) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)
 
 
-#: Results by workload and input, then by peer.
-Grouped = dict[tuple[str, str], dict[str, list[Result]]]
-
-
-def group(runs: Iterable[Result]) -> Grouped:
-    """Sorts runs; each is a worker's result with its peer, workload, input and round."""
-    grouped: Grouped = {}
-    for run in sorted(runs, key=lambda run: run["round"]):
-        peers = grouped.setdefault((run["workload"], run["input"]), {})
-        peers.setdefault(run["peer"], []).append(run)
-    return grouped
-
-
-def conditions(machine: dict[str, Any]) -> str:
-    """Where and when, in a sentence; how busy the machine was before belongs to it."""
-    return (
-        f"Medians of {machine['rounds']} rounds, {machine['date']}, commit {machine['commit']}: "
-        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, load average "
-        f"{machine['load_average'][0]:.1f} before the run and "
-        f"{machine['load_average_after'][0]:.1f} after it."
-    )
-
-
-def summary(runs: Iterable[Result], machine: dict[str, Any]) -> str:
-    """One line for each workload: mean on the training thread, and total CPU, of each logger."""
-    grouped = group(runs)
-    peers = list(
-        dict.fromkeys(peer for found in grouped.values() for peer in found if "floor" not in peer)
-    )
-    lines = [
-        "| mean per call, training thread (total CPU) | " + " | ".join(peers) + " |",
-        "|---" + "|--:" * len(peers) + "|",
-    ]
+def _across(
+    head: str,
+    grouped: Grouped,
+    peers: Sequence[str],
+    cell: Callable[[Key, list[Result]], str | None],
+) -> str:
+    """Rows of workloads, columns of peers; ``-`` where there is nothing to say."""
+    rows = []
     for key, found in grouped.items():
-        cells = []
-        for peer in peers:
-            if peer not in found:
-                cells.append("-")
-                continue
-            text = duration(median(one["mean_ns"] for one in found[peer]))
-            if key[1] != QUEUED:
-                text += f" ({duration(median(one['total_cpu_ns'] for one in found[peer]))})"
-            cells.append(text)
-        lines.append(f"| {TITLES[key]} | " + " | ".join(cells) + " |")
-    return conditions(machine) + "\n\n" + "\n".join(lines) + "\n"
+        cells = [cell(key, found[peer]) if peer in found else None for peer in peers]
+        if any(cells):
+            rows.append([TITLES[key], *(text or "-" for text in cells)])
+    return _table([head, *peers], rows)
 
 
-def markdown(runs: Sequence[Result], machine: dict[str, Any]) -> str:
-    """The whole report: the summary, then every column of every workload."""
-    parts = ["# boardd beside its peers", summary(runs, machine)]
-    for key, peers in group(runs).items():
+def _mean(key: Key, rounds: list[Result]) -> str:
+    text = duration(middle(rounds, "mean_ns"))
+    if key[1] != QUEUED:
+        text += f" ({duration(median(run['total_cpu_ns'] for run in rounds))})"
+    return text
+
+
+def summary(runs: Sequence[Result], peers: Sequence[str]) -> str:
+    """Four tables of the loggers ``peers``: means, scalars' tails, copies, and back to back."""
+    grouped = group(runs)
+
+    def tail(key: Key, rounds: list[Result]) -> str | None:
+        if "scalar" not in key[0]:
+            return None
+        return f"{duration(middle(rounds, 'p50_ns'))} / {duration(middle(rounds, 'p999_ns'))}"
+
+    def copies(key: Key, rounds: list[Result]) -> str | None:
+        floor = grouped[key].get(COPY)
+        if floor is None:
+            return None
+        quotients = [
+            ratio(rounds, floor, lambda run, name=name: phase(run)[name])  # type: ignore[misc]
+            for name in ("p50_ns", "mean_ns")
+        ]
+        if None in quotients:
+            return None
+        return " / ".join(times(quotient) for quotient in quotients if quotient is not None)
+
+    def back_to_back(key: Key, rounds: list[Result]) -> str | None:
+        if any(run["spaced"] is None or run["back_to_back"] is None for run in rounds):
+            return None
+        return duration(median(run["back_to_back"]["mean_ns"] for run in rounds))
+
+    return "\n\n".join(
+        (
+            _across("mean on the training thread (total CPU)", grouped, peers, _mean),
+            _across("p50 / p99.9 on the training thread", grouped, peers, tail),
+            _across("p50 / mean beside those of a plain copy", grouped, peers, copies),
+            _across("mean, 20 (images: 6) back to back", grouped, peers, back_to_back),
+        )
+    )
+
+
+def footnotes(notes: Mapping[str, str], failures: Mapping[str, str]) -> str:
+    """What to know about each peer, and who is missing why, as a list."""
+    lines = [f"- {peer}: {note}." for peer, note in notes.items() if note]
+    lines += [f"- Not measured: {what}: {why}" for what, why in failures.items()]
+    return "\n".join(lines)
+
+
+def detailed(results: Mapping[str, Sequence[Result]], *, total_cpu: bool) -> str:
+    """One workload's table, with every column; ``results`` holds the rounds of each peer."""
+
+    def figure(name: str) -> Callable[[Sequence[Result]], str]:
+        return lambda rounds: duration(middle(rounds, name))
+
+    columns: dict[str, Callable[[Sequence[Result]], str]] = {
+        "p50": figure("p50_ns"),
+        "p99.9": figure("p999_ns"),
+        "mean": figure("mean_ns"),
+        "thread CPU": figure("thread_cpu_ns"),
+    }
+    all_runs = [run for rounds in results.values() for run in rounds]
+    if any(run["spaced"] and run["back_to_back"] for run in all_runs):
+        columns["back to back, mean"] = lambda rounds: (
+            duration(median(run["back_to_back"]["mean_ns"] for run in rounds))
+            if all(run["back_to_back"] for run in rounds)
+            else "-"
+        )
+    if total_cpu:
+        columns["total CPU"] = lambda rounds: duration(
+            median(run["total_cpu_ns"] for run in rounds)
+        )
+        columns["start CPU"] = lambda rounds: duration(
+            median(run["start_cpu_secs"] for run in rounds) * 1e9
+        )
+    columns["close"] = lambda rounds: duration(median(run["close_secs"] for run in rounds) * 1e9)
+    reference = results.get(REFERENCE)
+    if reference:
+
+        def beside(value: Callable[[Result], float]) -> Callable[[Sequence[Result]], str]:
+            def cell(rounds: Sequence[Result]) -> str:
+                quotient = ratio(rounds, reference, value)
+                return "-" if quotient is None else times(quotient)
+
+            return cell
+
+        columns["mean / boardd"] = beside(lambda run: phase(run)["mean_ns"])
+        if total_cpu:
+            columns["total CPU / boardd"] = beside(lambda run: float(run["total_cpu_ns"]))
+    rows = (
+        [peer, *(cell(rounds) for cell in columns.values())] for peer, rounds in results.items()
+    )
+    return _table(["", *columns], rows)
+
+
+def details(runs: Sequence[Result]) -> str:
+    """Every column of every workload, and versions."""
+    parts = []
+    for key, results in group(runs).items():
         # Where MXNet's own work is part of the run, its CPU would drown everything.
-        parts.append(f"## {TITLES[key]}\n\n{table(peers, total_cpu=key[1] != QUEUED)}")
+        parts.append(f"## {TITLES[key]}\n\n{detailed(results, total_cpu=key[1] != QUEUED)}")
     versions = {run["peer"]: run["versions"] for run in runs if "floor" not in run["peer"]}
     listed = [
         f"- {peer}: " + ", ".join(f"{name} {number}" for name, number in found.items())
         for peer, found in versions.items()
     ]
     parts.append("## Versions\n\n" + "\n".join(listed))
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return "\n\n".join(parts)

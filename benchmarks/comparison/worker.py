@@ -1,6 +1,6 @@
 """Runs one workload through one peer in this process, and prints what it cost as JSON.
 
-python -m comparison.worker PEER WORKLOAD INPUT ROOT
+python -m comparison.worker PEER WORKLOAD INPUT ROOT {repeated,once}
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import math
 import platform
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from comparison.event_files import count_events
 from comparison.peers.interface import Peer
-from comparison.processes import CpuMeter
+from comparison.processes import CpuMeter, wait_idle
 from comparison.workloads import WORKLOADS, Workload
 
 TAG = "comparison/measured"
-#: Enough for code that only long stretches of records reach.
-WARM_UP_CALLS = {"scalar": 1000, "histogram": 3, "image": 3}
+#: From so many calls on, the time between them is nothing beside them.
+MANY_CALLS = 10_000
 
 
 def load(name: str) -> Peer:
@@ -38,77 +38,108 @@ def quantile(ordered: list[int], fraction: float) -> int:
     return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]
 
 
-def warm_up(peer: Peer, workload: Workload, root: Path) -> None:
-    """Imports, compiles and connects what the measured calls need, by some calls before them."""
-    call = getattr(peer, workload.method)
-    peer.open(root / "warm-up")
-    for step in range(WARM_UP_CALLS[workload.method]):
-        call("comparison/warm-up", workload.values(step), step)
-    peer.close()
+class Caller:
+    """Makes a workload's calls, each with the next step."""
+
+    def __init__(self, peer: Peer, workload: Workload) -> None:
+        self._call = getattr(peer, workload.method)
+        self._workload = workload
+        self.steps = 0
+
+    def warm_up(self) -> None:
+        """Compiles and connects what the measured calls need, by some calls before them."""
+        for _ in range(self._workload.warm_up_calls):
+            self._call(TAG, self._workload.values(self.steps), self.steps)
+            self.steps += 1
+            if self._workload.settle is not None:
+                self._workload.settle()
+
+    def measure(self, calls: int, pause_secs: float) -> dict[str, float]:
+        """Makes ``calls`` calls; nanoseconds for each value logged."""
+        call, values, settle = self._call, self._workload.values, self._workload.settle
+        clock, thread_clock = time.perf_counter_ns, time.thread_time_ns
+        took = [0] * calls
+        first = self.steps
+        if calls >= MANY_CALLS:
+            thread_ns = -thread_clock()
+            for index in range(calls):
+                value = values(first + index)
+                start = clock()
+                call(TAG, value, first + index)
+                took[index] = clock() - start
+            thread_ns += thread_clock()
+        else:
+            thread_ns = 0
+            for index in range(calls):
+                value = values(first + index)
+                thread_start = thread_clock()
+                start = clock()
+                call(TAG, value, first + index)
+                took[index] = clock() - start
+                thread_ns += thread_clock() - thread_start
+                if settle is not None:
+                    settle()
+                if pause_secs:
+                    time.sleep(pause_secs)
+        self.steps += calls
+        ordered = sorted(took)
+        size = self._workload.size
+        return {
+            "calls": calls,
+            "p50_ns": quantile(ordered, 0.5) / size,
+            "p999_ns": quantile(ordered, 0.999) / size,
+            "mean_ns": sum(took) / calls / size,
+            "thread_cpu_ns": thread_ns / calls / size,
+        }
 
 
-def measure(peer: Peer, workload: Workload, root: Path) -> dict[str, Any]:
-    """Makes the calls, closes, and returns costs in nanoseconds and seconds."""
-    call = getattr(peer, workload.method)
-    values = workload.values
+def measure(peer: Peer, workload: Workload, logdir: Path) -> dict[str, Any]:
+    """Makes the calls of a peer that is open, closes it, and counts what it wrote.
 
-    logdir = root / "measured"
-    peer.open(logdir)
-    call("comparison/warm-up", values(0), 0)
+    Costs are those of the ``spaced`` and the ``back_to_back`` calls, each None where
+    the workload has none, and of both together until ``close`` returned.
+    """
+    caller = Caller(peer, workload)
+    caller.warm_up()
+    peer.flush()
+    wait_idle()
 
-    clock, settle = time.perf_counter_ns, workload.settle
-    took = [0] * workload.calls
     meter = CpuMeter()
-    thread_ns = -time.thread_time_ns()
-    begin = clock()
-    if settle is None and workload.calls > 10_000:
-        # Back to back, nothing between two calls but the clock.
-        for step in range(workload.calls):
-            value = values(step)
-            start = clock()
-            call(TAG, value, step)
-            took[step] = clock() - start
-        thread_ns += time.thread_time_ns()
-    else:
-        thread_ns = 0
-        for step in range(workload.calls):
-            value = values(step)
-            thread_start = time.thread_time_ns()
-            start = clock()
-            call(TAG, value, step)
-            took[step] = clock() - start
-            thread_ns += time.thread_time_ns() - thread_start
-            if settle is not None:
-                settle()
-    called = clock()
+    spaced = back_to_back = None
+    if workload.spaced_calls:
+        spaced = caller.measure(workload.spaced_calls, workload.pause_secs)
+    if workload.back_to_back_calls:
+        back_to_back = caller.measure(workload.back_to_back_calls, 0.0)
+    called = time.perf_counter()
     peer.close()
-    closed = clock()
+    close_secs = time.perf_counter() - called
     cpu_ns = meter.elapsed_ns()
 
-    ordered = sorted(took)
+    measured = (caller.steps - workload.warm_up_calls) * workload.size
     return {
-        "calls": workload.calls,
-        "p50_ns": quantile(ordered, 0.5),
-        "p999_ns": quantile(ordered, 0.999),
-        "mean_ns": sum(took) / workload.calls,
-        "thread_cpu_ns": thread_ns / workload.calls,
-        "total_cpu_ns": cpu_ns / workload.calls,
-        "loop_secs": (called - begin) / 1e9,
-        "close_secs": (closed - called) / 1e9,
-        "events": count_events(logdir, TAG) if peer.writes_events else None,
+        "spaced": spaced,
+        "back_to_back": back_to_back,
+        "total_cpu_ns": cpu_ns / measured,
+        "close_secs": close_secs,
+        "logged": caller.steps * workload.size,
+        "written": peer.written(logdir, TAG, workload.method),
     }
 
 
 def main() -> None:
-    name, workload_name, kind, root = sys.argv[1:]
+    name, workload_name, kind, root, times = sys.argv[1:]
     workload = WORKLOADS[workload_name][kind]()
+    if times == "once":
+        workload = replace(workload, warm_up_calls=0, spaced_calls=1, back_to_back_calls=0)
+    logdir = Path(root) / "measured"
     meter = CpuMeter()
     peer = load(name)
     peer.start(Path(root))
     try:
-        warm_up(peer, workload, Path(root))
+        peer.open(logdir)
+        peer.prepare(workload.method)
         started_cpu_secs = meter.elapsed_ns() / 1e9
-        result = measure(peer, workload, Path(root))
+        result = measure(peer, workload, logdir)
     finally:
         peer.stop()
     result["start_cpu_secs"] = started_cpu_secs

@@ -4,14 +4,18 @@ One flat buffer, cut into slots at 64-byte boundaries, first fit from the low
 end, neighbours joined when freed. First fit keeps a lightly used arena in the
 same few pages, so that a large budget costs memory only when it is used.
 
-No I/O, no clock, no thread. Every method may be called from any thread.
+Of a buffer that is only promised, such as a sparse file in memory, ``usable_bytes``
+from its start are there; ``extend`` is asked for more when no slot is free.
+
+No I/O but what ``extend`` does, no clock, no thread. Every method may be called
+from any thread.
 """
 
 from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple
 
@@ -22,8 +26,9 @@ SLOT_ALIGNMENT: Final = 64
 class Slot(NamedTuple):
     """Bytes of the arena that belong to one tensor."""
 
-    offset: int
+    offset: int  #: in the arena, or in a map of its own
     view: memoryview
+    map_number: int = 0  #: of a map of its own, as in ``boardd_protos.shared``; 0: in the arena
 
 
 class Arena:
@@ -32,6 +37,9 @@ class Arena:
     ``reserve_bytes`` are kept for slots asked for with ``reserved=True`` (lazy
     scalars), so that tensors fill up first. ``lock`` is a re-entrant lock to share
     with others; by default the arena has its own.
+
+    ``extend(end)`` is called, under the lock, to make the buffer usable up to
+    ``end``; it returns up to where that is so now. None: all of it is usable.
     """
 
     def __init__(
@@ -40,6 +48,7 @@ class Arena:
         *,
         reserve_bytes: int = 0,
         lock: AbstractContextManager[Any] | None = None,
+        extend: Callable[[int], int] | None = None,
     ) -> None:
         view = memoryview(buffer).cast("B")
         self.size_bytes: Final = len(view) // SLOT_ALIGNMENT * SLOT_ALIGNMENT
@@ -48,15 +57,34 @@ class Arena:
         self._view = view
         self._reserve_bytes = reserve_bytes
         self._lock = lock if lock is not None else threading.RLock()
+        self._extend = extend
+        self.usable_bytes = 0
+        self.peak_bytes = 0  #: end of the highest slot so far
         # Free blocks, ascending and never adjacent.
-        self._starts = [0] if self.size_bytes else []
-        self._lengths = [self.size_bytes] if self.size_bytes else []
+        self._starts: list[int] = []
+        self._lengths: list[int] = []
         self._free_bytes = self.size_bytes
+        if extend is None:
+            self.made_usable(self.size_bytes)
 
     @property
     def used_bytes(self) -> int:
         """Bytes in slots, rounded up to their alignment."""
         return self.size_bytes - self._free_bytes
+
+    def made_usable(self, end: int) -> None:
+        """The buffer is usable up to ``end`` now, rounded down to the alignment."""
+        end = min(end, self.size_bytes) // SLOT_ALIGNMENT * SLOT_ALIGNMENT
+        with self._lock:
+            start = self.usable_bytes
+            if end <= start:
+                return
+            self.usable_bytes = end
+            if self._starts and self._starts[-1] + self._lengths[-1] == start:
+                self._lengths[-1] += end - start
+            else:
+                self._starts.append(start)
+                self._lengths.append(end - start)
 
     def may_fit(self, sizes: Iterable[int]) -> bool:
         """Whether slots of so many bytes each, none reserved, find room when all else is free."""
@@ -75,9 +103,12 @@ class Arena:
         with self._lock:
             if taken > self._free_bytes - (0 if reserved else self._reserve_bytes):
                 return None
-            index = next((i for i, length in enumerate(self._lengths) if length >= taken), None)
+            index = self._index_of(taken)
             if index is None:
-                return None
+                self._extend_for(taken)
+                index = self._index_of(taken)
+                if index is None:
+                    return None
             start, length = self._starts[index], self._lengths[index]
             if length == taken:
                 del self._starts[index]
@@ -86,6 +117,7 @@ class Arena:
                 self._starts[index] = start + taken
                 self._lengths[index] = length - taken
             self._free_bytes -= taken
+            self.peak_bytes = max(self.peak_bytes, start + taken)
         return Slot(start, self._view[start : start + size_bytes])
 
     def free(self, slot: Slot) -> None:
@@ -101,7 +133,7 @@ class Arena:
             index = bisect_left(self._starts, start)
             before = index - 1
             before_end = self._starts[before] + self._lengths[before] if index else 0
-            next_start = self._starts[index] if index < len(self._starts) else self.size_bytes
+            next_start = self._starts[index] if index < len(self._starts) else self.usable_bytes
             if start < before_end or start + length > next_start:
                 raise ValueError(f"slot at {start}, {length} bytes, is not allocated")
             joins_before = index > 0 and before_end == start
@@ -121,9 +153,25 @@ class Arena:
             self._free_bytes += length
 
     def free_blocks(self) -> list[tuple[int, int]]:
-        """The free blocks as (offset, size in bytes), ascending."""
+        """The usable free blocks as (offset, size in bytes), ascending."""
         with self._lock:
             return list(zip(self._starts, self._lengths, strict=True))
+
+    def _index_of(self, taken: int) -> int | None:
+        """The first free block of so many bytes."""
+        return next((i for i, length in enumerate(self._lengths) if length >= taken), None)
+
+    def _extend_for(self, taken: int) -> None:
+        """Asks for room for a slot behind what is usable and free."""
+        if self._extend is None or self.usable_bytes == self.size_bytes:
+            return
+        end = self.usable_bytes
+        free_at_end = 0
+        if self._starts and self._starts[-1] + self._lengths[-1] == end:
+            free_at_end = self._lengths[-1]
+        wanted = end + taken - free_at_end
+        if wanted <= self.size_bytes:
+            self.made_usable(self._extend(wanted))
 
 
 def _taken(size_bytes: int) -> int:

@@ -1,4 +1,4 @@
-"""One gRPC connection to a daemon: Open, then a stream in both directions.
+"""One gRPC connection to a daemon: Open, Attach, then a stream in both directions.
 
 Made, used once and thrown away; a sender that reconnects makes a new one. gRPC
 is imported only here and only when the first connection is made, so that a
@@ -60,11 +60,43 @@ class Events(Protocol):
         """The stream has ended."""
 
 
+class Link:
+    """Passes a connection's events on until it is cut: one that is left may still speak."""
+
+    def __init__(self, events: Events) -> None:
+        self._events: Events | None = events
+
+    def cut(self) -> None:
+        """Passes nothing on from now on."""
+        self._events = None
+
+    def on_message(self, message: pb.DaemonMessage) -> None:
+        """See ``Events``."""
+        events = self._events
+        if events is not None:
+            events.on_message(message)
+
+    def on_room(self) -> None:
+        """See ``Events``."""
+        events = self._events
+        if events is not None:
+            events.on_room()
+
+    def on_end(self, error: ConnectionFailedError) -> None:
+        """See ``Events``."""
+        events = self._events
+        if events is not None:
+            events.on_end(error)
+
+
 class Connection(Protocol):
     """What a sender needs of a connection; calls raise ``ConnectionFailedError``."""
 
     def open(self, request: pb.OpenRequest, timeout_secs: float) -> pb.OpenReply:
-        """Begins or resumes a session and attaches the stream."""
+        """Begins or resumes a session."""
+
+    def attach(self, attach: pb.Attach) -> None:
+        """Begins the stream, once, without waiting."""
 
     def has_room(self) -> bool:
         """Whether ``send`` may be called."""
@@ -161,18 +193,21 @@ class GrpcConnection:
             self._channel = self._make_channel(grpc)
             self._stub = BoarddStub(self._channel)
         reply: pb.OpenReply = self._call(self._stub.Open, request, timeout_secs)
+        return reply
+
+    def attach(self, attach: pb.Attach) -> None:
+        """See ``Connection``."""
+        grpc = _load_grpc()
         with self._lock:
             if self._is_closed:
                 raise ConnectionFailedError("CANCELLED", "closed")
-            attach = pb.ClientMessage(attach=pb.Attach(session_id=request.session_id))
-            self._outbox.put(attach)
+            self._outbox.put(pb.ClientMessage(attach=attach))
             stream = self._stub.Stream(self._outbox, metadata=self._metadata)
             self._calls.add(stream)
             self._reader = threading.Thread(
                 target=self._read, args=(stream, grpc), name="boardd-reader", daemon=True
             )
             self._reader.start()
-        return reply
 
     def has_room(self) -> bool:
         """See ``Connection``."""

@@ -1,16 +1,10 @@
 """The ring of record frames that a process keeps until the daemon wrote them.
 
-One flat buffer, so that it can later lie in memory shared with the daemon.
-Positions count bytes since the session began and never wrap; a frame lies at
-its position modulo the buffer's size. A frame is never split: where the bytes
-up to the buffer's end do not hold it, they become a filler::
-
-    offset  type  field
-         0  u32   size_bytes   of the filler, a multiple of 8
-         4  u8    kind         FILLER (0)
-
-Fillers have no sequence number and are never sent. All other frames are those
-of ``boardd_protos.record``, written in place.
+One flat buffer, which may lie in memory shared with the daemon; its layout is
+that of ``boardd_protos.shared``, and the frames are those of
+``boardd_protos.record``, written in place. Each frame's kind is written last, by
+a store of its own: a process that is killed in between leaves no frame that is
+half one record and half another.
 
 Scalars have 48 bytes each, so the position of a sequence number is known
 without an index of its own: only where the 48-byte steps are interrupted (after
@@ -32,30 +26,33 @@ from typing import Any, Final
 
 from boardd_protos.record import (
     ALIGNMENT,
+    FILLER,
     FLAGS_OFFSET,
     HEADER,
     HEADER_BYTES,
+    KIND_OFFSET,
     PENDING,
     VALUE_OFFSET,
     Kind,
     frame_bytes,
 )
 
-FILLER: Final = 0
-
-_FILLER: Final = struct.Struct("<IB")
+_FILLER: Final = struct.Struct("<Q")
 _SEQUENCE: Final = struct.Struct("<Q")
 _SIZE: Final = struct.Struct("<I")
 _VALUE: Final = struct.Struct("<d")
-_KIND_OFFSET: Final = 4
 _SEQUENCE_OFFSET: Final = 8
 _SERIES_OFFSET: Final = 32
 _PAYLOAD_BYTES_OFFSET: Final = 36
 
 # A scalar's frame is packed with fewer, wider fields than HEADER has, which is faster: size,
-# kind, flags and reserved are one constant, series and payload_bytes (0) one integer.
+# kind (UNFINISHED), flags and reserved are one constant, series and payload_bytes (0) one integer.
 _pack_scalar: Final = struct.Struct("<QQqdQd").pack_into
-_SCALAR: Final = HEADER_BYTES | Kind.SCALAR << 8 * _KIND_OFFSET
+_UNFINISHED_SCALAR: Final = HEADER_BYTES
+_PENDING_SCALAR: Final = HEADER_BYTES | PENDING << 8 * FLAGS_OFFSET
+# Plain integers, for speed.
+_SCALAR_KIND: Final = int(Kind.SCALAR)
+_KIND: Final = KIND_OFFSET
 
 #: Segments that may be stale before the list of them is cut.
 _STALE_SEGMENTS: Final = 1024
@@ -142,8 +139,11 @@ class RecordLog:
 
     @property
     def largest_frame_bytes(self) -> int:
-        """No frame larger than this, scalars' and reserved ones excepted, ever finds room."""
-        return self.size_bytes - self._reserve_bytes
+        """No larger frame ever finds room.
+
+        Half of the log: such a frame and the filler before it never exceed the whole.
+        """
+        return min(self.size_bytes // 2, self.size_bytes - self._reserve_bytes)
 
     def append_scalar(self, series: int, step: int, wall_time: float, value: float) -> int:
         """Appends a scalar's frame and returns its sequence number, 0 if the log is full.
@@ -163,10 +163,38 @@ class RecordLog:
                 sequence, offset = self._claim(HEADER_BYTES, 0)
                 if not sequence:
                     return 0
+            view = self._view
             try:
-                _pack_scalar(self._view, offset, _SCALAR, sequence, step, wall_time, series, value)
-            except Exception:
-                self._take_back(sequence, offset)
+                _pack_scalar(
+                    view, offset, _UNFINISHED_SCALAR, sequence, step, wall_time, series, value
+                )
+                view[offset + _KIND] = _SCALAR_KIND
+            except BaseException:  # a signal handler may raise in here, too
+                self._take_back(sequence, offset, HEADER_BYTES)
+                raise
+            return sequence
+
+    def append_pending_scalar(self, series: int, step: int, wall_time: float) -> int:
+        """Appends the frame of a scalar whose value is still to come, as ``append_scalar`` does."""
+        with self._lock:
+            offset = self._offset
+            end = offset + HEADER_BYTES
+            if end <= self._limit:
+                sequence = self._sequence + 1
+                self._sequence = sequence
+                self._offset = end
+            else:
+                sequence, offset = self._claim(HEADER_BYTES, 0)
+                if not sequence:
+                    return 0
+            view = self._view
+            try:
+                _pack_scalar(view, offset, _PENDING_SCALAR, sequence, step, wall_time, series, 0.0)
+                self._pending[sequence] = None
+                view[offset + _KIND] = _SCALAR_KIND
+            except BaseException:
+                self._pending.pop(sequence, None)
+                self._take_back(sequence, offset, HEADER_BYTES)
                 raise
             return sequence
 
@@ -190,16 +218,23 @@ class RecordLog:
         size_bytes = frame_bytes(len(payload))
         flags = PENDING if pending else 0
         frame = HEADER.pack(
-            size_bytes, kind, flags, 0, 0, step, wall_time, series, len(payload), 0.0
+            size_bytes, Kind.UNFINISHED, flags, 0, 0, step, wall_time, series, len(payload), 0.0
         )
         frame = (frame + payload).ljust(size_bytes, b"\0")
         with self._lock:
             sequence, offset = self._claim(size_bytes, 0 if reserved else self._reserve_bytes)
-            if sequence:
+            if not sequence:
+                return 0
+            try:
                 self._view[offset : offset + size_bytes] = frame
                 _SEQUENCE.pack_into(self._view, offset + _SEQUENCE_OFFSET, sequence)
                 if pending:
                     self._pending[sequence] = None
+                self._view[offset + _KIND] = kind
+            except BaseException:
+                self._pending.pop(sequence, None)
+                self._take_back(sequence, offset, size_bytes)
+                raise
             return sequence
 
     def complete(self, sequence: int) -> None:
@@ -228,7 +263,7 @@ class RecordLog:
             # Cut between characters, not inside one.
             text = reason.encode()[:payload_bytes].decode(errors="ignore").encode()
             self._view[start : start + payload_bytes] = text.ljust(payload_bytes)
-            self._view[offset + _KIND_OFFSET] = Kind.VOID
+            self._view[offset + _KIND] = Kind.VOID
             self._view[offset + FLAGS_OFFSET] = 0
             self._pending.pop(sequence, None)
 
@@ -256,6 +291,22 @@ class RecordLog:
         with self._lock:
             size_bytes: int = _SIZE.unpack_from(self._view, self._offset_of(sequence))[0]
             return size_bytes
+
+    def readable(self) -> int:
+        """Sequence number of the last frame that lies before every pending one."""
+        with self._lock:
+            return next(iter(self._pending), self._sequence + 1) - 1
+
+    def position_after(self, sequence: int) -> int:
+        """Where the frame behind that of ``sequence`` begins, or will: a position or before it
+        a filler. Raises ``KeyError`` when the frame behind it is gone.
+        """
+        with self._lock:
+            if not self._freed_sequence <= sequence <= self._sequence:
+                raise KeyError(sequence)
+            if sequence == self._sequence:
+                return self._lap + self._offset
+            return self._position_in(self._segment_of(sequence + 1), sequence + 1)
 
     def read(self, after: int, until: int, max_bytes: int) -> tuple[memoryview, int]:
         """Returns whole frames that lie back to back, and the last one's sequence number.
@@ -314,9 +365,11 @@ class RecordLog:
                 through = min(through, first_pending - 1)
             if through <= self._freed_sequence:
                 return
+            # Not where the next frame begins: a filler before that is still to be read.
+            position = self._position_in(self._segment_of(through), through)
+            self._tail = position + self._size_at(position)
             self._freed_sequence = through
             self._first_segment = self._segment_of(through + 1)
-            self._tail = self._position_in(self._first_segment, through + 1)
             if self._first_segment > _STALE_SEGMENTS:
                 del self._segment_sequences[: self._first_segment]
                 del self._segment_positions[: self._first_segment]
@@ -345,39 +398,19 @@ class RecordLog:
                 self._backlog_at = 0
                 if self._backlog_notify is not None:
                     self._backlog_notify()
-            if self._freed_sequence == self._sequence:
-                # Nothing is kept, so a filler takes nothing either.
-                self._tail = self._lap + self._offset
             free_bytes = self.size_bytes - (self._lap + self._offset - self._tail)
             to_end = self.size_bytes - self._offset
             skipped = to_end if to_end < size_bytes else 0
-            kept = self._freed_sequence < self._sequence
-            if size_bytes + reserve_bytes + (skipped if kept else 0) > free_bytes:
+            if size_bytes + reserve_bytes + skipped > free_bytes:
                 return 0, 0
             if skipped:
                 if to_end:
-                    _FILLER.pack_into(self._view, self._offset, to_end, FILLER)
+                    filler = to_end | FILLER << 8 * FLAGS_OFFSET
+                    _FILLER.pack_into(self._view, self._offset, filler)
                 self._start_lap()
             elif not to_end:
                 self._start_lap()
             sequence, offset = self._sequence + 1, self._offset
-            # Whole at any moment: a signal handler may raise before it is written.
-            payload_bytes = size_bytes - HEADER_BYTES
-            HEADER.pack_into(
-                self._view,
-                offset,
-                size_bytes,
-                Kind.VOID,
-                0,
-                0,
-                sequence,
-                0,
-                0.0,
-                0,
-                payload_bytes,
-                0.0,
-            )
-            self._view[offset + HEADER_BYTES : offset + size_bytes] = b" " * payload_bytes
             self._sequence = sequence
             self._offset = offset + size_bytes
             if size_bytes != HEADER_BYTES:
@@ -391,17 +424,21 @@ class RecordLog:
         self._lap += self.size_bytes
         self._offset = 0
         self._start_segment()
-        if self._freed_sequence == self._sequence:
-            self._tail = self._lap
 
-    def _take_back(self, sequence: int, offset: int) -> None:
-        """Undoes the claim of a scalar's frame whose fields were no good."""
-        if self._sequence == sequence:
+    def _take_back(self, sequence: int, offset: int, size_bytes: int) -> None:
+        """Undoes the claim of a frame that was not finished."""
+        if self._sequence == sequence and size_bytes == HEADER_BYTES:
             self._sequence = sequence - 1
             self._offset = offset
             self._update_limit()
-        else:  # a signal handler has logged meanwhile
-            HEADER.pack_into(self._view, offset, 48, Kind.VOID, 0, 0, sequence, 0, 0.0, 0, 0, 0.0)
+            return
+        # A signal handler has logged behind it, or the segments would have to be undone.
+        payload_bytes = size_bytes - HEADER_BYTES
+        void = (
+            HEADER.pack(size_bytes, Kind.VOID, 0, 0, sequence, 0, 0.0, 0, payload_bytes, 0.0)
+            + b" " * payload_bytes
+        )
+        self._view[offset : offset + size_bytes] = void
 
     def _update_limit(self) -> None:
         free_bytes = self.size_bytes - (self._lap + self._offset - self._tail)

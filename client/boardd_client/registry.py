@@ -109,6 +109,8 @@ class Registry:
     def after_fork_in_child(self) -> None:
         """Starts anew; the parent's senders are kept, because to destroy them is to use gRPC."""
         self._inherited.append(dict(self._senders))
+        for sender in self._senders.values():
+            sender.forget_in_child()
         self._lock = threading.RLock()
         self._senders = {}
         self._hooks_multiprocessing = False

@@ -96,6 +96,10 @@ class RelayConnection:
         reply: pb.OpenReply = pb.OpenReply.FromString(answer)
         return reply
 
+    def attach(self, attach: pb.Attach) -> None:
+        """See ``Connection``."""
+        self._outbox.put(pb.ClientMessage(attach=attach))
+
     def has_room(self) -> bool:
         """See ``Connection``."""
         return self._outbox.has_room()
@@ -236,7 +240,11 @@ class _Helper:
                     if not self._room.wait(0.1) and self._has_ended:
                         return
                     self._room.clear()
-                self._connection.send(pb.ClientMessage.FromString(payload))
+                message = pb.ClientMessage.FromString(payload)
+                if message.HasField("attach"):
+                    self._connection.attach(message.attach)
+                else:
+                    self._connection.send(message)
             elif kind == _Kind.OPEN:
                 self._answer(calls[kind], payload)
             else:

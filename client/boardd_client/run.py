@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.record import frame_bytes
 
 from boardd_client import arguments
-from boardd_client.capture import Pending, Tensor
-from boardd_client.errors import CaptureError
+from boardd_client.capture import LazyScalar, Pending, PendingScalar, Tensor
+from boardd_client.capture.pending import Failed
+from boardd_client.curves import CurveSets
 from boardd_client.sender import Sender
 
 _logger = logging.getLogger("boardd_client")
@@ -21,7 +23,11 @@ _logger = logging.getLogger("boardd_client")
 _DROPS: Final = {
     "log_full": "the budget of records is spent (BOARDD_LOG_BYTES)",
     "arena_full": "the budget of tensors is spent (BOARDD_ARENA_BYTES)",
-    "tensor_too_large": "its tensors are larger than the budget of all (BOARDD_ARENA_BYTES)",
+    "large_full": "the budget of large tensors is spent (BOARDD_LARGE_TENSOR_BYTES)",
+    "tensor_too_large": (
+        "its tensors are larger than the budget of all (BOARDD_ARENA_BYTES, and "
+        "BOARDD_LARGE_TENSOR_BYTES for those that do not fit there)"
+    ),
     "record_too_large": "it is larger than the budget of all records (BOARDD_LOG_BYTES)",
     "too_many_series": "too many different tags",
 }
@@ -29,16 +35,6 @@ _DROPS: Final = {
 
 #: Waiting for room does not help these.
 _NEVER_FITS: Final = ("tensor_too_large", "record_too_large")
-
-
-class _Failed:
-    """A copy that could not be started."""
-
-    def __init__(self, message: str) -> None:
-        self._message = message
-
-    def wait(self) -> None:
-        raise CaptureError(self._message)
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,7 @@ class AttachedRun:
         self._warn = warn
         self._lock = threading.RLock()  # a signal handler may log, too
         self._defined: dict[tuple[str, str], int] = {}  # by sub-run and tag
+        self._curves = CurveSets()
         self._rejected_before = 0
 
     def series_of(self, tag: str, name: str = "") -> int:
@@ -115,12 +112,40 @@ class AttachedRun:
                 self.names[series] = "/".join(filter(None, parts))
             return series
 
-    def log_value(self, series: int, step: int, wall_time: float, value: float | Tensor) -> None:
+    def log_value(
+        self, series: int, step: int, wall_time: float, value: float | Tensor | LazyScalar
+    ) -> None:
         """Appends a scalar, also one whose value is still to come, or drops it."""
         if isinstance(value, float):
             self.log_scalar(series, step, wall_time, value)
+            return
+        start = getattr(value, "start", None)
+        if start is not None:
+            self.log_lazy(series, step, wall_time, start)
         else:
-            self.log_record(series, step, wall_time, [value])
+            self.log_record(series, step, wall_time, [cast(Tensor, value)])
+
+    def log_lazy(
+        self, series: int, step: int, wall_time: float, start: Callable[[], PendingScalar]
+    ) -> None:
+        """Appends a scalar whose value is still to come and starts its copy, or drops it."""
+        session = self.sender.session
+        deadline = 0.0
+        while True:
+            capture = session.begin_scalar(series, step, wall_time)
+            if capture is not None:
+                break
+            deadline = deadline or self._deadline()
+            if not self.sender.wait_room(deadline):
+                self._drop("log_full", step=step)
+                return
+        try:
+            capture.lazy = start()
+        except BaseException as error:
+            session.captured(capture, [Failed(f"{type(error).__name__}: {error}")])
+            self.sender.wake()
+            if not isinstance(error, Exception):
+                raise
 
     def log_scalar(self, series: int, step: int, wall_time: float, value: float) -> None:
         """Appends a scalar, or drops it."""
@@ -128,8 +153,42 @@ class AttachedRun:
         while not self.append_scalar(series, step, wall_time, value):
             deadline = deadline or self._deadline()
             if not self.sender.wait_room(deadline):
-                self._drop("log_full")
+                self._drop("log_full", step=step)
                 return
+
+    def log_known_curves(
+        self, tag: str, step: int, wall_time: float, values: Mapping[str, object]
+    ) -> bool:
+        """Logs numbers by name in one record, where they came together before.
+
+        Returns False where they did not, or are not all plain numbers.
+        """
+        found = self._curves.find(tag, values)
+        if found is None:
+            return False
+        curves, packed = found
+        deadline = 0.0
+        session = self.sender.session
+        while not session.append_scalars(curves.number, step, wall_time, packed):
+            deadline = deadline or self._deadline()
+            if not self.sender.wait_room(deadline):
+                self._drop("log_full", step=step, records=curves.records)
+                break
+        return True
+
+    def learn_curves(self, tag: str, names: tuple[object, ...]) -> None:
+        """Notes that numbers of these names were logged one by one.
+
+        From the second time on, they are a set.
+        """
+        largest = self.sender.session.log.largest_frame_bytes
+        if frame_bytes(8 * len(names)) > largest or not self._curves.is_repeated(tag, names):
+            return
+        series = [self.sub_series.get((tag, str(name)), 0) for name in names]
+        if all(series):
+            number = self.sender.session.define_set(self.run, series)
+            if number:
+                self._curves.add(tag, names, number)
 
     def log_record(
         self,
@@ -153,7 +212,7 @@ class AttachedRun:
                 break
             deadline = deadline or self._deadline()
             if capture in _NEVER_FITS or not self.sender.wait_room(deadline):
-                self._drop(capture, sum(sizes))
+                self._drop(capture, sum(sizes), step=step)
                 return
         pendings: list[Pending] = []
         try:
@@ -164,7 +223,7 @@ class AttachedRun:
         except BaseException as error:
             # The record is numbered, so it must not stay pending whatever was raised; and its
             # slots are not free before the copies that were started have ended.
-            session.captured(capture, [*pendings, _Failed(f"{type(error).__name__}: {error}")])
+            session.captured(capture, [*pendings, Failed(f"{type(error).__name__}: {error}")])
             self.sender.wake()
             if not isinstance(error, Exception):
                 raise
@@ -175,8 +234,8 @@ class AttachedRun:
         """Until when to wait for room; in the past where there is no waiting."""
         return time.monotonic() + (self._block_timeout_secs or -1.0)
 
-    def _drop(self, reason: str, size_bytes: int = 0) -> None:
-        self.sender.session.drop(reason, size_bytes)
+    def _drop(self, reason: str, size_bytes: int = 0, *, step: int = 0, records: int = 1) -> None:
+        self.sender.session.drop(reason, size_bytes, run=self.run, step=step, records=records)
         self._warn(
             reason,
             f"{self._path}: a record was dropped: {_DROPS.get(reason, reason)} (the next are "

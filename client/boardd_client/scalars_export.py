@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
-from boardd_protos.record import FRAME_DTYPE, HEADER_BYTES, Kind
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.record import FRAME_DTYPE, HEADER_BYTES, KIND_OFFSET, Kind
 from numpy.typing import NDArray
 
 _ROW: Final = np.dtype([("wall_time", "<f8"), ("step", "<i8"), ("value", "<f8"), ("series", "<u4")])
@@ -39,20 +40,57 @@ class ScalarHistory:
         """Whether the budget holds anything."""
         return self._budget_rows > 0
 
-    def observe(self, frames: memoryview, count: int) -> None:
-        """Keeps the scalars among the ``count`` whole frames in ``frames``."""
-        if len(frames) != count * HEADER_BYTES:
-            # Longer frames in between: gather the 48-byte headers.
-            offsets = []
-            offset = 0
-            while offset < len(frames):
-                offsets.append(offset)
-                offset += int.from_bytes(frames[offset : offset + 4], "little")
-            frames = memoryview(b"".join(frames[at : at + HEADER_BYTES] for at in offsets))
-        headers = np.frombuffer(frames, FRAME_DTYPE)
-        if (headers["kind"] != Kind.SCALAR).any():
-            headers = headers[headers["kind"] == Kind.SCALAR]
-        self._append(headers)
+    def observe(
+        self, frames: memoryview, count: int, set_of: Callable[[int], pb.SeriesSet | None]
+    ) -> None:
+        """Keeps the scalars among the ``count`` whole frames in ``frames``.
+
+        ``set_of`` returns the set of series of that number.
+        """
+        if len(frames) == count * HEADER_BYTES:
+            self._append_scalars(np.frombuffer(frames, FRAME_DTYPE))
+            return
+        # Longer frames in between: of several scalars, or of something else.
+        start = offset = 0
+        while offset < len(frames):
+            size_bytes = int.from_bytes(frames[offset : offset + 4], "little")
+            if size_bytes == HEADER_BYTES:
+                offset += HEADER_BYTES
+                continue
+            self._append_scalars(np.frombuffer(frames[start:offset], FRAME_DTYPE))
+            alike = 1
+            if frames[offset + KIND_OFFSET] == Kind.SCALARS:
+                headers = _alike(frames, offset, size_bytes)
+                alike = len(headers)
+                self._append_sets(headers, frames, offset, set_of)
+            start = offset = offset + alike * size_bytes
+        self._append_scalars(np.frombuffer(frames[start:], FRAME_DTYPE))
+
+    def _append_scalars(self, headers: NDArray[Any]) -> None:
+        is_scalar = headers["kind"] == Kind.SCALAR
+        self._append(headers if is_scalar.all() else headers[is_scalar])
+
+    def _append_sets(
+        self,
+        headers: NDArray[Any],
+        frames: memoryview,
+        offset: int,
+        set_of: Callable[[int], pb.SeriesSet | None],
+    ) -> None:
+        """Keeps the scalars of frames at ``offset`` that are all of one set."""
+        series_set = set_of(int(headers["series"][0]))
+        if series_set is None:
+            return
+        count = len(series_set.series)
+        values: NDArray[Any] = np.ndarray(
+            (len(headers), count), "<f8", frames, offset + HEADER_BYTES, (headers.strides[0], 8)
+        )
+        rows = np.empty((len(headers), count), _ROW)
+        rows["wall_time"] = headers["wall_time"][:, None]
+        rows["step"] = headers["step"][:, None]
+        rows["value"] = values
+        rows["series"] = series_set.series
+        self._append(rows.reshape(-1))
 
     def _append(self, headers: NDArray[Any]) -> None:
         while len(headers):
@@ -102,6 +140,19 @@ class ScalarHistory:
 
     def _blocks(self) -> list[NDArray[Any]]:
         return [*self._full, self._open[: self._open_rows]]
+
+
+def _alike(frames: memoryview, offset: int, size_bytes: int) -> NDArray[Any]:
+    """The headers of the frames from ``offset`` on that have its size, kind and series."""
+    count = (len(frames) - offset) // size_bytes
+    headers: NDArray[Any] = np.ndarray((count,), FRAME_DTYPE, frames, offset, (size_bytes,))
+    first = headers[0]
+    is_alike = (
+        (headers["size_bytes"] == size_bytes)
+        & (headers["kind"] == first["kind"])
+        & (headers["series"] == first["series"])
+    )
+    return headers if is_alike.all() else headers[: int(is_alike.argmin())]
 
 
 def write(path: str, exported: Exported) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import mmap
 import os
 import random
 import secrets
@@ -30,14 +29,14 @@ from boardd_protos.address import Address, UnixAddress
 
 from boardd_client import launch
 from boardd_client.accounts import reason_name
-from boardd_client.arena import Arena
 from boardd_client.bell import Bell
-from boardd_client.connection import Connection, ConnectionFailedError, Events
+from boardd_client.captures import Capture
+from boardd_client.connection import Connection, ConnectionFailedError, Events, Link
 from boardd_client.definitions import Run
-from boardd_client.errors import CaptureError, LaunchError
-from boardd_client.log import RecordLog
+from boardd_client.errors import LaunchError
 from boardd_client.scalars_export import ScalarHistory
-from boardd_client.session import Capture, Session
+from boardd_client.session import Session
+from boardd_client.session_memory import SessionMemory
 from boardd_client.settings import Settings
 
 logger = logging.getLogger("boardd_client")
@@ -66,10 +65,6 @@ _REFUSALS: Final = (
     "UNIMPLEMENTED",
 )
 
-#: Scalars keep this part of the log, and lazy scalars that of the arena, for themselves.
-_LOG_RESERVE: Final = 4
-_ARENA_RESERVE: Final = 64
-
 Connect = Callable[["Sender", Events], Connection]
 
 
@@ -81,28 +76,6 @@ class Owner(Protocol):
 
     def retire(self, sender: Sender) -> bool:
         """Whether no writer is left and none will come: the sender may end."""
-
-
-class _Link:
-    """Passes a connection's events to the sender, while the connection is its current one."""
-
-    def __init__(self, sender: Sender) -> None:
-        self.sender: Sender | None = sender
-
-    def on_message(self, message: pb.DaemonMessage) -> None:
-        sender = self.sender
-        if sender is not None:
-            sender.on_message(message)
-
-    def on_room(self) -> None:
-        sender = self.sender
-        if sender is not None:
-            sender.wake()
-
-    def on_end(self, error: ConnectionFailedError) -> None:
-        sender = self.sender
-        if sender is not None:
-            sender.on_end(error)
 
 
 class Sender:
@@ -121,19 +94,15 @@ class Sender:
         # handler that interrupted a call which holds it.
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
+        session_id = secrets.token_bytes(16)
+        self._memory = SessionMemory(address, settings, session_id, lock)
         self.session: Final = Session(
-            secrets.token_bytes(16),
-            RecordLog(
-                _buffer(settings.log_bytes),
-                reserve_bytes=settings.log_bytes // _LOG_RESERVE,
-                lock=lock,
-            ),
-            Arena(
-                _buffer(settings.arena_bytes),
-                reserve_bytes=settings.arena_bytes // _ARENA_RESERVE,
-                lock=lock,
-            ),
+            session_id,
+            self._memory.log,
+            self._memory.arena,
             history=ScalarHistory(settings.scalar_history_bytes),
+            arena_offset=self._memory.arena_offset,
+            large=self._memory.large,
         )
         self._connect = connect
         self._owner = owner
@@ -143,8 +112,9 @@ class Sender:
         self._backlog_records = 0
         self._connection: Connection | None = None
         self._opening: Connection | None = None
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._is_held_up = False
+        self._is_draining = False  # the daemon has said that it leaves
         self._ended: ConnectionFailedError | None = None
         self._opened_at = 0.0
         self._retry_at = 0.0
@@ -266,6 +236,10 @@ class Sender:
             if connection is not None:
                 connection.close()
 
+    def forget_in_child(self) -> None:
+        """In a forked child: lets go of what keeps the parent's session alive."""
+        self._memory.close()
+
     # On the connection's threads
 
     def on_message(self, message: pb.DaemonMessage) -> None:
@@ -288,11 +262,17 @@ class Sender:
             if run is not None:
                 text = f"the daemon refuses {_run_name(run)}: {run.refusal}"
                 self._warn(text, text)
+        elif kind == "draining":
+            self._is_draining = True
         with self._changed:
             self._changed.notify_all()
         # The window was full, or the end waits for the last acknowledgement.
         if self._is_held_up or (self.users == 0 and self.session.is_drained):
             self.wake()
+
+    def on_room(self) -> None:
+        """See ``Events``."""
+        self.wake()
 
     def on_end(self, error: ConnectionFailedError) -> None:
         """See ``Events``."""
@@ -309,10 +289,10 @@ class Sender:
                 pause = last + _LEAST_INTERVAL_SECS - time.monotonic()
                 if pause > 0 and not self._is_urgent:
                     time.sleep(pause)
-                self._is_urgent = False
+                is_urgent, self._is_urgent = self._is_urgent, False
                 last = time.monotonic()
                 try:
-                    self._step()
+                    self._step(is_urgent)
                     if not self.abandoned and self._owner.retire(self):
                         break
                 except Exception:
@@ -324,11 +304,12 @@ class Sender:
                 self._end_session()
         finally:
             self._disconnect()
+            self._memory.close()
             self.finished.set()
             with self._changed:
                 self._changed.notify_all()
 
-    def _step(self) -> None:
+    def _step(self, is_urgent: bool) -> None:
         self.session.log.notify_backlog(self._backlog_records, self._bell.ring)
         while self.abandoned:
             if not self.session.end_run(self.abandoned[0], time.time()):
@@ -337,10 +318,19 @@ class Sender:
             self._owner.release(self)
         self._reconnect()
         self._pump()
+        self._memory.grow()
         waited_secs = 0.0
+        last = self.session.log.last_sequence
         while not self._is_stopping:
+            failure = self.session.resolve_scalars()
+            if failure:
+                self._warn("capture", f"a value could not be captured and is lost: {failure}")
             capture = self.session.next_capture()
-            if capture is None:
+            # What is logged meanwhile waits for the next round, or this one would never end; and
+            # a wait for a value competes with the trainer, so it is only for who waits for it.
+            if capture is None or capture.sequence > last:
+                break
+            if not is_urgent and not capture.is_done():
                 break
             if waited_secs > _SLOW_WAIT_SECS:
                 self._pump()
@@ -352,10 +342,12 @@ class Sender:
     def _pump(self) -> None:
         connection = self._connection
         self._is_held_up = False
-        if connection is None or self._ended is not None:
+        if connection is None or self._ended is not None or self._is_draining:
+            return
+        if not self._memory.share_large():
             return
         while connection.has_room():
-            messages = self.session.next_messages()
+            messages = self.session.next_messages(now=time.monotonic())
             if not messages:
                 self._is_held_up = self.session.is_window_full
                 return
@@ -363,28 +355,24 @@ class Sender:
                 connection.send(message)
 
     def _resolve(self, capture: Capture) -> None:
-        failure = ""
-        for pending in capture.pendings or ():
-            try:
-                pending.wait()
-            except CaptureError as error:
-                failure = str(error) or "the framework failed to yield the value"
-            except Exception as error:  # a framework may raise anything
-                failure = f"{type(error).__name__}: {error}"
+        failure, value = capture.wait()
         if failure:
             self.session.failed(capture, failure)
             self._warn("capture", f"a value could not be captured and is lost: {failure}")
         else:
-            self.session.resolved(capture)
+            self.session.resolved(capture, value)
 
     def _reconnect(self) -> None:
         if self._ended is not None:
-            error = self._ended
+            error, was_announced = self._ended, self._is_draining
             self._disconnect()
             # One that ends as soon as it is made is no better than none.
             if time.monotonic() - self._opened_at > _LAST_RETRY_SECS:
                 self._retry_secs = _FIRST_RETRY_SECS
-            self._failed(error)
+            if was_announced:  # the next daemon may be there at once
+                self._retry_at = time.monotonic() + _FIRST_RETRY_SECS
+            else:
+                self._failed(error)
         now = time.monotonic()
         if self._connection is not None or now < self._retry_at:
             return
@@ -402,18 +390,20 @@ class Sender:
                 self._failed(error)
 
     def _open(self) -> None:
-        self._link = link = _Link(self)
+        self._link = link = Link(self)
         connection = self._opening = self._connect(self, link)
         try:
             request = self.session.open_request(socket.gethostname(), os.getpid(), _program())
             reply = connection.open(request, _OPEN_TIMEOUT_SECS)
+            self.session.opened(reply, is_shared=self._memory.hand_over(reply))
+            connection.attach(self.session.attachment())
         except BaseException:
-            link.sender = None
+            link.cut()
             connection.close()
             self._opening = None
+            self.session.disconnected()
             self._ended = None
             raise
-        self.session.opened(reply)
         self._connection, self._opening = connection, None
         self._opened_at = time.monotonic()
         if self._trouble:
@@ -461,11 +451,12 @@ class Sender:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if self._link is not None:
-            self._link.sender = None
+            self._link.cut()
         if connection is not None:
             self.session.disconnected()
             connection.close()
         self._ended = None
+        self._is_draining = False
 
     def _end_session(self) -> None:
         connection = self._connection
@@ -481,11 +472,6 @@ class Sender:
         if key not in self._warned and len(self._warned) < 1000:
             self._warned.add(key)
             logger.warning("%s", text)
-
-
-def _buffer(size_bytes: int) -> memoryview:
-    # Private, so that a forked child cannot write to its parent's.
-    return memoryview(mmap.mmap(-1, size_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def _program() -> str:

@@ -10,47 +10,34 @@ Records go from *appended* to *observed* (kept for export), *sent*, and
 connection sets *sent* back to what the daemon received; nothing is freed before
 it is acknowledged, so everything behind can be sent again.
 
-Sent in this order: definitions, drop counts, and then records, each tensor in
-chunks before its record's frame.
+Sent in this order: definitions, drop counts, and then records: where the log is
+shared with the daemon, only up to where it may be read; else the frames, each
+tensor in chunks before its record's frame.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version__
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Frame, Kind, decode, encode, frame_bytes
+from boardd_protos.record import Kind, frame_bytes
 
 from boardd_client.accounts import Accounts, Rejection, Statistics, reason_name
-from boardd_client.arena import Arena, Slot
+from boardd_client.arena import Arena
+from boardd_client.by_value import MESSAGE_BYTES, WINDOW_BYTES, ByValue
 from boardd_client.capture import Pending
 from boardd_client.capture.host import element
+from boardd_client.captures import Capture, LargeSlots, TensorSlots
 from boardd_client.definitions import Definitions, Run
+from boardd_client.errors import CaptureError
 from boardd_client.log import RecordLog
 from boardd_client.scalars_export import Exported, ScalarHistory
 
-#: Largest stretch of frames or piece of a tensor in one message.
-MESSAGE_BYTES: Final = 1 << 20
-#: Sent and not acknowledged, at most (or one record, if that is larger).
-WINDOW_BYTES: Final = 64 << 20
-
-_MESSAGE_OVERHEAD_BYTES: Final = 1024
-#: What any daemon that does not say takes in one message.
-_DEFAULT_MESSAGE_BYTES: Final = 4 << 20
-
-
-@dataclass
-class Capture:
-    """A record whose tensors are being copied; ``pendings`` is None until that has begun."""
-
-    sequence: int
-    slots: tuple[Slot, ...]
-    scalar_dtype: str = ""  #: of the one element, where the record is a lazy scalar
-    pendings: list[Pending] | None = None
+#: Largest stretch of frames that is looked at for exports at a time: trainers wait for that.
+_OBSERVED_BYTES: Final = 1 << 17
 
 
 class Session:
@@ -64,58 +51,86 @@ class Session:
         *,
         history: ScalarHistory | None = None,
         window_bytes: int = WINDOW_BYTES,
+        arena_offset: int | None = None,
+        large: LargeSlots | None = None,
     ) -> None:
+        """``arena_offset`` is where the arena begins in map 0; None where nothing is shared."""
         self.session_id: Final = session_id
         self.log: Final = log
         self.arena: Final = arena
         self.refusal = ""  #: why the daemon will not have this session, if so
         self._history = history or ScalarHistory(0)
-        self._window_bytes = window_bytes
+        self.slots: Final = TensorSlots(arena, large, arena_offset)
+        self._is_shareable = arena_offset is not None
         # The log's: with two locks, a signal handler that interrupts a call in one of them could
         # wait for the other for ever.
         self._lock = log.lock
         self._is_open = False
-        self._message_bytes = MESSAGE_BYTES
-        self._max_frame_bytes = _DEFAULT_MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES
-        self._max_tensor_bytes = 0
+        #: Whether the daemon of this connection reads the log itself.
+        self._is_shared = False
         self._observed = 0
-        self._sent = 0
         self._acknowledged = 0
         self._definitions = Definitions()
         self._accounts = Accounts()
         self._captures: OrderedDict[int, Capture] = OrderedDict()
-        self._unsent_captures: deque[int] = deque()
-        self._chunk = (0, 0)  # tensor and offset that come next, of the first unsent capture
-        self._highest_sent = 0  # on any connection
-        self._in_flight: deque[tuple[int, int]] = deque()  # last sequence, bytes
-        self._in_flight_bytes = 0
-        self._chunk_bytes = 0  # of the record whose chunks are being sent
-        self._sent_bytes = 0
+        self._by_value = ByValue(log, self._captures, self._void, window_bytes)
 
     # For trainers
 
     def define_run(self, definition: pb.RunDefinition) -> Run:
         """Adds a run; sets its number in ``definition``."""
         with self._lock:
-            return self._definitions.add_run(definition)
+            run = self._definitions.add_run(definition)
+            self._define(pb.Definitions(runs=[definition]))
+            return run
 
     def define_series(self, run: Run, tag: str, sub_run: str = "") -> int:
         """Adds a series to a run and returns its number; 0 when there are too many."""
         with self._lock:
-            return self._definitions.add_series(run, tag, sub_run)
+            number = self._definitions.add_series(run, tag, sub_run)
+            if number:
+                self._define(pb.Definitions(series=[self._definitions.series(number)]))
+            return number
+
+    def define_set(self, run: Run, series: Sequence[int]) -> int:
+        """Adds a set of a run's series, for ``append_scalars``; 0 when there are too many."""
+        with self._lock:
+            number = self._definitions.add_set(run, series)
+            if number:
+                self._define(pb.Definitions(sets=[pb.SeriesSet(set=number, series=series)]))
+            return number
+
+    def append_scalars(self, series_set: int, step: int, wall_time: float, values: bytes) -> int:
+        """Appends the scalars of a set, float64 each; returns 0 if the log is full."""
+        with self._lock:
+            sequence = self.log.append(
+                Kind.SCALARS, series_set, step, wall_time, values, reserved=True
+            )
+            if sequence:
+                self._accounts.add_scalars(sequence, len(values) // 8)
+            return sequence
 
     def end_run(self, run: Run, wall_time: float) -> int:
         """Appends the end of a run and returns its sequence number, 0 if the log is full."""
         with self._lock:
             sequence = self.log.append(Kind.END_RUN, run.number, 0, wall_time, reserved=True)
             if sequence:
-                self._accounts.add_end(sequence, run.number)
+                self._accounts.add_unlogged(sequence, run.number)
             return sequence
 
-    def drop(self, reason: str, size_bytes: int = 0) -> int:
-        """Counts a record that was not accepted; returns how many there are of that reason."""
+    def drop(
+        self,
+        reason: str,
+        size_bytes: int = 0,
+        *,
+        run: Run | None = None,
+        step: int = 0,
+        records: int = 1,
+    ) -> int:
+        """Counts records that were not accepted; returns how many there are of that reason."""
+        number = run.number if run is not None else 0
         with self._lock:
-            return self._accounts.drop(reason, size_bytes)
+            return self._accounts.drop(reason, size_bytes, run=number, step=step, records=records)
 
     def begin(
         self,
@@ -129,40 +144,62 @@ class Session:
     ) -> Capture | str:
         """Appends a pending record with slots for its tensors.
 
-        Returns why not where there is no room: ``log_full`` or ``arena_full``; and where
-        there never is, ``record_too_large`` or ``tensor_too_large``. With
-        ``scalar_dtype`` it becomes a scalar, of the one element of the one tensor.
-        ``captured`` or ``failed`` must follow.
+        Returns why not where there is no room: ``log_full``, ``arena_full`` or
+        ``large_full``; and where there never is, ``record_too_large`` or
+        ``tensor_too_large``. With ``scalar_dtype`` it becomes a scalar, of the one
+        element of the one tensor. ``captured`` or ``failed`` must follow.
         """
         is_scalar = bool(scalar_dtype)
         if frame_bytes(len(payload)) > self.log.largest_frame_bytes:
             return "record_too_large"
-        sizes = list(sizes)
-        slots: list[Slot] = []
-        reason = ""
-        for size_bytes in sizes:
-            slot = self.arena.allocate(size_bytes, reserved=is_scalar)
-            if slot is None:
-                too_large = not is_scalar and not self.arena.may_fit(sizes)
-                reason = "tensor_too_large" if too_large else "arena_full"
-                break
-            slots.append(slot)
-        if not reason:
-            kind = Kind.SCALAR if is_scalar else Kind.SUMMARY
-            with self._lock:
-                sequence = self.log.append(
-                    kind, series, step, wall_time, payload, pending=True, reserved=is_scalar
-                )
-                if sequence:
-                    capture = Capture(sequence, tuple(slots), scalar_dtype)
-                    self._captures[sequence] = capture
-                    if not is_scalar:
-                        self._unsent_captures.append(sequence)
-                    return capture
-            reason = "log_full"
-        for slot in slots:
-            self.arena.free(slot)
-        return reason
+        slots = self.slots.allocate(list(sizes), is_scalar=is_scalar)
+        if isinstance(slots, str):
+            return slots
+        if not is_scalar:
+            payload += self.slots.located(slots)
+        kind = Kind.SCALAR if is_scalar else Kind.SUMMARY
+        with self._lock:
+            sequence = self.log.append(
+                kind, series, step, wall_time, payload, pending=True, reserved=is_scalar
+            )
+            if sequence:
+                capture = Capture(sequence, slots, scalar_dtype)
+                self._captures[sequence] = capture
+                if not is_scalar:
+                    self._by_value.add_capture(sequence)
+                return capture
+        self.slots.free(slots)
+        return "log_full"
+
+    def begin_scalar(self, series: int, step: int, wall_time: float) -> Capture | None:
+        """Appends a pending scalar that needs no slot; None when the log is full.
+
+        ``lazy`` of the capture must be set, or ``captured`` or ``failed`` follow.
+        """
+        with self._lock:
+            sequence = self.log.append_pending_scalar(series, step, wall_time)
+            if not sequence:
+                return None
+            capture = self._captures[sequence] = Capture(sequence, (), "float64")
+            return capture
+
+    def resolve_scalars(self) -> str:
+        """Gives all leading pending scalars their values that have come; why one was lost."""
+        failure = ""
+        with self._lock:
+            while True:
+                sequence = self.log.first_pending()
+                capture = None if sequence is None else self._captures.get(sequence)
+                if capture is None or capture.lazy is None or not capture.lazy.is_done():
+                    return failure
+                try:
+                    value = capture.lazy.result()
+                except CaptureError as error:
+                    failure = str(error)
+                    self._void(capture, "CAPTURE_FAILED", failure)
+                else:
+                    self.log.complete_scalar(capture.sequence, value)
+                    del self._captures[capture.sequence]
 
     def captured(self, capture: Capture, pendings: list[Pending]) -> None:
         """The copies were started; those in ``pendings`` are still under way."""
@@ -178,15 +215,18 @@ class Session:
         with self._lock:
             sequence = self.log.first_pending()
             capture = None if sequence is None else self._captures.get(sequence)
-            return None if capture is None or capture.pendings is None else capture
+            if capture is None or (capture.pendings is None and capture.lazy is None):
+                return None
+            return capture
 
-    def resolved(self, capture: Capture) -> None:
+    def resolved(self, capture: Capture, value: float | None = None) -> None:
         """All copies of a capture are complete."""
         with self._lock:
             if not capture.scalar_dtype:
                 self.log.complete(capture.sequence)
                 return
-            value = element(capture.slots[0].view, capture.scalar_dtype)
+            if value is None:
+                value = element(capture.slots[0].view, capture.scalar_dtype)
             self.log.complete_scalar(capture.sequence, value)
             self._free(capture)
 
@@ -194,30 +234,31 @@ class Session:
         """A copy failed and none is under way any more: the record is lost, and rejected."""
         self._void(capture, "CAPTURE_FAILED", message)
 
-    def opened(self, reply: pb.OpenReply) -> None:
-        """A connection was made, and the daemon said what it has."""
+    def opened(self, reply: pb.OpenReply, *, is_shared: bool = False) -> None:
+        """A connection was made, and the daemon said what it has.
+
+        ``is_shared``: it holds the maps, too, and is to read the log itself.
+        """
         with self._lock:
+            self._is_shared = is_shared
             self.refusal = ""
-            self._in_flight.clear()
-            self._in_flight_bytes = 0
-            self._chunk_bytes = 0
             self._acknowledge(reply.written_sequence)
-            received = min(reply.received_sequence, self._highest_sent)
-            self._sent = max(self._acknowledged, received)
-            self._accounts.resume(self._sent)
+            received = min(reply.received_sequence, self._by_value.highest_sent)
+            sent = max(self._acknowledged, received)
+            self._accounts.resume(sent)
             self._definitions.tell_all()
-            self._unsent_captures = deque(
-                sequence
-                for sequence, capture in self._captures.items()
-                if sequence > self._sent and not capture.scalar_dtype
-            )
-            self._chunk = (0, 0)
-            if reply.max_message_bytes:
-                room = reply.max_message_bytes - _MESSAGE_OVERHEAD_BYTES
-                self._message_bytes = max(_MESSAGE_OVERHEAD_BYTES, min(MESSAGE_BYTES, room))
-                self._max_frame_bytes = max(_MESSAGE_OVERHEAD_BYTES, room)
-            self._max_tensor_bytes = reply.max_tensor_bytes
+            self._by_value.begin(sent, reply)
             self._is_open = True
+
+    def attachment(self) -> pb.Attach:
+        """What attaches the stream, once the session is opened."""
+        with self._lock:
+            attach = pb.Attach(session_id=self.session_id)
+            if self._is_shared:
+                sent = self._by_value.sent
+                attach.log_from.sequence = sent
+                attach.log_from.position = self.log.position_after(sent)
+            return attach
 
     def disconnected(self) -> None:
         """The connection is gone."""
@@ -241,7 +282,8 @@ class Session:
                 return None  # noted where it failed
             run = self._run_of(message.sequence)
             records = max(message.records, 1)
-            last = min(message.sequence + records - 1, self.log.last_sequence)
+            last = message.last_sequence or message.sequence + records - 1
+            last = min(last, self.log.last_sequence)
             reason = reason_name(message.reason)
             self._accounts.add_rejection(
                 Rejection(message.sequence, last, records, reason, message.message, run)
@@ -257,8 +299,13 @@ class Session:
                 run.refusal = f"{reason_name(message.reason)}: {message.message}"
             return run
 
-    def next_messages(self, max_bytes: int = MESSAGE_BYTES) -> list[pb.ClientMessage]:
-        """What to send next, ``max_bytes`` of frames and tensors at most; may be nothing."""
+    def next_messages(
+        self, max_bytes: int = MESSAGE_BYTES, *, now: float = 0.0
+    ) -> list[pb.ClientMessage]:
+        """What to send next, ``max_bytes`` of frames and tensors at most; may be nothing.
+
+        ``now`` is in monotonic seconds: drop counts are told only so often.
+        """
         messages: list[pb.ClientMessage] = []
         with self._lock:
             if not self._is_open:
@@ -268,18 +315,14 @@ class Session:
             self._observe(max_bytes)
             for definitions in self._definitions.untold():
                 messages.append(pb.ClientMessage(definitions=definitions))
-            report = self._accounts.report()
+            report = self._accounts.report(now)
             if report is not None:
                 messages.append(pb.ClientMessage(report=report))
             last = min(last, self._observed) if self._history.is_enabled else last
-            budget = max_bytes
-            while budget > 0 and self._sent < last:
-                if self._in_flight_bytes >= self._window_bytes:
-                    break
-                added = self._add_records(messages, last, min(budget, self._message_bytes))
-                if not added:
-                    break
-                budget -= added
+            if self._is_shared:
+                self._add_committed(messages, last)
+            else:
+                self._by_value.add_messages(messages, last, max_bytes)
         return messages
 
     def open_request(self, hostname: str, pid: int, program: str) -> pb.OpenRequest:
@@ -306,7 +349,7 @@ class Session:
     @property
     def is_window_full(self) -> bool:
         """Whether nothing more is sent before something is acknowledged."""
-        return self._in_flight_bytes >= self._window_bytes
+        return self._by_value.is_window_full
 
     @property
     def is_drained(self) -> bool:
@@ -319,9 +362,10 @@ class Session:
             return self._accounts.statistics(
                 self.log.last_sequence,
                 self._acknowledged,
-                sent_bytes=self._sent_bytes,
+                sent_bytes=self._by_value.sent_bytes,
                 log=(self.log.used_bytes, self.log.size_bytes),
                 arena=(self.arena.used_bytes, self.arena.size_bytes),
+                transport=("shared" if self._is_shared else "by value") if self._is_open else "",
             )
 
     def export_scalars(self, names: Mapping[int, str]) -> tuple[Exported, int]:
@@ -343,90 +387,48 @@ class Session:
 
     # Parts
 
+    def _define(self, definitions: pb.Definitions) -> None:
+        """Writes definitions to the log, too, where the daemon finds them if this process dies.
+
+        All are told by message as well: a next daemon has not read what is freed here.
+        """
+        if not self._is_shareable:
+            return
+        payload = definitions.SerializeToString()
+        sequence = self.log.append(Kind.DEFINITIONS, 0, 0, 0.0, payload, reserved=True)
+        if sequence:
+            self._accounts.add_unlogged(sequence)
+
+    def _add_committed(self, messages: list[pb.ClientMessage], last: int) -> None:
+        """Lets the daemon read the log up to the last frame that is whole."""
+        last = min(last, self.log.readable())
+        if last <= self._by_value.sent:
+            return
+        position = self.log.position_after(last)
+        messages.append(
+            pb.ClientMessage(committed=pb.LogPosition(sequence=last, position=position))
+        )
+        self._by_value.committed(last)
+
     def _observe(self, max_bytes: int) -> bool:
         if not self._history.is_enabled:
             self._observed = self.log.last_sequence
             return False
-        frames, last = self.log.read(self._observed, self.log.last_sequence, max_bytes)
+        frames, last = self.log.read(
+            self._observed, self.log.last_sequence, min(max_bytes, _OBSERVED_BYTES)
+        )
         if last == self._observed:
             return False
-        self._history.observe(frames, last - self._observed)
+        self._history.observe(frames, last - self._observed, self._definitions.set_of)
         self._observed = last
         return True
 
-    def _add_records(self, messages: list[pb.ClientMessage], last: int, max_bytes: int) -> int:
-        """Adds one message of frames or of a piece of a tensor; returns its bytes."""
-        while self._unsent_captures and self._unsent_captures[0] <= self._sent:
-            self._unsent_captures.popleft()
-        if self._unsent_captures:
-            following = self._unsent_captures[0]
-            capture = self._captures.get(following)
-            if capture is None:  # voided; its frame travels like any other
-                self._unsent_captures.popleft()
-                return self._add_records(messages, last, max_bytes)
-            if following == self._sent + 1:
-                if self.log.is_pending(following):
-                    return 0
-                return self._add_chunk(messages, capture, max_bytes)
-            last = min(last, following - 1)
-        view, sent = self.log.read(self._sent, last, max_bytes)
-        if sent == self._sent:
-            return 0
-        frames = bytes(view)
-        if len(frames) > self._max_frame_bytes:  # one frame, which has been voided
-            frames = _shortened(next(decode(frames)), self._max_frame_bytes)
-        messages.append(pb.ClientMessage(records=pb.Records(frames=frames)))
-        self._count_sent(sent, len(frames))
-        return len(frames)
-
-    def _add_chunk(self, messages: list[pb.ClientMessage], capture: Capture, max_bytes: int) -> int:
-        size_bytes = self.log.size_of(capture.sequence)
-        if size_bytes > self._max_frame_bytes:
-            # The daemon would end the stream, and every next one.
-            self._unsent_captures.popleft()
-            message = f"a frame of {size_bytes} bytes; the daemon takes {self._max_frame_bytes}"
-            self._void(capture, "RECORD_TOO_LARGE", message)
-            return self._add_records(messages, capture.sequence, max_bytes)
-        total_bytes = sum(len(slot.view) for slot in capture.slots)
-        if self._max_tensor_bytes and total_bytes > self._max_tensor_bytes:
-            self._unsent_captures.popleft()
-            message = f"{total_bytes} bytes; the daemon takes {self._max_tensor_bytes}"
-            self._void(capture, "TENSOR_TOO_LARGE", message)
-            return self._add_records(messages, capture.sequence, max_bytes)
-        tensor, offset = self._chunk
-        while tensor < len(capture.slots) and offset >= len(capture.slots[tensor].view):
-            tensor, offset = tensor + 1, 0
-        if tensor == len(capture.slots):
-            self._unsent_captures.popleft()
-            self._chunk = (0, 0)
-            frames, sent = self.log.read(self._sent, capture.sequence, max_bytes)
-            messages.append(pb.ClientMessage(records=pb.Records(frames=bytes(frames))))
-            self._count_sent(sent, len(frames))
-            return len(frames)
-        data = bytes(capture.slots[tensor].view[offset : offset + max_bytes])
-        chunk = pb.TensorChunk(sequence=capture.sequence, tensor=tensor, offset=offset, data=data)
-        messages.append(pb.ClientMessage(chunk=chunk))
-        self._chunk = (tensor, offset + len(data))
-        self._chunk_bytes += len(data)
-        self._sent_bytes += len(data)
-        return len(data)
-
-    def _count_sent(self, sequence: int, size_bytes: int) -> None:
-        self._sent = sequence
-        self._highest_sent = max(self._highest_sent, sequence)
-        self._sent_bytes += size_bytes
-        # Chunks count from their record's frame on: before, nothing could acknowledge them.
-        self._in_flight.append((sequence, size_bytes + self._chunk_bytes))
-        self._in_flight_bytes += size_bytes + self._chunk_bytes
-        self._chunk_bytes = 0
-
     def _acknowledge(self, sequence: int) -> None:
-        sequence = min(sequence, self._highest_sent)
+        sequence = min(sequence, self._by_value.highest_sent)
         if sequence <= self._acknowledged:
             return
         self._acknowledged = sequence
-        while self._in_flight and self._in_flight[0][0] <= sequence:
-            self._in_flight_bytes -= self._in_flight.popleft()[1]
+        self._by_value.acknowledged(sequence)
         while self._captures:
             first = next(iter(self._captures))
             if first > sequence:
@@ -451,14 +453,7 @@ class Session:
 
     def _free(self, capture: Capture) -> None:
         del self._captures[capture.sequence]
-        for slot in capture.slots:
-            self.arena.free(slot)
+        self.slots.free(capture.slots)
 
     def _run_of(self, sequence: int) -> Run | None:
         return self._definitions.run_of(self.log.series_of(sequence) or 0)
-
-
-def _shortened(frame: Frame, max_bytes: int) -> bytes:
-    """The frame of a lost record, its reason cut to what the daemon takes."""
-    payload = frame.payload[: max_bytes - frame_bytes(0)].rstrip()
-    return encode(frame._replace(payload=payload.decode(errors="ignore").encode()))

@@ -4,6 +4,9 @@
 ``BOARDD_ADDRESS``             where the daemon is, for writers without ``address``
 ``BOARDD_LOG_BYTES``           budget of records not yet written (default 8 MiB)
 ``BOARDD_ARENA_BYTES``         budget of their tensors (default 256 MiB)
+``BOARDD_LARGE_TENSOR_BYTES``  budget of tensors larger than that, each in memory of its own
+                               (default 1 GiB; 0: they are dropped)
+``BOARDD_SHARED_MEMORY``       0: share no memory with a daemon on this host (default 1)
 ``BOARDD_SCALAR_HISTORY_BYTES``  kept for ``export_scalars`` (default 64 MiB; 0: nothing)
 ``BOARDD_BLOCK_TIMEOUT_SECS``  longest wait of a call with ``on_full="block"`` (default 60)
 ``BOARDD_EXIT_TIMEOUT_SECS``   longest wait at the end of the process (default 10)
@@ -28,6 +31,8 @@ class Settings:
     address: str = ""
     log_bytes: int = 8 * MEBIBYTE
     arena_bytes: int = 256 * MEBIBYTE
+    large_tensor_bytes: int = 1024 * MEBIBYTE
+    shared_memory: bool = True
     scalar_history_bytes: int = 64 * MEBIBYTE
     block_timeout_secs: float = 60.0
     exit_timeout_secs: float = 10.0
@@ -45,6 +50,10 @@ class Settings:
             address=environ.get("BOARDD_ADDRESS", ""),
             log_bytes=_bytes(environ, "BOARDD_LOG_BYTES", 64 << 10, cls.log_bytes),
             arena_bytes=_bytes(environ, "BOARDD_ARENA_BYTES", 64 << 10, cls.arena_bytes),
+            large_tensor_bytes=_bytes(
+                environ, "BOARDD_LARGE_TENSOR_BYTES", 0, cls.large_tensor_bytes
+            ),
+            shared_memory=_flag(environ, "BOARDD_SHARED_MEMORY", default=cls.shared_memory),
             scalar_history_bytes=_bytes(
                 environ, "BOARDD_SCALAR_HISTORY_BYTES", 0, cls.scalar_history_bytes
             ),
@@ -67,6 +76,13 @@ def _bytes(environ: Mapping[str, str], name: str, least: int, default: int) -> i
     if not least <= value < 1 << 48 or (name == "BOARDD_LOG_BYTES" and value >= 1 << 32):
         raise ValueError(f"{name}={text!r}: out of range, expected at least {least} bytes")
     return value
+
+
+def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = environ.get(name, "").strip()
+    if text not in ("", "0", "1"):
+        raise ValueError(f"{name}={text!r}: expected 0 or 1")
+    return text == "1" if text else default
 
 
 def _secs(environ: Mapping[str, str], name: str, default: float) -> float:

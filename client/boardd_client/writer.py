@@ -184,6 +184,9 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             number = capture.scalar(value, "value")
             self._log_scalar(tag, "", step, wall_time, number)
             return
+        attached = self._attached
+        if attached is not None and attached.log_known_curves(tag, step, wall_time, value):
+            return
         # All are checked before the first is logged.
         values = [
             (name, arguments.sub_run(tag, name), capture.scalar(item, f"value[{name!r}]"))
@@ -191,6 +194,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         ]
         for name, _, number in values:
             self._log_scalar(tag, name, step, wall_time, number)
+        if self._attached is not None and all(type(number) is float for *_, number in values):
+            self._attached.learn_curves(tag, tuple(value))
 
     def _log_scalar(
         self, tag: str, name: str, step: int, wall_time: float, value: float | capture.Tensor

@@ -14,7 +14,8 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
-from boardd.core.batch import Scalars, SummaryRecord
+from boardd.core.batch import Drops, Scalars, SummaryRecord
+from boardd.core.drops import DROPPED, drop_tags
 from boardd.core.kinds import SCALAR
 from boardd.core.names import NameRefusedError
 from boardd.core.runs import Run
@@ -26,12 +27,13 @@ _logger = logging.getLogger(__name__)
 
 
 class RefusedRecords(NamedTuple):
-    """Some records of a part that are rejected: so many, the first being ``sequence``."""
+    """Some records of a part that are rejected: so many, from ``sequence`` to ``last_sequence``."""
 
     sequence: int
     records: int
     reason: int
     message: str
+    last_sequence: int
 
 
 @dataclass(eq=False)
@@ -47,23 +49,60 @@ class Encoded:
 
 def encode_scalar_part(part: Scalars) -> Encoded:
     """Returns the framed events of scalars; those whose tag is another kind are left out."""
-    run, rows, tag_index = part.run, part.rows, part.tag_index
+    run, columns, tag_index = part.run, part.columns, part.tag_index
     try:
         refused: list[RefusedRecords] = []
         is_refused = run.kinds.claim_scalars(tag_index, run.tags)
         if is_refused is not None:
             refused = _refused(part, is_refused)
-            rows, tag_index = rows[~is_refused], tag_index[~is_refused]
-        # Only the tags that occur: a run may have very many.
-        used, index = np.unique(tag_index, return_inverse=True)
+            columns, tag_index = columns[~is_refused], tag_index[~is_refused]
+        used, index = _used(tag_index)
         events = encode_scalars(
-            rows["wall_time"], rows["step"], rows["value"], index, [run.tags[tag] for tag in used]
+            columns.wall_time,
+            columns.step,
+            columns.value,
+            index,
+            [run.tags[tag] for tag in used.tolist()],
         )
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
         return Encoded(error=SummaryError(pb.REDUCTION_FAILED, text))
-    _watch_steps(run, tag_index, rows["step"])
+    _watch_steps(run, tag_index, columns.step)
     return Encoded(events, refused=refused)
+
+
+def encode_drops(part: Drops) -> Encoded:
+    """Returns the framed events of what clients dropped; a tag that is another kind is left out.
+
+    They stand at the highest step that the run has seen, so that theirs never go backwards.
+    """
+    try:
+        return _encoded_drops(part)
+    except Exception as error:
+        return Encoded(error=SummaryError(pb.REDUCTION_FAILED, f"{type(error).__name__}: {error}"))
+
+
+def _encoded_drops(part: Drops) -> Encoded:
+    run = part.run
+    values: dict[bytes, int] = {}
+    for tag, value in drop_tags(part.dropped).items():
+        name = tag.encode()
+        try:
+            run.kinds.claim(DROPPED.encode(), {name: SCALAR})
+        except NameRefusedError as error:
+            _logger.debug("run %s: %s", run.path, error)
+            continue
+        values[name] = value
+    run.dropped_step = max(run.dropped_step, part.step, run.steps.highest)
+    count = len(values)
+    events = encode_scalars(
+        np.full(count, part.wall_time),
+        np.full(count, run.dropped_step, np.int64),
+        np.array(list(values.values()), np.float64),
+        np.arange(count),
+        list(values),
+    )
+    return Encoded(events)
 
 
 def encode_summary(part: SummaryRecord, result: Reduction | SummaryError) -> Encoded:
@@ -79,18 +118,38 @@ def encode_summary(part: SummaryRecord, result: Reduction | SummaryError) -> Enc
     return Encoded(result.event, result.embedding)
 
 
+def _used(tag_index: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The tags that occur, of the very many that a run may have, and the place of each there.
+
+    As ``numpy.unique`` with its inverse, which sorts; here that takes most of the time.
+    """
+    top = int(tag_index.max(initial=-1)) + 1
+    if top > 8 * len(tag_index):
+        return np.unique(tag_index, return_inverse=True)
+    occurs = np.zeros(top, bool)
+    occurs[tag_index] = True
+    used = np.flatnonzero(occurs)
+    place = np.empty(top, np.intp)
+    place[used] = np.arange(len(used))
+    return used, place[tag_index]
+
+
 def _refused(part: Scalars, is_refused: NDArray[np.bool_]) -> list[RefusedRecords]:
     """Returns the refused scalars, those of a tag together."""
     tags, first, counts = np.unique(
         part.tag_index[is_refused], return_index=True, return_counts=True
     )
-    sequences = part.rows["sequence"][is_refused][first]
+    sequences = part.columns.sequence[is_refused]
     return [
         RefusedRecords(
-            sequence, records, pb.INVALID_NAME, part.run.kinds.conflict(part.run.tags[tag], SCALAR)
+            sequence,
+            records,
+            pb.INVALID_NAME,
+            part.run.kinds.conflict(part.run.tags[tag], SCALAR),
+            int(sequences[-1]),
         )
         for tag, sequence, records in zip(
-            tags.tolist(), sequences.tolist(), counts.tolist(), strict=True
+            tags.tolist(), sequences[first].tolist(), counts.tolist(), strict=True
         )
     ]
 

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from boardd.core.runs import Refusal
 from boardd.core.session import Session
+from boardd.core.shared_log import SharedLog
+from boardd.maps import Maps
 from boardd.notice import Notice
 
 
@@ -20,11 +22,32 @@ class AttachedStream(Protocol):
         """Reads no more; the stream ends when everything received is written and told."""
 
 
+class OpenLifeline(Protocol):
+    """The connection over which maps come, as far as others may act on it."""
+
+    def receive(self) -> None:
+        """Takes the messages that are there; does not wait for one."""
+
+    def close(self) -> None:
+        """Ends the connection. Idempotent."""
+
+
 class LiveSession:
     """A session and what is attached to it at the moment."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, max_map_bytes: int) -> None:
         self.session = session
+        #: What its client shares, over ``lifeline``, which is open as long as the client lives.
+        self.maps = Maps(max_map_bytes)
+        self.lifeline: OpenLifeline | None = None
+        #: The log in map 0; None where it is not known from where on to read it.
+        self.log: SharedLog | None = None
+        #: Whether the records of ``stream`` come through ``log``.
+        self.is_shared = False
+        #: Notified when the client has committed more of ``log``.
+        self.committed = Notice()
+        #: Whether its client is gone, and what that left is being written.
+        self.is_ending = False
         self.stream: AttachedStream | None = None
         #: Notified when records were written, rejected or refused, or the stream changed.
         self.notice = Notice()
@@ -37,6 +60,20 @@ class LiveSession:
     def is_quiet(self) -> bool:
         """Whether all that was received is written or rejected."""
         return self.session.open_parts == 0
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether all that a client has handed in is written or rejected."""
+        is_read = self.stream is None or self.log is None or not self.log.has_more
+        return self.is_quiet and is_read and not self.is_ending
+
+    def let_go(self) -> None:
+        """Drops what the client shares; records that lie there keep their memory."""
+        if self.lifeline is not None:
+            self.lifeline.close()
+            self.lifeline = None
+        self.log = None
+        self.maps.clear()
 
     def end_lease(self) -> None:
         """Stops the clock of a session without a stream."""

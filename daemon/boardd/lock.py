@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from boardd_protos.shared import HANDOVER_SUFFIX
+
 from boardd.errors import AddressTakenError, ConfigError
 
 #: How long to wait for a lock whose holder serves nothing: it is starting or leaving.
@@ -145,13 +147,38 @@ class SocketLock:
         """Where to bind: a name beside the socket's that no client looks for."""
         return self._socket_path.with_name(f".{self._socket_path.name}")
 
+    @property
+    def maps_bind_path(self) -> Path:
+        """The same for the socket on which clients hand over their memory."""
+        return self._beside(self.bind_path)
+
+    @property
+    def maps_path(self) -> Path:
+        """Where clients look for that one."""
+        return self._beside(self._socket_path)
+
+    def _beside(self, path: Path) -> Path:
+        return path.with_name(path.name + HANDOVER_SUFFIX)
+
     def publish(self) -> None:
-        """Puts the socket that is bound to ``bind_path`` in place of any stale one."""
+        """Puts the sockets that are bound in place of any stale ones.
+
+        The socket at ``bind_path`` must be there; without one at ``maps_bind_path``,
+        a stale one is removed.
+        """
+        # First, for a client that finds the other one looks for this.
+        try:
+            os.rename(self.maps_bind_path, self.maps_path)
+        except FileNotFoundError:
+            self._remove(self.maps_path)
         os.rename(self.bind_path, self._socket_path)
 
     def remove_socket(self) -> None:
-        """Removes the socket, bound or published; nothing happens where there is none."""
-        for path in (self._socket_path, self.bind_path):
+        """Removes the sockets, bound or published; nothing happens where there is none."""
+        self._remove(self._socket_path, self.bind_path, self.maps_path, self.maps_bind_path)
+
+    def _remove(self, *paths: Path) -> None:
+        for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 

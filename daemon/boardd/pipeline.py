@@ -1,16 +1,22 @@
 """From parts of records to event files: the threads, and a writer for each run.
 
 Reductions run on ``reducers`` threads; runs take turns, so that one run's images
-delay another run's histogram by one reduction and not by a thousand. Files are
-written by ``writers`` threads. The event loop only moves parts between them.
+delay another run's histogram by one reduction and not by a thousand. A thread
+reduces until nothing is queued, and what it makes goes back to the event loop
+by the millisecond: waking another thread takes as long as a small histogram.
+Files are written by ``writers`` threads. The event loop only moves parts between
+them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any, Final
 
 from boardd_protos import boardd_pb2 as pb
 
@@ -24,6 +30,15 @@ from boardd.summaries.record import Reduction, SummaryError
 from boardd.summaries.summarize import summarize
 
 _logger = logging.getLogger(__name__)
+
+#: Records of one run that are out for reduction at once. Small ones come back together.
+_WINDOW: Final = 64
+
+#: For how long a result waits for others that go back to the event loop with it.
+_HAND_BACK_SECS: Final = 0.001
+
+#: A run's writer, its ticket, its record, and the result: None where it was not begun.
+_Reduced = tuple[RunWriter, int, SummaryRecord, Reduction | SummaryError | None]
 
 
 class Pipeline:
@@ -48,8 +63,11 @@ class Pipeline:
         self._writers = ThreadPoolExecutor(budgets.writers, "boardd-write")
         self._run_writers: dict[Run, RunWriter] = {}
         self._queue: FairQueue[Run, tuple[RunWriter, int, SummaryRecord]] = FairQueue()
+        #: Reducing threads at work, and what they have made and not yet handed back.
         self._reducing = 0
-        self._reductions: set[asyncio.Task[None]] = set()
+        self._reduced: list[_Reduced] = []
+        #: Guards the queue and the two above.
+        self._lock = threading.Lock()
 
     @property
     def threads(self) -> Executor:
@@ -86,6 +104,8 @@ class Pipeline:
             writer.abandon()
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
+        with self._lock:
+            self._queue = FairQueue()
         self._reducers.shutdown(wait=False, cancel_futures=True)
         self._writers.shutdown(wait=False, cancel_futures=True)
 
@@ -98,7 +118,7 @@ class Pipeline:
                 self._writers,
                 self._outcomes,
                 self._enqueue,
-                2 * self._budgets.reducers,
+                _WINDOW,
                 self._forget,
                 self._retry_secs,
             )
@@ -111,39 +131,65 @@ class Pipeline:
     # Reductions
 
     def _enqueue(self, writer: RunWriter, ticket: int, part: SummaryRecord) -> None:
-        self._queue.push(writer.run, (writer, ticket, part))
-        self._dispatch()
+        with self._lock:
+            self._queue.push(writer.run, (writer, ticket, part))
+            is_busy = self._reducing == self._budgets.reducers
+            self._reducing += not is_busy
+        if not is_busy:
+            self._reducers.submit(self._reduce, asyncio.get_running_loop())
 
-    def _dispatch(self) -> None:
-        while len(self._queue) and self._reducing < self._budgets.reducers:
-            self._reducing += 1
-            task = asyncio.get_running_loop().create_task(self._reduce(*self._queue.pop()))
-            self._reductions.add(task)
-            task.add_done_callback(self._reductions.discard)
+    def _reduce(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Reduces what is queued, on a thread, until nothing is."""
+        while True:
+            with self._lock:
+                if not len(self._queue):
+                    self._reducing -= 1
+                    return
+                writer, ticket, part = self._queue.pop()
+                is_full = writer.is_full
+            result = None if is_full else self._result(part)
+            with self._lock:
+                if isinstance(result, Reduction):
+                    writer.add_reduced_bytes(result.size_bytes)
+                self._reduced.append((writer, ticket, part, result))
+                is_last, is_first = not len(self._queue), len(self._reduced) == 1
+            del part, result  # what they hold is the event loop's to let go
+            # The loop is woken once for many small reductions.
+            if is_last:
+                _call(loop, self._take_back)
+            elif is_first:
+                _call(loop, loop.call_later, _HAND_BACK_SECS, self._take_back)
 
-    async def _reduce(self, writer: RunWriter, ticket: int, part: SummaryRecord) -> None:
-        result: Reduction | SummaryError
+    def _take_back(self) -> None:
+        with self._lock:
+            reduced, self._reduced = self._reduced, []
+        for writer, ticket, part, result in reduced:
+            writer.reduced(ticket, part, result)
+
+    def _result(self, part: SummaryRecord) -> Reduction | SummaryError:
         refusal = part.run.refusal
+        if refusal is not None:
+            return SummaryError(pb.RUN_REFUSED, refusal.message)
         try:
-            if refusal is not None:
-                result = SummaryError(pb.RUN_REFUSED, refusal.message)
-            else:
-                result = await asyncio.get_running_loop().run_in_executor(
-                    self._reducers, self._summarize, part
-                )
+            return summarize(
+                part.run.tags[part.tag].decode(),
+                part.step,
+                part.wall_time,
+                part.payload,
+                part.tensors,
+                self._budgets.max_tensor_bytes,
+                part.maps,
+            )
         except SummaryError as error:
-            result = error
-        finally:
-            self._reducing -= 1
-        writer.reduced(ticket, part, result)
-        self._dispatch()
+            # Its traceback names the tensors, which may lie in a map that is to be let go.
+            return SummaryError(error.reason, str(error))
+        except Exception as error:  # a defect: this record suffers, the thread goes on
+            _logger.exception("run %s", part.run.path)
+            return SummaryError(pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
 
-    def _summarize(self, part: SummaryRecord) -> Reduction:
-        return summarize(
-            part.run.tags[part.tag].decode(),
-            part.step,
-            part.wall_time,
-            part.payload,
-            part.tensors,
-            self._budgets.max_tensor_bytes,
-        )
+
+def _call(
+    loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: Any
+) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        loop.call_soon_threadsafe(callback, *arguments)

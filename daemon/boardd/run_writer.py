@@ -17,6 +17,7 @@ refused has its records rejected; other runs do not notice either.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -27,10 +28,10 @@ from typing import Final, Protocol, TypeVar
 
 from boardd_protos import boardd_pb2 as pb
 
-from boardd.core.batch import EndRun, Part, Scalars, SummaryRecord
+from boardd.core.batch import Drops, EndRun, Part, Scalars, SummaryRecord
 from boardd.core.order import Order
 from boardd.core.runs import Refusal, Run
-from boardd.encode import Encoded, encode_scalar_part, encode_summary
+from boardd.encode import Encoded, encode_drops, encode_scalar_part, encode_summary
 from boardd.events.embedding import EmbeddingFiles
 from boardd.logdir import Roots, RunDirectory, RunRefusedError
 from boardd.projector import EmbeddingRefusedError, write_embedding
@@ -89,15 +90,16 @@ class _Sync:
     done: asyncio.Future[str]
 
 
-_Item = Scalars | EndRun | _Reduced | _Sync
+_Item = Scalars | Drops | EndRun | _Reduced | _Sync
 
 
 class RunWriter:
     """Writes one run; see the module. For the event loop's thread only.
 
     ``reduce`` is called with a ticket and a record, and answers through
-    ``reduced``; at most ``window`` of them are out at once. ``on_idle`` is called
-    when nothing is left to do and no file is open.
+    ``reduced``; at most ``window`` of them are out at once. Whoever reduces asks
+    ``is_full`` before, and tells ``add_reduced_bytes`` after. ``on_idle`` is
+    called when nothing is left to do and no file is open.
     """
 
     def __init__(
@@ -120,9 +122,13 @@ class RunWriter:
         self._on_idle = on_idle
         self._retry_secs = retry_secs
         self._order: Order[_Item] = Order()
-        self._backlog: deque[tuple[int, SummaryRecord]] = deque()
+        #: A heap: tickets are unique, and the lowest comes first.
+        self._backlog: list[tuple[int, SummaryRecord]] = []
         self._reducing = 0
-        self._unwritten_bytes = 0
+        # Of events, since the run was opened. Two counts, since one is the
+        # reducing threads' and the other the event loop's.
+        self._reduced_bytes = 0
+        self._taken_bytes = 0
         self._wake = asyncio.Event()
         self._directory: RunDirectory | None = None
         self._file: EventFileWriter | None = None
@@ -133,21 +139,35 @@ class RunWriter:
     def admit(self, part: Part) -> None:
         """Takes the next part of the run."""
         if isinstance(part, SummaryRecord):
-            self._backlog.append((self._order.draw(), part))
+            heapq.heappush(self._backlog, (self._order.draw(), part))
             self._feed()
-        elif isinstance(part, (Scalars, EndRun)):
+        elif isinstance(part, (Scalars, Drops, EndRun)):
             self._order.append(part)
             self._wake.set()
         else:
             raise TypeError(f"no kind of part: {part!r}")
 
-    def reduced(self, ticket: int, part: SummaryRecord, result: Reduction | SummaryError) -> None:
-        """Takes the result of a reduction."""
+    @property
+    def is_full(self) -> bool:
+        """Whether so many events wait to be written that reductions should. From any thread."""
+        return self._reduced_bytes - self._taken_bytes >= UNWRITTEN_BYTES
+
+    def add_reduced_bytes(self, size_bytes: int) -> None:
+        """Counts events that a reduction has made; by one thread at a time."""
+        self._reduced_bytes += size_bytes
+
+    def reduced(
+        self, ticket: int, part: SummaryRecord, result: Reduction | SummaryError | None
+    ) -> None:
+        """Takes the result of a reduction, None where it was not begun."""
         self._reducing -= 1
-        part.payload, part.tensors = b"", {}
+        if result is None:
+            heapq.heappush(self._backlog, (ticket, part))
+            self._feed()
+            return
+        part.payload, part.tensors, part.maps = b"", {}, None
         reduced = _Reduced(part, result)
         self._outcomes.recharge(part, reduced.size_bytes)
-        self._unwritten_bytes += reduced.size_bytes
         self._order.complete(ticket, reduced)
         self._wake.set()
         self._feed()
@@ -168,12 +188,8 @@ class RunWriter:
 
     def _feed(self) -> None:
         """Sends reductions off, in order and only so far ahead of the file."""
-        while (
-            self._backlog
-            and self._reducing < self._window
-            and self._unwritten_bytes < UNWRITTEN_BYTES
-        ):
-            ticket, part = self._backlog.popleft()
+        while self._backlog and self._reducing < self._window and not self.is_full:
+            ticket, part = heapq.heappop(self._backlog)
             self._reducing += 1
             self._reduce(self, ticket, part)
 
@@ -231,13 +247,12 @@ class RunWriter:
         encoded: list[Encoded] = []
         files_bytes = 0
         if await self._open():
-            encoded = await self._on_thread(lambda: [_encode(item) for item in items])
+            # The common case in one go: to another thread and back is what costs.
+            encoded, error = await self._on_thread(lambda: self._encode_and_append(items))
             try:
-                files_bytes = await self._append(
-                    b"".join(one.events for one in encoded), encoded[0].embedding
-                )
-            except EmbeddingRefusedError as error:  # it came alone
-                encoded = [Encoded(error=SummaryError(error.reason, str(error)))]
+                files_bytes = await self._finish_append(encoded, error)
+            except EmbeddingRefusedError as reason:  # it came alone
+                encoded = [Encoded(error=SummaryError(reason.reason, str(reason)))]
                 self._recovered()
         if self._file is None:
             refusal = self.run.refusal
@@ -249,12 +264,32 @@ class RunWriter:
                 self._outcomes.reject(part, one.error.reason, str(one.error))
                 continue
             for refused in one.refused:
-                piece = part.split_off(refused.sequence, refused.records)
+                piece = part.split_off(refused.sequence, refused.records, refused.last_sequence)
                 self._outcomes.reject(piece, refused.reason, refused.message)
             written_bytes = len(one.events) + files_bytes
             self.run.written_bytes += written_bytes
             self._outcomes.finish(part, written_bytes)
         self._feed()
+
+    def _encode_and_append(self, items: deque[_Item]) -> tuple[list[Encoded], OSError | None]:
+        """Returns what is written for ``items``, and why it could not be. Without side files."""
+        encoded = [_encode(item) for item in items]
+        if encoded[0].embedding is None:
+            try:
+                self._append_once(b"".join(one.events for one in encoded))
+            except OSError as error:
+                return encoded, error
+        return encoded, None
+
+    async def _finish_append(self, encoded: list[Encoded], error: OSError | None) -> int:
+        """Goes on where ``_encode_and_append`` ended. Returns and raises as ``_append``."""
+        if encoded[0].embedding is None and error is None:
+            self._appended()
+            return 0
+        if error is not None:
+            await self._wait_out(error)
+        events = b"".join(one.events for one in encoded)
+        return await self._append(events, encoded[0].embedding)
 
     async def _append(self, events: bytes, embedding: EmbeddingFiles | None) -> int:
         """Returns once all is written, however long that takes, or the run is refused.
@@ -274,10 +309,13 @@ class RunWriter:
                 await self._wait_out(error)
             else:
                 break
+        self._appended()
+        return files_bytes
+
+    def _appended(self) -> None:
         self._recovered()
         if self._file is not None and self._file.path is not None:
             self.run.file = self._file.path.name
-        return files_bytes
 
     def _write_files(self, embedding: EmbeddingFiles) -> int:
         if self._directory is None:
@@ -374,7 +412,7 @@ class RunWriter:
         """Takes the first of ``items``; its events no longer wait. Returns its part."""
         item = items.popleft()
         if isinstance(item, _Reduced):
-            self._unwritten_bytes -= item.size_bytes
+            self._taken_bytes += item.size_bytes
             return item.part
         if isinstance(item, _Sync):
             raise TypeError("a sync has no part")
@@ -402,4 +440,6 @@ def _encode(item: _Item) -> Encoded:
         return encode_summary(item.part, item.result)
     if isinstance(item, Scalars):
         return encode_scalar_part(item)
+    if isinstance(item, Drops):
+        return encode_drops(item)
     raise TypeError(f"no events in {item!r}")

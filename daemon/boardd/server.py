@@ -32,7 +32,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
-from boardd import journal
+from boardd import journal, memory
 from boardd.auth import TokenInterceptor, is_open_to_others, read_token, server_credentials
 from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
 from boardd.lock import SocketLock, ensure_private_directory
@@ -50,6 +50,9 @@ _MAX_STREAMS: Final = 64
 #: How long calls under way may take once everything is written.
 _FAREWELL_SECS: Final = 1.0
 
+#: Without a session for so long, the daemon gives memory back.
+_GIVE_BACK_SECS: Final = 5.0
+
 #: Past the drain's own deadline: something does not honour it.
 _OVERTIME_SECS: Final = 2.0
 
@@ -61,6 +64,7 @@ def run(config: Config) -> NoReturn:
     """
     journal.configure(config.log_level, os.environ)
     _raise_file_limit()
+    memory.limit_heaps()
     _yield_to_training(config.nice)
     credentials = interceptors = None
     if config.listen is not None:
@@ -107,12 +111,14 @@ class _Daemon:
             addresses.append(where)
         service.addresses = [str(item) for item in addresses]
         await service.start()
+        self._take_maps(service)
         for server in servers:
             await server.start()
         self._lock.publish()
         await self._set_health(HealthCheckResponse.SERVING)
         self._announce(addresses)
         self._tasks.append(asyncio.ensure_future(self._watchdog()))
+        self._tasks.append(asyncio.ensure_future(self._give_back_memory(service)))
         if config.idle_exit_secs > 0:
             self._tasks.append(asyncio.ensure_future(self._watch_idleness(service)))
         await self._leaving.wait()
@@ -134,6 +140,19 @@ class _Daemon:
         finally:
             os.umask(mask)
         return server
+
+    def _take_maps(self, service: Service) -> None:
+        published = os.fsencode(self._lock.maps_path)
+        try:
+            if len(published) > address.MAX_SOCKET_PATH_BYTES:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+            service.take_maps(self._lock.maps_bind_path)
+        except OSError as error:
+            _logger.warning(
+                "clients cannot share memory, and send everything: cannot bind %s: %s",
+                self._lock.maps_path,
+                error.strerror or error,
+            )
 
     def _tcp_server(
         self, service: Service, listen: address.TcpAddress
@@ -246,6 +265,15 @@ class _Daemon:
         while True:
             self._notifier.alive()
             await asyncio.sleep(self._notifier.watchdog_secs / 2)
+
+    async def _give_back_memory(self, service: Service) -> None:
+        has_worked = False
+        while True:
+            await asyncio.sleep(_GIVE_BACK_SECS)
+            is_idle = service.idle_secs >= _GIVE_BACK_SECS
+            if is_idle and has_worked:
+                memory.give_back()
+            has_worked = not is_idle
 
     async def _watch_idleness(self, service: Service) -> None:
         limit = self._config.idle_exit_secs

@@ -14,6 +14,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import grpc
@@ -38,6 +39,7 @@ from boardd.core.errors import (
     status_name,
 )
 from boardd.core.runs import Run
+from boardd.handoff import HANDOVER_SECS, Handoff
 from boardd.live_session import LiveSession
 from boardd.logdir import Roots
 from boardd.run_writer import RETRY_SECS
@@ -74,6 +76,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._started = clock()
         self._daemon_id = secrets.token_bytes(DAEMON_ID_BYTES)
         self._sessions = Sessions(self._roots, self.budgets, clock, retry_secs)
+        self._handoff: Handoff | None = None
 
     @property
     def idle_secs(self) -> float:
@@ -85,6 +88,14 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._started_at = time.time()
         self._started = self._sessions.idle_since = self._clock()
 
+    def take_maps(self, path: Path, *, waiting_secs: float = HANDOVER_SECS) -> None:
+        """Lets clients hand over their memory on a socket at ``path``; see ``Handoff``.
+
+        Raises ``OSError``.
+        """
+        self._handoff = Handoff(self._sessions, waiting_secs=waiting_secs)
+        self._handoff.listen(path)
+
     async def drain(self, deadline_secs: float) -> bool:
         """Takes no more, writes and acknowledges what it has, and closes the files.
 
@@ -95,6 +106,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         sessions = self._sessions
         sessions.draining = True
         for live in sessions:
+            if live.lifeline is not None:
+                live.lifeline.receive()  # that a client is gone must be known now
             if live.stream is not None:
                 live.stream.finish(draining=True)
         await sessions.changed.wait(self._all_quiet, deadline - self._clock())
@@ -107,11 +120,13 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         for live in sessions:
             if live.stream is not None:
                 live.stream.end(DrainingError("the daemon has shut down"))
+        if self._handoff is not None:
+            self._handoff.close()
         await sessions.close()
         return quiet
 
     def _all_quiet(self) -> bool:
-        return all(live.is_quiet for live in self._sessions)
+        return all(live.is_quiet and not live.is_ending for live in self._sessions)
 
     def _no_streams(self) -> bool:
         return all(live.stream is None for live in self._sessions)
@@ -124,7 +139,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """Begins or resumes a session."""
         async with _answering(context):
             version = _agree(request)
-            session = self._sessions.open(request).session
+            live = self._sessions.open(request)
+            session = live.session
             return pb.OpenReply(
                 protocol_version=version,
                 daemon_version=__version__,
@@ -134,6 +150,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                 max_message_bytes=self.budgets.max_message_bytes,
                 max_tensor_bytes=self.budgets.max_tensor_bytes,
                 lease_secs=self.budgets.lease_secs,
+                holds_maps=live.lifeline is not None,
             )
         raise AssertionError("an aborted call goes on")
 
@@ -147,6 +164,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             stream = Stream(self._sessions, live, context)
             await self._sessions.attach(live, stream)
             try:
+                if first.attach.HasField("log_from"):
+                    self._sessions.attach_log(live, first.attach.log_from)
                 await stream.serve()
             finally:
                 self._sessions.detach(live)
@@ -182,10 +201,12 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             deadline = self._clock() + _checked_timeout(request.timeout_secs)
             closed = True
             # A record that still comes takes up a run again: that is ended, too.
-            while closed and (live.session.catalogue.held_runs() or not live.is_quiet):
-                self._sessions.end_runs(live)
+            while closed and not live.is_forgotten and self._is_busy(live):
+                if not live.is_ending:
+                    self._sessions.end_runs(live)
                 closed = await live.notice.wait(
-                    lambda: live.is_quiet, _remaining(deadline - self._clock())
+                    lambda: live.is_caught_up or live.is_forgotten,
+                    _remaining(deadline - self._clock()),
                 )
             written_sequence = live.session.written_sequence
             if not closed:
@@ -220,6 +241,10 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             intake_bytes=sessions.intake.held_bytes,
             intake_budget_bytes=sessions.intake.budget_bytes,
         )
+
+    @staticmethod
+    def _is_busy(live: LiveSession) -> bool:
+        return bool(live.session.catalogue.held_runs()) or not live.is_caught_up
 
     async def _sync(self, live: LiveSession, deadline: float) -> str:
         sync = self._sessions.pipeline.sync(live.session.catalogue.held_runs())
@@ -294,6 +319,7 @@ def _session_status(live: LiveSession) -> pb.SessionStatus:
         received_sequence=session.received_sequence,
         written_sequence=session.written_sequence,
         counters=session.counters.message(),
+        map_bytes=live.maps.size_bytes,
     )
 
 
@@ -306,6 +332,7 @@ def _run_status(run: Run) -> pb.RunStatus:
         trouble=run.trouble or (run.refusal.message if run.refusal is not None else ""),
         series=len(run.tags),
         steps_backwards=run.steps.backwards,
+        dropped=min(sum(run.dropped.values()), (1 << 64) - 1),
     )
 
 

@@ -4,6 +4,9 @@ A session outlives its stream by a lease, so that a client which reconnects goes
 on where it was. One whose lease ends is written out, its runs are ended, and
 the number of its last record is remembered for a while: a client that comes
 back later still does not have anything written twice.
+
+A client that shares its log has a lifeline besides: when that ends, the client is
+dead. Then what it left in its log is written, and its session ends at once.
 """
 
 from __future__ import annotations
@@ -11,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 
-from boardd.core.batch import Counters, Part
+from boardd.core.batch import Batch, Counters, Part
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import (
     CapacityError,
@@ -28,7 +32,9 @@ from boardd.core.errors import (
 )
 from boardd.core.runs import Refusal, Run, Runs
 from boardd.core.session import Session
-from boardd.live_session import AttachedStream, LiveSession
+from boardd.core.shared_log import SharedLog
+from boardd.live_session import AttachedStream, LiveSession, OpenLifeline
+from boardd.log_reader import LogReader
 from boardd.logdir import Roots, RunRefusedError
 from boardd.notice import Notice
 from boardd.pipeline import Pipeline
@@ -38,6 +44,8 @@ _logger = logging.getLogger(__name__)
 SESSION_ID_BYTES: Final = 16
 #: Expired sessions whose last record is remembered.
 MAX_EXPIRED: Final = 16_384
+#: How long a stream may outlive its client's lifeline; its last messages are in it.
+FAREWELL_SECS: Final = 1.0
 
 
 class Sessions:
@@ -110,8 +118,9 @@ class Sessions:
                 )
             sequence = max(request.acknowledged_sequence, self._expired.pop(session_id, 0))
             session = Session(request, sequence, self.budgets, self.runs, self.intake)
-            live = self._sessions[session_id] = LiveSession(session)
-        if live.stream is None:
+            live = LiveSession(session, self.budgets.max_map_bytes)
+            self._sessions[session_id] = live
+        if live.stream is None and not live.is_ending:
             self._begin_lease(live)
         return live
 
@@ -131,12 +140,85 @@ class Sessions:
         while live.stream is not None:
             live.stream.end(SupersededError("a newer stream was attached to this session"))
             await live.notice.wait(lambda: live.stream is None)
+        if live.is_ending:  # it begins anew, behind what is being written
+            await live.notice.wait(lambda: live.is_forgotten)
         if live.is_forgotten:
             raise UnknownSessionError(live.session.session_id)
         if self.draining:
             raise DrainingError("the daemon is shutting down; connect again later")
         live.end_lease()
         live.stream = stream
+        live.is_shared = False
+
+    def attach_log(self, live: LiveSession, start: pb.LogPosition) -> None:
+        """Has the records of the attached stream come through the shared log, from ``start`` on.
+
+        Raises ``RequestError``.
+        """
+        ring, received = live.maps.ring, live.session.received_sequence
+        if ring is None:
+            raise RequestError(
+                "log_from is set, but no log is shared; hand it over first, on the socket beside "
+                "this one"
+            )
+        if start.sequence > received:
+            raise RequestError(
+                f"log_from begins behind record {start.sequence}; only {received} were received"
+            )
+        live.log = self._log_at(ring, start.sequence, start.position)
+        live.is_shared = True
+
+    def _log_at(self, ring: memoryview, sequence: int, position: int) -> SharedLog:
+        return SharedLog(ring, sequence, position, self.budgets.max_message_bytes)
+
+    def maps_shared(self, live: LiveSession, lifeline: OpenLifeline) -> None:
+        """See ``Owners`` of ``handoff``."""
+        before, live.lifeline = live.lifeline, lifeline
+        if before is not None and before is not lifeline:
+            before.close()
+        if live.stream is not None and live.is_shared:
+            live.stream.end(SupersededError("the log was handed over anew"))
+        ring = live.maps.ring
+        if ring is None:
+            return
+        if live.log is not None:
+            live.log = self._log_at(ring, live.log.sequence, live.log.position)
+        elif live.session.received_sequence == 0:
+            # Positions begin at 0 with the session, so it can be read already.
+            live.log = self._log_at(ring, 0, 0)
+
+    def lifeline_ended(self, live: LiveSession, lifeline: OpenLifeline) -> None:
+        """See ``Owners`` of ``handoff``."""
+        if live.is_forgotten or live.lifeline is not lifeline:
+            return
+        live.lifeline = None
+        live.is_ending = True
+        live.notice.notify()
+        self._begin(self._end_dead(live))
+
+    async def _end_dead(self, live: LiveSession) -> None:
+        """Writes what the log of a client holds that is gone, and ends its session."""
+        session = live.session
+        await live.notice.wait(lambda: live.stream is None, FAREWELL_SECS)
+        while live.stream is not None:
+            live.stream.end(SupersededError("the client has let go of its shared log"))
+            await live.notice.wait(lambda: live.stream is None)
+        live.end_lease()
+        salvage = await LogReader(self, live).finish()
+        _logger.warning(
+            "%s (pid %d on %s) ended without closing its session: %d records beyond what it had "
+            "committed were found in its log, %d of them without their values",
+            session.program or "a program",
+            session.pid,
+            session.hostname or "an unknown host",
+            salvage.records,
+            salvage.lost,
+        )
+        self.end_runs(live)
+        await live.notice.wait(lambda: live.is_forgotten or live.is_quiet)
+        if not live.is_forgotten:
+            self._remember(session)
+            self.forget(live)
 
     def detach(self, live: LiveSession) -> None:
         """Takes the stream off a session; its lease begins."""
@@ -154,7 +236,10 @@ class Sessions:
 
     def _expire(self, live: LiveSession) -> None:
         live.lease = None
-        task = asyncio.get_running_loop().create_task(self._end_expired(live))
+        self._begin(self._end_expired(live))
+
+    def _begin(self, ending: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(ending)
         self._expiring.add(task)
         task.add_done_callback(self._expiring.discard)
 
@@ -171,14 +256,22 @@ class Sessions:
         self.end_runs(live)
 
         def is_back() -> bool:
-            return live.is_forgotten or live.stream is not None or live.lease is not None
+            return (
+                live.is_forgotten
+                or live.is_ending
+                or live.stream is not None
+                or live.lease is not None
+            )
 
         await live.notice.wait(lambda: is_back() or live.is_quiet)
         if not is_back():
-            self._expired[session.session_id] = session.written_sequence
-            if len(self._expired) > MAX_EXPIRED:
-                self._expired.popitem(last=False)
+            self._remember(session)
             self.forget(live)
+
+    def _remember(self, session: Session) -> None:
+        self._expired[session.session_id] = session.written_sequence
+        if len(self._expired) > MAX_EXPIRED:
+            self._expired.popitem(last=False)
 
     def forget(self, live: LiveSession) -> None:
         """Ends a session. Nothing of it may be out in the pipeline."""
@@ -186,6 +279,7 @@ class Sessions:
             return
         live.is_forgotten = True
         live.end_lease()
+        live.let_go()
         live.session.forget()
         self._past.add(live.session.counters)
         del self._sessions[live.session.session_id]
@@ -202,6 +296,12 @@ class Sessions:
         """Gives up what is not written by now; see ``Pipeline.close``."""
         for live in self:
             live.end_lease()
+            if live.is_ending:
+                _logger.error(
+                    "pid %d is gone, and not all that its log held could be written",
+                    live.session.pid,
+                )
+            live.let_go()
         for task in self._expiring:
             task.cancel()
         await self.pipeline.close()
@@ -224,26 +324,42 @@ class Sessions:
         contradicts the protocol or a budget.
         """
         kind = message.WhichOneof("message")
+        if live.is_shared and kind in ("records", "chunk"):
+            raise RequestError(f"{kind} on a stream whose records lie in the shared log")
         if kind == "records":
-            batch = live.session.receive(message.records.frames)
-            self.pipeline.admit(batch.parts)
-            if batch.told:
-                live.notice.notify()
+            self._admit(live, live.session.receive(message.records.frames))
+        elif kind == "committed":
+            if live.log is None or not live.is_shared:
+                raise RequestError("committed, but Attach has set no log_from")
+            live.log.commit(message.committed.sequence, message.committed.position)
+            live.committed.notify()
         elif kind == "chunk":
             live.session.add_chunk(message.chunk)
         elif kind == "definitions":
-            await self._define(live, message.definitions)
+            await self.define(live, message.definitions)
         elif kind == "report":
-            live.session.report(message.report)
+            self.pipeline.admit(live.session.report(message.report, time.time()).parts)
         elif kind == "attach":
             raise RequestError("the stream is attached already")
         else:
             raise RequestError("a message of a kind that this daemon does not know")
 
-    async def _define(self, live: LiveSession, definitions: pb.Definitions) -> None:
+    def receive(self, live: LiveSession, frames: bytes) -> None:
+        """Takes whole frames of a session's shared log. Raises ``FrameError``."""
+        self._admit(live, live.session.receive(frames, live.maps.views))
+
+    def _admit(self, live: LiveSession, batch: Batch) -> None:
+        self.pipeline.admit(batch.parts)
+        if batch.told:
+            live.notice.notify()
+
+    async def define(self, live: LiveSession, definitions: pb.Definitions) -> None:
+        """Takes definitions. Raises ``RequestError`` or ``CapacityError``."""
         loop = asyncio.get_running_loop()
         wanted = {run.logdir for run in definitions.runs}
-        logdirs = await loop.run_in_executor(self.pipeline.threads, self._resolve, wanted)
+        logdirs: dict[str, str | Refusal] = {}
+        if wanted:
+            logdirs = await loop.run_in_executor(self.pipeline.threads, self._resolve, wanted)
         defined = live.session.define(definitions, logdirs)
         for run in defined.runs:
             self.pipeline.open(run)

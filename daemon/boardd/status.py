@@ -27,17 +27,21 @@ def render(reply: pb.StatusReply) -> str:
     lines.append(f"sessions: {len(reply.sessions) or 'none'}")
     lines.extend(
         _columns(
-            ("host", "pid", "program", "stream", "received", "written", "rejected", "dropped"),
+            (
+                *("host", "pid", "program", "stream", "shares"),
+                *("received", "written", "rejected", "dropped"),
+            ),
             [
                 (
                     session.hostname,
                     str(session.pid),
                     session.program,
                     "attached" if session.attached else "detached",
+                    size(session.map_bytes) if session.map_bytes else "-",
                     f"{session.received_sequence:,}",
                     f"{session.written_sequence:,}",
                     f"{sum(item.records for item in session.counters.rejected):,}",
-                    f"{sum(item.records for item in session.counters.dropped_by_client):,}",
+                    _dropped(session.counters.dropped_by_client),
                 )
                 for session in reply.sessions
             ],
@@ -46,7 +50,7 @@ def render(reply: pb.StatusReply) -> str:
     lines.append(f"runs: {len(reply.runs) or 'none'}")
     lines.extend(
         _columns(
-            ("directory", "file", "size", "series", "pending", "steps backwards"),
+            ("directory", "file", "size", "series", "pending", "steps backwards", "dropped"),
             [
                 (
                     run.path,
@@ -55,6 +59,7 @@ def render(reply: pb.StatusReply) -> str:
                     f"{run.series:,}",
                     f"{run.pending:,}",
                     f"{run.steps_backwards:,}",
+                    f"{run.dropped:,}",
                 )
                 for run in reply.runs
             ],
@@ -118,6 +123,11 @@ def _counts(counters: pb.Counters) -> Iterable[tuple[str, str]]:
         yield "rejected", f"{item.records:,} {reason_name(item.reason)}"
     for drop in counters.dropped_by_client:
         yield "dropped", f"{drop.records:,} by clients, {drop.reason} ({size(drop.size_bytes)})"
+
+
+def _dropped(counts: Iterable[pb.DropCount]) -> str:
+    """``0``, or how many by reason: ``12 log_full, 3 arena_full``."""
+    return ", ".join(f"{count.records:,} {count.reason}" for count in counts) or "0"
 
 
 def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,7 +1,8 @@
 """One attached stream: records in, acknowledgements out.
 
 Reading stops while a budget is spent; gRPC's flow control then holds the client
-up. What there is to tell is told in one go: rejections and refusals first, then
+up. Where the client shares its log, that is read beside the messages, which say
+how far. What there is to tell is told in one go: rejections and refusals first, then
 the one acknowledgement that covers them.
 """
 
@@ -16,6 +17,7 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.errors import RequestError, StalledError
 from boardd.live_session import LiveSession
+from boardd.log_reader import LogReader
 from boardd.sessions import Sessions
 
 
@@ -34,6 +36,7 @@ class Stream:
         self._error: Exception | None = None
         self._stopped = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._log_reader: asyncio.Task[None] | None = None
         self._is_reading = True
         self._tells_draining = False
         self._told_sequence = -1
@@ -46,7 +49,12 @@ class Stream:
         self._reader = asyncio.create_task(self._read())
         teller = asyncio.create_task(self._tell())
         stopper = asyncio.create_task(self._stopped.wait())
-        waiting: set[asyncio.Task[Any]] = {self._reader, teller, stopper}
+        tasks: list[asyncio.Task[Any]] = [self._reader, teller, stopper]
+        if self._live.is_shared and self._live.log is not None:
+            reader = LogReader(self._sessions, self._live)
+            self._log_reader = asyncio.create_task(reader.follow(self._live.log))
+            tasks.append(self._log_reader)
+        waiting = set(tasks)
         try:
             while not teller.done():
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -56,7 +64,6 @@ class Stream:
                     if not task.cancelled():
                         task.result()
         finally:
-            tasks = [self._reader, teller, stopper]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -71,8 +78,9 @@ class Stream:
         """Reads no more; the stream ends when everything received is written and told."""
         self._tells_draining = self._tells_draining or draining
         self._is_reading = False
-        if self._reader is not None:
-            self._reader.cancel()
+        for task in (self._reader, self._log_reader):
+            if task is not None:
+                task.cancel()
         self._live.notice.notify()
 
     async def _read(self) -> None:
@@ -89,6 +97,7 @@ class Stream:
                     "again from its first chunk"
                 ) from None
             if message is grpc.aio.EOF:
+                await self._live.notice.wait(lambda: self._is_log_read)
                 self._is_reading = False
                 self._live.notice.notify()
                 return
@@ -109,6 +118,7 @@ class Stream:
                         records=rejection.records,
                         reason=pb.Reason.Name(rejection.reason),
                         message=rejection.message,
+                        last_sequence=rejection.last_sequence,
                     )
                 )
             while live.refusals:
@@ -131,6 +141,11 @@ class Stream:
 
     async def _write(self, **message: Any) -> None:
         await self._context.write(pb.DaemonMessage(**message))
+
+    @property
+    def _is_log_read(self) -> bool:
+        log = self._live.log
+        return self._log_reader is None or log is None or not log.has_more
 
     @property
     def _has_news(self) -> bool:

@@ -127,11 +127,6 @@ class EventFileWriter:
         """Bytes handed to the operating system so far, in all files."""
         return self._written_bytes
 
-    @property
-    def unsynced_bytes(self) -> int:
-        """Bytes written since the last good ``sync``, those in doubt left out."""
-        return self._unsynced_bytes
-
     def append(self, records: bytes) -> None:
         """Writes whole framed events; when it returns, all of them are written.
 

@@ -36,10 +36,12 @@ class Acknowledged(_message.Message):
     def __init__(self, written_sequence: _Optional[int] = ...) -> None: ...
 
 class Attach(_message.Message):
-    __slots__ = ["session_id"]
+    __slots__ = ["log_from", "session_id"]
+    LOG_FROM_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    log_from: LogPosition
     session_id: bytes
-    def __init__(self, session_id: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, session_id: _Optional[bytes] = ..., log_from: _Optional[_Union[LogPosition, _Mapping]] = ...) -> None: ...
 
 class Audio(_message.Message):
     __slots__ = ["sample_rate"]
@@ -66,18 +68,20 @@ class ChartCategory(_message.Message):
     def __init__(self, title: _Optional[str] = ..., charts: _Optional[_Iterable[_Union[Chart, _Mapping]]] = ...) -> None: ...
 
 class ClientMessage(_message.Message):
-    __slots__ = ["attach", "chunk", "definitions", "records", "report"]
+    __slots__ = ["attach", "chunk", "committed", "definitions", "records", "report"]
     ATTACH_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
     DEFINITIONS_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     attach: Attach
     chunk: TensorChunk
+    committed: LogPosition
     definitions: Definitions
     records: Records
     report: ClientReport
-    def __init__(self, attach: _Optional[_Union[Attach, _Mapping]] = ..., definitions: _Optional[_Union[Definitions, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., chunk: _Optional[_Union[TensorChunk, _Mapping]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ...) -> None: ...
+    def __init__(self, attach: _Optional[_Union[Attach, _Mapping]] = ..., definitions: _Optional[_Union[Definitions, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., chunk: _Optional[_Union[TensorChunk, _Mapping]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., committed: _Optional[_Union[LogPosition, _Mapping]] = ...) -> None: ...
 
 class ClientReport(_message.Message):
     __slots__ = ["dropped"]
@@ -140,26 +144,32 @@ class DaemonMessage(_message.Message):
     def __init__(self, acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., run_refused: _Optional[_Union[RunRefused, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
 
 class Definitions(_message.Message):
-    __slots__ = ["runs", "series"]
+    __slots__ = ["runs", "series", "sets"]
     RUNS_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
+    SETS_FIELD_NUMBER: _ClassVar[int]
     runs: _containers.RepeatedCompositeFieldContainer[RunDefinition]
     series: _containers.RepeatedCompositeFieldContainer[SeriesDefinition]
-    def __init__(self, runs: _Optional[_Iterable[_Union[RunDefinition, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[SeriesDefinition, _Mapping]]] = ...) -> None: ...
+    sets: _containers.RepeatedCompositeFieldContainer[SeriesSet]
+    def __init__(self, runs: _Optional[_Iterable[_Union[RunDefinition, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[SeriesDefinition, _Mapping]]] = ..., sets: _Optional[_Iterable[_Union[SeriesSet, _Mapping]]] = ...) -> None: ...
 
 class Draining(_message.Message):
     __slots__ = []
     def __init__(self) -> None: ...
 
 class DropCount(_message.Message):
-    __slots__ = ["reason", "records", "size_bytes"]
+    __slots__ = ["reason", "records", "run", "size_bytes", "step"]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
     reason: str
     records: int
+    run: int
     size_bytes: int
-    def __init__(self, reason: _Optional[str] = ..., records: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+    step: int
+    def __init__(self, reason: _Optional[str] = ..., records: _Optional[int] = ..., size_bytes: _Optional[int] = ..., run: _Optional[int] = ..., step: _Optional[int] = ...) -> None: ...
 
 class Edges(_message.Message):
     __slots__ = ["edges"]
@@ -325,6 +335,14 @@ class LazyScalar(_message.Message):
     __slots__ = []
     def __init__(self) -> None: ...
 
+class LogPosition(_message.Message):
+    __slots__ = ["position", "sequence"]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    position: int
+    sequence: int
+    def __init__(self, sequence: _Optional[int] = ..., position: _Optional[int] = ...) -> None: ...
+
 class Mesh(_message.Message):
     __slots__ = ["colors_tensor", "config_json", "faces_tensor"]
     COLORS_TENSOR_FIELD_NUMBER: _ClassVar[int]
@@ -336,9 +354,10 @@ class Mesh(_message.Message):
     def __init__(self, colors_tensor: _Optional[int] = ..., faces_tensor: _Optional[int] = ..., config_json: _Optional[str] = ...) -> None: ...
 
 class OpenReply(_message.Message):
-    __slots__ = ["daemon_id", "daemon_version", "lease_secs", "max_message_bytes", "max_tensor_bytes", "protocol_version", "received_sequence", "written_sequence"]
+    __slots__ = ["daemon_id", "daemon_version", "holds_maps", "lease_secs", "max_message_bytes", "max_tensor_bytes", "protocol_version", "received_sequence", "written_sequence"]
     DAEMON_ID_FIELD_NUMBER: _ClassVar[int]
     DAEMON_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HOLDS_MAPS_FIELD_NUMBER: _ClassVar[int]
     LEASE_SECS_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_TENSOR_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -347,13 +366,14 @@ class OpenReply(_message.Message):
     WRITTEN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     daemon_id: bytes
     daemon_version: str
+    holds_maps: bool
     lease_secs: float
     max_message_bytes: int
     max_tensor_bytes: int
     protocol_version: int
     received_sequence: int
     written_sequence: int
-    def __init__(self, protocol_version: _Optional[int] = ..., daemon_version: _Optional[str] = ..., daemon_id: _Optional[bytes] = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_tensor_bytes: _Optional[int] = ..., lease_secs: _Optional[float] = ...) -> None: ...
+    def __init__(self, protocol_version: _Optional[int] = ..., daemon_version: _Optional[str] = ..., daemon_id: _Optional[bytes] = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_tensor_bytes: _Optional[int] = ..., lease_secs: _Optional[float] = ..., holds_maps: bool = ...) -> None: ...
 
 class OpenRequest(_message.Message):
     __slots__ = ["acknowledged_sequence", "client_version", "hostname", "max_protocol_version", "min_protocol_version", "pid", "program", "session_id"]
@@ -376,7 +396,7 @@ class OpenRequest(_message.Message):
     def __init__(self, min_protocol_version: _Optional[int] = ..., max_protocol_version: _Optional[int] = ..., session_id: _Optional[bytes] = ..., acknowledged_sequence: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., client_version: _Optional[str] = ...) -> None: ...
 
 class Payload(_message.Message):
-    __slots__ = ["audio", "custom_scalars", "embedding", "graph", "histogram", "histogram_raw", "hparams", "image", "lazy_scalar", "mesh", "pr_curve", "pr_curve_raw", "tensor", "tensors", "text", "video"]
+    __slots__ = ["audio", "custom_scalars", "embedding", "graph", "histogram", "histogram_raw", "hparams", "image", "lazy_scalar", "mesh", "pr_curve", "pr_curve_raw", "slots", "tensor", "tensors", "text", "video"]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_SCALARS_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -389,6 +409,7 @@ class Payload(_message.Message):
     MESH_FIELD_NUMBER: _ClassVar[int]
     PR_CURVE_FIELD_NUMBER: _ClassVar[int]
     PR_CURVE_RAW_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     TENSOR_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -405,11 +426,12 @@ class Payload(_message.Message):
     mesh: Mesh
     pr_curve: PrCurve
     pr_curve_raw: PrCurveRaw
+    slots: _containers.RepeatedCompositeFieldContainer[Slot]
     tensor: TensorSummary
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
     text: Text
     video: Video
-    def __init__(self, tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., histogram: _Optional[_Union[Histogram, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., lazy_scalar: _Optional[_Union[LazyScalar, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., pr_curve: _Optional[_Union[PrCurve, _Mapping]] = ..., pr_curve_raw: _Optional[_Union[PrCurveRaw, _Mapping]] = ..., histogram_raw: _Optional[_Union[HistogramRaw, _Mapping]] = ..., graph: _Optional[_Union[Graph, _Mapping]] = ..., video: _Optional[_Union[Video, _Mapping]] = ..., hparams: _Optional[_Union[HParams, _Mapping]] = ..., mesh: _Optional[_Union[Mesh, _Mapping]] = ..., custom_scalars: _Optional[_Union[CustomScalars, _Mapping]] = ..., tensor: _Optional[_Union[TensorSummary, _Mapping]] = ...) -> None: ...
+    def __init__(self, tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., histogram: _Optional[_Union[Histogram, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., lazy_scalar: _Optional[_Union[LazyScalar, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., pr_curve: _Optional[_Union[PrCurve, _Mapping]] = ..., pr_curve_raw: _Optional[_Union[PrCurveRaw, _Mapping]] = ..., histogram_raw: _Optional[_Union[HistogramRaw, _Mapping]] = ..., graph: _Optional[_Union[Graph, _Mapping]] = ..., video: _Optional[_Union[Video, _Mapping]] = ..., hparams: _Optional[_Union[HParams, _Mapping]] = ..., mesh: _Optional[_Union[Mesh, _Mapping]] = ..., custom_scalars: _Optional[_Union[CustomScalars, _Mapping]] = ..., tensor: _Optional[_Union[TensorSummary, _Mapping]] = ...) -> None: ...
 
 class PrCurve(_message.Message):
     __slots__ = ["num_thresholds"]
@@ -438,16 +460,18 @@ class RejectCount(_message.Message):
     def __init__(self, reason: _Optional[_Union[Reason, str]] = ..., records: _Optional[int] = ...) -> None: ...
 
 class Rejected(_message.Message):
-    __slots__ = ["message", "reason", "records", "sequence"]
+    __slots__ = ["last_sequence", "message", "reason", "records", "sequence"]
+    LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    last_sequence: int
     message: str
     reason: Reason
     records: int
     sequence: int
-    def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ...) -> None: ...
 
 class RunDefinition(_message.Message):
     __slots__ = ["filename_suffix", "logdir", "name", "rank", "reduce", "run", "world_size"]
@@ -478,7 +502,8 @@ class RunRefused(_message.Message):
     def __init__(self, run: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class RunStatus(_message.Message):
-    __slots__ = ["file", "path", "pending", "series", "steps_backwards", "trouble", "written_bytes"]
+    __slots__ = ["dropped", "file", "path", "pending", "series", "steps_backwards", "trouble", "written_bytes"]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
@@ -486,6 +511,7 @@ class RunStatus(_message.Message):
     STEPS_BACKWARDS_FIELD_NUMBER: _ClassVar[int]
     TROUBLE_FIELD_NUMBER: _ClassVar[int]
     WRITTEN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    dropped: int
     file: str
     path: str
     pending: int
@@ -493,7 +519,7 @@ class RunStatus(_message.Message):
     steps_backwards: int
     trouble: str
     written_bytes: int
-    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ...) -> None: ...
 
 class SeriesDefinition(_message.Message):
     __slots__ = ["run", "series", "sub_run", "tag"]
@@ -507,11 +533,20 @@ class SeriesDefinition(_message.Message):
     tag: str
     def __init__(self, series: _Optional[int] = ..., run: _Optional[int] = ..., tag: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
 
+class SeriesSet(_message.Message):
+    __slots__ = ["series", "set"]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    series: _containers.RepeatedScalarFieldContainer[int]
+    set: int
+    def __init__(self, set: _Optional[int] = ..., series: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class SessionStatus(_message.Message):
-    __slots__ = ["attached", "counters", "hostname", "pid", "program", "received_sequence", "session_id", "written_sequence"]
+    __slots__ = ["attached", "counters", "hostname", "map_bytes", "pid", "program", "received_sequence", "session_id", "written_sequence"]
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
+    MAP_BYTES_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     PROGRAM_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -520,12 +555,23 @@ class SessionStatus(_message.Message):
     attached: bool
     counters: Counters
     hostname: str
+    map_bytes: int
     pid: int
     program: str
     received_sequence: int
     session_id: bytes
     written_sequence: int
-    def __init__(self, session_id: _Optional[bytes] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., attached: bool = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ...) -> None: ...
+    def __init__(self, session_id: _Optional[bytes] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., attached: bool = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., map_bytes: _Optional[int] = ...) -> None: ...
+
+class Slot(_message.Message):
+    __slots__ = ["map", "offset", "size_bytes"]
+    MAP_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    map: int
+    offset: int
+    size_bytes: int
+    def __init__(self, map: _Optional[int] = ..., offset: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class StatusReply(_message.Message):
     __slots__ = ["addresses", "counters", "intake_budget_bytes", "intake_bytes", "logdir_roots", "pid", "rss_bytes", "runs", "sessions", "started_at", "uptime_secs", "version"]

@@ -6,7 +6,7 @@ of eight; every integer and float is little-endian::
     offset  type  field
          0  u32   size_bytes     of the whole frame, padding included
          4  u8    kind           a Kind
-         5  u8    flags          PENDING: not complete yet, must not be sent
+         5  u8    flags          PENDING: not complete yet, must not be sent; or FILLER
          6  u16   reserved       zero
          8  u64   sequence       1, 2, 3 ... in one session
         16  i64   step
@@ -14,6 +14,10 @@ of eight; every integer and float is little-endian::
         32  u32   series         id of a SeriesDefinition; of a run for END_RUN
         36  u32   payload_bytes  0 for a scalar
         40  f64   value          the scalar; 0 for other kinds
+
+The payload of SCALARS is float64 values in the order of the ``SeriesSet`` that
+``series`` names. Such a frame has one sequence number and counts as so many
+records as it has values.
 
 A scalar's frame is the header alone, so that a stretch of scalars is an array
 of ``FRAME_DTYPE`` and needs no Python per record. Everything else carries a
@@ -38,20 +42,26 @@ import numpy as np
 class Kind(enum.IntEnum):
     """What a frame holds. Values are never reused."""
 
+    UNFINISHED = 0  #: in a log only: still being written, or a FILLER
     SCALAR = 1  #: ``value`` is the scalar; no payload
     SUMMARY = 2  #: the payload says what, and describes the tensors
     END_RUN = 3  #: closes the event files of run ``series``
     VOID = 4  #: a record lost after it was numbered; payload: UTF-8 reason
+    DEFINITIONS = 5  #: in a client's log: the payload is ``Definitions``; no record
+    SCALARS = 6  #: several scalars of one step; ``series`` is a ``SeriesSet``
 
 
 #: Flag of a frame whose value or tensors are still being captured.
 PENDING: Final = 1
+#: Flag of bytes of kind UNFINISHED that fill a log up to its end; only size_bytes holds.
+FILLER: Final = 2
 
 HEADER: Final = struct.Struct("<IBBHQqdIId")
 HEADER_BYTES: Final = HEADER.size
 ALIGNMENT: Final = 8
 
-#: Offsets that a client patches when a pending value arrives.
+#: Offsets of what a client writes by itself: the kind last, the others when a value arrives.
+KIND_OFFSET: Final = 4
 FLAGS_OFFSET: Final = 5
 VALUE_OFFSET: Final = 40
 

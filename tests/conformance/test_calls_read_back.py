@@ -36,6 +36,7 @@ from support.tensorboard_plugins import (
     TextPlugin,
 )
 from support.tensorboard_reader import LOADERS, Reader, open_reader
+from support.transports import SETTINGS, check_transport, over
 from tensorboard.compat.proto import graph_pb2
 
 RANDOM = np.random.default_rng(11)
@@ -119,15 +120,17 @@ def log(sw: SummaryWriter) -> None:
         sw.add_graph(mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2, name="fc"))
 
 
-@pytest.fixture(scope="module")
-def logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the daemon has written of ``log``, after its end."""
-    with DaemonProcess(tmp_path_factory.mktemp("calls")) as daemon:
+@pytest.fixture(scope="module", params=SETTINGS, ids=lambda name: name.replace(" ", "_"))
+def logdir(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """What the daemon has written of ``log``, after its end, for each transport."""
+    directory = tmp_path_factory.mktemp("calls")
+    with over(request.param), DaemonProcess(directory) as daemon:
         with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
             log(sw)
             result = sw.flush()
             assert result, result.reason
             assert not sw.statistics().dropped
+            check_transport(request.param, sw, daemon)
         return daemon.logdir
 
 

@@ -6,19 +6,14 @@ Through the Python and the Rust loader, and through each plugin's own routes.
 from __future__ import annotations
 
 import io
-import json
-import wave
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
-from boardd.events import event, graph_pb2, plugins_pb2, projector_pb2
+from boardd.events import event
 from boardd.events.custom_scalars import Category, Chart, custom_scalars_value
-from boardd.events.event_pb2 import Summary
-from boardd.events.graph import GraphNode, checked_graph_def, graph_def
+from boardd.events.graph import graph_def
 from boardd.events.hparams import hparams_values
 from boardd.events.mesh import mesh_values
 from boardd.events.plugins import audio_value, pr_curve_value, text_value
@@ -27,8 +22,8 @@ from boardd.events.values import histogram_raw_value, image_value, scalar_value
 from boardd.logdir import Roots
 from boardd.writer import EventFileWriter
 from google.protobuf import text_format
-from google.protobuf.descriptor_pb2 import DescriptorProto
 from PIL import Image
+from support.plugin_values import COLORS, CURVE, FACES, HPARAMS, NODES, VERTICES, add, wav_file
 from support.tensorboard_plugins import (
     AudioPlugin,
     CustomScalarsPlugin,
@@ -40,32 +35,11 @@ from support.tensorboard_plugins import (
     PrCurvesPlugin,
     TextPlugin,
 )
-from support.tensorboard_reader import LOADERS, DataServer, Loader, open_reader
+from support.tensorboard_reader import LOADERS, Loader, open_reader
 from tensorboard.compat.proto import graph_pb2 as tensorboard_graph_pb2
-from tensorboard.plugins.audio import plugin_data_pb2 as audio_plugin_data_pb2
-from tensorboard.plugins.custom_scalar import layout_pb2
-from tensorboard.plugins.hparams import plugin_data_pb2 as hparams_plugin_data_pb2
-from tensorboard.plugins.mesh import plugin_data_pb2 as mesh_plugin_data_pb2
 from tensorboard.plugins.pr_curve import plugin_data_pb2 as pr_curve_plugin_data_pb2
-from tensorboard.plugins.projector import projector_config_pb2
-from tensorboard.plugins.text import plugin_data_pb2 as text_plugin_data_pb2
 
 loaders = pytest.mark.parametrize("loader", LOADERS)
-
-
-@pytest.fixture
-def writer(tmp_path: Path) -> Iterator[EventFileWriter]:
-    with Roots([tmp_path]).open_run("run") as directory:
-        events = EventFileWriter(directory)
-        yield events
-        events.close()
-
-
-def add(writer: EventFileWriter, step: int, value: Summary.Value | list[Summary.Value]) -> None:
-    writer.append(event.summary(100.0 + step, step, value))
-
-
-# Text ----------------------------------------------------------------------------------
 
 
 @loaders
@@ -89,19 +63,6 @@ def test_text(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
     assert "<th>a</th>" in shown[2]["text"]
 
 
-# Audio ---------------------------------------------------------------------------------
-
-
-def wav_file(samples: np.ndarray, sample_rate: int) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(samples.shape[1])
-        out.setsampwidth(2)
-        out.setframerate(sample_rate)
-        out.writeframes(samples.astype("<i2").tobytes())
-    return file.getvalue()
-
-
 @loaders
 def test_audio(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
     samples = np.arange(-500, 500).reshape(500, 2)
@@ -117,20 +78,6 @@ def test_audio(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
         assert {clip["contentType"] for clip in listed} == {"audio/wav"}
         played = plugin.get("/individualAudio", **dict(parse_qsl(listed[-1]["query"])))
     assert played == points[0].blobs[0] == wav
-
-
-# PR curves -----------------------------------------------------------------------------
-
-#: tensorboardX's compute_curve for labels 1, 0, 1, 1, 0 and predictions 0.9, 0.4, 0.5, 0.1, 0.8
-#: at 5 thresholds, by hand.
-CURVE = {
-    "tp": [3, 2, 2, 1, 0],
-    "fp": [2, 2, 1, 1, 0],
-    "tn": [0, 0, 1, 1, 2],
-    "fn": [0, 1, 1, 2, 3],
-    "precision": [3 / 5, 2 / 4, 2 / 3, 1 / 2, 0],
-    "recall": [1, 2 / 3, 2 / 3, 1 / 3, 0],
-}
 
 
 @loaders
@@ -164,9 +111,6 @@ def test_pr_curve_of_many_thresholds_and_large_counts(
         plugin = PluginClient(PrCurvesPlugin, reader, tmp_path)
         (shown,) = plugin.json("/pr_curves", run="run", tag="c")["run"]
     assert shown["true_positives"] == counts.tolist()
-
-
-# Raw histograms ------------------------------------------------------------------------
 
 
 @loaders
@@ -216,9 +160,6 @@ def test_histogram_raw(
             np.testing.assert_array_equal(point.buckets, np.reshape(expected, (-1, 3)))
 
 
-# GIFs ----------------------------------------------------------------------------------
-
-
 @loaders
 def test_gif_is_an_image(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
     frames = [Image.new("RGB", (12, 8), color) for color in ("red", "green", "blue")]
@@ -235,16 +176,6 @@ def test_gif_is_an_image(writer: EventFileWriter, tmp_path: Path, loader: Loader
         assert plugin.get("/individualImage", blob_key=blob_key) == gif
     with Image.open(io.BytesIO(gif)) as image:
         assert image.n_frames == 3
-
-
-# Graphs --------------------------------------------------------------------------------
-
-NODES = [
-    GraphNode("data", "null"),
-    GraphNode("conv/conv_weight", "null"),
-    GraphNode("conv/conv", "Convolution", ["data", "conv/conv_weight"], {"param": "{ k : (3,) }"}),
-    GraphNode("größe", "Flatten", ["conv/conv"]),
-]
 
 
 @loaders
@@ -265,26 +196,6 @@ def test_graph(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
     ]
     assert graph.node[2].attr["param"].s == b"{ k : (3,) }"
     assert graph.versions.producer == 100  # as MXBoard's
-
-
-def test_graph_def_is_checked() -> None:
-    data = graph_def(NODES)
-    assert checked_graph_def(data) == data
-    tensorboards = tensorboard_graph_pb2.GraphDef()
-    tensorboards.node.add(name="a")
-    tensorboards.library.function.add().signature.name = "f"  # which our message lacks
-    assert checked_graph_def(tensorboards.SerializeToString())
-
-
-# Hyperparameters -----------------------------------------------------------------------
-
-HPARAMS: dict[str, bool | float | str] = {
-    "lr": 0.125,
-    "layers": 3.0,
-    "optimizer": "sgd",
-    "augment": True,
-    "limit": float("inf"),
-}
 
 
 @loaders
@@ -339,13 +250,6 @@ def test_hparams(tmp_path: Path, loader: Loader) -> None:
         assert metrics == {"accuracy": 0.75 + number, "eval/loss": 3.0 - number}
 
 
-# Meshes --------------------------------------------------------------------------------
-
-VERTICES = np.random.default_rng(3).normal(size=(2, 5, 3))
-FACES = np.array([[[0, 1, 2], [2, 3, 4]], [[4, 3, 0], [1, 0, 4]]])
-COLORS = np.arange(30).reshape(2, 5, 3) * 8 + 0.75
-
-
 @loaders
 def test_mesh(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
     config = '{"camera": {"cls": "PerspectiveCamera", "fov": 75}}'
@@ -393,9 +297,6 @@ def test_point_cloud(writer: EventFileWriter, tmp_path: Path, loader: Loader) ->
     assert (part["content_type"], part["components"], part["config"]) == (1, 0b10, "")
 
 
-# Custom scalars ------------------------------------------------------------------------
-
-
 @loaders
 def test_custom_scalars(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
     for tag in ("loss/train", "loss/val", "mean", "low", "high"):
@@ -426,8 +327,6 @@ def test_custom_scalars(writer: EventFileWriter, tmp_path: Path, loader: Loader)
     assert set(matched["tag_to_events"]) == {"loss/train", "loss/val"}
 
 
-# Tensors -------------------------------------------------------------------------------
-
 TENSORS: dict[str, np.ndarray] = {
     **{
         dtype: np.arange(6).reshape(2, 3).astype(dtype)
@@ -457,71 +356,3 @@ def test_tensors(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> Non
         for point in shown[name]:
             assert point.array.dtype == array.dtype.newbyteorder("="), name
             np.testing.assert_array_equal(point.array, array, err_msg=name)
-
-
-# All of them ---------------------------------------------------------------------------
-
-
-def test_data_server_finds_no_fault(writer: EventFileWriter, tmp_path: Path) -> None:
-    add(writer, 1, text_value("t", "text"))
-    add(writer, 1, audio_value("a", wav_file(np.zeros((10, 1)), 8000)))
-    add(writer, 1, pr_curve_value("p", **CURVE))
-    add(writer, 1, mesh_values("m", VERTICES, FACES, COLORS))
-    add(writer, 1, hparams_values(HPARAMS, []))
-    add(writer, 1, custom_scalars_value([]))
-    add(writer, 1, tensor_value("x", VERTICES))
-    writer.append(event.graph(1.0, 1, graph_def(NODES)))
-    with DataServer(tmp_path) as server:
-        assert server.reader.runs() == ["run"]
-        log = server.log()
-    assert "Finished load cycle" in log
-    assert "WARN" not in log
-    assert "ERROR" not in log
-
-
-def described(descriptor: Any, seen: dict[str, Any]) -> dict[str, Any]:
-    """Fields by message and name, and the numbers of enums, of a message and all it holds."""
-    message = DescriptorProto()
-    descriptor.CopyToProto(message)
-    for field, stated in zip(descriptor.fields, message.field, strict=True):
-        key = f"{descriptor.name}.{field.name}"
-        if key in seen:
-            continue
-        seen[key] = (stated.number, stated.type, stated.label, stated.HasField("oneof_index"))
-        if field.message_type is not None:
-            described(field.message_type, seen)
-        if field.enum_type is not None:
-            numbers = {value.name: value.number for value in field.enum_type.values}
-            seen[f"{key} is one of"] = numbers
-    return seen
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (plugins_pb2.TextPluginData, text_plugin_data_pb2.TextPluginData),
-        (plugins_pb2.AudioPluginData, audio_plugin_data_pb2.AudioPluginData),
-        (plugins_pb2.PrCurvePluginData, pr_curve_plugin_data_pb2.PrCurvePluginData),
-        (plugins_pb2.MeshPluginData, mesh_plugin_data_pb2.MeshPluginData),
-        (plugins_pb2.Layout, layout_pb2.Layout),
-        (plugins_pb2.HParamsPluginData, hparams_plugin_data_pb2.HParamsPluginData),
-        (graph_pb2.GraphDef, tensorboard_graph_pb2.GraphDef),
-        (projector_pb2.ProjectorConfig, projector_config_pb2.ProjectorConfig),
-    ],
-)
-def test_messages_are_tensorboards(ours: Any, theirs: Any) -> None:
-    our_fields = described(ours.DESCRIPTOR, {})
-    their_fields = described(theirs.DESCRIPTOR, {})
-    assert our_fields
-    for key, fields in our_fields.items():
-        if isinstance(fields, dict):
-            assert fields.items() <= their_fields[key].items(), key
-        else:
-            assert fields == their_fields[key], key
-
-
-def test_mesh_configuration_of_tensorboardx_is_taken() -> None:
-    # Which writes "null" where there is none.
-    (value,) = mesh_values("m", VERTICES, config_json=json.dumps(None))
-    content = value.metadata.plugin_data.content
-    assert mesh_plugin_data_pb2.MeshPluginData.FromString(content).json_config == ""

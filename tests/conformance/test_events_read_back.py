@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ from support.tensorboard_reader import (
     Loader,
     Reader,
     open_reader,
-    read_events,
     read_histograms,
     read_images,
     read_run,
@@ -34,14 +32,6 @@ from tensorboard.compat.proto import summary_pb2
 from tensorboard.util import tensor_util
 
 loaders = pytest.mark.parametrize("loader", LOADERS)
-
-
-@pytest.fixture
-def writer(tmp_path: Path) -> Iterator[EventFileWriter]:
-    with Roots([tmp_path]).open_run("run") as directory:
-        events = EventFileWriter(directory)
-        yield events
-        events.close()
 
 
 SCALARS = [0.0, 0.1, -1.0, 1e30, 1e300, math.inf, -math.inf, math.nan]
@@ -182,24 +172,6 @@ def test_images(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None
     for point in points:
         assert (point.width, point.height) == (32, 28)
         assert point.encoded == png
-
-
-@loaders
-def test_session_start_forgets_later_steps(
-    writer: EventFileWriter, tmp_path: Path, loader: Loader
-) -> None:
-    for step in range(10):
-        writer.append(event.summary(1.0, step, scalar_value("loss", step)))
-    writer.append(event.session_start(2.0, 6))
-    writer.append(event.summary(3.0, 6, scalar_value("loss", 60.0)))
-    points = read_scalars(tmp_path, loader)["run"]["loss"]
-    assert [(point.step, point.value) for point in points] == [
-        *((step, float(step)) for step in range(6)),
-        (6, 60.0),
-    ]
-    # Nothing is gone from the file.
-    written = [read for read in read_events(tmp_path / "run") if read.HasField("summary")]
-    assert len(written) == 11
 
 
 @loaders

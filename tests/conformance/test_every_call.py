@@ -40,6 +40,7 @@ def margin(*tags: str) -> dict[str, str]:
     return dict(zip(("value", "lower", "upper"), tags, strict=True))
 
 
+@pytest.mark.usefixtures("transport")
 def test_multiline_chart(daemon: DaemonProcess) -> None:
     with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
         sw.add_custom_scalars_multilinechart(["loss/.*", "accuracy"], "training", "both")
@@ -52,6 +53,7 @@ def test_multiline_chart(daemon: DaemonProcess) -> None:
         ]
 
 
+@pytest.mark.usefixtures("transport")
 def test_margin_chart(daemon: DaemonProcess) -> None:
     with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
         for step, value in enumerate((0.5, 0.25)):
@@ -76,6 +78,7 @@ def test_margin_chart(daemon: DaemonProcess) -> None:
                 ]
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_layout_with_margins(daemon: DaemonProcess) -> None:
     other = ["x y", "lower", "upper"]
     layout = {"bands": {"two": ["Margin", [*BAND, *other]]}, "lines": {"one": ["Multiline", ["."]]}}

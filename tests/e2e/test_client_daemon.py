@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd_client import SummaryWriter
+from support.commands import wait_until
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_scalars
+from support.transports import check_transport
 
 #: What a script may take; interpreters and the relay start slowly on a busy machine.
 SCRIPT_SECS = 60.0
@@ -38,7 +40,7 @@ def steps(logdir: Path, tag: str, run: str = ".") -> list[int]:
 
 
 def test_every_record_is_written_once_across_kills_of_the_daemon(
-    daemon: DaemonProcess, tmp_path: Path
+    transport: str, daemon: DaemonProcess, tmp_path: Path
 ) -> None:
     logdir = daemon.logdir / "run"
     sw = SummaryWriter(logdir, address=daemon.address)
@@ -55,11 +57,14 @@ def test_every_record_is_written_once_across_kills_of_the_daemon(
 
     log(300)
     assert sw.flush()
+    check_transport(transport, sw, daemon)
     log(200)
     daemon.kill()
     log(300)
-    with DaemonProcess(tmp_path, socket=daemon.socket):
+    with DaemonProcess(tmp_path, socket=daemon.socket) as second:
         log(300)
+        assert sw.flush()
+        check_transport(transport, sw, second)
         assert sw.close()
         counts = sw.statistics()
     assert counts.accepted == counts.written == 1100 + 110
@@ -67,12 +72,13 @@ def test_every_record_is_written_once_across_kills_of_the_daemon(
 
 
 def test_a_stopped_daemon_holds_up_no_call_and_gets_everything_later(
-    daemon: DaemonProcess,
+    transport: str, daemon: DaemonProcess
 ) -> None:
     logdir = daemon.logdir / "run"
     sw = SummaryWriter(logdir, address=daemon.address)
     sw.add_scalar("loss", 0.0, 0)
     assert sw.flush()
+    check_transport(transport, sw, daemon)
     data = np.zeros(250_000, np.float32)
     took = []
     with daemon.stop_cont():
@@ -100,6 +106,7 @@ for step in range(1000):
 """
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_script_that_never_closes_loses_nothing_when_it_ends(daemon: DaemonProcess) -> None:
     done = run_script(LOG_AND_LEAVE, daemon.logdir / "run", daemon.address)
     assert (done.returncode, done.stderr) == (0, "")
@@ -113,6 +120,7 @@ def test_the_exit_code_is_the_scripts_own(daemon: DaemonProcess, ending: str) ->
     assert done.returncode == {"r": 3, "i": -signal.SIGABRT, "1": 1}[ending[0]]
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_script_ends_in_time_with_a_daemon_that_is_stopped(daemon: DaemonProcess) -> None:
     script = LOG_AND_LEAVE + "\nsw.flush(); print('stop me', flush=True); input()\n"
     script += "for step in range(1000): sw.add_scalar('late', 1.0, step)\n"
@@ -164,15 +172,18 @@ assert sw.close()
 
 
 @pytest.mark.parametrize("support", ["", "0", "1"])
-def test_forked_children_log_beside_their_parent(daemon: DaemonProcess, support: str) -> None:
+def test_forked_children_log_beside_their_parent(
+    transport: str, daemon: DaemonProcess, support: str
+) -> None:
     environ = {"GRPC_ENABLE_FORK_SUPPORT": support} if support else {}
     done = run_script(FORK, daemon.logdir / "run", daemon.address, **environ)
     assert (done.returncode, done.stderr) == (0, "")
     assert steps(daemon.logdir / "run", "parent") == list(range(5))
     for number in range(4):
         assert steps(daemon.logdir / "run", f"child{number}") == list(range(100))
-    # The first child left by os._exit and did not close.
-    assert len(daemon.status().sessions) == 1
+    # The first child left by os._exit and did not close, which shared memory tells the daemon.
+    left = int(transport == "by value")
+    wait_until(lambda: len(daemon.status().sessions) == left, f"{left} sessions")
 
 
 IDLE_FORK = """
@@ -191,6 +202,7 @@ assert sw.close()
 """
 
 
+@pytest.mark.usefixtures("transport")
 def test_children_that_do_not_log_neither_hang_nor_disturb(daemon: DaemonProcess) -> None:
     done = run_script(IDLE_FORK, daemon.logdir / "run", daemon.address)
     assert (done.returncode, done.stderr) == (0, "")
@@ -218,6 +230,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_of_multiprocessing_lose_nothing_at_their_end(
     daemon: DaemonProcess, tmp_path: Path, method: str
@@ -262,6 +275,7 @@ while True:
 """
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_signal_handler_may_close_the_writer(daemon: DaemonProcess) -> None:
     done = run_script(SIGTERM, daemon.logdir / "run", daemon.address)
     assert done.returncode == 0, done.stderr
@@ -281,12 +295,14 @@ def test_the_run_of_an_unwritable_logdir_is_refused_and_others_go_on(
     assert steps(daemon.logdir / "good", "loss") == [1]
 
 
-def test_synced_is_reached(daemon: DaemonProcess) -> None:
+def test_synced_is_reached(transport: str, daemon: DaemonProcess) -> None:
     with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
         sw.add_scalar("loss", 1.0, 1)
         assert sw.flush(level="synced")
+        check_transport(transport, sw, daemon)
 
 
+@pytest.mark.usefixtures("transport")
 def test_without_a_daemon_one_is_started_and_left_to_itself(
     runtime_directory: Path, tmp_path: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from boardd_client import SummaryWriter
 from boardd_client.registry import registry
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_run
+from support.tools import self_signed_certificate
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -42,19 +42,10 @@ def test_over_loopback(tmp_path: Path) -> None:
 
 
 def test_with_token_and_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    token, certificate, key = (tmp_path / name for name in ("token", "cert.pem", "key.pem"))
+    certificate, key = self_signed_certificate(tmp_path)
+    token = tmp_path / "token"
     token.write_text(TOKEN)
     token.chmod(0o600)
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    try:
-        subprocess.run(
-            [*command.split(), *names, "-keyout", str(key), "-out", str(certificate)],
-            check=True,
-            capture_output=True,
-        )
-    except FileNotFoundError:
-        pytest.skip("openssl, which makes the test's certificate, is not installed")
     flags = ("--listen", "localhost:0", "--token-file", str(token))
     with DaemonProcess(
         tmp_path, *flags, "--tls-cert", str(certificate), "--tls-key", str(key)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from boardd.errors import ExitCode
 from boardd.settings.config import OPTIONS, Config
 from boardd_protos.address import default_address
 from support.environments import BUILD_FILES, PACKAGES
+from support.tools import require_program
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNIT = DEPLOY / "boardd.service"
@@ -31,8 +31,7 @@ def unit_settings(name: str) -> list[str]:
 
 
 def verify(unit: Path, home: Path) -> subprocess.CompletedProcess[str]:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze, which judges the unit, is not installed")
+    require_program("systemd-analyze")
     return subprocess.run(
         ["systemd-analyze", "--user", "verify", str(unit)],
         capture_output=True,

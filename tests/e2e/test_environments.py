@@ -181,6 +181,26 @@ def test_the_oldest_environment_has_the_oldest_of_everything(
         assert version == Version(oldest(requirement).partition("==")[2]), requirement
 
 
+def test_the_newest_environment_has_the_newest_of_everything_that_may_be(
+    environments: dict[str, Environment], tmp_path: Path
+) -> None:
+    """Newer ones are outside our ranges, or another package's: numba's, of NumPy."""
+    environment = environments["newest"]
+    newer = {canonicalize_name(name): version for name, version in environment.newer.items()}
+    installed = {
+        canonicalize_name(name): Version(version)
+        for name, version in environment.packages(tmp_path).items()
+    }
+    required = environment.requirements(tmp_path)
+    for requirement in declared("daemon"):
+        name = canonicalize_name(requirement.name)
+        if name in newer:
+            bounds = [each.specifier for each in required if canonicalize_name(each.name) == name]
+            assert any(newer[name] not in bound for bound in bounds), (requirement, newer[name])
+        if requirement.name != "numpy":
+            assert installed[name] > Version(oldest(requirement).partition("==")[2])
+
+
 @pytest.mark.parametrize("service", ["oldest", "newest"])
 @pytest.mark.parametrize("client", ["oldest", "newest"])
 def test_both_ends_of_the_declared_ranges_speak_to_each_other(

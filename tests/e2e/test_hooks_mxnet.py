@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
-from support.tensorboard_reader import LOADERS, Loader, read_events, read_histograms, read_scalars
+from support.tensorboard_reader import LOADERS, Loader, read_histograms, read_scalars
+from support.watched_network import BINS, Arrays, check_histograms, logged
 
 mx = pytest.importorskip("mxnet", reason="MXNet is not installed")
 
@@ -26,11 +27,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning
 BATCH_SIZE = 8
 FEATURES = 5
 CLASSES = 3
-BINS = 11
 CALL_SECS = 0.02
 ATTEMPTS = 6
-
-Arrays = dict[str, np.ndarray]
 
 
 @pytest.fixture
@@ -99,43 +97,6 @@ def train(
         after_step()
         states.append(arrays(net))
     return states
-
-
-def logged(directory: Path) -> dict[str, dict[int, Any]]:
-    """The histograms in the event files, by tag and step; no point may be there twice."""
-    found: dict[str, dict[int, Any]] = {}
-    for event in read_events(directory):
-        for value in event.summary.value:
-            points = found.setdefault(value.tag, {})
-            assert event.step not in points, f"{value.tag} was logged twice at {event.step}"
-            points[event.step] = value.histo
-    return found
-
-
-def check_histograms(
-    directory: Path, states: list[tuple[Arrays, Arrays]], steps: list[int], initial_step: int = 0
-) -> None:
-    """Every parameter and gradient was logged at ``steps``, and counted as NumPy does."""
-    found = logged(directory)
-    parameters, gradients = states[0]
-    assert set(found) == {
-        *(f"parameters/{name}" for name in parameters),
-        *(f"gradients/{name}" for name in gradients),
-    }
-    assert gradients
-    for kind, index in (("parameters", 0), ("gradients", 1)):
-        for name in states[0][index]:
-            histograms = found[f"{kind}/{name}"]
-            assert list(histograms) == steps
-            for step, histogram in histograms.items():
-                values = states[step - initial_step][index][name].astype(np.float64)
-                if values.min() < values.max():
-                    counts, edges = np.histogram(values, bins=BINS)
-                    assert list(histogram.bucket) == counts.tolist()
-                    assert list(histogram.bucket_limit) == pytest.approx(edges[1:].tolist())
-                assert histogram.num == values.size
-                assert histogram.max == values.max()
-                assert histogram.sum == pytest.approx(values.sum(), abs=1e-9)
 
 
 @pytest.mark.parametrize("hybridize", [False, True])

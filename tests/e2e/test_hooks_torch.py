@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
-from support.tensorboard_reader import LOADERS, Loader, read_events, read_histograms
+from support.tensorboard_reader import LOADERS, Loader, read_histograms
+from support.watched_network import BINS, Arrays, check_histograms, logged
 
 torch = pytest.importorskip("torch", reason="needs torch", exc_type=ImportError)
 
 from boardd_client.hooks import torch as hooks  # noqa: E402
 
-BINS = 11
 DEVICES = [
     "cpu",
     pytest.param(
@@ -27,8 +27,6 @@ DEVICES = [
         marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
     ),
 ]
-
-Arrays = dict[str, np.ndarray]
 
 
 @pytest.fixture
@@ -88,43 +86,6 @@ def train(
     return states
 
 
-def logged(directory: Path) -> dict[str, dict[int, Any]]:
-    """The histograms in the event files, by tag and step; no point may be there twice."""
-    found: dict[str, dict[int, Any]] = {}
-    for event in read_events(directory):
-        for value in event.summary.value:
-            points = found.setdefault(value.tag, {})
-            assert event.step not in points, f"{value.tag} was logged twice at {event.step}"
-            points[event.step] = value.histo
-    return found
-
-
-def check_histograms(
-    directory: Path, states: list[tuple[Arrays, Arrays]], steps: list[int], initial_step: int = 0
-) -> None:
-    """Every parameter and gradient was logged at ``steps``, and counted as NumPy does."""
-    found = logged(directory)
-    parameters, gradients = states[0]
-    assert set(found) == {
-        *(f"parameters/{name}" for name in parameters),
-        *(f"gradients/{name}" for name in gradients),
-    }
-    assert gradients.keys() == parameters.keys()
-    for kind, index in (("parameters", 0), ("gradients", 1)):
-        for name in parameters:
-            histograms = found[f"{kind}/{name}"]
-            assert list(histograms) == steps
-            for step, histogram in histograms.items():
-                values = states[step - initial_step][index][name].astype(np.float64)
-                if values.min() < values.max():
-                    counts, edges = np.histogram(values, bins=BINS)
-                    assert list(histogram.bucket) == counts.tolist()
-                    assert list(histogram.bucket_limit) == pytest.approx(edges[1:].tolist())
-                assert histogram.num == values.size
-                assert histogram.max == values.max()
-                assert histogram.sum == pytest.approx(values.sum(), abs=1e-9)
-
-
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_watched_module(writer: SummaryWriter, logdir: Path, device: str) -> None:
     plain = train(network(device), 5)
@@ -133,6 +94,7 @@ def test_a_watched_module(writer: SummaryWriter, logdir: Path, device: str) -> N
     states = train(net, 5)
     assert handle.next_step == 5
     assert writer.close()
+    assert all(gradients.keys() == parameters.keys() for parameters, gradients in states)
     check_histograms(logdir, states, [0, 2, 4])
     for watched, unwatched in zip(states, plain, strict=True):
         for one, other in zip(watched, unwatched, strict=True):

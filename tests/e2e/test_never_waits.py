@@ -11,6 +11,7 @@ import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_events, read_scalars
+from support.transports import check_transport
 
 mx = pytest.importorskip("mxnet", reason="MXNet is not installed")
 
@@ -37,12 +38,13 @@ def queue_work(secs: float) -> tuple[object, object]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 def test_calls_return_while_a_second_of_work_is_queued(
-    daemon: DaemonProcess, tmp_path: Path
+    transport: str, daemon: DaemonProcess, tmp_path: Path
 ) -> None:
     with SummaryWriter(str(tmp_path / "logs"), address=daemon.address) as sw:
         sw.add_scalar("warm/scalar", 0.0, 0)
         sw.add_histogram("warm/values", mx.nd.zeros((4,)), 0, bins=2)
         assert sw.flush(timeout=30)
+        check_transport(transport, sw, daemon)
         quickest = float("inf")
         expected: dict[int, float] = {}
         for step in range(1, ATTEMPTS + 1):
@@ -78,10 +80,13 @@ def test_calls_return_while_a_second_of_work_is_queued(
     assert [list(histogram.bucket) for histogram in histograms] == [counts.tolist()] * len(expected)
 
 
-def test_calls_return_while_the_daemon_is_stopped(daemon: DaemonProcess, tmp_path: Path) -> None:
+def test_calls_return_while_the_daemon_is_stopped(
+    transport: str, daemon: DaemonProcess, tmp_path: Path
+) -> None:
     with SummaryWriter(str(tmp_path / "logs"), address=daemon.address) as sw:
         sw.add_scalar("loss", 0.0, 0)
         assert sw.flush(timeout=30)
+        check_transport(transport, sw, daemon)
         with daemon.stop_cont():
             done = threading.Event()
 
@@ -107,7 +112,7 @@ def test_calls_return_while_the_daemon_is_stopped(daemon: DaemonProcess, tmp_pat
 
 
 def test_records_outlive_the_daemon(
-    tmp_path: Path, runtime_directory: Path, monkeypatch: pytest.MonkeyPatch
+    transport: str, tmp_path: Path, runtime_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was logged while the daemon was dead is written by the next, in order, once."""
     monkeypatch.setenv("BOARDD_AUTOSTART", "0")
@@ -118,6 +123,7 @@ def test_records_outlive_the_daemon(
         for step in range(100):
             sw.add_scalar("loss", step, step)
         assert sw.flush(timeout=30)
+        check_transport(transport, sw, first)
         first.kill()
     for step in range(100, 200):
         sw.add_scalar("loss", step, step)

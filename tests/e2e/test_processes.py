@@ -14,6 +14,7 @@ import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_events
+from support.transports import check_transport
 
 TRAINER = """
 import sys
@@ -45,6 +46,7 @@ def log_in_child(sw: SummaryWriter, tag: str) -> None:
         os._exit(3)
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_spawned_child_gets_the_writer_pickled(daemon: DaemonProcess, tmp_path: Path) -> None:
     logdir = tmp_path / "logs"
     with SummaryWriter(str(logdir), address=daemon.address, run="spawned") as sw:
@@ -57,6 +59,7 @@ def test_a_spawned_child_gets_the_writer_pickled(daemon: DaemonProcess, tmp_path
     assert logged_steps(logdir / "spawned", "child") == list(range(20))
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_killed_trainer_loses_nothing_that_was_written(
     daemon: DaemonProcess, tmp_path: Path
 ) -> None:
@@ -76,7 +79,7 @@ def test_a_killed_trainer_loses_nothing_that_was_written(
     assert logged_steps(logdir, "other") == [0]
 
 
-def test_any_thread_may_log(daemon: DaemonProcess, tmp_path: Path) -> None:
+def test_any_thread_may_log(transport: str, daemon: DaemonProcess, tmp_path: Path) -> None:
     logdir = tmp_path / "logs"
     with SummaryWriter(str(logdir), address=daemon.address) as sw:
 
@@ -94,11 +97,13 @@ def test_any_thread_may_log(daemon: DaemonProcess, tmp_path: Path) -> None:
         assert sw.flush(timeout=30)
         statistics = sw.statistics()
         assert statistics.accepted == statistics.written == 4 * 505
+        check_transport(transport, sw, daemon)
     for i in range(4):
         assert logged_steps(logdir, f"thread{i}") == list(range(500))
         assert logged_steps(logdir, f"thread{i}/values") == [0, 100, 200, 300, 400]
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 def test_a_gluon_data_loader_with_workers(daemon: DaemonProcess, tmp_path: Path) -> None:
     mx = pytest.importorskip("mxnet", reason="MXNet is not installed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import queue
 import socket
-import subprocess
 from pathlib import Path
 
 import grpc
@@ -16,6 +15,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from support.commands import assert_refused, boardd
 from support.daemon_process import DaemonProcess
+from support.tools import self_signed_certificate
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -86,18 +86,7 @@ def test_a_token_opens_an_address_of_all_hosts(token_file: Path, tmp_path: Path)
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    try:
-        subprocess.run(
-            [*command.split(), *names, "-keyout", str(key), "-out", str(certificate)],
-            check=True,
-            capture_output=True,
-        )
-    except FileNotFoundError:
-        pytest.skip("openssl, which makes the test's certificate, is not installed")
-    return certificate, key
+    return self_signed_certificate(tmp_path)
 
 
 def test_tls(certificate: tuple[Path, Path], tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def test_ranks_start_one_daemon_between_them(tmp_path: Path, runtime_directory: 
     assert len(list(logdir.rglob("events.out.tfevents.*"))) == 3
 
 
+@pytest.mark.usefixtures("transport")
 def test_workers_without_a_rank_do_not_collide(daemon: DaemonProcess, tmp_path: Path) -> None:
     logdir = tmp_path / "logs"
     environment = {
@@ -92,6 +93,7 @@ def test_workers_without_a_rank_do_not_collide(daemon: DaemonProcess, tmp_path: 
     assert all(run.startswith("worker_") for run in scalars)
 
 
+@pytest.mark.usefixtures("transport")
 def test_two_processes_that_share_a_run_share_its_file(
     daemon: DaemonProcess, tmp_path: Path
 ) -> None:
@@ -109,6 +111,7 @@ def test_two_processes_that_share_a_run_share_its_file(
     assert tags.count("here") == 2
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.slow
 def test_large_images_of_one_run_do_not_hold_up_another(
     daemon: DaemonProcess, tmp_path: Path

@@ -17,7 +17,6 @@ import grpc.aio
 import numpy as np
 import pytest
 from boardd.events.event_pb2 import Event
-from boardd.events.tfrecord import unframe
 from boardd_protos import boardd_pb2 as pb
 from support.daemon_process import DaemonProcess
 from support.raw_client import (
@@ -29,6 +28,8 @@ from support.raw_client import (
     scalars,
     summary,
 )
+from support.tfrecords import unframe
+from support.tools import tmpfs
 
 
 def run_async(test: Coroutine[Any, Any, None]) -> None:
@@ -153,13 +154,8 @@ def test_noise_on_the_socket_harms_nobody(daemon: DaemonProcess) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 512 KiB beneath the daemon's root."""
-    directory = tmp_path / "logs" / "small"
-    directory.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(directory)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    yield directory
-    subprocess.run(["umount", "--lazy", str(directory)], check=True)
+    with tmpfs(tmp_path / "logs" / "small", "size=512k") as directory:
+        yield directory
 
 
 @pytest.mark.parametrize("is_full_from_the_start", [False, True])

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -21,11 +19,12 @@ import grpc.aio
 import numpy as np
 import pytest
 from boardd.events.event_pb2 import Event
-from boardd.events.tfrecord import unframe
 from boardd_protos import boardd_pb2 as pb
 from google.protobuf import text_format
 from support.daemon_process import DaemonProcess
 from support.raw_client import DEADLINE_SECS, RawClient, definitions, scalar, summary
+from support.tfrecords import unframe
+from support.tools import require_tracing, tmpfs
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 WORDS, LOSS = 1, 2
@@ -100,13 +99,8 @@ def event_steps(run: Path) -> list[int]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 512 KiB beneath the daemon's root."""
-    directory = tmp_path / "logs" / "small"
-    directory.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(directory)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    yield directory
-    subprocess.run(["umount", "--lazy", str(directory)], check=True)
+    with tmpfs(tmp_path / "logs" / "small", "size=512k") as directory:
+        yield directory
 
 
 def test_a_full_disk_that_is_freed_gets_everything_once(tmp_path: Path, small_disk: Path) -> None:
@@ -140,14 +134,6 @@ def test_a_full_disk_that_is_freed_gets_everything_once(tmp_path: Path, small_di
     run_async(test())
 
 
-def can_trace() -> bool:
-    if shutil.which("strace") is None:
-        return False
-    return (
-        subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True).returncode == 0
-    )
-
-
 @pytest.mark.parametrize(
     ("call", "when"),
     [
@@ -162,8 +148,7 @@ def can_trace() -> bool:
     ],
 )
 def test_a_daemon_that_is_killed_in_the_middle(tmp_path: Path, call: str, when: int) -> None:
-    if not can_trace():
-        pytest.skip("strace is not installed, or may not trace here")
+    require_tracing()
     rows = 1000
     run = tmp_path / "logs" / "run"
 

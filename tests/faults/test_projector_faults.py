@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from boardd.projector import write_embedding
 from google.protobuf import text_format
 from support.tensorboard_plugins import PluginClient, ProjectorPlugin
 from support.tensorboard_reader import open_reader
+from support.tools import require_tracing, tmpfs
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 CONFIG = "projector_config.pbtxt"
@@ -131,10 +131,7 @@ def check_shown(logdir: Path) -> None:
 
 def run_child(tmp_path: Path, *inject: str) -> tuple[int, str, str]:
     """Runs the child under strace; returns its status, what it printed, and the trace."""
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
-    if subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True).returncode:
-        pytest.skip("strace may not trace here")
+    require_tracing()
     here = Path(__file__).parent
     trace = tmp_path / "trace"
     command = ["strace", "-f", "-qq", "-y", "-o", str(trace)]
@@ -242,13 +239,8 @@ def test_order_of_what_is_made_durable(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "disk"
-    path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(path)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting a tmpfs needs root")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
+    with tmpfs(tmp_path / "disk", "size=64k") as path:
+        yield path
 
 
 def test_full_disk_that_is_freed_page_by_page(small_disk: Path) -> None:

@@ -10,7 +10,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,11 +18,12 @@ from typing import Any
 
 import pytest
 from boardd.events import event
-from boardd.events.tfrecord import TruncatedRecordError, unframe
 from boardd.events.values import scalar_value
 from boardd.logdir import DiskFullError, Roots
 from boardd.writer import EventFileWriter
 from support.tensorboard_reader import LOADERS, event_files, read_events, read_scalars
+from support.tfrecords import TruncatedRecordError, unframe
+from support.tools import require_tracing, tmpfs
 
 BATCHES = 6
 BATCH_EVENTS = 8
@@ -55,13 +55,8 @@ def check_exactly_once(run: Path, expected: list[int] = STEPS) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "disk"
-    path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(path)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting a tmpfs needs root")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
+    with tmpfs(tmp_path / "disk", "size=64k") as path:
+        yield path
 
 
 def fill(path: Path) -> None:
@@ -201,15 +196,12 @@ def run_child(
     command = [sys.executable, "-c", CHILD, str(tmp_path), json.dumps(options)]
     trace = tmp_path / "trace"
     if inject:
-        if shutil.which("strace") is None:
-            pytest.skip("strace is not installed")
+        require_tracing()
         prefix = ["strace", "-f", "-qq", "-y", "-o", str(trace)]
         for path in only or []:
             prefix += ["-P", str(path)]
         for expression in inject:
             prefix += ["-e", expression]
-        if subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True).returncode:
-            pytest.skip("strace may not trace here")
         command = prefix + command
     environment = {
         **os.environ,

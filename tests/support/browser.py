@@ -1,12 +1,11 @@
 """Stock TensorBoard as a process, and headless Chromium that looks at its pages.
 
-Where Chromium or its driver is missing, ``require_browser`` skips the test
-with the reason; with ``BOARDD_REQUIRE_BROWSER=1`` it fails it.
+Where Chromium or its driver is missing, ``require_browser`` skips the test with
+the reason, or fails it, as ``support.tools`` says.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -19,8 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+from support.tools import lacking
 
 T = TypeVar("T")
 
@@ -79,12 +79,8 @@ def why_no_browser() -> str | None:
 
 def require_browser() -> None:
     """Skips the test where there is no browser, or fails it if there must be one."""
-    reason = why_no_browser()
-    if reason is None:
-        return
-    if os.environ.get("BOARDD_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"BOARDD_REQUIRE_BROWSER=1, but {reason}", pytrace=False)
-    pytest.skip(reason)
+    if reason := why_no_browser():
+        lacking(reason)
 
 
 class TensorBoard:

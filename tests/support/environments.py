@@ -17,10 +17,12 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DIRECTORY = REPOSITORY / ".venv-test"
@@ -37,6 +39,9 @@ class Environment:
     """An interpreter and what is installed beside it."""
 
     python: Path
+    #: By distribution, the version that the index offered when the environment was
+    #: built, of those that pip did not install the newest of.
+    newer: Mapping[str, str] = field(default_factory=dict)
 
     def environ(self) -> dict[str, str]:
         """This process's environment without what would leak into another's imports."""
@@ -69,19 +74,33 @@ class Environment:
         listed = self.run("-m", "pip", "list", "--format=json", cwd=cwd).stdout
         return {package["name"]: package["version"] for package in json.loads(listed)}
 
+    def requirements(self, cwd: Path) -> list[Requirement]:
+        """What the installed distributions require, extras that nothing asked for left out."""
+        listed = self.run("-c", _LIST_REQUIREMENTS, cwd=cwd).stdout
+        found = map(Requirement, listed.splitlines())
+        return [each for each in found if each.marker is None or each.marker.evaluate()]
+
+
+_LIST_REQUIREMENTS = """
+from importlib import metadata
+for distribution in metadata.distributions():
+    for requirement in distribution.requires or ():
+        print(requirement)
+"""
 
 THIS = Environment(Path(sys.executable))
 
 
-def _pip(python: Path, *arguments: str) -> None:
+def _pip(python: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [str(python), "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check"],
+        [str(python), "-m", "pip", *arguments, "--disable-pip-version-check"],
         env=Environment(python).environ(),
         capture_output=True,
         text=True,
         timeout=PIP_TIMEOUT_SECS,
     )
     assert done.returncode == 0, f"pip {' '.join(arguments)}: exit {done.returncode}\n{done.stderr}"
+    return done.stdout
 
 
 def build_wheel(directory: Path) -> Path:
@@ -94,7 +113,15 @@ def build_wheel(directory: Path) -> Path:
         )
     for name in BUILD_FILES:
         shutil.copy(REPOSITORY / name, source / name)
-    _pip(Path(sys.executable), "wheel", "--no-deps", "--wheel-dir", str(directory), str(source))
+    _pip(
+        Path(sys.executable),
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(directory),
+        str(source),
+    )
     (wheel,) = directory.glob(f"{DISTRIBUTION}-*.whl")
     return wheel
 
@@ -126,7 +153,7 @@ def virtual_environment(
     """
     directory = DIRECTORY / name
     python = directory / "bin" / "python"
-    complete = directory / "complete"
+    complete = directory / "complete.json"
     wanted = hashlib.sha256(
         "\n".join(
             (
@@ -140,12 +167,16 @@ def virtual_environment(
     ).hexdigest()
     directory.mkdir(parents=True, exist_ok=True)
     with _locked(directory.with_suffix(".lock")):
-        if not complete.exists() or complete.read_text() != wanted:
+        built = json.loads(complete.read_text()) if complete.exists() else {}
+        if built.get("wanted") != wanted:
             shutil.rmtree(directory)
             subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
             project = [f"{DISTRIBUTION}{extras} @ {wheel.as_uri()}"] if wheel else []
-            _pip(python, "install", *project, *requirements)
-            complete.write_text(wanted)
+            _pip(python, "install", "--quiet", *project, *requirements)
+            listed = json.loads(_pip(python, "list", "--outdated", "--format=json"))
+            newer = {package["name"]: package["latest_version"] for package in listed}
+            built = {"wanted": wanted, "newer": newer}
+            complete.write_text(json.dumps(built))
         elif wheel:
-            _pip(python, "install", "--no-deps", "--force-reinstall", str(wheel))
-    return Environment(python)
+            _pip(python, "install", "--quiet", "--no-deps", "--force-reinstall", str(wheel))
+    return Environment(python, built["newer"])

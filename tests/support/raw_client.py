@@ -7,7 +7,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from boardd.service import Service
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub, add_BoarddServicer_to_server
 from boardd_protos.record import Frame, Kind, encode
+from boardd_protos.shared import HANDOVER_SUFFIX
 
 DEADLINE_SECS = 20.0
 RUN = 1
@@ -42,6 +43,15 @@ def scalar(
 def scalars(first: int, count: int, series: int = LOSS) -> bytes:
     """``count`` scalars from ``first`` on."""
     return b"".join(scalar(number, series=series) for number in range(first, first + count))
+
+
+def scalar_set(
+    sequence: int, values: Sequence[float], series_set: int = 100, *, step: int | None = None
+) -> bytes:
+    """The frame of a set's scalars; their step is its sequence number unless given."""
+    at = sequence if step is None else step
+    payload = np.array(values, "<f8").tobytes()
+    return encode(Frame(Kind.SCALARS, 0, sequence, at, 1e9, series_set, 0.0, payload))
 
 
 def summary(
@@ -120,12 +130,12 @@ class RawClient:
         }
         return await self.stub.Open(pb.OpenRequest(**request))
 
-    async def attach(self) -> None:
+    async def attach(self, log_from: pb.LogPosition | None = None) -> None:
         self._call = self.stub.Stream()
         self.ended = asyncio.Event()
         self.error = None
         self.written_sequence = -1
-        await self.send(attach=pb.Attach(session_id=self.session_id))
+        await self.send(attach=pb.Attach(session_id=self.session_id, log_from=log_from))
         self._reader = asyncio.create_task(self._read())
 
     async def begin(self, logdir: str = "run", tags: dict[int, str] | None = None, **more: Any):
@@ -215,10 +225,13 @@ class RawClient:
 class Harness:
     """A service on a Unix socket in this process."""
 
-    def __init__(self, service: Service, channel: grpc.aio.Channel, root: Path) -> None:
+    def __init__(
+        self, service: Service, channel: grpc.aio.Channel, root: Path, socket: Path
+    ) -> None:
         self.service = service
         self.channel = channel
         self.root = root
+        self.socket = socket
 
     def client(self, session_id: bytes | None = None) -> RawClient:
         return RawClient(self.channel, session_id)
@@ -237,7 +250,11 @@ class Harness:
 
 @contextlib.asynccontextmanager
 async def serving(
-    tmp_path: Path, budgets: Budgets | None = None, **options: Any
+    tmp_path: Path,
+    budgets: Budgets | None = None,
+    *,
+    handover_secs: float = DEADLINE_SECS,
+    **options: Any,
 ) -> AsyncIterator[Harness]:
     """A running service; at its end nothing may be left of it."""
     global _serving
@@ -250,10 +267,11 @@ async def serving(
         # tmp_path may be too long for a socket's name.
         server.add_insecure_port(f"unix:{directory}/s")
         await service.start()
+        service.take_maps(Path(f"{directory}/s{HANDOVER_SUFFIX}"), waiting_secs=handover_secs)
         await server.start()
         channel = grpc.aio.insecure_channel(f"unix:{directory}/s")
         try:
-            harness = Harness(service, channel, root)
+            harness = Harness(service, channel, root, Path(directory) / "s")
             yield harness
             harness.status()
         finally:

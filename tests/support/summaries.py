@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from boardd.events.event_pb2 import Event, Summary
-from boardd.events.tfrecord import unframe
 from boardd.summaries.record import Reduction, SummaryError
 from boardd.summaries.summarize import summarize
 from boardd_protos import boardd_pb2 as pb
+
+from support.tfrecords import unframe
 
 STEP = 7
 WALL_TIME = 1.5

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import array
+import ctypes
 import decimal
 import fractions
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -38,6 +41,13 @@ def test_arrays_of_every_dtype_and_layout(dtype: str, order: str, layout: str) -
     np.testing.assert_array_equal(result.values(), values)
 
 
+def test_memory_that_must_not_be_written() -> None:
+    values = np.arange(6.0)
+    values.flags.writeable = False
+    assert captured(values).tolist() == values.tolist()
+    assert captured(memoryview(values.tobytes()).cast("d")).tolist() == values.tolist()
+
+
 def test_the_copy_is_a_snapshot() -> None:
     values = np.zeros(1000)
     result = Captured(values)
@@ -64,6 +74,10 @@ def test_bits_survive() -> None:
         (bytearray(b"ab"), np.array([97, 98], np.uint8)),
         (memoryview(b"abcd")[::2], np.array([97, 99], np.uint8)),
         (array.array("f", [1, 2]), np.array([1, 2], np.float32)),
+        ((ctypes.c_int16 * 2)(3, 4), np.array([3, 4], np.int16)),
+        (memoryview(b"\0\1").cast("?"), np.array([False, True])),
+        (memoryview(np.array([1, 2], ">f8")), np.array([1.0, 2])),
+        (memoryview(np.array([[1, 2]], np.float16).T), np.array([[1], [2]], np.float16)),
         (np.arange(6).reshape(2, 3).view(np.recarray), np.arange(6).reshape(2, 3)),
     ],
 )
@@ -88,6 +102,71 @@ def test_bfloat16_of_ml_dtypes() -> None:
     assert capture.scalar(ml_dtypes.bfloat16(1.5), "value") == 1.5
 
 
+class OnlyDLPack:
+    """What knows no protocol of NumPy's own."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+
+    def __dlpack__(self, **arguments: object) -> object:
+        return self._array.__dlpack__(**arguments)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._array.__dlpack_device__()
+
+
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"broadcast"}))
+@pytest.mark.parametrize("dtype", [name for name in host.DTYPES if name != "bool"])
+def test_objects_with_dlpack_only(dtype: str, layout: str) -> None:
+    values = LAYOUTS[layout](np.arange(42).reshape(6, 7).astype(dtype))
+    result = captured(OnlyDLPack(values))
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, values)
+    if values.size == 1:
+        assert capture.scalar(OnlyDLPack(values), "loss") == float(values)
+
+
+def test_what_dlpack_cannot_give_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"values is a .*OnlyDLPack.*through DLPack: "):
+        capture.tensor(OnlyDLPack(np.zeros(2, ">f4")), "values")
+    with pytest.raises(TypeError, match="dtype complex128"):
+        capture.tensor(OnlyDLPack(np.zeros(2, complex)), "values")
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "strided", "transposed", "swapped"])
+def test_large_copies_leave_other_threads_running(layout: str) -> None:
+    values = np.ones((4096, 4096), np.float32)
+    source = {
+        "contiguous": values,
+        "strided": values[:, ::2],
+        "transposed": values.T,
+        "swapped": values.view(">f4"),
+    }[layout]
+    tensor = capture.tensor(source, "values")
+    slot = memoryview(bytearray(tensor.size_bytes))
+    stamps: list[float] = []
+    is_over = threading.Event()
+
+    def stamp() -> None:
+        while not is_over.wait(0.001):
+            stamps.append(time.perf_counter())
+
+    def runs_in_the_middle_of_a_copy() -> bool:
+        begin = time.perf_counter()
+        tensor.copy_into(slot)
+        quarter = (time.perf_counter() - begin) / 4
+        # Before and after the copy itself anybody may run.
+        return any(begin + quarter < at < begin + 3 * quarter for at in stamps)
+
+    thread = threading.Thread(target=stamp)
+    thread.start()
+    try:
+        assert any(runs_in_the_middle_of_a_copy() for _ in range(20)), "the copy holds the GIL"
+    finally:
+        is_over.set()
+        thread.join()
+
+
 class OnDevice:
     def __dlpack_device__(self) -> tuple[int, int]:
         return (2, 0)
@@ -105,6 +184,11 @@ class OnDevice:
         (np.array([None]), "dtype object"),
         (np.zeros(2, "M8[s]"), "dtype datetime64"),
         (np.zeros(2, [("a", int)]), "dtype void"),
+        (memoryview(np.zeros(2, complex)), "dtype complex128"),
+        (memoryview(np.zeros(2, [("a", "i4")])), "dtype void"),
+        (memoryview(b"ab").cast("c"), "dtype (bytes|S)"),
+        (array.array("u", "ab"), "dtype (str|U)"),
+        ((ctypes.c_void_p * 2)(), "elements that are no numbers"),
         (np.ma.masked_array([1, 2], [0, 1]), r"weights\.compressed"),
         ("text", "weights is a str"),
         (None, "weights is a NoneType"),
@@ -113,7 +197,7 @@ class OnDevice:
         (["a"], "list of str"),
         ([1, None], "list of NoneType"),
         ([OnDevice()], "list of .*OnDevice.*stack"),
-        (OnDevice(), "device .*without waiting"),
+        (OnDevice(), r"device .*without waiting; pass torch\.from_dlpack\(weights\)"),
         ([10**30], "dtype object"),
     ],
 )

@@ -41,12 +41,37 @@ def test_results_of_compiled_functions_are_read_later() -> None:
     np.testing.assert_allclose(result.values(), np.ones((500, 500)), rtol=1e-4)
 
 
-def test_scalars_are_lazy() -> None:
-    loss = capture.scalar(jnp.ones((10,)).mean(), "loss")
+@jax.jit
+def long_work(x: Any) -> Any:
+    return jax.lax.fori_loop(0, 60, lambda _, y: y @ x, x)
+
+
+def test_scalars_under_way_are_lazy() -> None:
+    matrix = jnp.full((600, 600), 1 / 600)
+    long_work(matrix).block_until_ready()  # compiled
+    result = long_work(matrix)
+    loss = capture.scalar(result.sum(), "loss")
+    assert not result.is_ready(), "it was done: nothing was shown"
+    assert not isinstance(loss, float)
     slot = memoryview(bytearray(loss.size_bytes))
     pending = loss.copy_into(slot)
+    assert pending is not None
+    assert not pending.is_done()
+    result.sum().block_until_ready()
+    assert pending.is_done()
     pending.wait()
-    assert host.element(slot, loss.dtype) == 1.0
+    assert host.element(slot, loss.dtype) == pytest.approx(600, rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scalars_of_the_host_that_are_there_are_read_at_once(dtype: str) -> None:
+    for value in (jnp.ones((), dtype), jnp.ones((1, 1), dtype)):
+        result = capture.scalar(value.block_until_ready(), "loss")
+        assert type(result) is float
+        assert result == 1.0
+
+
+def test_scalars_of_another_size() -> None:
     with pytest.raises(ValueError, match=r"loss is a .* of shape \(2,\)"):
         capture.scalar(jnp.ones(2), "loss")
 
@@ -55,6 +80,8 @@ def test_an_array_deleted_before_it_was_read() -> None:
     source = jnp.arange(1000) + 1
     result = Captured(source)
     source.delete()
+    assert result.pending is not None
+    assert result.pending.is_done()
     with pytest.raises(CaptureError, match="deleted"):
         result.wait()
     with pytest.raises(ValueError, match="values is a JAX array that was deleted or donated"):

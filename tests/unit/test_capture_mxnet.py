@@ -13,6 +13,7 @@ from boardd_client import capture
 from boardd_client.capture import host
 from boardd_client.errors import CaptureError
 from support.capturing import Captured, captured
+from support.commands import wait_until
 
 mx = pytest.importorskip("mxnet", reason="needs mxnet", exc_type=ImportError)
 
@@ -49,6 +50,18 @@ def busy_engine(secs: float = 1.0) -> Any:
     for _ in range(products):
         result = mx.nd.dot(result, matrix) * (1 / side)
     return result[0, :1] * 0
+
+
+def begun(value: Any, *, is_scalar: bool) -> Any:
+    tensor = capture.scalar(value, "loss") if is_scalar else capture.tensor(value, "values")
+    return tensor.copy_into(memoryview(bytearray(tensor.size_bytes)))
+
+
+def captured_scalar(value: Any) -> np.ndarray:
+    tensor = capture.scalar(value, "loss")
+    slot = memoryview(bytearray(tensor.size_bytes))
+    tensor.copy_into(slot).wait()
+    return np.frombuffer(slot, tensor.dtype).reshape(tensor.shape)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -118,7 +131,7 @@ def secs_to_capture_from_a_busy_engine() -> float:
     later = busy_engine()
     source = mx.nd.full((1 << 20,), 3) + later
     loss = source.mean()
-    slots = memoryview(bytearray(source.size * 4)), memoryview(bytearray(4))
+    slots = memoryview(bytearray(source.size * 4)), memoryview(bytearray(8))
     start = time.perf_counter()
     pending = [
         capture.tensor(source, "values").copy_into(slots[0]),
@@ -132,7 +145,7 @@ def secs_to_capture_from_a_busy_engine() -> float:
         copy.wait()
     assert time.perf_counter() - start > 20 * enqueued, "the engine was idle: nothing was shown"
     np.testing.assert_array_equal(np.frombuffer(slots[0], np.float32), 3)
-    assert host.element(slots[1], "float32") == 3.0
+    assert host.element(slots[1], "float64") == 3.0
     return elapsed
 
 
@@ -178,6 +191,76 @@ def test_a_failed_operation_whose_error_the_script_has_taken() -> None:
         value.wait_to_read()
     with pytest.raises(CaptureError):
         result.wait()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_scalar_of_every_dtype_becomes_float64(dtype: str) -> None:
+    for shape in ((1,), (1, 1, 1)):
+        for _ in range(3):  # the second and third use the memory of the first
+            result = captured_scalar(mx.nd.ones(shape, dtype=dtype))
+            assert (result.dtype, result.shape, result.item()) == (np.float64, shape, 1.0)
+    with mx.autograd.record():
+        assert capture.scalar(mx.nd.ones((1,), dtype=dtype), "loss").start().result() == 1.0
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, -0.0, np.nan, 1 / 3])
+def test_bits_of_scalars_survive(value: float) -> None:
+    for dtype in ("float16", "float32", "float64"):
+        expected = np.float64(np.dtype(dtype).type(value))
+        result = capture.scalar(mx.nd.array([value], dtype=dtype), "loss").start().result()
+        assert np.float64(result).tobytes() == expected.tobytes()
+
+
+def test_scalars_of_numpy_arrays_and_bfloat16() -> None:
+    bfloat16 = mx.nd.array([1.5]).astype(np.dtype([("bfloat16", np.uint16)]))
+    assert capture.scalar(bfloat16, "loss").start().result() == 1.5
+    mx.npx.set_np()
+    try:
+        value = mx.np.full((), 2.5)
+        assert capture.scalar(value, "loss").start().result() == 2.5
+    finally:
+        mx.npx.reset_np()
+    assert capture.scalar(value, "loss").start().result() == 2.5
+
+
+def test_scalars_are_snapshots_in_call_order() -> None:
+    accumulated = busy_engine(0.2)
+    pending = []
+    for step in range(100):
+        accumulated += 1
+        pending.append((step + 1, capture.scalar(accumulated, "loss").start()))
+    accumulated[:] = -1
+    for expected, value in pending:
+        assert value.result() == expected
+
+
+@pytest.mark.parametrize("is_scalar", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_whether_a_copy_is_done_is_known_without_waiting(dtype: str, is_scalar: bool) -> None:
+    value = (busy_engine(0.3) + 3).astype(dtype)
+    pending = [begun(value, is_scalar=is_scalar) for _ in range(3)]
+    assert not any(copy.is_done() for copy in pending), "the engine was idle"
+    assert not pending[0].is_done()
+    wait_until(lambda: all(copy.is_done() for copy in pending), "the copies are complete")
+    assert all(copy.is_done() for copy in pending)
+    for copy in pending:
+        copy.wait()
+    again = begun(value, is_scalar=is_scalar)
+    again.wait()
+
+
+@pytest.mark.parametrize("is_scalar", [False, True])
+def test_a_failed_copy_is_done_and_leaves_the_next_alone(is_scalar: bool) -> None:
+    value = failing()[:1]
+    pending = [begun(value, is_scalar=is_scalar) for _ in range(3)]
+    wait_until(lambda: all(copy.is_done() for copy in pending), "the copies are given up")
+    for copy in pending:
+        with pytest.raises(CaptureError, match="failed"):
+            copy.wait()
+    with pytest.raises(mx.MXNetError, match="scale"):
+        value.wait_to_read()
+    assert captured(mx.nd.ones((2,))).tolist() == [1, 1]
+    assert [captured_scalar(mx.nd.full((1,), n)).tolist() for n in range(4)] == [[0], [1], [2], [3]]
 
 
 def test_values_equal_to_the_mark_of_an_unwritten_slot_in_part() -> None:
@@ -248,7 +331,10 @@ def test_many_threads_capture_at_once() -> None:
             for step in range(50):
                 value = mx.nd.full((100,), number * 1000 + step)
                 result = Captured(value)
+                loss = value[:1]
+                scalar = capture.scalar(loss, "loss").start()
                 value[:] = -1
+                assert scalar.result() == number * 1000 + step
                 assert set(result.values().tolist()) == {number * 1000 + step}
         except BaseException as error:
             failures.append(error)
@@ -283,6 +369,21 @@ for _ in range(20):
     matrix = mx.nd.dot(matrix, matrix) * 0
 Captured(matrix)
 mx.nd.waitall()
+""",
+    "a forked child": """
+import os
+from boardd_client import capture
+def capture_both():
+    value = mx.nd.ones((3,)) + 1
+    assert Captured(value).values().tolist() == [2, 2, 2]
+    assert capture.scalar(value[:1], "loss").start().result() == 2
+capture_both()
+child = os.fork()
+if not child:
+    capture_both()
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+capture_both()
 """,
     "the synchronous engine": """
 import os

@@ -195,6 +195,8 @@ def test_settings_come_from_the_environment() -> None:
         "BOARDD_ADDRESS": "unix:/s",
         "BOARDD_LOG_BYTES": "100000",
         "BOARDD_ARENA_BYTES": " 200000 ",
+        "BOARDD_LARGE_TENSOR_BYTES": "300000",
+        "BOARDD_SHARED_MEMORY": "0",
         "BOARDD_SCALAR_HISTORY_BYTES": "0",
         "BOARDD_BLOCK_TIMEOUT_SECS": "1.5",
         "BOARDD_EXIT_TIMEOUT_SECS": "0",
@@ -202,8 +204,9 @@ def test_settings_come_from_the_environment() -> None:
         "BOARDD_TLS_CA": "/ca.pem",
     }
     assert Settings.from_environ(environ) == Settings(
-        "unix:/s", 100_000, 200_000, 0, 1.5, 0.0, "secret", "/ca.pem"
+        "unix:/s", 100_000, 200_000, 300_000, False, 0, 1.5, 0.0, "secret", "/ca.pem"
     )
+    assert Settings.from_environ({"BOARDD_SHARED_MEMORY": "1"}).shared_memory
 
 
 @pytest.mark.parametrize(
@@ -213,6 +216,7 @@ def test_settings_come_from_the_environment() -> None:
         ("BOARDD_LOG_BYTES", "100"),
         ("BOARDD_LOG_BYTES", str(1 << 32)),
         ("BOARDD_ARENA_BYTES", "-1"),
+        ("BOARDD_SHARED_MEMORY", "no"),
         ("BOARDD_BLOCK_TIMEOUT_SECS", "soon"),
         ("BOARDD_EXIT_TIMEOUT_SECS", "nan"),
         ("BOARDD_EXIT_TIMEOUT_SECS", "-1"),

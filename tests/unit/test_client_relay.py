@@ -64,6 +64,7 @@ def test_messages_pass_both_ways_and_calls_are_answered(
     events = Events()
     connection = connect(kind, scripted, events)
     reply = connection.open(pb.OpenRequest(session_id=SESSION_ID, pid=7), 20)
+    connection.attach(pb.Attach(session_id=SESSION_ID))
     assert reply.protocol_version == 1
     assert scripted.opens[0].pid == 7
     payload = os.urandom(1 << 20)
@@ -95,6 +96,7 @@ def test_the_end_of_the_stream_is_told(kind: str, scripted: ScriptedDaemon) -> N
     events = Events()
     connection = connect(kind, scripted, events)
     connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
+    connection.attach(pb.Attach(session_id=SESSION_ID))
     wait_for(lambda: scripted.active_streams == 1)
     scripted.stop()
     wait_for(lambda: events.ends)
@@ -108,6 +110,7 @@ def test_close_is_quick_while_the_daemon_takes_nothing(kind: str, scripted: Scri
     events = Events()
     connection = connect(kind, scripted, events)
     connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
+    connection.attach(pb.Attach(session_id=SESSION_ID))
     scripted.reads.clear()
     sequence = 0
     while connection.has_room() and sequence < 100:
@@ -122,6 +125,7 @@ def test_a_relay_that_is_killed_is_a_lost_connection(scripted: ScriptedDaemon) -
     events = Events()
     connection = RelayConnection(address.parse(scripted.address), events)
     connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
+    connection.attach(pb.Attach(session_id=SESSION_ID))
     assert connection._process is not None
     connection._process.kill()
     wait_for(lambda: events.ends)

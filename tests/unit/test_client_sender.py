@@ -1,79 +1,21 @@
+"""The thread that sends: order, outages, refusals, and waiting."""
+
 from __future__ import annotations
 
-import gc
-import json
 import logging
-import pickle
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import boardd_client.writer
 import grpc
 import numpy as np
 import pytest
-from boardd_client import CaptureError, SummaryWriter
-from boardd_client.registry import registry
+from boardd_client import CaptureError
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.record import Kind
 from support.scripted_daemon import ScriptedDaemon, wait_for
+from support.scripted_writer import Lazy, writer
 
-
-@pytest.fixture(autouse=True)
-def no_autostart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BOARDD_AUTOSTART", "0")
-    monkeypatch.setenv("BOARDD_ARENA_BYTES", str(8 << 20))
-
-
-@pytest.fixture
-def scripted() -> Iterator[ScriptedDaemon]:
-    """A scripted daemon; no thread of the client may be left after the test."""
-    with ScriptedDaemon() as daemon:
-        yield daemon
-        gc.collect()
-        registry.drain()
-    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("boardd")]
-    assert not left
-
-
-def writer(daemon: ScriptedDaemon, **options: Any) -> SummaryWriter:
-    return SummaryWriter("/logs", address=daemon.address, **options)
-
-
-class Lazy:
-    """A device value: its copy takes until ``done`` is set, and may fail."""
-
-    def __init__(self, value: float, error: Exception | None = None) -> None:
-        self.array = np.array([value], np.float32)
-        self.dtype, self.shape, self.size_bytes = "float32", (1,), 4
-        self.done = threading.Event()
-        self.error = error
-        self.slot = memoryview(b"")
-
-    def copy_into(self, slot: memoryview) -> Lazy:
-        self.slot = slot
-        return self
-
-    def wait(self) -> None:
-        assert self.done.wait(20)
-        if self.error is not None:
-            raise self.error
-        self.slot[:] = self.array.tobytes()
-
-
-@pytest.fixture
-def lazy_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has ``Lazy`` taken for a framework's array, as capture would."""
-    capture = boardd_client.writer.capture
-    scalar, tensor = capture.scalar, capture.tensor
-    monkeypatch.setattr(
-        capture, "scalar", lambda v, what: v if isinstance(v, Lazy) else scalar(v, what)
-    )
-    monkeypatch.setattr(
-        capture, "tensor", lambda v, what: v if isinstance(v, Lazy) else tensor(v, what)
-    )
+pytestmark = pytest.mark.usefixtures("no_autostart")
 
 
 def test_records_arrive_whole_and_close_ends_everything(scripted: ScriptedDaemon) -> None:
@@ -123,6 +65,21 @@ def test_without_a_record_nothing_is_sent_or_started(scripted: ScriptedDaemon) -
         assert sw.flush()
         assert threading.active_count() == before
     assert scripted.opens == []
+
+
+def test_a_daemon_that_announces_its_leave_is_no_trouble(
+    scripted: ScriptedDaemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    with writer(scripted) as sw:
+        sw.add_scalar("loss", 0.0, 0)
+        assert sw.flush()
+        scripted.send(draining=pb.Draining())
+        scripted.break_stream()
+        sw.add_scalar("loss", 1.0, 1)
+        assert sw.flush()
+    assert scripted.values() == [0.0, 1.0]
+    assert len(scripted.opens) == 2
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_a_broken_stream_is_resumed_and_nothing_is_lost_or_doubled(
@@ -370,179 +327,6 @@ def test_synced_asks_the_daemon(scripted: ScriptedDaemon) -> None:
         assert 0 < request.timeout_secs <= 5
         scripted.flush_reply = pb.FlushReply(reached=False, message="the disk is slow")
         assert sw.flush(level="synced").reason == "the disk is slow"
-
-
-def test_a_closed_writer_counts_what_it_gets_and_reopens(scripted: ScriptedDaemon) -> None:
-    sw = writer(scripted)
-    sw.add_scalar("loss", 1.0, 1)
-    assert sw.close()
-    assert sw.close()
-    sw.add_scalar("loss", 2.0, 2)
-    sw.add_histogram("h", np.zeros(3), 2)
-    assert sw.flush()
-    assert dict(sw.statistics().dropped) == {"closed": 2}
-    sw.reopen()
-    sw.add_scalar("loss", 3.0, 3)
-    assert sw.close()
-    assert scripted.values() == [1.0, 3.0]
-
-
-def test_a_writer_that_is_not_closed_ends_its_run_when_it_is_collected(
-    scripted: ScriptedDaemon,
-) -> None:
-    sw = writer(scripted)
-    sw.add_scalar("loss", 1.0, 1)
-    del sw
-    gc.collect()
-    wait_for(lambda: scripted.closes)
-    assert [frame.kind for frame in scripted.all_frames] == [Kind.SCALAR, Kind.END_RUN]
-
-
-def test_close_with_the_daemon_away_keeps_trying_in_the_background(
-    scripted: ScriptedDaemon,
-) -> None:
-    scripted.stop()
-    sw = writer(scripted)
-    sw.add_scalar("loss", 1.0, 1)
-    begin = time.monotonic()
-    assert not sw.close(timeout=0.3)
-    assert time.monotonic() - begin < 2
-    scripted.start()
-    wait_for(lambda: scripted.values() == [1.0])
-    wait_for(lambda: scripted.closes)
-
-
-def test_export_has_what_was_logged_with_and_without_a_daemon(
-    scripted: ScriptedDaemon, tmp_path: Path
-) -> None:
-    path = tmp_path / "scalars.json"
-    with writer(scripted) as sw:
-        sw.add_scalar("loss", 0.5, 1)
-        assert sw.flush()
-        scripted.stop()
-        sw.add_scalar("curves", {"sin": 2}, 3)
-        sw.export_scalars(path)
-        exported = json.loads(path.read_text())
-        assert set(exported) == {"/logs/loss", "/logs/curves/sin"}
-        ((timestamp, step, value),) = exported["/logs/loss"]
-        assert (step, value) == (1, 0.5)
-        assert abs(timestamp - time.time()) < 60
-        sw.clear_scalar_dict()
-        sw.add_scalar("loss", 0.25, 2)
-        scripted.start()
-    sw.export_scalars(path)
-    assert [row[1:] for row in json.loads(path.read_text())["/logs/loss"]] == [[2, 0.25]]
-
-
-def test_pickling_takes_address_and_run_along(scripted: ScriptedDaemon) -> None:
-    with writer(scripted, run="r", rank=2, world_size=3, on_full="block") as sw:
-        sw.add_scalar("loss", 1.0, 1)
-        with pickle.loads(pickle.dumps(sw)) as copy:
-            copy.add_scalar("loss", 2.0, 2)
-    runs = [run for message in scripted.definitions for run in message.runs]
-    assert len(runs) == 2
-    runs[1].run = runs[0].run
-    assert runs[0] == runs[1]
-    assert scripted.values() == [1.0, 2.0]
-
-
-def test_the_token_goes_with_every_call(
-    scripted: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BOARDD_TOKEN", "sesame")
-    with writer(scripted) as sw:
-        sw.add_scalar("loss", 1.0, 1)
-    assert scripted.metadata[0]["authorization"] == "Bearer sesame"
-
-
-def test_threads_may_log_at_once(scripted: ScriptedDaemon) -> None:
-    with writer(scripted) as sw:
-
-        def log(number: int) -> None:
-            for step in range(500):
-                sw.add_scalar(f"tag{number}", float(step), step)
-
-        threads = [threading.Thread(target=log, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    tags = {s.series: s.tag for message in scripted.definitions for s in message.series}
-    assert len(tags) == 4
-    scalars = [frame for frame in scripted.all_frames if frame.kind == Kind.SCALAR]
-    for series in tags:
-        steps = [frame.step for frame in scalars if frame.series == series]
-        assert steps == list(range(500))
-
-
-@pytest.mark.parametrize(
-    ("call", "error"),
-    [
-        (lambda sw: sw.add_scalar("", 1.0, 1), ValueError),
-        (lambda sw: sw.add_scalar(["loss"], 1.0, 1), TypeError),
-        (lambda sw: sw.add_scalar("loss", "1.0", 1), TypeError),
-        (lambda sw: sw.add_scalar("loss", 1.0, 1 << 63), ValueError),
-        (lambda sw: sw.add_scalar("loss", 1.0, float("nan")), ValueError),
-        (lambda sw: sw.add_scalar("loss", 10**400, 1), ValueError),
-        (lambda sw: sw.add_scalar("loss", ("a", 1, 2), 1), ValueError),
-        (lambda sw: sw.add_scalar("loss", {"a": 1, "b": "x"}, 1), TypeError),
-        (lambda sw: sw.add_scalar("loss", np.zeros(2), 1), ValueError),
-        (lambda sw: sw.add_histogram("h", np.zeros(2), 1, bins=0), ValueError),
-        (lambda sw: sw.add_histogram("h", "text", 1), TypeError),
-        (lambda sw: sw.add_histogram("h", np.zeros(2, np.complex64), 1), TypeError),
-        (lambda sw: sw.add_image("i", np.zeros((2, 8, 8), np.float32), 1), ValueError),
-        (lambda sw: sw.add_image("i", np.zeros((8, 8), np.int32), 1), TypeError),
-        (lambda sw: sw.flush(timeout=-1), ValueError),
-        (lambda sw: sw.flush(level="durable"), ValueError),
-    ],
-)
-def test_wrong_arguments_raise_and_log_nothing(
-    scripted: ScriptedDaemon, call: Any, error: type[Exception]
-) -> None:
-    with writer(scripted) as sw:
-        sw.add_scalar("loss", 1.0, 1)
-        with pytest.raises(error):
-            call(sw)
-        assert sw.statistics().accepted == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ({"max_queue": -1}, ValueError),
-        ({"flush_secs": "soon"}, TypeError),
-        ({"filename_suffix": "/"}, ValueError),
-        ({"address": "nowhere"}, ValueError),
-        ({"address": 7}, TypeError),
-        ({"rank": 3, "world_size": 3}, ValueError),
-        ({"run": "../x"}, ValueError),
-        ({"on_full": "wait"}, ValueError),
-    ],
-)
-def test_wrong_options_raise(options: dict[str, Any], error: type[Exception]) -> None:
-    with pytest.raises(error):
-        SummaryWriter("/logs", **options)
-
-
-def test_a_wrong_environment_raises_where_the_writer_is_made(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("BOARDD_LOG_BYTES", "lots")
-    with pytest.raises(ValueError, match="BOARDD_LOG_BYTES='lots'"):
-        SummaryWriter("/logs")
-
-
-def test_logdirs_are_absolute_over_a_socket_and_as_given_over_tcp(
-    scripted: ScriptedDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with SummaryWriter("logs", address=scripted.address, run="a/b") as sw:
-        assert sw.get_logdir() == "logs/a/b"
-        monkeypatch.chdir("/")
-        sw.add_scalar("loss", 1.0, 1)
-    assert scripted.definitions[0].runs[0].logdir == str(tmp_path / "logs")
-    remote = SummaryWriter("logs", address="example.org:6006")
-    assert remote.__getstate__()["logdir"] == "logs"
 
 
 def test_small_max_queue_and_flush_secs_send_sooner(scripted: ScriptedDaemon) -> None:

@@ -74,9 +74,9 @@ def test_what_never_fits_is_told_from_what_does_not_fit_now() -> None:
     )
     run = session.define_run(pb.RunDefinition(logdir="/logs"))
     series = session.define_series(run, "tag")
-    largest = (3 << 10) - record.HEADER_BYTES
+    largest = (2 << 10) - record.HEADER_BYTES
     assert session.begin(series, 0, 1.0, b"x" * (largest + 1), []) == "record_too_large"
     assert session.begin(series, 0, 1.0, b"x", [4000, 65]) == "tensor_too_large"
-    assert isinstance(session.begin(series, 0, 1.0, b"x" * 1000, [4000, 64]), Capture)
+    assert isinstance(session.begin(series, 0, 1.0, b"x" * 1600, [4000, 64]), Capture)
     assert session.begin(series, 0, 1.0, b"x", [4000, 1]) == "arena_full"
     assert session.begin(series, 0, 1.0, b"x" * largest, []) == "log_full"

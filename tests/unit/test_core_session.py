@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from boardd.core.batch import EndRun, Part, Scalars, SummaryRecord
 from boardd.core.budget import Budgets, Intake
+from boardd.core.drops import MAX_DROP_REASONS
 from boardd.core.errors import RequestError
 from boardd.core.frames import split
 from boardd.core.rejections import MAX_REJECTIONS
 from boardd.core.runs import Refusal, Runs
-from boardd.core.session import MAX_DROP_REASONS, Session
+from boardd.core.session import Session
 from boardd.core.steps import StepMonitor
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import FRAME_DTYPE, Frame, FrameError, Kind, encode
+from boardd_protos.record import Frame, FrameError, Kind, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.raw_client import definitions, end_run, scalar, scalars, summary
@@ -49,7 +50,7 @@ class Fixture:
 
 def steps(part: Part) -> list[int]:
     if isinstance(part, Scalars):
-        return [int(step) for step in part.rows["step"]]
+        return [int(step) for step in part.columns.step]
     return [part.step] if isinstance(part, SummaryRecord) else []
 
 
@@ -66,7 +67,7 @@ def test_a_message_becomes_one_part_for_each_run() -> None:
     assert (first.run.path, steps(first)) == ("/root/run", [1, 3])
     assert [first.run.tags[tag] for tag in first.tag_index] == [b"a", b"b"]
     assert (second.run.path, steps(second)) == ("/root/other", [2, 4])
-    assert first.rows.dtype == FRAME_DTYPE
+    assert first.columns.value.base is not None, "the message is not copied"
     assert fixture.intake.held_bytes == 4 * 48
     session.finish(second, 100)
     assert session.written_sequence == 0
@@ -91,8 +92,8 @@ def test_frames_are_split_into_stretches_as_decoded_one_by_one(pattern: str) -> 
             sequences.append(item.sequence)
             assert item.kind == Kind.SUMMARY
         else:
-            sequences += item["sequence"].tolist()
-            assert (item["kind"] == Kind.SCALAR).all()
+            sequences += item.headers["sequence"].tolist()
+            assert (item.headers["kind"] == Kind.SCALAR).all()
     assert sequences == list(range(1, len(pattern) + 1))
     stretches = sum(
         1 for at, kind in enumerate(pattern) if kind == "h" or pattern[at - 1 : at] != "s"
@@ -276,7 +277,7 @@ def test_reports_are_cumulative_and_bounded() -> None:
     session = Fixture().session
     for records in (1, 4):
         drops = [pb.DropCount(reason=f"r{at}", records=records, size_bytes=9) for at in range(100)]
-        session.report(pb.ClientReport(dropped=drops))
+        assert not session.report(pb.ClientReport(dropped=drops), wall_time=1e9).parts
     assert len(session.counters.dropped_by_client) == MAX_DROP_REASONS
     assert session.counters.dropped_by_client["r0"] == (4, 9)
 

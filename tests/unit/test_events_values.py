@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd.events import event
-from boardd.events.event_pb2 import Event, SessionLog, Summary
-from boardd.events.tfrecord import unframe
+from boardd.events.event_pb2 import Event, Summary
 from boardd.events.values import histogram_value, image_value, scalar_value
 from boardd.reduce.bins import Edges, EqualWidth
 from boardd.reduce.histogram import histogram
+from support.tfrecords import unframe
 
 SCALAR = Summary.Value(tag="loss", simple_value=0.625)
 
@@ -43,23 +43,14 @@ def test_file_version() -> None:
     assert opening.source_metadata.writer == "boardd"
 
 
-def test_session_start() -> None:
-    starts = [Event.FromString(data) for data in unframe(event.session_start(12.5, 40))]
-    assert len(starts) == 2
-    for start in starts:
-        assert (start.wall_time, start.step) == (12.5, 40)
-        assert start.session_log.status == SessionLog.START
-
-
 @pytest.mark.parametrize("wall_time", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(
     "make",
     [
         event.file_version,
         lambda wall_time: event.summary(wall_time, 1, SCALAR),
-        lambda wall_time: event.session_start(wall_time, 1),
     ],
-    ids=["file_version", "summary", "session_start"],
+    ids=["file_version", "summary"],
 )
 def test_wall_time_must_be_finite(make: Callable[[float], bytes], wall_time: float) -> None:
     with pytest.raises(ValueError, match=f"wall_time {wall_time}"):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from boardd.errors import AddressTakenError, ConfigError, ExitCode
 from boardd.lock import SocketLock, accepts_connections, ensure_private_directory, lock_path
+from support.tools import require_root
 
 
 @pytest.fixture
@@ -64,8 +65,8 @@ def test_what_is_no_directory_of_ours_is_refused(tmp_path: Path) -> None:
         ensure_private_directory(tmp_path / "missing" / "d")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving a directory away takes root")
 def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
+    require_root()
     directory = tmp_path / "d"
     ensure_private_directory(directory)
     os.chown(directory, 12345, -1)

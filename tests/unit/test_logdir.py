@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from boardd.logdir import NAME_BYTES_MAX, DiskFullError, Roots, RunRefusedError
 from boardd_protos import boardd_pb2 as pb
+from support.tools import tmpfs
 
 # <fcntl.h> and <linux/fs.h>
 AT_FDCWD = -100
@@ -261,20 +263,8 @@ def test_directory_that_even_the_superuser_cannot_make() -> None:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    mounts: list[Path] = []
-
-    def mount(options: str) -> Path:
-        path = tmp_path / f"mount{len(mounts)}"
-        path.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
-        if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("mounting a tmpfs needs root")
-        mounts.append(path)
-        return path
-
-    yield mount
-    for path in mounts:
-        subprocess.run(["umount", str(path)], check=True)
+    with contextlib.ExitStack() as mounts:
+        yield lambda options: mounts.enter_context(tmpfs(tmp_path / "mount", options))
 
 
 def test_read_only_filesystem(mounted: Callable[..., Path]) -> None:

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from boardd.events.event_pb2 import Event
-from boardd.events.tfrecord import unframe
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import Harness, histogram_payload, scalar, scalars, serving, summary
+from support.service_reading import events_of, reasons, run_async
 
-
-def run_async(test: Callable[[Path], Coroutine[Any, Any, None]], tmp_path: Path) -> None:
-    asyncio.run(asyncio.wait_for(test(tmp_path), 60.0))
-
-
-@pytest.fixture(autouse=True)
-def no_defects(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Fails a test during which the service met an exception that it did not expect."""
-    yield
-    assert not [record for record in caplog.get_records("call") if record.exc_info]
+pytestmark = pytest.mark.usefixtures("no_defects")
 
 
 def event_file(harness: Harness) -> Path:
@@ -33,17 +20,8 @@ def event_file(harness: Harness) -> Path:
     return found
 
 
-def events_of(path: Path) -> list[Event]:
-    return [Event.FromString(data) for data in unframe(path.read_bytes())]
-
-
 def steps_of(harness: Harness) -> list[int]:
     return [event.step for event in events_of(event_file(harness))[1:]]
-
-
-def reasons(harness: Harness) -> dict[str, int]:
-    rejected = harness.status().counters.rejected
-    return {pb.Reason.Name(item.reason): item.records for item in rejected}
 
 
 # One tag, one kind

@@ -38,6 +38,13 @@ def reply() -> pb.StatusReply:
                 attached=True,
                 received_sequence=12000,
                 written_sequence=11993,
+                map_bytes=264 << 20,
+                counters=pb.Counters(
+                    dropped_by_client=[
+                        pb.DropCount(reason="arena_full", records=8000),
+                        pb.DropCount(reason="log_full", records=2),
+                    ]
+                ),
             )
         ],
         runs=[
@@ -49,6 +56,7 @@ def reply() -> pb.StatusReply:
                 trouble="no space left",
                 series=2,
                 steps_backwards=1,
+                dropped=7654,
             ),
             pb.RunStatus(path="/data/a/other"),
         ],
@@ -70,8 +78,10 @@ def test_every_figure_is_in_the_text() -> None:
         "9 by clients, arena full (20.0 MiB)",
         "sessions: 1",
         "train.py",
-        "attached",
+        "attached  264 MiB",
         "11,993",
+        "8,000 arena_full, 2 log_full",
+        "7,654",
         "runs: 2",
         "events.out.tfevents.1",
         "trouble:\n  /data/a/run: no space left",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from boardd.events.event_pb2 import Event, Summary
-from boardd.events.tfrecord import unframe
 from boardd.reduce.bins import Edges, EqualWidth, Rule, default_edges
 from boardd.summaries.distributions import bins_of
 from boardd.summaries.record import SummaryError
 from boardd.summaries.summarize import summarize
 from boardd_protos import boardd_pb2 as pb
+from support.tfrecords import unframe
 
 
 def values_of(framed: bytes) -> list[Summary.Value]:

@@ -8,13 +8,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from boardd_client import SummaryWriter
+from boardd_client.settings import Settings
+from boardd_protos.record import HEADER_BYTES
 
 from comparison.peers.writer import WriterPeer
 
 START_SECS = 60.0
 CLOSE_SECS = 120.0
+PREPARATION_TAG = "comparison/preparation"
+PREPARATION_BYTES = 16 << 20
 
 
 class Peer(WriterPeer):
@@ -49,6 +55,29 @@ class Peer(WriterPeer):
     def open(self, logdir: Path) -> None:
         """Opens a writer that waits where others wait, so that all complete the same work."""
         self.writer = SummaryWriter(str(logdir), address=self._address, on_full="block")
+
+    def prepare(self, method: str) -> None:
+        """Goes once round the record log, or the arena, whose memory is touched from then on."""
+        settings = Settings.from_environ(os.environ)
+        if method in ("scalar", "scalars"):
+            for step in range(settings.log_bytes // HEADER_BYTES + 1):
+                self.writer.add_scalar(PREPARATION_TAG, 0.0, step)
+        else:
+            values = np.zeros(PREPARATION_BYTES, np.uint8)
+            for step in range(settings.arena_bytes // PREPARATION_BYTES + 1):
+                self.writer.add_histogram(PREPARATION_TAG, values, step, bins=1)
+        self.flush()
+
+    def embedding(self, tag: str, value: tuple[Any, Any], step: int) -> None:
+        """Logs a matrix with labels."""
+        matrix, labels = value
+        self.writer.add_embedding(tag, matrix, labels, global_step=step)
+
+    def flush(self) -> None:
+        """Waits until all is written; raises when it is not."""
+        result = self.writer.flush(CLOSE_SECS)
+        if not result:
+            raise RuntimeError(f"not written: {result}")
 
     def close(self) -> None:
         """Closes the writer; raises when not everything was written."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from comparison.peers.writer import WriterPeer
+from comparison.peers.peer import BasicPeer
 
 
-class _Floor(WriterPeer):
+class _Floor(BasicPeer):
     writes_events = False
 
     def open(self, logdir: Path) -> None:
@@ -20,12 +20,18 @@ class _Floor(WriterPeer):
     def close(self) -> None:
         """Nothing is written."""
 
+    def written(self, logdir: Path, tag: str, method: str) -> int | None:
+        """Nothing is written."""
+        return None
+
 
 class Empty(_Floor):
     """A method that does nothing: the cost of measuring."""
 
     def scalar(self, tag: str, value: Any, step: int) -> None:
         """Does nothing."""
+
+    scalars = scalar
 
 
 class Append(_Floor):
@@ -37,6 +43,8 @@ class Append(_Floor):
     def scalar(self, tag: str, value: Any, step: int) -> None:
         """Appends the record."""
         self._records.append((tag, value, step))
+
+    scalars = scalar
 
 
 class Copy(_Floor):
@@ -53,6 +61,11 @@ class Copy(_Floor):
         np.copyto(memory, values)
 
     image = histogram
+
+    def embedding(self, tag: str, value: tuple[Any, Any], step: int) -> None:
+        """Copies the matrix and the labels."""
+        for values in value:
+            self.histogram(tag, values, step)
 
 
 class MinMax(_Floor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +25,12 @@ class Peer(WriterPeer):
         if not isinstance(value, float):
             value = value.asscalar()
         self.writer.add_scalar(tag, value, step)
+
+    def scalars(self, tag: str, values: Mapping[str, float], step: int) -> None:
+        """Logs several curves of one plot."""
+        self.writer.add_scalar(tag, values, step)
+
+    def embedding(self, tag: str, value: tuple[Any, Any], step: int) -> None:
+        """Logs a matrix with labels."""
+        matrix, labels = value
+        self.writer.add_embedding(tag, matrix, labels, global_step=step)

@@ -5,7 +5,9 @@ type, dtype and shape only and never wait for the data:
 
 - ``mxnet`` and ``torch`` (CUDA): the framework's own asynchronous copy, ordered
   by the framework against later writes to the value;
-- ``jax``: the array is immutable, so the reference is held and read later;
+- ``jax`` and ``tensorflow``: the array is immutable, so the reference is held and
+  read later;
+- ``keras``: its variables hold what their back end does, one of these;
 - ``host``: NumPy and everything that gives host memory: one plain copy at once,
   because the caller may write to that memory next.
 
@@ -22,12 +24,25 @@ from typing import Final, NamedTuple, Protocol
 class Pending(Protocol):
     """A copy under way. Its slot must stay untouched until ``wait`` has returned."""
 
+    def is_done(self) -> bool:
+        """Whether ``wait`` would return at once."""
+
     def wait(self) -> None:
         """Blocks, without the GIL, until the copy is complete; to be called once.
 
         Not for the thread that trains. Raises ``CaptureError`` when the
         framework failed to yield the values; the slot's content is then void.
         """
+
+
+class PendingScalar(Protocol):
+    """The value of a scalar under way, which needs no slot."""
+
+    def is_done(self) -> bool:
+        """Whether ``result`` would return at once."""
+
+    def result(self) -> float:
+        """As ``Pending.wait``, and returns the value."""
 
 
 class Tensor(Protocol):
@@ -54,6 +69,17 @@ class Tensor(Protocol):
         """
 
 
+class LazyScalar(Protocol):
+    """What ``scalar`` may return beside a ``Tensor``: one that is copied without a slot."""
+
+    @property
+    def dtype(self) -> str:
+        """As of a ``Tensor``."""
+
+    def start(self) -> PendingScalar:
+        """Starts to copy the value, as it is in the caller's program order at this call."""
+
+
 class _TensorOf(Protocol):
     def __call__(self, value: object, what: str, /) -> Tensor: ...
 
@@ -67,7 +93,14 @@ class _Framework(NamedTuple):
     scalar: _ScalarOf
 
 
-_MODULES: Final = {"mxnet": "mxnet", "torch": "torch", "jax": "jax", "jaxlib": "jax"}
+_MODULES: Final = {
+    "mxnet": "mxnet",
+    "torch": "torch",
+    "jax": "jax",
+    "jaxlib": "jax",
+    "tensorflow": "tensorflow",
+    "keras": "keras",
+}
 
 #: By type of value. Bounded: a program that makes types without end starts afresh.
 _frameworks: dict[type, _Framework] = {}
@@ -78,9 +111,9 @@ def tensor(value: object, what: str) -> Tensor:
     """Returns ``value`` as a ``Tensor``, without waiting for its data.
 
     Args:
-        value: an array of NumPy, MXNet, PyTorch or JAX; nested lists or tuples
-            of numbers; a number; or an object with the buffer protocol,
-            ``__array__`` or ``__array_interface__`` over host memory.
+        value: an array of NumPy, MXNet, PyTorch, JAX or TensorFlow; nested lists or
+            tuples of numbers; a number; or an object with the buffer protocol,
+            ``__array__``, ``__array_interface__`` or ``__dlpack__`` over host memory.
         what: names the value in error messages, such as ``"values"``.
 
     Raises:
@@ -118,7 +151,7 @@ def scalar(value: object, what: str) -> float | Tensor:
 
 
 def is_of_framework(kind: type) -> bool:
-    """Whether values of ``kind`` are MXNet's, PyTorch's or JAX's."""
+    """Whether values of ``kind`` are MXNet's, PyTorch's, JAX's, TensorFlow's or Keras's."""
     return _module_of(kind) != "host"
 
 

@@ -1,4 +1,4 @@
-"""Capture of host memory: NumPy, the buffer protocol, ``__array__``, nested sequences."""
+"""Capture of host memory: NumPy, the buffer protocol, ``__array__``, DLPack, nested sequences."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ DTYPES: Final = (
 _NAMES: Final[dict[np.dtype[Any], str]] = {
     np.dtype(name).newbyteorder(order): name for name in DTYPES for order in ("<", ">")
 }
+
+# What is written to a slot, by what is read.
+_LITTLE_ENDIAN: Final = {dtype: dtype.newbyteorder("<") for dtype in _NAMES}
+
+# NumPy 1.22 has it under this name only.
+_from_dlpack: Final[Any] = getattr(np, "from_dlpack", None) or getattr(np, "_from_dlpack", None)
 
 # DLPack's device types that are host memory: kDLCPU and kDLCUDAHost.
 _HOST_DEVICES: Final = (1, 3)
@@ -37,7 +43,9 @@ class HostTensor:
 
     def copy_into(self, slot: memoryview) -> None:
         """Copies the elements to ``slot``; NumPy releases the GIL for all but small arrays."""
-        write(self._array, slot)
+        if self.size_bytes:
+            array = self._array
+            np.ndarray(self.shape, _LITTLE_ENDIAN[array.dtype], slot)[...] = array
 
 
 def tensor(value: object, what: str) -> HostTensor:
@@ -77,10 +85,9 @@ def scalar(value: object, what: str) -> float:
 
 
 def write(array: np.ndarray[Any, Any], slot: memoryview) -> None:
-    """Copies ``array`` to ``slot``, C-contiguous and little-endian."""
+    """Copies ``array``, of one of ``DTYPES``, to ``slot``, C-contiguous and little-endian."""
     if array.size:
-        target = np.frombuffer(slot, array.dtype.newbyteorder("<"), array.size)
-        np.copyto(target.reshape(array.shape), array)
+        np.ndarray(array.shape, _LITTLE_ENDIAN[array.dtype], slot)[...] = array
 
 
 def as_array(value: object, what: str) -> np.ndarray[Any, Any]:
@@ -109,15 +116,17 @@ def as_array(value: object, what: str) -> np.ndarray[Any, Any]:
         if device_type not in _HOST_DEVICES:
             raise TypeError(
                 f"{what} is a {_name(type(value))} on a device (DLPack type {device_type}) that "
-                f"boardd cannot copy from without waiting; pass a NumPy array"
+                f"boardd cannot copy from without waiting; pass torch.from_dlpack({what}), or a "
+                "NumPy array"
             )
-    if not isinstance(value, (str, type)) and (
-        isinstance(value, memoryview)
-        or hasattr(value, "__array__")
-        or hasattr(value, "__array_interface__")
-        or _has_buffer(value)
-    ):
+    if isinstance(value, (str, type)):
+        raise TypeError(f"{what} is a {_name(type(value))}, expected an array or numbers")
+    if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
         return np.asarray(value)
+    if device is not None:
+        return _of_dlpack(value, what)
+    if _has_buffer(value):
+        return _of_buffer(value, what)
     raise TypeError(f"{what} is a {_name(type(value))}, expected an array or numbers")
 
 
@@ -147,6 +156,24 @@ def unsupported_dtype(value: object, what: str, dtype: str) -> TypeError:
 
 def _name(kind: type) -> str:
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def _of_dlpack(value: object, what: str) -> np.ndarray[Any, Any]:
+    try:
+        return cast("np.ndarray[Any, Any]", _from_dlpack(value))
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"{what} is a {_name(type(value))} that NumPy cannot read through DLPack: {error}"
+        ) from None
+
+
+def _of_buffer(value: object, what: str) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise TypeError(
+            f"{what} is a {_name(type(value))} of elements that are no numbers: {error}"
+        ) from None
 
 
 def _has_buffer(value: object) -> bool:

@@ -17,6 +17,8 @@ from boardd_client.capture import Pending
 from boardd_client.capture.host import DTYPES, not_one_element, unsupported_dtype, write
 from boardd_client.errors import CaptureError
 
+#: By JAX's dtypes, which are slow to name: so each is named once.
+_names: Final[dict[Any, str]] = {}
 _NAMES: Final = frozenset({*DTYPES, "bfloat16"})
 
 
@@ -46,6 +48,11 @@ class _Copy:
         self._array = array
         self._slot = slot
 
+    def is_done(self) -> bool:
+        """Whether the array is computed, or can be no more; its transfer may be under way."""
+        array = self._array
+        return bool(array.is_deleted() or array.is_ready())
+
     def wait(self) -> None:
         """Waits for the computation and the transfer, then fills the slot."""
         try:
@@ -74,15 +81,24 @@ def tensor(value: object, what: str) -> JaxTensor:
         )
     if value.is_deleted():
         raise ValueError(f"{what} is a JAX array that was deleted or donated")
-    dtype = str(value.dtype)
-    if dtype not in _NAMES:
-        raise unsupported_dtype(value, what, dtype)
+    dtype = _names.get(value.dtype)
+    if dtype is None:
+        dtype = str(value.dtype)
+        if dtype not in _NAMES:
+            raise unsupported_dtype(value, what, dtype)
+        _names[value.dtype] = dtype
     return JaxTensor(value, dtype)
 
 
-def scalar(value: object, what: str) -> JaxTensor:
-    """Returns ``value``, of one element, as a tensor."""
+def scalar(value: object, what: str) -> float | JaxTensor:
+    """Returns ``value``, of one element, as a float where the host has it, else as a tensor."""
     result = tensor(value, what)
     if math.prod(result.shape) != 1:
         raise not_one_element(what, type(value), result.shape)
+    array: Any = value
+    if array.is_ready() and all(device.platform == "cpu" for device in array.devices()):
+        try:
+            return float(np.asarray(array).reshape(-1)[0])
+        except Exception:
+            return result  # the computation failed; whoever reads it says so
     return result

@@ -1,6 +1,6 @@
 """Capture of MXNet arrays by a copy that MXNet's engine makes.
 
-``copyto`` only enqueues, and the engine orders the copy against every earlier
+``_copyto`` only enqueues, and the engine orders the copy against every earlier
 and later write to the source, so it is a snapshot in program order. The target
 is the slot itself, wrapped as an array through DLPack.
 
@@ -19,6 +19,17 @@ report success. Instead:
   skipped leaves it there. For float types it is a signalling NaN, which no
   arithmetic yields; for integers it is eight bytes, and the few integers that
   have not as many are copied as float64 by way of a buffer.
+
+A lazy scalar, logged at every step, must cost less: it is copied to a *cell*, a
+float64 of this module whose wrapper is used again and again. One element is
+written at once, so that the pattern's absence says that the copy is complete;
+only a cell that is waited for gives up its wrapper.
+
+A log call costs microseconds, of which the way through MXNet's Python functions
+would be most. So the C functions are called here, with arguments that are made
+once and kept (in pools: threads and signal handlers log at the same time), and
+without releasing the GIL, which another thread would take and keep for
+milliseconds. They only enqueue; none of them waits for the engine.
 """
 
 from __future__ import annotations
@@ -29,69 +40,42 @@ from typing import Any, Final
 
 import mxnet as mx
 import numpy as np
-from mxnet.base import _LIB, MXNetError, NDArrayHandle, check_call
+from mxnet.base import MXNetError
+from mxnet.ndarray.ndarray import _DTYPE_MX_TO_NP
 
 from boardd_client.capture import Pending
-from boardd_client.capture.host import not_one_element, unsupported_dtype, write
+from boardd_client.capture.host import not_one_element, unsupported_dtype
+from boardd_client.capture.mxnet_copies import (
+    Cell,
+    CellCopy,
+    CopyByWayOfFloat64,
+    Form,
+    error_of_mxnet,
+    library,
+    take_cell,
+    take_copy,
+)
 from boardd_client.capture.pending import Failed
-from boardd_client.errors import CaptureError
 
 _TYPES: Final = ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64")
-# mx.nd gives NumPy's scalar types as dtypes, mx.np gives NumPy's dtypes.
 _NAMES: Final[dict[Any, str]] = {
     **{np.dtype(name).type: name for name in _TYPES},
-    **{np.dtype(name): name for name in _TYPES},
     np.dtype([("bfloat16", np.uint16)]): "bfloat16",  # MXNet's spelling of it
 }
-
-# DLPack's type code (0 signed, 1 unsigned or bool, 2 float) and bits, and the
-# pattern that marks a slot as not yet written.
-_INTEGER_PATTERN: Final = bytes.fromhex("b1e4a35c967d2ff8")
-_LAYOUTS: Final[dict[str, tuple[int, int, bytes]]] = {
-    "bool": (1, 1, _INTEGER_PATTERN),
-    "uint8": (1, 8, _INTEGER_PATTERN),
-    "int8": (0, 8, _INTEGER_PATTERN),
-    "int32": (0, 32, _INTEGER_PATTERN),
-    "int64": (0, 64, _INTEGER_PATTERN),
-    "float16": (2, 16, (0x7D5A).to_bytes(2, "little")),
-    "float32": (2, 32, (0x7F95A3C7).to_bytes(4, "little")),
-    "float64": (2, 64, (0x7FF5A3C71E2D4B69).to_bytes(8, "little")),
+_NAMES_BY_CODE: Final = {
+    code: _NAMES[kind] for code, kind in _DTYPE_MX_TO_NP.items() if kind in _NAMES
 }
 
+_get_dtype: Final = library.MXNDArrayGetDType
+_get_shape: Final = library.MXNDArrayGetShapeEx64
+_byref: Final = ctypes.byref
+_Shape: Final = ctypes.POINTER(ctypes.c_int64)
 
-class _DLTensor(ctypes.Structure):
-    """``DLTensor`` of dlpack.h."""
+_DENSE: Final = frozenset({mx.nd.NDArray, mx.np.ndarray})
 
-    _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("byte_offset", ctypes.c_uint64),
-    ]
-
-
-class _DLManagedTensor(ctypes.Structure):
-    """``DLManagedTensor`` of dlpack.h; MXNet calls ``deleter`` with its address."""
-
-    _fields_ = [
-        ("tensor", _DLTensor),
-        ("manager_ctx", ctypes.c_void_p),
-        ("deleter", ctypes.c_void_p),
-    ]
-
-
-_CPU: Final = 1
-
-_libc: Final = ctypes.CDLL(None)
-_libc.sem_init.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_uint)
-_libc.sem_wait.argtypes = (ctypes.c_void_p,)
-_sem_post: Final = ctypes.cast(_libc.sem_post, ctypes.c_void_p)
+#: By MXNet's number of the dtype and the shape. Bounded: one that grows too large starts afresh.
+_forms: dict[tuple[int, tuple[int, ...]], Form] = {}
+_MAX_FORMS: Final = 4096
 
 
 class MXNetTensor:
@@ -100,115 +84,110 @@ class MXNetTensor:
     bfloat16 is widened to float32, exactly, by the engine.
     """
 
-    __slots__ = ("_array", "_array_dtype", "dtype", "shape", "size_bytes")
+    __slots__ = ("_array", "_form", "dtype", "shape", "size_bytes")
 
-    def __init__(self, array: Any, array_dtype: str, shape: tuple[int, ...]) -> None:
+    def __init__(self, array: Any, form: Form) -> None:
         self._array = array
-        self._array_dtype = array_dtype
-        self.dtype = "float32" if array_dtype == "bfloat16" else array_dtype
-        self.shape = shape
-        self.size_bytes = math.prod(shape) * np.dtype(self.dtype).itemsize
+        self._form = form
+        self.dtype = form.dtype
+        self.shape = form.shape
+        self.size_bytes = form.size_bytes
 
     def copy_into(self, slot: memoryview) -> Pending | None:
         """Enqueues the copy to ``slot``."""
+        form = self._form
         if self.size_bytes == 0:
             return None
-        too_small = self.size_bytes < len(_LAYOUTS[self.dtype][2])
-        # What happens here is no part of the script's computation.
-        recording = mx.autograd.set_recording(False)
         try:
-            array = self._array
-            if isinstance(array, mx.np.ndarray):
-                array = array.as_nd_ndarray()
-            if not self.shape:
-                array = array.reshape((1,))
-            if too_small:
-                return _CopyByWayOfFloat64(array.astype(np.float64), self.dtype, slot)
-            if self._array_dtype != self.dtype:
-                array = array.astype(self.dtype)
-            return _Copy(array, self.dtype, slot)
+            if form.copied_as is not None:
+                return CopyByWayOfFloat64(self._array, form, form.copied_as, slot)
+            copy = take_copy()
+            copy.start(self._array, form, slot)
+            return copy
         except MXNetError as error:
-            return Failed(f"MXNet could not enqueue the copy of an array: {error}")
-        finally:
-            if recording:
-                mx.autograd.set_recording(True)
+            return _not_enqueued(error)
 
 
-class _Copy:
-    """A copy that the engine makes."""
+class MXNetScalar:
+    """An MXNet array of one element, whose copy the engine converts to float64."""
 
-    def __init__(self, array: Any, dtype: str, slot: memoryview) -> None:
-        code, bits, pattern = _LAYOUTS[dtype]
-        self._pattern = pattern
-        self._tail = slot[len(slot) - len(pattern) :]
-        self._tail[:] = pattern
-        self._memory = ctypes.c_char.from_buffer(slot)
-        shape = (ctypes.c_int64 * array.ndim)(*array.shape)
-        self._managed = _DLManagedTensor(
-            _DLTensor(
-                data=ctypes.addressof(self._memory),
-                device_type=_CPU,
-                ndim=len(shape),
-                code=code,
-                bits=bits,
-                lanes=1,
-                shape=ctypes.addressof(shape),
-            ),
-            deleter=_sem_post,
-        )
-        self._semaphore = ctypes.addressof(self._managed)
-        handle = NDArrayHandle()
-        check_call(
-            _LIB.MXNDArrayFromDLPackEx(
-                ctypes.byref(self._managed), ctypes.c_bool(False), ctypes.byref(handle)
-            )
-        )
-        # MXNet has taken the fields over and reads only the deleter from now on,
-        # 56 bytes in. sem_post is given the struct's address, so the semaphore
-        # (32 bytes) lies there. Nobody can post it before the wrapper is dropped.
-        _libc.sem_init(self._semaphore, 0, 0)
-        wrapper = mx.nd.NDArray(handle=handle)
-        # The engine writes to the slot and posts the semaphore whatever becomes
-        # of this object, also when the interpreter is torn down.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
-        mx.nd._internal._copyto(array, out=wrapper)
+    __slots__ = ("_array", "shape")
 
-    def wait(self) -> None:
-        """Waits for the engine; raises ``CaptureError`` when it skipped the copy."""
-        while _libc.sem_wait(self._semaphore):
-            pass  # interrupted by a signal
-        ctypes.pythonapi.Py_DecRef(ctypes.py_object(self))
-        skipped = self._tail == self._pattern
-        del self._tail, self._memory  # the slot's owner may release it now
-        if skipped:
-            raise CaptureError(
-                "an MXNet operation that the value depends on failed; MXNet raises its error "
-                "where the training script waits for the value"
-            )
+    dtype: Final = "float64"
+    size_bytes: Final = 8
 
+    def __init__(self, array: Any, shape: tuple[int, ...]) -> None:
+        self._array = array
+        self.shape = shape
 
-class _CopyByWayOfFloat64:
-    """A copy of integers that are too few to hold the pattern. float64 holds them exactly."""
+    def start(self) -> Cell:
+        """Enqueues the copy on the engine, to memory that needs no slot.
 
-    def __init__(self, array: Any, dtype: str, slot: memoryview) -> None:
-        self._dtype = dtype
-        self._slot = slot
-        self._values = np.empty(array.shape, np.float64)
-        self._copy = _Copy(array, "float64", self._values.data.cast("B"))
+        Raises ``MXNetError`` when MXNet refuses.
+        """
+        cell = take_cell()
+        cell.start(self._array, len(self.shape) != 1)
+        return cell
 
-    def wait(self) -> None:
-        """Waits for the engine, then fills the slot."""
-        self._copy.wait()
-        write(self._values.astype(self._dtype), self._slot)
+    def copy_into(self, slot: memoryview) -> Pending:
+        """Enqueues the copy on the engine; ``slot`` is filled when it has been waited for."""
+        try:
+            return CellCopy(self.start(), slot)
+        except MXNetError as error:
+            return _not_enqueued(error)
 
 
 def tensor(value: object, what: str) -> MXNetTensor:
     """Returns ``value`` as a tensor; see ``boardd_client.capture.tensor``.
 
     The shape of the result of an operation whose output shape depends on the
-    data (``boolean_mask``) is known to MXNet only once it has run; asking for
-    it waits, here as everywhere.
+    data (``boolean_mask``) is known to MXNet only once it has run; MXNet waits
+    for it where the operation is called.
     """
+    if type(value) not in _DENSE:
+        _check(value, what)
+    array: Any = value
+    code = ctypes.c_int()
+    if _get_dtype(array.handle, _byref(code)):
+        raise error_of_mxnet()
+    shape = _shape(array)
+    form = _forms.get((code.value, shape))
+    if form is None:
+        form = _new_form(array, what, code.value, shape)
+    return MXNetTensor(array, form)
+
+
+def scalar(value: object, what: str) -> MXNetScalar:
+    """Returns ``value``, of one element, as a tensor of float64, whatever its dtype."""
+    if type(value) not in _DENSE:
+        _check(value, what)
+    shape = _shape(value)
+    if shape != (1,) and math.prod(shape) != 1:
+        raise not_one_element(what, type(value), shape)
+    return MXNetScalar(value, shape)
+
+
+def _shape(array: Any) -> tuple[int, ...]:
+    """As ``array.shape``, which takes twice as long."""
+    dimensions = ctypes.c_int()
+    sizes = _Shape()
+    if _get_shape(array.handle, _byref(dimensions), _byref(sizes)):
+        raise error_of_mxnet()
+    return tuple(sizes[: dimensions.value])
+
+
+def _new_form(array: Any, what: str, code: int, shape: tuple[int, ...]) -> Form:
+    name = _NAMES_BY_CODE.get(code)
+    if name is None:
+        raise unsupported_dtype(array, what, str(array.dtype))
+    if len(_forms) >= _MAX_FORMS:
+        _forms.clear()
+    form = _forms[code, shape] = Form(name, shape)
+    return form
+
+
+def _check(value: object, what: str) -> None:
+    """Raises ``TypeError`` for what is no dense array."""
     if not isinstance(value, mx.nd.NDArray):
         name = type(value).__name__
         hint = ""
@@ -222,15 +201,7 @@ def tensor(value: object, what: str) -> MXNetTensor:
             f"{what} is an mxnet {type(value).__name__} of storage type {value.stype!r}: "
             f"pass {what}.tostype('default')"
         )
-    dtype = _NAMES.get(value.dtype)
-    if dtype is None:
-        raise unsupported_dtype(value, what, str(value.dtype))
-    return MXNetTensor(value, dtype, value.shape)
 
 
-def scalar(value: object, what: str) -> MXNetTensor:
-    """Returns ``value``, of one element, as a tensor."""
-    result = tensor(value, what)
-    if math.prod(result.shape) != 1:
-        raise not_one_element(what, type(value), result.shape)
-    return result
+def _not_enqueued(error: MXNetError) -> Failed:
+    return Failed(f"MXNet could not enqueue the copy of an array: {error}")

@@ -17,6 +17,10 @@ class Failed:
     def __init__(self, message: str) -> None:
         self.message = message
 
+    def is_done(self) -> bool:
+        """True: ``wait`` returns at once."""
+        return True
+
     def wait(self) -> None:
         """Raises ``CaptureError``."""
         raise CaptureError(self.message)

@@ -1,11 +1,7 @@
 """Capture of PyTorch tensors.
 
-A CPU tensor is copied at once. A tensor of a device is first cloned there, on
-the stream that computes it, so that the clone is a snapshot in program order
-and the host only enqueues; the transfer to the host happens in ``wait``, on a
-stream of its own that waits for the clone, so that neither the training thread
-nor the training's stream waits for the bus. The price is device memory for one
-clone until the transfer is done.
+A CPU tensor is copied at once. One of a device is cloned there, on the stream
+that computes it, and transferred by another thread: see ``torch_cuda``.
 """
 
 from __future__ import annotations
@@ -14,7 +10,7 @@ from typing import Any, Final
 
 import torch
 
-from boardd_client.capture import Pending
+from boardd_client.capture import Pending, host, torch_cuda
 from boardd_client.capture.host import not_one_element, unsupported_dtype
 from boardd_client.capture.pending import Failed
 from boardd_client.errors import CaptureError
@@ -27,10 +23,16 @@ _NAMES: Final = {
     )
     if hasattr(torch, name)  # uint16 and wider since PyTorch 2.3
 }
+# Types without surprises: a subclass may be spread over processes, or have no memory.
+_PLAIN: Final = (torch.Tensor, torch.nn.Parameter)
 
 
 class HostTensor:
-    """A CPU tensor; ``copy_into`` is one copy, made at once."""
+    """A CPU tensor; ``copy_into`` is one copy, made at once.
+
+    Only for what NumPy cannot see (bfloat16) or copies slower (what is not
+    contiguous); the others are NumPy's arrays of the same memory.
+    """
 
     __slots__ = ("_tensor", "dtype", "shape", "size_bytes")
 
@@ -61,42 +63,13 @@ class DeviceTensor:
         if self.size_bytes == 0:
             return None
         value = self._tensor
-        is_cuda = value.device.type == "cuda"
-        if is_cuda and torch.cuda.is_current_stream_capturing():
-            return Failed("a CUDA graph was being captured; log outside the capture")
+        if value.is_cuda:
+            return torch_cuda.begin(value, slot)
         try:
-            with torch.no_grad():
-                clone = value.clone(memory_format=torch.contiguous_format)
-            if is_cuda:
-                return _CudaCopy(clone, slot)
-        except RuntimeError as error:  # torch.cuda.OutOfMemoryError is one
+            clone = value.clone(memory_format=torch.contiguous_format)
+        except RuntimeError as error:
             return Failed(f"no snapshot of a tensor on {value.device}: {error}")
         return _DeviceCopy(clone, slot)
-
-
-class _CudaCopy:
-    """The transfer of a clone that the current CUDA stream is to make."""
-
-    def __init__(self, clone: Any, slot: memoryview) -> None:
-        self._clone = clone
-        self._slot = slot
-        self._cloned = torch.cuda.Event()
-        self._cloned.record(torch.cuda.current_stream(clone.device))
-
-    def wait(self) -> None:
-        """Transfers the clone, after it was made."""
-        try:
-            stream = _side_stream(self._clone.device)
-            stream.wait_event(self._cloned)
-            with torch.cuda.stream(stream):
-                _copy(self._clone, self._slot)
-            stream.synchronize()
-        except RuntimeError as error:
-            raise CaptureError(f"the transfer from {self._clone.device} failed: {error}") from None
-        finally:
-            # Only now: the allocator may hand the memory out to the training's
-            # stream, which knows nothing of the side stream's read.
-            del self._clone
 
 
 class _DeviceCopy:
@@ -106,22 +79,18 @@ class _DeviceCopy:
         self._clone = clone
         self._slot = slot
 
+    def is_done(self) -> bool:
+        """True: not every such device has events to ask, so ``wait`` finds out."""
+        return True
+
     def wait(self) -> None:
         """Transfers the clone."""
         try:
             _copy(self._clone, self._slot)
         except RuntimeError as error:
             raise CaptureError(f"the transfer from {self._clone.device} failed: {error}") from None
-
-
-_side_streams: dict[int, Any] = {}
-
-
-def _side_stream(device: Any) -> Any:
-    stream = _side_streams.get(device.index)
-    if stream is None:
-        stream = _side_streams[device.index] = torch.cuda.Stream(device)
-    return stream
+        finally:
+            del self._clone
 
 
 def _copy(value: Any, slot: memoryview) -> None:
@@ -131,8 +100,21 @@ def _copy(value: Any, slot: memoryview) -> None:
         target.reshape(value.shape).copy_(value)
 
 
-def tensor(value: object, what: str) -> HostTensor | DeviceTensor:
+def tensor(value: object, what: str) -> host.HostTensor | HostTensor | DeviceTensor:
     """Returns ``value`` as a tensor; see ``boardd_client.capture.tensor``."""
+    if type(value) in _PLAIN:
+        plain: Any = value
+        dtype = _NAMES.get(plain.dtype)
+        if dtype is not None and plain.is_cpu and dtype != "bfloat16":
+            try:
+                if plain.is_contiguous():
+                    return host.HostTensor(plain.numpy(force=True), dtype)
+            except (RuntimeError, TypeError):
+                pass  # sparse, or inside a function transformation: said below
+    return _any_tensor(value, what)
+
+
+def _any_tensor(value: object, what: str) -> HostTensor | DeviceTensor:
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{what} is a torch {type(value).__name__}, expected a Tensor")
     if hasattr(value, "to_local"):
@@ -167,7 +149,14 @@ def tensor(value: object, what: str) -> HostTensor | DeviceTensor:
 
 def scalar(value: object, what: str) -> float | DeviceTensor:
     """Returns ``value``, of one element, as a float, or as a tensor where it is on a device."""
-    result = tensor(value, what)
+    if type(value) in _PLAIN:
+        plain: Any = value
+        if plain.is_cpu and plain.dtype in _NAMES and plain.numel() == 1:
+            try:
+                return float(plain.item())
+            except (RuntimeError, TypeError):
+                pass  # as in tensor
+    result = _any_tensor(value, what)
     assert isinstance(value, torch.Tensor)
     if value.numel() != 1:
         raise not_one_element(what, type(value), result.shape)

@@ -7,14 +7,18 @@ may belong to several runs; a ``Span`` is finished when the last of its parts is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
-from boardd.core.frames import Rows
+from boardd.core.columns import Columns
 from boardd.core.runs import Run
+
+#: The most that a count on the wire can say.
+_MAX_COUNT = (1 << 64) - 1
 
 
 @dataclass(eq=False)
@@ -30,8 +34,8 @@ class Span:
 class Part:
     """Work for one run.
 
-    ``sequence`` is that of its first record, 0 where it has none; ``size_bytes``
-    is what it is charged for in the intake.
+    ``sequence`` is that of its first record, 0 where it has none; several records
+    may share one. ``size_bytes`` is what it is charged for in the intake.
     """
 
     session_id: bytes
@@ -41,41 +45,72 @@ class Part:
     records: int
     size_bytes: int
 
-    def split_off(self, sequence: int, records: int) -> Piece:
-        """Returns some of its records, ``sequence`` the first, to be rejected by themselves."""
+    @property
+    def last_sequence(self) -> int:
+        """That of its last record."""
+        return self.sequence
+
+    def split_off(self, sequence: int, records: int, last_sequence: int) -> Piece:
+        """Returns some of its records, to be rejected by themselves."""
         size_bytes = self.size_bytes * records // self.records
         self.records -= records
         self.size_bytes -= size_bytes
-        return Piece(self.session_id, self.run, None, sequence, records, size_bytes)
+        return Piece(self.session_id, self.run, None, sequence, records, size_bytes, last_sequence)
 
 
 @dataclass(eq=False)
 class Scalars(Part):
-    """Scalars of one run in call order: n frames, and the tag of each in ``run.tags``."""
+    """Scalars of one run in call order: n of them, and the tag of each in ``run.tags``."""
 
-    rows: Rows
+    columns: Columns
     tag_index: NDArray[np.intp]
+
+    @property
+    def last_sequence(self) -> int:
+        """See ``Part``."""
+        return int(self.columns.sequence[-1])
 
 
 @dataclass(eq=False)
 class Piece(Part):
     """Some of a part's records, which come back before the part does."""
 
+    last: int
+
+    @property
+    def last_sequence(self) -> int:
+        """See ``Part``."""
+        return self.last
+
 
 @dataclass(eq=False)
 class SummaryRecord(Part):
-    """One record to reduce: the serialized ``Payload``, and its tensors in pieces."""
+    """One record to reduce: the serialized ``Payload``, and its tensors.
+
+    They come in pieces, or lie in ``maps`` where the payload's slots say.
+    """
 
     tag: int
     step: int
     wall_time: float
     payload: bytes
     tensors: dict[int, list[bytes]]
+    maps: Mapping[int, memoryview] | None = None
 
 
 @dataclass(eq=False)
 class EndRun(Part):
     """One member of a run logs no more to it."""
+
+
+@dataclass(eq=False)
+class Drops(Part):
+    """What clients have dropped of a run by now: records by reason. None of them is its own."""
+
+    dropped: dict[str, int]
+    #: The highest step among those that were dropped last.
+    step: int
+    wall_time: float
 
 
 @dataclass
@@ -135,7 +170,11 @@ class Counters:
             duplicates=self.duplicates,
             written_bytes=self.written_bytes,
             dropped_by_client=[
-                pb.DropCount(reason=name, records=records, size_bytes=size_bytes)
+                pb.DropCount(
+                    reason=name,
+                    records=min(records, _MAX_COUNT),
+                    size_bytes=min(size_bytes, _MAX_COUNT),
+                )
                 for name, (records, size_bytes) in sorted(self.dropped_by_client.items())
             ],
         )

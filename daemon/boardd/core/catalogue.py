@@ -1,4 +1,4 @@
-"""What one session defined: its runs, their directories, its series.
+"""What one session defined: its runs, their directories, its series and sets of series.
 
 A definition that cannot be honoured is kept with its refusal, so that the
 records that use it are rejected with the reason. Definitions are idempotent: a
@@ -20,6 +20,7 @@ from boardd.core.budget import Budgets
 from boardd.core.errors import CapacityError, RequestError
 from boardd.core.runs import Member, Refusal, RefusedError, Run, Runs
 from boardd.core.series import Series, SeriesTable
+from boardd.core.sets import MAX_SET_SERIES, SET_SERIES_BYTES, SetTable
 
 #: Bytes of all definitions of a session; a definition costs so many beside its text.
 MAX_DEFINITION_BYTES: Final = 64 << 20
@@ -87,6 +88,8 @@ class Catalogue:
         self._definitions: dict[int, _Definition] = {}
         self._series_definitions: dict[int, tuple[int, str, str]] = {}
         self._series = SeriesTable()
+        #: What a frame of many scalars names.
+        self.sets = SetTable()
         self._refusals: dict[int, Refusal] = {}
         self._too_many_series = False
         self._places: list[Place] = []
@@ -94,6 +97,15 @@ class Catalogue:
 
     def __contains__(self, number: int) -> bool:
         return number in self._definitions
+
+    def main_place(self, number: int) -> Place | None:
+        """The place of run ``number`` itself; None where it was never defined."""
+        definition = self._definitions.get(number)
+        return None if definition is None else self._places[definition.places[""]]
+
+    def holds(self, place: Place) -> bool:
+        """Whether the session still logs to the run at ``place``."""
+        return place.run is not None and (self._session_id, place.number) in place.run.holders
 
     def place(self, index: int) -> Place:
         """The place that ``find`` names by ``index``."""
@@ -155,6 +167,15 @@ class Catalogue:
             )
         return f"series {number} is not defined"
 
+    def set_refusal(self, number: int) -> Refusal | None:
+        """Why the records of set ``number`` are rejected, if they are."""
+        if number in self.sets:
+            return self.sets.refusal(number)
+        text = f"set {number} is not defined"
+        if self._too_many_series:
+            text += f", or past the {MAX_DEFINITION_BYTES} bytes of definitions of one session"
+        return Refusal(self._unknown, text)
+
     def _is_full(self, size_bytes: int) -> bool:
         """Counts a definition; whether that is more than a session may have."""
         self._size_bytes += size_bytes + DEFINITION_BYTES
@@ -165,7 +186,7 @@ class Catalogue:
         return pb.TOO_MANY_SERIES if self._too_many_series else pb.UNDEFINED_SERIES
 
     def define(self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]) -> Defined:
-        """Takes runs and series; those known already are passed over.
+        """Takes runs, series and sets; those known already are passed over.
 
         ``logdirs`` leads from each logdir as the client wrote it to its absolute
         path without symbolic links, or to why it is refused.
@@ -179,6 +200,8 @@ class Catalogue:
             self._define_run(run, logdirs, defined)
         for series in definitions.series:
             self._define_series(series, defined)
+        for series_set in definitions.sets:
+            self._define_set(series_set)
         return defined
 
     def _define_run(
@@ -285,6 +308,29 @@ class Catalogue:
             self._refusals[message.series] = refusal
         reason = refusal.reason if refusal is not None else 0
         self._series.add(message.series, Series(place, tag_index, reason))
+
+    def _define_set(self, message: pb.SeriesSet) -> None:
+        number, length = message.set, len(message.series)
+        is_acceptable = 0 < length <= MAX_SET_SERIES
+        series = np.array(message.series if is_acceptable else [], np.uint32)
+        if number in self.sets:
+            if not self.sets.is_same(number, series):
+                raise RequestError(f"set {number} is defined already, as something else")
+            return
+        if self._is_full(len(series) * SET_SERIES_BYTES):
+            self._too_many_series = True
+            return
+        if not is_acceptable:
+            text = f"set {number} has {length} series; from 1 to {MAX_SET_SERIES} are taken"
+            self.sets.refuse(number, Refusal(pb.UNDEFINED_SERIES, text))
+            return
+        members = self.find(series)
+        unknown = members[-1] == pb.UNDEFINED_SERIES
+        if unknown.any():
+            text = f"set {number} names series {series[unknown.argmax()]}, which is not defined"
+            self.sets.refuse(number, Refusal(pb.UNDEFINED_SERIES, text))
+            return
+        self.sets.add(number, series, members)
 
     def _place_of(self, definition: _Definition, sub_run: str, defined: Defined) -> int:
         """The place of a sub-run. Raises ``NameRefusedError``."""

@@ -12,12 +12,16 @@ MAX_REJECTIONS = 64
 
 @dataclass(frozen=True)
 class Rejection:
-    """Records that are not written: ``records`` of them, the first being ``sequence``."""
+    """Records that are not written: ``records`` of them, from ``sequence`` to ``last_sequence``.
+
+    Not all between those need be of them.
+    """
 
     sequence: int
     records: int
     reason: int
     message: str
+    last_sequence: int
 
 
 class Rejections:
@@ -39,8 +43,12 @@ class Rejections:
         for index, other in self._candidates():
             same = other.reason == rejection.reason
             if same and (self._full or other.message == rejection.message):
-                records = other.records + rejection.records
-                self._waiting[index] = replace(other, records=records)
+                self._waiting[index] = replace(
+                    other,
+                    sequence=min(other.sequence, rejection.sequence),
+                    records=other.records + rejection.records,
+                    last_sequence=max(other.last_sequence, rejection.last_sequence),
+                )
                 return
         self._waiting.append(rejection)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.budget import Budgets
@@ -65,6 +66,9 @@ class Run:
     #: Records admitted and not yet written.
     pending: int = 0
     written_bytes: int = 0
+    #: Records meant for it that clients dropped, by reason, and the step they were last told at.
+    dropped: dict[str, int] = field(default_factory=dict)
+    dropped_step: int = np.iinfo(np.int64).min
     file: str = ""
     #: Why writing is held up, for people; empty when it is not.
     trouble: str = ""

@@ -19,19 +19,32 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.record import Frame, Kind, frame_bytes
 from numpy.typing import NDArray
 
-from boardd.core.batch import Batch, Counters, EndRun, Part, Piece, Scalars, Span, SummaryRecord
+from boardd.core.batch import (
+    Batch,
+    Counters,
+    Drops,
+    EndRun,
+    Part,
+    Piece,
+    Scalars,
+    Span,
+    SummaryRecord,
+)
 from boardd.core.budget import Budgets, Intake
 from boardd.core.catalogue import Catalogue, Defined, Place
-from boardd.core.frames import Rows, check_sequence, split
+from boardd.core.columns import SCALAR_BYTES, Columns
+from boardd.core.drops import ClientDrops
+from boardd.core.frames import Stretch, check_sequence, split
 from boardd.core.rejections import Rejection, Rejections
 from boardd.core.runs import Refusal, Run, Runs
+from boardd.core.scalars import rejection, resolve
 from boardd.core.tensors import Assembly
 from boardd.core.watermark import Watermark
 
-#: Reasons for drops that a client may name.
-MAX_DROP_REASONS = 32
 #: Characters of names that a client gives for people to read.
 MAX_TEXT = 256
+#: What a record costs whose tensors are the client's memory, beside its frame.
+RECORD_BYTES = 1024
 
 
 class Session:
@@ -61,8 +74,10 @@ class Session:
         self._runs = runs
         self._intake = intake
         self._watermark = Watermark(sequence)
+        self._maps: Mapping[int, memoryview] | None = None
         self._assembly = Assembly(budgets.max_tensor_bytes)
         self._rejections = Rejections()
+        self._drops = ClientDrops(budgets.max_runs)
 
     @property
     def written_sequence(self) -> int:
@@ -84,16 +99,44 @@ class Session:
         return self._rejections.take()
 
     def define(self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]) -> Defined:
-        """Takes runs and series; arguments and errors as for ``Catalogue.define``."""
+        """Takes runs, series and sets; arguments and errors as for ``Catalogue.define``."""
         return self.catalogue.define(definitions, logdirs)
 
-    def report(self, report: pb.ClientReport) -> None:
-        """Takes the client's cumulative counts of what it dropped itself."""
-        dropped = self.counters.dropped_by_client
-        for count in report.dropped:
-            reason = count.reason[:MAX_TEXT]
-            if reason in dropped or len(dropped) < MAX_DROP_REASONS:
-                dropped[reason] = (count.records, count.size_bytes)
+    def report(self, report: pb.ClientReport, wall_time: float) -> Batch:
+        """Takes the client's cumulative counts of what it dropped itself.
+
+        The runs that they grew for are to tell of it, at ``wall_time`` in seconds since
+        the epoch.
+        """
+        batch = Batch()
+        grown = self._drops.take(report, self.counters.dropped_by_client)
+        for number, growth in grown.items():
+            place = self.catalogue.main_place(number)
+            if place is None or place.run is None:
+                continue
+            run = place.run
+            for reason, records in growth.records.items():
+                run.dropped[reason] = run.dropped.get(reason, 0) + records
+            if place.refusal is not None:
+                continue
+            is_held = self.catalogue.holds(place)
+            self.catalogue.hold(place, run)
+            part = Drops(
+                self.session_id,
+                run,
+                span=None,
+                sequence=0,
+                records=0,
+                size_bytes=(1 + len(run.dropped)) * SCALAR_BYTES,
+                dropped=dict(run.dropped),
+                step=growth.step,
+                wall_time=wall_time,
+            )
+            self._hand_on(part, batch)
+            if not is_held:  # the session had ended it; the file is not to stay open
+                run.holders.discard((self.session_id, number))
+                self._hand_on(self._end_of(run, None, 0, 0), batch)
+        return batch
 
     # Records
 
@@ -105,17 +148,25 @@ class Session:
         self._assembly.add(chunk.sequence, chunk.tensor, chunk.offset, chunk.data)
         self._charge(self._assembly.held_bytes - before)
 
-    def receive(self, frames: bytes) -> Batch:
-        """Takes whole frames. Raises ``FrameError`` when they are malformed or leave a gap."""
+    def receive(self, frames: bytes, maps: Mapping[int, memoryview] | None = None) -> Batch:
+        """Takes whole frames. Raises ``FrameError`` when they are malformed or leave a gap.
+
+        ``maps`` are the client's, by number, where the frames come of its shared
+        log: their tensors lie there. Frames of definitions are passed over.
+        """
         items = list(split(frames))
         check_sequence(items, self.received_sequence)
+        self._maps = maps
         batch = Batch()
         before = self.written_sequence
-        for item in items:
-            if isinstance(item, Frame):
-                self._take_frame(item, batch)
-            else:
-                self._take_rows(item, batch)
+        try:
+            for item in items:
+                if isinstance(item, Frame):
+                    self._take_frame(item, batch)
+                else:
+                    self._take_stretch(item, batch)
+        finally:
+            self._maps = None  # it would keep maps that the client releases
         if self._assembly:
             held_bytes = self._assembly.held_bytes
             self._assembly.forget_until(self.received_sequence)
@@ -124,57 +175,49 @@ class Session:
         batch.told = self.written_sequence > before or self.has_rejections
         return batch
 
-    def _take_rows(self, rows: Rows, batch: Batch) -> None:
-        first = int(rows["sequence"][0])
-        known_already = min(len(rows), max(0, self.received_sequence + 1 - first))
+    def _take_stretch(self, stretch: Stretch, batch: Batch) -> None:
+        known_already = max(0, self.received_sequence + 1 - stretch.first_sequence)
         if known_already:
-            self.counters.duplicates += known_already
-            rows = rows[known_already:]
-            first += known_already
-            if not len(rows):
+            self.counters.duplicates += stretch[:known_already].records()
+            stretch = stretch[known_already:]
+            if not len(stretch):
                 return
-        span = self._accept(first, len(rows))
-        place, tag, reason = self.catalogue.find(rows["series"])
-        sound = np.isfinite(rows["wall_time"]) & (rows["flags"] == 0) & (rows["reserved"] == 0)
-        good = sound & (reason == 0)
-        if not good.all():
-            reason = np.where(sound, reason, pb.INVALID_RECORD)
-            for code in np.unique(reason[~good]).tolist():
-                rejected = rows[reason == code]
-                self._reject_rows(rejected, code, self._why(code, rejected[0]))
-            rows, place, tag = rows[good], place[good], tag[good]
-        if len(rows) and place.min() == place.max():
-            self._take_scalars(self.catalogue.place(int(place[0])), span, rows, tag, batch)
-        elif len(rows):
-            for index in np.unique(place).tolist():
-                here = place == index
-                self._take_scalars(self.catalogue.place(index), span, rows[here], tag[here], batch)
+        span = self._accept(stretch.first_sequence, stretch.last_sequence, stretch.records())
+        scalars = resolve(stretch, self.catalogue)
+        for rejected in scalars.rejections:
+            self._count_rejection(rejected)
+        for index, columns, tag in scalars.by_place():
+            self._take_scalars(self.catalogue.place(index), span, columns, tag, batch)
         self._close_if_empty(span)
 
     def _take_scalars(
-        self, place: Place, span: Span, rows: Rows, tag: NDArray[np.intp], batch: Batch
+        self, place: Place, span: Span, columns: Columns, tag: NDArray[np.intp], batch: Batch
     ) -> None:
         if place.run is None or place.refusal is not None:
-            self._reject_rows(rows, pb.RUN_REFUSED, _refused(place))
+            self._count_rejection(rejection(columns, pb.RUN_REFUSED, _refused(place)))
             return
         self.catalogue.hold(place, place.run)
         part = Scalars(
             self.session_id,
             place.run,
             span,
-            sequence=int(rows["sequence"][0]),
-            records=len(rows),
-            size_bytes=rows.nbytes,
-            rows=rows,
+            sequence=int(columns.sequence[0]),
+            records=len(columns),
+            size_bytes=len(columns) * SCALAR_BYTES,
+            columns=columns,
             tag_index=tag,
         )
         self._hand_on(part, batch)
 
     def _take_frame(self, frame: Frame, batch: Batch) -> None:
+        if frame.kind == Kind.DEFINITIONS:  # of a log that is, or could have been, shared
+            if frame.sequence > self.received_sequence:
+                self._close_if_empty(self._accept(frame.sequence, frame.sequence, 0))
+            return
         if frame.sequence <= self.received_sequence:
             self.counters.duplicates += 1
             return
-        span = self._accept(frame.sequence, 1)
+        span = self._accept(frame.sequence, frame.sequence, 1)
         if frame.flags:
             self._reject(frame, pb.INVALID_RECORD, f"flags {frame.flags:#x}; none are allowed")
         elif frame.kind == Kind.SUMMARY:
@@ -217,12 +260,14 @@ class Session:
                 span,
                 sequence=frame.sequence,
                 records=1,
-                size_bytes=frame_bytes(len(frame.payload)) + pieces.held_bytes,
+                size_bytes=frame_bytes(len(frame.payload))
+                + (pieces.held_bytes if self._maps is None else RECORD_BYTES),
                 tag=int(tag),
                 step=frame.step,
                 wall_time=frame.wall_time,
                 payload=frame.payload,
                 tensors=pieces.tensors,
+                maps=self._maps,
             )
             self._hand_on(part, batch)
         # After the part was charged: what is held must not dip in between.
@@ -251,10 +296,10 @@ class Session:
         size_bytes = records * frame_bytes(0)
         return EndRun(self.session_id, run, span, sequence, records, size_bytes)
 
-    def _accept(self, first: int, records: int) -> Span:
+    def _accept(self, first: int, last: int, records: int) -> Span:
         self.counters.accepted += records
-        self.received_sequence = first + records - 1
-        return Span(first, self.received_sequence)
+        self.received_sequence = last
+        return Span(first, last)
 
     def _hand_on(self, part: Part, batch: Batch) -> None:
         if part.span is not None:
@@ -281,7 +326,9 @@ class Session:
     def reject(self, part: Part, reason: int, message: str) -> None:
         """Takes back a part that cannot be written."""
         if part.records:
-            self._count_rejection(Rejection(part.sequence, part.records, reason, message))
+            self._count_rejection(
+                Rejection(part.sequence, part.records, reason, message, part.last_sequence)
+            )
         self._return(part)
 
     def recharge(self, part: Part, size_bytes: int) -> None:
@@ -325,20 +372,11 @@ class Session:
     # Rejections
 
     def _reject(self, frame: Frame, reason: int, message: str) -> None:
-        self._count_rejection(Rejection(frame.sequence, 1, reason, message))
-
-    def _reject_rows(self, rows: Rows, reason: int, message: str) -> None:
-        first = int(rows["sequence"][0])
-        self._count_rejection(Rejection(first, len(rows), reason, message))
+        self._count_rejection(Rejection(frame.sequence, 1, reason, message, frame.sequence))
 
     def _count_rejection(self, rejection: Rejection) -> None:
         self.counters.reject(rejection.reason, rejection.records)
         self._rejections.add(rejection)
-
-    def _why(self, reason: int, row: np.void) -> str:
-        if reason == pb.INVALID_RECORD:
-            return f"wall_time {row['wall_time']}, flags {row['flags']:#x}: not allowed in a scalar"
-        return self.catalogue.why(int(row["series"]))
 
 
 def _refused(place: Place) -> str:

@@ -20,6 +20,11 @@ class StepMonitor:
         self._reported: set[int] = set()
         self.backwards = 0
 
+    @property
+    def highest(self) -> int:
+        """The highest step of any tag; the lowest that there is where none was seen."""
+        return int(self._highest.max())
+
     def observe(self, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> list[int]:
         """Takes records in call order: each one's tag and step, two arrays of length n.
 
@@ -28,6 +33,10 @@ class StepMonitor:
         if not len(tag_index):
             return []
         self._grow(int(tag_index.max()) + 1)
+        if (step[1:] >= step[:-1]).all() and (step >= self._highest[tag_index]).all():
+            # None goes backwards, of whatever tag. Of those of one tag, the last is kept.
+            self._highest[tag_index] = step
+            return []
         order = np.argsort(tag_index, kind="stable")
         tags, steps = tag_index[order], step[order]
         first_of_tag = np.empty(len(tags), bool)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from boardd.events.event_pb2 import Event, SessionLog, Summary
+from boardd.events.event_pb2 import Event, Summary
 from boardd.events.tfrecord import frame
 
 #: First event of every file. Source: EventsWriter in
@@ -47,24 +47,6 @@ def graph(wall_time: float, step: int, graph_def: bytes) -> bytes:
     """
     event = Event(wall_time=checked_wall_time(wall_time), step=step, graph_def=graph_def)
     return frame(event.SerializeToString())
-
-
-def session_start(wall_time: float, step: int) -> bytes:
-    """Tells TensorBoard to forget the run's points at ``step`` and later.
-
-    The event comes twice: TensorBoard's Python loader takes the first of a run
-    for its ordinary beginning and forgets nothing at it
-    (_CheckForRestartAndMaybePurge in plugin_event_accumulator.py).
-
-    Raises ``ValueError`` on a ``wall_time`` that is not finite or a step out
-    of range.
-    """
-    event = Event(
-        wall_time=checked_wall_time(wall_time),
-        step=step,
-        session_log=SessionLog(status=SessionLog.START),
-    )
-    return frame(event.SerializeToString()) * 2
 
 
 def checked_wall_time(wall_time: float) -> float:

@@ -17,7 +17,6 @@ CRC-32C is Castagnoli's polynomial as in RFC 3720, appendix B.4.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from typing import Final
 
 import google_crc32c
@@ -33,18 +32,6 @@ OVERHEAD_BYTES: Final = HEADER_BYTES + FOOTER_BYTES
 MASK_DELTA: Final = 0xA282EAD8
 
 
-class RecordError(ValueError):
-    """Bytes that are not whole, intact records."""
-
-
-class TruncatedRecordError(RecordError):
-    """The data ends inside a record; more of it may still come."""
-
-
-class CorruptRecordError(RecordError):
-    """A checksum does not match; nothing after it can be trusted."""
-
-
 def masked_crc32c(data: bytes) -> int:
     """The masked CRC-32C of ``data``, an unsigned 32-bit integer."""
     crc: int = google_crc32c.value(data)
@@ -57,31 +44,6 @@ def frame(data: bytes) -> bytes:
     return b"".join(
         (length, FOOTER.pack(masked_crc32c(length)), data, FOOTER.pack(masked_crc32c(data)))
     )
-
-
-def unframe(data: bytes) -> Iterator[bytes]:
-    """Yields what the records in ``data`` hold.
-
-    Raises ``TruncatedRecordError`` where the data ends inside a record and
-    ``CorruptRecordError`` where a checksum is wrong; the records before have
-    been yielded.
-    """
-    offset = 0
-    while offset < len(data):
-        if len(data) - offset < HEADER_BYTES:
-            raise TruncatedRecordError(f"record at offset {offset}: header cut off")
-        length, length_crc = HEADER.unpack_from(data, offset)
-        if masked_crc32c(data[offset : offset + LENGTH.size]) != length_crc:
-            raise CorruptRecordError(f"record at offset {offset}: bad checksum of its length")
-        start = offset + HEADER_BYTES
-        end = start + length
-        if len(data) < end + FOOTER_BYTES:
-            raise TruncatedRecordError(f"record at offset {offset}: {length} bytes, cut off")
-        record = data[start:end]
-        if masked_crc32c(record) != FOOTER.unpack_from(data, end)[0]:
-            raise CorruptRecordError(f"record at offset {offset}: bad checksum of its data")
-        yield record
-        offset = end + FOOTER_BYTES
 
 
 def whole_records_bytes(records: bytes | memoryview, size_bytes: int) -> int:

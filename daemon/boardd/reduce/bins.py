@@ -14,6 +14,8 @@ MAX_BINS: Final = 1 << 20
 
 #: Distances from here on are close to overflow.
 _LARGE_DISTANCE: Final = 1e300
+#: A millionth of distances up to here may be subnormal.
+_SMALL_DISTANCE: Final = 1e-290
 
 #: NumPy's rules, as in ``numpy.histogram_bin_edges``.
 RULES: Final = ("auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt")
@@ -122,12 +124,22 @@ def equal_width_edges(minimum: float, maximum: float, count: int) -> npt.NDArray
     """
     if minimum == maximum:
         minimum, maximum = minimum - 0.5, maximum + 0.5
-    # A quarter of each side keeps the distance of any two doubles finite, and loses no digit.
-    scale = 1.0 if maximum - minimum < _LARGE_DISTANCE else 4.0
-    with np.errstate(over="ignore", under="ignore"):
-        edges = np.linspace(minimum / scale, maximum / scale, count + 1) * scale
-    # Subnormal steps round to whole units of the smallest number and can
-    # overshoot, and so can the last step before the largest number.
-    edges = np.clip(edges, minimum, maximum)
+    distance = maximum - minimum
+    if _SMALL_DISTANCE < distance < _LARGE_DISTANCE:
+        # What numpy.linspace does, at a third of its time.
+        edges = np.arange(count + 1, dtype=np.float64)
+        edges *= distance / count
+        edges += minimum
+        edges[-1] = maximum
+    else:
+        # A quarter of each side keeps the distance of any two doubles finite, and
+        # loses no digit.
+        scale = 1.0 if distance < _LARGE_DISTANCE else 4.0
+        with np.errstate(over="ignore", under="ignore"):
+            edges = np.linspace(minimum / scale, maximum / scale, count + 1) * scale
+        # Subnormal steps round to whole units of the smallest number.
+        np.maximum(edges, minimum, out=edges)
+    # The last step can overshoot.
+    np.minimum(edges, maximum, out=edges)
     edges.flags.writeable = False
     return edges

@@ -31,6 +31,11 @@ from boardd.reduce.thresholds import BITS, Keyed, Uniform, keyed, uniform
 if TYPE_CHECKING:
     from types import ModuleType
 
+#: Up to so many values are compared with the edges themselves.
+_DIRECT_SIZE: Final = 16_384
+#: The same where the edges are not known to be at equal distances.
+_DIRECT_SEARCH_SIZE: Final = 8192
+
 #: Values converted at a time: the copy stays in the second level of cache.
 _CHUNK: Final = 1 << 16
 
@@ -39,6 +44,9 @@ _MAX_KERNEL_VALUES: Final = 1 << 30
 
 _FLOAT32: Final = np.dtype(np.float32)
 _FLOAT64: Final = np.dtype(np.float64)
+
+#: Edges closer together than this have a scale that overflows.
+_SMALLEST_WIDTH: Final = 1e-290
 
 #: Powers of two that a sum is scaled by when it overflows: no 2**63 doubles overflow then.
 _SUM_EXPONENT: Final = 64
@@ -104,14 +112,20 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
     num, lowest, highest, total, squares, not_finite = _moments(chunks, dtype)
     if not math.isfinite(total):
         total = _scaled_sum(chunks)
+    if not -math.inf < lowest <= highest < math.inf:
+        raise TensorError(f"values that change while they are read: from {lowest} to {highest}")
     edges = _edges(bins, values, num, lowest, highest)
     counts: npt.NDArray[np.int64] = np.zeros(edges.size - 1, np.int64)
+    is_uniform = not isinstance(bins, Edges)
     if num and lowest == highest:
         bucket = _bucket(edges, lowest)
         if bucket is not None:
             counts[bucket] = num
+    elif values.size <= (_DIRECT_SIZE if is_uniform else _DIRECT_SEARCH_SIZE):
+        _count_directly(chunks, edges, is_uniform, counts)
     elif num:
-        _count(chunks, dtype, values.size, edges, counts)
+        is_covered = num == values.size and edges[0] <= lowest and highest <= edges[-1]
+        _count(chunks, dtype, values.size, edges, bool(is_covered), counts)
     counts.flags.writeable = False
     return Histogram(lowest, highest, num, total, squares, edges, counts, *not_finite)
 
@@ -150,9 +164,10 @@ def warm_up() -> None:
     Takes seconds where nothing is cached on disk: call it on a worker thread.
     """
     for dtype in (_FLOAT32, _FLOAT64):
-        values = np.linspace(0.0, 1.0, 64).astype(dtype)
-        for bins in (EqualWidth(8), default_edges()):
-            histogram(values, bins)
+        for size in (64, _DIRECT_SIZE + 1):
+            values = np.linspace(0.0, 1.0, size).astype(dtype)
+            for bins in (EqualWidth(8), default_edges()):
+                histogram(values, bins)
 
 
 def _chunked(values: npt.NDArray[Any]) -> tuple[Chunks, np.dtype[Any]]:
@@ -170,6 +185,10 @@ def _chunked(values: npt.NDArray[Any]) -> tuple[Chunks, np.dtype[Any]]:
     direct = flat.dtype == dtype and flat.flags.c_contiguous and flat.flags.aligned
     length = _MAX_KERNEL_VALUES if direct else _CHUNK
 
+    if direct and flat.size <= length:
+        whole = (flat,) if flat.size else ()
+        return lambda: iter(whole), dtype
+
     def chunks() -> Iterator[npt.NDArray[Any]]:
         for start in range(0, flat.size, length):
             yield np.ascontiguousarray(_converted(flat[start : start + length], dtype))
@@ -178,9 +197,11 @@ def _chunked(values: npt.NDArray[Any]) -> tuple[Chunks, np.dtype[Any]]:
 
 
 def _converted(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    if values.dtype == dtype:
+        return values
     # Newer NumPy warns of signalling NaNs.
     with np.errstate(invalid="ignore"):
-        return values.astype(dtype, copy=False)
+        return values.astype(dtype)
 
 
 def _read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -197,31 +218,38 @@ def _kernels() -> ModuleType:
     return kernels
 
 
+@functools.cache
+def _counting() -> ModuleType:
+    from boardd.reduce import counting
+
+    return counting
+
+
 def _moments(
     chunks: Chunks, dtype: np.dtype[Any]
 ) -> tuple[int, float, float, float, float, tuple[int, int, int]]:
     """Returns num, min, max, sum, sum of squares, and counts of NaN, inf and -inf."""
     bits = BITS[dtype]
-    infinity = np.array(np.inf, dtype).view(bits.integer)[()]
     keys = np.empty(2, bits.integer)
     lowest, highest = math.inf, -math.inf
     totals: list[float] = []
     squares = 0.0
     num = 0
-    not_finite = np.zeros(3, np.int64)
+    nan_count = positive = negative = 0
     for chunk in chunks():
         values = _read_only(chunk)
         total, compensation, chunk_squares, finite, *others = _kernels().moments(
-            values, values.view(bits.integer), bits.mask, bits.shift, infinity, keys
+            values, values.view(bits.integer), bits.mask, bits.shift, bits.infinity, keys
         )
         totals += (total, compensation)
         squares += chunk_squares
-        not_finite += others
+        nan_count += others[0]
+        positive += others[1]
+        negative += others[2]
         if finite:
             num += finite
             lowest = min(lowest, bits.value(keys[0]))
             highest = max(highest, bits.value(keys[1]))
-    nan_count, positive, negative = (int(count) for count in not_finite)
     if not num:
         lowest = highest = 0.0
     # A total that is not finite is found anew by the caller, fsum would raise.
@@ -234,7 +262,8 @@ def _scaled_sum(chunks: Chunks) -> float:
     total = 0.0
     for chunk in chunks():
         finite = chunk[np.isfinite(chunk)].astype(np.float64, copy=False)
-        total += float(np.add.reduce(np.ldexp(finite, -_SUM_EXPONENT)))
+        with np.errstate(invalid="ignore"):  # infinities, where the memory has changed by now
+            total += float(np.add.reduce(np.ldexp(finite, -_SUM_EXPONENT)))
     try:
         return math.ldexp(total, _SUM_EXPONENT)
     except OverflowError:
@@ -265,24 +294,37 @@ def _bucket(edges: npt.NDArray[np.float64], value: float) -> int | None:
     return int(np.searchsorted(edges, value, side="right")) - 1
 
 
+def _count_directly(
+    chunks: Chunks,
+    edges: npt.NDArray[np.float64],
+    is_uniform: bool,
+    counts: npt.NDArray[np.int64],
+) -> None:
+    """Adds the number of values in each bucket to ``counts``; for a few values."""
+    width = float(edges[-1]) - float(edges[0]) if is_uniform else 0.0
+    scale = counts.size / width if width > _SMALLEST_WIDTH else 0.0
+    for chunk in chunks():
+        _counting().count_direct(_read_only(chunk), edges, scale, counts)
+
+
 def _count(
     chunks: Chunks,
     dtype: np.dtype[Any],
     size: int,
     edges: npt.NDArray[np.float64],
+    is_covered: bool,
     counts: npt.NDArray[np.int64],
 ) -> None:
-    """Adds the number of values in each bucket to ``counts``."""
-    compare = dtype
-    plan: Uniform | Keyed | None = uniform(edges, dtype)
-    if plan is None and dtype == _FLOAT32:
-        # Many or narrow buckets: float32 positions say too little.
-        plan = uniform(edges, _FLOAT64)
-        compare = _FLOAT64 if plan else dtype
-    if plan is None:
-        plan = keyed(edges, dtype, size)
-    kernels = _kernels()
+    """Adds the number of values in each bucket to ``counts``.
+
+    ``is_covered`` says that all values are finite and in a bucket.
+    """
+    plan, compare = _plan(edges, dtype, size)
+    kernels = _counting()
     slots = counts.size + 2
+    scratch = np.empty(
+        kernels.COUNT_BLOCK, np.uint16 if slots <= kernels.MAX_SHORT_SLOT else np.uint32
+    )
     # Rows that lie 4 KiB apart would wait for each other's stores.
     tables = np.zeros((kernels.TABLES, slots + 16), np.uint32)
     seen = 0
@@ -299,14 +341,37 @@ def _count(
         step = chunk.size if compare == dtype else _CHUNK
         for start in range(0, chunk.size, step):
             piece = _converted(chunk[start : start + step], compare)
-            _count_piece(kernels, _read_only(piece), plan, tables)
+            _count_piece(kernels, _read_only(piece), plan, is_covered, scratch, tables)
     empty_tables()
+
+
+def _plan(
+    edges: npt.NDArray[np.float64], dtype: np.dtype[Any], size: int
+) -> tuple[Uniform | Keyed, np.dtype[Any]]:
+    """Returns how ``size`` values of ``dtype`` are counted, and the dtype they are compared in."""
+    if edges is default_edges().edges:
+        return _default_plan(dtype), dtype
+    plan = uniform(edges, dtype)
+    if plan is None and dtype == _FLOAT32:
+        # Many or narrow buckets: float32 positions say too little.
+        plan = uniform(edges, _FLOAT64)
+        if plan is not None:
+            return plan, _FLOAT64
+    return plan or keyed(edges, dtype, size), dtype
+
+
+@functools.cache
+def _default_plan(dtype: np.dtype[Any]) -> Keyed:
+    # Only counts of more than _DIRECT_SEARCH_SIZE values need one.
+    return keyed(default_edges().edges, dtype, _DIRECT_SEARCH_SIZE)
 
 
 def _count_piece(
     kernels: ModuleType,
     values: npt.NDArray[Any],
     plan: Uniform | Keyed,
+    is_covered: bool,
+    scratch: npt.NDArray[Any],
     tables: npt.NDArray[np.uint32],
 ) -> None:
     if isinstance(plan, Uniform):
@@ -319,6 +384,8 @@ def _count_piece(
             plan.count,
             plan.half,
             plan.tolerance,
+            is_covered,
+            scratch,
             tables,
         )
         return

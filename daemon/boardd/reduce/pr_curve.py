@@ -109,8 +109,9 @@ def pr_curve(
         _check(predictions[part], "predictions", 1.0)
         scaled = predictions[part].astype(dtype)
         scaled *= num_thresholds - 1
-        # No value is negative: to truncate is to round down.
-        buckets = scaled.astype(np.intp)
+        # No value is negative: to truncate is to round down. The bounds hold unless
+        # another process has changed the predictions since they were checked.
+        buckets = np.clip(scaled.astype(np.intp), 0, num_thresholds - 1)
         positive = np.minimum(labels[part].astype(np.float64), 1.0)
         negative = 1.0 - positive
         if weights is not None:

@@ -11,6 +11,7 @@ thresholds at or below it: 0 below all buckets, i + 1 in bucket i, n + 1 above.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any, Final
 
@@ -36,15 +37,20 @@ class Bits:
     size: int  #: in bits
     fraction: int  #: bits of the significand that are stored
 
-    @property
+    @functools.cached_property
     def mask(self) -> Any:
         """All bits but the sign."""
         return self.integer(np.iinfo(self.integer).max)
 
-    @property
+    @functools.cached_property
     def shift(self) -> Any:
         """Shifts the sign to the lowest bit."""
         return self.integer(self.size - 1)
+
+    @functools.cached_property
+    def infinity(self) -> Any:
+        """The bits of positive infinity."""
+        return self.integer(((1 << (self.size - 1 - self.fraction)) - 1) << self.fraction)
 
     def keys(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Returns integers that sort as the float ``values`` do, minus zero below zero."""
@@ -128,8 +134,9 @@ def uniform(edges: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> Uniform | N
         scale = number(bins / (np.float64(last) - np.float64(first)))
         positions = (points - first) * scale + number(1)
         drift = np.abs(positions.astype(np.float64) - np.arange(1, bins + 2)).max()
-    # Twice the drift and a rounding more: a compiler may fuse the two operations.
-    tolerance = 2.0 * float(drift) + bins * float(np.finfo(dtype).eps)
+    # Two roundings more: a compiler may fuse the operations, which moves every
+    # position by half a rounding and leaves their order.
+    tolerance = float(drift) + bins * float(np.finfo(dtype).eps)
     if not (math.isfinite(scale) and scale > 0 and tolerance <= _MAX_TOLERANCE):
         return None
     padded = np.empty(bins + 3, dtype)

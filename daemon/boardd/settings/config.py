@@ -172,6 +172,13 @@ class Config:
         "tensors of one record",
         default=_BOUNDS.max_tensor_bytes,
     )
+    max_map_bytes: int = _setting(
+        "max-map-bytes",
+        SIZE,
+        _BUDGETS,
+        "memory that one client on this host shares; past it tensors come over the socket",
+        default=_BOUNDS.max_map_bytes,
+    )
     max_message_bytes: int = _setting(
         "max-message-bytes",
         MESSAGE_SIZE,

@@ -95,16 +95,18 @@ def summarize(
     payload: bytes,
     pieces: Mapping[int, Sequence[bytes]],
     max_working_bytes: int,
+    maps: Mapping[int, memoryview] | None = None,
 ) -> Reduction:
     """Returns what one record is made into.
 
     ``payload`` is a serialized ``Payload``; ``pieces`` holds the bytes of those
-    of its tensors that are not inline, each as consecutive pieces. A reduction
-    whose memory grows with more than its input and its result takes about
-    ``max_working_bytes`` at most.
+    of its tensors that are not inline, each as consecutive pieces; with ``maps``,
+    they lie in these, where the payload's slots say. A reduction whose memory grows
+    with more than its input and its result takes about ``max_working_bytes`` at most.
 
     Raises ``SummaryError``: UNSUPPORTED for a kind this daemon does not know,
     INVALID_TENSOR where dtype, shape, bytes and kind do not agree,
+    TENSOR_TOO_LARGE for more than ``max_working_bytes`` in maps,
     INVALID_RECORD for a payload that is none and for options that cannot be,
     REDUCTION_FAILED for everything else.
     """
@@ -121,9 +123,13 @@ def summarize(
         if not fewest <= count <= most:
             expected = str(fewest) if fewest == most else f"{fewest} to {most}"
             raise TensorError(f"{count} tensors; a {kind} has {expected}")
-        arrays = [
-            _array(tensor, pieces.get(number, ())) for number, tensor in enumerate(message.tensors)
-        ]
+        if maps is not None and message.slots:
+            arrays = _shared_arrays(message, maps, max_working_bytes)
+        else:
+            arrays = [
+                _array(tensor, pieces.get(number, ()))
+                for number, tensor in enumerate(message.tensors)
+            ]
         record = Record(tag, step, wall_time, message, arrays, max_working_bytes)
         return _reduction(record, reduce(record))
     except SummaryError:
@@ -157,6 +163,37 @@ def _kind(value: Summary.Value) -> str:
         plugin: str = value.metadata.plugin_data.plugin_name
         return plugin.removesuffix("s").replace("_", " ")
     return {"simple_value": "scalar", "histo": "histogram"}.get(form, form)
+
+
+def _shared_arrays(
+    payload: pb.Payload, maps: Mapping[int, memoryview], max_bytes: int
+) -> list[NDArray[Any]]:
+    """The tensors where they lie. The slot of one that is inline, or empty, is empty."""
+    if len(payload.slots) != len(payload.tensors):
+        raise TensorError(f"{len(payload.slots)} slots for {len(payload.tensors)} tensors")
+    size_bytes = sum(slot.size_bytes for slot in payload.slots)
+    if size_bytes > max_bytes:
+        raise SummaryError(
+            pb.TENSOR_TOO_LARGE,
+            f"tensors of {size_bytes} bytes; at most {max_bytes} are taken, see --max-tensor-bytes",
+        )
+    arrays = []
+    for tensor, slot in zip(payload.tensors, payload.slots, strict=True):
+        if not slot.size_bytes:
+            arrays.append(_array(tensor, ()))
+            continue
+        if tensor.inline:
+            raise TensorError("the tensor is inline and in a map too")
+        view = maps.get(slot.map)
+        if view is None:
+            raise TensorError(f"the tensor lies in map {slot.map}, which is not shared")
+        end = slot.offset + slot.size_bytes
+        if end > view.nbytes:
+            raise TensorError(
+                f"the tensor ends at byte {end} of map {slot.map}, which has {view.nbytes}"
+            )
+        arrays.append(dtypes.as_array(view[slot.offset : end], tensor.dtype, tensor.shape))
+    return arrays
 
 
 def _array(tensor: pb.Tensor, pieces: Sequence[bytes]) -> NDArray[Any]:

@@ -1,0 +1,1 @@
+"""What the benchmarks of training loops, throughput, faults and freshness share."""

@@ -1,0 +1,220 @@
+"""Transfers of CUDA tensors to a slot.
+
+The caller's thread enqueues two things on the stream that computes: a clone of
+the tensor on its device, and an event. The clone is the snapshot. Copying from
+the tensor itself, on a stream of our own, would save the clone, but then the
+training's stream had to wait for the bus before the next write in place (an
+optimizer's step, say), and to know of that write. A clone takes a few
+microseconds at the device's own bandwidth, some hundred times that of the bus.
+The price is device memory for one clone until it is transferred; when PyTorch's
+allocator has no block left for it, it gives back its cache, which waits.
+
+``wait`` runs on another thread. It blocks until the event has happened, hence
+without the training's stream in the way, and then transfers the clone on a
+stream of its own. Only afterwards is the clone given up: the allocator may
+hand its memory to the training's stream, which knows nothing of our read.
+
+Pages that are used again and again are registered with the driver, which then
+writes to them directly. Others, and where it declines, it copies through a
+buffer of its own, which costs the waiting thread time and the trainer nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import torch
+
+from boardd_client.capture.pending import Failed
+from boardd_client.capture.pinning import PinnableMap
+from boardd_client.errors import CaptureError
+
+#: Pages are registered so many at a time, from the start of their map.
+GRANULE_BYTES: Final = 8 << 20
+#: To register pages takes about as long as a few transfers through the driver's buffer.
+_USES_BEFORE_REGISTERED: Final = 2
+#: Smaller transfers are as fast without, and are no reason to register pages.
+_SMALL_BYTES: Final = 64 << 10
+
+_PORTABLE: Final = 1  # cudaHostRegisterPortable: for all devices
+_CAPTURE_MODE_RELAXED: Final = 2  # CU_STREAM_CAPTURE_MODE_RELAXED
+
+
+def begin(value: Any, slot: memoryview) -> Transfer | Failed:
+    """Enqueues a snapshot of ``value``, a detached CUDA tensor, and returns."""
+    device = value.device
+    try:
+        with _current(device):
+            if torch.cuda.is_current_stream_capturing():
+                return Failed("a CUDA graph was being captured; log outside the capture")
+            clone = value.clone(memory_format=torch.contiguous_format)
+            # A blocking event lets the thread that waits for it sleep; others make it spin.
+            cloned = torch.cuda.Event(blocking=True)
+            cloned.record(torch.cuda.current_stream(device))
+    except RuntimeError as error:  # torch.cuda.OutOfMemoryError is one
+        return Failed(f"no snapshot of a tensor on {device}: {error}")
+    return Transfer(clone, cloned, slot)
+
+
+class Transfer:
+    """The transfer of a clone that a CUDA stream is to make."""
+
+    __slots__ = ("_clone", "_cloned", "_slot")
+
+    def __init__(self, clone: Any, cloned: Any, slot: memoryview) -> None:
+        self._clone = clone
+        self._cloned = cloned
+        self._slot = slot
+
+    def is_done(self) -> bool:
+        """Whether the clone is made; what ``wait`` then does takes no longer than the transfer."""
+        _relax_capture_mode()
+        try:
+            return bool(self._cloned.query())
+        except RuntimeError:
+            return True  # ``wait`` says what is wrong
+
+    def wait(self) -> None:
+        """Waits for the clone, then transfers it."""
+        device = self._clone.device
+        try:
+            _relax_capture_mode()
+            # For good: to leave another device current would set that one up.
+            torch.cuda.set_device(device)
+            self._cloned.synchronize()
+            source = self._clone.reshape(-1).view(torch.uint8)
+            target = torch.frombuffer(self._slot, dtype=torch.uint8)
+            done = torch.cuda.Event(blocking=True)
+            with torch.cuda.stream(_side_stream(device)):
+                for piece in _pieces(self._slot, target.data_ptr()):
+                    part = slice(piece.start, piece.stop)
+                    target[part].copy_(source[part], non_blocking=piece.is_registered)
+                done.record()
+            done.synchronize()
+        except RuntimeError as error:
+            raise CaptureError(f"the transfer from {device} failed: {error}") from None
+        finally:
+            del self._clone
+
+
+def _current(device: Any) -> contextlib.AbstractContextManager[object]:
+    """Makes a device the current one, if it is not."""
+    if device.index == torch.cuda.current_device():
+        return contextlib.nullcontext()
+    context: contextlib.AbstractContextManager[object] = torch.cuda.device(device)
+    return context
+
+
+_side_streams: dict[int, Any] = {}
+
+
+def _side_stream(device: Any) -> Any:
+    stream = _side_streams.get(device.index)
+    if stream is None:
+        stream = _side_streams[device.index] = torch.cuda.Stream(device)
+    return stream
+
+
+_thread: Final = threading.local()
+
+
+def _relax_capture_mode() -> None:
+    """Lets this thread wait while another captures a CUDA graph.
+
+    By default a wait, a registration or an allocation on any thread makes the
+    capture fail; those of this thread have nothing to do with it.
+    """
+    if getattr(_thread, "is_relaxed", False):
+        return
+    _thread.is_relaxed = True
+    try:
+        exchange = ctypes.CDLL("libcuda.so.1").cuThreadExchangeStreamCaptureMode
+    except (OSError, AttributeError):  # a build for other devices; a driver before CUDA 10.1
+        return
+    exchange(ctypes.byref(ctypes.c_int(_CAPTURE_MODE_RELAXED)))
+
+
+class _Piece(NamedTuple):
+    """Bytes of a slot that are copied by one call: a copy must not cross registrations."""
+
+    start: int
+    stop: int
+    is_registered: bool
+
+
+def _pieces(slot: memoryview, address: int) -> Iterator[_Piece]:
+    """Cuts a slot, which lies at ``address``, where registered granules begin and end."""
+    owner = slot.obj
+    if not isinstance(owner, PinnableMap):
+        yield _Piece(0, len(slot), False)
+        return
+    registered = _registered_of(owner)
+    offset = address - registered.address
+    start = 0
+    while start < len(slot):
+        granule = (offset + start) // GRANULE_BYTES
+        stop = min((granule + 1) * GRANULE_BYTES - offset, len(slot))
+        yield _Piece(start, stop, registered.use(granule, stop - start))
+        start = stop
+
+
+class _Registered:
+    """The granules of one map that are registered. Used by one thread at a time."""
+
+    def __init__(self, owner: PinnableMap) -> None:
+        self.address: Final = ctypes.addressof(ctypes.c_char.from_buffer(owner))
+        self._size_bytes = len(owner)
+        self._uses: dict[int, int] = {}
+        self._granules: set[int] = set()
+        self._is_refused = False
+        self._pid = os.getpid()
+
+    def use(self, granule: int, size_bytes: int) -> bool:
+        """Counts a use of so much of a granule; whether it is registered, as it may be now."""
+        if granule in self._granules:
+            return True
+        if self._is_refused or size_bytes < _SMALL_BYTES:
+            return False
+        uses = self._uses[granule] = self._uses.get(granule, 0) + 1
+        if uses < _USES_BEFORE_REGISTERED:
+            return False
+        return self._register(granule)
+
+    def _register(self, granule: int) -> bool:
+        start = granule * GRANULE_BYTES
+        size_bytes = min(GRANULE_BYTES, self._size_bytes - start)
+        status = torch.cuda.cudart().cudaHostRegister(self.address + start, size_bytes, _PORTABLE)
+        if int(status) != 0:  # too much is locked already, or this memory cannot be
+            self._is_refused = True
+            return False
+        self._granules.add(granule)
+        return True
+
+    def end(self) -> None:
+        """Ends all registrations; not in a forked child, where there are none."""
+        granules, self._granules = self._granules, set()
+        if os.getpid() != self._pid or sys.is_finalizing():
+            return
+        for granule in granules:
+            with contextlib.suppress(RuntimeError):
+                torch.cuda.cudart().cudaHostUnregister(self.address + granule * GRANULE_BYTES)
+
+
+_registered: Final[weakref.WeakKeyDictionary[PinnableMap, _Registered]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _registered_of(owner: PinnableMap) -> _Registered:
+    registered = _registered.get(owner)
+    if registered is None:
+        registered = _registered[owner] = _Registered(owner)
+        owner.before_unmap.append(registered.end)
+    return registered

@@ -1,0 +1,58 @@
+"""Functions compiled by numba: without the GIL, and with a cache on disk if there can be one.
+
+Importing this module imports numba, which costs a tenth of a second and tens
+of megabytes. Compiled code is kept on disk beside the module or in the user's
+cache directory; where neither can be written it is compiled anew in each
+process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from numba.extending import overload
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def inner(**flags: Any) -> Callable[[_Function], _Function]:
+    """Compiles a function that only compiled functions call."""
+
+    def compiled(function: _Function) -> _Function:
+        kernel: _Function = numba.njit(nogil=True, **flags)(function)
+        return kernel
+
+    return compiled
+
+
+def entry(function: _Function) -> Callable[..., Any]:
+    """Compiles a function that Python calls, with a cache on disk if there can be one."""
+    try:
+        kernel = numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # numba: no directory for the cache
+        kernel = numba.njit(nogil=True)(function)
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return kernel(*arguments)
+        except OSError:
+            # The cache could not be written, on a full disk for one. Numba has
+            # kept the compiled code by then.
+            return kernel(*arguments)
+
+    return call
+
+
+def bits_of(value: Any) -> Any:
+    """Returns the bits of a float as the signed integer of its size."""
+    raise NotImplementedError("for compiled functions")
+
+
+@overload(bits_of, inline="always")
+def _compiled_bits_of(value):  # type: ignore[no-untyped-def]  # numba wants equal signatures
+    if value == numba.types.float32:
+        return lambda value: np.float32(value).view(np.int32)
+    return lambda value: np.float64(value).view(np.int64)

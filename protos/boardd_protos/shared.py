@@ -1,0 +1,101 @@
+"""Memory that a client shares with the daemon of its host.
+
+A *map* is a memfd, sealed against every change of its size, that the client
+writes and the daemon only reads. Map 0 holds the client's log and its arena;
+a tensor that is larger than the arena has a map of its own, numbered from 1. A
+``Slot`` (boardd.proto) names bytes of a map.
+
+**The log** is a ring of ``log_bytes`` bytes at ``log_offset`` of map 0. Positions
+count the bytes appended since the session began, and never wrap; the frame at a
+position lies at ``log_offset + position % log_bytes``, 8-byte aligned and whole.
+Where the bytes up to the ring's end are too few for the next frame, they are a
+FILLER (``record``), and the frame begins at the ring's start.
+
+A frame is first written with kind UNFINISHED, and its kind is set when all else
+is there. So whoever finds the log of a dead client reads on from the last
+committed position while the kind is set and the sequence number is the next
+one; what is PENDING there is lost. A living client's log is read only up to
+the position that its stream has committed.
+
+**Handover** goes over a Unix socket of type SOCK_SEQPACKET that lies beside the
+daemon's gRPC socket, named as that with ``HANDOVER_SUFFIX``. Each message is a
+``Handover``; those that share a map carry its descriptor (SCM_RIGHTS). The first
+shares map 0, and the daemon answers it with a ``HandoverReply``; the others are
+not answered. The daemon checks the peer's user and the seals. The connection
+then stays open for as long as the client lives: its end tells the daemon that
+the client is gone, and that what is left in the log is to be written.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+#: A daemon at ``unix:/path/boardd.sock`` takes maps at ``/path/boardd.sock.maps``.
+HANDOVER_SUFFIX: Final = ".maps"
+
+#: ``F_ADD_SEALS`` and ``F_GET_SEALS`` of fcntl(2), which Python 3.10 does not name.
+F_ADD_SEALS: Final = 1033
+F_GET_SEALS: Final = 1034
+#: ``F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW``: what every map must have.
+SEALS: Final = 0x0001 | 0x0002 | 0x0004
+
+#: Actions of a ``Handover``.
+SHARE: Final = 1
+RELEASE: Final = 2  #: the client is done with a map; never map 0
+
+SESSION_ID_BYTES: Final = 16
+
+_MAGIC: Final = b"boardd\1\0"
+_HANDOVER: Final = struct.Struct(f"<8s{SESSION_ID_BYTES}sIIQQQ")
+_REPLY: Final = struct.Struct("<8sI")
+
+HANDOVER_BYTES: Final = _HANDOVER.size
+REPLY_BYTES_MAX: Final = 1024
+
+
+class HandoverError(ValueError):
+    """Bytes that are no message of the handover."""
+
+
+class Handover(NamedTuple):
+    """From the client: a map is shared or released.
+
+    The three sizes are 0 for RELEASE, and the log's are 0 for all maps but 0.
+    """
+
+    session_id: bytes
+    action: int
+    map_number: int
+    size_bytes: int = 0
+    log_offset: int = 0
+    log_bytes: int = 0
+
+    def encode(self) -> bytes:
+        """Its bytes."""
+        return _HANDOVER.pack(_MAGIC, *self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Handover:
+        """Raises ``HandoverError``."""
+        if len(data) != HANDOVER_BYTES or not data.startswith(_MAGIC):
+            raise HandoverError(f"{len(data)} bytes, no handover of this protocol")
+        return cls(*_HANDOVER.unpack(data)[1:])
+
+
+class HandoverReply(NamedTuple):
+    """From the daemon: an empty ``refusal`` means that it holds the map."""
+
+    refusal: str = ""
+
+    def encode(self) -> bytes:
+        """Its bytes; a long refusal is cut."""
+        text = self.refusal.encode()[: REPLY_BYTES_MAX - _REPLY.size]
+        return _REPLY.pack(_MAGIC, len(text)) + text
+
+    @classmethod
+    def decode(cls, data: bytes) -> HandoverReply:
+        """Raises ``HandoverError``."""
+        if len(data) < _REPLY.size or not data.startswith(_MAGIC):
+            raise HandoverError(f"{len(data)} bytes, no reply of this protocol")
+        return cls(data[_REPLY.size :].decode(errors="replace"))

@@ -1,0 +1,19 @@
+"""What the tests of event files share: a file being written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from boardd.logdir import Roots
+from boardd.writer import EventFileWriter
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[EventFileWriter]:
+    """The writer of the event files of ``tmp_path / "run"``."""
+    with Roots([tmp_path]).open_run("run") as directory:
+        events = EventFileWriter(directory)
+        yield events
+        events.close()

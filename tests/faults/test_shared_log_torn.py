@@ -1,0 +1,69 @@
+"""The log of a process that is killed while it writes: the daemon's reader finds whole frames."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from boardd.core.shared_log import SharedLog
+from boardd_client.memory import Map
+from boardd_protos.record import Kind, decode
+
+LOG_BYTES = 4096
+KILLS = 60
+
+WRITE = """
+import mmap, struct, sys
+from boardd_client.log import RecordLog
+from boardd_protos.record import Kind
+
+log = RecordLog(memoryview(mmap.mmap(int(sys.argv[1]), int(sys.argv[2]))))
+print("ready", flush=True)
+sequence = 0
+while True:
+    sequence += 1
+    if sequence % 7:
+        assert log.append_scalar(sequence, -sequence, float(sequence), sequence / 2) == sequence
+    else:
+        payload = struct.pack("<Q", sequence) * (sequence % 5)
+        assert log.append(Kind.SUMMARY, sequence, -sequence, float(sequence), payload) == sequence
+    log.free(sequence - 10)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_killed_writer_left_is_whole_frames_with_their_own_content() -> None:
+    found_any = 0
+    for _ in range(KILLS):
+        shared = Map(LOG_BYTES, is_shared=True)
+        os.set_inheritable(shared.fd, True)
+        command = [sys.executable, "-c", WRITE, str(shared.fd), str(LOG_BYTES)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[shared.fd]) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(random.uniform(0.0, 0.003))  # what is tested is that any moment will do
+            writer.send_signal(signal.SIGKILL)
+        # A reader that stands at any frame of the last lap reads on to the end.
+        sequences = []
+        for position in range(0, LOG_BYTES, 8):
+            after = int.from_bytes(shared.view[position + 8 : position + 16], "little") - 1
+            log = SharedLog(shared.view, after, position, 1 << 20)
+            chunk = log.salvage(LOG_BYTES)
+            for frame in decode(chunk.frames):
+                sequence = frame.sequence
+                assert frame.series == sequence
+                assert (frame.step, frame.wall_time) == (-sequence, float(sequence))
+                if sequence % 7:
+                    assert (frame.kind, frame.value) == (Kind.SCALAR, sequence / 2)
+                else:
+                    assert frame.kind == Kind.SUMMARY
+                    assert frame.payload == sequence.to_bytes(8, "little") * (sequence % 5)
+                sequences.append(sequence)
+        found_any += len(sequences) > 20
+        shared.close()
+    assert found_any > KILLS // 2

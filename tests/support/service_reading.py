@@ -1,0 +1,56 @@
+"""What a service in this process has written and counted, read for its tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from boardd.events.event_pb2 import Event
+from boardd_protos import boardd_pb2 as pb
+
+from support.raw_client import (
+    DEADLINE_SECS,
+    Harness,
+)
+from support.tfrecords import unframe
+
+
+def run_async(test: Callable[[Path], Coroutine[Any, Any, None]], tmp_path: Path) -> None:
+    """Runs a test that ends within a minute, or fails it."""
+    asyncio.run(asyncio.wait_for(test(tmp_path), 60.0))
+
+
+def events_of(path: Path) -> list[Event]:
+    """The events of a file, the version first."""
+    return [Event.FromString(data) for data in unframe(path.read_bytes())]
+
+
+def values_of(harness: Harness, run: str = "run") -> list[tuple[int, str, float]]:
+    """Step, tag and value of every scalar of a run, in the order of its files."""
+    return [
+        (event.step, value.tag, value.simple_value)
+        for path in harness.files(run)
+        for event in events_of(path)
+        for value in event.summary.value
+    ]
+
+
+def steps_of(harness: Harness, run: str = "run") -> list[int]:
+    """Steps of the values of a run, in the order of its files."""
+    return [step for step, _, _ in values_of(harness, run)]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Polls until ``condition()`` is true; fails past the deadline."""
+    deadline = asyncio.get_running_loop().time() + DEADLINE_SECS
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "not in time"
+        await asyncio.sleep(0.005)
+
+
+def reasons(harness: Harness) -> dict[str, int]:
+    """Rejected records by the name of their reason."""
+    rejected = harness.status().counters.rejected
+    return {pb.Reason.Name(item.reason): item.records for item in rejected}

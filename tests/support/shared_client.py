@@ -1,0 +1,231 @@
+"""A client that shares its memory and speaks the handover by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import mmap
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import numpy as np
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.record import FILLER, FLAGS_OFFSET, HEADER, Frame, Kind, encode
+from boardd_protos.shared import (
+    F_ADD_SEALS,
+    HANDOVER_SUFFIX,
+    REPLY_BYTES_MAX,
+    SEALS,
+    SHARE,
+    Handover,
+    HandoverReply,
+)
+
+from support.raw_client import DEADLINE_SECS, RawClient, definitions
+
+LOG_BYTES = 1 << 16
+ARENA_BYTES = 1 << 20
+#: The memory of these clients in /proc/self/maps, and not that of others.
+MEMORY_NAME = "boardd-raw-client"
+
+
+def memory(size_bytes: int, *, seals: int = SEALS) -> int:
+    """The descriptor of a sealed memfd."""
+    fd = os.memfd_create(MEMORY_NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.posix_fallocate(fd, 0, size_bytes)
+    fcntl.fcntl(fd, F_ADD_SEALS, seals)
+    return fd
+
+
+def is_mapped() -> bool:
+    """Whether this process maps memory of such a client."""
+    return f"memfd:{MEMORY_NAME}" in Path("/proc/self/maps").read_text()
+
+
+def definitions_frame(sequence: int, message: pb.Definitions) -> bytes:
+    """The frame of definitions that lie in the log."""
+    payload = message.SerializeToString()
+    return encode(Frame(Kind.DEFINITIONS, 0, sequence, 0, 0.0, 0, 0.0, payload))
+
+
+def slotted_histogram(
+    values: np.ndarray, offset: int, *, number: int = 0, bins: int = 10, **slot: int
+) -> pb.Payload:
+    """The payload of a histogram whose values lie in a map; ``slot`` overrides fields."""
+    where = {"map": number, "offset": offset, "size_bytes": values.nbytes, **slot}
+    return pb.Payload(
+        tensors=[pb.Tensor(dtype=values.dtype.name, shape=values.shape)],
+        slots=[pb.Slot(**where)],
+        histogram=pb.Histogram(count=bins),
+    )
+
+
+def each(*frames: bytes) -> Iterator[bytes]:
+    """The frames one by one, where some lie back to back."""
+    for some in frames:
+        at = 0
+        while at < len(some):
+            size_bytes = HEADER.unpack_from(some, at)[0]
+            yield some[at : at + size_bytes]
+            at += size_bytes
+
+
+class Ring:
+    """Writes frames as a client does. ``position`` is where the next one goes."""
+
+    def __init__(self, view: memoryview, sequence: int = 0, position: int = 0) -> None:
+        self._view = view
+        self.sequence = sequence
+        self.position = position
+
+    def append(self, *frames: bytes) -> None:
+        """Writes frames, and a filler before one that does not fit before the end."""
+        for frame in each(*frames):
+            to_end = len(self._view) - self.position % len(self._view)
+            if to_end < len(frame):
+                self.fill(to_end)
+            self.put(frame)
+            self.position += len(frame)
+            self.sequence = HEADER.unpack_from(frame)[4]
+
+    def put(self, data: bytes) -> None:
+        """Writes bytes where the next frame goes, which still goes there."""
+        offset = self.position % len(self._view)
+        self._view[offset : offset + len(data)] = data
+
+    def fill(self, size_bytes: int) -> None:
+        """Writes a filler."""
+        self.put(struct.pack("<Q", size_bytes | FILLER << 8 * FLAGS_OFFSET))
+        self.position += size_bytes
+
+
+class SharedClient(RawClient):
+    """One session whose log and arena lie in map 0, the arena behind the log.
+
+    ``socket_path`` is that of the daemon.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        socket_path: Path,
+        session_id: bytes | None = None,
+        *,
+        log_bytes: int = LOG_BYTES,
+    ) -> None:
+        super().__init__(channel, session_id)
+        self._maps_path = f"{socket_path}{HANDOVER_SUFFIX}"
+        self.log_bytes = log_bytes
+        self.size_bytes = log_bytes + ARENA_BYTES
+        self.fd = memory(self.size_bytes)
+        self.view = memoryview(mmap.mmap(self.fd, self.size_bytes))
+        self.ring = Ring(self.view[:log_bytes])
+        self.lifeline: socket.socket | None = None
+
+    async def hand_over(self) -> str:
+        """Shares map 0 over a new connection; returns the refusal, empty if there is none."""
+        self.let_go()
+        self.lifeline = await self.connect()
+        first = Handover(self.session_id, SHARE, 0, self.size_bytes, 0, self.log_bytes)
+        return await self.exchange(self.lifeline, first.encode(), [self.fd])
+
+    async def connect(self) -> socket.socket:
+        """A connection to the socket of the handover."""
+        peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        peer.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(peer, self._maps_path)
+        return peer
+
+    async def exchange(self, peer: socket.socket, data: bytes, fds: Iterable[int] = ()) -> str:
+        """Sends one message and returns the refusal that answers it."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(peer, [data], list(fds))
+        return await self.reply(peer)
+
+    async def reply(self, peer: socket.socket) -> str:
+        """What the daemon answers next; fails at the connection's end."""
+        receiving = asyncio.get_running_loop().sock_recv(peer, REPLY_BYTES_MAX)
+        return HandoverReply.decode(await asyncio.wait_for(receiving, DEADLINE_SECS)).refusal
+
+    def share(self, number: int, values: np.ndarray) -> None:
+        """Shares a map that holds ``values``; there is no answer."""
+        fd = memory(values.nbytes)
+        os.pwrite(fd, values.tobytes(), 0)
+        self.tell(Handover(self.session_id, SHARE, number, values.nbytes), fd)
+        os.close(fd)
+
+    def tell(self, handover: Handover, *fds: int) -> None:
+        """Sends a message that is not answered."""
+        assert self.lifeline is not None
+        socket.send_fds(self.lifeline, [handover.encode()], list(fds))
+
+    async def begin(self, logdir: str = "run", tags: dict[int, str] | None = None, **more: Any):
+        """Opens, hands over, attaches and defines one run in the log."""
+        await self.open()
+        assert await self.hand_over() == ""
+        await self.attach(self.here())
+        message = definitions(logdir, tags, **more)
+        self.ring.append(definitions_frame(self.ring.sequence + 1, message))
+        return self
+
+    def here(self) -> pb.LogPosition:
+        """Where the ring ends now."""
+        return pb.LogPosition(sequence=self.ring.sequence, position=self.ring.position)
+
+    async def commit(self) -> None:
+        """Commits all that was appended."""
+        await self.send(committed=self.here())
+
+    async def log(self, *frames: bytes) -> None:
+        """Appends and commits, waiting for acknowledgements where the ring is full."""
+        half = self.log_bytes // 2
+        taken = 0
+        for frame in each(*frames):
+            taken += len(frame)
+            if taken >= half:
+                await self.commit()
+                await self.acknowledged(self.ring.sequence)
+                taken = len(frame)
+            self.ring.append(frame)
+        await self.commit()
+
+    def place(self, values: np.ndarray, at: int = 0) -> int:
+        """Puts values into the arena; returns their offset in map 0."""
+        offset = self.log_bytes + at
+        self.view[offset : offset + values.nbytes] = values.tobytes()
+        return offset
+
+    def let_go(self) -> None:
+        """Ends the connection, as the end of the process does."""
+        if self.lifeline is not None:
+            self.lifeline.close()
+            self.lifeline = None
+
+    async def die(self) -> None:
+        """Ends stream and connection, and frees the memory, as the end of the process does."""
+        self.free()
+        await self.cut()
+
+    def free(self) -> None:
+        """Closes all that is this client's but its stream. Idempotent."""
+        self.let_go()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            del self.ring
+            self.view.release()
+
+
+@contextlib.contextmanager
+def freed(client: SharedClient) -> Iterator[SharedClient]:
+    """Frees the client's memory in the end."""
+    try:
+        yield client
+    finally:
+        client.free()

@@ -1,0 +1,60 @@
+"""What the unit tests share: scripted daemons for the client, a watch over the service."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+
+import boardd_client.writer
+import pytest
+from boardd_client.registry import registry
+from support.scripted_daemon import ScriptedDaemon
+from support.scripted_writer import Lazy
+
+
+@pytest.fixture
+def no_defects(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fails a test during which the service met an exception that it did not expect."""
+    yield
+    defects = [
+        record
+        for record in caplog.get_records("call")
+        if record.exc_info or "never retrieved" in record.getMessage()
+    ]
+    assert not defects, defects
+
+
+@pytest.fixture
+def no_autostart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has no writer start a daemon, nor take much memory."""
+    monkeypatch.setenv("BOARDD_AUTOSTART", "0")
+    monkeypatch.setenv("BOARDD_ARENA_BYTES", str(8 << 20))
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedDaemon]:
+    """A scripted daemon, which takes records by value.
+
+    No thread of the client may be left after the test.
+    """
+    monkeypatch.setenv("BOARDD_SHARED_MEMORY", "0")
+    with ScriptedDaemon() as daemon:
+        yield daemon
+        gc.collect()
+        registry.drain()
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("boardd")]
+    assert not left
+
+
+@pytest.fixture
+def lazy_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has ``Lazy`` taken for a framework's array, as capture would."""
+    capture = boardd_client.writer.capture
+    scalar, tensor = capture.scalar, capture.tensor
+    monkeypatch.setattr(
+        capture, "scalar", lambda v, what: v if isinstance(v, Lazy) else scalar(v, what)
+    )
+    monkeypatch.setattr(
+        capture, "tensor", lambda v, what: v if isinstance(v, Lazy) else tensor(v, what)
+    )
