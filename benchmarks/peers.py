@@ -1,6 +1,7 @@
 """Measures boardd beside its peers, in one run.
 
-    python benchmarks/peers.py [--rounds N] [--peers NAME ...] [--workloads NAME ...]
+    python benchmarks/peers.py [--rounds N] [--limit-secs SECS] [--peers NAME ...]
+                               [--workloads NAME ...]
 
 The peers are MXBoard, tensorboardX, torch.utils.tensorboard, CLU, wandb, Aim
 and Rerun, and the floor: the least that logging could cost. Each measurement
@@ -99,37 +100,24 @@ def build(peers: list[str], failures: dict[str, str]) -> list[str]:
     return ready
 
 
-def plan(
-    peers: list[str], workloads: list[str], rounds: int
-) -> Iterator[tuple[int, str, str, str]]:
-    """Round, workload, input and peer of each measurement, in order."""
-    for number in range(rounds):
-        # Every second round goes backwards, so that nobody always runs after the same neighbour.
-        order = peers[:: -1 if number % 2 else 1]
-        for workload in workloads:
-            for kind in WORKLOADS[workload]:
-                for peer in order:
-                    entry = PEERS[peer]
-                    takes = kind in entry.takes.get(workload, ())
-                    if takes and not (number and workload in entry.slow):
-                        yield number, workload, kind, peer
+def plan(peers: list[str], workloads: list[str], number: int) -> Iterator[tuple[str, str, str]]:
+    """Workload, input and peer of each measurement of round ``number``, in order."""
+    # Every second round goes backwards, so that nobody always runs after the same neighbour.
+    order = peers[:: -1 if number % 2 else 1]
+    for workload in workloads:
+        for kind in WORKLOADS[workload]:
+            for peer in order:
+                entry = PEERS[peer]
+                takes = kind in entry.takes.get(workload, ())
+                if takes and not (number and workload in entry.slow):
+                    yield workload, kind, peer
 
 
-def main() -> int:
-    """Builds environments, measures, reports; the exit status is 1 when anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-
-    failures: dict[str, str] = {}
-    peers = build(arguments.peers, failures)
-    about = {**machine.describe(), "rounds": arguments.rounds}
-    began = time.monotonic()
-    runs = []
-    for number, workload, kind, peer in plan(peers, arguments.workloads, arguments.rounds):
+def measure(
+    peers: list[str], workloads: list[str], number: int, failures: dict[str, str]
+) -> Iterator[dict[str, Any]]:
+    """The results of round ``number``; what fails is noted, and not tried again."""
+    for workload, kind, peer in plan(peers, workloads, number):
         what = f"{peer}, {workload}, {kind}"
         if what in failures:
             continue
@@ -139,25 +127,50 @@ def main() -> int:
             failures[what] = str(error)
             print(f"{what}: {error}", file=sys.stderr)
             continue
-        runs.append({"peer": peer, "workload": workload, "input": kind, "round": number, **result})
         mean = report.duration(report.phase(result)["mean_ns"])
-        elapsed_secs = time.monotonic() - began
-        print(
-            f"{elapsed_secs:4.0f} s, round {number + 1}/{arguments.rounds}: {what}: {mean}",
-            file=sys.stderr,
-        )
+        print(f"round {number + 1}: {what}: {mean}", file=sys.stderr)
+        yield {"peer": peer, "workload": workload, "input": kind, "round": number, **result}
+
+
+def main() -> int:
+    """Builds environments, measures, reports; the exit status is 1 when anything failed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--limit-secs",
+        type=float,
+        default=900.0,
+        help="begin no round that would end later, at the pace of those before (default: 900)",
+    )
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+
+    failures: dict[str, str] = {}
+    peers = build(arguments.peers, failures)
+    about = machine.describe()
+    began = time.monotonic()
+    runs: list[dict[str, Any]] = []
+    about["rounds"] = 0
+    for number in range(arguments.rounds):
+        took_secs = time.monotonic() - began
+        if number and took_secs * (number + 1) / number > arguments.limit_secs:
+            print(f"no round {number + 1}: {took_secs:.0f} s are spent", file=sys.stderr)
+            break
+        runs += measure(peers, arguments.workloads, number, failures)
+        about["rounds"] = number + 1
     about["took_secs"] = time.monotonic() - began
     about["load_average_after"] = os.getloadavg()
 
     loggers = [peer for peer in LOGGERS if peer in peers]
     notes = {peer: LOGGERS[peer].note for peer in loggers}
-    text = "\n\n".join(
-        (
-            f"Medians of {about['rounds']} rounds, {machine.sentence(about)}",
-            report.summary(runs, loggers),
-            report.footnotes(notes, failures),
-        )
+    parts = (
+        f"Medians over rounds ({about['rounds']}), {machine.sentence(about)}",
+        report.summary(runs, loggers),
+        report.footnotes(notes, failures),
     )
+    text = "\n\n".join(part for part in parts if part)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.with_suffix(".md").write_text(
         f"# boardd beside its peers\n\n{text}\n\n{report.details(runs)}\n"

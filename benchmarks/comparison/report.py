@@ -100,13 +100,16 @@ def _across(
     peers: Sequence[str],
     cell: Callable[[Key, list[Result]], str | None],
 ) -> str:
-    """Rows of workloads, columns of peers; ``-`` where there is nothing to say."""
+    """Rows of workloads, columns of peers; ``-`` where there is nothing to say.
+
+    Empty where there is nothing at all.
+    """
     rows = []
     for key, found in grouped.items():
         cells = [cell(key, found[peer]) if peer in found else None for peer in peers]
         if any(cells):
             rows.append([TITLES[key], *(text or "-" for text in cells)])
-    return _table([head, *peers], rows)
+    return _table([head, *peers], rows) if rows else ""
 
 
 def _mean(key: Key, rounds: list[Result]) -> str:
@@ -142,14 +145,13 @@ def summary(runs: Sequence[Result], peers: Sequence[str]) -> str:
             return None
         return duration(median(run["back_to_back"]["mean_ns"] for run in rounds))
 
-    return "\n\n".join(
-        (
-            _across("mean on the training thread (total CPU)", grouped, peers, _mean),
-            _across("p50 / p99.9 on the training thread", grouped, peers, tail),
-            _across("p50 / mean beside those of a plain copy", grouped, peers, copies),
-            _across("mean, 20 (images: 6) back to back", grouped, peers, back_to_back),
-        )
+    tables = (
+        _across("mean on the training thread (total CPU)", grouped, peers, _mean),
+        _across("p50 / p99.9 on the training thread", grouped, peers, tail),
+        _across("p50 / mean beside those of a plain copy", grouped, peers, copies),
+        _across("mean, 20 (images: 6) back to back", grouped, peers, back_to_back),
     )
+    return "\n\n".join(table for table in tables if table)
 
 
 def footnotes(notes: Mapping[str, str], failures: Mapping[str, str]) -> str:

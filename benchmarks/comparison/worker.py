@@ -93,17 +93,12 @@ class Caller:
         }
 
 
-def measure(peer: Peer, workload: Workload, logdir: Path) -> dict[str, Any]:
-    """Makes the calls of a peer that is open, closes it, and counts what it wrote.
+def measure(peer: Peer, workload: Workload, caller: Caller, logdir: Path) -> dict[str, Any]:
+    """Makes the calls of a peer that is warm and idle, closes it, and counts what it wrote.
 
     Costs are those of the ``spaced`` and the ``back_to_back`` calls, each None where
     the workload has none, and of both together until ``close`` returned.
     """
-    caller = Caller(peer, workload)
-    caller.warm_up()
-    peer.flush()
-    wait_idle()
-
     meter = CpuMeter()
     spaced = back_to_back = None
     if workload.spaced_calls:
@@ -138,8 +133,12 @@ def main() -> None:
     try:
         peer.open(logdir)
         peer.prepare(workload.method)
+        caller = Caller(peer, workload)
+        caller.warm_up()
+        peer.flush()
+        wait_idle()
         started_cpu_secs = meter.elapsed_ns() / 1e9
-        result = measure(peer, workload, logdir)
+        result = measure(peer, workload, caller, logdir)
     finally:
         peer.stop()
     result["start_cpu_secs"] = started_cpu_secs

@@ -14,6 +14,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, SupportsIndex
 
 import numpy as np
@@ -47,7 +48,11 @@ _INVALID_IN_TAG = re.compile(r"[^-/\w.]")
 
 def tag(value: object) -> str:
     """Checks a tag: 1 to 1024 UTF-8 bytes, not of slashes alone."""
-    text = string(value, "tag")
+    return _checked_tag(string(value, "tag"))
+
+
+@lru_cache(maxsize=4096)
+def _checked_tag(text: str) -> str:
     if not text.lstrip("/"):
         raise ValueError(f"tag {text!r} is empty; expected a name such as 'loss' or 'train/loss'")
     size_bytes = len(cleaned(text).encode())
@@ -98,6 +103,8 @@ class Bins:
 
 def bins(value: object) -> Bins:
     """Checks bins: a count, ascending finite edges, or a rule's name."""
+    if type(value) is int:  # by far the most frequent
+        return _count_of_bins(value)
     if isinstance(value, str):
         if value == "tensorflow":  # tensorboardX's name of it
             return Bins(rule="default")
@@ -107,15 +114,19 @@ def bins(value: object) -> Bins:
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"bins {value!r} is a bool, expected an int, edges or a name")
     if isinstance(value, (numbers.Integral, np.integer)):
-        count = int(value)
-        if not 1 <= count <= MAX_BINS:
-            raise ValueError(f"bins {count} is out of range, expected 1 to {MAX_BINS}")
-        return Bins(count=count)
+        return _count_of_bins(int(value))
     if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iu":
         return bins(int(value))
     if not isinstance(value, (Sequence, np.ndarray)):
         raise TypeError(f"bins is a {kind(value)}, expected an int, edges (list, array) or a name")
     return Bins(edges=tuple(_edges(value).tolist()))
+
+
+@lru_cache(maxsize=64)
+def _count_of_bins(count: int) -> Bins:
+    if not 1 <= count <= MAX_BINS:
+        raise ValueError(f"bins {count} is out of range, expected 1 to {MAX_BINS}")
+    return Bins(count=count)
 
 
 def _edges(value: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64]:

@@ -67,6 +67,10 @@ class Stream:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # A task's error names frames that name this stream: without a cut, the session's maps
+            # would stay until the garbage is collected.
+            self._reader = self._log_reader = None
+            tasks.clear()
 
     def end(self, error: Exception) -> None:
         """Ends the stream now; the client is answered with ``error``."""

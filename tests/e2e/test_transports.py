@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
+from support.scripted_daemon import wait_for
 from support.tensorboard_reader import read_run
 from support.transports import check_transport
 
@@ -57,3 +59,16 @@ def test_both_lead_to_the_same_events(transport: str, daemon: DaemonProcess) -> 
     for point in run.histograms["values"]:
         counts, _ = np.histogram((values + point.step).astype(np.float64), bins=20)
         np.testing.assert_array_equal(point.buckets[:, 2], counts)
+
+
+def test_the_memory_of_a_session_goes_with_it(daemon: DaemonProcess) -> None:
+    """At once: what waits for the garbage collector would wait for long in an idle daemon."""
+
+    def maps() -> int:
+        return Path(f"/proc/{daemon.pid}/maps").read_text().count("memfd:boardd")
+
+    with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
+        sw.add_histogram("values", np.zeros(100_000), 0)
+        assert sw.flush()
+        assert maps() == 1
+    wait_for(lambda: maps() == 0, "no map is left", 3)

