@@ -64,7 +64,6 @@ class _Drops:
 
     records: int = 0
     size_bytes: int = 0
-    step: int = 0
 
 
 class Accounts:
@@ -73,6 +72,7 @@ class Accounts:
     def __init__(self) -> None:
         self._dropped: Counter[str] = Counter()
         self._drops: dict[tuple[int, str], _Drops] = {}  # by run and reason
+        self._drop_steps: dict[int, int] = {}  # by run, the highest
         self._unreported: dict[tuple[int, str], None] = {}  # in the order in which they grew
         self._reported_at = -math.inf
         self._ends_waiting = 0
@@ -96,10 +96,10 @@ class Accounts:
         key = (run, reason)
         drops = self._drops.get(key)
         if drops is None:
-            drops = self._drops[key] = _Drops(step=step)
+            drops = self._drops[key] = _Drops()
         drops.records += records
         drops.size_bytes += size_bytes
-        drops.step = max(drops.step, step)
+        self._drop_steps[run] = max(self._drop_steps.get(run, step), step)
         self._unreported[key] = None
         return self._dropped[reason]
 
@@ -123,7 +123,7 @@ class Accounts:
                 records=drops.records,
                 size_bytes=drops.size_bytes,
                 run=run,
-                step=drops.step,
+                step=self._drop_steps[run],
             )
         return report
 

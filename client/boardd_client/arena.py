@@ -58,6 +58,9 @@ class Arena:
         self._reserve_bytes = reserve_bytes
         self._lock = lock if lock is not None else threading.RLock()
         self._extend = extend
+        # A signal handler that logs may interrupt its own thread in here; the lock is re-entrant.
+        self._is_busy = False
+        self._freed_meanwhile: list[Slot] = []
         self.usable_bytes = 0
         self.peak_bytes = 0  #: end of the highest slot so far
         # Free blocks, ascending and never adjacent.
@@ -86,6 +89,12 @@ class Arena:
                 self._starts.append(start)
                 self._lengths.append(end - start)
 
+    def release(self) -> None:
+        """Lets go of the buffer; from then on there is no room."""
+        with self._lock:
+            self._view = self._view[:0]
+            self._starts, self._lengths, self._extend = [], [], None
+
     def may_fit(self, sizes: Iterable[int]) -> bool:
         """Whether slots of so many bytes each, none reserved, find room when all else is free."""
         return sum(map(_taken, sizes)) <= self.size_bytes - self._reserve_bytes
@@ -101,23 +110,34 @@ class Arena:
             return Slot(0, self._view[:0])
         taken = _taken(size_bytes)
         with self._lock:
-            if taken > self._free_bytes - (0 if reserved else self._reserve_bytes):
+            if self._is_busy:
                 return None
+            self._is_busy = True
+            try:
+                return self._allocate(size_bytes, taken, reserved=reserved)
+            finally:
+                self._is_busy = False  # first, and no call: a signal handler may raise in one
+                if self._freed_meanwhile:
+                    self._free_late()
+
+    def _allocate(self, size_bytes: int, taken: int, *, reserved: bool) -> Slot | None:
+        if taken > self._free_bytes - (0 if reserved else self._reserve_bytes):
+            return None
+        index = self._index_of(taken)
+        if index is None:
+            self._extend_for(taken)
             index = self._index_of(taken)
             if index is None:
-                self._extend_for(taken)
-                index = self._index_of(taken)
-                if index is None:
-                    return None
-            start, length = self._starts[index], self._lengths[index]
-            if length == taken:
-                del self._starts[index]
-                del self._lengths[index]
-            else:
-                self._starts[index] = start + taken
-                self._lengths[index] = length - taken
-            self._free_bytes -= taken
-            self.peak_bytes = max(self.peak_bytes, start + taken)
+                return None
+        start, length = self._starts[index], self._lengths[index]
+        if length == taken:
+            del self._starts[index]
+            del self._lengths[index]
+        else:
+            self._starts[index] = start + taken
+            self._lengths[index] = length - taken
+        self._free_bytes -= taken
+        self.peak_bytes = max(self.peak_bytes, start + taken)
         return Slot(start, self._view[start : start + size_bytes])
 
     def free(self, slot: Slot) -> None:
@@ -127,30 +147,47 @@ class Arena:
         """
         if len(slot.view) == 0:
             return
+        with self._lock:
+            if self._is_busy:
+                self._freed_meanwhile.append(slot)
+                return
+            self._is_busy = True
+            try:
+                self._free(slot)
+            finally:
+                self._is_busy = False  # first, and no call: a signal handler may raise in one
+                if self._freed_meanwhile:
+                    self._free_late()
+
+    def _free_late(self) -> None:
+        while self._freed_meanwhile:
+            self.free(self._freed_meanwhile.pop())
+
+    def _free(self, slot: Slot) -> None:
         start = slot.offset
         length = _taken(len(slot.view))
-        with self._lock:
-            index = bisect_left(self._starts, start)
-            before = index - 1
-            before_end = self._starts[before] + self._lengths[before] if index else 0
-            next_start = self._starts[index] if index < len(self._starts) else self.usable_bytes
-            if start < before_end or start + length > next_start:
-                raise ValueError(f"slot at {start}, {length} bytes, is not allocated")
-            joins_before = index > 0 and before_end == start
-            joins_next = index < len(self._starts) and next_start == start + length
-            if joins_before and joins_next:
-                self._lengths[before] += length + self._lengths[index]
-                del self._starts[index]
-                del self._lengths[index]
-            elif joins_before:
-                self._lengths[before] += length
-            elif joins_next:
-                self._starts[index] = start
-                self._lengths[index] += length
-            else:
-                self._starts.insert(index, start)
-                self._lengths.insert(index, length)
-            self._free_bytes += length
+        index = bisect_left(self._starts, start)
+        before = index - 1
+        before_end = self._starts[before] + self._lengths[before] if index else 0
+        next_start = self._starts[index] if index < len(self._starts) else self.usable_bytes
+        if start < before_end or start + length > next_start:
+            raise ValueError(f"slot at {start}, {length} bytes, is not allocated")
+        joins_before = index > 0 and before_end == start
+        joins_next = index < len(self._starts) and next_start == start + length
+        if joins_before and joins_next:
+            self._lengths[before] += length + self._lengths[index]
+            del self._starts[index]
+            del self._lengths[index]
+        elif joins_before:
+            self._lengths[before] += length
+        elif joins_next:
+            self._starts[index] = start
+            self._lengths[index] += length
+        else:
+            # No call between the two; see above.
+            self._starts[index:index] = [start]
+            self._lengths[index:index] = [length]
+        self._free_bytes += length
 
     def free_blocks(self) -> list[tuple[int, int]]:
         """The usable free blocks as (offset, size in bytes), ascending."""

@@ -69,9 +69,11 @@ class ByValue:
         self._chunk_bytes = 0
         self._chunk = (0, 0)
         self._unsent_captures = deque(
-            sequence
-            for sequence, capture in self._captures.items()
-            if sequence > sent and not capture.scalar_dtype
+            sorted(
+                sequence
+                for sequence, capture in self._captures.items()
+                if sequence > sent and not capture.scalar_dtype
+            )
         )
         if reply.max_message_bytes:
             room = reply.max_message_bytes - _MESSAGE_OVERHEAD_BYTES
@@ -81,7 +83,10 @@ class ByValue:
 
     def add_capture(self, sequence: int) -> None:
         """A record with tensors was appended."""
-        self._unsent_captures.append(sequence)
+        unsent = self._unsent_captures
+        unsent.append(sequence)
+        if len(unsent) > 1 and unsent[-2] > sequence:  # a signal handler's came in between
+            self._unsent_captures = deque(sorted(unsent))
 
     def committed(self, sequence: int) -> None:
         """The daemon may read frames up to ``sequence`` itself: nothing is left to send of them."""

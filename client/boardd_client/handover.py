@@ -32,22 +32,25 @@ class HandoverFailedError(Exception):
 
 
 class Lifeline:
-    """A connection over which map 0 was handed over. Any thread may call.
+    """A connection over which maps are handed over, first of all map 0. Any thread may call."""
 
-    ``log_bytes`` is the size of the ring that begins map 0. Blocks until the daemon
-    has answered. Raises ``HandoverFailedError`` when it refuses, and ``TimeoutError``
-    when it does not answer within 5 s.
-    """
-
-    def __init__(self, address: UnixAddress, session_id: bytes, first: Map, log_bytes: int) -> None:
+    def __init__(self, address: UnixAddress, session_id: bytes) -> None:
+        self._path = f"{address.path}{HANDOVER_SUFFIX}"
         self._session_id = session_id
         self._lock = threading.RLock()
         self._shared: set[int] = set()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def share_first(self, first: Map, log_bytes: int) -> None:
+        """Connects and hands map 0 over, which begins with a ring of ``log_bytes``.
+
+        Blocks until the daemon has answered. Raises ``HandoverFailedError`` when it
+        refuses, and ``TimeoutError`` when it does not answer within 5 s.
+        """
         try:
             self._socket.settimeout(_TIMEOUT_SECS)
-            self._socket.connect(f"{address.path}{HANDOVER_SUFFIX}")
-            message = Handover(session_id, SHARE, 0, first.size_bytes, 0, log_bytes)
+            self._socket.connect(self._path)
+            message = Handover(self._session_id, SHARE, 0, first.size_bytes, 0, log_bytes)
             socket.send_fds(self._socket, [message.encode()], [first.fd])
             reply = HandoverReply.decode(self._socket.recv(REPLY_BYTES_MAX))
             if reply.refusal:

@@ -83,6 +83,7 @@ class RecordLog:
         "_segment_sequences",
         "_sequence",
         "_tail",
+        "_unfinished",
         "_view",
         "lock",
         "size_bytes",
@@ -117,6 +118,7 @@ class RecordLog:
         self._segment_positions = [0]
         self._first_segment = 0
         self._pending: OrderedDict[int, None] = OrderedDict()
+        self._unfinished: dict[int, tuple[int, int]] = {}  # by sequence: offset and size
         self._backlog_notify: Callable[[], None] | None = None
         self._backlog_at = 0  # notify when the sequence reaches this; 0: do not
         self._update_limit()
@@ -154,15 +156,16 @@ class RecordLog:
         with self._lock:
             offset = self._offset
             end = offset + HEADER_BYTES
+            if end > self._limit:
+                frame = HEADER.pack(
+                    *(HEADER_BYTES, Kind.UNFINISHED, 0, 0, 0),
+                    *(step, wall_time, series, 0, value),
+                )
+                return self._append(frame, Kind.SCALAR, 0)
             # Claimed before it is written: see __init__ on signal handlers.
-            if end <= self._limit:
-                sequence = self._sequence + 1
-                self._sequence = sequence
-                self._offset = end
-            else:
-                sequence, offset = self._claim(HEADER_BYTES, 0)
-                if not sequence:
-                    return 0
+            sequence = self._sequence + 1
+            self._sequence = sequence
+            self._offset = end
             view = self._view
             try:
                 _pack_scalar(
@@ -170,7 +173,7 @@ class RecordLog:
                 )
                 view[offset + _KIND] = _SCALAR_KIND
             except BaseException:  # a signal handler may raise in here, too
-                self._take_back(sequence, offset, HEADER_BYTES)
+                self._take_back(sequence, offset)
                 raise
             return sequence
 
@@ -179,14 +182,15 @@ class RecordLog:
         with self._lock:
             offset = self._offset
             end = offset + HEADER_BYTES
-            if end <= self._limit:
-                sequence = self._sequence + 1
-                self._sequence = sequence
-                self._offset = end
-            else:
-                sequence, offset = self._claim(HEADER_BYTES, 0)
-                if not sequence:
-                    return 0
+            if end > self._limit:
+                frame = HEADER.pack(
+                    *(HEADER_BYTES, Kind.UNFINISHED, PENDING, 0, 0),
+                    *(step, wall_time, series, 0, 0.0),
+                )
+                return self._append(frame, Kind.SCALAR, 0, pending=True)
+            sequence = self._sequence + 1
+            self._sequence = sequence
+            self._offset = end
             view = self._view
             try:
                 _pack_scalar(view, offset, _PENDING_SCALAR, sequence, step, wall_time, series, 0.0)
@@ -194,7 +198,7 @@ class RecordLog:
                 view[offset + _KIND] = _SCALAR_KIND
             except BaseException:
                 self._pending.pop(sequence, None)
-                self._take_back(sequence, offset, HEADER_BYTES)
+                self._take_back(sequence, offset)
                 raise
             return sequence
 
@@ -222,20 +226,27 @@ class RecordLog:
         )
         frame = (frame + payload).ljust(size_bytes, b"\0")
         with self._lock:
-            sequence, offset = self._claim(size_bytes, 0 if reserved else self._reserve_bytes)
+            reserve_bytes = 0 if reserved else self._reserve_bytes
+            return self._append(frame, kind, reserve_bytes, pending=pending)
+
+    def _append(
+        self, frame: bytes, kind: Kind, reserve_bytes: int, *, pending: bool = False
+    ) -> int:
+        """Appends ``frame``, which has neither its kind nor its sequence number yet."""
+        try:
+            sequence, offset = self._claim(len(frame), reserve_bytes)
             if not sequence:
                 return 0
-            try:
-                self._view[offset : offset + size_bytes] = frame
-                _SEQUENCE.pack_into(self._view, offset + _SEQUENCE_OFFSET, sequence)
-                if pending:
-                    self._pending[sequence] = None
-                self._view[offset + _KIND] = kind
-            except BaseException:
-                self._pending.pop(sequence, None)
-                self._take_back(sequence, offset, size_bytes)
-                raise
-            return sequence
+            self._view[offset : offset + len(frame)] = frame
+            _SEQUENCE.pack_into(self._view, offset + _SEQUENCE_OFFSET, sequence)
+            if pending:
+                self._pending[sequence] = None
+            self._view[offset + _KIND] = kind
+            self._unfinished.pop(sequence, None)  # an interrupting handler may have been there
+        except BaseException:
+            self._void_unfinished()
+            raise
+        return sequence
 
     def complete(self, sequence: int) -> None:
         """Marks a pending frame complete."""
@@ -376,6 +387,12 @@ class RecordLog:
                 self._first_segment = 0
             self._update_limit()
 
+    def release(self) -> None:
+        """Lets go of the buffer; there must be nothing to read. From then on the log is full."""
+        with self._lock:
+            self._view = self._view[:0]
+            self._limit = 0
+
     def notify_backlog(self, records: int, notify: Callable[[], None] | None) -> None:
         """Calls ``notify`` once, from a trainer, when so many frames more were appended.
 
@@ -389,7 +406,7 @@ class RecordLog:
 
     def _claim(self, size_bytes: int, reserve_bytes: int) -> tuple[int, int]:
         """Sequence number and offset of a new frame; (0, 0) if there is no room."""
-        if self._claiming:
+        if self._claiming or not self._view:
             return 0, 0
         self._claiming = True
         self._limit = 0
@@ -403,58 +420,62 @@ class RecordLog:
             skipped = to_end if to_end < size_bytes else 0
             if size_bytes + reserve_bytes + skipped > free_bytes:
                 return 0, 0
-            if skipped:
-                if to_end:
-                    filler = to_end | FILLER << 8 * FLAGS_OFFSET
-                    _FILLER.pack_into(self._view, self._offset, filler)
-                self._start_lap()
-            elif not to_end:
-                self._start_lap()
+            if skipped and to_end:
+                filler = to_end | FILLER << 8 * FLAGS_OFFSET
+                _FILLER.pack_into(self._view, self._offset, filler)
+            # From here on without a call, where a signal handler might run and raise.
+            if to_end < size_bytes:
+                self._lap += self.size_bytes
+                self._offset = 0
+                if self._segment_sequences[-1] == self._sequence + 1:
+                    self._segment_positions[-1] = self._lap
+                else:
+                    self._segment_sequences += [self._sequence + 1]
+                    self._segment_positions += [self._lap]
             sequence, offset = self._sequence + 1, self._offset
+            self._unfinished[sequence] = (offset, size_bytes)
             self._sequence = sequence
             self._offset = offset + size_bytes
             if size_bytes != HEADER_BYTES:
-                self._start_segment()
-            return sequence, offset
+                self._segment_sequences += [sequence + 1]
+                self._segment_positions += [self._lap + self._offset]
         finally:
             self._claiming = False
-            self._update_limit()
+        self._update_limit()
+        return sequence, offset
 
-    def _start_lap(self) -> None:
-        self._lap += self.size_bytes
-        self._offset = 0
-        self._start_segment()
-
-    def _take_back(self, sequence: int, offset: int, size_bytes: int) -> None:
-        """Undoes the claim of a frame that was not finished."""
-        if self._sequence == sequence and size_bytes == HEADER_BYTES:
+    def _take_back(self, sequence: int, offset: int) -> None:
+        """Undoes the quick claim of a scalar's frame that was not finished."""
+        if self._sequence == sequence:
             self._sequence = sequence - 1
             self._offset = offset
             self._update_limit()
-            return
-        # A signal handler has logged behind it, or the segments would have to be undone.
-        payload_bytes = size_bytes - HEADER_BYTES
-        void = (
-            HEADER.pack(size_bytes, Kind.VOID, 0, 0, sequence, 0, 0.0, 0, payload_bytes, 0.0)
-            + b" " * payload_bytes
-        )
-        self._view[offset : offset + size_bytes] = void
+        else:  # a signal handler has logged behind it
+            self._unfinished[sequence] = (offset, HEADER_BYTES)
+            self._void_unfinished()
+
+    def _void_unfinished(self) -> None:
+        """Turns into VOID what was claimed and not finished, because something raised.
+
+        A frame that a signal handler has interrupted may be among them; it is finished
+        after all if the handler's error is caught.
+        """
+        while self._unfinished:
+            sequence, (offset, size_bytes) = self._unfinished.popitem()
+            payload_bytes = size_bytes - HEADER_BYTES
+            void = HEADER.pack(size_bytes, Kind.VOID, 0, 0, sequence, 0, 0.0, 0, payload_bytes, 0.0)
+            self._view[offset : offset + size_bytes] = void + b" " * payload_bytes
+            self._pending.pop(sequence, None)
 
     def _update_limit(self) -> None:
+        if not self._view:
+            return
         free_bytes = self.size_bytes - (self._lap + self._offset - self._tail)
         limit = min(self.size_bytes, self._offset + free_bytes)
         if self._backlog_at:
             records = max(self._backlog_at - 1 - self._sequence, 0)
             limit = min(limit, self._offset + records * HEADER_BYTES)
         self._limit = limit
-
-    def _start_segment(self) -> None:
-        position = self._lap + self._offset
-        if self._segment_sequences[-1] == self._sequence + 1:
-            self._segment_positions[-1] = position
-        else:
-            self._segment_sequences.append(self._sequence + 1)
-            self._segment_positions.append(position)
 
     def _segment_of(self, sequence: int) -> int:
         return bisect_right(self._segment_sequences, sequence, lo=self._first_segment) - 1

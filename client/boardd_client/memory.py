@@ -29,6 +29,9 @@ _logger = logging.getLogger("boardd_client")
 #: ``madvise``: have the pages of a range mapped, writable (Linux 5.14).
 _MADV_POPULATE_WRITE: Final = 23
 
+#: Of memory that is taken at a time.
+_STEP_BYTES: Final = 4 << 20
+
 PAGE_BYTES: Final = mmap.PAGESIZE
 
 
@@ -61,8 +64,11 @@ class Map:
 
         Releases the GIL; a quarter of a millisecond for each MiB.
         """
-        if self.fd >= 0 and size_bytes > 0:
-            os.posix_fallocate(self.fd, offset, size_bytes)
+        if self.fd < 0:
+            return
+        # In steps: older kernels give all of a call's pages back when a signal interrupts it.
+        for start in range(offset, offset + size_bytes, _STEP_BYTES):
+            os.posix_fallocate(self.fd, start, min(_STEP_BYTES, offset + size_bytes - start))
 
     def populate(self, offset: int, size_bytes: int) -> None:
         """Maps the pages of a range that was allocated, where the system can.
@@ -78,8 +84,13 @@ class Map:
         length = address + offset + size_bytes - start
         libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _MADV_POPULATE_WRITE)
 
+    def release(self) -> None:
+        """Lets go of the memory, which lives as long as anything else refers to it."""
+        self.close()
+        self.view = memoryview(b"")
+
     def close(self) -> None:
-        """Closes the descriptor; the memory lives as long as anything refers to it."""
+        """Closes the descriptor."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             with contextlib.suppress(OSError):
@@ -89,11 +100,14 @@ class Map:
 def make_map(size_bytes: int, first_bytes: int, *, is_shared: bool) -> Map:
     """A map whose first bytes are allocated; a private one where a shared one cannot be had."""
     if is_shared:
+        made = None
         try:
             made = Map(size_bytes, is_shared=True)
             made.allocate(0, first_bytes)
             return made
         except (OSError, AttributeError) as error:
+            if made is not None:
+                made.close()
             _logger.warning(
                 "no memory can be shared with the daemon (%s): tensors go through gRPC", error
             )
@@ -107,15 +121,15 @@ class LargeTensors:
     the next tensor of about its size, until the room is needed or ``trim`` is called.
     ``on_made`` and ``on_closed`` are told a map's number.
 
-    Any thread may call. ``free`` takes no lock, because its caller holds the
-    session's: a signal handler that logs, run in the middle of ``allocate``, waits for
-    that one.
+    Any thread may call. ``free`` takes no lock: its caller holds the session's, which a
+    signal handler that logs waits for, also in a thread that is in ``allocate``.
     """
 
     def __init__(self, budget_bytes: int, *, is_shared: bool) -> None:
         self.budget_bytes: Final = budget_bytes
         self.on_made: Callable[[int, Map], None] = lambda number, made: None
         self.on_closed: Callable[[int], None] = lambda number: None
+        self.trouble = ""  #: why there was no memory, if so
         self._is_shared = is_shared
         self._lock = threading.RLock()
         self._maps: dict[int, Map] = {}
@@ -149,11 +163,15 @@ class LargeTensors:
                 held_bytes -= self._close(self._free.popleft())
             if held_bytes + size_bytes > self.budget_bytes:
                 return None
+            made = None
             try:
                 made = Map(size_bytes, is_shared=self._is_shared)
                 made.allocate(0, made.size_bytes)
             except OSError as error:
-                _logger.warning("no memory for a tensor of %d bytes: %s", size_bytes, error)
+                if made is not None:
+                    made.close()
+                # Not logged here: a handler of the program's may wait for whom this call holds up.
+                self.trouble = f"no memory for a tensor of {size_bytes} bytes: {error}"
                 return None
             self._last_number += 1
             number = self._last_number
@@ -175,6 +193,12 @@ class LargeTensors:
         """Closes all descriptors. Takes no lock: a forked child may find it held for ever."""
         for made in list(self._maps.values()):
             made.close()
+
+    def release(self) -> None:
+        """Lets go of all maps."""
+        self.close()
+        self._maps.clear()
+        self._free.clear()
 
     def _close(self, number: int) -> int:
         closed = self._maps.pop(number)

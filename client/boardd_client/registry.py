@@ -36,6 +36,7 @@ class Registry:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._senders: dict[str, Sender] = {}
+        self._all_senders: weakref.WeakSet[Sender] = weakref.WeakSet()  # also those that end
         self._forkables: weakref.WeakSet[Any] = weakref.WeakSet()
         self._must_relay = False
         self._inherited: list[object] = []
@@ -53,6 +54,7 @@ class Registry:
             if sender is None:
                 sender = Sender(address, settings, self._connect, self)
                 self._senders[str(address)] = sender
+                self._all_senders.add(sender)
                 self._hook_multiprocessing()
             sender.users += 1
             return sender
@@ -83,11 +85,15 @@ class Registry:
             sender.start()  # so that records of a writer that never got to it are sent too
             deadline = begin + sender.settings.exit_timeout_secs
             if not sender.wait_written(sender.session.log.last_sequence, deadline):
-                pending = sender.session.statistics().pending
-                if pending:
+                statistics = sender.session.statistics()
+                if statistics.pending:
+                    is_safe = statistics.transport == "shared" and sender.is_captured
                     _logger.warning(
-                        "%d records are not written and lost with this process: %s",
-                        pending,
+                        "%d records are not written yet%s: %s",
+                        statistics.pending,
+                        "; the daemon has them and will"
+                        if is_safe
+                        else " and lost with this process",
                         sender.why_not(),
                     )
         for sender in senders:
@@ -109,7 +115,7 @@ class Registry:
     def after_fork_in_child(self) -> None:
         """Starts anew; the parent's senders are kept, because to destroy them is to use gRPC."""
         self._inherited.append(dict(self._senders))
-        for sender in self._senders.values():
+        for sender in list(self._all_senders):
             sender.forget_in_child()
         self._lock = threading.RLock()
         self._senders = {}

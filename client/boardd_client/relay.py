@@ -229,13 +229,14 @@ class _Helper:
                 self._connection.end(pb.CloseRequest.FromString(data)),
             ),
         }
-        while True:
+        parent = os.getppid()
+        while os.getppid() == parent:
             packet = _read_packet(sys.stdin.buffer)
             if packet is None:
                 break
             kind, payload = packet
             if kind == _Kind.MESSAGE:
-                while not self._connection.has_room():
+                while not self._connection.has_room() and os.getppid() == parent:
                     # A timeout, since a connection that has ended makes no room either.
                     if not self._room.wait(0.1) and self._has_ended:
                         return

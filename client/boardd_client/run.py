@@ -14,7 +14,7 @@ from boardd_protos.record import frame_bytes
 
 from boardd_client import arguments
 from boardd_client.capture import LazyScalar, Pending, PendingScalar, Tensor
-from boardd_client.capture.pending import Failed
+from boardd_client.captures import Capture
 from boardd_client.curves import CurveSets
 from boardd_client.sender import Sender
 
@@ -80,32 +80,36 @@ class AttachedRun:
         self._curves = CurveSets()
         self._rejected_before = 0
 
-    def series_of(self, tag: str, name: str = "") -> int:
-        """The series of a tag, or of curve ``name`` in its plot; 0 if there are too many."""
+    def series_of(self, tag: str, name: str = "", *, step: int = 0) -> int:
+        """The series of a tag, or of curve ``name`` in its plot.
+
+        0 if there are too many: then the record at ``step`` is dropped.
+        """
         known = self.sub_series.get((tag, name)) if name else self.series.get(tag)
         if known is not None:
             return known
         if not name:
-            series = self.series_in("", tag)
+            series = self.series_in("", tag, step=step)
             if series:
                 self.series[tag] = series
             return series
-        series = self.series_in(arguments.sub_run(tag, name), tag, f"{tag}/{name}")
+        series = self.series_in(arguments.sub_run(tag, name), tag, f"{tag}/{name}", step=step)
         if series:
             self.sub_series[tag, name] = series
         return series
 
-    def series_in(self, sub_run: str, tag: str, name: str = "") -> int:
-        """The series of a tag in a sub-run; 0 if there are too many.
+    def series_in(self, sub_run: str, tag: str, name: str = "", *, step: int = 0) -> int:
+        """The series of a tag in a sub-run.
 
-        Exports call it ``name``, or by sub-run and tag.
+        0 if there are too many: then the record at ``step`` is dropped. Exports
+        call it ``name``, or by sub-run and tag.
         """
         with self._lock:
             series = self._defined.get((sub_run, tag), 0)
             if not series:
                 series = self.sender.session.define_series(self.run, tag, sub_run)
                 if not series:
-                    self._drop("too_many_series")
+                    self._drop("too_many_series", step=step)
                     return 0
                 self._defined[sub_run, tag] = series
                 parts = (self._path, name) if name else (self._path, sub_run, tag)
@@ -130,19 +134,17 @@ class AttachedRun:
     ) -> None:
         """Appends a scalar whose value is still to come and starts its copy, or drops it."""
         session = self.sender.session
+        capture = Capture(0, ())
         deadline = 0.0
-        while True:
-            capture = session.begin_scalar(series, step, wall_time)
-            if capture is not None:
-                break
-            deadline = deadline or self._deadline()
-            if not self.sender.wait_room(deadline):
-                self._drop("log_full", step=step)
-                return
         try:
+            while not session.begin_scalar(series, step, wall_time, capture):
+                deadline = deadline or self._deadline()
+                if not self.sender.wait_room(deadline):
+                    self._drop("log_full", step=step)
+                    return
             capture.lazy = start()
         except BaseException as error:
-            session.captured(capture, [Failed(f"{type(error).__name__}: {error}")])
+            session.interrupted(capture, [], error)
             self.sender.wake()
             if not isinstance(error, Exception):
                 raise
@@ -205,30 +207,32 @@ class AttachedRun:
         session = self.sender.session
         dtype = "" if payload else tensors[0].dtype
         sizes = [tensor.size_bytes for tensor in tensors]
-        deadline = 0.0
-        while True:
-            capture = session.begin(series, step, wall_time, payload, sizes, scalar_dtype=dtype)
-            if not isinstance(capture, str):
-                break
-            deadline = deadline or self._deadline()
-            if capture in _NEVER_FITS or not self.sender.wait_room(deadline):
-                self._drop(capture, sum(sizes), step=step)
-                return
+        capture = Capture(0, ())
         pendings: list[Pending] = []
+        deadline = 0.0
         try:
+            while True:
+                begun = session.begin(
+                    series, step, wall_time, payload, sizes, scalar_dtype=dtype, into=capture
+                )
+                if not isinstance(begun, str):
+                    break
+                deadline = deadline or self._deadline()
+                if begun in _NEVER_FITS or not self.sender.wait_room(deadline):
+                    self._drop(begun, sum(sizes), step=step)
+                    return
             for tensor, slot in zip(tensors, capture.slots, strict=True):
                 pending = tensor.copy_into(slot.view)
                 if pending is not None:
                     pendings.append(pending)
+            session.captured(capture, pendings)
         except BaseException as error:
             # The record is numbered, so it must not stay pending whatever was raised; and its
             # slots are not free before the copies that were started have ended.
-            session.captured(capture, [*pendings, Failed(f"{type(error).__name__}: {error}")])
+            session.interrupted(capture, pendings, error)
             self.sender.wake()
             if not isinstance(error, Exception):
                 raise
-            return
-        session.captured(capture, pendings)
 
     def _deadline(self) -> float:
         """Until when to wait for room; in the past where there is no waiting."""

@@ -113,33 +113,22 @@ class ScalarHistory:
                 self._rows -= len(oldest)
                 self.lost += len(oldest)
 
+    def blocks(self) -> list[NDArray[Any]]:
+        """All rows, oldest first. What is kept later does not change them."""
+        return [*self._full, self._open[: self._open_rows]]
+
     def export(self, names: Mapping[int, str]) -> Exported:
-        """Returns the scalars of the series in ``names``, by name, oldest first."""
-        exported: Exported = {}
-        for block in self._blocks():
-            for series, wall_time, step, value in zip(
-                block["series"].tolist(),
-                block["wall_time"].tolist(),
-                block["step"].tolist(),
-                block["value"].tolist(),
-                strict=True,
-            ):
-                name = names.get(series)
-                if name is not None:
-                    exported.setdefault(name, []).append([wall_time, step, value])
-        return exported
+        """See ``export``."""
+        return export(self.blocks(), names)
 
     def clear(self, series: Iterable[int]) -> None:
         """Forgets the scalars of some series."""
         gone = np.fromiter(series, np.uint32)
-        blocks = [block[~np.isin(block["series"], gone)] for block in self._blocks()]
+        blocks = [block[~np.isin(block["series"], gone)] for block in self.blocks()]
         self._full = deque(block for block in blocks if len(block))
         self._open = np.empty(0, _ROW)
         self._open_rows = 0
         self._rows = sum(map(len, self._full))
-
-    def _blocks(self) -> list[NDArray[Any]]:
-        return [*self._full, self._open[: self._open_rows]]
 
 
 def _alike(frames: memoryview, offset: int, size_bytes: int) -> NDArray[Any]:
@@ -153,6 +142,23 @@ def _alike(frames: memoryview, offset: int, size_bytes: int) -> NDArray[Any]:
         & (headers["series"] == first["series"])
     )
     return headers if is_alike.all() else headers[: int(is_alike.argmin())]
+
+
+def export(blocks: Iterable[NDArray[Any]], names: Mapping[int, str]) -> Exported:
+    """Returns the scalars of the series in ``names``, by name, oldest first."""
+    exported: Exported = {}
+    for block in blocks:
+        for series, wall_time, step, value in zip(
+            block["series"].tolist(),
+            block["wall_time"].tolist(),
+            block["step"].tolist(),
+            block["value"].tolist(),
+            strict=True,
+        ):
+            name = names.get(series)
+            if name is not None:
+                exported.setdefault(name, []).append([wall_time, step, value])
+    return exported
 
 
 def write(path: str, exported: Exported) -> None:

@@ -130,14 +130,17 @@ class Sender:
     # For trainers
 
     def start(self) -> None:
-        """Starts the thread, once."""
+        """Starts the thread, once; where the system has none to spare, a later call tries again."""
         if self._thread is None:
             with self._start_lock:
                 if self._thread is None:
-                    self._thread = threading.Thread(
-                        target=self._run, name="boardd-sender", daemon=True
-                    )
-                    self._thread.start()
+                    thread = threading.Thread(target=self._run, name="boardd-sender", daemon=True)
+                    try:
+                        thread.start()
+                    except RuntimeError as error:
+                        self._warn("thread", f"nothing is sent for want of a thread: {error}")
+                    else:
+                        self._thread = thread
 
     def pace(self, *, max_queue: int, flush_secs: float) -> None:
         """Sends sooner than usual, as the most impatient writer wishes. 0 records: never mind."""
@@ -147,6 +150,8 @@ class Sender:
 
     def wake(self) -> None:
         """Has the thread look at once."""
+        if self._thread is None:
+            self.start()
         self._is_urgent = True
         self._bell.ring()
 
@@ -181,13 +186,18 @@ class Sender:
 
     def wait_captured(self, deadline: float) -> bool:
         """Waits until no value that was logged is still being copied."""
-        while self.session.log.first_pending() is not None:
+        while not self.is_captured:
             if time.monotonic() >= deadline or self.finished.is_set():
                 return False
             self.wake()
             with self._changed:
                 self._changed.wait(_LEAST_INTERVAL_SECS)
         return True
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether no value that was logged is still being copied."""
+        return self.session.log.first_pending() is None
 
     def wait_finished(self, timeout_secs: float) -> None:
         """Waits until the thread has ended, so many seconds at most."""
@@ -304,7 +314,10 @@ class Sender:
                 self._end_session()
         finally:
             self._disconnect()
-            self._memory.close()
+            # Else the daemon keeps the memory until this process ends, and writes what is left.
+            if self.session.is_drained:
+                self.session.release()
+                self._memory.release()
             self.finished.set()
             with self._changed:
                 self._changed.notify_all()

@@ -30,11 +30,12 @@ from boardd_client.arena import Arena
 from boardd_client.by_value import MESSAGE_BYTES, WINDOW_BYTES, ByValue
 from boardd_client.capture import Pending
 from boardd_client.capture.host import element
+from boardd_client.capture.pending import Failed
 from boardd_client.captures import Capture, LargeSlots, TensorSlots
 from boardd_client.definitions import Definitions, Run
 from boardd_client.errors import CaptureError
 from boardd_client.log import RecordLog
-from boardd_client.scalars_export import Exported, ScalarHistory
+from boardd_client.scalars_export import Exported, ScalarHistory, export
 
 #: Largest stretch of frames that is looked at for exports at a time: trainers wait for that.
 _OBSERVED_BYTES: Final = 1 << 17
@@ -141,20 +142,26 @@ class Session:
         sizes: Iterable[int],
         *,
         scalar_dtype: str = "",
+        into: Capture | None = None,
     ) -> Capture | str:
         """Appends a pending record with slots for its tensors.
 
         Returns why not where there is no room: ``log_full``, ``arena_full`` or
         ``large_full``; and where there never is, ``record_too_large`` or
         ``tensor_too_large``. With ``scalar_dtype`` it becomes a scalar, of the one
-        element of the one tensor. ``captured`` or ``failed`` must follow.
+        element of the one tensor. ``captured``, ``interrupted`` or ``failed`` must follow.
+
+        The capture is ``into``, if given: who calls can then tell, whatever a signal handler
+        raises, how far it got.
         """
+        capture = into if into is not None else Capture(0, ())
         is_scalar = bool(scalar_dtype)
         if frame_bytes(len(payload)) > self.log.largest_frame_bytes:
             return "record_too_large"
         slots = self.slots.allocate(list(sizes), is_scalar=is_scalar)
         if isinstance(slots, str):
             return slots
+        capture.slots, capture.scalar_dtype = slots, scalar_dtype
         if not is_scalar:
             payload += self.slots.located(slots)
         kind = Kind.SCALAR if is_scalar else Kind.SUMMARY
@@ -163,25 +170,26 @@ class Session:
                 kind, series, step, wall_time, payload, pending=True, reserved=is_scalar
             )
             if sequence:
-                capture = Capture(sequence, slots, scalar_dtype)
+                capture.sequence = sequence
                 self._captures[sequence] = capture
                 if not is_scalar:
                     self._by_value.add_capture(sequence)
                 return capture
+        capture.slots = ()
         self.slots.free(slots)
         return "log_full"
 
-    def begin_scalar(self, series: int, step: int, wall_time: float) -> Capture | None:
-        """Appends a pending scalar that needs no slot; None when the log is full.
+    def begin_scalar(self, series: int, step: int, wall_time: float, into: Capture) -> bool:
+        """Appends a pending scalar that needs no slot; False when the log is full.
 
-        ``lazy`` of the capture must be set, or ``captured`` or ``failed`` follow.
+        ``lazy`` of the capture must be set then, or ``interrupted`` follow.
         """
         with self._lock:
             sequence = self.log.append_pending_scalar(series, step, wall_time)
-            if not sequence:
-                return None
-            capture = self._captures[sequence] = Capture(sequence, (), "float64")
-            return capture
+            if sequence:
+                into.sequence, into.scalar_dtype = sequence, "float64"
+                self._captures[sequence] = into
+            return sequence > 0
 
     def resolve_scalars(self) -> str:
         """Gives all leading pending scalars their values that have come; why one was lost."""
@@ -208,12 +216,32 @@ class Session:
             if not pendings:
                 self.resolved(capture)
 
+    def interrupted(self, capture: Capture, pendings: list[Pending], error: BaseException) -> None:
+        """Something raised between ``begin`` and ``captured``: the record is lost, and rejected.
+
+        ``pendings`` are the copies that were started and are known.
+        """
+        with self._lock:
+            if self._captures.get(capture.sequence) is not capture:
+                slots, capture.slots = capture.slots, ()
+                self.slots.free(slots)
+            elif capture.pendings is None and capture.lazy is None:
+                if not isinstance(error, Exception):
+                    # A copy may have been started that nobody knows: its slot is not used again.
+                    capture.slots = ()
+                capture.pendings = [*pendings, Failed(f"{type(error).__name__}: {error}")]
+
     # For the sender
 
     def next_capture(self) -> Capture | None:
         """The oldest capture that is still under way, once it has begun."""
         with self._lock:
-            sequence = self.log.first_pending()
+            while True:
+                sequence = self.log.first_pending()
+                if sequence is None or sequence in self._captures:
+                    break
+                # A signal handler raised in ``begin``, behind the frame; this one has the lock.
+                self._void(Capture(sequence, ()), "CAPTURE_FAILED", "interrupted by a signal")
             capture = None if sequence is None else self._captures.get(sequence)
             if capture is None or (capture.pendings is None and capture.lazy is None):
                 return None
@@ -376,7 +404,8 @@ class Session:
         with self._lock:
             while self._observe(MESSAGE_BYTES):
                 pass
-            return self._history.export(names), self._history.lost
+            blocks, lost = self._history.blocks(), self._history.lost
+        return export(blocks, names), lost  # not under the lock: calls would wait for it
 
     def clear_scalars(self, series: Iterable[int]) -> None:
         """Forgets what ``export_scalars`` would return for some series."""
@@ -384,6 +413,17 @@ class Session:
             while self._observe(MESSAGE_BYTES):
                 pass
             self._history.clear(series)
+
+    def release(self) -> None:
+        """Lets go of the memory of log and arena, when all is written and nobody logs any more.
+
+        Counts and what ``export_scalars`` returns stay.
+        """
+        with self._lock:
+            while self._observe(MESSAGE_BYTES):
+                pass
+            self.log.release()
+            self.arena.release()
 
     # Parts
 
@@ -452,7 +492,7 @@ class Session:
             )
 
     def _free(self, capture: Capture) -> None:
-        del self._captures[capture.sequence]
+        self._captures.pop(capture.sequence, None)
         self.slots.free(capture.slots)
 
     def _run_of(self, sequence: int) -> Run | None:

@@ -70,8 +70,10 @@ class SessionMemory:
         self.large.on_made = self._share
         self.large.on_closed = self._release
         self._lifeline: Lifeline | None = None
+        self._next_lifeline: Lifeline | None = None  # being made
         self._log_is_populated = False
         self._has_no_more = False
+        self._trouble = ""  # to be told
         self._told = ""
         self._trim_at = 0.0
 
@@ -84,8 +86,18 @@ class SessionMemory:
 
     def grow(self) -> None:
         """Takes memory ahead of its use, so that calls find it there."""
-        if not self._is_shared:
-            return
+        if self._is_shared:
+            self._take_ahead()
+        for trouble in filter(None, (self._trouble, self.large.trouble)):
+            _logger.warning("%s", trouble)
+        self._trouble = self.large.trouble = ""
+        now = time.monotonic()
+        if self.large.is_in_use:
+            self._trim_at = now + _TRIM_SECS
+        elif now >= self._trim_at:
+            self.large.trim()
+
+    def _take_ahead(self) -> None:
         if not self._log_is_populated:
             self._log_is_populated = True
             self._map.populate(0, self._log_bytes)
@@ -98,11 +110,6 @@ class SessionMemory:
                 break
             self._map.populate(self._log_bytes + start, end - start)
             arena.made_usable(end)
-        now = time.monotonic()
-        if self.large.is_in_use:
-            self._trim_at = now + _TRIM_SECS
-        elif now >= self._trim_at:
-            self.large.trim()
 
     def hand_over(self, reply: pb.OpenReply) -> bool:
         """Has the daemon that answered hold the maps; returns whether it does.
@@ -115,7 +122,8 @@ class SessionMemory:
             return True
         try:
             # Before the old one is cut: its end would be the session's, if this daemon had it.
-            lifeline = Lifeline(self._address, self._session_id, self._map, self.log.size_bytes)
+            self._next_lifeline = lifeline = Lifeline(self._address, self._session_id)
+            lifeline.share_first(self._map, self.log.size_bytes)
         except TimeoutError:
             raise ConnectionFailedError(
                 "DEADLINE_EXCEEDED", "the daemon does not answer the handover of shared memory"
@@ -131,7 +139,7 @@ class SessionMemory:
             self._cut_lifeline()
             return False
         self._cut_lifeline()
-        self._lifeline = lifeline
+        self._lifeline, self._next_lifeline = lifeline, None
         return True
 
     def share_large(self) -> bool:
@@ -146,9 +154,17 @@ class SessionMemory:
 
         Takes no lock: also for a forked child, to let go of what its parent holds.
         """
+        if self._next_lifeline is not None:
+            self._next_lifeline.close()
         self._cut_lifeline()
         self._map.close()
         self.large.close()
+
+    def release(self) -> None:
+        """Closes, and lets go of all memory."""
+        self.close()
+        self._map.release()
+        self.large.release()
 
     # On any thread
 
@@ -162,11 +178,9 @@ class SessionMemory:
         try:
             self._map.allocate(self._log_bytes + start, end - start)
         except OSError as error:
-            if not self._has_no_more:
-                self._has_no_more = True
-                _logger.warning(
-                    "no memory for more than %d bytes of tensors at a time: %s", start, error
-                )
+            # Not logged here: a handler of the program's may wait for whom this call holds up.
+            self._has_no_more = True
+            self._trouble = f"no memory for more than {start} bytes of tensors at a time: {error}"
             return False
         return True
 

@@ -201,7 +201,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self, tag: str, name: str, step: int, wall_time: float, value: float | capture.Tensor
     ) -> None:
         run = self._attach()
-        series = run.series_of(tag, name) if run is not None else 0
+        series = run.series_of(tag, name, step=step) if run is not None else 0
         if run is not None and series:
             run.log_value(series, step, wall_time, value)
 
@@ -210,7 +210,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
     ) -> None:
         wall_time = _time()
         run = self._attach()
-        series = run.series_in(sub_run, tag) if run is not None else 0
+        series = run.series_in(sub_run, tag, step=step) if run is not None else 0
         if run is not None and series:
             run.log_value(series, step, wall_time, value)
 
@@ -227,7 +227,10 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         run = self._attach()
         series = 0
         if run is not None:
-            series = run.series_in(sub_run, tag) if sub_run else run.series_of(tag)
+            if sub_run:
+                series = run.series_in(sub_run, tag, step=step)
+            else:
+                series = run.series_of(tag, step=step)
         if run is not None and series:
             run.log_record(series, step, wall_time, tensors, payload)
 

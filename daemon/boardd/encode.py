@@ -74,7 +74,8 @@ def encode_scalar_part(part: Scalars) -> Encoded:
 def encode_drops(part: Drops) -> Encoded:
     """Returns the framed events of what clients dropped; a tag that is another kind is left out.
 
-    They stand at the highest step that the run has seen, so that theirs never go backwards.
+    They stand at the highest step that clients told of, which those tell again to the next
+    daemon, so that they never go backwards. The steps of records are none that it would know.
     """
     try:
         return _encoded_drops(part)
@@ -93,7 +94,7 @@ def _encoded_drops(part: Drops) -> Encoded:
             _logger.debug("run %s: %s", run.path, error)
             continue
         values[name] = value
-    run.dropped_step = max(run.dropped_step, part.step, run.steps.highest)
+    run.dropped_step = max(run.dropped_step, part.step)
     count = len(values)
     events = encode_scalars(
         np.full(count, part.wall_time),

@@ -2,7 +2,9 @@
 
 gRPC passes no descriptors and shows no credentials, so this is a socket of its
 own, beside gRPC's. A connection that has brought map 0 of a session is that
-session's *lifeline*: it ends when the client's process does.
+session's *lifeline*: it ends when the client's process does. A client may give up
+one on which it had no answer in time, so until its log is attached to, the process
+is watched besides.
 
 All sockets are non-blocking and read by the event loop. Who connects and says
 nothing is let go after ``HANDOVER_SECS``; the oldest of too many such makes room.
@@ -33,6 +35,7 @@ from boardd_protos.shared import (
 from boardd.core.errors import UnknownSessionError
 from boardd.live_session import LiveSession
 from boardd.maps import MapRefusedError
+from boardd.peer import PeerProcess, watch
 
 _logger = logging.getLogger(__name__)
 
@@ -63,8 +66,13 @@ class Owners(Protocol):
     def maps_shared(self, live: LiveSession, lifeline: Lifeline) -> None:
         """``lifeline`` has brought map 0 of ``live``, which is mapped."""
 
-    def lifeline_ended(self, live: LiveSession, lifeline: Lifeline) -> None:
-        """The client at the other end is gone, or has let go."""
+    def lifeline_ended(
+        self, live: LiveSession, lifeline: Lifeline, process: PeerProcess | None
+    ) -> None:
+        """The client at the other end is gone, or has let go.
+
+        ``process`` is the client's where it can tell which; the callee closes it.
+        """
 
 
 class Handoff:
@@ -135,14 +143,14 @@ class Handoff:
                 return
             peer.setblocking(False)
             credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-            user = _UCRED.unpack(credentials)[1]
+            pid, user, _ = _UCRED.unpack(credentials)
             if user not in (0, os.geteuid()):
                 _logger.warning("user %d may not share memory: only this user and root may", user)
                 peer.close()
                 continue
             if len(self._waiting) >= MAX_WAITING:
                 self._waiting[0].refuse("too many connections bring no map")
-            self._waiting.append(Lifeline(self, self._owners, peer, self._waiting_secs))
+            self._waiting.append(Lifeline(self, self._owners, peer, watch(pid), self._waiting_secs))
             self._lifelines.add(self._waiting[-1])
 
     def arrived(self, lifeline: Lifeline) -> None:
@@ -160,12 +168,18 @@ class Lifeline:
     """One connection, a session's once it has brought its map 0."""
 
     def __init__(
-        self, handoff: Handoff, owners: Owners, peer: socket.socket, waiting_secs: float
+        self,
+        handoff: Handoff,
+        owners: Owners,
+        peer: socket.socket,
+        process: PeerProcess | None,
+        waiting_secs: float,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._handoff = handoff
         self._owners = owners
         self._peer = peer
+        self._process = process
         self._live: LiveSession | None = None
         self._warned = False
         self._timer = loop.call_later(waiting_secs, self.refuse, "no map came in time")
@@ -197,8 +211,18 @@ class Lifeline:
         self._reply(why)
         self.close()
 
+    def attached(self) -> None:
+        """A stream reads the log: from now on the end of this is the end of the client."""
+        self._unwatch()
+
+    def _unwatch(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.close()
+
     def close(self) -> None:
         """Ends the connection. Idempotent."""
+        self._unwatch()
         if not self.is_open:
             return
         self.is_open = False
@@ -210,9 +234,12 @@ class Lifeline:
 
     def _end(self) -> None:
         live = self._live
+        if live is None:
+            self.close()
+            return
+        process, self._process = self._process, None
         self.close()
-        if live is not None:
-            self._owners.lifeline_ended(live, self)
+        self._owners.lifeline_ended(live, self, process)
 
     def _take(self, data: bytes, descriptors: list[int], is_cut: bool) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import Protocol
 from boardd.core.runs import Refusal
 from boardd.core.session import Session
 from boardd.core.shared_log import SharedLog
-from boardd.maps import Maps
+from boardd.maps import MapBudget, Maps
 from boardd.notice import Notice
 
 
@@ -28,6 +28,9 @@ class OpenLifeline(Protocol):
     def receive(self) -> None:
         """Takes the messages that are there; does not wait for one."""
 
+    def attached(self) -> None:
+        """A stream reads the log that came over it."""
+
     def close(self) -> None:
         """Ends the connection. Idempotent."""
 
@@ -35,11 +38,13 @@ class OpenLifeline(Protocol):
 class LiveSession:
     """A session and what is attached to it at the moment."""
 
-    def __init__(self, session: Session, max_map_bytes: int) -> None:
+    def __init__(self, session: Session, map_budget: MapBudget) -> None:
         self.session = session
         #: What its client shares, over ``lifeline``, which is open as long as the client lives.
-        self.maps = Maps(max_map_bytes)
+        self.maps = Maps(map_budget)
         self.lifeline: OpenLifeline | None = None
+        #: Finds out whether its client has died, or has only let go of ``lifeline``.
+        self.parting: asyncio.Task[None] | None = None
         #: The log in map 0; None where it is not known from where on to read it.
         self.log: SharedLog | None = None
         #: Whether the records of ``stream`` come through ``log``.
@@ -62,13 +67,26 @@ class LiveSession:
         return self.session.open_parts == 0
 
     @property
+    def committed_sequence(self) -> int:
+        """The last record that the client has handed in: sent, or committed in its log."""
+        received = self.session.received_sequence
+        return received if self.log is None else max(received, self.log.committed_sequence)
+
+    @property
     def is_caught_up(self) -> bool:
         """Whether all that a client has handed in is written or rejected."""
-        is_read = self.stream is None or self.log is None or not self.log.has_more
+        is_read = self.committed_sequence == self.session.received_sequence
         return self.is_quiet and is_read and not self.is_ending
+
+    def end_parting(self) -> None:
+        """Has nobody find out any more whether the client has died."""
+        if self.parting is not None:
+            self.parting.cancel()
+            self.parting = None
 
     def let_go(self) -> None:
         """Drops what the client shares; records that lie there keep their memory."""
+        self.end_parting()
         if self.lifeline is not None:
             self.lifeline.close()
             self.lifeline = None

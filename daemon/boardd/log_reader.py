@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
@@ -82,8 +83,11 @@ class LogReader:
                     break
                 lost += chunk.lost
         except (FrameError, ProtocolError) as error:
-            # As text: the error's traceback names the log.
+            # As text, here and below: the error's traceback names the log.
             pid, why = self._live.session.pid, str(error)
+            _logger.error("the log of pid %d cannot be read on: %s", pid, why)
+        except Exception:  # a defect, and the session must end all the same
+            pid, why = self._live.session.pid, traceback.format_exc()
             _logger.error("the log of pid %d cannot be read on: %s", pid, why)
         return Salvage(0 if accepted is None else counters.accepted - accepted, lost)
 

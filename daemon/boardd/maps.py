@@ -9,9 +9,10 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import weakref
+from collections import deque
 from collections.abc import Mapping
 from typing import Final
-from weakref import WeakSet
 
 from boardd_protos.record import ALIGNMENT
 from boardd_protos.shared import F_GET_SEALS, SEALS, Handover
@@ -21,26 +22,60 @@ from boardd.core.shared_log import MIN_RING_BYTES
 #: Maps of one session at once.
 MAX_MAPS: Final = 256
 
+#: Of ``st_blocks``.
+_BLOCK_BYTES: Final = 512
+
 
 class MapRefusedError(Exception):
     """A map that cannot be used; says why."""
 
 
-class Maps:
-    """The maps of one session, of ``max_bytes`` at most together."""
+class MapBytes:
+    """Counts the bytes that are mapped, until nothing refers to a map any more.
+
+    Any thread may be the last to refer to one, also in the middle of a count.
+    """
+
+    def __init__(self) -> None:
+        self._held_bytes = 0
+        self._gone: deque[int] = deque()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the maps that there are. For one thread only, the one that adds."""
+        while self._gone:
+            self._held_bytes -= self._gone.popleft()
+        return self._held_bytes
+
+    def add(self, mapped: mmap.mmap) -> None:
+        """Counts ``mapped`` from now on."""
+        self._held_bytes += len(mapped)
+        weakref.finalize(mapped, self._gone.append, len(mapped)).atexit = False
+
+
+class MapBudget(MapBytes):
+    """The bytes of all sessions' maps, ``max_bytes`` at most."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        super().__init__()
+        self.max_bytes = max_bytes
+
+
+class Maps:
+    """The maps of one session, which count against ``budget``."""
+
+    def __init__(self, budget: MapBudget) -> None:
+        self._budget = budget
         #: By number; replaced, not changed, so that who takes it keeps what it names.
         self.views: Mapping[int, memoryview] = {}
         #: The log's ring, where map 0 is held.
         self.ring: memoryview | None = None
-        self._mapped: WeakSet[mmap.mmap] = WeakSet()
+        self._mapped = MapBytes()
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all maps, also of those that only records hold."""
-        return sum(len(mapped) for mapped in self._mapped)
+        return self._mapped.held_bytes
 
     def share(self, handover: Handover, fd: int) -> None:
         """Maps what ``fd`` refers to; ``fd`` stays the caller's.
@@ -66,6 +101,7 @@ class Maps:
             )
         mapped = self._map(handover, fd)
         self._mapped.add(mapped)
+        self._budget.add(mapped)
         view = memoryview(mapped)
         if number == 0:
             self.views = {0: view}
@@ -83,16 +119,22 @@ class Maps:
             raise MapRefusedError(
                 f"map {number} has the seals {seals:#x}; {SEALS:#x} are needed (seal, shrink, grow)"
             )
-        actual = os.fstat(fd).st_size
-        if actual != size_bytes or not size_bytes:
-            raise MapRefusedError(f"map {number} has {actual} bytes, not {size_bytes}")
-        taken_bytes = self.size_bytes
+        status = os.fstat(fd)
+        if status.st_size != size_bytes or not size_bytes:
+            raise MapRefusedError(f"map {number} has {status.st_size} bytes, not {size_bytes}")
+        allocated_bytes = status.st_blocks * _BLOCK_BYTES
+        if number and allocated_bytes < size_bytes:
+            # Who reads a hole takes the memory for it.
+            raise MapRefusedError(
+                f"map {number} has {size_bytes} bytes, and only {allocated_bytes} are allocated"
+            )
+        taken_bytes = self._budget.held_bytes
         if number == 0:
             taken_bytes -= sum(view.nbytes for view in self.views.values())
-        if taken_bytes + size_bytes > self._max_bytes:
+        if taken_bytes + size_bytes > self._budget.max_bytes:
             raise MapRefusedError(
-                f"map {number} of {size_bytes} bytes is past the budget of {self._max_bytes}, of "
-                f"which {taken_bytes} are taken; see --max-map-bytes"
+                f"map {number} of {size_bytes} bytes is past the budget of "
+                f"{self._budget.max_bytes}, of which {taken_bytes} are taken; see --max-map-bytes"
             )
         try:
             return mmap.mmap(fd, size_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)

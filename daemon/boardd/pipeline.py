@@ -62,6 +62,7 @@ class Pipeline:
         self._reducers = ThreadPoolExecutor(budgets.reducers, "boardd-reduce")
         self._writers = ThreadPoolExecutor(budgets.writers, "boardd-write")
         self._run_writers: dict[Run, RunWriter] = {}
+        self._is_closed = False
         self._queue: FairQueue[Run, tuple[RunWriter, int, SummaryRecord]] = FairQueue()
         #: Reducing threads at work, and what they have made and not yet handed back.
         self._reducing = 0
@@ -76,10 +77,13 @@ class Pipeline:
 
     def open(self, run: Run) -> None:
         """Begins to open the directory of ``run``, so that a refusal comes early."""
-        self._writer_of(run)
+        if not self._is_closed:
+            self._writer_of(run)
 
     def admit(self, parts: Iterable[Part]) -> None:
-        """Takes parts, in the call order of their sessions."""
+        """Takes parts, in the call order of their sessions. Drops them after ``close``."""
+        if self._is_closed:
+            return
         for part in parts:
             self._writer_of(part.run).admit(part)
 
@@ -99,6 +103,7 @@ class Pipeline:
 
         A thread that hangs in the file system is left behind.
         """
+        self._is_closed = True
         tasks = [writer.task for writer in self._run_writers.values()]
         for writer in list(self._run_writers.values()):
             writer.abandon()
@@ -131,6 +136,8 @@ class Pipeline:
     # Reductions
 
     def _enqueue(self, writer: RunWriter, ticket: int, part: SummaryRecord) -> None:
+        if self._is_closed:
+            return
         with self._lock:
             self._queue.push(writer.run, (writer, ticket, part))
             is_busy = self._reducing == self._budgets.reducers
@@ -146,8 +153,8 @@ class Pipeline:
                     self._reducing -= 1
                     return
                 writer, ticket, part = self._queue.pop()
-                is_full = writer.is_full
-            result = None if is_full else self._result(part)
+                may_reduce = writer.may_reduce(ticket)
+            result = self._result(part) if may_reduce else None
             with self._lock:
                 if isinstance(result, Reduction):
                     writer.add_reduced_bytes(result.size_bytes)
@@ -163,6 +170,8 @@ class Pipeline:
     def _take_back(self) -> None:
         with self._lock:
             reduced, self._reduced = self._reduced, []
+        if self._is_closed:
+            return
         for writer, ticket, part, result in reduced:
             writer.reduced(ticket, part, result)
 

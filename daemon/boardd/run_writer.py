@@ -45,7 +45,8 @@ RETRY_SECS: Final = 1.0
 #: One append takes so many scalars and so many bytes at most, about.
 APPEND_RECORDS: Final = 1 << 16
 APPEND_BYTES: Final = 16 << 20
-#: Reductions of one run stop while so many bytes of its events wait to be written.
+#: Reductions of one run stop while so many bytes of its events wait to be written,
+#: but for the record that all others wait for.
 UNWRITTEN_BYTES: Final = 32 << 20
 
 _Result = TypeVar("_Result")
@@ -98,7 +99,7 @@ class RunWriter:
 
     ``reduce`` is called with a ticket and a record, and answers through
     ``reduced``; at most ``window`` of them are out at once. Whoever reduces asks
-    ``is_full`` before, and tells ``add_reduced_bytes`` after. ``on_idle`` is
+    ``may_reduce`` before, and tells ``add_reduced_bytes`` after. ``on_idle`` is
     called when nothing is left to do and no file is open.
     """
 
@@ -147,10 +148,14 @@ class RunWriter:
         else:
             raise TypeError(f"no kind of part: {part!r}")
 
-    @property
-    def is_full(self) -> bool:
-        """Whether so many events wait to be written that reductions should. From any thread."""
-        return self._reduced_bytes - self._taken_bytes >= UNWRITTEN_BYTES
+    def may_reduce(self, ticket: int) -> bool:
+        """Whether the record of ``ticket`` may be reduced now. From any thread.
+
+        Others wait while too many events do. The head of the order never does:
+        what is reduced behind it cannot be written before it.
+        """
+        is_full = self._reduced_bytes - self._taken_bytes >= UNWRITTEN_BYTES
+        return not is_full or ticket == self._order.first_ticket
 
     def add_reduced_bytes(self, size_bytes: int) -> None:
         """Counts events that a reduction has made; by one thread at a time."""
@@ -188,7 +193,9 @@ class RunWriter:
 
     def _feed(self) -> None:
         """Sends reductions off, in order and only so far ahead of the file."""
-        while self._backlog and self._reducing < self._window and not self.is_full:
+        while self._backlog and self._reducing < self._window:
+            if not self.may_reduce(self._backlog[0][0]):
+                return
             ticket, part = heapq.heappop(self._backlog)
             self._reducing += 1
             self._reduce(self, ticket, part)
@@ -201,6 +208,8 @@ class RunWriter:
             while len(self._order) or self._file is not None:
                 if self._order.ready:
                     await self._advance(self._gather())
+                    # Fewer events wait now, or the order has another head.
+                    self._feed()
                 else:
                     self._wake.clear()
                     await self._wake.wait()
@@ -269,7 +278,6 @@ class RunWriter:
             written_bytes = len(one.events) + files_bytes
             self.run.written_bytes += written_bytes
             self._outcomes.finish(part, written_bytes)
-        self._feed()
 
     def _encode_and_append(self, items: deque[_Item]) -> tuple[list[Encoded], OSError | None]:
         """Returns what is written for ``items``, and why it could not be. Without side files."""
@@ -424,7 +432,6 @@ class RunWriter:
                 _answer(items.popleft(), message)
             else:
                 self._outcomes.reject(self._taken(items), reason, message)
-        self._feed()
 
     async def _on_thread(self, call: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)

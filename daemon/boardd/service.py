@@ -126,7 +126,9 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         return quiet
 
     def _all_quiet(self) -> bool:
-        return all(live.is_quiet and not live.is_ending for live in self._sessions)
+        return all(
+            live.is_quiet and not live.is_ending and live.parting is None for live in self._sessions
+        )
 
     def _no_streams(self) -> bool:
         return all(live.stream is None for live in self._sessions)
@@ -210,7 +212,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                 )
             written_sequence = live.session.written_sequence
             if not closed:
-                message = self._why_not(live, live.session.received_sequence)
+                message = self._why_not(live, live.committed_sequence)
                 return pb.CloseReply(written_sequence=written_sequence, message=message)
             if live.stream is not None:
                 live.stream.finish()
@@ -262,6 +264,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             f"written up to record {session.written_sequence} of {sequence}, "
             f"received up to {session.received_sequence}"
         )
+        if live.stream is None and live.committed_sequence > session.received_sequence:
+            state += "; the rest is in the client's log, and no stream is attached to read it"
         return f"{state}; {trouble}" if trouble else state
 
 

@@ -5,8 +5,9 @@ on where it was. One whose lease ends is written out, its runs are ended, and
 the number of its last record is remembered for a while: a client that comes
 back later still does not have anything written twice.
 
-A client that shares its log has a lifeline besides: when that ends, the client is
-dead. Then what it left in its log is written, and its session ends at once.
+A client that shares its log has a lifeline besides, and no lease: it lives as long as
+that holds. When it ends, the client is dead. Then what it left in its log is written,
+and its session ends at once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import asyncio
 import logging
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Final
 
@@ -23,6 +23,7 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.batch import Batch, Counters, Part
 from boardd.core.budget import Budgets, Intake
+from boardd.core.drops import EndedSessions
 from boardd.core.errors import (
     CapacityError,
     DrainingError,
@@ -36,7 +37,9 @@ from boardd.core.shared_log import SharedLog
 from boardd.live_session import AttachedStream, LiveSession, OpenLifeline
 from boardd.log_reader import LogReader
 from boardd.logdir import Roots, RunRefusedError
+from boardd.maps import MapBudget
 from boardd.notice import Notice
+from boardd.peer import PeerProcess
 from boardd.pipeline import Pipeline
 
 _logger = logging.getLogger(__name__)
@@ -44,7 +47,10 @@ _logger = logging.getLogger(__name__)
 SESSION_ID_BYTES: Final = 16
 #: Expired sessions whose last record is remembered.
 MAX_EXPIRED: Final = 16_384
-#: How long a stream may outlive its client's lifeline; its last messages are in it.
+#: What their clients dropped, by run and reason, that is remembered of all of them.
+MAX_EXPIRED_DROPS: Final = 16_384
+#: How long a stream may outlive its client's lifeline; its last messages are in it. How
+#: long the process may.
 FAREWELL_SECS: Final = 1.0
 
 
@@ -57,6 +63,7 @@ class Sessions:
         self.budgets = budgets
         self.intake = Intake(budgets.intake_bytes)
         self.runs = Runs(budgets)
+        self._map_budget = MapBudget(budgets.max_map_bytes)
         self.pipeline = Pipeline(budgets, roots, self, retry_secs)
         #: Notified when anything was written, rejected, attached, detached or forgotten.
         self.changed = Notice()
@@ -66,7 +73,7 @@ class Sessions:
         self._roots = roots
         self._clock = clock
         self._sessions: dict[bytes, LiveSession] = {}
-        self._expired: OrderedDict[bytes, int] = OrderedDict()
+        self._expired = EndedSessions(MAX_EXPIRED, MAX_EXPIRED_DROPS)
         self._expiring: set[asyncio.Task[None]] = set()
         #: Counts of sessions that are gone.
         self._past = Counters()
@@ -116,12 +123,12 @@ class Sessions:
                     "or raise --max-sessions",
                     pb.TOO_MANY_SESSIONS,
                 )
-            sequence = max(request.acknowledged_sequence, self._expired.pop(session_id, 0))
-            session = Session(request, sequence, self.budgets, self.runs, self.intake)
-            live = LiveSession(session, self.budgets.max_map_bytes)
+            written, drops = self._expired.take(session_id)
+            sequence = max(request.acknowledged_sequence, written)
+            session = Session(request, sequence, self.budgets, self.runs, self.intake, drops)
+            live = LiveSession(session, self._map_budget)
             self._sessions[session_id] = live
-        if live.stream is None and not live.is_ending:
-            self._begin_lease(live)
+        self._begin_lease(live)
         return live
 
     def find(self, session_id: bytes) -> LiveSession:
@@ -167,6 +174,11 @@ class Sessions:
             )
         live.log = self._log_at(ring, start.sequence, start.position)
         live.is_shared = True
+        if live.lifeline is not None:
+            live.lifeline.attached()
+        elif live.parting is not None:  # the lifeline's end was there before this
+            live.end_parting()
+            self._died(live)
 
     def _log_at(self, ring: memoryview, sequence: int, position: int) -> SharedLog:
         return SharedLog(ring, sequence, position, self.budgets.max_message_bytes)
@@ -174,6 +186,8 @@ class Sessions:
     def maps_shared(self, live: LiveSession, lifeline: OpenLifeline) -> None:
         """See ``Owners`` of ``handoff``."""
         before, live.lifeline = live.lifeline, lifeline
+        live.end_parting()
+        live.end_lease()
         if before is not None and before is not lifeline:
             before.close()
         if live.stream is not None and live.is_shared:
@@ -187,11 +201,35 @@ class Sessions:
             # Positions begin at 0 with the session, so it can be read already.
             live.log = self._log_at(ring, 0, 0)
 
-    def lifeline_ended(self, live: LiveSession, lifeline: OpenLifeline) -> None:
+    def lifeline_ended(
+        self, live: LiveSession, lifeline: OpenLifeline, process: PeerProcess | None
+    ) -> None:
         """See ``Owners`` of ``handoff``."""
-        if live.is_forgotten or live.lifeline is not lifeline:
+        is_its_own = not live.is_forgotten and live.lifeline is lifeline
+        if is_its_own:
+            live.lifeline = None
+        if process is None:
+            if is_its_own:
+                self._died(live)
+        elif is_its_own:
+            live.parting = self._begin(self._part(live, process))
+            live.parting.add_done_callback(lambda _: process.close())
+        else:
+            process.close()
+
+    async def _part(self, live: LiveSession, process: PeerProcess) -> None:
+        """Ends the session if its client has died; else lets go of what that shares no more."""
+        has_died = await process.has_ended(FAREWELL_SECS)
+        live.parting = None
+        if has_died:
+            self._died(live)
             return
-        live.lifeline = None
+        live.let_go()
+        self._begin_lease(live)
+        live.notice.notify()
+        self.changed.notify()
+
+    def _died(self, live: LiveSession) -> None:
         live.is_ending = True
         live.notice.notify()
         self._begin(self._end_dead(live))
@@ -204,17 +242,22 @@ class Sessions:
             live.stream.end(SupersededError("the client has let go of its shared log"))
             await live.notice.wait(lambda: live.stream is None)
         live.end_lease()
-        salvage = await LogReader(self, live).finish()
+        if live.log is None:
+            found = "its log could not be read, because it was never attached"
+        else:
+            salvage = await LogReader(self, live).finish()
+            found = (
+                f"{salvage.records} records beyond what it had committed were found in its log, "
+                f"{salvage.lost} of them without their values"
+            )
         _logger.warning(
-            "%s (pid %d on %s) ended without closing its session: %d records beyond what it had "
-            "committed were found in its log, %d of them without their values",
+            "%s (pid %d on %s) ended without closing its session: %s",
             session.program or "a program",
             session.pid,
             session.hostname or "an unknown host",
-            salvage.records,
-            salvage.lost,
+            found,
         )
-        self.end_runs(live)
+        self._end_runs_of_gone(live)
         await live.notice.wait(lambda: live.is_forgotten or live.is_quiet)
         if not live.is_forgotten:
             self._remember(session)
@@ -230,7 +273,12 @@ class Sessions:
         self.changed.notify()
 
     def _begin_lease(self, live: LiveSession) -> None:
+        """Begins the lease anew, unless the client is there, or its end is known or expected."""
         live.end_lease()
+        if live.is_ending or live.parting is not None:
+            return
+        if live.stream is not None or live.lifeline is not None:
+            return
         loop = asyncio.get_running_loop()
         live.lease = loop.call_later(self.budgets.lease_secs, self._expire, live)
 
@@ -238,10 +286,11 @@ class Sessions:
         live.lease = None
         self._begin(self._end_expired(live))
 
-    def _begin(self, ending: Coroutine[None, None, None]) -> None:
+    def _begin(self, ending: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(ending)
         self._expiring.add(task)
         task.add_done_callback(self._expiring.discard)
+        return task
 
     async def _end_expired(self, live: LiveSession) -> None:
         """Ends a session whose client is gone, unless it comes back while that lasts."""
@@ -253,7 +302,7 @@ class Sessions:
             session.hostname or "an unknown host",
             self.budgets.lease_secs,
         )
-        self.end_runs(live)
+        self._end_runs_of_gone(live)
 
         def is_back() -> bool:
             return (
@@ -261,6 +310,8 @@ class Sessions:
                 or live.is_ending
                 or live.stream is not None
                 or live.lease is not None
+                or live.lifeline is not None
+                or live.parting is not None
             )
 
         await live.notice.wait(lambda: is_back() or live.is_quiet)
@@ -269,9 +320,7 @@ class Sessions:
             self.forget(live)
 
     def _remember(self, session: Session) -> None:
-        self._expired[session.session_id] = session.written_sequence
-        if len(self._expired) > MAX_EXPIRED:
-            self._expired.popitem(last=False)
+        self._expired.remember(session.session_id, session.written_sequence, session.drops)
 
     def forget(self, live: LiveSession) -> None:
         """Ends a session. Nothing of it may be out in the pipeline."""
@@ -287,6 +336,13 @@ class Sessions:
             self.idle_since = self._clock()
         live.notice.notify()
         self.changed.notify()
+
+    def _end_runs_of_gone(self, live: LiveSession) -> None:
+        """Does ``end_runs``; the session is to end, whatever happens."""
+        try:
+            self.end_runs(live)
+        except Exception:
+            _logger.exception("the runs of pid %d cannot be ended", live.session.pid)
 
     def end_runs(self, live: LiveSession) -> None:
         """Ends every run that a session still logs to, after what it sent before."""

@@ -9,7 +9,7 @@ the one acknowledgement that covers them.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -19,6 +19,15 @@ from boardd.core.errors import RequestError, StalledError
 from boardd.live_session import LiveSession
 from boardd.log_reader import LogReader
 from boardd.sessions import Sessions
+
+#: How long the end of a stream waits for a client to take what is being written.
+WRITE_END_SECS: Final = 1.0
+
+
+def _look_at(written: asyncio.Future[None]) -> None:
+    """Nobody else may be left to hear of a failure, which is the client's end."""
+    if not written.cancelled():
+        written.exception()
 
 
 class Stream:
@@ -40,6 +49,7 @@ class Stream:
         self._is_reading = True
         self._tells_draining = False
         self._told_sequence = -1
+        self._writing: asyncio.Future[None] | None = None
 
     async def serve(self) -> None:
         """Returns once the client sends no more and all is told.
@@ -67,6 +77,8 @@ class Stream:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._writing is not None:
+                await asyncio.wait({self._writing}, timeout=WRITE_END_SECS)
             # A task's error names frames that name this stream: without a cut, the session's maps
             # would stay until the garbage is collected.
             self._reader = self._log_reader = None
@@ -144,7 +156,10 @@ class Stream:
                 return
 
     async def _write(self, **message: Any) -> None:
-        await self._context.write(pb.DaemonMessage(**message))
+        # gRPC goes on with a write whose task is cancelled, and then refuses to send a status.
+        self._writing = asyncio.ensure_future(self._context.write(pb.DaemonMessage(**message)))
+        self._writing.add_done_callback(_look_at)
+        await asyncio.shield(self._writing)
 
     @property
     def _is_log_read(self) -> bool:

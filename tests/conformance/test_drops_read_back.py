@@ -13,8 +13,9 @@ from support.tensorboard_reader import Loader, read_scalars
 LOADERS: tuple[Loader, ...] = ("python", "rust")
 
 
-def dropped(records: int, reason: str = "log_full", run: int = RUN) -> pb.ClientReport:
-    return pb.ClientReport(dropped=[pb.DropCount(reason=reason, records=records, run=run)])
+def dropped(records: int, reason: str = "log_full", *, step: int) -> pb.ClientReport:
+    count = pb.DropCount(reason=reason, records=records, run=RUN, step=step)
+    return pb.ClientReport(dropped=[count])
 
 
 @pytest.mark.parametrize("loader", LOADERS)
@@ -24,12 +25,12 @@ def test_drops_are_a_series_of_the_run(tmp_path: Path, loader: Loader) -> None:
             client = await daemon.client().begin()
             await client.records(scalar(1, 0.5, step=10))
             await client.acknowledged(1)
-            await client.send(report=dropped(3))
-            await client.send(report=dropped(3))
-            await client.send(report=dropped(5, "arena_full"))
+            await client.send(report=dropped(3, step=10))
+            await client.send(report=dropped(3, step=10))
+            await client.send(report=dropped(5, "arena_full", step=10))
             await client.records(scalar(2, 0.25, step=20))
             await client.acknowledged(2)
-            await client.send(report=dropped(4))
+            await client.send(report=dropped(4, step=20))
             await client.records(end_run(3))
             await client.acknowledged(3)
             status = daemon.status()

@@ -74,14 +74,17 @@ def _output(process: subprocess.Popen[str]) -> IO[str]:
     return process.stdout
 
 
-def wait_drained(daemon: DaemonProcess) -> None:
-    """Waits until the daemon has noticed the death, and written and forgotten the session."""
+def wait_drained(daemon: DaemonProcess, *, in_a_call: bool = False) -> None:
+    """Waits until the daemon has noticed the death, and written and forgotten the session.
+
+    A process that died ``in_a_call`` may have left the record of that unfinished.
+    """
     wait_for(lambda: not daemon.status().sessions, "the session ends")
     counters = daemon.status().counters
     rejected = sum(count.records for count in counters.rejected)
     assert counters.accepted == counters.written + rejected
     assert counters.pending == 0
-    assert not rejected
+    assert rejected <= in_a_call
 
 
 def check_everything(daemon: DaemonProcess, last: int) -> None:
@@ -110,7 +113,7 @@ def test_all_that_was_logged_before_a_kill_is_written(steps: int, daemon: Daemon
             assert _output(process).readline() == f"{last}\n"
         process.kill()
         last = max([steps, *map(int, _output(process).read().split())])
-    wait_drained(daemon)
+    wait_drained(daemon, in_a_call=True)
     check_everything(daemon, last)
     daemon.wait_log("ended without closing")
 
@@ -123,7 +126,7 @@ def test_the_daemon_may_be_stopped_all_the_while(daemon: DaemonProcess) -> None:
                 assert _output(process).readline() == f"{last}\n"
             process.kill()
             last = max([100, *map(int, _output(process).read().split())])
-        wait_drained(daemon)
+        wait_drained(daemon, in_a_call=True)
     check_everything(daemon, last)
 
 

@@ -54,6 +54,7 @@ class ScriptedDaemon(BoarddServicer):
         self.metadata: list[dict[str, str]] = []
         self.definitions: list[pb.Definitions] = []
         self.reports: list[dict[str, int]] = []
+        self.drop_steps: list[int] = []
         self.frames: dict[bytes, list[record.Frame]] = {}
         self.written: dict[bytes, int] = {}
         self.all_tensors: dict[tuple[int, int], bytes] = {}  # by sequence and tensor
@@ -169,6 +170,7 @@ class ScriptedDaemon(BoarddServicer):
                 self.definitions.append(message.definitions)
             elif kind == "report":
                 self.reports.append({drop.reason: drop.records for drop in message.report.dropped})
+                self.drop_steps += [drop.step for drop in message.report.dropped]
             elif kind == "chunk":
                 chunk = message.chunk
                 key = chunk.sequence, chunk.tensor

@@ -120,3 +120,19 @@ def test_the_largest_record_is_sent_as_it_is(scripted: ScriptedDaemon) -> None:
     text = "x" * ((1 << 20) - 8)
     (sent,) = send(scripted, lambda sw: sw.add_text("t", text))
     assert sent.payload.text.markdown == text
+
+
+@pytest.mark.parametrize("kind", ["scalar", "curve", "histogram"])
+def test_a_tag_too_many_is_dropped_at_its_step(
+    scripted: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("boardd_client.definitions.MAX_SERIES", 1)
+    with SummaryWriter("/logs", address=scripted.address) as sw:
+        sw.add_scalar("known", 0.5, 5)
+        if kind == "histogram":
+            sw.add_histogram("unknown", np.ones(3), 6)
+        else:
+            sw.add_scalar("unknown", 0.5 if kind == "scalar" else {"curve": 0.5}, 6)
+        assert dict(sw.statistics().dropped) == {"too_many_series": 1}
+        wait_for(lambda: scripted.drop_steps, "a report")
+        assert set(scripted.drop_steps) == {6}

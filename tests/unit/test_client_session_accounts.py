@@ -154,6 +154,25 @@ def test_drops_are_told_by_run_with_their_highest_step_and_only_those_that_grew(
     assert dict(session.statistics().dropped) == {"log_full": 102, "arena_full": 2}
 
 
+def test_the_step_of_a_runs_drops_never_falls_whatever_their_reason() -> None:
+    session, daemon = make_session(), Daemon()
+    (first, _), (second, _) = define(session), define(session)
+    daemon.open(session)
+    session.drop("log_full", run=first, step=900)
+    session.drop("log_full", run=second, step=-4)
+    assert len(reported(session, 1.0)) == 2
+    session.drop("arena_full", run=first, step=7)
+    session.drop("arena_full", run=second, step=-9)
+    assert reported(session, 2.0) == [
+        (first.number, "arena_full", 1, 0, 900),
+        (second.number, "arena_full", 1, 0, -4),
+    ]
+    session.disconnected()
+    daemon.open(session)
+    told = {(run, step) for run, _, _, _, step in reported(session, 3.0)}
+    assert told == {(first.number, 900), (second.number, -4)}
+
+
 def test_drops_are_told_so_often_but_always_before_the_end_of_a_run() -> None:
     session, daemon = make_session(), Daemon()
     run, _ = define(session)

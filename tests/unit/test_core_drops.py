@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from boardd.core.batch import Drops, EndRun, Part, Scalars
 from boardd.core.budget import Budgets, Intake
-from boardd.core.drops import MAX_DROP_REASONS, drop_tags
+from boardd.core.drops import MAX_DROP_REASONS, ClientDrops, EndedSessions, drop_tags
 from boardd.core.runs import Refusal, Runs
 from boardd.core.session import Session
 from boardd.encode import encode_drops, encode_scalar_part
@@ -33,9 +33,9 @@ class Fixture:
         self.session.define(definitions("other", {2: "a"}, run=OTHER), LOGDIRS)
         self.session.define(definitions("outside", {3: "a"}, run=OUTSIDE), LOGDIRS)
 
-    def another(self, session_id: bytes) -> Session:
+    def another(self, session_id: bytes, drops: ClientDrops | None = None) -> Session:
         request = pb.OpenRequest(session_id=session_id, hostname="host", pid=7)
-        session = Session(request, 0, self.budgets, self.runs, self.intake)
+        session = Session(request, 0, self.budgets, self.runs, self.intake, drops)
         session.define(definitions("run", {1: "loss"}), LOGDIRS)
         return session
 
@@ -138,21 +138,111 @@ def test_a_run_that_was_ended_is_closed_again() -> None:
     assert not last.run.holders
 
 
-def test_points_stand_at_the_highest_step_and_never_go_backwards() -> None:
+def told(session: Session, message: pb.ClientReport) -> list[tuple[str, int, float, float]]:
+    """The points that a report makes, all of one run."""
+    (part,) = session.report(message, wall_time=1e9).parts
+    assert isinstance(part, Drops)
+    return events(encode_drops(part).events)
+
+
+def test_points_stand_at_the_highest_step_told_and_never_go_backwards() -> None:
     session = Fixture().session
+    assert told(session, report((RUN, "x", 1))) == [
+        ("boardd/dropped", 0, 1e9, 1),
+        ("boardd/dropped/x", 0, 1e9, 1),
+    ]
+    for records, step, expected in ((2, 70, 70), (3, 10, 70), (4, 71, 71)):
+        points = told(session, report((RUN, "x", records), step=step))
+        assert {step for _, step, _, _ in points} == {expected}
 
-    def told(records: int, step: int = 0) -> list[tuple[str, int, float, float]]:
-        (part,) = session.report(report((RUN, "log_full", records), step=step), wall_time=1e9).parts
-        assert isinstance(part, Drops)
-        return events(encode_drops(part).events)
 
-    assert told(1) == [("boardd/dropped", 0, 1e9, 1), ("boardd/dropped/log_full", 0, 1e9, 1)]
-    (part,) = session.receive(scalar(1, step=50) + scalar(2, step=20)).parts
+def test_a_daemon_that_knows_no_records_tells_drops_at_the_same_step_again() -> None:
+    message = report((RUN, "x", 5), step=900)
+    before, after = Fixture().session, Fixture().session
+    (part,) = before.receive(scalar(1, step=1000)).parts
     assert isinstance(part, Scalars)
     encode_scalar_part(part)
-    assert {step for _, step, _, _ in told(2)} == {50}
-    assert {step for _, step, _, _ in told(3, step=70)} == {70}
-    assert {step for _, step, _, _ in told(4, step=10)} == {70}
+    assert told(before, message) == told(after, message)
+
+
+def test_writers_of_a_client_that_share_a_run_tell_at_once_at_their_highest_step() -> None:
+    session = Fixture().session
+    session.define(definitions("run", {7: "b"}, run=7), LOGDIRS)
+    message = report((RUN, "x", 1), step=5)
+    message.MergeFrom(report((7, "x", 2), step=1000))
+    message.MergeFrom(report((7, "y", 4), step=6))
+    assert {(tag, step, value) for tag, step, _, value in told(session, message)} == {
+        ("boardd/dropped", 1000, 7),
+        ("boardd/dropped/x", 1000, 3),
+        ("boardd/dropped/y", 1000, 4),
+    }
+
+
+def test_a_session_that_comes_back_to_its_run_is_not_counted_twice() -> None:
+    fixture = Fixture()
+    first = fixture.another(b"b" * 16)
+    first.report(report((RUN, "x", 5)), wall_time=1e9)
+    first.forget()
+    again = fixture.another(b"b" * 16, first.drops)
+    assert again.report(report((RUN, "x", 5)), wall_time=1e9).parts == []
+    assert not again.counters.dropped_by_client
+    assert drops(again.report(report((RUN, "x", 6)), wall_time=1e9).parts) == {
+        "/root/run": {"x": 6}
+    }
+    assert again.counters.dropped_by_client == {"x": (1, 10)}
+
+
+def test_a_session_that_comes_back_to_a_run_made_anew_is_counted_there_in_full() -> None:
+    fixture = Fixture()
+    first = fixture.another(b"b" * 16)
+    first.report(report((RUN, "x", 5)), wall_time=1e9)
+    first.forget()
+    fixture.session.forget()
+    assert not fixture.runs.values()
+    again = fixture.another(b"b" * 16, first.drops)
+    assert drops(again.report(report((RUN, "x", 5)), wall_time=1e9).parts) == {
+        "/root/run": {"x": 5}
+    }
+    assert not again.counters.dropped_by_client
+
+
+def test_the_reasons_of_a_run_are_bounded_and_none_is_lost_from_its_sum() -> None:
+    fixture = Fixture()
+    for number in range(10):
+        session = fixture.another(bytes([number]) * 16)
+        names = [(RUN, f"r{number}.{at}", 1) for at in range(MAX_DROP_REASONS)]
+        for _ in range(2):
+            session.report(report(*names), wall_time=1e9)
+    (run, _) = fixture.runs.values()
+    assert len(run.dropped) == MAX_DROP_REASONS + 1
+    assert run.dropped["other"] == 9 * MAX_DROP_REASONS
+    assert sum(run.dropped.values()) == 10 * MAX_DROP_REASONS
+
+
+def test_what_is_remembered_of_ended_sessions_is_bounded() -> None:
+    ended = EndedSessions(max_sessions=3, max_amounts=4)
+
+    def remember(name: str, reasons: int) -> ClientDrops:
+        known = ClientDrops(max_runs=1)
+        known.take(report(*[(RUN, f"r{at}", 1) for at in range(reasons)]), {})
+        ended.remember(name.encode(), len(name), known)
+        return known
+
+    remember("a", 2)
+    second = remember("bb", 2)
+    third = remember("ccc", 1)
+    assert ended.take(b"a") == (1, None), "its drops alone were forgotten"
+    assert ended.take(b"bb") == (2, second)
+    assert ended.take(b"bb") == (0, None)
+    remember("ccc", 4)
+    fourth = remember("ccc", 4)
+    assert fourth is not third
+    assert ended.take(b"ccc") == (3, fourth), "the same session is not held twice"
+    remember("dddd", 5)
+    assert ended.take(b"dddd") == (4, None), "more than all may have"
+    for name in "efgh":
+        remember(name, 1)
+    assert [ended.take(name.encode())[0] for name in "efgh"] == [0, 1, 1, 1]
 
 
 def test_a_tag_of_the_users_that_is_another_kind_is_left_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import os
 import socket
@@ -16,8 +17,17 @@ from pathlib import Path
 import pytest
 from boardd.core.budget import Budgets
 from boardd.handoff import MAX_WAITING
-from boardd.maps import MAX_MAPS, MapRefusedError, Maps
-from boardd_protos.shared import HANDOVER_BYTES, HANDOVER_SUFFIX, RELEASE, SEALS, SHARE, Handover
+from boardd.maps import MAX_MAPS, MapBudget, MapRefusedError, Maps
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.shared import (
+    F_ADD_SEALS,
+    HANDOVER_BYTES,
+    HANDOVER_SUFFIX,
+    RELEASE,
+    SEALS,
+    SHARE,
+    Handover,
+)
 from support.raw_client import Harness, scalar, serving
 from support.service_reading import run_async, steps_of, until
 from support.shared_client import SharedClient, freed, is_mapped, memory
@@ -247,8 +257,51 @@ def test_memory_past_the_budget_is_refused(tmp_path: Path) -> None:
     run_async(test, tmp_path)
 
 
+def test_the_budget_is_that_of_all_sessions(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path, Budgets(max_map_bytes=2 * SIZE_BYTES)) as (harness, client):
+            other = SharedClient(harness.channel, harness.socket)
+            with freed(other):
+                await other.open()
+                fd = memory(SIZE_BYTES)
+                with await client.connect() as one, await other.connect() as another:
+                    assert await client.exchange(one, first(client), [fd]) == ""
+                    assert await other.exchange(another, first(other), [fd]) == ""
+                    other.lifeline = another
+                    other.tell(Handover(other.session_id, SHARE, 1, SIZE_BYTES), fd)
+                    # In place of what this session has there is room, and for no more.
+                    assert await other.exchange(another, first(other), [fd]) == ""
+                    assert map_bytes(harness) == 2 * SIZE_BYTES
+                    third = SharedClient(harness.channel, harness.socket)
+                    with freed(third):
+                        await third.open()
+                        with await third.connect() as peer:
+                            answer = await third.exchange(peer, first(third), [fd])
+                            assert "past the budget of 131072, of which 131072 are" in answer
+                        assert (await client.close()).closed
+                        with await third.connect() as peer:
+                            assert await third.exchange(peer, first(third), [fd]) == ""
+                os.close(fd)
+
+    run_async(test, tmp_path)
+
+
+def test_a_map_with_holes_is_refused() -> None:
+    maps = Maps(MapBudget(1 << 40))
+    fd = os.memfd_create("holes", os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 1 << 20)
+    os.posix_fallocate(fd, 0, (1 << 20) - 4096)
+    fcntl.fcntl(fd, F_ADD_SEALS, SEALS)
+    maps.share(Handover(bytes(16), SHARE, 0, 1 << 20, 0, 1024), fd)  # its arena grows with use
+    with pytest.raises(MapRefusedError, match="1048576 bytes, and only 1044480 are allocated"):
+        maps.share(Handover(bytes(16), SHARE, 1, 1 << 20), fd)
+    os.posix_fallocate(fd, 0, 1 << 20)
+    maps.share(Handover(bytes(16), SHARE, 1, 1 << 20), fd)
+    os.close(fd)
+
+
 def test_so_many_maps_and_no_more() -> None:
-    maps = Maps(1 << 40)
+    maps = Maps(MapBudget(1 << 40))
     fd = memory(4096)
     maps.share(Handover(bytes(16), SHARE, 0, 4096, 0, 1024), fd)
     for number in range(1, MAX_MAPS):
@@ -265,7 +318,7 @@ def test_so_many_maps_and_no_more() -> None:
 
 
 def test_what_refers_to_a_released_map_keeps_it() -> None:
-    maps = Maps(3 * 4096)
+    maps = Maps(MapBudget(3 * 4096))
     fd = memory(4096)
     maps.share(Handover(bytes(16), SHARE, 0, 4096, 0, 1024), fd)
     maps.share(Handover(bytes(16), SHARE, 1, 4096), fd)
@@ -322,7 +375,7 @@ def test_a_silent_peer_is_let_go(tmp_path: Path) -> None:
 
 def test_a_crowd_of_silent_peers_keeps_nobody_out(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        async with handing_over(path) as (_, client):
+        async with handing_over(path) as (harness, client):
             before = open_files()
             crowd: list[socket.socket] = []
             for _ in range(3 * MAX_WAITING):
@@ -332,7 +385,11 @@ def test_a_crowd_of_silent_peers_keeps_nobody_out(tmp_path: Path) -> None:
             assert "too many" in await client.reply(crowd[0])
             for peer in crowd:
                 peer.close()
-            # One end of the lifeline here, one there, and the mapping's descriptor.
+            # One end of the lifeline here, one there, the mapping's descriptor, and the process's,
+            # which is not needed any more when the log is attached to.
+            await until(lambda: open_files() == before + 4)
+            await client.attach(pb.LogPosition())
+            await until(lambda: harness.status().sessions[0].attached)
             await until(lambda: open_files() == before + 3)
 
     run_async(test, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -135,3 +136,31 @@ def test_rules_are_bounded_on_any_values(name):
         assert 1 <= rule_count(name, values) <= MAX_RULE_BINS
     if name == "fd":
         assert rule_count(name, outlier) == MAX_RULE_BINS
+
+
+class Changing(np.ndarray):
+    """Memory that another process changes once NumPy has taken its percentiles."""
+
+    def __array_function__(self, function, types, args, kwargs):
+        result = super().__array_function__(function, types, args, kwargs)
+        if function is np.percentile:
+            # Close together but for two outliers: millions of buckets by the same rule.
+            self[2:] *= 1e-4
+        return result
+
+
+@pytest.mark.parametrize("name", ["fd", "auto"])
+def test_a_rule_bounds_its_memory_on_values_that_change(name):
+    """What the bound of a rule was checked on is what NumPy makes edges for."""
+    size = 10_000
+    shared = np.random.default_rng(6).standard_normal(size).view(Changing)
+    shared[:2] = -20.0, 20.0
+    expected = rule_count(name, np.array(shared))
+    tracemalloc.start()
+    try:
+        count = rule_count(name, shared)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == expected
+    assert peak_bytes < 100 * size

@@ -71,30 +71,6 @@ def test_a_stream_that_breaks_goes_on_where_it_was(
     run_async(test, tmp_path)
 
 
-def test_nothing_is_read_without_a_stream(tmp_path: Path) -> None:
-    async def test(path: Path) -> None:
-        budgets = Budgets(lease_secs=0.2)
-        async with shared(path, budgets) as (harness, client):
-            await client.begin()
-            await client.log(scalar(2))
-            await client.acknowledged(2)
-            client.ring.append(scalars(3, 50))
-            await client.cut()
-            # The lease ends with the client alive: what it did not commit is its own.
-            await until(lambda: sessions(harness) == 0)
-            assert steps_of(harness) == [2]
-            reply = await client.open()
-            assert (reply.received_sequence, reply.holds_maps) == (2, False)
-            assert await client.hand_over() == ""
-            await client.attach(pb.LogPosition(sequence=2, position=client.ring.position - 50 * 48))
-            await client.send(definitions=definitions("run"))
-            await client.commit()
-            await client.acknowledged(52)
-            assert steps_of(harness) == list(range(2, 53))
-
-    run_async(test, tmp_path)
-
-
 def test_by_value_after_a_shared_stream(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with shared(path) as (harness, client):
@@ -157,19 +133,6 @@ def test_what_a_dead_client_left_is_written(
             again = SharedClient(harness.channel, harness.socket, client.session_id)
             with freed(again):
                 assert (await again.open()).received_sequence == 9
-
-    run_async(test, tmp_path)
-
-
-def test_a_client_that_dies_before_its_first_stream(tmp_path: Path) -> None:
-    async def test(path: Path) -> None:
-        async with shared(path) as (harness, client):
-            await client.open()
-            client.ring.append(definitions_frame(1, definitions("run")), scalars(2, 10))
-            assert await client.hand_over() == ""
-            client.free()
-            await until(lambda: sessions(harness) == 0)
-            assert steps_of(harness) == list(range(2, 12))
 
     run_async(test, tmp_path)
 

@@ -71,6 +71,9 @@ _get_shape: Final = library.MXNDArrayGetShapeEx64
 _byref: Final = ctypes.byref
 _Shape: Final = ctypes.POINTER(ctypes.c_int64)
 
+#: Whether this build of MXNet knows GPUs.
+_HAS_GPUS: Final = bool(mx.runtime.Features().is_enabled("CUDA"))
+
 _DENSE: Final = frozenset({mx.nd.NDArray, mx.np.ndarray})
 
 #: By MXNet's number of the dtype and the shape. Bounded: one that grows too large starts afresh.
@@ -154,6 +157,10 @@ def tensor(value: object, what: str) -> MXNetTensor:
     form = _forms.get((code.value, shape))
     if form is None:
         form = _new_form(array, what, code.value, shape)
+    if _HAS_GPUS:
+        copied_as = form.dtype if form.copied_as is None else form.copied_as.dtype
+        if copied_as != _NAMES_BY_CODE[code.value]:
+            array = _converted_on_gpu(array, copied_as)
     return MXNetTensor(array, form)
 
 
@@ -164,7 +171,20 @@ def scalar(value: object, what: str) -> MXNetScalar:
     shape = _shape(value)
     if shape != (1,) and math.prod(shape) != 1:
         raise not_one_element(what, type(value), shape)
-    return MXNetScalar(value, shape)
+    return MXNetScalar(_converted_on_gpu(value, "float64") if _HAS_GPUS else value, shape)
+
+
+def _converted_on_gpu(array: Any, dtype: str) -> Any:
+    """``array`` as ``dtype``, where it lies on a GPU: MXNet's copy from there converts nothing."""
+    if array.context.device_type == "cpu":
+        return array
+    recording = mx.autograd.set_recording(False)
+    try:
+        return array.astype(dtype)
+    except MXNetError:
+        return array  # its copy fails, which is counted
+    finally:
+        mx.autograd.set_recording(recording)
 
 
 def _shape(array: Any) -> tuple[int, ...]:

@@ -108,7 +108,7 @@ class Drops(Part):
     """What clients have dropped of a run by now: records by reason. None of them is its own."""
 
     dropped: dict[str, int]
-    #: The highest step among those that were dropped last.
+    #: The highest step among them, as far as the client knows.
     step: int
     wall_time: float
 

@@ -31,8 +31,8 @@ class Budgets:
     session_intake_bytes: int = 256 * MEBIBYTE
     #: Bytes of the tensors of one record.
     max_tensor_bytes: int = 512 * MEBIBYTE
-    #: Bytes of the memory that one session shares.
-    max_map_bytes: int = 16 * 1024 * MEBIBYTE
+    #: Bytes of the memory that clients share, all sessions together.
+    max_map_bytes: int = 64 * 1024 * MEBIBYTE
     #: Bytes of one message on a stream.
     max_message_bytes: int = 4 * MEBIBYTE
     #: Sessions open at once.

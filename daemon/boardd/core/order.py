@@ -35,6 +35,11 @@ class Order(Generic[Item]):
     def __len__(self) -> int:
         return len(self._slots)
 
+    @property
+    def first_ticket(self) -> int:
+        """The ticket of the head; of the next place to be drawn where there is none."""
+        return self._first_ticket
+
     def draw(self) -> int:
         """Returns the ticket of the next place in the order."""
         self._slots.append(_Slot())

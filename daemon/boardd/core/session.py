@@ -57,8 +57,12 @@ class Session:
         budgets: Budgets,
         runs: Runs,
         intake: Intake,
+        drops: ClientDrops | None = None,
     ) -> None:
-        """Begins where every record up to ``sequence`` is written."""
+        """Begins where every record up to ``sequence`` is written.
+
+        ``drops`` are those of the session of that id that ended, where they are known.
+        """
         self.session_id = request.session_id
         self.hostname = request.hostname[:MAX_TEXT]
         self.pid = request.pid
@@ -77,7 +81,8 @@ class Session:
         self._maps: Mapping[int, memoryview] | None = None
         self._assembly = Assembly(budgets.max_tensor_bytes)
         self._rejections = Rejections()
-        self._drops = ClientDrops(budgets.max_runs)
+        #: What the client dropped itself; it outlives the session.
+        self.drops = drops if drops is not None else ClientDrops(budgets.max_runs)
 
     @property
     def written_sequence(self) -> int:
@@ -109,16 +114,18 @@ class Session:
         the epoch.
         """
         batch = Batch()
-        grown = self._drops.take(report, self.counters.dropped_by_client)
-        for number, growth in grown.items():
+        steps = self.drops.take(report, self.counters.dropped_by_client)
+        told: dict[Run, tuple[Place, int]] = {}
+        for number, step in steps.items():
             place = self.catalogue.main_place(number)
             if place is None or place.run is None:
                 continue
-            run = place.run
-            for reason, records in growth.records.items():
-                run.dropped[reason] = run.dropped.get(reason, 0) + records
-            if place.refusal is not None:
+            if not self.drops.count_in(number, place.run) or place.refusal is not None:
                 continue
+            # Two writers of a client may share a run, each with steps of its own.
+            first, highest = told.get(place.run, (place, step))
+            told[place.run] = first, max(highest, step)
+        for run, (place, step) in told.items():
             is_held = self.catalogue.holds(place)
             self.catalogue.hold(place, run)
             part = Drops(
@@ -129,12 +136,12 @@ class Session:
                 records=0,
                 size_bytes=(1 + len(run.dropped)) * SCALAR_BYTES,
                 dropped=dict(run.dropped),
-                step=growth.step,
+                step=step,
                 wall_time=wall_time,
             )
             self._hand_on(part, batch)
             if not is_held:  # the session had ended it; the file is not to stay open
-                run.holders.discard((self.session_id, number))
+                run.holders.discard((self.session_id, place.number))
                 self._hand_on(self._end_of(run, None, 0, 0), batch)
         return batch
 
@@ -165,6 +172,11 @@ class Session:
                     self._take_frame(item, batch)
                 else:
                     self._take_stretch(item, batch)
+        except BaseException:
+            # A defect: nobody would bring back what was to go out.
+            for part in batch.parts:
+                self.reject(part, pb.REDUCTION_FAILED, "a defect of the daemon")
+            raise
         finally:
             self._maps = None  # it would keep maps that the client releases
         if self._assembly:

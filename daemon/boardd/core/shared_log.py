@@ -81,6 +81,11 @@ class SharedLog:
         """Whether something is committed and not taken."""
         return self._committed_position > self.position
 
+    @property
+    def committed_sequence(self) -> int:
+        """The last frame that is committed."""
+        return self._committed_sequence
+
     def commit(self, sequence: int, position: int) -> None:
         """Notes that the client has committed the log up to there.
 

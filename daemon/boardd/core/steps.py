@@ -20,11 +20,6 @@ class StepMonitor:
         self._reported: set[int] = set()
         self.backwards = 0
 
-    @property
-    def highest(self) -> int:
-        """The highest step of any tag; the lowest that there is where none was seen."""
-        return int(self._highest.max())
-
     def observe(self, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> list[int]:
         """Takes records in call order: each one's tag and step, two arrays of length n.
 

@@ -103,7 +103,7 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
             float64 (bfloat16 comes as float32, see ``dtypes.as_array``).
         bins: ``EqualWidth`` and ``Rule`` put edges over the range of the
             finite values, 0 to 1 where there are none. ``Rule`` also copies
-            the finite values as float64, and some rules sort them.
+            the values as float64, and some rules sort them.
 
     Raises ``TensorError`` for another dtype. The first call in a process
     compiles or loads the kernels, see ``warm_up``.
@@ -279,10 +279,7 @@ def _edges(
         highest = 1.0
     if isinstance(bins, EqualWidth):
         return equal_width_edges(lowest, highest, bins.count)
-    wide = _converted(values.reshape(-1), _FLOAT64)
-    if num < wide.size:
-        wide = wide[np.isfinite(wide)]
-    return equal_width_edges(lowest, highest, rule_count(bins.name, wide))
+    return equal_width_edges(lowest, highest, rule_count(bins.name, values))
 
 
 def _bucket(edges: npt.NDArray[np.float64], value: float) -> int | None:

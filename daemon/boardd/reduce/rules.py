@@ -1,15 +1,16 @@
 """How many buckets of equal width NumPy's rules find fit for some values.
 
 ``numpy.histogram_bin_edges`` decides, so the answer is that of the installed
-NumPy. Three things are kept from it: scales whose squares overflow, edges by
-the billion, and the 'stone' rule on large inputs, where NumPy makes a
-histogram of all values for each of up to sqrt(n) numbers of buckets.
+NumPy. Four things are kept from it: scales whose squares overflow, edges by
+the billion, values that another process may change between one look and the
+next, and the 'stone' rule on large inputs, where NumPy makes a histogram of
+all values for each of up to sqrt(n) numbers of buckets.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,13 +31,16 @@ _UNBOUNDED: Final = ("auto", "fd")
 _SAFE_EXPONENT: Final = 200
 
 
-def rule_count(name: str, finite: npt.NDArray[np.float64]) -> int:
+def rule_count(name: str, values: npt.NDArray[Any]) -> int:
     """Returns how many buckets the rule ``name`` gives, 1 to ``MAX_RULE_BINS``.
 
     Args:
         name: one of ``bins.RULES``.
-        finite: float64[n], the values without NaN and infinities.
+        values: any shape, of bool, an integer or a float up to 64 bits. Those
+            that are finite count. They are read once, to be copied as float64:
+            the memory may be shared with a process that writes to it.
     """
+    finite = _finite_copy(values)
     if finite.size == 0:
         return 1
     minimum, maximum = float(finite.min()), float(finite.max())
@@ -62,6 +66,15 @@ def rule_count(name: str, finite: npt.NDArray[np.float64]) -> int:
             # NumPy 2 refuses buckets that no double lies between.
             return MAX_RULE_BINS
     return min(count, MAX_RULE_BINS)
+
+
+def _finite_copy(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Returns the finite ones of ``values``, in memory that nobody else has."""
+    # Newer NumPy warns of signalling NaNs.
+    with np.errstate(invalid="ignore"):
+        copy = np.array(values, np.float64, order="C").reshape(-1)
+    is_finite = np.isfinite(copy)
+    return copy if is_finite.all() else copy[is_finite]
 
 
 def _stone_count(finite: npt.NDArray[np.float64], minimum: float, maximum: float) -> int:

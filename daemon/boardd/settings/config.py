@@ -176,7 +176,7 @@ class Config:
         "max-map-bytes",
         SIZE,
         _BUDGETS,
-        "memory that one client on this host shares; past it tensors come over the socket",
+        "memory that all clients on this host share; past it tensors come over the socket",
         default=_BOUNDS.max_map_bytes,
     )
     max_message_bytes: int = _setting(
