@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
 import signal
@@ -26,12 +27,14 @@ TIMES = 1500
 def soon(moment_secs: float, act: Callable[[], None]) -> Iterator[None]:
     """Has a signal handler run ``act``, once, after about ``moment_secs`` of the body."""
     before = signal.signal(signal.SIGALRM, lambda *_: act())
+    gc.disable()  # others' callbacks of it are not what is interrupted here
     signal.setitimer(signal.ITIMER_REAL, moment_secs)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        gc.enable()
 
 
 def moments() -> Iterator[float]:
