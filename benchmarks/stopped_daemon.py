@@ -132,7 +132,12 @@ def measure(fault: Fault, loop: Loop, secs: float, calm_secs: float) -> dict[str
         closed_secs = time.monotonic() - begun
         logged = training.steps + training.histograms
         dropped = sum(counts.dropped.values())
-        steps = steps_by_tag(disk / "run")
+        # Not the service's own series, which say what was dropped.
+        steps = {
+            tag: found
+            for tag, found in steps_by_tag(disk / "run").items()
+            if not tag.startswith("boardd/")
+        }
     repeats = sum(map(repeated, steps.values()))
     found = sum(map(len, steps.values())) - repeats
     balanced = (
