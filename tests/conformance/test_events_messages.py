@@ -99,5 +99,6 @@ def test_graph_def_is_checked() -> None:
     assert checked_graph_def(data) == data
     tensorboards = tensorboard_graph_pb2.GraphDef()
     tensorboards.node.add(name="a")
-    tensorboards.library.function.add().signature.name = "f"  # which our message lacks
+    functions = {"function": [{"signature": {"name": "f"}}]}  # which our message lacks
+    tensorboards.MergeFrom(type(tensorboards)(library=functions))
     assert checked_graph_def(tensorboards.SerializeToString())

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc.aio
@@ -16,20 +15,14 @@ from boardd_protos.address import MAX_SOCKET_PATH_BYTES
 from boardd_protos.shared import HANDOVER_SUFFIX
 from support import shared_trainer
 from support.daemon_process import DaemonProcess
-from support.raw_client import DEADLINE_SECS, RawClient, definitions, scalar, scalars
+from support.raw_client import RawClient, definitions, scalar, scalars
+from support.scripted_daemon import wait_for
 from support.service_reading import events_of
 from support.shared_client import MEMORY_NAME, SharedClient
 from support.tools import tmpfs
 
 COMMITTED, BEHIND = 300, 500
 STEPS = shared_trainer.steps(COMMITTED, BEHIND)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECS
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.01)
 
 
 def steps_of(run: Path) -> list[int]:
@@ -48,11 +41,11 @@ def has_nothing_left(daemon: DaemonProcess) -> bool:
 
 def test_a_killed_trainer_loses_nothing(daemon: DaemonProcess) -> None:
     trainer = shared_trainer.start(daemon.socket, "run", COMMITTED, BEHIND)
-    wait_until(lambda: daemon.status().counters.written == COMMITTED)
+    wait_for(lambda: daemon.status().counters.written == COMMITTED)
     assert MEMORY_NAME in Path(f"/proc/{daemon.pid}/maps").read_text()
     files = len(os.listdir(f"/proc/{daemon.pid}/fd"))
     shared_trainer.end(trainer)
-    wait_until(lambda: has_nothing_left(daemon))
+    wait_for(lambda: has_nothing_left(daemon))
     assert steps_of(daemon.logdir / "run") == STEPS
     (rejected,) = daemon.status().counters.rejected
     assert (rejected.reason, rejected.records) == (pb.CAPTURE_FAILED, 1)
@@ -71,7 +64,7 @@ def test_a_trainer_that_dies_while_the_daemon_is_stopped_loses_nothing(
     trainer = shared_trainer.start(daemon.socket, "run", COMMITTED, BEHIND)
     with daemon.stop_cont():
         shared_trainer.end(trainer)
-    wait_until(lambda: has_nothing_left(daemon))
+    wait_for(lambda: has_nothing_left(daemon))
     assert steps_of(daemon.logdir / "run") == STEPS
 
 
@@ -103,13 +96,13 @@ def test_a_dead_trainers_log_waits_for_a_full_disk(tmp_path: Path, small_disk: P
         ballast.write_bytes(bytes(512 * 1024))
         trainer = shared_trainer.start(daemon.socket, "small/run", COMMITTED, BEHIND)
         shared_trainer.end(trainer)
-        wait_until(lambda: any("No space" in run.trouble for run in daemon.status().runs))
+        wait_for(lambda: any("No space" in run.trouble for run in daemon.status().runs))
         other = shared_trainer.start(daemon.socket, "run", COMMITTED, BEHIND)
         shared_trainer.end(other)
-        wait_until(lambda: len(daemon.status().sessions) == 1)
+        wait_for(lambda: len(daemon.status().sessions) == 1)
         assert steps_of(daemon.logdir / "run") == STEPS
         ballast.unlink()
-        wait_until(lambda: has_nothing_left(daemon))
+        wait_for(lambda: has_nothing_left(daemon))
         assert steps_of(small_disk / "run") == STEPS
 
 
@@ -120,7 +113,7 @@ def test_what_a_dead_trainer_loses_at_the_end_of_the_drain_is_said(
         (small_disk / "ballast").write_bytes(bytes(512 * 1024))
         trainer = shared_trainer.start(daemon.socket, "small/run", COMMITTED, BEHIND)
         shared_trainer.end(trainer)
-        wait_until(lambda: any("No space" in run.trouble for run in daemon.status().runs))
+        wait_for(lambda: any("No space" in run.trouble for run in daemon.status().runs))
         assert daemon.terminate() == 0
         daemon.wait_log("pid 4711 is gone, and not all that its log held could be written")
 

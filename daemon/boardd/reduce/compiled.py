@@ -47,8 +47,8 @@ def entry(function: _Function) -> Callable[..., Any]:
 
 
 def bits_of(value: Any) -> Any:
-    """Returns the bits of a float as the signed integer of its size."""
-    raise NotImplementedError("for compiled functions")
+    """Returns the bits of a NumPy float of 32 or 64 bits as the signed integer of its size."""
+    return value.view(np.int32 if isinstance(value, np.float32) else np.int64)
 
 
 @overload(bits_of, inline="always")
