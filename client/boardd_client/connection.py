@@ -10,15 +10,24 @@ a fork falls into a moment in which a channel is being closed (seen with grpcio
 has not loaded gRPC itself, it is loaded without its fork handlers, which makes
 ``fork`` in the parent safe at any moment; and a child of a process that has it
 loaded never touches it, and connects through ``relay`` instead.
+
+Nor do gRPC and the interpreter's end: a thread of gRPC's that holds a call's lock
+when it is frozen there keeps it for ever, and the call's finalizer waits for it
+(seen with grpcio 1.85: one process of some hundreds never ended). So ``close`` waits
+for gRPC's threads, and no reference cycle leaves a call to the last collection.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -35,7 +44,8 @@ OUTBOX_BYTES: Final = 4 << 20
 
 _FORK_VARIABLE: Final = "GRPC_ENABLE_FORK_SUPPORT"
 _MAX_MESSAGE_BYTES: Final = 4 << 20
-_READER_END_SECS: Final = 2.0
+#: What ends within milliseconds, unless the process is starved.
+_THREADS_END_SECS: Final = 2.0
 
 
 class ConnectionFailedError(BoarddError):
@@ -125,6 +135,7 @@ class Outbox:
         self._held_bytes = 0
         self._was_full = False
         self._is_closed = False
+        self.taker: threading.Thread | None = None  #: the thread that takes messages
 
     def has_room(self) -> bool:
         """Whether another message fits; if not, ``on_room`` is called when it does."""
@@ -149,6 +160,7 @@ class Outbox:
         return self
 
     def __next__(self) -> pb.ClientMessage:
+        self.taker = threading.current_thread()
         with self._changed:
             while not self._messages and not self._is_closed:
                 self._changed.wait()
@@ -179,7 +191,9 @@ class GrpcConnection:
         self._is_closed = False
         self._channel: grpc.Channel | None = None
         self._stub: Any = None
-        self._calls: set[Any] = set()
+        self._stream: Any = None
+        #: gRPC's thread that runs the stream's events, once the stream has ended.
+        self._event_thread: Future[threading.Thread] = Future()
         self._reader: threading.Thread | None = None
 
     def open(self, request: pb.OpenRequest, timeout_secs: float) -> pb.OpenReply:
@@ -203,7 +217,10 @@ class GrpcConnection:
                 raise ConnectionFailedError("CANCELLED", "closed")
             self._outbox.put(pb.ClientMessage(attach=attach))
             stream = self._stub.Stream(self._outbox, metadata=self._metadata)
-            self._calls.add(stream)
+            stream.add_done_callback(
+                lambda _: self._event_thread.set_result(threading.current_thread())
+            )
+            self._stream = stream
             self._reader = threading.Thread(
                 target=self._read, args=(stream, grpc), name="boardd-reader", daemon=True
             )
@@ -233,14 +250,24 @@ class GrpcConnection:
             if self._is_closed:
                 return
             self._is_closed = True
-            calls, channel = list(self._calls), self._channel
+            stream, channel = self._stream, self._channel
+            self._stream = None
         self._outbox.close()
-        for call in calls:
-            call.cancel()
+        if stream is not None:
+            stream.cancel()
         if channel is not None:
             channel.close()
-        if self._reader is not None and self._reader is not threading.current_thread():
-            self._reader.join(_READER_END_SECS)
+        if stream is not None:
+            self._join_threads()
+
+    def _join_threads(self) -> None:
+        deadline = time.monotonic() + _THREADS_END_SECS
+        threads = {self._reader, self._outbox.taker}
+        with contextlib.suppress(FutureTimeoutError):
+            threads.add(self._event_thread.result(_THREADS_END_SECS))
+        for thread in threads:
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
 
     def _make_channel(self, grpc: Any) -> grpc.Channel:
         options: list[tuple[str, int]] = [
@@ -274,23 +301,12 @@ class GrpcConnection:
     def _call(self, method: Any, request: Any, timeout_secs: float) -> Any:
         grpc = _load_grpc()
         try:
-            # A future, because another thread can cancel it.
-            call = method.future(request, timeout=timeout_secs, metadata=self._metadata)
-        except ValueError:  # the channel is closed
-            raise ConnectionFailedError("CANCELLED", "closed") from None
-        with self._lock:
-            self._calls.add(call)
-        try:
-            if self._is_closed:
-                call.cancel()
-            return call.result()
-        except grpc.FutureCancelledError:
-            raise ConnectionFailedError("CANCELLED", "closed") from None
+            # No future of gRPC's, whose events need a thread; closing the channel cancels it.
+            return method(request, timeout=timeout_secs, metadata=self._metadata)
+        except ValueError:
+            raise ConnectionFailedError("CANCELLED", "the channel is closed") from None
         except grpc.RpcError as error:
             raise _failed(error) from None
-        finally:
-            with self._lock:
-                self._calls.discard(call)
 
     def _read(self, stream: Any, grpc: Any) -> None:
         error = ConnectionFailedError("OK", "the daemon ended the stream")
@@ -305,6 +321,8 @@ class GrpcConnection:
 
 
 def _failed(error: Any) -> ConnectionFailedError:
+    """``error`` may be the call itself: without its traceback, it is in no reference cycle."""
+    error.__traceback__ = None
     return ConnectionFailedError(error.code().name, error.details() or "")
 
 

@@ -96,7 +96,8 @@ class Registry:
                         else " and lost with this process",
                         sender.why_not(),
                     )
-        for sender in senders:
+        # Also those that are ending: no thread of gRPC's may outlive the interpreter.
+        for sender in list(self._all_senders):
             sender.stop(_STOP_SECS)
 
     def _connect(self, sender: Sender, events: Events) -> Connection:
@@ -114,11 +115,13 @@ class Registry:
 
     def after_fork_in_child(self) -> None:
         """Starts anew; the parent's senders are kept, because to destroy them is to use gRPC."""
-        self._inherited.append(dict(self._senders))
-        for sender in list(self._all_senders):
+        inherited = list(self._all_senders)
+        self._inherited.append(inherited)
+        for sender in inherited:
             sender.forget_in_child()
         self._lock = threading.RLock()
         self._senders = {}
+        self._all_senders = weakref.WeakSet()
         self._hooks_multiprocessing = False
         self._must_relay = self._must_relay or "grpc" in sys.modules
         for forkable in list(self._forkables):

@@ -239,12 +239,14 @@ class Sender:
         """Ends the thread and the connection, whatever is still to be written."""
         self._is_stopping = True
         self.wake()
-        if self._thread is not None:
+        if self._thread is None:
+            return
+        self._thread.join(timeout_secs)
+        if self._thread.is_alive():  # in a call, in a copy, or in the daemon's start
+            for connection in (self._opening, self._connection):
+                if connection is not None:
+                    connection.close()
             self._thread.join(timeout_secs)
-        # The thread may be stuck in a copy or in the daemon's start.
-        for connection in (self._opening, self._connection):
-            if connection is not None:
-                connection.close()
 
     def forget_in_child(self) -> None:
         """In a forked child: lets go of what keeps the parent's session alive."""
