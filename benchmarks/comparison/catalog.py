@@ -104,6 +104,15 @@ FLOORS: dict[str, Entry] = {
         environments.BOARDD,
         {"histograms": ("numpy",), "images": ("numpy",), "embeddings": ("numpy",)},
     ),
+    "floor: MXNet's copy": Entry(
+        "floor.EngineCopy",
+        environments.BOARDD,
+        {
+            "histograms": ("mxnet", "mxnet-queued"),
+            "images": ("mxnet",),
+            "embeddings": ("mxnet",),
+        },
+    ),
     "floor: min and max": Entry(
         "floor.MinMax", environments.BOARDD, {"histograms": ("numpy",), "images": ("numpy",)}
     ),

@@ -29,12 +29,14 @@ class Logger:
     ``peer``: its class, ``module.Class``, with the methods of ``comparison.peers.interface``.
     ``takes_mxnet``: whether that takes NDArrays, if need be by converting them.
     ``placements``: those of ``placement.PLACEMENTS`` that tell something about it.
+    ``is_logger``: whether it writes what it is given, which is then checked.
     """
 
     peer: str
     environment: Environment
     takes_mxnet: bool
     placements: tuple[str, ...]
+    is_logger: bool = True
 
 
 #: Without a process of its own a logger cannot be on another core.
@@ -43,6 +45,13 @@ _IN_PROCESS = ("free", "one")
 LOGGERS = {
     "boardd": Logger(
         "sustained.boardd_peer.Peer", environments.BOARDD, True, ("free", "apart", "one")
+    ),
+    "floor: MXNet's copy": Logger(
+        "comparison.peers.floor.EngineCopy",
+        environments.BOARDD,
+        takes_mxnet=True,
+        placements=_IN_PROCESS,
+        is_logger=False,
     ),
     "MXBoard": Logger("comparison.peers.mxboard.Peer", environments.MXBOARD, True, _IN_PROCESS),
     "tensorboardX": Logger(
@@ -61,6 +70,7 @@ class LoopLogger:
     def __init__(self, name: str) -> None:
         logger = LOGGERS[name]
         module, _, attribute = logger.peer.rpartition(".")
+        self.is_logger = logger.is_logger
         self.peer: Any = getattr(importlib.import_module(module), attribute)()
         self._number: Callable[[Any], Any] = _itself if logger.takes_mxnet else _number
         self._values: Callable[[Any], Any] = _itself if logger.takes_mxnet else _values

@@ -43,8 +43,9 @@ logger = logging.getLogger("boardd_client")
 
 #: A record is sent at the latest so long after it was logged, if nothing is in the way.
 SEND_INTERVAL_SECS: Final = 0.1
-#: Many small batches would cost the trainer more than few large ones.
 _LEAST_INTERVAL_SECS: Final = 0.02
+#: Between sends that nobody waits for: many small batches cost more than few large ones.
+_BACKLOG_INTERVAL_SECS: Final = 0.05
 
 _OPEN_TIMEOUT_SECS: Final = 5.0
 _END_TIMEOUT_SECS: Final = 5.0
@@ -243,9 +244,8 @@ class Sender:
             return
         self._thread.join(timeout_secs)
         if self._thread.is_alive():  # in a call, in a copy, or in the daemon's start
-            for connection in (self._opening, self._connection):
-                if connection is not None:
-                    connection.close()
+            for connection in filter(None, (self._opening, self._connection)):
+                connection.close()
             self._thread.join(timeout_secs)
 
     def forget_in_child(self) -> None:
@@ -298,7 +298,7 @@ class Sender:
             last = 0.0
             while not self._is_stopping:
                 self._bell.wait(self._interval_secs)
-                pause = last + _LEAST_INTERVAL_SECS - time.monotonic()
+                pause = last + min(self._interval_secs, _BACKLOG_INTERVAL_SECS) - time.monotonic()
                 if pause > 0 and not self._is_urgent:
                     time.sleep(pause)
                 is_urgent, self._is_urgent = self._is_urgent, False

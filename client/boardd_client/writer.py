@@ -47,7 +47,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
     Args:
         logdir: directory of the run. A relative one is relative to the current
             directory, or to the daemon's first root if it is reached over TCP.
-        max_queue: so many records waiting have them sent at once (at most 50
+        max_queue: so many records waiting have them sent at once (at most 20
             times a second) and not after up to 0.1 s; 0: never sooner.
         flush_secs: a record is sent to the daemon, which writes it, at the latest so
             many seconds after the call, and never later than 0.1 s if the daemon

@@ -115,7 +115,8 @@ def encode_summary(part: SummaryRecord, result: Reduction | SummaryError) -> Enc
         run.kinds.claim(run.tags[part.tag], result.kinds)
     except NameRefusedError as error:
         return Encoded(error=SummaryError(error.reason, str(error)))
-    _watch_steps(run, np.array([part.tag], np.intp), np.array([part.step], np.int64))
+    if run.steps.observe_one(part.tag, part.step):
+        _warn_of_steps(run, part.tag)
     return Encoded(result.event, result.embedding)
 
 
@@ -157,8 +158,12 @@ def _refused(part: Scalars, is_refused: NDArray[np.bool_]) -> list[RefusedRecord
 
 def _watch_steps(run: Run, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> None:
     for tag in run.steps.observe(tag_index, step):
-        _logger.warning(
-            "run %s: steps of tag %r go backwards; TensorBoard hides the points they overtake",
-            run.path,
-            run.tags[tag].decode(),
-        )
+        _warn_of_steps(run, tag)
+
+
+def _warn_of_steps(run: Run, tag: int) -> None:
+    _logger.warning(
+        "run %s: steps of tag %r go backwards; TensorBoard hides the points they overtake",
+        run.path,
+        run.tags[tag].decode(),
+    )

@@ -25,6 +25,9 @@ _MADV_DONTNEED: Final = 4
 #: Mapped, private, and never written: nothing is lost when such pages are let go.
 _CODE: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-xp \S+ \S+ \S+ +\S*/libllvmlite\.so")
 
+#: Less than this is not worth a tenth of a second.
+_WORTH_BYTES: Final = 8 << 20
+
 
 def limit_heaps() -> None:
     """Has all threads share two heaps. Before they start: each would come to keep its own peak."""
@@ -40,6 +43,36 @@ def give_back() -> None:
     with _libc("madvise") as madvise:
         for start, end in _compiler_code():
             madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+
+
+class Keeping:
+    """What the daemon keeps resident by itself, from one giving back to the next."""
+
+    def __init__(self) -> None:
+        self._kept_bytes = own_bytes()
+
+    def give_back(self) -> None:
+        """Does ``give_back``."""
+        give_back()
+        self._kept_bytes = own_bytes()
+
+    def give_back_growth(self) -> bool:
+        """Does ``give_back`` if that is worth its time by now. Returns whether it did."""
+        if own_bytes() - self._kept_bytes < _WORTH_BYTES:
+            return False
+        self.give_back()
+        return True
+
+
+def own_bytes() -> int:
+    """Resident memory of this process, less what clients share with it."""
+    kibibytes = {"VmRSS": 0, "RssShmem": 0}
+    with open("/proc/self/status") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name in kibibytes:
+                kibibytes[name] = int(value.split()[0])
+    return 1024 * (kibibytes["VmRSS"] - kibibytes["RssShmem"])
 
 
 def _compiler_code() -> Iterator[tuple[int, int]]:

@@ -3,7 +3,8 @@
 Reductions run on ``reducers`` threads; runs take turns, so that one run's images
 delay another run's histogram by one reduction and not by a thousand. A thread
 reduces until nothing is queued, and what it makes goes back to the event loop
-by the millisecond: waking another thread takes as long as a small histogram.
+together where that takes less than a millisecond: waking another thread takes
+longer than a small histogram.
 Files are written by ``writers`` threads. The event loop only moves parts between
 them.
 """
@@ -14,12 +15,13 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 
+from boardd.brief_calls import BriefCalls
 from boardd.core.batch import Part, SummaryRecord
 from boardd.core.budget import Budgets
 from boardd.core.order import FairQueue
@@ -37,8 +39,8 @@ _WINDOW: Final = 64
 #: For how long a result waits for others that go back to the event loop with it.
 _HAND_BACK_SECS: Final = 0.001
 
-#: A run's writer, its ticket, its record, and the result: None where it was not begun.
-_Reduced = tuple[RunWriter, int, SummaryRecord, Reduction | SummaryError | None]
+#: A ticket of a run's writer, its record, and the result: None where it was not begun.
+_Reduced = tuple[int, SummaryRecord, Reduction | SummaryError | None]
 
 
 class Pipeline:
@@ -61,14 +63,18 @@ class Pipeline:
         self._retry_secs = retry_secs
         self._reducers = ThreadPoolExecutor(budgets.reducers, "boardd-reduce")
         self._writers = ThreadPoolExecutor(budgets.writers, "boardd-write")
+        self._brief_calls = BriefCalls(self._writers, budgets.writers)
         self._run_writers: dict[Run, RunWriter] = {}
         self._is_closed = False
         self._queue: FairQueue[Run, tuple[RunWriter, int, SummaryRecord]] = FairQueue()
         #: Reducing threads at work, and what they have made and not yet handed back.
         self._reducing = 0
-        self._reduced: list[_Reduced] = []
-        #: Guards the queue and the two above.
+        self._reduced: dict[RunWriter, list[_Reduced]] = {}
+        #: Whether the event loop comes for it by itself, by the timer.
+        self._is_awaited = False
+        #: Guards the queue and the three above.
         self._lock = threading.Lock()
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def threads(self) -> Executor:
@@ -84,8 +90,11 @@ class Pipeline:
         """Takes parts, in the call order of their sessions. Drops them after ``close``."""
         if self._is_closed:
             return
+        by_run: dict[Run, list[Part]] = {}
         for part in parts:
-            self._writer_of(part.run).admit(part)
+            by_run.setdefault(part.run, []).append(part)
+        for run, own in by_run.items():
+            self._writer_of(run).admit(*own)
 
     async def sync(self, runs: Iterable[Run]) -> str:
         """Waits until all that was admitted to ``runs`` is durable.
@@ -109,6 +118,9 @@ class Pipeline:
             writer.abandon()
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
+        self._brief_calls.close()
+        if self._timer is not None:
+            self._timer.cancel()
         with self._lock:
             self._queue = FairQueue()
         self._reducers.shutdown(wait=False, cancel_futures=True)
@@ -121,6 +133,7 @@ class Pipeline:
                 run,
                 self._roots,
                 self._writers,
+                self._brief_calls,
                 self._outcomes,
                 self._enqueue,
                 _WINDOW,
@@ -135,21 +148,27 @@ class Pipeline:
 
     # Reductions
 
-    def _enqueue(self, writer: RunWriter, ticket: int, part: SummaryRecord) -> None:
+    def _enqueue(self, writer: RunWriter, records: list[tuple[int, SummaryRecord]]) -> None:
         if self._is_closed:
             return
+        loop = asyncio.get_running_loop()
         with self._lock:
-            self._queue.push(writer.run, (writer, ticket, part))
-            is_busy = self._reducing == self._budgets.reducers
-            self._reducing += not is_busy
-        if not is_busy:
-            self._reducers.submit(self._reduce, asyncio.get_running_loop())
+            for ticket, part in records:
+                self._queue.push(writer.run, (writer, ticket, part))
+            idle = min(self._budgets.reducers - self._reducing, len(records))
+            self._reducing += idle
+            self._is_awaited = True
+        for _ in range(idle):
+            self._reducers.submit(self._reduce, loop)
+        if self._timer is None:
+            self._timer = loop.call_later(_HAND_BACK_SECS, self._take_back_by_timer)
 
     def _reduce(self, loop: asyncio.AbstractEventLoop) -> None:
         """Reduces what is queued, on a thread, until nothing is."""
-        while True:
+        is_last = False
+        while not is_last:
             with self._lock:
-                if not len(self._queue):
+                if not len(self._queue):  # another thread was faster, or all was closed
                     self._reducing -= 1
                     return
                 writer, ticket, part = self._queue.pop()
@@ -158,22 +177,37 @@ class Pipeline:
             with self._lock:
                 if isinstance(result, Reduction):
                     writer.add_reduced_bytes(result.size_bytes)
-                self._reduced.append((writer, ticket, part, result))
-                is_last, is_first = not len(self._queue), len(self._reduced) == 1
+                self._reduced.setdefault(writer, []).append((ticket, part, result))
+                is_last = not len(self._queue)
+                self._reducing -= is_last
+                is_due = is_last or not self._is_awaited
+                self._is_awaited = True
             del part, result  # what they hold is the event loop's to let go
-            # The loop is woken once for many small reductions.
-            if is_last:
-                _call(loop, self._take_back)
-            elif is_first:
-                _call(loop, loop.call_later, _HAND_BACK_SECS, self._take_back)
+            if is_due:
+                with contextlib.suppress(RuntimeError):  # it was closed: nobody waits any more
+                    loop.call_soon_threadsafe(self._take_back)
+
+    def _take_back_by_timer(self) -> None:
+        self._timer = None
+        self._take_back()
 
     def _take_back(self) -> None:
         with self._lock:
-            reduced, self._reduced = self._reduced, []
+            reduced, self._reduced = self._reduced, {}
+            is_more = bool(len(self._queue) or self._reducing)
+            # Where a reduction takes long, its thread wakes the event loop.
+            self._is_awaited = is_more and bool(reduced)
+            is_awaited = self._is_awaited
         if self._is_closed:
             return
-        for writer, ticket, part, result in reduced:
-            writer.reduced(ticket, part, result)
+        if is_awaited and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_HAND_BACK_SECS, self._take_back_by_timer)
+        elif not is_awaited and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for writer, results in reduced.items():
+            writer.reduced(results)
 
     def _result(self, part: SummaryRecord) -> Reduction | SummaryError:
         refusal = part.run.refusal
@@ -195,10 +229,3 @@ class Pipeline:
         except Exception as error:  # a defect: this record suffers, the thread goes on
             _logger.exception("run %s", part.run.path)
             return SummaryError(pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
-
-
-def _call(
-    loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: Any
-) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
-        loop.call_soon_threadsafe(callback, *arguments)

@@ -20,7 +20,7 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,7 @@ from typing import Final, Protocol, TypeVar
 
 from boardd_protos import boardd_pb2 as pb
 
+from boardd.brief_calls import BriefCalls
 from boardd.core.batch import Drops, EndRun, Part, Scalars, SummaryRecord
 from boardd.core.order import Order
 from boardd.core.runs import Refusal, Run
@@ -45,6 +46,8 @@ RETRY_SECS: Final = 1.0
 #: One append takes so many scalars and so many bytes at most, about.
 APPEND_RECORDS: Final = 1 << 16
 APPEND_BYTES: Final = 16 << 20
+#: So small an append is brief: it shares a thread with those of other runs.
+BRIEF_BYTES: Final = 64 << 10
 #: Reductions of one run stop while so many bytes of its events wait to be written,
 #: but for the record that all others wait for.
 UNWRITTEN_BYTES: Final = 32 << 20
@@ -68,20 +71,17 @@ class Outcomes(Protocol):
         """``run`` cannot be written; ``run.refusal`` says why."""
 
 
-@dataclass(eq=False)
 class _Reduced:
     """A summary record, and what it was reduced to or why it cannot be."""
 
-    part: SummaryRecord
-    result: Reduction | SummaryError
+    __slots__ = ("has_files", "part", "result", "size_bytes")
 
-    @property
-    def size_bytes(self) -> int:
-        return self.result.size_bytes if isinstance(self.result, Reduction) else 0
-
-    @property
-    def has_files(self) -> bool:
-        return isinstance(self.result, Reduction) and self.result.embedding is not None
+    def __init__(self, part: SummaryRecord, result: Reduction | SummaryError) -> None:
+        self.part = part
+        self.result = result
+        self.size_bytes, self.has_files = 0, False
+        if isinstance(result, Reduction):
+            self.size_bytes, self.has_files = result.size_bytes, result.embedding is not None
 
 
 @dataclass(eq=False)
@@ -97,7 +97,8 @@ _Item = Scalars | Drops | EndRun | _Reduced | _Sync
 class RunWriter:
     """Writes one run; see the module. For the event loop's thread only.
 
-    ``reduce`` is called with a ticket and a record, and answers through
+    Small appends go to ``brief_calls``, all else that touches files to ``threads``.
+    ``reduce`` is called with records and the ticket of each, and answers through
     ``reduced``; at most ``window`` of them are out at once. Whoever reduces asks
     ``may_reduce`` before, and tells ``add_reduced_bytes`` after. ``on_idle`` is
     called when nothing is left to do and no file is open.
@@ -108,8 +109,9 @@ class RunWriter:
         run: Run,
         roots: Roots,
         threads: Executor,
+        brief_calls: BriefCalls,
         outcomes: Outcomes,
-        reduce: Callable[[RunWriter, int, SummaryRecord], None],
+        reduce: Callable[[RunWriter, list[tuple[int, SummaryRecord]]], None],
         window: int,
         on_idle: Callable[[RunWriter], None],
         retry_secs: float = RETRY_SECS,
@@ -117,6 +119,7 @@ class RunWriter:
         self.run = run
         self._roots = roots
         self._threads = threads
+        self._brief_calls = brief_calls
         self._outcomes = outcomes
         self._reduce = reduce
         self._window = window
@@ -137,16 +140,17 @@ class RunWriter:
 
     # Called by the pipeline
 
-    def admit(self, part: Part) -> None:
-        """Takes the next part of the run."""
-        if isinstance(part, SummaryRecord):
-            heapq.heappush(self._backlog, (self._order.draw(), part))
-            self._feed()
-        elif isinstance(part, (Scalars, Drops, EndRun)):
-            self._order.append(part)
-            self._wake.set()
-        else:
-            raise TypeError(f"no kind of part: {part!r}")
+    def admit(self, *parts: Part) -> None:
+        """Takes the next parts of the run."""
+        for part in parts:
+            if isinstance(part, SummaryRecord):
+                heapq.heappush(self._backlog, (self._order.draw(), part))
+            elif isinstance(part, (Scalars, Drops, EndRun)):
+                self._order.append(part)
+                self._wake.set()
+            else:
+                raise TypeError(f"no kind of part: {part!r}")
+        self._feed()
 
     def may_reduce(self, ticket: int) -> bool:
         """Whether the record of ``ticket`` may be reduced now. From any thread.
@@ -162,19 +166,19 @@ class RunWriter:
         self._reduced_bytes += size_bytes
 
     def reduced(
-        self, ticket: int, part: SummaryRecord, result: Reduction | SummaryError | None
+        self, results: Iterable[tuple[int, SummaryRecord, Reduction | SummaryError | None]]
     ) -> None:
-        """Takes the result of a reduction, None where it was not begun."""
-        self._reducing -= 1
-        if result is None:
-            heapq.heappush(self._backlog, (ticket, part))
-            self._feed()
-            return
-        part.payload, part.tensors, part.maps = b"", {}, None
-        reduced = _Reduced(part, result)
-        self._outcomes.recharge(part, reduced.size_bytes)
-        self._order.complete(ticket, reduced)
-        self._wake.set()
+        """Takes the ticket, record and result of reductions; None where one was not begun."""
+        for ticket, part, result in results:
+            self._reducing -= 1
+            if result is None:
+                heapq.heappush(self._backlog, (ticket, part))
+                continue
+            part.payload, part.tensors, part.maps = b"", {}, None
+            reduced = _Reduced(part, result)
+            self._outcomes.recharge(part, reduced.size_bytes)
+            self._order.complete(ticket, reduced)
+            self._wake.set()
         self._feed()
 
     async def sync(self) -> str:
@@ -193,12 +197,14 @@ class RunWriter:
 
     def _feed(self) -> None:
         """Sends reductions off, in order and only so far ahead of the file."""
+        records: list[tuple[int, SummaryRecord]] = []
         while self._backlog and self._reducing < self._window:
             if not self.may_reduce(self._backlog[0][0]):
-                return
-            ticket, part = heapq.heappop(self._backlog)
+                break
+            records.append(heapq.heappop(self._backlog))
             self._reducing += 1
-            self._reduce(self, ticket, part)
+        if records:
+            self._reduce(self, records)
 
     # The task
 
@@ -257,7 +263,8 @@ class RunWriter:
         files_bytes = 0
         if await self._open():
             # The common case in one go: to another thread and back is what costs.
-            encoded, error = await self._on_thread(lambda: self._encode_and_append(items))
+            on_thread = self._brief_calls.run if _is_brief(items) else self._on_thread
+            encoded, error = await on_thread(lambda: self._encode_and_append(items))
             try:
                 files_bytes = await self._finish_append(encoded, error)
             except EmbeddingRefusedError as reason:  # it came alone
@@ -440,6 +447,10 @@ class RunWriter:
 def _answer(item: _Item, why: str) -> None:
     if isinstance(item, _Sync) and not item.done.done():
         item.done.set_result(why)
+
+
+def _is_brief(items: Iterable[_Item]) -> bool:
+    return sum(item.size_bytes for item in items if not isinstance(item, _Sync)) <= BRIEF_BYTES
 
 
 def _encode(item: _Item) -> Encoded:

@@ -50,7 +50,7 @@ _MAX_STREAMS: Final = 64
 #: How long calls under way may take once everything is written.
 _FAREWELL_SECS: Final = 1.0
 
-#: Without a session for so long, the daemon gives memory back.
+#: With nothing to do for so long, the daemon gives memory back.
 _GIVE_BACK_SECS: Final = 5.0
 
 #: Past the drain's own deadline: something does not honour it.
@@ -267,13 +267,18 @@ class _Daemon:
             await asyncio.sleep(self._notifier.watchdog_secs / 2)
 
     async def _give_back_memory(self, service: Service) -> None:
-        has_worked = False
+        keeping = memory.Keeping()
+        seen = rested = service.activity
         while True:
             await asyncio.sleep(_GIVE_BACK_SECS)
-            is_idle = service.idle_secs >= _GIVE_BACK_SECS
-            if is_idle and has_worked:
-                memory.give_back()
-            has_worked = not is_idle
+            now = service.activity
+            if now == seen != rested:
+                rested = now
+                if service.has_sessions:
+                    keeping.give_back_growth()
+                else:
+                    keeping.give_back()
+            seen = now
 
     async def _watch_idleness(self, service: Service) -> None:
         limit = self._config.idle_exit_secs

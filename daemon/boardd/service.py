@@ -83,6 +83,16 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """For how long there has been no session; 0 while there is one."""
         return 0.0 if self._sessions else self._clock() - self._sessions.idle_since
 
+    @property
+    def has_sessions(self) -> bool:
+        """Whether any session is open."""
+        return bool(self._sessions)
+
+    @property
+    def activity(self) -> tuple[int, ...]:
+        """Equal at two moments between which no session began or ended, and nothing moved."""
+        return self._sessions.activity()
+
     async def start(self) -> None:
         """Notes the time from which uptime and idleness count."""
         self._started_at = time.time()

@@ -77,6 +77,8 @@ class Sessions:
         self._expiring: set[asyncio.Task[None]] = set()
         #: Counts of sessions that are gone.
         self._past = Counters()
+        #: How many sessions have begun.
+        self._opened = 0
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -91,6 +93,11 @@ class Sessions:
         for live in self:
             total.add(live.session.counters)
         return total
+
+    def activity(self) -> tuple[int, ...]:
+        """See ``Service.activity``."""
+        total = self.counters()
+        return self._opened, len(self), total.accepted, total.pending, self.intake.held_bytes
 
     def trouble(self, live: LiveSession) -> str:
         """Why the runs of a session are held up, for people; empty when they are not."""
@@ -128,6 +135,7 @@ class Sessions:
             session = Session(request, sequence, self.budgets, self.runs, self.intake, drops)
             live = LiveSession(session, self._map_budget)
             self._sessions[session_id] = live
+            self._opened += 1
         self._begin_lease(live)
         return live
 

@@ -301,6 +301,23 @@ def test_chunks_of_records_already_received_are_ignored() -> None:
         max_size=6,
     )
 )
+def test_step_monitor_equals_itself_by_single_records(batches: list[list[tuple[int, int]]]) -> None:
+    together, single = StepMonitor(), StepMonitor()
+    for batch in batches:
+        found = [tag for tag, step in batch if single.observe_one(tag, step)]
+        tags = np.array([tag for tag, _ in batch], np.intp)
+        steps = np.array([step for _, step in batch], np.int64)
+        assert sorted(together.observe(tags, steps)) == sorted(found)
+        assert together.backwards == single.backwards
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 40), st.integers(-(2**63), 2**63 - 1)), max_size=30),
+        max_size=6,
+    )
+)
 def test_step_monitor_equals_its_model(batches: list[list[tuple[int, int]]]) -> None:
     monitor = StepMonitor()
     highest: dict[int, int] = {}

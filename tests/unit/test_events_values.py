@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from boardd.events import event
 from boardd.events.event_pb2 import Event, Summary
-from boardd.events.values import histogram_value, image_value, scalar_value
+from boardd.events.values import encoded_histogram, histogram_value, image_value, scalar_value
 from boardd.reduce.bins import Edges, EqualWidth
 from boardd.reduce.histogram import histogram
 from support.tfrecords import unframe
@@ -92,6 +92,25 @@ def test_histogram_holds_the_statistics_and_the_buckets() -> None:
     assert list(histo.bucket) == [1.0, 2.0, 0.0, 2.0]
 
 
+@pytest.mark.parametrize("tag", ["", "a", "\u00e9" * 100, "t" * 20_000])
+@pytest.mark.parametrize(("wall_time", "step"), [(1.5, 7), (0.0, 0), (-1.0, -(2**63))])
+def test_encoded_histogram_is_written_as_its_message(tag: str, wall_time: float, step: int) -> None:
+    values = np.random.default_rng(1).standard_normal(1000)
+    for bins in (1, 15, 16, 3000):
+        made = histogram(values, EqualWidth(bins))
+        encoded, message = encoded_histogram(tag, made), histogram_value(tag, made)
+        assert (encoded.tag, encoded.kind) == (tag.encode(), "histogram")
+        assert message.tag == tag
+        assert list(message.histo.bucket) == made.counts.tolist()
+        assert list(message.histo.bucket_limit) == made.edges[1:].tolist()
+        several = [SCALAR, encoded, SCALAR]
+        whole = Event(
+            wall_time=wall_time, step=step, summary=Summary(value=[SCALAR, message, SCALAR])
+        )
+        (data,) = unframe(event.summary(wall_time, step, several))
+        assert data == whole.SerializeToString()
+
+
 def test_histogram_edges_stand_in_for_extremes_outside_them() -> None:
     values = np.array([-100.0, 1.5, 2.5, 900.0])
     edges = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
@@ -163,6 +182,7 @@ def test_events_do_no_input_or_output() -> None:
             "__future__",
             "collections",
             "dataclasses",
+            "functools",
             "json",
             "logging",
             "math",

@@ -1,9 +1,14 @@
-"""What an idle daemon gives back: and that it works on afterwards."""
+"""What a daemon gives back when it has nothing to do: and that it works on afterwards."""
 
 from __future__ import annotations
 
+import mmap
+import os
 import subprocess
 import sys
+
+import numpy as np
+from boardd import memory
 
 PROGRAM = """
 import gc
@@ -54,3 +59,26 @@ def test_memory_is_given_back_and_all_works_on():
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stdout == "whole\n", done.stderr
+
+
+def test_what_clients_share_is_not_the_daemons_own():
+    before = memory.own_bytes()
+    shared = os.memfd_create("shared")
+    try:
+        os.ftruncate(shared, 32 << 20)
+        with mmap.mmap(shared, 32 << 20) as view:
+            view[:: mmap.PAGESIZE] = bytes(len(view) // mmap.PAGESIZE)
+            assert memory.own_bytes() - before < 8 << 20
+    finally:
+        os.close(shared)
+    own = np.ones(32 << 20, np.uint8)
+    assert memory.own_bytes() - before >= len(own)
+
+
+def test_growth_is_given_back_once():
+    keeping = memory.Keeping()
+    assert not keeping.give_back_growth()
+    kept = np.ones(32 << 20, np.uint8)
+    assert keeping.give_back_growth()
+    assert not keeping.give_back_growth()
+    assert kept[-1] == 1

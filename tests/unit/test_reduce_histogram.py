@@ -136,6 +136,28 @@ def test_large_arrays(dtype, bins):
     check(values[:3000], bins)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+@pytest.mark.parametrize("size", [1, 1024, 1025, 20_000])
+def test_one_compiled_call_equals_the_steps(dtype, size, monkeypatch):
+    """Edges and sums to the last bit, whichever way the values are counted."""
+    values = np.random.default_rng(5).standard_normal(size) * 40 + 7
+    zeros, alike = np.maximum(values, 0), np.full(size, -3.5)
+    holes = values.copy()
+    holes[1::3] = np.nan
+    holes[2::7] = np.inf
+    kinds = (values, -np.abs(values), zeros, alike, holes if dtype[0] == "f" else values)
+    for kind in kinds:
+        own = kind.astype(dtype)
+        for count in (1, 7, 1000, 4097, 70_000):
+            made = check(own, EqualWidth(count))
+            with monkeypatch.context() as patched:
+                patched.setattr("boardd.reduce.histogram._equal_width_histogram", lambda *_: None)
+                expected = histogram(own, EqualWidth(count))
+            assert made.edges.tobytes() == expected.edges.tobytes()
+            assert made.counts.tobytes() == expected.counts.tobytes()
+            assert (made.sum, made.sum_squares) == (expected.sum, expected.sum_squares)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_each_way_to_count_is_taken_and_exact(dtype):
     """Float32 positions, float64 positions, and halving each have cases of their own."""

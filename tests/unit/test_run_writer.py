@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from boardd import run_writer
+from boardd.brief_calls import BriefCalls
 from boardd.core.batch import EndRun, Part, SummaryRecord
 from boardd.core.runs import Run
 from boardd.events import event, plugins
@@ -53,12 +54,19 @@ class Writing:
         self.finished = Finished()
         self.queue: dict[int, SummaryRecord] = {}
         self.writer = RunWriter(
-            self.run, Roots([path]), threads, self.finished, self._queue, 64, lambda writer: None
+            self.run,
+            Roots([path]),
+            threads,
+            BriefCalls(threads, 1),
+            self.finished,
+            self._queue,
+            64,
+            lambda writer: None,
         )
 
-    def _queue(self, writer: RunWriter, ticket: int, part: SummaryRecord) -> None:
+    def _queue(self, writer: RunWriter, records: list[tuple[int, SummaryRecord]]) -> None:
         assert writer is self.writer
-        self.queue[ticket] = part
+        self.queue.update(records)
 
     def admit(self, sequence: int) -> None:
         """Admits the record with this sequence number and step."""
@@ -80,7 +88,7 @@ class Writing:
 
     def hand_back(self, ticket: int, result: Reduction | None) -> None:
         """Hands a record back; None: it was not reduced, as too many bytes waited."""
-        self.writer.reduced(ticket, self.queue.pop(ticket), result)
+        self.writer.reduced([(ticket, self.queue.pop(ticket), result)])
 
     def steps(self) -> list[int]:
         (file,) = self.path.iterdir()

@@ -212,6 +212,31 @@ def test_a_client_that_ends_its_side_is_told_everything(tmp_path: Path) -> None:
     run_async(test, tmp_path)
 
 
+def test_activity_changes_with_every_record_and_session_and_at_no_other_time(
+    tmp_path: Path,
+) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            service = harness.service
+            seen = [service.activity]
+            assert not service.has_sessions
+            client = await harness.client().begin()
+            assert service.has_sessions
+            seen.append(service.activity)
+            await client.records(scalars(1, 5))
+            await client.acknowledged(5)
+            seen.append(service.activity)
+            harness.status()
+            assert await client.flush(5)
+            assert service.activity == seen[-1]
+            await client.close()
+            assert not service.has_sessions
+            seen.append(service.activity)
+            assert len(set(seen)) == 4
+
+    run_async(test, tmp_path)
+
+
 def test_a_session_without_a_stream_expires_and_its_records_stay_known(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with serving(path, Budgets(lease_secs=0.1)) as harness:

@@ -154,6 +154,10 @@ class Catalogue:
             reason = np.where(known, reason, self._unknown)
         return place, tag, reason
 
+    def find_one(self, number: int) -> Series:
+        """As ``find``, of one series."""
+        return self._series.find_one(number) or Series(0, 0, self._unknown)
+
     def why(self, number: int) -> str:
         """Why series ``number`` is refused, for people."""
         refusal = self._refusals.get(number)

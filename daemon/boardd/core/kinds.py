@@ -42,9 +42,15 @@ class TagKinds:
         Raises ``NameRefusedError``, and takes none of them, where one is
         another kind already, and where there are too many besides ``tag``.
         """
+        is_new = False
         for name, kind in kinds.items():
-            if self._kinds.get(name, kind) != kind:
+            known = self._kinds.get(name)
+            if known is None:
+                is_new = True
+            elif known != kind:
                 raise NameRefusedError(self.conflict(name, kind))
+        if not is_new:
+            return
         derived = [name for name in kinds if name != tag and name not in self._kinds]
         if self._derived_tags + len(derived) > MAX_DERIVED_TAGS:
             raise NameRefusedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +53,15 @@ class SeriesTable:
         if not known.all():
             columns[:, ~known] = 0
         return known, columns[0], columns[1], columns[2]
+
+    def find_one(self, number: int) -> Series | None:
+        """Returns the series of ``number``, None where it is not known."""
+        if self._added:
+            self._merge()
+        place = bisect.bisect_left(self._number, number)
+        if place == len(self._number) or self._number[place] != number:
+            return None
+        return Series(*self._columns[:, place].tolist())
 
     def _merge(self) -> None:
         number = np.append(self._number, np.array([number for number, _ in self._added], np.uint32))

@@ -248,10 +248,10 @@ class Session:
     def _take_summary(self, frame: Frame, span: Span, batch: Batch) -> None:
         held_bytes = self._assembly.held_bytes
         pieces = self._assembly.take(frame.sequence)
-        (index,), (tag,), (reason,) = self.catalogue.find(np.array([frame.series], np.uint32))
-        place = self.catalogue.place(int(index)) if reason == 0 else None
+        index, tag, reason = self.catalogue.find_one(frame.series)
+        place = self.catalogue.place(index) if reason == 0 else None
         if place is None:
-            self._reject(frame, int(reason), self.catalogue.why(frame.series))
+            self._reject(frame, reason, self.catalogue.why(frame.series))
         elif not math.isfinite(frame.wall_time):
             message = f"wall_time {frame.wall_time} is not finite"
             self._reject(frame, pb.INVALID_RECORD, message)
@@ -274,7 +274,7 @@ class Session:
                 records=1,
                 size_bytes=frame_bytes(len(frame.payload))
                 + (pieces.held_bytes if self._maps is None else RECORD_BYTES),
-                tag=int(tag),
+                tag=tag,
                 step=frame.step,
                 wall_time=frame.wall_time,
                 payload=frame.payload,

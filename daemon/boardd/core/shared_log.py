@@ -179,7 +179,7 @@ class SharedLog:
                 payload_bytes = HEADER.unpack_from(data, at)[8]
                 payload_at = at + HEADER_BYTES
                 definitions.append(data[payload_at : payload_at + payload_bytes])
-            elif flags == 0:
+            elif flags == 0 and kind != Kind.SUMMARY:  # never are many of those alike
                 count = _alike(data, at, size_bytes, sequence + 1)
             at += count * size_bytes
             sequence += count

@@ -46,17 +46,29 @@ class StepMonitor:
             return []
         return self._count(tags, steps)
 
+    def observe_one(self, tag: int, step: int) -> bool:
+        """Takes one record. Returns whether its tag went backwards for the first time."""
+        self._grow(tag + 1)
+        if step >= self._highest[tag]:
+            self._highest[tag] = step
+            return False
+        return self._count_one(tag)
+
     def _count(self, tags: NDArray[np.intp], steps: NDArray[np.int64]) -> list[int]:
         found: list[int] = []
         for tag, step in zip(tags.tolist(), steps.tolist(), strict=True):
             if step >= self._highest[tag]:
                 self._highest[tag] = step
                 continue
-            self.backwards += 1
-            if tag not in self._reported:
-                self._reported.add(tag)
+            if self._count_one(tag):
                 found.append(tag)
         return found
+
+    def _count_one(self, tag: int) -> bool:
+        self.backwards += 1
+        is_first = tag not in self._reported
+        self._reported.add(tag)
+        return is_first
 
     def _grow(self, length: int) -> None:
         if length > len(self._highest):

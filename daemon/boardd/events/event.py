@@ -12,6 +12,7 @@ from typing import Final
 
 from boardd.events.event_pb2 import Event, Summary
 from boardd.events.tfrecord import frame
+from boardd.events.wire import EncodedValue, varint
 
 #: First event of every file. Source: EventsWriter in
 #: tensorflow/core/util/events_writer.h.
@@ -19,6 +20,10 @@ FILE_VERSION: Final = "brain.Event:2"
 
 #: Who wrote a file, as TensorBoard reports it.
 SOURCE_WRITER: Final = "boardd"
+
+#: Of Event's field ``summary`` and Summary's field ``value``, whose wire type is 2.
+_SUMMARY_TAG: Final = b"\x2a"
+_VALUE_TAG: Final = b"\x0a"
 
 
 def file_version(wall_time: float) -> bytes:
@@ -28,15 +33,25 @@ def file_version(wall_time: float) -> bytes:
     return frame(event.SerializeToString())
 
 
-def summary(wall_time: float, step: int, value: Summary.Value | Iterable[Summary.Value]) -> bytes:
+def summary(
+    wall_time: float,
+    step: int,
+    value: Summary.Value | EncodedValue | Iterable[Summary.Value | EncodedValue],
+) -> bytes:
     """An event with one or more summary values at ``step``, an int64.
 
     Raises ``ValueError`` on a ``wall_time`` that is not finite or a step out
     of range.
     """
-    values = (value,) if isinstance(value, Summary.Value) else value
-    event = Event(wall_time=checked_wall_time(wall_time), step=step, summary=Summary(value=values))
-    return frame(event.SerializeToString())
+    values = (value,) if isinstance(value, (Summary.Value, EncodedValue)) else value
+    # By hand, since a message would be made of each encoded value and encoded again.
+    fields: list[bytes] = []
+    for one in values:
+        data = one.data if isinstance(one, EncodedValue) else one.SerializeToString()
+        fields += (_VALUE_TAG, varint(len(data)), data)
+    summary_bytes = sum(map(len, fields))
+    event = Event(wall_time=checked_wall_time(wall_time), step=step)
+    return frame(event.SerializeToString(), _SUMMARY_TAG, varint(summary_bytes), *fields)
 
 
 def graph(wall_time: float, step: int, graph_def: bytes) -> bytes:

@@ -38,8 +38,9 @@ def masked_crc32c(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + MASK_DELTA) & 0xFFFFFFFF
 
 
-def frame(data: bytes) -> bytes:
-    """One record that holds ``data``; 16 bytes longer than it."""
+def frame(*pieces: bytes) -> bytes:
+    """One record that holds ``pieces`` back to back; 16 bytes longer than they are."""
+    data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     length = LENGTH.pack(len(data))
     return b"".join(
         (length, FOOTER.pack(masked_crc32c(length)), data, FOOTER.pack(masked_crc32c(data)))

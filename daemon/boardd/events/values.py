@@ -15,14 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from boardd.events.event_pb2 import HistogramProto, Summary
+from boardd.events.wire import EncodedValue, varint
 from boardd.reduce.bins import BinsError
 
 if TYPE_CHECKING:
     from boardd.reduce.histogram import Histogram
 
-#: Of HistogramProto's fields 6 and 7, whose wire type is 2.
+#: Of Value's fields 1 and 5 and HistogramProto's fields 6 and 7, whose wire type is 2.
+_TAG_TAG: Final = b"\x0a"
+_HISTOGRAM_TAG: Final = b"\x2a"
 _LIMIT_TAG: Final = b"\x32"
 _COUNT_TAG: Final = b"\x3a"
+
+_DOUBLE: Final = np.dtype("<f8")
 
 
 def scalar_value(tag: str, value: float) -> Summary.Value:
@@ -45,7 +50,13 @@ def histogram_value(tag: str, histogram: Histogram) -> Summary.Value:
     A histogram that counted nothing has no bucket, which TensorBoard knows from
     its own writer: an empty one would stretch the axis of the whole series.
     """
-    return _histogram_value(
+    value: Summary.Value = Summary.Value.FromString(encoded_histogram(tag, histogram).data)
+    return value
+
+
+def encoded_histogram(tag: str, histogram: Histogram) -> EncodedValue:
+    """As ``histogram_value``, serialized: a histogram may have very many buckets."""
+    return _encoded_histogram(
         tag,
         histogram.edges,
         histogram.counts,
@@ -96,7 +107,7 @@ def histogram_raw_value(
     if counts.any() and not (math.isfinite(min) and math.isfinite(max)):
         raise BinsError(f"a histogram of values from {min} to {max}; give finite ones")
     first = np.minimum(min, limits[:1])
-    return _histogram_value(
+    encoded = _encoded_histogram(
         tag,
         np.concatenate((first, limits)),
         counts,
@@ -106,9 +117,11 @@ def histogram_raw_value(
         sum=sum,
         sum_squares=sum_squares,
     )
+    value: Summary.Value = Summary.Value.FromString(encoded.data)
+    return value
 
 
-def _histogram_value(
+def _encoded_histogram(
     tag: str,
     edges: npt.NDArray[np.float64],
     bucket_counts: npt.NDArray[Any],
@@ -118,38 +131,39 @@ def _histogram_value(
     num: float,
     sum: float,
     sum_squares: float,
-) -> Summary.Value:
-    filled = bucket_counts.nonzero()[0]
+) -> EncodedValue:
+    start, stop = _filled(bucket_counts)
     low, high = min, max
-    packed = b""
-    if filled.size:
-        start, stop = int(filled[0]), int(filled[-1]) + 1
+    packed: tuple[bytes | memoryview, ...] = ()
+    packed_bytes = 0
+    if stop:
         low = _clamped(low, float(edges[start]), float(edges[start + 1]))
         high = _clamped(high, float(edges[stop - 1]), float(edges[stop]))
-        packed = _packed(_LIMIT_TAG, edges[start + 1 : stop + 1]) + _packed(
-            _COUNT_TAG, bucket_counts[start:stop]
+        # Packed repeated doubles, without a Python object for each.
+        limits = edges[start + 1 : stop + 1].astype(_DOUBLE, copy=False).data
+        counts = bucket_counts[start:stop].astype(_DOUBLE).data
+        length = varint(limits.nbytes)
+        packed = (_LIMIT_TAG, length, limits, _COUNT_TAG, length, counts)
+        packed_bytes = 2 * (1 + len(length) + limits.nbytes)
+    proto = HistogramProto(min=low, max=high, num=num, sum=sum, sum_squares=sum_squares)
+    fields = proto.SerializeToString()
+    name = tag.encode()
+    data = b"".join(
+        (
+            *(_TAG_TAG, varint(len(name)), name) * bool(name),
+            *(_HISTOGRAM_TAG, varint(len(fields) + packed_bytes), fields),
+            *packed,
         )
-    value = Summary.Value(
-        tag=tag,
-        histo=HistogramProto(min=low, max=high, num=num, sum=sum, sum_squares=sum_squares),
     )
-    value.histo.MergeFromString(packed)
-    return value
+    return EncodedValue(name, "histogram", data)
 
 
-def _packed(field_tag: bytes, values: npt.NDArray[Any]) -> bytes:
-    """A packed repeated double of a message, without a Python object for each value.
-
-    Source: protobuf.dev, "Encoding": tag, length in bytes as a varint, doubles.
-    """
-    data = values.astype("<f8").tobytes()
-    length = bytearray()
-    rest = len(data)
-    while rest >= 0x80:
-        length.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    length.append(rest)
-    return b"".join((field_tag, length, data))
+def _filled(counts: npt.NDArray[Any]) -> tuple[int, int]:
+    """The first bucket that is not empty, and the end of the last one; 0 and 0 where all are."""
+    if counts.size and counts[0] and counts[-1]:
+        return 0, counts.size
+    filled = counts.nonzero()[0]
+    return (int(filled[0]), int(filled[-1]) + 1) if filled.size else (0, 0)
 
 
 def _clamped(value: float, low: float, high: float) -> float:

@@ -1,4 +1,4 @@
-"""Functions compiled by numba: without the GIL, and with a cache on disk if there can be one.
+"""Functions compiled by numba, with a cache on disk if there can be one.
 
 Importing this module imports numba, which costs a tenth of a second and tens
 of megabytes. Compiled code is kept on disk beside the module or in the user's
@@ -9,13 +9,18 @@ process.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numba
 import numpy as np
 from numba.extending import overload
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_KERNELS: Final[dict[Callable[..., Any], Callable[..., Any]]] = {}
+
+#: Functions with a cache that are compiled for one call, at most.
+_MAX_CACHED: Final = 8
 
 
 def inner(**flags: Any) -> Callable[[_Function], _Function]:
@@ -30,20 +35,41 @@ def inner(**flags: Any) -> Callable[[_Function], _Function]:
 
 def entry(function: _Function) -> Callable[..., Any]:
     """Compiles a function that Python calls, with a cache on disk if there can be one."""
+    return _entry(function, releases_gil=True)
+
+
+def brief_entry(function: _Function) -> Callable[..., Any]:
+    """As ``entry``, of a function that keeps the GIL.
+
+    For what takes microseconds: to get the GIL back takes longer where other
+    threads want it too.
+    """
+    return _entry(function, releases_gil=False)
+
+
+def _entry(function: _Function, *, releases_gil: bool) -> Callable[..., Any]:
     try:
-        kernel = numba.njit(nogil=True, cache=True)(function)
+        kernel = numba.njit(nogil=releases_gil, cache=True)(function)
     except RuntimeError:  # numba: no directory for the cache
-        kernel = numba.njit(nogil=True)(function)
+        kernel = numba.njit(nogil=releases_gil)(function)
 
     def call(*arguments: Any) -> Any:
-        try:
-            return kernel(*arguments)
-        except OSError:
-            # The cache could not be written, on a full disk for one. Numba has
-            # kept the compiled code by then.
-            return kernel(*arguments)
+        for _ in range(_MAX_CACHED):
+            try:
+                return kernel(*arguments)
+            except OSError:
+                # The cache could not be written, on a full disk for one. Numba has
+                # kept the compiled code by then, of one function at a time.
+                continue
+        return kernel(*arguments)
 
+    _KERNELS[call] = kernel
     return call
+
+
+def callee(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns what compiled functions call where Python calls ``function``, an ``entry``."""
+    return _KERNELS[function]
 
 
 def bits_of(value: Any) -> Any:

@@ -6,7 +6,6 @@ or ``"bfloat16"``, which NumPy does not have.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -29,6 +28,14 @@ ITEM_BYTES: Final[dict[str, int]] = {
     "float32": 4,
     "float64": 8,
 }
+
+#: As what its bytes are taken at first.
+_STORED: Final = {
+    name: np.dtype({"bool": "uint8", "bfloat16": "uint16"}.get(name, name)).newbyteorder("<")
+    for name in ITEM_BYTES
+}
+
+_MAX_BYTES: Final = int(np.iinfo(np.intp).max)
 
 #: The most dimensions that every supported NumPy can hold.
 MAX_DIMENSIONS: Final = 32
@@ -53,13 +60,16 @@ def size_bytes(dtype: str, shape: Sequence[int]) -> int:
         ) from None
     if len(shape) > MAX_DIMENSIONS:
         raise TensorError(f"a tensor of {len(shape)} dimensions; at most {MAX_DIMENSIONS}")
-    if any(dimension < 0 for dimension in shape):
-        raise TensorError(f"shape {tuple(shape)} has a negative dimension")
     # Zeros are left out: NumPy refuses (2**62, 0), whose other strides overflow.
-    extent = item_bytes * math.prod(dimension for dimension in shape if dimension)
-    if extent > np.iinfo(np.intp).max:
+    extent, is_empty = item_bytes, False
+    for dimension in shape:
+        if dimension < 0:
+            raise TensorError(f"shape {tuple(shape)} has a negative dimension")
+        extent *= dimension or 1
+        is_empty |= not dimension
+    if extent > _MAX_BYTES:
         raise TensorError(f"shape {tuple(shape)} of {dtype} overflows the address space")
-    return 0 if 0 in shape else extent
+    return 0 if is_empty else extent
 
 
 def as_array(data: bytes | memoryview, dtype: str, shape: Sequence[int]) -> npt.NDArray[Any]:
@@ -85,10 +95,9 @@ def as_array(data: bytes | memoryview, dtype: str, shape: Sequence[int]) -> npt.
             f"{actual} bytes for a tensor of {dtype} and shape {tuple(shape)}, "
             f"which has {expected} bytes"
         )
-    stored = {"bool": "uint8", "bfloat16": "uint16"}.get(dtype, dtype)
     elements: npt.NDArray[Any] = np.frombuffer(
         data if actual else bytearray(),
-        dtype=np.dtype(stored).newbyteorder("<"),
+        dtype=_STORED[dtype],
     )
     if dtype == "bool":
         elements = elements != 0

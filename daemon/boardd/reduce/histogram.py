@@ -36,6 +36,10 @@ _DIRECT_SIZE: Final = 16_384
 #: The same where the edges are not known to be at equal distances.
 _DIRECT_SEARCH_SIZE: Final = 8192
 
+#: Up to so many values and buckets, other threads wait while a histogram is made.
+_FEW: Final = 1024
+_FEW_BINS: Final = 4096
+
 #: Values converted at a time: the copy stays in the second level of cache.
 _CHUNK: Final = 1 << 16
 
@@ -108,6 +112,11 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
     Raises ``TensorError`` for another dtype. The first call in a process
     compiles or loads the kernels, see ``warm_up``.
     """
+    if not isinstance(bins, Edges):
+        count = bins.count if isinstance(bins, EqualWidth) else rule_count(bins.name, values)
+        found = _equal_width_histogram(values, count)
+        if found is not None:
+            return found
     chunks, dtype = _chunked(values)
     num, lowest, highest, total, squares, not_finite = _moments(chunks, dtype)
     if not math.isfinite(total):
@@ -170,17 +179,36 @@ def warm_up() -> None:
                 histogram(values, bins)
 
 
+def _equal_width_histogram(values: npt.NDArray[Any], count: int) -> Histogram | None:
+    """Returns the histogram in ``count`` buckets, or None where it needs more than one call."""
+    dtype = _compared_dtype(values.dtype)
+    values = values.reshape(-1)
+    if values.size > (_MAX_KERNEL_VALUES if values.dtype == dtype else _CHUNK):
+        return None
+    flat = np.ascontiguousarray(_converted(values, dtype))
+    bits = BITS[dtype]
+    edges = np.empty(count + 1)
+    counts: npt.NDArray[np.int64] = np.zeros(count, np.int64)
+    flat = _read_only(flat)
+    kernels = _equal_width()
+    is_few = flat.size <= _FEW and count <= _FEW_BINS
+    kernel = kernels.equal_width_of_few if is_few else kernels.equal_width
+    is_made, lowest, highest, num, total, squares, *not_finite = kernel(
+        flat, flat.view(bits.integer), bits.mask, bits.shift, bits.infinity, edges, counts
+    )
+    if not is_made:
+        return None
+    edges.flags.writeable = False
+    counts.flags.writeable = False
+    return Histogram(lowest, highest, num, total, squares, edges, counts, *not_finite)
+
+
 def _chunked(values: npt.NDArray[Any]) -> tuple[Chunks, np.dtype[Any]]:
     """Returns ``values`` as contiguous 1-D pieces, anew at each call, and their dtype.
 
     The pieces are float32 where that holds every value of the dtype, else float64.
     """
-    if values.dtype.kind not in "biuf" or values.dtype.itemsize > 8:
-        raise TensorError(
-            f"a histogram of {values.dtype}; use bool, an integer or a float up to 64 bits"
-        )
-    dtype = np.result_type(values.dtype, np.float16)
-    dtype = _FLOAT32 if dtype.itemsize <= 4 else _FLOAT64
+    dtype = _compared_dtype(values.dtype)
     flat = values.reshape(-1)
     direct = flat.dtype == dtype and flat.flags.c_contiguous and flat.flags.aligned
     length = _MAX_KERNEL_VALUES if direct else _CHUNK
@@ -196,6 +224,14 @@ def _chunked(values: npt.NDArray[Any]) -> tuple[Chunks, np.dtype[Any]]:
     return chunks, dtype
 
 
+@functools.cache
+def _compared_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Returns float32 where that holds every value of ``dtype``, else float64."""
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise TensorError(f"a histogram of {dtype}; use bool, an integer or a float up to 64 bits")
+    return _FLOAT32 if np.result_type(dtype, np.float16).itemsize <= 4 else _FLOAT64
+
+
 def _converted(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     if values.dtype == dtype:
         return values
@@ -206,6 +242,8 @@ def _converted(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[An
 
 def _read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     # Numba compiles anew for arrays that may be written to: all are shown as read-only.
+    if not values.flags.writeable:
+        return values
     view = values.view()
     view.flags.writeable = False
     return view
@@ -216,6 +254,13 @@ def _kernels() -> ModuleType:
     from boardd.reduce import kernels
 
     return kernels
+
+
+@functools.cache
+def _equal_width() -> ModuleType:
+    from boardd.reduce import equal_width
+
+    return equal_width
 
 
 @functools.cache

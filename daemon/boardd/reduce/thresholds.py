@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 #: The widest tolerance of ``Uniform``: the share of doubtful values is about twice this.
-_MAX_TOLERANCE: Final = 1e-3
+MAX_TOLERANCE: Final = 1e-3
 
 #: From this many values on a table of starts pays for itself.
 _KEYED_SIZE: Final = 8192
@@ -137,7 +137,7 @@ def uniform(edges: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> Uniform | N
     # Two roundings more: a compiler may fuse the operations, which moves every
     # position by half a rounding and leaves their order.
     tolerance = float(drift) + bins * float(np.finfo(dtype).eps)
-    if not (math.isfinite(scale) and scale > 0 and tolerance <= _MAX_TOLERANCE):
+    if not (math.isfinite(scale) and scale > 0 and tolerance <= MAX_TOLERANCE):
         return None
     padded = np.empty(bins + 3, dtype)
     padded[0] = -np.inf

@@ -6,6 +6,8 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.events import plugins, values
+from boardd.events.event_pb2 import Summary
+from boardd.events.wire import EncodedValue
 from boardd.reduce.bins import Bins, Edges, EqualWidth, Rule, default_edges
 from boardd.reduce.dtypes import TensorError
 from boardd.reduce.histogram import histogram
@@ -29,7 +31,7 @@ def summarize_histogram(record: Record) -> Content:
     and ``TensorError``.
     """
     result = histogram(record.arrays[0], bins_of(record.payload.histogram))
-    found = [values.histogram_value(record.tag, result)]
+    found: list[Summary.Value | EncodedValue] = [values.encoded_histogram(record.tag, result)]
     for name, count in (
         ("nan", result.nan_count),
         ("positive_infinity", result.positive_infinity_count),

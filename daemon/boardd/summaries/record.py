@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.event_pb2 import Summary
+from boardd.events.wire import EncodedValue
 
 
 class SummaryError(Exception):
@@ -45,7 +46,7 @@ class Record:
 class Content:
     """What one record shows: summary values, a serialized GraphDef, or an embedding."""
 
-    values: list[Summary.Value] = field(default_factory=list)
+    values: Sequence[Summary.Value | EncodedValue] = field(default_factory=list)
     graph_def: bytes = b""
     embedding: EmbeddingFiles | None = None
 

@@ -20,6 +20,7 @@ from boardd.events.custom_scalars import LayoutError
 from boardd.events.event_pb2 import Summary
 from boardd.events.graph import GraphError
 from boardd.events.mesh import MeshConfigError
+from boardd.events.wire import EncodedValue
 from boardd.reduce import dtypes, pca
 from boardd.reduce.audio import AudioError
 from boardd.reduce.bins import BinsError
@@ -152,17 +153,19 @@ def _reduction(record: Record, content: Content) -> Reduction:
     else:
         # Also without values: a run that has no event is none to TensorBoard.
         framed = event.summary(record.wall_time, record.step, content.values)
-    kinds = {value.tag.encode(): _kind(value) for value in content.values}
+    kinds = dict(map(_kind, content.values))
     return Reduction(framed, kinds, content.embedding)
 
 
-def _kind(value: Summary.Value) -> str:
-    """What TensorBoard reads a value as, in words for people."""
-    form: str = value.WhichOneof("value")
-    if form == "tensor":
+def _kind(value: Summary.Value | EncodedValue) -> tuple[bytes, str]:
+    """A value's tag, and what TensorBoard reads it as, in words for people."""
+    if isinstance(value, EncodedValue):
+        return value.tag, value.kind
+    kind: str = value.WhichOneof("value")
+    if kind == "tensor":
         plugin: str = value.metadata.plugin_data.plugin_name
-        return plugin.removesuffix("s").replace("_", " ")
-    return {"simple_value": "scalar", "histo": "histogram"}.get(form, form)
+        kind = plugin.removesuffix("s").replace("_", " ")
+    return value.tag.encode(), {"simple_value": "scalar", "histo": "histogram"}.get(kind, kind)
 
 
 def _shared_arrays(
@@ -171,7 +174,9 @@ def _shared_arrays(
     """The tensors where they lie. The slot of one that is inline, or empty, is empty."""
     if len(payload.slots) != len(payload.tensors):
         raise TensorError(f"{len(payload.slots)} slots for {len(payload.tensors)} tensors")
-    size_bytes = sum(slot.size_bytes for slot in payload.slots)
+    size_bytes = 0
+    for slot in payload.slots:
+        size_bytes += slot.size_bytes
     if size_bytes > max_bytes:
         raise SummaryError(
             pb.TENSOR_TOO_LARGE,
@@ -179,7 +184,8 @@ def _shared_arrays(
         )
     arrays = []
     for tensor, slot in zip(payload.tensors, payload.slots, strict=True):
-        if not slot.size_bytes:
+        slot_bytes = slot.size_bytes
+        if not slot_bytes:
             arrays.append(_array(tensor, ()))
             continue
         if tensor.inline:
@@ -187,12 +193,13 @@ def _shared_arrays(
         view = maps.get(slot.map)
         if view is None:
             raise TensorError(f"the tensor lies in map {slot.map}, which is not shared")
-        end = slot.offset + slot.size_bytes
+        start = slot.offset
+        end = start + slot_bytes
         if end > view.nbytes:
             raise TensorError(
                 f"the tensor ends at byte {end} of map {slot.map}, which has {view.nbytes}"
             )
-        arrays.append(dtypes.as_array(view[slot.offset : end], tensor.dtype, tensor.shape))
+        arrays.append(dtypes.as_array(view[start:end], tensor.dtype, tensor.shape))
     return arrays
 
 

@@ -1,0 +1,131 @@
+"""Brief calls on an executor's threads, many for one waking of a thread and one of the loop.
+
+To another thread and back takes longer than to append a few events, and two threads
+that want the interpreter slow each other down. So one thread makes all calls that
+wait, one after the other, and what they return goes back to the event loop together.
+Nobody waits long for a call that hangs: another thread then goes on with the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, Final, TypeVar
+
+#: For how long a result waits for others that go back with it. A call that takes longer
+#: is not waited for: another thread goes on with the rest.
+_LOOK_SECS: Final = 0.005
+
+_Result = TypeVar("_Result")
+
+
+class BriefCalls:
+    """Calls on at most ``max_threads`` of ``threads``; see the module.
+
+    Made, used and closed on the event loop's thread.
+    """
+
+    def __init__(self, threads: Executor, max_threads: int) -> None:
+        self._threads = threads
+        self._max_threads = max_threads
+        self._is_closed = False
+        self._start: asyncio.Handle | None = None
+        self._look: asyncio.TimerHandle | None = None
+        #: How many calls were begun by the last look.
+        self._seen = 0
+        #: Guards all below.
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
+        self._begun = 0
+        #: Threads at work.
+        self._working = 0
+        self._done: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+
+    async def run(self, call: Callable[[], _Result]) -> _Result:
+        """Returns what ``call`` returns on a thread, or raises what it raises.
+
+        Raises ``RuntimeError`` once closed.
+        """
+        if self._is_closed:
+            raise RuntimeError("a call after close")
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[_Result] = loop.create_future()
+        with self._lock:
+            self._waiting.append((result, call))
+        if self._start is None:
+            # What other tasks ask for in this turn of the loop goes along.
+            self._start = loop.call_soon(self._begin, loop)
+        return await result
+
+    def close(self) -> None:
+        """Begins no more calls; those that wait never return."""
+        self._is_closed = True
+        if self._start is not None:
+            self._start.cancel()
+        if self._look is not None:
+            self._look.cancel()
+        with self._lock:
+            self._waiting.clear()
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._start = None
+        if not self._working:
+            self._send(loop)
+        if self._look is None:
+            self._look_later(loop)
+
+    def _send(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            self._working += 1
+        self._threads.submit(self._work, loop)
+
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._seen = self._begun
+        self._look = loop.call_later(_LOOK_SECS, self._help, loop)
+
+    def _help(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._look = None
+        self._take_back()
+        if not self._waiting:
+            return
+        if self._begun == self._seen and self._working < self._max_threads:
+            self._send(loop)
+        self._look_later(loop)
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Makes calls, on a thread, until none waits."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._working -= 1
+                    return
+                result, call = self._waiting.popleft()
+                self._begun += 1
+            value: Any = None
+            failure: BaseException | None = None
+            try:
+                value = call()
+            except BaseException as error:
+                failure = error
+            with self._lock:
+                self._done.append((result, value, failure))
+                is_last = not self._waiting
+            del result, call, value, failure
+            if is_last:
+                with contextlib.suppress(RuntimeError):  # it was closed: nobody waits any more
+                    loop.call_soon_threadsafe(self._take_back)
+
+    def _take_back(self) -> None:
+        with self._lock:
+            done, self._done = self._done, []
+        for result, value, failure in done:
+            if result.done():  # cancelled
+                continue
+            if failure is None:
+                result.set_result(value)
+            else:
+                result.set_exception(failure)
