@@ -28,11 +28,21 @@ _CODE: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-xp \S+ \S+ \S+ +\S*/libllv
 #: Less than this is not worth a tenth of a second.
 _WORTH_BYTES: Final = 8 << 20
 
+#: Objects made and kept before the youngest are searched for cycles. A burst of records keeps
+#: thousands for a moment, none of them in a cycle.
+_COLLECT_AFTER: Final = 50_000
+
 
 def limit_heaps() -> None:
     """Has all threads share two heaps. Before they start: each would come to keep its own peak."""
     with _libc("mallopt") as mallopt:
         mallopt(_M_ARENA_MAX, 2)
+
+
+def collect_seldom() -> None:
+    """Has Python look for cycles less often. What is imported by now is never searched."""
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 def give_back() -> None:

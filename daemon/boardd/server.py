@@ -65,6 +65,7 @@ def run(config: Config) -> NoReturn:
     journal.configure(config.log_level, os.environ)
     _raise_file_limit()
     memory.limit_heaps()
+    memory.collect_seldom()
     _yield_to_training(config.nice)
     credentials = interceptors = None
     if config.listen is not None:

@@ -22,3 +22,12 @@ def test_one_series_is_found_as_many_are(added: list[set[int]], others: list[int
         known, *columns = table.find(np.array(wanted, np.uint32))
         assert known.tolist() == [one is not None for one in found]
         assert np.array(columns).T.tolist() == [list(one or (0, 0, 0)) for one in found]
+
+
+def test_more_series_are_found_than_are_kept() -> None:
+    table = SeriesTable()
+    series = [Series(number, number + 1, 0) for number in range(5000)]
+    for number, one in enumerate(series):
+        table.add(number, one)
+    for _ in range(2):
+        assert [table.find_one(number) for number in range(5000)] == series

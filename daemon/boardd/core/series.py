@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import bisect
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: Series that are kept as Python objects.
+_MAX_KEPT: Final = 4096
 
 
 class Series(NamedTuple):
@@ -29,6 +32,8 @@ class SeriesTable:
         self._added: list[tuple[int, Series]] = []
         self._number = np.zeros(0, np.uint32)
         self._columns = np.zeros((3, 0), np.intp)
+        #: Of ``find_one``; a series never changes.
+        self._kept: dict[int, Series] = {}
 
     def add(self, number: int, series: Series) -> None:
         """Adds a series whose number is not in the table yet."""
@@ -56,12 +61,18 @@ class SeriesTable:
 
     def find_one(self, number: int) -> Series | None:
         """Returns the series of ``number``, None where it is not known."""
+        kept = self._kept.get(number)
+        if kept is not None:
+            return kept
         if self._added:
             self._merge()
         place = bisect.bisect_left(self._number, number)
         if place == len(self._number) or self._number[place] != number:
             return None
-        return Series(*self._columns[:, place].tolist())
+        if len(self._kept) >= _MAX_KEPT:
+            self._kept.clear()
+        series = self._kept[number] = Series(*self._columns[:, place].tolist())
+        return series
 
     def _merge(self) -> None:
         number = np.append(self._number, np.array([number for number, _ in self._added], np.uint32))
