@@ -262,9 +262,10 @@ class GrpcConnection:
 
     def _join_threads(self) -> None:
         deadline = time.monotonic() + _THREADS_END_SECS
-        threads = {self._reader, self._outbox.taker}
+        threads = {self._reader}
         with contextlib.suppress(FutureTimeoutError):
             threads.add(self._event_thread.result(_THREADS_END_SECS))
+        threads.add(self._outbox.taker)
         for thread in threads:
             if thread is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))

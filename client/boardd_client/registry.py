@@ -97,7 +97,9 @@ class Registry:
                         sender.why_not(),
                     )
         # Also those that are ending: no thread of gRPC's may outlive the interpreter.
-        for sender in list(self._all_senders):
+        with self._lock:
+            senders = list(self._all_senders)
+        for sender in senders:
             sender.stop(_STOP_SECS)
 
     def _connect(self, sender: Sender, events: Events) -> Connection:

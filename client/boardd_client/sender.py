@@ -210,7 +210,7 @@ class Sender:
         while True:
             remaining = deadline - time.monotonic()
             connection = self._connection
-            if remaining <= 0 or self.session.refusal:
+            if remaining <= 0 or self.session.refusal or self.finished.is_set():
                 return self.why_not()
             if connection is None:
                 self.wait_room(deadline)
@@ -230,10 +230,9 @@ class Sender:
 
     def why_not(self) -> str:
         """Why records are not written yet, for people."""
-        if self.session.refusal:
-            return self.session.refusal
-        if self._connection is None:
-            return self._trouble or f"no connection to {self.address} yet"
+        if self.session.refusal or self._connection is None:
+            reason = self.session.refusal or self._trouble
+            return reason or f"no connection to {self.address} yet"
         return f"the daemon at {self.address} has not written them in time"
 
     def stop(self, timeout_secs: float) -> None:
@@ -389,7 +388,7 @@ class Sender:
             else:
                 self._failed(error)
         now = time.monotonic()
-        if self._connection is not None or now < self._retry_at:
+        if self._connection is not None or self._is_stopping or now < self._retry_at:
             return
         if not self.session.log.last_sequence:
             return
@@ -408,6 +407,8 @@ class Sender:
         self._link = link = Link(self)
         connection = self._opening = self._connect(self, link)
         try:
+            if self._is_stopping:  # nobody would close it any more
+                raise ConnectionFailedError("CANCELLED", "the process ends")
             request = self.session.open_request(socket.gethostname(), os.getpid(), _program())
             reply = connection.open(request, _OPEN_TIMEOUT_SECS)
             self.session.opened(reply, is_shared=self._memory.hand_over(reply))

@@ -89,8 +89,10 @@ class BriefCalls:
 
     def _help(self, loop: asyncio.AbstractEventLoop) -> None:
         self._look = None
+        # Before the results are taken: one that is not there yet may have left to another look.
+        is_more = bool(self._waiting)
         self._take_back()
-        if not self._waiting:
+        if not is_more:
             return
         if self._begun == self._seen and self._working < self._max_threads:
             self._send(loop)
@@ -105,6 +107,8 @@ class BriefCalls:
                     return
                 result, call = self._waiting.popleft()
                 self._begun += 1
+            if result.cancelled():  # abandoned: nobody would know that it was made
+                continue
             value: Any = None
             failure: BaseException | None = None
             try:

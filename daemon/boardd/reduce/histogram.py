@@ -185,7 +185,8 @@ def _equal_width_histogram(values: npt.NDArray[Any], count: int) -> Histogram | 
     values = values.reshape(-1)
     if values.size > (_MAX_KERNEL_VALUES if values.dtype == dtype else _CHUNK):
         return None
-    flat = np.ascontiguousarray(_converted(values, dtype))
+    # Numba would compile anew for what is not aligned.
+    flat = np.require(_converted(values, dtype), requirements=("C", "A"))
     bits = BITS[dtype]
     edges = np.empty(count + 1)
     counts: npt.NDArray[np.int64] = np.zeros(count, np.int64)
