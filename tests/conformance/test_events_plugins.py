@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from boardd.events import event
 from boardd.events.custom_scalars import Category, Chart, custom_scalars_value
+from boardd.events.event_pb2 import Summary
 from boardd.events.graph import graph_def
 from boardd.events.hparams import hparams_values
 from boardd.events.mesh import mesh_values
@@ -153,7 +154,8 @@ def test_histogram_raw(
         limits=np.array(limits, np.float64),
         counts=np.array(counts, np.int64),
     )
-    assert (value.histo.num, value.histo.sum, value.histo.sum_squares) == (12, 30.5, 99.25)
+    histo = Summary.Value.FromString(value.data).histo
+    assert (histo.num, histo.sum, histo.sum_squares) == (12, 30.5, 99.25)
     add(writer, 1, value)
     with open_reader(tmp_path, loader) as reader:
         for point in reader.histograms()["run"]["h"] + reader.served_histograms("run", "h"):

@@ -139,7 +139,7 @@ def test_histograms(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> 
 def test_histogram_through_tensorboards_conversion(name: str) -> None:
     values, bins = HISTOGRAMS[name]
     made = histogram_value(name, histogram(values, bins))
-    old = summary_pb2.Summary.Value.FromString(made.SerializeToString())
+    old = summary_pb2.Summary.Value.FromString(made.data)
     new = data_compat.migrate_value(old)
     assert new.metadata.plugin_data.plugin_name == "histograms"
     buckets = tensor_util.make_ndarray(new.tensor)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from boardd.events import event
 from boardd.events.event_pb2 import Event, Summary
-from boardd.events.values import encoded_histogram, histogram_value, image_value, scalar_value
+from boardd.events.values import histogram_value, image_value, scalar_value
+from boardd.events.wire import EncodedValue
 from boardd.reduce.bins import Edges, EqualWidth
 from boardd.reduce.histogram import histogram
 from support.tfrecords import unframe
@@ -83,9 +84,13 @@ def test_scalar_may_be_nan() -> None:
     assert math.isnan(scalar_value("t", math.nan).simple_value)
 
 
+def message_of(value: EncodedValue) -> Summary.Value:
+    return Summary.Value.FromString(value.data)
+
+
 def test_histogram_holds_the_statistics_and_the_buckets() -> None:
     values = np.array([-1.0, 0.0, 0.5, 3.0, 3.0])
-    histo = histogram_value("t", histogram(values, EqualWidth(4))).histo
+    histo = message_of(histogram_value("t", histogram(values, EqualWidth(4)))).histo
     assert (histo.min, histo.max, histo.num) == (-1.0, 3.0, 5.0)
     assert (histo.sum, histo.sum_squares) == (5.5, 19.25)
     assert list(histo.bucket_limit) == [0.0, 1.0, 2.0, 3.0]
@@ -98,7 +103,8 @@ def test_encoded_histogram_is_written_as_its_message(tag: str, wall_time: float,
     values = np.random.default_rng(1).standard_normal(1000)
     for bins in (1, 15, 16, 3000):
         made = histogram(values, EqualWidth(bins))
-        encoded, message = encoded_histogram(tag, made), histogram_value(tag, made)
+        encoded = histogram_value(tag, made)
+        message = message_of(encoded)
         assert (encoded.tag, encoded.kind) == (tag.encode(), "histogram")
         assert message.tag == tag
         assert list(message.histo.bucket) == made.counts.tolist()
@@ -114,7 +120,7 @@ def test_encoded_histogram_is_written_as_its_message(tag: str, wall_time: float,
 def test_histogram_edges_stand_in_for_extremes_outside_them() -> None:
     values = np.array([-100.0, 1.5, 2.5, 900.0])
     edges = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
-    histo = histogram_value("t", histogram(values, Edges(edges))).histo
+    histo = message_of(histogram_value("t", histogram(values, Edges(edges)))).histo
     assert (histo.min, histo.max, histo.num) == (1.0, 3.0, 4.0)
 
 
@@ -122,14 +128,14 @@ def test_histogram_edges_stand_in_for_extremes_outside_them() -> None:
     "values", [[], [math.nan], [math.inf, -math.inf, math.nan]], ids=["empty", "nan", "infinite"]
 )
 def test_histogram_of_nothing_finite_has_no_bucket(values: list[float]) -> None:
-    histo = histogram_value("t", histogram(np.array(values), EqualWidth(10))).histo
+    histo = message_of(histogram_value("t", histogram(np.array(values), EqualWidth(10)))).histo
     assert (histo.min, histo.max, histo.num) == (0.0, 0.0, 0.0)
     assert (list(histo.bucket_limit), list(histo.bucket)) == ([], [])
 
 
 def test_histogram_leaves_empty_outer_buckets_out() -> None:
     edges = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
-    histo = histogram_value("t", histogram(np.array([1.5, 3.5]), Edges(edges))).histo
+    histo = message_of(histogram_value("t", histogram(np.array([1.5, 3.5]), Edges(edges)))).histo
     assert list(histo.bucket_limit) == [2.0, 3.0, 4.0]
     assert list(histo.bucket) == [1.0, 0.0, 1.0]
 

@@ -88,15 +88,17 @@ def test_every_kind_of_the_wire_is_known() -> None:
                 histogram_raw=pb.HistogramRaw(min=0.5, max=1.5, num=7, sum=6, sum_squares=8),
             ),
             [
-                values.histogram_raw_value(
-                    "tag",
-                    min=0.5,
-                    max=1.5,
-                    num=7,
-                    sum=6,
-                    sum_squares=8,
-                    limits=np.array([1.0, 2.0]),
-                    counts=np.array([3, 4]),
+                Summary.Value.FromString(
+                    values.histogram_raw_value(
+                        "tag",
+                        min=0.5,
+                        max=1.5,
+                        num=7,
+                        sum=6,
+                        sum_squares=8,
+                        limits=np.array([1.0, 2.0]),
+                        counts=np.array([3, 4]),
+                    ).data
                 )
             ],
             {"tag": "histogram"},

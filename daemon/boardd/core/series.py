@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -64,14 +63,12 @@ class SeriesTable:
         kept = self._kept.get(number)
         if kept is not None:
             return kept
-        if self._added:
-            self._merge()
-        place = bisect.bisect_left(self._number, number)
-        if place == len(self._number) or self._number[place] != number:
+        (is_known,), *columns = self.find(np.array([number], np.uint32))
+        if not is_known:
             return None
         if len(self._kept) >= _MAX_KEPT:
             self._kept.clear()
-        series = self._kept[number] = Series(*self._columns[:, place].tolist())
+        series = self._kept[number] = Series(*(int(column[0]) for column in columns))
         return series
 
     def _merge(self) -> None:

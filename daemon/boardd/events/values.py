@@ -36,8 +36,8 @@ def scalar_value(tag: str, value: float) -> Summary.Value:
         return Summary.Value(tag=tag, simple_value=float(np.float32(value)))
 
 
-def histogram_value(tag: str, histogram: Histogram) -> Summary.Value:
-    """A histogram, without the empty buckets at its ends.
+def histogram_value(tag: str, histogram: Histogram) -> EncodedValue:
+    """A histogram, without the empty buckets at its ends; serialized, as it may have very many.
 
     ``bucket_limit`` holds right edges. TensorBoard takes the left edge of the
     first bucket from ``min`` and the right edge of the last from ``max``; its
@@ -50,13 +50,7 @@ def histogram_value(tag: str, histogram: Histogram) -> Summary.Value:
     A histogram that counted nothing has no bucket, which TensorBoard knows from
     its own writer: an empty one would stretch the axis of the whole series.
     """
-    value: Summary.Value = Summary.Value.FromString(encoded_histogram(tag, histogram).data)
-    return value
-
-
-def encoded_histogram(tag: str, histogram: Histogram) -> EncodedValue:
-    """As ``histogram_value``, serialized: a histogram may have very many buckets."""
-    return _encoded_histogram(
+    return _histogram_value(
         tag,
         histogram.edges,
         histogram.counts,
@@ -78,7 +72,7 @@ def histogram_raw_value(
     sum_squares: float,
     limits: npt.NDArray[Any],
     counts: npt.NDArray[Any],
-) -> Summary.Value:
+) -> EncodedValue:
     """A histogram that was counted elsewhere.
 
     ``limits`` are the right edges of the buckets, ascending, and ``counts`` how
@@ -107,7 +101,7 @@ def histogram_raw_value(
     if counts.any() and not (math.isfinite(min) and math.isfinite(max)):
         raise BinsError(f"a histogram of values from {min} to {max}; give finite ones")
     first = np.minimum(min, limits[:1])
-    encoded = _encoded_histogram(
+    return _histogram_value(
         tag,
         np.concatenate((first, limits)),
         counts,
@@ -117,11 +111,9 @@ def histogram_raw_value(
         sum=sum,
         sum_squares=sum_squares,
     )
-    value: Summary.Value = Summary.Value.FromString(encoded.data)
-    return value
 
 
-def _encoded_histogram(
+def _histogram_value(
     tag: str,
     edges: npt.NDArray[np.float64],
     bucket_counts: npt.NDArray[Any],

@@ -16,15 +16,9 @@ import numpy.typing as npt
 
 from boardd.reduce.bins import LARGE_DISTANCE, SMALL_DISTANCE
 from boardd.reduce.compiled import brief_entry, callee, entry, inner
-from boardd.reduce.counting import COUNT_BLOCK, TABLES, count_direct, count_uniform
+from boardd.reduce.counting import COUNT_BLOCK, MAX_SHORT_SLOT, TABLES, count_direct, count_uniform
 from boardd.reduce.kernels import moments
-from boardd.reduce.thresholds import MAX_TOLERANCE
-
-#: Up to so many values are compared with the edges themselves where no thresholds can be made.
-_DIRECT_SIZE: Final = 16_384
-
-#: The most buckets whose slots fit uint16, with one on either side.
-_MAX_SHORT_BINS: Final = 0xFFFD
+from boardd.reduce.thresholds import DIRECT_SIZE, MAX_TOLERANCE
 
 _FLOAT32_EPSILON: Final = 2.0**-23
 _FLOAT64_EPSILON: Final = 2.0**-52
@@ -86,7 +80,7 @@ def _count_by_thresholds(
 ) -> bool:
     # Returns whether there are thresholds, by ``thresholds.uniform``, and all are counted.
     bins = counts.size
-    if bins > _MAX_SHORT_BINS:
+    if bins + 2 > MAX_SHORT_SLOT:  # one on either side
         return False
     number = values.dtype.type
     padded = np.empty(bins + 3, values.dtype)
@@ -197,7 +191,7 @@ def equal_width(
             bucket += 1
         counts[bucket] = num
     elif is_made and not _count_by_thresholds(values, bits, edges, num == values.size, counts):
-        is_made = values.size <= _DIRECT_SIZE
+        is_made = values.size <= DIRECT_SIZE
         if is_made:
             _count_few(values, edges, counts)
     return is_made, lowest, highest, num, total, squares, nan_count, positive, negative

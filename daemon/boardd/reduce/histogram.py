@@ -21,19 +21,18 @@ from boardd.reduce.bins import (
     BinsError,
     Edges,
     EqualWidth,
+    Rule,
     default_edges,
     equal_width_edges,
 )
 from boardd.reduce.dtypes import TensorError
 from boardd.reduce.rules import rule_count
-from boardd.reduce.thresholds import BITS, Keyed, Uniform, keyed, uniform
+from boardd.reduce.thresholds import BITS, DIRECT_SIZE, Keyed, Uniform, keyed, uniform
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-#: Up to so many values are compared with the edges themselves.
-_DIRECT_SIZE: Final = 16_384
-#: The same where the edges are not known to be at equal distances.
+#: Up to so many values are compared with edges that are not known to be at equal distances.
 _DIRECT_SEARCH_SIZE: Final = 8192
 
 #: Up to so many values and buckets, other threads wait while a histogram is made.
@@ -112,25 +111,26 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
     Raises ``TensorError`` for another dtype. The first call in a process
     compiles or loads the kernels, see ``warm_up``.
     """
-    if not isinstance(bins, Edges):
-        count = bins.count if isinstance(bins, EqualWidth) else rule_count(bins.name, values)
-        found = _equal_width_histogram(values, count)
+    chunks, dtype = _chunked(values)
+    if isinstance(bins, Rule):
+        bins = EqualWidth(rule_count(bins.name, values))
+    if isinstance(bins, EqualWidth):
+        found = _equal_width_histogram(values, dtype, bins.count)
         if found is not None:
             return found
-    chunks, dtype = _chunked(values)
     num, lowest, highest, total, squares, not_finite = _moments(chunks, dtype)
     if not math.isfinite(total):
         total = _scaled_sum(chunks)
     if not -math.inf < lowest <= highest < math.inf:
         raise TensorError(f"values that change while they are read: from {lowest} to {highest}")
-    edges = _edges(bins, values, num, lowest, highest)
+    edges = _edges(bins, num, lowest, highest)
     counts: npt.NDArray[np.int64] = np.zeros(edges.size - 1, np.int64)
     is_uniform = not isinstance(bins, Edges)
     if num and lowest == highest:
         bucket = _bucket(edges, lowest)
         if bucket is not None:
             counts[bucket] = num
-    elif values.size <= (_DIRECT_SIZE if is_uniform else _DIRECT_SEARCH_SIZE):
+    elif values.size <= (DIRECT_SIZE if is_uniform else _DIRECT_SEARCH_SIZE):
         _count_directly(chunks, edges, is_uniform, counts)
     elif num:
         is_covered = num == values.size and edges[0] <= lowest and highest <= edges[-1]
@@ -173,15 +173,19 @@ def warm_up() -> None:
     Takes seconds where nothing is cached on disk: call it on a worker thread.
     """
     for dtype in (_FLOAT32, _FLOAT64):
-        for size in (64, _DIRECT_SIZE + 1):
+        for size in (64, DIRECT_SIZE + 1):
             values = np.linspace(0.0, 1.0, size).astype(dtype)
             for bins in (EqualWidth(8), default_edges()):
                 histogram(values, bins)
 
 
-def _equal_width_histogram(values: npt.NDArray[Any], count: int) -> Histogram | None:
-    """Returns the histogram in ``count`` buckets, or None where it needs more than one call."""
-    dtype = _compared_dtype(values.dtype)
+def _equal_width_histogram(
+    values: npt.NDArray[Any], dtype: np.dtype[Any], count: int
+) -> Histogram | None:
+    """Returns the histogram in ``count`` buckets, or None where it needs more than one call.
+
+    The values are compared as ``dtype``.
+    """
     values = values.reshape(-1)
     if values.size > (_MAX_KERNEL_VALUES if values.dtype == dtype else _CHUNK):
         return None
@@ -317,15 +321,13 @@ def _scaled_sum(chunks: Chunks) -> float:
 
 
 def _edges(
-    bins: Bins, values: npt.NDArray[Any], num: int, lowest: float, highest: float
+    bins: Edges | EqualWidth, num: int, lowest: float, highest: float
 ) -> npt.NDArray[np.float64]:
     if isinstance(bins, Edges):
         return bins.edges
     if not num:
         highest = 1.0
-    if isinstance(bins, EqualWidth):
-        return equal_width_edges(lowest, highest, bins.count)
-    return equal_width_edges(lowest, highest, rule_count(bins.name, values))
+    return equal_width_edges(lowest, highest, bins.count)
 
 
 def _bucket(edges: npt.NDArray[np.float64], value: float) -> int | None:

@@ -31,7 +31,7 @@ def summarize_histogram(record: Record) -> Content:
     and ``TensorError``.
     """
     result = histogram(record.arrays[0], bins_of(record.payload.histogram))
-    found: list[Summary.Value | EncodedValue] = [values.encoded_histogram(record.tag, result)]
+    found: list[Summary.Value | EncodedValue] = [values.histogram_value(record.tag, result)]
     for name, count in (
         ("nan", result.nan_count),
         ("positive_infinity", result.positive_infinity_count),
