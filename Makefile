@@ -45,11 +45,11 @@ test: check
 # The tests of PyTorch, JAX and TensorFlow, with the newest NumPy, in an environment of their own.
 test-frameworks: $(VENV)-frameworks/.ready
 	$(VENV)-frameworks/bin/python -m pytest \
-	  tests/unit/test_capture_host.py tests/unit/test_capture_jax.py tests/unit/test_capture_torch*.py \
-	  tests/unit/test_capture_tensorflow.py \
-	  tests/unit/test_reduce_histogram.py tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py \
-	  tests/e2e/test_tensorflow_training.py \
-	  tests/unit/test_client_calls_*.py tests/unit/test_client_graphs_torch.py tests/conformance $(PYTEST_ARGS)
+	  tests/unit/client/capture/test_host.py tests/unit/client/capture/test_jax.py \
+	  tests/unit/client/capture/test_torch*.py tests/unit/client/capture/test_tensorflow.py \
+	  tests/unit/client/calls tests/unit/daemon/reduce/histogram/test_histogram.py \
+	  tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py tests/e2e/test_tensorflow_training.py \
+	  tests/conformance $(PYTEST_ARGS)
 
 $(VENV)-frameworks/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-frameworks

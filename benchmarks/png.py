@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from boardd.reduce.grid import image_grid
-from boardd.reduce.png import encode_png
+from boardd.reduce.image.grid import image_grid
+from boardd.reduce.image.png import encode_png
 from PIL import Image
 
 SIDE = 1064

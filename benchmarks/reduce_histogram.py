@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from boardd.reduce.bins import EqualWidth, default_edges, equal_width_edges
-from boardd.reduce.histogram import histogram, warm_up
+from boardd.reduce.histogram.bins import EqualWidth, default_edges, equal_width_edges
+from boardd.reduce.histogram.histogram import histogram, warm_up
 
 Candidate = Callable[[], Any]
 

@@ -7,9 +7,9 @@
 
 from boardd_protos import __version__
 
-from boardd_client.accounts import Statistics
 from boardd_client.errors import BoarddError, CaptureError, LaunchError
 from boardd_client.run import FlushResult
+from boardd_client.session.counters import Statistics
 from boardd_client.writer import SummaryWriter
 
 __all__ = [

@@ -12,11 +12,11 @@ from typing import Final, cast
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.record import frame_bytes
 
-from boardd_client import arguments
+from boardd_client.calls import arguments
+from boardd_client.calls.curves import CurveSets
 from boardd_client.capture import LazyScalar, Pending, PendingScalar, Tensor
-from boardd_client.captures import Capture
-from boardd_client.curves import CurveSets
-from boardd_client.sender import Sender
+from boardd_client.session.captures import Capture
+from boardd_client.transport.sender import Sender
 
 _logger = logging.getLogger("boardd_client")
 

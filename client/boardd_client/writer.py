@@ -22,12 +22,19 @@ from boardd_protos import address as addresses
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
 
-from boardd_client import arguments, capture, ranks, scalars_export
-from boardd_client.accounts import Statistics
-from boardd_client.calls import DistributionCalls, ExperimentCalls, MediaCalls, SpaceCalls
-from boardd_client.registry import registry
+from boardd_client import capture, ranks
+from boardd_client.calls import (
+    DistributionCalls,
+    ExperimentCalls,
+    MediaCalls,
+    SpaceCalls,
+    arguments,
+)
+from boardd_client.environment import Settings
 from boardd_client.run import AttachedRun, FlushResult
-from boardd_client.settings import Settings
+from boardd_client.session import scalar_history
+from boardd_client.session.counters import Statistics
+from boardd_client.transport.senders import registry
 
 _logger = logging.getLogger("boardd_client")
 
@@ -371,7 +378,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         """
         if os.path.isfile(path):
             _logger.warning("%s already exists and will be overwritten", os.fspath(path))
-        exported: scalars_export.Exported = {}
+        exported: scalar_history.Exported = {}
         for run in self._all_runs():
             run.sender.wait_captured(time.monotonic() + DEFAULT_TIMEOUT_SECS)
             scalars, lost = run.sender.session.export_scalars(run.names)
@@ -379,7 +386,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
                 _logger.warning("the export lacks the %d oldest scalars of this process", lost)
             for name, rows in scalars.items():
                 exported.setdefault(name, []).extend(rows)
-        scalars_export.write(os.fspath(path), exported)
+        scalar_history.write(os.fspath(path), exported)
 
     def clear_scalar_dict(self) -> None:
         """Forgets the scalars that ``export_scalars`` would write."""

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 from boardd_protos import __version__, address
 
-from boardd import threads
 from boardd.errors import CommandError, ConfigError, ExitCode
+from boardd.host import blas_threads
 from boardd.settings.arguments import ArgumentParser
 
 
@@ -58,9 +58,9 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     from boardd.settings.sources import load
 
     config = load(arguments, environ)
-    threads.limit_libraries(os.environ)
+    blas_threads.limit_libraries(os.environ)
     # Only now: the kernels and gRPC take a second to import, which --help need not wait for.
-    from boardd.server import run
+    from boardd.host.daemon import run
 
     run(config)
 
@@ -90,9 +90,9 @@ def _status(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     )
     options = parser.parse_args(arguments)
     where = _address(options, environ)
-    from boardd.auth import read_token
-    from boardd.control import fetch_status
-    from boardd.status import render, to_json
+    from boardd.commands.control import fetch_status
+    from boardd.commands.status import render, to_json
+    from boardd.rpc.auth import read_token
 
     token = ""
     if isinstance(where, address.TcpAddress):
@@ -121,7 +121,7 @@ def _stop(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             f"{where}: a daemon is stopped over its Unix socket, on its own host; "
             "name it with --socket"
         )
-    from boardd.control import stop
+    from boardd.commands.control import stop
 
     pid = stop(where, timeout_secs=options.timeout)
     print(f"boardd (pid {pid}) has stopped", flush=True)

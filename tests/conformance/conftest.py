@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boardd.logdir import Roots
-from boardd.writer import EventFileWriter
+from boardd.runs.event_file import EventFileWriter
+from boardd.runs.logdir import Roots
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from boardd.logdir import Roots
-from boardd.projector import write_embedding
-from boardd.writer import EventFileWriter
+from boardd.runs.embedding_files import write_embedding
+from boardd.runs.event_file import EventFileWriter
+from boardd.runs.logdir import Roots
 from boardd_protos import boardd_pb2 as pb
 from sklearn.decomposition import PCA
 from support.summaries import payload, reduction

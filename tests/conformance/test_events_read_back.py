@@ -11,10 +11,10 @@ import pytest
 from boardd.events import event
 from boardd.events.scalars import encode_scalars
 from boardd.events.values import histogram_value, image_value, scalar_value
-from boardd.logdir import Roots
-from boardd.reduce.bins import Bins, Edges, EqualWidth, default_edges
-from boardd.reduce.histogram import histogram
-from boardd.writer import EventFileWriter
+from boardd.reduce.histogram.bins import Bins, Edges, EqualWidth, default_edges
+from boardd.reduce.histogram.histogram import histogram
+from boardd.runs.event_file import EventFileWriter
+from boardd.runs.logdir import Roots
 from support.tensorboard_reader import (
     LOADERS,
     DataServer,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from boardd.core.shared_log import SharedLog
-from boardd_client.log import RecordLog
+from boardd.core.intake.shared_ring import SharedLog
+from boardd_client.memory.ring import RecordLog
 from boardd_protos.record import Frame, Kind, decode
 
 

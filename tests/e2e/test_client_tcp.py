@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd_client import SummaryWriter
-from boardd_client.registry import registry
+from boardd_client.transport.senders import registry
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_run
 from support.tools import self_signed_certificate

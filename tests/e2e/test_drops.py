@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from boardd.control import fetch_status
+from boardd.commands.control import fetch_status
 from boardd_client import SummaryWriter
 from boardd_protos.address import parse
 from support.daemon_process import DaemonProcess

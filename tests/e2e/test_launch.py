@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boardd_client import launch
 from boardd_client.errors import LaunchError
+from boardd_client.transport import autostart
 from boardd_protos.address import UnixAddress
 
 START_SECS = 60.0
@@ -67,10 +67,10 @@ def test_a_daemon_of_nobodys_is_started_once(
     monkeypatch.setenv("PYTHONINSPECT", "1")
     with open(tmp_path / "inherited", "w") as file:
         os.set_inheritable(file.fileno(), True)
-        launch.ensure_daemon(address, START_SECS)
+        autostart.ensure_daemon(address, START_SECS)
     pid = serving_pid(address)
     assert pid is not None
-    launch.ensure_daemon(address, START_SECS)
+    autostart.ensure_daemon(address, START_SECS)
     assert serving_pid(address) == pid
 
     process = Path(f"/proc/{pid}")
@@ -96,11 +96,11 @@ def test_a_daemon_of_nobodys_is_started_once(
 CALLER = """
 import os, sys
 from pathlib import Path
-from boardd_client import launch
+from boardd_client.transport import autostart
 from boardd_protos.address import UnixAddress
 print("ready", flush=True)
 sys.stdin.readline()
-launch.ensure_daemon(UnixAddress(Path(sys.argv[1])), 60.0)
+autostart.ensure_daemon(UnixAddress(Path(sys.argv[1])), 60.0)
 """
 
 
@@ -134,19 +134,19 @@ def test_it_leaves_when_idle_and_is_started_again(
     address: UnixAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOARDD_IDLE_EXIT", "0.2")
-    launch.ensure_daemon(address, START_SECS)
+    autostart.ensure_daemon(address, START_SECS)
     first = serving_pid(address)
     if first is not None:  # else it has left already
         wait_until_ended(first)
     monkeypatch.setenv("BOARDD_IDLE_EXIT", "60")
-    launch.ensure_daemon(address, START_SECS)
+    autostart.ensure_daemon(address, START_SECS)
     second = serving_pid(address)
     assert second is not None
     assert second != first
 
 
 def test_a_socket_left_by_a_killed_daemon(address: UnixAddress) -> None:
-    launch.ensure_daemon(address, START_SECS)
+    autostart.ensure_daemon(address, START_SECS)
     first = serving_pid(address)
     assert first is not None
     os.kill(first, signal.SIGKILL)
@@ -154,7 +154,7 @@ def test_a_socket_left_by_a_killed_daemon(address: UnixAddress) -> None:
     while serving_pid(address) is not None:  # until its last thread has ended
         assert time.monotonic() < deadline
     assert address.path.exists()
-    launch.ensure_daemon(address, START_SECS)
+    autostart.ensure_daemon(address, START_SECS)
     assert serving_pid(address) not in (None, first)
 
 
@@ -165,14 +165,14 @@ def test_whatever_listens_is_used(address: UnixAddress, monkeypatch: pytest.Monk
         service.bind(os.fspath(address.path))
         service.listen(0)
         for _ in range(3):  # past the backlog, too
-            launch.ensure_daemon(address, 1.0)
+            autostart.ensure_daemon(address, 1.0)
     assert not log_of(address).exists()
 
 
 def test_switched_off(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOARDD_AUTOSTART", "0")
     with pytest.raises(LaunchError, match=r"BOARDD_AUTOSTART=0 .*run: boardd"):
-        launch.ensure_daemon(address, 1.0)
+        autostart.ensure_daemon(address, 1.0)
     assert not address.path.parent.exists()
 
 
@@ -180,7 +180,7 @@ def test_a_daemon_that_ends_at_once(address: UnixAddress, monkeypatch: pytest.Mo
     monkeypatch.setenv("BOARDD_COMMAND", "/bin/sh -c 'echo no luck today; exit 3'")
     start = time.monotonic()
     with pytest.raises(LaunchError, match=r"ended before it served .*no luck today"):
-        launch.ensure_daemon(address, START_SECS)
+        autostart.ensure_daemon(address, START_SECS)
     assert time.monotonic() - start < START_SECS / 2
 
 
@@ -189,13 +189,13 @@ def test_a_daemon_that_refuses_its_settings(
 ) -> None:
     monkeypatch.setenv("BOARDD_LOG_LEVEL", "deafening")
     with pytest.raises(LaunchError, match="BOARDD_LOG_LEVEL: 'deafening'"):
-        launch.ensure_daemon(address, START_SECS)
+        autostart.ensure_daemon(address, START_SECS)
 
 
 def test_a_daemon_that_never_serves(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOARDD_COMMAND", "/bin/sh -c 'echo thinking; sleep 2'")
     with pytest.raises(LaunchError, match=r"pid \d+\) does not serve .*thinking"):
-        launch.ensure_daemon(address, 0.5)
+        autostart.ensure_daemon(address, 0.5)
 
 
 def test_a_log_that_grew_starts_anew(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ def test_a_log_that_grew_starts_anew(address: UnixAddress, monkeypatch: pytest.M
     log_of(address).write_text("old words\n" * 200_000)
     for _ in range(2):
         with pytest.raises(LaunchError, match="new words") as raised:
-            launch.ensure_daemon(address, START_SECS)
+            autostart.ensure_daemon(address, START_SECS)
         assert "old words" not in str(raised.value)
     assert log_of(address).read_text() == "new words\n" * 2
 
@@ -215,7 +215,7 @@ def test_a_command_that_cannot_be_run(
 ) -> None:
     monkeypatch.setenv("BOARDD_COMMAND", command)
     with pytest.raises(LaunchError, match="BOARDD_COMMAND="):
-        launch.ensure_daemon(address, 1.0)
+        autostart.ensure_daemon(address, 1.0)
 
 
 def test_a_daemon_that_is_not_installed(
@@ -224,7 +224,7 @@ def test_a_daemon_that_is_not_installed(
     monkeypatch.setitem(sys.modules, "numba", None)  # as if it could not be imported
     monkeypatch.setenv("PATH", os.path.dirname(sys.executable))
     with pytest.raises(LaunchError, match=r"pip install 'boardd\[daemon\]'"):
-        launch.ensure_daemon(address, 1.0)
+        autostart.ensure_daemon(address, 1.0)
 
 
 def test_a_daemon_of_another_environment(
@@ -241,7 +241,7 @@ def test_a_daemon_of_another_environment(
         f"--logdir-root {Path.cwd()}/relative --logdir-root {tmp_path}"
     )
     with pytest.raises(LaunchError, match=expected):
-        launch.ensure_daemon(address, START_SECS)
+        autostart.ensure_daemon(address, START_SECS)
 
 
 def test_directories_that_are_not_private(address: UnixAddress, tmp_path: Path) -> None:
@@ -249,18 +249,18 @@ def test_directories_that_are_not_private(address: UnixAddress, tmp_path: Path) 
     directory.mkdir()
     directory.chmod(0o750)
     with pytest.raises(LaunchError, match=f"mode 0750.*chmod 700 {directory}"):
-        launch.ensure_daemon(address, 1.0)
+        autostart.ensure_daemon(address, 1.0)
     directory.rmdir()
     directory.symlink_to(tmp_path)
     with pytest.raises(LaunchError, match="symlink"):
-        launch.ensure_daemon(address, 1.0)
+        autostart.ensure_daemon(address, 1.0)
     with pytest.raises(LaunchError, match="cannot be made"):
-        launch.ensure_daemon(UnixAddress(tmp_path / "no" / "such" / "boardd.sock"), 1.0)
+        autostart.ensure_daemon(UnixAddress(tmp_path / "no" / "such" / "boardd.sock"), 1.0)
 
 
 def test_a_log_that_is_a_symlink_is_not_followed(address: UnixAddress, tmp_path: Path) -> None:
     address.path.parent.mkdir(0o700)
     log_of(address).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LaunchError, match="cannot open"):
-        launch.ensure_daemon(address, 1.0)
+        autostart.ensure_daemon(address, 1.0)
     assert not (tmp_path / "elsewhere").exists()

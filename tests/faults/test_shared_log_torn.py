@@ -10,8 +10,8 @@ import sys
 import time
 
 import pytest
-from boardd.core.shared_log import SharedLog
-from boardd_client.memory import Map
+from boardd.core.intake.shared_ring import SharedLog
+from boardd_client.memory.maps import Map
 from boardd_protos.record import Kind, decode
 
 LOG_BYTES = 4096
@@ -19,7 +19,7 @@ KILLS = 60
 
 WRITE = """
 import mmap, struct, sys
-from boardd_client.log import RecordLog
+from boardd_client.memory.ring import RecordLog
 from boardd_protos.record import Kind
 
 log = RecordLog(memoryview(mmap.mmap(int(sys.argv[1]), int(sys.argv[2]))))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from boardd_client.arena import Arena
-from boardd_client.definitions import Run
 from boardd_client.errors import CaptureError
-from boardd_client.log import RecordLog
-from boardd_client.scalars_export import ScalarHistory
-from boardd_client.session import Capture, Session
+from boardd_client.memory.arena import Arena
+from boardd_client.memory.ring import RecordLog
+from boardd_client.session.scalar_history import ScalarHistory
+from boardd_client.session.schema import Run
+from boardd_client.session.session import Capture, Session
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import record
 from boardd_protos.record import Kind

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 import numpy as np
 from boardd.core.budget import Budgets
-from boardd.service import Service
+from boardd.rpc.service import Service
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub, add_BoarddServicer_to_server
 from boardd_protos.record import Frame, Kind, encode

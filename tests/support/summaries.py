@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from boardd.events.event_pb2 import Event, Summary
-from boardd.summaries.record import Reduction, SummaryError
+from boardd.summaries.reduction import Reduction, SummaryError
 from boardd.summaries.summarize import summarize
 from boardd_protos import boardd_pb2 as pb
 

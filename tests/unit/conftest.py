@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import boardd_client.writer
 import pytest
-from boardd_client.registry import registry
+from boardd_client.transport.senders import registry
 from support.scripted_daemon import ScriptedDaemon
 from support.scripted_writer import Lazy
 

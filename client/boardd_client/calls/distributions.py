@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from boardd_client import arguments, capture, payloads, shapes
+from boardd_client import capture
+from boardd_client.calls import arguments, payloads, shapes
 from boardd_client.calls.base import Calls
 
 

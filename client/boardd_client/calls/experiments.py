@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from boardd_client import arguments, capture, charts, graphs, hparams, payloads
+from boardd_client import capture
+from boardd_client.calls import arguments, charts, graphs, hparams, payloads
 from boardd_client.calls.base import Calls
 
 #: Tags of records whose tag is TensorBoard's business.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from boardd_client import arguments, capture, figures, payloads, shapes
+from boardd_client import capture
+from boardd_client.calls import arguments, figures, payloads, shapes
 from boardd_client.calls.base import Calls
 
 NORMALIZE = ("batch", "image")

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from boardd_client import arguments, capture, payloads, shapes
-from boardd_client import labels as label_columns
+from boardd_client import capture
+from boardd_client.calls import arguments, payloads, shapes
+from boardd_client.calls import labels as label_columns
 from boardd_client.calls.base import Calls
 
 

@@ -55,7 +55,7 @@ from boardd_client.capture.mxnet_copies import (
     take_cell,
     take_copy,
 )
-from boardd_client.capture.pending import Failed
+from boardd_client.memory.pending import Failed
 
 _TYPES: Final = ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64")
 _NAMES: Final[dict[Any, str]] = {

@@ -32,9 +32,9 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from boardd_client.capture.pending import Failed
-from boardd_client.capture.pinning import PinnableMap
 from boardd_client.errors import CaptureError
+from boardd_client.memory.pending import Failed
+from boardd_client.memory.pinning import PinnableMap
 
 #: Pages are registered so many at a time, from the start of their map.
 GRANULE_BYTES: Final = 8 << 20

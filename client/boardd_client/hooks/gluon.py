@@ -17,7 +17,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon.contrib.estimator.event_handler import BatchEnd, EpochEnd, TrainBegin
 
-from boardd_client import arguments
+from boardd_client.calls import arguments
 from boardd_client.hooks.metrics import flatten, values
 from boardd_client.hooks.watch import Watch, checked_writer, interval
 from boardd_client.writer import SummaryWriter

@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from boardd_client import arguments, capture
+from boardd_client import capture
+from boardd_client.calls import arguments
 from boardd_client.hooks.watch import checked_writer
 from boardd_client.writer import SummaryWriter
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from boardd_client import arguments
+from boardd_client.calls import arguments
 from boardd_client.hooks.metrics import values
 from boardd_client.hooks.watch import checked_writer, interval
 from boardd_client.writer import SummaryWriter

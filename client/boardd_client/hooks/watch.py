@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
-from boardd_client import arguments
+from boardd_client.calls import arguments
 from boardd_client.writer import SummaryWriter
 
 _logger = logging.getLogger("boardd_client")

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from boardd.events.event_pb2 import HistogramProto, Summary
 from boardd.events.wire import EncodedValue, varint
-from boardd.reduce.bins import BinsError
+from boardd.reduce.histogram.bins import BinsError
 
 if TYPE_CHECKING:
-    from boardd.reduce.histogram import Histogram
+    from boardd.reduce.histogram.histogram import Histogram
 
 #: Of Value's fields 1 and 5 and HistogramProto's fields 6 and 7, whose wire type is 2.
 _TAG_TAG: Final = b"\x0a"

@@ -8,11 +8,11 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.events import plugins, values
 from boardd.events.event_pb2 import Summary
 from boardd.events.wire import EncodedValue
-from boardd.reduce.bins import Bins, Edges, EqualWidth, Rule, default_edges
 from boardd.reduce.dtypes import TensorError
-from boardd.reduce.histogram import histogram
+from boardd.reduce.histogram.bins import Bins, Edges, EqualWidth, Rule, default_edges
+from boardd.reduce.histogram.histogram import histogram
 from boardd.reduce.pr_curve import PrCurveError, pr_curve
-from boardd.summaries.record import Content, Record
+from boardd.summaries.reduction import Content, Record
 
 
 def summarize_lazy_scalar(record: Record) -> Content:

@@ -24,10 +24,10 @@ from boardd.events.embedding import (
 )
 from boardd.events.tensors import as_float32
 from boardd.reduce import pca
-from boardd.reduce.grid import ImageError
-from boardd.reduce.png import encode_png
-from boardd.reduce.sprite import sprite
-from boardd.summaries.record import Content, Record, RecordError, named_arrays
+from boardd.reduce.image.grid import ImageError
+from boardd.reduce.image.png import encode_png
+from boardd.reduce.image.sprite import sprite
+from boardd.summaries.reduction import Content, Record, RecordError, named_arrays
 
 #: Appended to an embedding's tag: the text that says what became of it.
 NOTE_SUFFIX: Final = "/projection"

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from boardd.events import values
 from boardd.events.event_pb2 import Summary
-from boardd.reduce.boxes import draw_boxes
-from boardd.reduce.gif import encode_gif
-from boardd.reduce.grid import ImageError, Normalize, as_batch, image_grid
-from boardd.reduce.png import encode_png
-from boardd.summaries.record import Content, Record, RecordError
+from boardd.reduce.image.boxes import draw_boxes
+from boardd.reduce.image.gif import encode_gif
+from boardd.reduce.image.grid import ImageError, Normalize, as_batch, image_grid
+from boardd.reduce.image.png import encode_png
+from boardd.summaries.reduction import Content, Record, RecordError
 
 #: Images in a row of a grid where a payload does not say.
 DEFAULT_NROW: Final = 8

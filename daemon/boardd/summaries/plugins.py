@@ -11,8 +11,8 @@ from boardd.events.hparams import HParam, hparams_values
 from boardd.events.mesh import mesh_values
 from boardd.events.tensors import tensor_value
 from boardd.reduce.audio import encode_wav
-from boardd.reduce.symbol_graph import symbol_nodes
-from boardd.summaries.record import Content, Record, RecordError, named_arrays
+from boardd.reduce.graph import symbol_nodes
+from boardd.summaries.reduction import Content, Record, RecordError, named_arrays
 
 
 def summarize_text(record: Record) -> Content:

@@ -23,13 +23,13 @@ from boardd.events.mesh import MeshConfigError
 from boardd.events.wire import EncodedValue
 from boardd.reduce import dtypes, pca
 from boardd.reduce.audio import AudioError
-from boardd.reduce.bins import BinsError
-from boardd.reduce.boxes import BoxesError
 from boardd.reduce.dtypes import TensorError
-from boardd.reduce.gif import VideoError
-from boardd.reduce.grid import ImageError
+from boardd.reduce.graph import SymbolGraphError
+from boardd.reduce.histogram.bins import BinsError
+from boardd.reduce.image.boxes import BoxesError
+from boardd.reduce.image.gif import VideoError
+from boardd.reduce.image.grid import ImageError
 from boardd.reduce.pr_curve import PrCurveError
-from boardd.reduce.symbol_graph import SymbolGraphError
 from boardd.summaries.distributions import (
     summarize_histogram,
     summarize_histogram_raw,
@@ -48,7 +48,7 @@ from boardd.summaries.plugins import (
     summarize_tensor,
     summarize_text,
 )
-from boardd.summaries.record import Content, Record, RecordError, Reduction, SummaryError
+from boardd.summaries.reduction import Content, Record, RecordError, Reduction, SummaryError
 
 #: From a kind of payload to the fewest and the most tensors it has, and its function.
 _SUMMARIES: Final[dict[str, tuple[int, int, Callable[[Record], Content]]]] = {

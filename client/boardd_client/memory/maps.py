@@ -1,0 +1,207 @@
+"""Maps: the memory that log and arena lie in, shared with the daemon where that can be.
+
+A shared map is a memfd, sealed against every change of its size, so that the
+daemon cannot be made to read behind its end. It is sparse: memory is taken
+(``allocate``) before it is used, so that running out of it is an error here and
+not a SIGBUS in the middle of a copy. Where there is no memfd, a map is private
+memory of the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import mmap
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from boardd_protos.shared import F_ADD_SEALS, SEALS
+
+from boardd_client.memory.arena import Slot
+from boardd_client.memory.pinning import PinnableMap
+
+_logger = logging.getLogger("boardd_client")
+
+#: ``madvise``: have the pages of a range mapped, writable (Linux 5.14).
+_MADV_POPULATE_WRITE: Final = 23
+
+#: Of memory that is taken at a time.
+_STEP_BYTES: Final = 4 << 20
+
+PAGE_BYTES: Final = mmap.PAGESIZE
+
+
+class Map:
+    """Zeroed memory of ``size_bytes``; a whole number of pages is taken.
+
+    ``is_shared`` asks for a memfd. Raises ``OSError`` where there is none, and
+    ``AttributeError`` on systems that know none.
+    """
+
+    def __init__(self, size_bytes: int, *, is_shared: bool) -> None:
+        self.size_bytes: Final = -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
+        self.fd = -1
+        if not is_shared:
+            # Private, so that a forked child cannot write to its parent's.
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+            self.view = memoryview(mmap.mmap(-1, self.size_bytes, flags))
+            return
+        self.fd = os.memfd_create("boardd", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(self.fd, self.size_bytes)
+            fcntl.fcntl(self.fd, F_ADD_SEALS, SEALS)
+            self.view = memoryview(PinnableMap(self.fd, self.size_bytes))
+        except BaseException:
+            self.close()
+            raise
+
+    def allocate(self, offset: int, size_bytes: int) -> None:
+        """Takes memory for a range. Raises ``OSError`` when there is not so much.
+
+        Releases the GIL; a quarter of a millisecond for each MiB.
+        """
+        if self.fd < 0:
+            return
+        # In steps: older kernels give all of a call's pages back when a signal interrupts it.
+        for start in range(offset, offset + size_bytes, _STEP_BYTES):
+            os.posix_fallocate(self.fd, start, min(_STEP_BYTES, offset + size_bytes - start))
+
+    def populate(self, offset: int, size_bytes: int) -> None:
+        """Maps the pages of a range that was allocated, where the system can.
+
+        Else the first writer of each page pays for that, which makes a first copy
+        several times slower. Releases the GIL.
+        """
+        import ctypes
+
+        libc = ctypes.CDLL(None)  # mmap.madvise would hold the GIL
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self.view))
+        start = (address + offset) // PAGE_BYTES * PAGE_BYTES
+        length = address + offset + size_bytes - start
+        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _MADV_POPULATE_WRITE)
+
+    def release(self) -> None:
+        """Lets go of the memory, which lives as long as anything else refers to it."""
+        self.close()
+        self.view = memoryview(b"")
+
+    def close(self) -> None:
+        """Closes the descriptor."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+def make_map(size_bytes: int, first_bytes: int, *, is_shared: bool) -> Map:
+    """A map whose first bytes are allocated; a private one where a shared one cannot be had."""
+    if is_shared:
+        made = None
+        try:
+            made = Map(size_bytes, is_shared=True)
+            made.allocate(0, first_bytes)
+            return made
+        except (OSError, AttributeError) as error:
+            if made is not None:
+                made.close()
+            _logger.warning(
+                "no memory can be shared with the daemon (%s): tensors go through gRPC", error
+            )
+    return Map(size_bytes, is_shared=False)
+
+
+class LargeTensors:
+    """Tensors that are larger than the arena, each in a map of its own.
+
+    All maps together have ``budget_bytes`` at most. One that is freed is kept for
+    the next tensor of about its size, until the room is needed or ``trim`` is called.
+    ``on_made`` and ``on_closed`` are told a map's number.
+
+    Any thread may call. ``free`` takes no lock: its caller holds the session's, which a
+    signal handler that logs waits for, also in a thread that is in ``allocate``.
+    """
+
+    def __init__(self, budget_bytes: int, *, is_shared: bool) -> None:
+        self.budget_bytes: Final = budget_bytes
+        self.on_made: Callable[[int, Map], None] = lambda number, made: None
+        self.on_closed: Callable[[int], None] = lambda number: None
+        self.trouble = ""  #: why there was no memory, if so
+        self._is_shared = is_shared
+        self._lock = threading.RLock()
+        self._maps: dict[int, Map] = {}
+        self._free: deque[int] = deque()
+        self._last_number = 0
+
+    @property
+    def maps(self) -> dict[int, Map]:
+        """The maps there are, by number."""
+        with self._lock:
+            return dict(self._maps)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether any map holds a tensor."""
+        return len(self._maps) > len(self._free)
+
+    def may_fit(self, size_bytes: int) -> bool:
+        """Whether tensors of so many bytes find room when all others are gone."""
+        return size_bytes <= self.budget_bytes
+
+    def allocate(self, size_bytes: int) -> Slot | None:
+        """A slot in a map of its own; None when there is no room."""
+        with self._lock:
+            for number in list(self._free):
+                if size_bytes <= self._maps[number].size_bytes <= 2 * size_bytes:
+                    self._free.remove(number)
+                    return Slot(0, self._maps[number].view[:size_bytes], number)
+            held_bytes = sum(made.size_bytes for made in self._maps.values())
+            while self._free and held_bytes + size_bytes > self.budget_bytes:
+                held_bytes -= self._close(self._free.popleft())
+            if held_bytes + size_bytes > self.budget_bytes:
+                return None
+            made = None
+            try:
+                made = Map(size_bytes, is_shared=self._is_shared)
+                made.allocate(0, made.size_bytes)
+            except OSError as error:
+                if made is not None:
+                    made.close()
+                # Not logged here: a handler of the program's may wait for whom this call holds up.
+                self.trouble = f"no memory for a tensor of {size_bytes} bytes: {error}"
+                return None
+            self._last_number += 1
+            number = self._last_number
+            self._maps[number] = made
+            self.on_made(number, made)
+            return Slot(0, made.view[:size_bytes], number)
+
+    def free(self, slot: Slot) -> None:
+        """Gives a slot back, once."""
+        self._free.append(slot.map_number)
+
+    def trim(self) -> None:
+        """Closes the maps that hold no tensor."""
+        with self._lock:
+            while self._free:
+                self._close(self._free.popleft())
+
+    def close(self) -> None:
+        """Closes all descriptors. Takes no lock: a forked child may find it held for ever."""
+        for made in list(self._maps.values()):
+            made.close()
+
+    def release(self) -> None:
+        """Lets go of all maps."""
+        self.close()
+        self._maps.clear()
+        self._free.clear()
+
+    def _close(self, number: int) -> int:
+        closed = self._maps.pop(number)
+        closed.close()
+        self.on_closed(number)
+        return closed.size_bytes

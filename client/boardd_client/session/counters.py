@@ -1,0 +1,211 @@
+"""Counts of a session's records: taken, dropped, rejected, and so written."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from boardd_protos import boardd_pb2 as pb
+
+from boardd_client.session.schema import Run
+
+#: Drops are told of at most so often: in an overload, every call is one.
+REPORT_INTERVAL_SECS: Final = 0.1
+#: Runs and reasons in one report; the others come with the next.
+MAX_REPORTED: Final = 1024
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Counts of one process's session with a daemon, all its writers together.
+
+    ``accepted`` = ``written`` + ``pending`` + the sum of ``rejected``. Records in
+    ``dropped`` were never accepted: there was no room, or the writer was closed.
+    """
+
+    accepted: int = 0  #: records taken
+    written: int = 0  #: handed to the operating system by the daemon
+    pending: int = 0  #: kept in memory until that happens
+    dropped: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  #: by reason
+    rejected: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  #: likewise
+    log_used_bytes: int = 0
+    log_bytes: int = 0
+    arena_used_bytes: int = 0
+    arena_bytes: int = 0
+    sent_bytes: int = 0  #: frames and tensors sent by value, those sent again included
+    #: ``"shared"`` (memory), ``"by value"`` (gRPC), or ``""`` while there is no connection.
+    transport: str = ""
+
+
+@dataclass
+class Rejection:
+    """Records that the daemon will not write, from sequence number ``first`` to ``last``.
+
+    A ``is_local`` one was lost in this process after it was numbered.
+    """
+
+    first: int
+    last: int
+    records: int
+    reason: str
+    message: str
+    run: Run | None
+    is_local: bool = False
+
+
+@dataclass
+class _Drops:
+    """What was dropped of one run for one reason."""
+
+    records: int = 0
+    size_bytes: int = 0
+
+
+class Accounts:
+    """Not thread-safe: its session locks."""
+
+    def __init__(self) -> None:
+        self._dropped: Counter[str] = Counter()
+        self._drops: dict[tuple[int, str], _Drops] = {}  # by run and reason
+        self._drop_steps: dict[int, int] = {}  # by run, the highest
+        self._unreported: dict[tuple[int, str], None] = {}  # in the order in which they grew
+        self._reported_at = -math.inf
+        self._ends_waiting = 0
+        self._rejected: Counter[str] = Counter()
+        self._rejections: list[Rejection] = []  # not yet covered by an acknowledgement
+        self._unlogged: deque[tuple[int, int]] = deque()  # sequence and, of END_RUN, the run
+        self._unlogged_acknowledged = 0
+        # What a frame counts for beyond one record: of several scalars.
+        self._extra: deque[tuple[int, int]] = deque()  # sequence and records
+        self._extra_records = 0
+        self._extra_acknowledged = 0
+
+    def drop(
+        self, reason: str, size_bytes: int, *, run: int = 0, step: int = 0, records: int = 1
+    ) -> int:
+        """Counts records that were not accepted; returns how many there are of that reason.
+
+        ``run`` is the number of the run they were meant for, 0 for none.
+        """
+        self._dropped[reason] += records
+        key = (run, reason)
+        drops = self._drops.get(key)
+        if drops is None:
+            drops = self._drops[key] = _Drops()
+        drops.records += records
+        drops.size_bytes += size_bytes
+        self._drop_steps[run] = max(self._drop_steps.get(run, step), step)
+        self._unreported[key] = None
+        return self._dropped[reason]
+
+    def report(self, now: float) -> pb.ClientReport | None:
+        """What the daemon is to be told of drops, if they grew; ``now`` is in monotonic seconds.
+
+        At most one in ``REPORT_INTERVAL_SECS``, unless the end of a run is to follow: the
+        run's files are closed with it.
+        """
+        is_early = now - self._reported_at < REPORT_INTERVAL_SECS
+        if not self._unreported or (is_early and not self._ends_waiting):
+            return None
+        self._reported_at = now
+        report = pb.ClientReport()
+        for key in list(itertools.islice(self._unreported, MAX_REPORTED)):
+            del self._unreported[key]
+            run, reason = key
+            drops = self._drops[key]
+            report.dropped.add(
+                reason=reason,
+                records=drops.records,
+                size_bytes=drops.size_bytes,
+                run=run,
+                step=self._drop_steps[run],
+            )
+        return report
+
+    def add_unlogged(self, sequence: int, ended_run: int = 0) -> None:
+        """Notes a frame that no user logged and no count shows; an END_RUN names its run."""
+        self._unlogged.append((sequence, ended_run))
+        self._ends_waiting += ended_run != 0
+
+    def add_scalars(self, sequence: int, records: int) -> None:
+        """Notes a frame that holds so many scalars, each of which counts."""
+        if records > 1:
+            self._extra.append((sequence, records - 1))
+            self._extra_records += records - 1
+
+    def add_rejection(self, rejection: Rejection) -> None:
+        """Notes a rejection; it counts once its last record is acknowledged."""
+        self._rejections.append(rejection)
+
+    def resume(self, received_sequence: int) -> None:
+        """A daemon goes on behind a record: what it gets again it will reject again."""
+        self._unreported = dict.fromkeys(self._drops)
+        self._reported_at = -math.inf
+        self._rejections = [
+            known for known in self._rejections if known.is_local or known.last <= received_sequence
+        ]
+
+    def settle(self, acknowledged_sequence: int) -> list[int]:
+        """Counts what an acknowledgement covers; returns the runs that ended with it."""
+        unsettled = []
+        for rejection in self._rejections:
+            if rejection.last > acknowledged_sequence:
+                unsettled.append(rejection)
+                continue
+            self._rejected[rejection.reason] += rejection.records
+            if rejection.run is not None:
+                rejection.run.rejected += rejection.records
+                rejection.run.last_rejection = f"{rejection.reason}: {rejection.message}"
+        self._rejections = unsettled
+        ended = []
+        while self._unlogged and self._unlogged[0][0] <= acknowledged_sequence:
+            _, run = self._unlogged.popleft()
+            self._unlogged_acknowledged += 1
+            if run:
+                ended.append(run)
+                self._ends_waiting -= 1
+        while self._extra and self._extra[0][0] <= acknowledged_sequence:
+            self._extra_acknowledged += self._extra.popleft()[1]
+        return ended
+
+    def statistics(
+        self,
+        last_sequence: int,
+        acknowledged_sequence: int,
+        *,
+        sent_bytes: int,
+        log: tuple[int, int],
+        arena: tuple[int, int],
+        transport: str,
+    ) -> Statistics:
+        """A snapshot; ``log`` and ``arena`` are used bytes and size."""
+        rejected = sum(self._rejected.values())
+        unlogged, acknowledged_unlogged = len(self._unlogged), self._unlogged_acknowledged
+        pending_extra = self._extra_records - self._extra_acknowledged
+        return Statistics(
+            accepted=last_sequence + self._extra_records - acknowledged_unlogged - unlogged,
+            written=acknowledged_sequence
+            + self._extra_acknowledged
+            - acknowledged_unlogged
+            - rejected,
+            pending=last_sequence - acknowledged_sequence + pending_extra - unlogged,
+            dropped=MappingProxyType(dict(self._dropped)),
+            rejected=MappingProxyType(dict(self._rejected)),
+            log_used_bytes=log[0],
+            log_bytes=log[1],
+            arena_used_bytes=arena[0],
+            arena_bytes=arena[1],
+            sent_bytes=sent_bytes,
+            transport=transport,
+        )
+
+
+def reason_name(reason: int) -> str:
+    """The name of a ``Reason``, or its number where a newer daemon sent it."""
+    value = pb.Reason.DESCRIPTOR.values_by_number.get(reason)
+    return value.name if value is not None else f"REASON_{reason}"

@@ -1,0 +1,135 @@
+"""The senders of this process, one for each address; what fork and exit mean for them."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from typing import Any, Final, Protocol
+
+from boardd_protos.address import Address
+
+from boardd_client.environment import Settings
+from boardd_client.transport.connection import Connection, Events, GrpcConnection
+from boardd_client.transport.sender import Sender
+from boardd_client.transport.subprocess_connection import RelayConnection
+
+_logger = logging.getLogger("boardd_client")
+
+_STOP_SECS: Final = 1.0
+
+
+class Forkable(Protocol):
+    """What has to start anew in a forked child."""
+
+    def after_fork(self) -> None:
+        """Forgets the parent's session, and locks that another thread may have held."""
+
+
+class Registry:
+    """The senders of one process. Every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._senders: dict[str, Sender] = {}
+        self._all_senders: weakref.WeakSet[Sender] = weakref.WeakSet()  # also those that end
+        self._forkables: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._must_relay = False
+        self._inherited: list[object] = []
+        self._hooks_multiprocessing = False
+
+    def add_forkable(self, forkable: Forkable) -> None:
+        """Has ``forkable.after_fork`` called in a forked child, while it lives."""
+        with self._lock:
+            self._forkables.add(forkable)
+
+    def acquire(self, address: Address, settings: Settings) -> Sender:
+        """The sender of an address, with one user more. ``settings`` are for a new one."""
+        with self._lock:
+            sender = self._senders.get(str(address))
+            if sender is None:
+                sender = Sender(address, settings, self._connect, self)
+                self._senders[str(address)] = sender
+                self._all_senders.add(sender)
+                self._hook_multiprocessing()
+            sender.users += 1
+            return sender
+
+    def release(self, sender: Sender) -> None:
+        """One user less; the last one lets the sender end once everything is written."""
+        with self._lock:
+            sender.users -= 1
+            if sender.users == 0:
+                sender.wake()
+
+    def retire(self, sender: Sender) -> bool:
+        """See ``Owner``."""
+        with self._lock:
+            if sender.users or not sender.session.is_drained:
+                return False
+            if self._senders.get(str(sender.address)) is sender:
+                del self._senders[str(sender.address)]
+            return True
+
+    def drain(self) -> None:
+        """Waits for everything to be written, within the exit timeout, and ends all senders."""
+        with self._lock:
+            senders = list(self._senders.values())
+            self._senders.clear()
+        begin = time.monotonic()
+        for sender in senders:
+            sender.start()  # so that records of a writer that never got to it are sent too
+            deadline = begin + sender.settings.exit_timeout_secs
+            if not sender.wait_written(sender.session.log.last_sequence, deadline):
+                statistics = sender.session.statistics()
+                if statistics.pending:
+                    is_safe = statistics.transport == "shared" and sender.is_captured
+                    _logger.warning(
+                        "%d records are not written yet%s: %s",
+                        statistics.pending,
+                        "; the daemon has them and will"
+                        if is_safe
+                        else " and lost with this process",
+                        sender.why_not(),
+                    )
+        # Also those that are ending: no thread of gRPC's may outlive the interpreter.
+        with self._lock:
+            senders = list(self._all_senders)
+        for sender in senders:
+            sender.stop(_STOP_SECS)
+
+    def _connect(self, sender: Sender, events: Events) -> Connection:
+        if self._must_relay:
+            return RelayConnection(sender.address, events)
+        settings = sender.settings
+        return GrpcConnection(sender.address, events, token=settings.token, tls_ca=settings.tls_ca)
+
+    def _hook_multiprocessing(self) -> None:
+        # Its children leave by os._exit, without atexit, but run these.
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None and not self._hooks_multiprocessing:
+            self._hooks_multiprocessing = True
+            util.Finalize(None, self.drain, exitpriority=0)
+
+    def after_fork_in_child(self) -> None:
+        """Starts anew; the parent's senders are kept, because to destroy them is to use gRPC."""
+        inherited = list(self._all_senders)
+        self._inherited.append(inherited)
+        for sender in inherited:
+            sender.forget_in_child()
+        self._lock = threading.RLock()
+        self._senders = {}
+        self._all_senders = weakref.WeakSet()
+        self._hooks_multiprocessing = False
+        self._must_relay = self._must_relay or "grpc" in sys.modules
+        for forkable in list(self._forkables):
+            forkable.after_fork()
+
+
+registry: Final = Registry()
+os.register_at_fork(after_in_child=registry.after_fork_in_child)
+atexit.register(registry.drain)

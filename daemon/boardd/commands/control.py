@@ -1,0 +1,165 @@
+"""Asking a running daemon for its status, and ending it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import grpc
+from boardd_protos import address
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.boardd_pb2_grpc import BoarddStub
+
+from boardd.errors import CommandError, ConfigError, NoDaemonError
+from boardd.rpc.auth import AUTHORIZATION
+
+#: How long a daemon may take to answer before it counts as not answering.
+ANSWER_SECS: Final = 5.0
+
+_UCRED: Final = struct.Struct("3i")
+
+
+def fetch_status(
+    where: address.Address,
+    *,
+    token: str = "",
+    tls_ca: Path | None = None,
+    timeout_secs: float = ANSWER_SECS,
+) -> pb.StatusReply:
+    """Returns the status of the daemon at ``where``.
+
+    ``tls_ca`` is a PEM file of the authorities that may have signed the
+    daemon's certificate; with it the call goes over TLS. Raises
+    ``NoDaemonError`` when nothing answers in ``timeout_secs``, ``CommandError``
+    when the daemon refuses, ``ConfigError`` for a file that cannot be used.
+    """
+    metadata = [(AUTHORIZATION, f"Bearer {token}")] if token else []
+    with _channel(where, tls_ca) as channel:
+        try:
+            reply: pb.StatusReply = BoarddStub(channel).Status(
+                pb.StatusRequest(), timeout=timeout_secs, metadata=metadata
+            )
+        except grpc.RpcError as error:
+            raise _explained(error, where, timeout_secs) from None
+        return reply
+
+
+@contextlib.contextmanager
+def _channel(where: address.Address, tls_ca: Path | None) -> Iterator[grpc.Channel]:
+    # A proxy that is set for the web must not be asked for a daemon.
+    options = [("grpc.enable_http_proxy", 0)]
+    if tls_ca is None or isinstance(where, address.UnixAddress):
+        channel = grpc.insecure_channel(where.target, options)
+    else:
+        try:
+            authorities = tls_ca.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"--tls-ca {tls_ca}: {error.strerror}") from None
+        credentials = grpc.ssl_channel_credentials(authorities)
+        channel = grpc.secure_channel(where.target, credentials, options)
+    try:
+        yield channel
+    finally:
+        channel.close()
+
+
+def _explained(error: grpc.RpcError, where: address.Address, timeout_secs: float) -> CommandError:
+    code, details = error.code(), error.details()
+    if code is grpc.StatusCode.UNAVAILABLE:
+        # gRPC names every attempt and address here; the first clause says it all.
+        return NoDaemonError(f"no daemon at {where}; to start one: boardd (see boardd --help)")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return NoDaemonError(
+            f"something listens at {where} but did not answer in {timeout_secs:g} s; "
+            "it may be stopped or starting"
+        )
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return NoDaemonError(f"what listens at {where} is no boardd")
+    return CommandError(f"the daemon at {where} refused: {details} ({code.name})")
+
+
+def stop(where: address.UnixAddress, *, timeout_secs: float) -> int:
+    """Ends the daemon at ``where`` as SIGTERM does, waits until it is gone, returns its pid.
+
+    Raises ``NoDaemonError`` when there is none, ``CommandError`` when it may
+    not be signalled or is still there after ``timeout_secs``.
+    """
+    answer_secs = min(ANSWER_SECS, max(1.0, timeout_secs))
+    pid = _listener(where)
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return pid
+    try:
+        # The descriptor now holds the process that has this pid. That this process is
+        # the daemon, and not a later one with its pid, follows from asking again.
+        try:
+            fetch_status(where, timeout_secs=answer_secs)
+            draining = _is_draining(where, answer_secs)
+            same = _listener(where) == pid
+        except NoDaemonError as error:
+            if _is_gone(process, 1.0):
+                return pid
+            raise NoDaemonError(f"{error}; its pid is {pid}") from None
+        if not same:
+            raise CommandError(f"the daemon at {where} changed while it was asked; try again")
+        try:
+            if not draining:  # a second signal would cut the first one's work short
+                signal.pidfd_send_signal(process, signal.SIGTERM)
+        except PermissionError:
+            raise CommandError(f"pid {pid} at {where} belongs to another user") from None
+        except ProcessLookupError:
+            return pid
+        if not _is_gone(process, timeout_secs):
+            raise CommandError(
+                f"pid {pid} still writes what it holds after {timeout_secs:g} s; wait on with "
+                f"'boardd stop', or end it at once with: kill {pid}"
+            )
+    finally:
+        os.close(process)
+    return pid
+
+
+def _is_draining(where: address.UnixAddress, timeout_secs: float) -> bool:
+    # Not needed to ask a daemon elsewhere, from where only the client is installed.
+    from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+    from grpc_health.v1.health_pb2_grpc import HealthStub
+
+    with _channel(where, None) as channel:
+        try:
+            reply = HealthStub(channel).Check(HealthCheckRequest(), timeout=timeout_secs)
+        except grpc.RpcError as error:
+            raise _explained(error, where, timeout_secs) from None
+    return bool(reply.status == HealthCheckResponse.NOT_SERVING)
+
+
+def _is_gone(process: int, timeout_secs: float) -> bool:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(timeout_secs * 1000))
+
+
+def _listener(where: address.UnixAddress) -> int:
+    """The pid of the process that listens on a Unix socket, as the kernel knows it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(ANSWER_SECS)
+        try:
+            probe.connect(os.fspath(where.path))
+        except TimeoutError:
+            raise NoDaemonError(f"what listens at {where} does not answer") from None
+        except OSError as error:
+            raise NoDaemonError(f"no daemon at {where}: {error.strerror}") from None
+        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid: int = _UCRED.unpack(credentials)[0]
+    if pid == 0:
+        raise CommandError(
+            f"the daemon at {where} runs in another container; stop it there, with SIGTERM"
+        )
+    return pid

@@ -1,0 +1,95 @@
+"""One tag of a run is one kind of summary.
+
+TensorBoard fails to show a whole run where a tag is a scalar here and a
+histogram there. So the first kind that is written under a tag stays its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from boardd_protos import boardd_pb2 as pb
+from numpy.typing import NDArray
+
+from boardd.core.runs.names import NameRefusedError
+
+SCALAR: Final = "scalar"
+
+#: Tags of a run that came by no definition: parts of a summary that need one of their own.
+MAX_DERIVED_TAGS: Final = 100_000
+
+_UNKNOWN, _IS_SCALAR, _IS_OTHER = range(3)
+
+
+class TagKinds:
+    """What kind of summary each tag of one run is; for one thread at a time.
+
+    ``claim`` and ``claim_scalars`` are called in the order in which the records
+    are written.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[bytes, str] = {}
+        self._derived_tags = 0
+        #: By place in the run's list of tags, what ``_kinds`` says of scalars.
+        self._states = np.zeros(16, np.uint8)
+
+    def claim(self, tag: bytes, kinds: Mapping[bytes, str]) -> None:
+        """Takes a record of ``tag`` that writes under the tags of ``kinds``.
+
+        Raises ``NameRefusedError``, and takes none of them, where one is
+        another kind already, and where there are too many besides ``tag``.
+        """
+        is_new = False
+        for name, kind in kinds.items():
+            known = self._kinds.get(name)
+            if known is None:
+                is_new = True
+            elif known != kind:
+                raise NameRefusedError(self.conflict(name, kind))
+        if not is_new:
+            return
+        derived = [name for name in kinds if name != tag and name not in self._kinds]
+        if self._derived_tags + len(derived) > MAX_DERIVED_TAGS:
+            raise NameRefusedError(
+                f"tag {tag.decode()!r} needs {len(derived)} tags more; the run has its "
+                f"{MAX_DERIVED_TAGS} tags that were made from others",
+                pb.TOO_MANY_SERIES,
+            )
+        self._derived_tags += len(derived)
+        self._kinds.update(kinds)
+
+    def claim_scalars(
+        self, tag_index: NDArray[np.intp], tags: Sequence[bytes]
+    ) -> NDArray[np.bool_] | None:
+        """Takes scalars, each with the place of its tag in ``tags``; ``tag_index`` is of length n.
+
+        Returns which of them are refused since their tag is another kind, bool[n],
+        or None where none is.
+        """
+        if not len(tag_index):
+            return None
+        self._grow(int(tag_index.max()) + 1)
+        states = self._states[tag_index]
+        if (states == _IS_SCALAR).all():
+            return None
+        for index in np.unique(tag_index[states == _UNKNOWN]).tolist():
+            kind = self._kinds.setdefault(tags[index], SCALAR)
+            self._states[index] = _IS_SCALAR if kind == SCALAR else _IS_OTHER
+        refused: NDArray[np.bool_] = self._states[tag_index] != _IS_SCALAR
+        return refused if refused.any() else None
+
+    def conflict(self, tag: bytes, kind: str) -> str:
+        """Why ``tag`` cannot be a ``kind``, for people."""
+        return (
+            f"tag {tag.decode()!r} is a {self._kinds[tag]} in this run and cannot be a {kind} "
+            "too, which TensorBoard does not read; choose another tag"
+        )
+
+    def _grow(self, length: int) -> None:
+        if length > len(self._states):
+            grown = np.zeros(max(length, 2 * len(self._states)), np.uint8)
+            grown[: len(self._states)] = self._states
+            self._states = grown

@@ -1,0 +1,143 @@
+"""Run directories: who feeds each one, which tags it has, how it is doing.
+
+One ``Run`` is one directory with one live event file. Several sessions may feed
+it: they name the same path and share the ``Run``, so that it has one writer.
+
+Each session's place in the run is a ``Member`` with its rank, world size and
+the way ranks merge, beneath the run's ``group``, the directory that all ranks
+share: what an aggregate over the ranks is made from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from boardd_protos import boardd_pb2 as pb
+
+from boardd.core.budget import Budgets
+from boardd.core.runs.kinds import TagKinds
+from boardd.core.runs.steps import StepMonitor
+
+#: A session and the number it gave the run.
+Holder = tuple[bytes, int]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One session's place in a run. ``rank`` -1 and ``world_size`` 0: not known."""
+
+    rank: int
+    world_size: int
+    reduce: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a run or a tag is refused. ``reason`` is a ``Reason``."""
+
+    reason: int
+    message: str
+
+
+class RefusedError(Exception):
+    """A run or tag that a budget refuses. Carries the ``Refusal``."""
+
+    def __init__(self, reason: int, message: str) -> None:
+        super().__init__(message)
+        self.refusal = Refusal(reason, message)
+
+
+@dataclass(eq=False)
+class Run:
+    """One run directory."""
+
+    path: str
+    group: str
+    filename_suffix: str
+    max_series: int
+    members: dict[Holder, Member] = field(default_factory=dict)
+    #: Members that still log to it; when the last leaves, its file is closed.
+    holders: set[Holder] = field(default_factory=set)
+    refusal: Refusal | None = None
+    tags: list[bytes] = field(default_factory=list)
+    steps: StepMonitor = field(default_factory=StepMonitor)
+    kinds: TagKinds = field(default_factory=TagKinds)
+    #: Records admitted and not yet written.
+    pending: int = 0
+    written_bytes: int = 0
+    #: Records meant for it that clients dropped, by reason, and the step they were last told at.
+    dropped: dict[str, int] = field(default_factory=dict)
+    dropped_step: int = np.iinfo(np.int64).min
+    file: str = ""
+    #: Why writing is held up, for people; empty when it is not.
+    trouble: str = ""
+    _tag_index: dict[bytes, int] = field(default_factory=dict)
+
+    def tag_index(self, tag: str) -> int:
+        """Returns the place of ``tag`` in ``tags``, after adding it where it is new.
+
+        Raises ``RefusedError`` when the run has its budget of tags.
+        """
+        name = tag.encode()
+        index = self._tag_index.get(name)
+        if index is None:
+            if len(self.tags) >= self.max_series:
+                raise RefusedError(
+                    pb.TOO_MANY_SERIES,
+                    f"run {self.path}: tag {tag!r} is past the budget of {self.max_series} "
+                    "tags per run; use fewer tags or raise --max-series-per-run",
+                )
+            index = self._tag_index[name] = len(self.tags)
+            self.tags.append(name)
+        return index
+
+
+class Runs:
+    """The runs that open sessions have defined."""
+
+    def __init__(self, budgets: Budgets) -> None:
+        self._budgets = budgets
+        self._runs: dict[str, Run] = {}
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def values(self) -> list[Run]:
+        """The runs, in the order in which they were first defined."""
+        return list(self._runs.values())
+
+    def join(
+        self, path: str, group: str, filename_suffix: str, holder: Holder, member: Member
+    ) -> Run:
+        """Returns the run at ``path`` with ``holder`` a member that logs to it.
+
+        A run that was refused to others is tried again for a new member. The
+        first member's ``filename_suffix`` counts.
+
+        Raises ``RefusedError`` when there are too many runs.
+        """
+        run = self._runs.get(path)
+        if run is None:
+            if len(self._runs) >= self._budgets.max_runs:
+                raise RefusedError(
+                    pb.TOO_MANY_RUNS,
+                    f"run {path}: the daemon has its budget of {self._budgets.max_runs} runs; "
+                    "close writers or raise --max-runs",
+                )
+            run = Run(path, group, filename_suffix, self._budgets.max_series_per_run)
+            self._runs[path] = run
+        if holder not in run.members:
+            run.refusal = None
+            run.members[holder] = member
+        run.holders.add(holder)
+        return run
+
+    def leave(self, session_id: bytes) -> None:
+        """Ends the membership of ``session_id`` everywhere; forgets runs without members."""
+        for run in self.values():
+            for holder in [holder for holder in run.members if holder[0] == session_id]:
+                del run.members[holder]
+                run.holders.discard(holder)
+            if not run.members:
+                del self._runs[run.path]

@@ -1,0 +1,351 @@
+"""What one session defined: its runs, their directories, its series and sets of series.
+
+A definition that cannot be honoured is kept with its refusal, so that the
+records that use it are rejected with the reason. Definitions are idempotent: a
+client sends all of them again after a reconnect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from boardd_protos import boardd_pb2 as pb
+from numpy.typing import NDArray
+
+from boardd.core.budget import Budgets
+from boardd.core.errors import CapacityError, RequestError
+from boardd.core.runs import names
+from boardd.core.runs.run_state import Member, Refusal, RefusedError, Run, Runs
+from boardd.core.runs.series import Series, SeriesTable
+from boardd.core.runs.sets import MAX_SET_SERIES, SET_SERIES_BYTES, SetTable
+
+#: Bytes of all definitions of a session; a definition costs so many beside its text.
+MAX_DEFINITION_BYTES: Final = 64 << 20
+DEFINITION_BYTES: Final = 256
+
+
+@dataclass(frozen=True)
+class RunRefusal:
+    """A run of a session that is refused."""
+
+    run: int
+    refusal: Refusal
+
+
+@dataclass
+class Defined:
+    """What came of definitions: runs to open, and runs that are refused."""
+
+    runs: list[Run] = field(default_factory=list)
+    refusals: list[RunRefusal] = field(default_factory=list)
+
+
+@dataclass
+class Place:
+    """A directory of one of the session's runs: the run's own, or a sub-run's."""
+
+    number: int
+    run: Run | None
+    refused: Refusal | None
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why nothing can be written here, if so."""
+        return self.run.refusal if self.run is not None else self.refused
+
+
+@dataclass
+class _Definition:
+    """A run as the session defined it."""
+
+    message: pb.RunDefinition
+    member: Member
+    path: str = ""
+    group: str = ""
+    #: From sub-directory to its place in the table of places.
+    places: dict[str, int] = field(default_factory=dict)
+
+
+class Catalogue:
+    """The definitions of one session; see the module."""
+
+    def __init__(
+        self,
+        session_id: bytes,
+        hostname: str,
+        pid: int,
+        budgets: Budgets,
+        runs: Runs,
+    ) -> None:
+        self._session_id = session_id
+        self._hostname = hostname
+        self._pid = pid
+        self._budgets = budgets
+        self._runs = runs
+        self._definitions: dict[int, _Definition] = {}
+        self._series_definitions: dict[int, tuple[int, str, str]] = {}
+        self._series = SeriesTable()
+        #: What a frame of many scalars names.
+        self.sets = SetTable()
+        self._refusals: dict[int, Refusal] = {}
+        self._too_many_series = False
+        self._places: list[Place] = []
+        self._size_bytes = 0
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._definitions
+
+    def main_place(self, number: int) -> Place | None:
+        """The place of run ``number`` itself; None where it was never defined."""
+        definition = self._definitions.get(number)
+        return None if definition is None else self._places[definition.places[""]]
+
+    def holds(self, place: Place) -> bool:
+        """Whether the session still logs to the run at ``place``."""
+        return place.run is not None and (self._session_id, place.number) in place.run.holders
+
+    def place(self, index: int) -> Place:
+        """The place that ``find`` names by ``index``."""
+        return self._places[index]
+
+    def numbers(self) -> list[int]:
+        """The session's numbers of its runs."""
+        return list(self._definitions)
+
+    def runs(self) -> list[Run]:
+        """The runs that the session defined, sub-runs too."""
+        return list(dict.fromkeys(place.run for place in self._places if place.run is not None))
+
+    def held_runs(self) -> list[Run]:
+        """The runs that the session still logs to."""
+        return [
+            place.run
+            for place in self._places
+            if place.run is not None and (self._session_id, place.number) in place.run.holders
+        ]
+
+    def hold(self, place: Place, run: Run) -> None:
+        """Notes that the session logs to ``run``, also where it had ended it."""
+        run.holders.add((self._session_id, place.number))
+
+    def release(self, numbers: Iterable[int]) -> list[Run]:
+        """Notes that the session logs no more to these runs; returns their directories."""
+        released = []
+        for number in numbers:
+            for index in self._definitions[number].places.values():
+                run = self._places[index].run
+                if run is not None and (self._session_id, number) in run.holders:
+                    run.holders.discard((self._session_id, number))
+                    released.append(run)
+        return released
+
+    def find(
+        self, numbers: NDArray[np.uint32]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Returns the place, the tag and the refusal of each series, arrays of shape ``[n]``.
+
+        The refusal is a ``Reason``, 0 where there is none.
+        """
+        known, place, tag, reason = self._series.find(numbers)
+        if not known.all():
+            reason = np.where(known, reason, self._unknown)
+        return place, tag, reason
+
+    def find_one(self, number: int) -> Series:
+        """As ``find``, of one series."""
+        return self._series.find_one(number) or Series(0, 0, self._unknown)
+
+    def why(self, number: int) -> str:
+        """Why series ``number`` is refused, for people."""
+        refusal = self._refusals.get(number)
+        if refusal is not None:
+            return refusal.message
+        if self._too_many_series:
+            return (
+                f"series {number} is past the budget of one session: "
+                f"{self._budgets.max_series_per_session} tags (--max-series-per-session) and "
+                f"{MAX_DEFINITION_BYTES} bytes of their names"
+            )
+        return f"series {number} is not defined"
+
+    def set_refusal(self, number: int) -> Refusal | None:
+        """Why the records of set ``number`` are rejected, if they are."""
+        if number in self.sets:
+            return self.sets.refusal(number)
+        text = f"set {number} is not defined"
+        if self._too_many_series:
+            text += f", or past the {MAX_DEFINITION_BYTES} bytes of definitions of one session"
+        return Refusal(self._unknown, text)
+
+    def _is_full(self, size_bytes: int) -> bool:
+        """Counts a definition; whether that is more than a session may have."""
+        self._size_bytes += size_bytes + DEFINITION_BYTES
+        return self._size_bytes > MAX_DEFINITION_BYTES
+
+    @property
+    def _unknown(self) -> int:
+        return pb.TOO_MANY_SERIES if self._too_many_series else pb.UNDEFINED_SERIES
+
+    def define(self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]) -> Defined:
+        """Takes runs, series and sets; those known already are passed over.
+
+        ``logdirs`` leads from each logdir as the client wrote it to its absolute
+        path without symbolic links, or to why it is refused.
+
+        Raises ``RequestError`` when a number is defined anew with another
+        meaning or a series names no run, ``CapacityError`` past the budget of
+        runs.
+        """
+        defined = Defined()
+        for run in definitions.runs:
+            self._define_run(run, logdirs, defined)
+        for series in definitions.series:
+            self._define_series(series, defined)
+        for series_set in definitions.sets:
+            self._define_set(series_set)
+        return defined
+
+    def _define_run(
+        self,
+        message: pb.RunDefinition,
+        logdirs: Mapping[str, str | Refusal],
+        defined: Defined,
+    ) -> None:
+        known = self._definitions.get(message.run)
+        if known is not None:
+            if known.message != message:
+                raise RequestError(f"run {message.run} is defined already, as something else")
+            refusal = self._places[known.places[""]].refusal
+            if refusal is not None:
+                defined.refusals.append(RunRefusal(message.run, refusal))
+            return
+        is_too_large = self._is_full(message.ByteSize())
+        if is_too_large or len(self._definitions) >= self._budgets.max_runs:
+            raise CapacityError(
+                f"run {message.run} is past the budget of one session: "
+                f"{self._budgets.max_runs} runs (--max-runs) and {MAX_DEFINITION_BYTES} bytes",
+                pb.TOO_MANY_RUNS,
+            )
+        copy = pb.RunDefinition()
+        copy.CopyFrom(message)
+        definition = _Definition(copy, Member(message.rank, message.world_size, message.reduce))
+        self._definitions[message.run] = definition
+        logdir = logdirs[message.logdir]
+        if isinstance(logdir, Refusal):
+            self._add_place(definition, "", None, logdir, defined)
+            return
+        try:
+            names.check_reduce(message.reduce)
+            names.check_suffix(message.filename_suffix)
+            definition.group = names.run_path(logdir, message.name)
+            definition.path = names.rank_path(
+                definition.group, message.rank, message.world_size, self._hostname, self._pid
+            )
+        except names.NameRefusedError as error:
+            refusal = Refusal(error.reason, str(error))
+            self._add_place(definition, "", None, refusal, defined)
+            return
+        self._join(definition, "", definition.path, definition.group, defined)
+
+    def _join(
+        self, definition: _Definition, sub_run: str, path: str, group: str, defined: Defined
+    ) -> int:
+        number = definition.message.run
+        try:
+            run = self._runs.join(
+                path,
+                group,
+                definition.message.filename_suffix,
+                (self._session_id, number),
+                definition.member,
+            )
+        except RefusedError as error:
+            return self._add_place(definition, sub_run, None, error.refusal, defined)
+        defined.runs.append(run)
+        return self._add_place(definition, sub_run, run, None, defined)
+
+    def _add_place(
+        self,
+        definition: _Definition,
+        sub_run: str,
+        run: Run | None,
+        refused: Refusal | None,
+        defined: Defined,
+    ) -> int:
+        definition.places[sub_run] = len(self._places)
+        self._places.append(Place(definition.message.run, run, refused))
+        if refused is not None:
+            defined.refusals.append(RunRefusal(definition.message.run, refused))
+        return len(self._places) - 1
+
+    def _define_series(self, message: pb.SeriesDefinition, defined: Defined) -> None:
+        content = (message.run, message.tag, message.sub_run)
+        known = self._series_definitions.get(message.series)
+        if known is not None:
+            if known != content:
+                raise RequestError(f"series {message.series} is defined already, as something else")
+            return
+        definition = self._definitions.get(message.run)
+        if definition is None:
+            raise RequestError(f"series {message.series} names run {message.run}, never defined")
+        is_too_large = self._is_full(message.ByteSize())
+        count = len(self._series_definitions)
+        if is_too_large or count >= self._budgets.max_series_per_session:
+            self._too_many_series = True
+            return
+        self._series_definitions[message.series] = content
+        place, tag_index, refusal = 0, 0, None
+        try:
+            tag = names.clean_tag(message.tag)
+            place = self._place_of(definition, message.sub_run, defined)
+            run = self._places[place].run
+            if run is not None:
+                tag_index = run.tag_index(tag)
+        except names.NameRefusedError as error:
+            refusal = Refusal(error.reason, str(error))
+        except RefusedError as error:
+            refusal = error.refusal
+        if refusal is not None:
+            self._refusals[message.series] = refusal
+        reason = refusal.reason if refusal is not None else 0
+        self._series.add(message.series, Series(place, tag_index, reason))
+
+    def _define_set(self, message: pb.SeriesSet) -> None:
+        number, length = message.set, len(message.series)
+        is_acceptable = 0 < length <= MAX_SET_SERIES
+        series = np.array(message.series if is_acceptable else [], np.uint32)
+        if number in self.sets:
+            if not self.sets.is_same(number, series):
+                raise RequestError(f"set {number} is defined already, as something else")
+            return
+        if self._is_full(len(series) * SET_SERIES_BYTES):
+            self._too_many_series = True
+            return
+        if not is_acceptable:
+            text = f"set {number} has {length} series; from 1 to {MAX_SET_SERIES} are taken"
+            self.sets.refuse(number, Refusal(pb.UNDEFINED_SERIES, text))
+            return
+        members = self.find(series)
+        unknown = members[-1] == pb.UNDEFINED_SERIES
+        if unknown.any():
+            text = f"set {number} names series {series[unknown.argmax()]}, which is not defined"
+            self.sets.refuse(number, Refusal(pb.UNDEFINED_SERIES, text))
+            return
+        self.sets.add(number, series, members)
+
+    def _place_of(self, definition: _Definition, sub_run: str, defined: Defined) -> int:
+        """The place of a sub-run. Raises ``NameRefusedError``."""
+        place = definition.places.get(sub_run)
+        if place is not None:
+            return place
+        main = definition.places[""]
+        if self._places[main].run is None:
+            return main  # the run itself is refused
+        path = names.sub_run_path(definition.path, sub_run)
+        group = names.sub_run_path(definition.group, sub_run)
+        if path == definition.path:
+            return main
+        return self._join(definition, sub_run, path, group, defined)

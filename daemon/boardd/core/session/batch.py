@@ -1,0 +1,180 @@
+"""What a session hands on: the parts of a batch of records, and its counts.
+
+Every part belongs to one run directory and is finished or rejected once; some
+of its records may be rejected before, as a ``Piece``. The records of a message
+may belong to several runs; a ``Span`` is finished when the last of its parts is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from boardd_protos import boardd_pb2 as pb
+from numpy.typing import NDArray
+
+from boardd.core.intake.columns import Columns
+from boardd.core.runs.run_state import Run
+
+#: The most that a count on the wire can say.
+_MAX_COUNT = (1 << 64) - 1
+
+
+@dataclass(eq=False)
+class Span:
+    """Consecutive records, and how many of their parts are still out."""
+
+    first: int
+    last: int
+    parts: int = 0
+
+
+@dataclass(eq=False)
+class Part:
+    """Work for one run.
+
+    ``sequence`` is that of its first record, 0 where it has none; several records
+    may share one. ``size_bytes`` is what it is charged for in the intake.
+    """
+
+    session_id: bytes
+    run: Run
+    span: Span | None
+    sequence: int
+    records: int
+    size_bytes: int
+
+    @property
+    def last_sequence(self) -> int:
+        """That of its last record."""
+        return self.sequence
+
+    def split_off(self, sequence: int, records: int, last_sequence: int) -> Piece:
+        """Returns some of its records, to be rejected by themselves."""
+        size_bytes = self.size_bytes * records // self.records
+        self.records -= records
+        self.size_bytes -= size_bytes
+        return Piece(self.session_id, self.run, None, sequence, records, size_bytes, last_sequence)
+
+
+@dataclass(eq=False)
+class Scalars(Part):
+    """Scalars of one run in call order: n of them, and the tag of each in ``run.tags``."""
+
+    columns: Columns
+    tag_index: NDArray[np.intp]
+
+    @property
+    def last_sequence(self) -> int:
+        """See ``Part``."""
+        return int(self.columns.sequence[-1])
+
+
+@dataclass(eq=False)
+class Piece(Part):
+    """Some of a part's records, which come back before the part does."""
+
+    last: int
+
+    @property
+    def last_sequence(self) -> int:
+        """See ``Part``."""
+        return self.last
+
+
+@dataclass(eq=False)
+class SummaryRecord(Part):
+    """One record to reduce: the serialized ``Payload``, and its tensors.
+
+    They come in pieces, or lie in ``maps`` where the payload's slots say.
+    """
+
+    tag: int
+    step: int
+    wall_time: float
+    payload: bytes
+    tensors: dict[int, list[bytes]]
+    maps: Mapping[int, memoryview] | None = None
+
+
+@dataclass(eq=False)
+class EndRun(Part):
+    """One member of a run logs no more to it."""
+
+
+@dataclass(eq=False)
+class Drops(Part):
+    """What clients have dropped of a run by now: records by reason. None of them is its own."""
+
+    dropped: dict[str, int]
+    #: The highest step among them, as far as the client knows.
+    step: int
+    wall_time: float
+
+
+@dataclass
+class Batch:
+    """What came of one message."""
+
+    parts: list[Part] = field(default_factory=list)
+    #: Whether the written sequence or the list of rejections changed.
+    told: bool = False
+
+
+@dataclass
+class Counters:
+    """``accepted = written + sum(rejected) + pending`` at any moment; in records."""
+
+    accepted: int = 0
+    written: int = 0
+    pending: int = 0
+    rejected: dict[int, int] = field(default_factory=dict)
+    duplicates: int = 0
+    written_bytes: int = 0
+    #: Cumulative, by the client's own reason: records and bytes.
+    dropped_by_client: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def reject(self, reason: int, records: int) -> None:
+        """Counts ``records`` as rejected."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + records
+
+    def add(self, other: Counters) -> None:
+        """Adds the counts of ``other``."""
+        self.accepted += other.accepted
+        self.written += other.written
+        self.pending += other.pending
+        self.duplicates += other.duplicates
+        self.written_bytes += other.written_bytes
+        for reason, records in other.rejected.items():
+            self.reject(reason, records)
+        for name, (records, size_bytes) in other.dropped_by_client.items():
+            before = self.dropped_by_client.get(name, (0, 0))
+            self.dropped_by_client[name] = (before[0] + records, before[1] + size_bytes)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every accepted record is accounted for."""
+        return self.accepted == self.written + sum(self.rejected.values()) + self.pending
+
+    def message(self) -> pb.Counters:
+        """The counts as they go into a status."""
+        return pb.Counters(
+            accepted=self.accepted,
+            written=self.written,
+            pending=self.pending,
+            rejected=[
+                pb.RejectCount(reason=pb.Reason.Name(reason), records=records)
+                for reason, records in sorted(self.rejected.items())
+            ],
+            duplicates=self.duplicates,
+            written_bytes=self.written_bytes,
+            dropped_by_client=[
+                pb.DropCount(
+                    reason=name,
+                    records=min(records, _MAX_COUNT),
+                    size_bytes=min(size_bytes, _MAX_COUNT),
+                )
+                for name, (records, size_bytes) in sorted(self.dropped_by_client.items())
+            ],
+        )

@@ -1,0 +1,157 @@
+"""What clients dropped themselves: taken from their reports, told in the logdir.
+
+A report is cumulative by run and reason, so that one which comes twice changes
+nothing; neither does that of a client which comes back to a run that counts its
+drops already. What a run has lost by now, all its sessions together, becomes scalars
+in its directory: ``boardd/dropped``, and one for each reason beneath it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+from weakref import ref
+
+from boardd_protos import boardd_pb2 as pb
+
+from boardd.core.runs.names import NameRefusedError, clean_tag
+from boardd.core.runs.run_state import Run
+
+#: Reasons that a client may name, and that a run tells apart.
+MAX_DROP_REASONS: Final = 32
+#: What a run counts the drops of further reasons as.
+OTHER: Final = "other"
+#: Characters of a reason.
+MAX_REASON: Final = 256
+#: The tag of all drops of a run; those of a reason have it as a prefix.
+DROPPED: Final = "boardd/dropped"
+
+#: Records and bytes.
+Amount = tuple[int, int]
+
+
+class _RunDrops:
+    """What one client dropped of one of its runs, and what of it that run counts already."""
+
+    def __init__(self) -> None:
+        self.amounts: dict[str, Amount] = {}
+        self._counted: dict[str, int] = {}
+        #: The run that counts it; another one at the same path begins at zero.
+        self._run: ref[Run] | None = None
+
+    def count_in(self, run: Run) -> bool:
+        """Adds to ``run`` what it does not count yet; returns whether that is anything."""
+        if self._run is None or self._run() is not run:
+            self._run = ref(run)
+            self._counted = {}
+        has_grown = False
+        for reason, (records, _) in self.amounts.items():
+            new = records - self._counted.get(reason, 0)
+            if new:
+                self._counted[reason] = records
+                _add(run.dropped, reason, new)
+                has_grown = True
+        return has_grown
+
+
+class ClientDrops:
+    """The drops that one client reported, by run and reason; its length is that of all."""
+
+    def __init__(self, max_runs: int) -> None:
+        self._max_amounts = (max_runs + 1) * MAX_DROP_REASONS
+        self._length = 0
+        self._reasons: set[str] = set()
+        self._runs: dict[int, _RunDrops] = {}
+
+    def __len__(self) -> int:
+        return self._length
+
+    def take(self, report: pb.ClientReport, totals: dict[str, Amount]) -> dict[int, int]:
+        """Takes a report, and adds what is new in it to ``totals``.
+
+        Returns the step of each run in it. Reasons past ``MAX_DROP_REASONS`` are
+        passed over.
+        """
+        steps: dict[int, int] = {}
+        for count in report.dropped:
+            reason = count.reason[:MAX_REASON]
+            drops = self._runs.get(count.run)
+            known = drops.amounts.get(reason) if drops is not None else None
+            if known is None and self._length >= self._max_amounts:
+                continue
+            if reason not in self._reasons and len(self._reasons) >= MAX_DROP_REASONS:
+                continue
+            if drops is None:
+                drops = self._runs[count.run] = _RunDrops()
+            before = known or (0, 0)
+            amount = max(before[0], count.records), max(before[1], count.size_bytes)
+            self._reasons.add(reason)
+            self._length += known is None
+            drops.amounts[reason] = amount
+            if amount != before:
+                total = totals.get(reason, (0, 0))
+                totals[reason] = total[0] + amount[0] - before[0], total[1] + amount[1] - before[1]
+            steps[count.run] = max(steps.get(count.run, count.step), count.step)
+        return steps
+
+    def count_in(self, number: int, run: Run) -> bool:
+        """Has ``run``, the client's run ``number``, count what was dropped of it.
+
+        Returns whether that is more than it counted already.
+        """
+        drops = self._runs.get(number)
+        return drops is not None and drops.count_in(run)
+
+
+class EndedSessions:
+    """What is to be known of sessions that ended, should their clients come back.
+
+    The oldest are forgotten first, beyond ``max_sessions``; and their drops alone, beyond
+    ``max_amounts`` of all: then those would be counted anew.
+    """
+
+    def __init__(self, max_sessions: int, max_amounts: int) -> None:
+        self._max_sessions = max_sessions
+        self._max_amounts = max_amounts
+        self._amounts = 0
+        self._sequences: OrderedDict[bytes, int] = OrderedDict()
+        self._drops: OrderedDict[bytes, ClientDrops] = OrderedDict()
+
+    def remember(self, session_id: bytes, sequence: int, drops: ClientDrops) -> None:
+        """Notes the last record of a session and what its client dropped."""
+        self.take(session_id)
+        self._sequences[session_id] = sequence
+        if len(drops):
+            self._drops[session_id] = drops
+            self._amounts += len(drops)
+        while len(self._sequences) > self._max_sessions:
+            self.take(next(iter(self._sequences)))
+        while self._amounts > self._max_amounts:
+            self._amounts -= len(self._drops.popitem(last=False)[1])
+
+    def take(self, session_id: bytes) -> tuple[int, ClientDrops | None]:
+        """Forgets a session; returns its last record, or 0, and its drops where they are known."""
+        drops = self._drops.pop(session_id, None)
+        if drops is not None:
+            self._amounts -= len(drops)
+        return self._sequences.pop(session_id, 0), drops
+
+
+def _add(dropped: dict[str, int], reason: str, records: int) -> None:
+    """Adds to the counts of a run, whose reasons are bounded whatever its sessions name."""
+    if reason not in dropped and len(dropped) >= MAX_DROP_REASONS:
+        reason = OTHER
+    dropped[reason] = dropped.get(reason, 0) + records
+
+
+def drop_tags(records: dict[str, int]) -> dict[str, int]:
+    """The tags that tell of drops, and the value of each; ``records`` are those of each reason."""
+    tags = {DROPPED: sum(records.values())}
+    for reason, count in records.items():
+        try:
+            tag = clean_tag(f"{DROPPED}/{reason}")
+        except NameRefusedError:
+            continue  # too long; it is in the sum
+        if tag != DROPPED:
+            tags[tag] = tags.get(tag, 0) + count
+    return tags

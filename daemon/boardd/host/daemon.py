@@ -1,0 +1,347 @@
+"""The running daemon: binds, serves, and leaves on a signal or when idle.
+
+Order matters. The lock of the socket comes first and goes last. The socket is
+bound under another name and renamed into place once it serves, so a client
+never finds one that does not answer, and nothing that gRPC removes at its end
+can be a later daemon's. TCP has a gRPC server of its own, because an
+interceptor cannot see by which transport a call came, and only calls over TCP
+must carry a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import resource
+import signal
+import socket
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import grpc
+import grpc.aio
+import uvloop
+from boardd_protos import __version__, address
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.boardd_pb2_grpc import add_BoarddServicer_to_server
+from grpc_health.v1 import health
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha import reflection
+
+from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
+from boardd.host import heap, log_lines
+from boardd.host.socket_lock import SocketLock, ensure_private_directory
+from boardd.host.systemd import Notifier
+from boardd.rpc.auth import TokenInterceptor, is_open_to_others, read_token, server_credentials
+from boardd.rpc.service import Service
+from boardd.settings.config import Config
+
+_logger = logging.getLogger("boardd")
+
+SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["Boardd"].full_name
+
+#: Streams at once on one connection; a client needs one, and a few calls.
+_MAX_STREAMS: Final = 64
+
+#: How long calls under way may take once everything is written.
+_FAREWELL_SECS: Final = 1.0
+
+#: With nothing to do for so long, the daemon gives memory back.
+_GIVE_BACK_SECS: Final = 5.0
+
+#: Past the drain's own deadline: something does not honour it.
+_OVERTIME_SECS: Final = 2.0
+
+
+def run(config: Config) -> NoReturn:
+    """Serves until a signal or idleness ends it, then ends the process.
+
+    Raises ``CommandError`` when the daemon cannot be started.
+    """
+    log_lines.configure(config.log_level, os.environ)
+    _raise_file_limit()
+    heap.limit_heaps()
+    heap.collect_seldom()
+    _yield_to_training(config.nice)
+    credentials = interceptors = None
+    if config.listen is not None:
+        interceptors = _interceptors(config)
+        if config.tls_cert is not None and config.tls_key is not None:
+            credentials = server_credentials(config.tls_cert, config.tls_key)
+    ensure_private_directory(config.socket.parent)
+    with SocketLock(config.socket) as lock:
+        daemon = _Daemon(config, lock, interceptors or (), credentials)
+        loop = uvloop.new_event_loop()
+        loop.run_until_complete(daemon.run())
+    # Everything that must be done was done and said. The rest of an interpreter's end
+    # waits for threads, and one of them may hang in a write to a dead disk.
+    _end_process(ExitCode.OK)
+
+
+class _Daemon:
+    def __init__(
+        self,
+        config: Config,
+        lock: SocketLock,
+        interceptors: Sequence[grpc.aio.ServerInterceptor],
+        credentials: grpc.ServerCredentials | None,
+    ) -> None:
+        self._config = config
+        self._lock = lock
+        self._interceptors = interceptors
+        self._credentials = credentials
+        self._notifier = Notifier(os.environ)
+        self._health = health.aio.HealthServicer()
+        self._leaving = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Starts, serves until something calls ``_leave``, drains and stops."""
+        self._handle_signals()
+        config = self._config
+        service = Service(config.logdir_roots, config.budgets)
+        servers = [self._unix_server(service)]
+        addresses: list[address.Address] = [address.UnixAddress(config.socket)]
+        if config.listen is not None:
+            server, where = self._tcp_server(service, config.listen)
+            servers.append(server)
+            addresses.append(where)
+        service.addresses = [str(item) for item in addresses]
+        await service.start()
+        self._take_maps(service)
+        for server in servers:
+            await server.start()
+        self._lock.publish()
+        await self._set_health(HealthCheckResponse.SERVING)
+        self._announce(addresses)
+        self._tasks.append(asyncio.ensure_future(self._watchdog()))
+        self._tasks.append(asyncio.ensure_future(self._give_back_memory(service)))
+        if config.idle_exit_secs > 0:
+            self._tasks.append(asyncio.ensure_future(self._watch_idleness(service)))
+        await self._leaving.wait()
+        await self._drain(service)
+        self._lock.remove_socket()  # from here on clients find none, and start the next daemon
+        await asyncio.gather(*(server.stop(_FAREWELL_SECS) for server in servers))
+        for task in self._tasks:
+            task.cancel()
+        _logger.info("pid %d has left", os.getpid())
+
+    def _unix_server(self, service: Service) -> grpc.aio.Server:
+        server = self._server(service, ())
+        path = self._lock.bind_path
+        mask = os.umask(0o077)
+        try:
+            server.add_insecure_port(address.parse(f"unix:{path}").target)
+        except (address.AddressError, RuntimeError) as error:
+            raise ConfigError(f"cannot bind {path}: {error}") from None
+        finally:
+            os.umask(mask)
+        return server
+
+    def _take_maps(self, service: Service) -> None:
+        published = os.fsencode(self._lock.maps_path)
+        try:
+            if len(published) > address.MAX_SOCKET_PATH_BYTES:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+            service.take_maps(self._lock.maps_bind_path)
+        except OSError as error:
+            _logger.warning(
+                "clients cannot share memory, and send everything: cannot bind %s: %s",
+                self._lock.maps_path,
+                error.strerror or error,
+            )
+
+    def _tcp_server(
+        self, service: Service, listen: address.TcpAddress
+    ) -> tuple[grpc.aio.Server, address.TcpAddress]:
+        _check_port(listen)
+        server = self._server(
+            service,
+            self._interceptors,
+            # A host that vanished says nothing; its streams would stay for ever.
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_timeout_ms", 20_000),
+        )
+        try:
+            port = (
+                server.add_insecure_port(listen.target)
+                if self._credentials is None
+                else server.add_secure_port(listen.target, self._credentials)
+            )
+        except RuntimeError:
+            port = 0
+        if not port:  # how gRPC fails depends on its version
+            detail = "" if self._credentials is None else ", or the TLS key and certificate differ"
+            raise CommandError(f"--listen {listen}: cannot be bound{detail}")
+        return server, address.TcpAddress(listen.host, port)
+
+    def _server(
+        self,
+        service: Service,
+        interceptors: Sequence[grpc.aio.ServerInterceptor],
+        *options: tuple[str, int],
+    ) -> grpc.aio.Server:
+        message_bytes = self._config.max_message_bytes
+        server = grpc.aio.server(
+            interceptors=interceptors,
+            options=[
+                ("grpc.max_receive_message_length", message_bytes),
+                ("grpc.max_send_message_length", message_bytes),
+                ("grpc.max_concurrent_streams", _MAX_STREAMS),
+                # A second daemon on a port must fail, not share the connections.
+                ("grpc.so_reuseport", 0),
+                # Clients ping to find out that a daemon is gone; never cut them off for it.
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+                ("grpc.http2.max_ping_strikes", 0),
+                *options,
+            ],
+        )
+        add_BoarddServicer_to_server(service, server)
+        add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection(
+            (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
+        return server
+
+    def _announce(self, addresses: Sequence[address.Address]) -> None:
+        where = ", ".join(map(str, addresses))
+        roots = ", ".join(map(str, self._config.logdir_roots))
+        self._notifier.ready(f"listening on {where}")
+        started = " for a client" if self._config.autostarted else ""
+        _logger.info(
+            "boardd %s started%s, pid %d: listening on %s; writing below %s",
+            __version__,
+            started,
+            os.getpid(),
+            where,
+            roots,
+        )
+
+    async def _set_health(self, status: int) -> None:
+        for name in (health.OVERALL_HEALTH, SERVICE_NAME):
+            await self._health.set(name, status)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # nohup(1) ignores SIGHUP for the daemon; let it.
+            if number != signal.SIGHUP or signal.getsignal(number) is signal.SIG_DFL:
+                loop.add_signal_handler(number, self._on_signal, number)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if not self._leaving.is_set():
+            self._leave(f"{number.name} received")
+            return
+        _logger.warning("second signal (%s): leaving at once", number.name)
+        self._lock.remove_socket()
+        self._lock.release()
+        _end_process(ExitCode.FAILED)
+
+    def _leave(self, why: str) -> None:
+        if not self._leaving.is_set():
+            _logger.info("%s: leaving", why)
+            self._leaving.set()
+
+    async def _drain(self, service: Service) -> None:
+        secs = self._config.drain_secs
+        self._notifier.stopping(f"writing what is held, at most {secs:g} s")
+        # Before the streams end, so that a probe sees the reason.
+        await self._health.enter_graceful_shutdown()
+        try:
+            drained = await asyncio.wait_for(service.drain(secs), secs + _OVERTIME_SECS)
+        except asyncio.TimeoutError:
+            drained = False
+        if not drained:
+            _logger.warning("not everything could be written in %g s; clients keep the rest", secs)
+
+    async def _watchdog(self) -> None:
+        if self._notifier.watchdog_secs is None:
+            return
+        while True:
+            self._notifier.alive()
+            await asyncio.sleep(self._notifier.watchdog_secs / 2)
+
+    async def _give_back_memory(self, service: Service) -> None:
+        keeping = heap.Keeping()
+        seen = rested = service.activity
+        while True:
+            await asyncio.sleep(_GIVE_BACK_SECS)
+            now = service.activity
+            if now == seen != rested:
+                rested = now
+                if service.has_sessions:
+                    keeping.give_back_growth()
+                else:
+                    keeping.give_back()
+            seen = now
+
+    async def _watch_idleness(self, service: Service) -> None:
+        limit = self._config.idle_exit_secs
+        while (idle := service.idle_secs) < limit:
+            await asyncio.sleep(limit - idle)
+        self._leave(f"no session for {limit:g} s")
+
+
+def _interceptors(config: Config) -> Sequence[grpc.aio.ServerInterceptor]:
+    path = config.token_file
+    if path is None:
+        if config.listen is not None and not config.listen.is_loopback:
+            _logger.warning("TCP needs no token: whoever reaches %s may log", config.listen)
+        return ()
+    token = read_token(path)
+    if is_open_to_others(path):
+        _logger.warning("token file %s can be read by every user; run: chmod 600 %s", path, path)
+    if config.listen is not None and not config.listen.is_loopback and config.tls_cert is None:
+        _logger.warning("the token crosses the network in clear: add --tls-cert and --tls-key")
+    return (TokenInterceptor(token),)
+
+
+def _check_port(listen: address.TcpAddress) -> None:
+    """Says why a port cannot be bound; gRPC only says that it cannot."""
+    try:
+        found = socket.getaddrinfo(
+            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise ConfigError(f"--listen {listen}: {error.strerror}") from None
+    family, kind, protocol, _, where = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(where)
+            probe.listen(1)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise AddressTakenError(
+                    f"--listen {listen}: another process has this port; choose another, or 0 "
+                    "for a free one"
+                ) from None
+            raise ConfigError(f"--listen {listen}: {error.strerror}") from None
+
+
+def _raise_file_limit() -> None:
+    """Allows as many open files as may be: one or two for each run directory."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _yield_to_training(nice: int) -> None:
+    # Linux has one for each thread, and inherits it to new ones; libraries have started
+    # some by now. Never up: that takes privileges.
+    for thread in map(int, os.listdir("/proc/self/task")):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpriority(os.PRIO_PROCESS, thread) < nice:
+                os.setpriority(os.PRIO_PROCESS, thread, nice)
+
+
+def _end_process(code: ExitCode) -> NoReturn:
+    logging.shutdown()
+    os._exit(code)

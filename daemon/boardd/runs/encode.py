@@ -1,0 +1,169 @@
+"""What is written for each part of a run, in call order.
+
+Called on a thread, for one run at a time and in its order: what a tag is, and
+whether its steps go backwards, depends on what was written before.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from boardd_protos import boardd_pb2 as pb
+from numpy.typing import NDArray
+
+from boardd.core.runs.kinds import SCALAR
+from boardd.core.runs.names import NameRefusedError
+from boardd.core.runs.run_state import Run
+from boardd.core.session.batch import Drops, Scalars, SummaryRecord
+from boardd.core.session.drops import DROPPED, drop_tags
+from boardd.events.embedding import EmbeddingFiles
+from boardd.events.scalars import encode_scalars
+from boardd.summaries.reduction import Reduction, SummaryError
+
+_logger = logging.getLogger(__name__)
+
+
+class RefusedRecords(NamedTuple):
+    """Some records of a part that are rejected: so many, from ``sequence`` to ``last_sequence``."""
+
+    sequence: int
+    records: int
+    reason: int
+    message: str
+    last_sequence: int
+
+
+@dataclass(eq=False)
+class Encoded:
+    """What is to be written for one part, or why nothing is."""
+
+    events: bytes = b""
+    embedding: EmbeddingFiles | None = None
+    error: SummaryError | None = None
+    #: Records that are left out of it.
+    refused: list[RefusedRecords] = field(default_factory=list)
+
+
+def encode_scalar_part(part: Scalars) -> Encoded:
+    """Returns the framed events of scalars; those whose tag is another kind are left out."""
+    run, columns, tag_index = part.run, part.columns, part.tag_index
+    try:
+        refused: list[RefusedRecords] = []
+        is_refused = run.kinds.claim_scalars(tag_index, run.tags)
+        if is_refused is not None:
+            refused = _refused(part, is_refused)
+            columns, tag_index = columns[~is_refused], tag_index[~is_refused]
+        used, index = _used(tag_index)
+        events = encode_scalars(
+            columns.wall_time,
+            columns.step,
+            columns.value,
+            index,
+            [run.tags[tag] for tag in used.tolist()],
+        )
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        return Encoded(error=SummaryError(pb.REDUCTION_FAILED, text))
+    _watch_steps(run, tag_index, columns.step)
+    return Encoded(events, refused=refused)
+
+
+def encode_drops(part: Drops) -> Encoded:
+    """Returns the framed events of what clients dropped; a tag that is another kind is left out.
+
+    They stand at the highest step that clients told of, which those tell again to the next
+    daemon, so that they never go backwards. The steps of records are none that it would know.
+    """
+    try:
+        return _encoded_drops(part)
+    except Exception as error:
+        return Encoded(error=SummaryError(pb.REDUCTION_FAILED, f"{type(error).__name__}: {error}"))
+
+
+def _encoded_drops(part: Drops) -> Encoded:
+    run = part.run
+    values: dict[bytes, int] = {}
+    for tag, value in drop_tags(part.dropped).items():
+        name = tag.encode()
+        try:
+            run.kinds.claim(DROPPED.encode(), {name: SCALAR})
+        except NameRefusedError as error:
+            _logger.debug("run %s: %s", run.path, error)
+            continue
+        values[name] = value
+    run.dropped_step = max(run.dropped_step, part.step)
+    count = len(values)
+    events = encode_scalars(
+        np.full(count, part.wall_time),
+        np.full(count, run.dropped_step, np.int64),
+        np.array(list(values.values()), np.float64),
+        np.arange(count),
+        list(values),
+    )
+    return Encoded(events)
+
+
+def encode_summary(part: SummaryRecord, result: Reduction | SummaryError) -> Encoded:
+    """Returns what a record was reduced to, unless one of its tags is another kind."""
+    if isinstance(result, SummaryError):
+        return Encoded(error=result)
+    run = part.run
+    try:
+        run.kinds.claim(run.tags[part.tag], result.kinds)
+    except NameRefusedError as error:
+        return Encoded(error=SummaryError(error.reason, str(error)))
+    if run.steps.observe_one(part.tag, part.step):
+        _warn_of_steps(run, part.tag)
+    return Encoded(result.event, result.embedding)
+
+
+def _used(tag_index: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The tags that occur, of the very many that a run may have, and the place of each there.
+
+    As ``numpy.unique`` with its inverse, which sorts; here that takes most of the time.
+    """
+    top = int(tag_index.max(initial=-1)) + 1
+    if top > 8 * len(tag_index):
+        return np.unique(tag_index, return_inverse=True)
+    occurs = np.zeros(top, bool)
+    occurs[tag_index] = True
+    used = np.flatnonzero(occurs)
+    place = np.empty(top, np.intp)
+    place[used] = np.arange(len(used))
+    return used, place[tag_index]
+
+
+def _refused(part: Scalars, is_refused: NDArray[np.bool_]) -> list[RefusedRecords]:
+    """Returns the refused scalars, those of a tag together."""
+    tags, first, counts = np.unique(
+        part.tag_index[is_refused], return_index=True, return_counts=True
+    )
+    sequences = part.columns.sequence[is_refused]
+    return [
+        RefusedRecords(
+            sequence,
+            records,
+            pb.INVALID_NAME,
+            part.run.kinds.conflict(part.run.tags[tag], SCALAR),
+            int(sequences[-1]),
+        )
+        for tag, sequence, records in zip(
+            tags.tolist(), sequences[first].tolist(), counts.tolist(), strict=True
+        )
+    ]
+
+
+def _watch_steps(run: Run, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> None:
+    for tag in run.steps.observe(tag_index, step):
+        _warn_of_steps(run, tag)
+
+
+def _warn_of_steps(run: Run, tag: int) -> None:
+    _logger.warning(
+        "run %s: steps of tag %r go backwards; TensorBoard hides the points they overtake",
+        run.path,
+        run.tags[tag].decode(),
+    )

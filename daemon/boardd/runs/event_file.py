@@ -1,0 +1,294 @@
+"""The live event file of one run.
+
+A record is *written* when ``append`` returned: its bytes are with the operating
+system, nothing is held back here, and TensorBoard can read it. It is *synced*
+when ``sync`` returned.
+
+What is done about each failure:
+
+- **No room** (ENOSPC, EDQUOT): the bytes that did get into the file stay; the
+  rest is remembered and ``resume`` goes on at exactly the next byte, so the
+  file ends up as if nothing had happened.
+- **Any other error of a write** (EIO; EFBIG, which is the filesystem's largest
+  file): the file is not trusted to take more. A new one, later by name, begins
+  with the first record that had not gone wholly into the old one. The torn tail
+  is left alone, since a reader may have read it.
+- **A failed fsync**: never tried again, because the kernel may have dropped the
+  pages and a second fsync would report success. The file is left, the next
+  append begins a new one, and the caller is told how much is in doubt.
+
+TensorBoard reads the files of a run by name, each to its end, and never goes
+back, so a new file's name must sort after all others, also when the clock was
+set back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from boardd.events import event
+from boardd.events.tfrecord import whole_records_bytes
+from boardd.runs.logdir import FULL, NAME_BYTES_MAX, DiskFullError, RunDirectory
+
+__all__ = ["DiskFullError", "EventFileWriter", "SyncFailedError"]
+
+_logger = logging.getLogger(__name__)
+
+#: What TensorBoard looks for in a name (IsTensorFlowEventsFile in
+#: tensorboard/backend/event_processing/io_wrapper.py).
+EVENT_FILE_MARK: Final = "tfevents"
+_PREFIX: Final = "events.out.tfevents."
+_SECS_DIGITS: Final = 10
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC
+
+
+class SyncFailedError(OSError):
+    """An fsync failed; what was written since the last good one may be lost in a power cut.
+
+    ``suspect_bytes`` says how much that is. Nothing can be retried; writing
+    goes on in a new file.
+    """
+
+    def __init__(self, error: OSError, path: Path, suspect_bytes: int) -> None:
+        super().__init__(error.errno, error.strerror, str(path))
+        self.suspect_bytes = suspect_bytes
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}: {self.suspect_bytes} bytes may not survive a power cut"
+
+
+class EventFileWriter:
+    """Appends framed events to a run's live file, beginning a new one where it must.
+
+    Blocks on the disk; for one thread at a time. The directory is the caller's
+    to close, after the writer.
+
+    ``filename_suffix`` ends the name of every file: no slash, no NUL.
+    ``hostname`` is part of the name (default: this machine's). ``clock`` gives
+    seconds since the epoch.
+
+    Raises ``ValueError`` on a suffix that cannot be part of a file name.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        *,
+        filename_suffix: str = "",
+        hostname: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        host = (socket.gethostname() if hostname is None else hostname).replace("/", "_")
+        self._name_end = f".{host}{filename_suffix}"
+        longest = len(os.fsencode(_PREFIX + "0" * _SECS_DIGITS + self._name_end))
+        if "/" in filename_suffix or "\0" in filename_suffix or longest > NAME_BYTES_MAX:
+            raise ValueError(
+                f"filename_suffix {filename_suffix!r} cannot end a file name: "
+                "no slash, no NUL, and not that long"
+            )
+        self._directory = directory
+        self._clock = clock
+        self._fd = -1
+        self._path: Path | None = None
+        self._closed = False
+        # What append was given and has not finished, and how much of that is
+        # in the live file. A file's opening event is put before it.
+        self._pending = memoryview(b"")
+        self._pending_done = 0
+        self._opening_bytes = 0
+        self._file_holds_events = False
+        self._is_suspect = False
+        self._written_bytes = 0
+        self._unsynced_bytes = 0
+        self._directory_is_synced = True
+        # Of a file that was left between two syncs, for the next sync to report.
+        self._sync_failure: SyncFailedError | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The live file; None before the first append and after a file was left."""
+        return self._path
+
+    @property
+    def pending_bytes(self) -> int:
+        """What an append that raised has still to write; 0 when nothing is held up."""
+        return len(self._pending) - self._pending_done
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes handed to the operating system so far, in all files."""
+        return self._written_bytes
+
+    def append(self, records: bytes) -> None:
+        """Writes whole framed events; when it returns, all of them are written.
+
+        Makes the file if there is none. When it raises, it has taken over
+        ``records`` all the same: call ``resume``, not ``append`` again.
+
+        Raises ``DiskFullError`` when there is no room, and ``OSError`` when the
+        disk fails also in a new file, or no file can be made. Raises
+        ``RuntimeError`` while an earlier append is pending, and once closed.
+        """
+        if self._closed:
+            raise RuntimeError("append after close: make a new EventFileWriter")
+        if self.pending_bytes:
+            raise RuntimeError(
+                f"append while {self.pending_bytes} bytes are pending: call resume first"
+            )
+        if not records:
+            return
+        self._pending = memoryview(records)
+        self._pending_done = 0
+        self._opening_bytes = 0
+        self.resume()
+
+    def resume(self) -> None:
+        """Goes on with an append that raised; returns at once if none did.
+
+        Raises as ``append``, and may be called again after any ``OSError``.
+        """
+        may_change_file = True
+        while self.pending_bytes:
+            if self._is_suspect:
+                # What it holds is written, but a later sync reaches only the
+                # new file: sync this one now.
+                if self._holds_events():
+                    self._sync_file()
+                self._leave_file()
+            if self._fd < 0:
+                self._begin_file()
+            try:
+                self._write_pending()
+            except OSError as error:
+                if error.errno in FULL:
+                    raise DiskFullError(error.errno, error.strerror, str(self._path)) from error
+                self._is_suspect = True
+                _logger.warning("%s: %s; going on in a new file", self._path, error.strerror)
+                # One new file a call: if that fails too, the disk is ill, and
+                # the caller decides how long to wait.
+                if not may_change_file:
+                    raise
+                may_change_file = False
+        self._pending = memoryview(b"")
+        self._pending_done = 0
+
+    def sync(self) -> None:
+        """Makes all that was appended durable, the file's directory entry included.
+
+        Goes on with a pending append first. Returns at once when nothing was
+        written since the last sync.
+
+        Raises as ``resume``, and ``SyncFailedError`` when an fsync failed.
+        """
+        self.resume()
+        if self._fd >= 0 and (self._unsynced_bytes or not self._directory_is_synced):
+            self._sync_file()
+            if self._sync_failure is not None:
+                self._leave_file()
+        failure, self._sync_failure = self._sync_failure, None
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Closes the file, without a sync; what is pending is given up. May be called again.
+
+        Raises ``OSError`` where the filesystem reports a late write error, as
+        network filesystems do; the file is closed nevertheless.
+        """
+        self._closed = True
+        self._pending = memoryview(b"")
+        self._pending_done = 0
+        fd, self._fd = self._fd, -1
+        self._path = None
+        if fd >= 0:
+            os.close(fd)
+
+    def _write_pending(self) -> None:
+        while self._pending_done < len(self._pending):
+            written = os.write(self._fd, self._pending[self._pending_done :])
+            if written == 0:
+                raise OSError(errno.EIO, "write took nothing", str(self._path))
+            self._pending_done += written
+            self._written_bytes += written
+            self._unsynced_bytes += written
+        self._file_holds_events = True
+
+    def _begin_file(self) -> None:
+        """Makes the next file and puts its opening event before what is pending."""
+        opening = event.file_version(self._clock())
+        while True:
+            name = self._next_name()
+            try:
+                self._fd = os.open(name, _FLAGS, 0o644, dir_fd=self._directory.fd)
+                break
+            except FileExistsError:
+                continue  # made by someone else since the directory was listed
+            except OSError as error:
+                path = str(self._directory.path / name)
+                if error.errno in FULL:
+                    raise DiskFullError(error.errno, error.strerror, path) from error
+                raise OSError(error.errno, error.strerror, path) from error
+        self._path = self._directory.path / name
+        self._pending = memoryview(opening + self._pending)
+        self._pending_done = 0
+        self._opening_bytes = len(opening)
+        self._file_holds_events = False
+        self._directory_is_synced = False
+
+    def _sync_file(self) -> None:
+        """One fsync of the live file; ``sync`` raises the failure, if it is one."""
+        try:
+            os.fsync(self._fd)
+            if not self._directory_is_synced:
+                self._directory.sync()
+            self._directory_is_synced = True
+        except OSError as error:
+            earlier = self._sync_failure.suspect_bytes if self._sync_failure else 0
+            self._sync_failure = SyncFailedError(
+                error, self._path or self._directory.path, earlier + self._unsynced_bytes
+            )
+            _logger.error("fsync: %s", self._sync_failure)
+        self._unsynced_bytes = 0
+
+    def _holds_events(self) -> bool:
+        """Whether any event but the opening one is whole in the live file."""
+        whole = whole_records_bytes(self._pending, self._pending_done)
+        return self._file_holds_events or whole > self._opening_bytes
+
+    def _leave_file(self) -> None:
+        """Gives the live file up; what is pending then begins with the first torn record."""
+        holds_events = self._holds_events()
+        whole = whole_records_bytes(self._pending, self._pending_done)
+        self._pending = self._pending[max(whole, self._opening_bytes) :]
+        self._pending_done = 0
+        self._opening_bytes = 0
+        self._unsynced_bytes = 0
+        self._is_suspect = False
+        fd, self._fd = self._fd, -1
+        path, self._path = self._path, None
+        with contextlib.suppress(OSError):
+            os.close(fd)
+        if not holds_events and path is not None:
+            # A failing disk would fill the run with files that hold nothing.
+            with contextlib.suppress(OSError):
+                os.unlink(path.name, dir_fd=self._directory.fd)
+
+    def _next_name(self) -> str:
+        """A name that sorts after every event file of the directory."""
+        names = [name for name in os.listdir(self._directory.fd) if EVENT_FILE_MARK in name]
+        secs = int(self._clock())
+        newest = max(names, default="")
+        digits = newest.removeprefix(_PREFIX)[:_SECS_DIGITS]
+        if newest.startswith(_PREFIX) and len(digits) == _SECS_DIGITS and digits.isdecimal():
+            secs = max(secs, int(digits) + 1)
+        name = f"{_PREFIX}{secs:0{_SECS_DIGITS}d}{self._name_end}"
+        # Some other program's name that no time of ours sorts after.
+        return name if name > newest else f"{newest}.1{self._name_end}"

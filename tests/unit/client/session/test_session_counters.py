@@ -1,0 +1,299 @@
+"""What a session counts and reports, and what it keeps of its runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from boardd_client.session.counters import MAX_REPORTED, REPORT_INTERVAL_SECS
+from boardd_client.session.session import Capture, Session
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.record import Kind
+from support.client_session import (
+    Daemon,
+    balance,
+    define,
+    log_scalars,
+    log_tensor,
+    make_session,
+)
+
+
+def test_rejections_count_once_they_are_acknowledged_and_name_their_run() -> None:
+    session, daemon = make_session(), Daemon()
+    run, series = define(session)
+    daemon.open(session)
+    log_scalars(session, series, 5)
+    daemon.take_all(session)
+    rejected = pb.Rejected(sequence=2, records=2, reason=pb.INVALID_TENSOR, message="bad dtype")
+    assert session.rejected(rejected) is run
+    assert run.rejected == 0
+    balance(session)
+    session.acknowledged(5)
+    assert dict(session.statistics().rejected) == {"INVALID_TENSOR": 2}
+    assert session.statistics().written == 3
+    assert (run.rejected, run.last_rejection) == (2, "INVALID_TENSOR: bad dtype")
+    balance(session)
+
+
+def test_a_rejection_that_a_new_daemon_repeats_counts_once() -> None:
+    session, daemon = make_session(), Daemon()
+    _, series = define(session)
+    daemon.open(session)
+    log_scalars(session, series, 3)
+    daemon.take_all(session)
+    rejected = pb.Rejected(sequence=2, records=1, reason=pb.INVALID_RECORD)
+    session.rejected(rejected)
+    session.disconnected()
+    Daemon(received=0).open(session)
+    Daemon().take_all(session)
+    session.rejected(rejected)
+    session.acknowledged(3)
+    assert dict(session.statistics().rejected) == {"INVALID_RECORD": 1}
+    balance(session)
+
+
+def test_a_reason_of_a_newer_daemon_is_counted_by_its_number() -> None:
+    session, daemon = make_session(), Daemon()
+    _, series = define(session)
+    daemon.open(session)
+    log_scalars(session, series, 1)
+    daemon.take_all(session)
+    session.rejected(pb.Rejected.FromString(b"\x08\x01\x10\x01\x18\xe7\x07"))
+    session.acknowledged(1)
+    assert dict(session.statistics().rejected) == {"REASON_999": 1}
+
+
+def test_the_last_refusal_of_a_run_is_kept_with_it() -> None:
+    session, daemon = make_session(), Daemon()
+    run, _ = define(session)
+    daemon.open(session)
+    message = pb.RunRefused(run=run.number, reason=pb.OUTSIDE_ROOTS, message="/logs is outside")
+    assert session.run_refused(message) is run
+    assert run.refusal == "OUTSIDE_ROOTS: /logs is outside"
+    assert session.run_refused(pb.RunRefused(run=999)) is None
+
+
+def test_a_refused_session_is_so_until_it_is_opened() -> None:
+    session = make_session()
+    session.refused("UNAUTHENTICATED: token")
+    assert session.refusal == "UNAUTHENTICATED: token"
+    Daemon().open(session)
+    assert session.refusal == ""
+
+
+def test_a_run_that_has_ended_is_forgotten_once_its_end_is_acknowledged() -> None:
+    session, daemon = make_session(), Daemon()
+    run, series = define(session)
+    other, kept = define(session)
+    daemon.open(session)
+    log_scalars(session, series, 2)
+    assert session.end_run(run, 1.0) == 3
+    daemon.take_all(session)
+    assert daemon.frames[-1].kind == Kind.END_RUN
+    assert daemon.frames[-1].series == run.number
+    session.disconnected()
+    again = Daemon(received=2)
+    again.open(session)
+    again.take_all(session)
+    assert set(again.runs) == {run.number, other.number}  # its end is still to be written
+    session.acknowledged(3)
+    session.disconnected()
+    later = Daemon(received=3)
+    later.open(session)
+    later.take_all(session)
+    assert (set(later.runs), set(later.series)) == ({other.number}, {kept})
+    counts = session.statistics()
+    assert (counts.accepted, counts.written, counts.pending) == (2, 2, 0)
+
+
+def test_drops_are_counted_and_reported_when_they_change_and_to_every_daemon() -> None:
+    session, daemon = make_session(), Daemon()
+    define(session)
+    daemon.open(session)
+    assert session.drop("arena_full", 100) == 1
+    assert session.drop("arena_full", 100) == 2
+    session.drop("log_full")
+    daemon.take_all(session)
+    daemon.take_all(session)
+    assert daemon.reports == [{"arena_full": 2, "log_full": 1}]
+    session.disconnected()
+    daemon.open(session)
+    daemon.take_all(session)
+    assert len(daemon.reports) == 2
+    assert dict(session.statistics().dropped) == {"arena_full": 2, "log_full": 1}
+    assert session.statistics().accepted == 0
+
+
+def reported(session: Session, now: float) -> list[tuple[int, str, int, int, int]]:
+    """What is told of drops at a moment."""
+    return [
+        (count.run, count.reason, count.records, count.size_bytes, count.step)
+        for message in session.next_messages(now=now)
+        for count in message.report.dropped
+    ]
+
+
+def test_drops_are_told_by_run_with_their_highest_step_and_only_those_that_grew() -> None:
+    session, daemon = make_session(), Daemon()
+    (first, _), (second, _) = define(session), define(session)
+    daemon.open(session)
+    session.drop("log_full", run=first, step=7, records=100)
+    session.drop("log_full", run=first, step=5)
+    session.drop("arena_full", 64, run=second, step=-3)
+    assert session.drop("log_full") == 102
+    assert set(reported(session, 1.0)) == {
+        (first.number, "log_full", 101, 0, 7),
+        (second.number, "arena_full", 1, 64, -3),
+        (0, "log_full", 1, 0, 0),
+    }
+    session.drop("arena_full", 64, run=second, step=9)
+    assert reported(session, 2.0) == [(second.number, "arena_full", 2, 128, 9)]
+    session.disconnected()
+    daemon.open(session)
+    assert len(reported(session, 3.0)) == 3
+    assert dict(session.statistics().dropped) == {"log_full": 102, "arena_full": 2}
+
+
+def test_the_step_of_a_runs_drops_never_falls_whatever_their_reason() -> None:
+    session, daemon = make_session(), Daemon()
+    (first, _), (second, _) = define(session), define(session)
+    daemon.open(session)
+    session.drop("log_full", run=first, step=900)
+    session.drop("log_full", run=second, step=-4)
+    assert len(reported(session, 1.0)) == 2
+    session.drop("arena_full", run=first, step=7)
+    session.drop("arena_full", run=second, step=-9)
+    assert reported(session, 2.0) == [
+        (first.number, "arena_full", 1, 0, 900),
+        (second.number, "arena_full", 1, 0, -4),
+    ]
+    session.disconnected()
+    daemon.open(session)
+    told = {(run, step) for run, _, _, _, step in reported(session, 3.0)}
+    assert told == {(first.number, 900), (second.number, -4)}
+
+
+def test_drops_are_told_so_often_but_always_before_the_end_of_a_run() -> None:
+    session, daemon = make_session(), Daemon()
+    run, _ = define(session)
+    daemon.open(session)
+    session.drop("log_full", run=run)
+    assert len(reported(session, 10.0)) == 1
+    session.drop("log_full", run=run)
+    assert reported(session, 10.0 + REPORT_INTERVAL_SECS / 2) == []
+    assert len(reported(session, 10.0 + 1.5 * REPORT_INTERVAL_SECS)) == 1
+    session.drop("log_full", run=run)
+    session.end_run(run, 1.0)
+    kinds = [
+        message.WhichOneof("message")
+        for message in session.next_messages(now=10.0 + 1.6 * REPORT_INTERVAL_SECS)
+    ]
+    assert kinds == ["report", "records"]
+
+
+def test_reports_are_bounded() -> None:
+    session, daemon = make_session(), Daemon()
+    define(session)
+    daemon.open(session)
+    for number in range(MAX_REPORTED + 5):
+        session.drop(f"reason {number}")
+    assert [len(reported(session, now)) for now in (1.0, 2.0, 3.0)] == [MAX_REPORTED, 5, 0]
+
+
+def test_a_rejection_counts_once_the_last_record_that_it_names_is_acknowledged() -> None:
+    session, daemon = make_session(), Daemon()
+    _, series = define(session)
+    daemon.open(session)
+    log_scalars(session, series, 9)
+    daemon.take_all(session)
+    session.rejected(pb.Rejected(sequence=2, records=2, last_sequence=8, reason=pb.INVALID_RECORD))
+    session.acknowledged(7)
+    assert dict(session.statistics().rejected) == {}
+    session.acknowledged(8)
+    assert dict(session.statistics().rejected) == {"INVALID_RECORD": 2}
+    balance(session)
+
+
+def test_scalars_are_kept_for_export_also_when_the_daemon_has_them() -> None:
+    session, daemon = make_session(), Daemon()
+    run, series = define(session)
+    other = session.define_series(run, "accuracy")
+    daemon.open(session)
+    session.log.append_scalar(series, 1, 10.0, 0.5)
+    log_tensor(session, series, b"tensor")
+    session.log.append_scalar(other, 2, 11.0, 0.25)
+    daemon.take_all(session)
+    session.acknowledged(3)
+    session.log.append_scalar(series, 3, 12.0, float("nan"))
+    exported, lost = session.export_scalars({series: "/logs/loss"})
+    assert lost == 0
+    assert list(exported) == ["/logs/loss"]
+    assert exported["/logs/loss"][0] == [10.0, 1, 0.5]
+    assert np.isnan(exported["/logs/loss"][1][2])
+    session.clear_scalars([series])
+    names = {series: "loss", other: "accuracy"}
+    assert session.export_scalars(names)[0] == {"accuracy": [[11.0, 2, 0.25]]}
+
+
+class Walk:
+    """A random walk: logs, sends, acknowledgements, lost connections, restarted daemons."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.session = make_session(log_bytes=1 << 14, arena_bytes=1 << 14)
+        self.series = define(self.session)[1]
+        self.logged: dict[int, bytes] = {}
+        self.written: dict[int, bytes] = {}
+        self.daemon = Daemon()
+        self.daemon.open(self.session)
+
+    def scalar(self) -> None:
+        sequence = self.session.log.append_scalar(self.series, 0, 1.0, 1.0)
+        if sequence:
+            self.logged[sequence] = b""
+
+    def tensor(self) -> None:
+        data = self.rng.bytes(int(self.rng.integers(0, 3000)))
+        capture = self.session.begin(self.series, 0, 1.0, b"p", [len(data)])
+        if isinstance(capture, Capture):
+            capture.slots[0].view[:] = data
+            self.session.captured(capture, [])
+            self.logged[capture.sequence] = data
+
+    def send(self) -> None:
+        self.daemon.take(self.session, int(self.rng.integers(100, 5000)))
+
+    def acknowledge(self) -> None:
+        first = self.session.acknowledged_sequence
+        self.write(int(self.rng.integers(first, self.daemon.received + 1)))
+
+    def reconnect(self) -> None:
+        self.session.disconnected()
+        self.daemon.open(self.session, written=self.session.acknowledged_sequence)
+
+    def restart(self) -> None:
+        self.session.disconnected()
+        self.daemon = Daemon(received=self.session.acknowledged_sequence)
+        self.daemon.open(self.session)
+
+    def write(self, through: int) -> None:
+        for frame in self.daemon.frames:
+            if frame.sequence <= through:
+                data = b"".join(self.daemon.tensors.get(frame.sequence, []))
+                assert self.written.setdefault(frame.sequence, data) == data
+        self.session.acknowledged(through)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_order_of_events_keeps_the_accounts_and_loses_nothing(seed: int) -> None:
+    walk = Walk(seed)
+    actions = [walk.scalar, walk.tensor, walk.send, walk.acknowledge, walk.reconnect, walk.restart]
+    for action in walk.rng.choice(len(actions), 300, p=[0.35, 0.2, 0.25, 0.15, 0.03, 0.02]):
+        actions[action]()
+        balance(walk.session)
+    walk.daemon.take_all(walk.session)
+    walk.write(walk.daemon.received)
+    assert walk.session.is_drained
+    assert walk.written == walk.logged
+    assert walk.session.arena.used_bytes == 0
+    assert walk.session.log.used_bytes == 0

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from boardd_client.transport.connection import (
+    Connection,
+    ConnectionFailedError,
+    GrpcConnection,
+    Outbox,
+)
+from boardd_client.transport.subprocess_connection import RelayConnection
+from boardd_protos import address
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.record import Frame, Kind, encode
+from support.scripted_daemon import ScriptedDaemon, wait_for
+
+SESSION_ID = bytes(16)
+
+
+@pytest.fixture
+def scripted() -> Iterator[ScriptedDaemon]:
+    before = set(threading.enumerate())
+    with ScriptedDaemon() as daemon:
+        yield daemon
+
+    def left() -> list[str]:
+        return [t.name for t in {*threading.enumerate()} - before if t.name.startswith("boardd")]
+
+    wait_for(lambda: not left(), "the connections' threads end")
+
+
+class Events:
+    def __init__(self) -> None:
+        self.messages: list[pb.DaemonMessage] = []
+        self.ends: list[ConnectionFailedError] = []
+        self.rooms = 0
+
+    def on_message(self, message: pb.DaemonMessage) -> None:
+        self.messages.append(message)
+
+    def on_room(self) -> None:
+        self.rooms += 1
+
+    def on_end(self, error: ConnectionFailedError) -> None:
+        self.ends.append(error)
+
+
+def connect(kind: str, scripted: ScriptedDaemon, events: Events) -> Connection:
+    where = address.parse(scripted.address)
+    return RelayConnection(where, events) if kind == "relay" else GrpcConnection(where, events)
+
+
+def records(sequence: int, payload: bytes = b"") -> pb.ClientMessage:
+    frame = encode(Frame(Kind.SUMMARY, 0, sequence, 0, 1.0, 1, 0.0, payload))
+    return pb.ClientMessage(records=pb.Records(frames=frame))
+
+
+both = pytest.mark.parametrize("kind", ["grpc", "relay"])
+
+
+@both
+def test_messages_pass_both_ways_and_calls_are_answered(
+    kind: str, scripted: ScriptedDaemon
+) -> None:
+    events = Events()
+    connection = connect(kind, scripted, events)
+    reply = connection.open(pb.OpenRequest(session_id=SESSION_ID, pid=7), 20)
+    connection.attach(pb.Attach(session_id=SESSION_ID))
+    assert reply.protocol_version == 1
+    assert scripted.opens[0].pid == 7
+    payload = os.urandom(1 << 20)
+    for sequence in range(1, 21):
+        connection.send(records(sequence, payload))
+    wait_for(lambda: events.messages and events.messages[-1].acknowledged.written_sequence == 20)
+    assert [frame.payload for frame in scripted.all_frames] == [payload] * 20
+    scripted.flush_reply = pb.FlushReply(reached=True, written_sequence=20)
+    request = pb.FlushRequest(session_id=SESSION_ID, sequence=20, level=pb.SYNCED, timeout_secs=5)
+    assert connection.flush(request).written_sequence == 20
+    assert connection.end(pb.CloseRequest(session_id=SESSION_ID, timeout_secs=5)).closed
+    connection.close()
+    connection.close()
+    wait_for(lambda: scripted.active_streams == 0)
+
+
+@both
+def test_a_daemon_that_is_not_there_is_unavailable(kind: str, scripted: ScriptedDaemon) -> None:
+    scripted.stop()
+    connection = connect(kind, scripted, Events())
+    with pytest.raises(ConnectionFailedError) as caught:
+        connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
+    assert caught.value.code == "UNAVAILABLE"
+    connection.close()
+
+
+@both
+def test_the_end_of_the_stream_is_told(kind: str, scripted: ScriptedDaemon) -> None:
+    events = Events()
+    connection = connect(kind, scripted, events)
+    connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
+    connection.attach(pb.Attach(session_id=SESSION_ID))
+    wait_for(lambda: scripted.active_streams == 1)
+    scripted.stop()
+    wait_for(lambda: events.ends)
+    assert events.ends[0].code in ("UNAVAILABLE", "CANCELLED", "UNKNOWN", "OK")
+    assert not connection.has_room()
+    connection.close()
+
+
+@both
+def test_close_is_quick_while_the_daemon_takes_nothing(kind: str, scripted: ScriptedDaemon) -> None:
+    events = Events()
+    connection = connect(kind, scripted, events)
+    connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
+    connection.attach(pb.Attach(session_id=SESSION_ID))
+    scripted.reads.clear()
+    sequence = 0
+    while connection.has_room() and sequence < 100:
+        sequence += 1
+        connection.send(records(sequence, bytes(1 << 20)))
+    begin = time.monotonic()
+    connection.close()
+    assert time.monotonic() - begin < 2
+
+
+def test_a_relay_that_is_killed_is_a_lost_connection(scripted: ScriptedDaemon) -> None:
+    events = Events()
+    connection = RelayConnection(address.parse(scripted.address), events)
+    connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
+    connection.attach(pb.Attach(session_id=SESSION_ID))
+    assert connection._process is not None
+    connection._process.kill()
+    wait_for(lambda: events.ends)
+    assert events.ends[0].code == "UNAVAILABLE"
+    with pytest.raises(ConnectionFailedError):
+        connection.flush(pb.FlushRequest(timeout_secs=5))
+    connection.close()
+    wait_for(lambda: scripted.active_streams == 0)
+
+
+def test_an_outbox_has_room_up_to_its_capacity_and_says_when_again() -> None:
+    rooms: list[int] = []
+    outbox = Outbox(lambda: rooms.append(1), capacity_bytes=100)
+    message = records(1, bytes(100))
+    assert outbox.has_room()
+    outbox.put(message)
+    assert not outbox.has_room()
+    assert next(outbox) is message
+    assert rooms == [1]
+    assert outbox.has_room()
+    outbox.put(message)
+    outbox.close()
+    assert list(outbox) == [message]
+    assert not outbox.has_room()

@@ -1,0 +1,154 @@
+"""The status of a daemon as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from boardd.commands.status import duration, reason_name, render, size, to_json
+from boardd_protos import boardd_pb2 as pb
+
+
+def reply() -> pb.StatusReply:
+    return pb.StatusReply(
+        version="1.2.3",
+        pid=77,
+        started_at=1700000000.5,
+        uptime_secs=7384,
+        logdir_roots=["/data/a", "/data/b"],
+        addresses=["unix:/run/s", "127.0.0.1:7654"],
+        rss_bytes=90 << 20,
+        intake_bytes=1536,
+        intake_budget_bytes=512 << 20,
+        counters=pb.Counters(
+            accepted=12000,
+            written=11990,
+            pending=7,
+            rejected=[pb.RejectCount(reason=pb.INVALID_TENSOR, records=3)],
+            duplicates=5,
+            written_bytes=2 << 40,
+            dropped_by_client=[pb.DropCount(reason="arena full", records=9, size_bytes=20 << 20)],
+        ),
+        sessions=[
+            pb.SessionStatus(
+                session_id=bytes(range(16)),
+                hostname="node1",
+                pid=42,
+                program="train.py",
+                attached=True,
+                received_sequence=12000,
+                written_sequence=11993,
+                map_bytes=264 << 20,
+                counters=pb.Counters(
+                    dropped_by_client=[
+                        pb.DropCount(reason="arena_full", records=8000),
+                        pb.DropCount(reason="log_full", records=2),
+                    ]
+                ),
+            )
+        ],
+        runs=[
+            pb.RunStatus(
+                path="/data/a/run",
+                file="events.out.tfevents.1",
+                written_bytes=5000,
+                pending=7,
+                trouble="no space left",
+                series=2,
+                steps_backwards=1,
+                dropped=7654,
+            ),
+            pb.RunStatus(path="/data/a/other"),
+        ],
+    )
+
+
+def test_every_figure_is_in_the_text() -> None:
+    text = render(reply())
+    for phrase in (
+        "boardd 1.2.3, pid 77, up 2 h 3 min, 90.0 MiB resident",
+        "unix:/run/s",
+        "127.0.0.1:7654",
+        "/data/a",
+        "/data/b",
+        "1.50 KiB of 512 MiB",
+        "12,000 accepted = 11,990 written (2.00 TiB) + 3 rejected + 7 pending",
+        "5 sent again",
+        "3 INVALID_TENSOR",
+        "9 by clients, arena full (20.0 MiB)",
+        "sessions: 1",
+        "train.py",
+        "attached  264 MiB",
+        "11,993",
+        "8,000 arena_full, 2 log_full",
+        "7,654",
+        "runs: 2",
+        "events.out.tfevents.1",
+        "trouble:\n  /data/a/run: no space left",
+    ):
+        assert phrase in text
+    assert "/data/a/other:" not in text, "a run without trouble is not listed under it"
+
+
+def test_an_idle_daemon() -> None:
+    text = render(pb.StatusReply(version="1", pid=1))
+    assert "sessions: none\nruns: none\ntrouble: none" in text
+    assert "\nrejected " not in text
+    assert "\ndropped " not in text
+
+
+def test_names_of_clients_cannot_steer_the_terminal() -> None:
+    message = reply()
+    message.sessions[0].program = "evil\x1b[2Jname\nboardd 9.9.9"
+    text = render(message)
+    assert "\x1b" not in text
+    assert not any(line.startswith("boardd 9.9.9") for line in text.splitlines())
+
+
+def test_json_holds_every_field_with_its_own_type() -> None:
+    data = json.loads(to_json(reply()))
+    assert set(data) == {field.name for field in pb.StatusReply.DESCRIPTOR.fields}
+    assert data["counters"]["accepted"] == 12000
+    assert data["counters"]["rejected"] == [{"reason": "INVALID_TENSOR", "records": 3}]
+    assert data["sessions"][0]["session_id"] == bytes(range(16)).hex()
+    assert data["sessions"][0]["attached"] is True
+    assert data["addresses"] == ["unix:/run/s", "127.0.0.1:7654"]
+    assert data["started_at"] == 1700000000.5
+    empty = json.loads(to_json(pb.StatusReply()))
+    assert (empty["runs"], empty["pid"], empty["counters"]["written"]) == ([], 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("secs", "text"),
+    [
+        (0, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min 0 s"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h 0 min"),
+        (90061, "1 d 1 h"),
+        (1e7, "115 d 17 h"),
+    ],
+)
+def test_durations(secs: float, text: str) -> None:
+    assert duration(secs) == text
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1023, "1.00 KiB"),
+        (1536, "1.50 KiB"),
+        (15 << 20, "15.0 MiB"),
+        (1 << 50, "1024 TiB"),
+    ],
+)
+def test_sizes_in_text(size_bytes: int, text: str) -> None:
+    assert size(size_bytes) == text
+
+
+def test_a_reason_of_a_newer_daemon_is_shown_by_number() -> None:
+    assert reason_name(pb.OUTSIDE_ROOTS) == "OUTSIDE_ROOTS"
+    assert reason_name(9999) == "9999"

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from boardd.core.runs import kinds
+from boardd.core.runs.kinds import TagKinds
+from boardd.core.runs.names import NameRefusedError
+from boardd_protos import boardd_pb2 as pb
+from hypothesis import given
+from hypothesis import strategies as st
+
+TAGS = [b"a", b"b", b"c", b"d/e"]
+
+
+def claim_scalars(tag_kinds: TagKinds, *indexes: int) -> list[int]:
+    """Returns which of them are refused."""
+    refused = tag_kinds.claim_scalars(np.array(indexes, np.intp), TAGS)
+    return [] if refused is None else np.flatnonzero(refused).tolist()
+
+
+def test_first_kind_of_a_tag_stays() -> None:
+    tag_kinds = TagKinds()
+    tag_kinds.claim(b"b", {b"b": "image"})
+    assert claim_scalars(tag_kinds, 0, 1, 2, 1) == [1, 3]
+    assert claim_scalars(tag_kinds, 1) == [0]
+    assert claim_scalars(tag_kinds) == []
+    for tag in (b"a", b"c"):
+        with pytest.raises(NameRefusedError, match=r"is a scalar .* cannot be a image") as caught:
+            tag_kinds.claim(tag, {tag: "image"})
+        assert caught.value.reason == pb.INVALID_NAME
+    tag_kinds.claim(b"b", {b"b": "image"})
+    tag_kinds.claim(b"d/e", {b"d/e": "scalar"})
+    assert claim_scalars(tag_kinds, 3, 0) == []
+
+
+def test_a_refused_record_takes_no_tag() -> None:
+    tag_kinds = TagKinds()
+    assert claim_scalars(tag_kinds, 3) == []
+    with pytest.raises(NameRefusedError, match="'d/e'"):
+        tag_kinds.claim(b"d", {b"d": "mesh", b"d/e": "mesh"})
+    tag_kinds.claim(b"d", {b"d": "text"})
+
+
+def test_tags_made_from_others_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "MAX_DERIVED_TAGS", 3)
+    tag_kinds = TagKinds()
+    images = {f"a/{number}".encode(): "image" for number in range(3)}
+    tag_kinds.claim(b"a", images)
+    tag_kinds.claim(b"a", images)
+    tag_kinds.claim(b"other", {b"other": "image"})
+    with pytest.raises(NameRefusedError, match="3 tags") as caught:
+        tag_kinds.claim(b"b", {b"b": "image", b"b/0": "image"})
+    assert caught.value.reason == pb.TOO_MANY_SERIES
+    tag_kinds.claim(b"b", {b"b": "text"})
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(TAGS), st.sampled_from(["scalar", "image", "text"])),
+            st.lists(st.integers(0, len(TAGS) - 1), max_size=30),
+        ),
+        max_size=20,
+    )
+)
+def test_many_claims_at_once_are_like_one_by_one(claims: list[object]) -> None:
+    tag_kinds = TagKinds()
+    model: dict[bytes, str] = {}
+    for item in claims:
+        if isinstance(item, list):
+            expected = [
+                number
+                for number, index in enumerate(item)
+                if model.setdefault(TAGS[index], "scalar") != "scalar"
+            ]
+            assert claim_scalars(tag_kinds, *item) == expected
+            continue
+        tag, kind = item  # type: ignore[misc]
+        if model.setdefault(tag, kind) == kind:
+            tag_kinds.claim(tag, {tag: kind})
+        else:
+            with pytest.raises(NameRefusedError):
+                tag_kinds.claim(tag, {tag: kind})

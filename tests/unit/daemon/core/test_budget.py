@@ -1,0 +1,100 @@
+"""Budgets, the intake's account, and tensors in pieces."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+from boardd.core.budget import Budgets, Intake
+from boardd.core.errors import RequestError
+from boardd.core.intake.tensors import MAX_RECORDS, MAX_TENSORS, PIECE_BYTES, Assembly
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Budgets)])
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_budgets_are_above_zero(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        Budgets(**{name: value})
+
+
+def test_intake_counts_and_refuses_to_release_what_is_not_held() -> None:
+    intake = Intake(100)
+    intake.charge(60)
+    intake.release(20)
+    assert intake.held_bytes == 40
+    with pytest.raises(ValueError, match="41 bytes released, 40 held"):
+        intake.release(41)
+
+
+def test_past_the_budget_one_stream_in_a_tensor_goes_on() -> None:
+    intake = Intake(100)
+    assert intake.may_read("a", in_tensor=False)
+    intake.charge(100)
+    assert not intake.may_read("a", in_tensor=False)
+    assert intake.may_read("b", in_tensor=True)
+    assert not intake.may_read("c", in_tensor=True)
+    assert intake.may_read("b", in_tensor=True)
+    # Its tensor is complete: it waits for the others like everyone.
+    assert not intake.may_read("b", in_tensor=False)
+    assert not intake.may_read("c", in_tensor=True)
+    intake.leave("c")
+    assert not intake.may_read("c", in_tensor=True)
+    intake.leave("b")
+    assert intake.may_read("c", in_tensor=True)
+    assert not intake.may_read("b", in_tensor=True)
+    intake.release(1)
+    assert intake.may_read("d", in_tensor=False)
+    intake.charge(1)
+    assert intake.may_read("b", in_tensor=True)
+
+
+def test_pieces_come_back_in_order() -> None:
+    assembly = Assembly(1000)
+    assembly.add(5, 0, 0, b"ab")
+    assembly.add(5, 0, 2, b"c")
+    assembly.add(5, 1, 0, b"z")
+    assembly.add(6, 0, 0, b"")
+    assert len(assembly) == 2
+    assert assembly.held_bytes == 4 + 4 * PIECE_BYTES
+    pieces = assembly.take(5)
+    assert pieces.tensors == {0: [b"ab", b"c"], 1: [b"z"]}
+    assert pieces.held_bytes == 4 + 3 * PIECE_BYTES
+    assert assembly.held_bytes == PIECE_BYTES
+    assert assembly.take(5).tensors == {}
+    assembly.forget_until(6)
+    assert (len(assembly), assembly.held_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 3, 2**40])
+def test_a_piece_begins_where_the_last_ended(offset: int) -> None:
+    assembly = Assembly(1000)
+    assembly.add(1, 0, 0, b"ab")
+    with pytest.raises(RequestError, match=f"offset {offset}, expected 2"):
+        assembly.add(1, 0, offset, b"c")
+
+
+def test_tensors_and_records_are_bounded() -> None:
+    assembly = Assembly(1 << 20)
+    with pytest.raises(RequestError, match=f"tensor {MAX_TENSORS}"):
+        assembly.add(1, MAX_TENSORS, 0, b"")
+    for sequence in range(1, MAX_RECORDS + 1):
+        assembly.add(sequence, 0, 0, b"")
+    with pytest.raises(RequestError, match=str(MAX_RECORDS)):
+        assembly.add(MAX_RECORDS + 1, 0, 0, b"")
+
+
+@pytest.mark.parametrize("piece", [1, 100, 4096, 1 << 20])
+def test_a_tensor_that_is_too_large_keeps_no_bytes(piece: int) -> None:
+    limit = 1 << 16
+    assembly = Assembly(limit)
+    peak = 0
+    for offset in range(0, max(limit * 2, piece * 2), piece):
+        assembly.add(1, 0, offset, b"x" * piece)
+        peak = max(peak, assembly.held_bytes)
+    assert peak <= limit + limit // 16 + PIECE_BYTES
+    assert assembly.held_bytes == 0
+    pieces = assembly.take(1)
+    assert pieces.too_large
+    assert pieces.tensors == {}
+    assembly.add(2, 0, 0, b"y" * limit)
+    assert assembly.take(2).tensors == {0: [b"y" * limit]}

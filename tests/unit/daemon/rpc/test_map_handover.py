@@ -1,0 +1,413 @@
+"""The socket over which clients hand over their memory: who may, what, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import os
+import socket
+import stat
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from boardd.core.budget import Budgets
+from boardd.rpc.map_handover import MAX_WAITING
+from boardd.sessions.maps import MAX_MAPS, MapBudget, MapRefusedError, Maps
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.shared import (
+    F_ADD_SEALS,
+    HANDOVER_BYTES,
+    HANDOVER_SUFFIX,
+    RELEASE,
+    SEALS,
+    SHARE,
+    Handover,
+)
+from support.raw_client import Harness, scalar, serving
+from support.service_reading import run_async, steps_of, until
+from support.shared_client import SharedClient, freed, is_mapped, memory
+
+pytestmark = pytest.mark.usefixtures("no_defects")
+
+SIZE_BYTES = 1 << 16
+LOG_BYTES = 1 << 12
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@contextlib.asynccontextmanager
+async def handing_over(
+    path: Path, budgets: Budgets | None = None, **options: float
+) -> AsyncIterator[tuple[Harness, SharedClient]]:
+    """A service and an open session; afterwards no memory is mapped any more."""
+    async with serving(path, budgets, **options) as harness:
+        with freed(SharedClient(harness.channel, harness.socket)) as client:
+            await client.open()
+            yield harness, client
+    gc.collect()
+    assert not is_mapped()
+
+
+def map_bytes(harness: Harness) -> int:
+    return sum(session.map_bytes for session in harness.status().sessions)
+
+
+def first(client: SharedClient, size_bytes: int = SIZE_BYTES, **changes: object) -> bytes:
+    handover = Handover(client.session_id, SHARE, 0, size_bytes, 0, LOG_BYTES)
+    return handover._replace(**changes).encode()  # type: ignore[arg-type]
+
+
+# What is taken
+
+
+def test_a_map_is_held_as_long_as_the_session(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path) as (harness, client):
+            assert not (await client.open()).holds_maps
+            assert await client.hand_over() == ""
+            assert (await client.open()).holds_maps
+            assert map_bytes(harness) == client.size_bytes
+            assert (await client.close()).closed
+            client.free()
+            assert not is_mapped()
+
+    run_async(test, tmp_path)
+
+
+def test_the_socket_is_the_users_alone(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            status = os.stat(f"{harness.socket}{HANDOVER_SUFFIX}")
+            assert stat.S_ISSOCK(status.st_mode)
+            assert stat.S_IMODE(status.st_mode) == 0o600
+
+    run_async(test, tmp_path)
+
+
+def test_more_maps_are_taken_and_released(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path) as (harness, client):
+            await client.hand_over()
+            fd = memory(SIZE_BYTES)
+            for number in (1, 2):
+                client.tell(Handover(client.session_id, SHARE, number, SIZE_BYTES), fd)
+            os.close(fd)
+            await until(lambda: map_bytes(harness) == client.size_bytes + 2 * SIZE_BYTES)
+            client.tell(Handover(client.session_id, RELEASE, 1))
+            await until(lambda: map_bytes(harness) == client.size_bytes + SIZE_BYTES)
+            client.tell(Handover(client.session_id, RELEASE, 77))  # unknown: nothing happens
+            client.tell(Handover(client.session_id, RELEASE, 2))
+            await until(lambda: map_bytes(harness) == client.size_bytes)
+
+    run_async(test, tmp_path)
+
+
+def test_a_newer_connection_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path) as (harness, client):
+            await client.hand_over()
+            older, client.lifeline = client.lifeline, None
+            fd = memory(SIZE_BYTES)
+            with freed(client), older:
+                client.lifeline = older
+                client.tell(Handover(client.session_id, SHARE, 1, SIZE_BYTES), fd)
+                os.close(fd)
+                await until(lambda: map_bytes(harness) == client.size_bytes + SIZE_BYTES)
+                client.lifeline = None
+                assert await client.hand_over() == ""
+                # Only the new map 0 is left, and the end of the old connection means nothing.
+                assert map_bytes(harness) == client.size_bytes
+                assert await asyncio.get_running_loop().sock_recv(older, 1) == b""
+                await asyncio.sleep(0)
+                assert len(harness.status().sessions) == 1
+
+    run_async(test, tmp_path)
+
+
+# What is refused
+
+
+def sealed_too_little() -> int:
+    return memory(SIZE_BYTES, seals=SEALS & ~2)
+
+
+def plain_file() -> int:
+    with tempfile.TemporaryFile() as file:
+        file.truncate(SIZE_BYTES)
+        return os.dup(file.fileno())
+
+
+@pytest.mark.parametrize(
+    ("make", "changes", "refusal"),
+    [
+        (sealed_too_little, {}, "has the seals 0x5; 0x7 are needed"),
+        (plain_file, {}, "is no memfd"),
+        (lambda: memory(SIZE_BYTES), {"size_bytes": SIZE_BYTES + 4096}, "65536 bytes, not 69632"),
+        (lambda: memory(SIZE_BYTES), {"size_bytes": SIZE_BYTES - 4096}, "65536 bytes, not 61440"),
+        (lambda: memory(SIZE_BYTES), {"log_bytes": 0}, "a log of 0 bytes"),
+        (lambda: memory(SIZE_BYTES), {"log_bytes": 4097}, "a log of 4097 bytes"),
+        (lambda: memory(SIZE_BYTES), {"log_offset": 4}, "a log of 4096 bytes at 4"),
+        (lambda: memory(SIZE_BYTES), {"log_offset": SIZE_BYTES - 8}, "in a map of 65536"),
+        (lambda: memory(SIZE_BYTES), {"log_bytes": 2**64 - 8}, "in a map of 65536"),
+        (lambda: memory(SIZE_BYTES), {"map_number": 1}, "the first message must share map 0"),
+        (lambda: memory(SIZE_BYTES), {"action": 7}, "descriptors; this message has 0"),
+        (lambda: memory(SIZE_BYTES), {"session_id": bytes(16)}, "is not open here"),
+    ],
+)
+def test_a_map_that_is_not_as_it_must_be_is_refused(
+    make: Callable[[], int], changes: dict[str, object], refusal: str, tmp_path: Path
+) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path) as (harness, client):
+            with await client.connect() as peer:
+                fd = make()
+                answer = await client.exchange(peer, first(client, **changes), [fd])
+                os.close(fd)
+                assert refusal in answer
+                assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
+            assert map_bytes(harness) == 0
+            assert await client.hand_over() == "", "a refusal is not for ever"
+
+    run_async(test, tmp_path)
+
+
+@pytest.mark.parametrize("count", [0, 2, 8, 9, 200])
+def test_too_few_or_many_descriptors_are_refused_and_closed(count: int, tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path) as (_, client):
+            before = open_files()
+            with await client.connect() as peer:
+                answer = await client.exchange(peer, first(client), [client.fd] * count)
+                assert "descriptors; this message has 1" in answer
+            assert open_files() == before
+
+    run_async(test, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"x",
+        b"GET / HTTP/1.1\r\n\r\n",
+        bytes(HANDOVER_BYTES),
+        bytes(HANDOVER_BYTES + 1),
+        b"\0" * 9000,
+    ],
+)
+def test_noise_is_refused(data: bytes, tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path) as (_, client):
+            with await client.connect() as peer:
+                assert "no handover of this protocol" in await client.exchange(peer, data)
+
+    run_async(test, tmp_path)
+
+
+def test_noise_on_a_lifeline_harms_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path) as (harness, client):
+            await client.begin()
+            other = SharedClient(harness.channel, harness.socket)
+            with freed(other):
+                await other.open()
+                await client.log(scalar(2))
+                await client.acknowledged(2)
+                before = open_files()
+                for session_id in (client.session_id, other.session_id):
+                    for action in (SHARE, RELEASE, 9):
+                        for number in (0, 1):
+                            client.tell(Handover(session_id, action, number, 8192), 0, 1, 2)
+                assert client.lifeline is not None
+                client.lifeline.send(os.urandom(HANDOVER_BYTES))
+                await client.log(scalar(3))
+                await client.acknowledged(3)
+                assert open_files() == before
+                assert map_bytes(harness) == client.size_bytes
+            warnings = [one for one in caplog.messages if "cannot share more memory" in one]
+            assert len(warnings) == 1, "a client must not be able to fill the journal"
+
+    run_async(test, tmp_path)
+
+
+def test_memory_past_the_budget_is_refused(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        probe = SIZE_BYTES
+        async with handing_over(path, Budgets(max_map_bytes=probe)) as (harness, client):
+            assert "past the budget of 65536, of which 0 are taken" in await client.hand_over()
+            client.let_go()
+            with await client.connect() as peer:
+                fd = memory(SIZE_BYTES)
+                for _ in range(2):  # the second in place of the first, so it fits
+                    assert await client.exchange(peer, first(client), [fd]) == ""
+                client.lifeline = peer
+                client.tell(Handover(client.session_id, SHARE, 1, SIZE_BYTES), fd)
+                assert await client.exchange(peer, first(client), [fd]) == ""
+                os.close(fd)
+                assert map_bytes(harness) == SIZE_BYTES
+
+    run_async(test, tmp_path)
+
+
+def test_the_budget_is_that_of_all_sessions(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path, Budgets(max_map_bytes=2 * SIZE_BYTES)) as (harness, client):
+            other = SharedClient(harness.channel, harness.socket)
+            with freed(other):
+                await other.open()
+                fd = memory(SIZE_BYTES)
+                with await client.connect() as one, await other.connect() as another:
+                    assert await client.exchange(one, first(client), [fd]) == ""
+                    assert await other.exchange(another, first(other), [fd]) == ""
+                    other.lifeline = another
+                    other.tell(Handover(other.session_id, SHARE, 1, SIZE_BYTES), fd)
+                    # In place of what this session has there is room, and for no more.
+                    assert await other.exchange(another, first(other), [fd]) == ""
+                    assert map_bytes(harness) == 2 * SIZE_BYTES
+                    third = SharedClient(harness.channel, harness.socket)
+                    with freed(third):
+                        await third.open()
+                        with await third.connect() as peer:
+                            answer = await third.exchange(peer, first(third), [fd])
+                            assert "past the budget of 131072, of which 131072 are" in answer
+                        assert (await client.close()).closed
+                        with await third.connect() as peer:
+                            assert await third.exchange(peer, first(third), [fd]) == ""
+                os.close(fd)
+
+    run_async(test, tmp_path)
+
+
+def test_a_map_with_holes_is_refused() -> None:
+    maps = Maps(MapBudget(1 << 40))
+    fd = os.memfd_create("holes", os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 1 << 20)
+    os.posix_fallocate(fd, 0, (1 << 20) - 4096)
+    fcntl.fcntl(fd, F_ADD_SEALS, SEALS)
+    maps.share(Handover(bytes(16), SHARE, 0, 1 << 20, 0, 1024), fd)  # its arena grows with use
+    with pytest.raises(MapRefusedError, match="1048576 bytes, and only 1044480 are allocated"):
+        maps.share(Handover(bytes(16), SHARE, 1, 1 << 20), fd)
+    os.posix_fallocate(fd, 0, 1 << 20)
+    maps.share(Handover(bytes(16), SHARE, 1, 1 << 20), fd)
+    os.close(fd)
+
+
+def test_so_many_maps_and_no_more() -> None:
+    maps = Maps(MapBudget(1 << 40))
+    fd = memory(4096)
+    maps.share(Handover(bytes(16), SHARE, 0, 4096, 0, 1024), fd)
+    for number in range(1, MAX_MAPS):
+        maps.share(Handover(bytes(16), SHARE, number, 4096), fd)
+    with pytest.raises(MapRefusedError, match="at most 256"):
+        maps.share(Handover(bytes(16), SHARE, MAX_MAPS, 4096), fd)
+    maps.release(5)
+    with pytest.raises(MapRefusedError, match="shared already"):
+        maps.share(Handover(bytes(16), SHARE, 6, 4096), fd)
+    os.close(fd)
+    maps.clear()
+    assert maps.size_bytes == 0
+    assert not is_mapped()
+
+
+def test_what_refers_to_a_released_map_keeps_it() -> None:
+    maps = Maps(MapBudget(3 * 4096))
+    fd = memory(4096)
+    maps.share(Handover(bytes(16), SHARE, 0, 4096, 0, 1024), fd)
+    maps.share(Handover(bytes(16), SHARE, 1, 4096), fd)
+    os.pwrite(fd, b"precious", 0)
+    views = maps.views
+    maps.release(1)
+    assert bytes(views[1][:8]) == b"precious"
+    assert maps.size_bytes == 8192, "it still counts"
+    del views
+    assert maps.size_bytes == 4096
+    os.close(fd)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
+def test_another_user_is_turned_away(tmp_path: Path) -> None:
+    script = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET);"
+        "s.settimeout(20); s.connect(sys.argv[1]); sys.exit(7 if s.recv(99) == b'' else 1)"
+    )
+
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            socket_path = f"{harness.socket}{HANDOVER_SUFFIX}"
+            os.chmod(harness.socket.parent, 0o711)
+            os.chmod(socket_path, 0o666)
+            other = await asyncio.create_subprocess_exec(
+                *("/usr/bin/env", "python3", "-I", "-c", script, socket_path),
+                user=12345,
+                env={"PATH": os.environ["PATH"]},
+            )
+            assert await other.wait() == 7
+
+    if os.system(f"{sys.executable} -c pass") != 0:  # pragma: no cover
+        pytest.skip("no interpreter for another user")
+    run_async(test, tmp_path)
+
+
+# Silence and crowds
+
+
+def test_a_silent_peer_is_let_go(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path, handover_secs=0.05) as (_, client):
+            with await client.connect() as peer:
+                assert await client.reply(peer) == "no map came in time"
+            # One that has brought its map may be silent for as long as it likes.
+            await client.hand_over()
+            with await client.connect() as peer:
+                assert await client.reply(peer) == "no map came in time"
+            assert (await client.open()).holds_maps
+
+    run_async(test, tmp_path)
+
+
+def test_a_crowd_of_silent_peers_keeps_nobody_out(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path) as (harness, client):
+            before = open_files()
+            crowd: list[socket.socket] = []
+            for _ in range(3 * MAX_WAITING):
+                crowd.append(await client.connect())
+                await asyncio.sleep(0)
+            assert await client.hand_over() == ""
+            assert "too many" in await client.reply(crowd[0])
+            for peer in crowd:
+                peer.close()
+            # One end of the lifeline here, one there, the mapping's descriptor, and the process's,
+            # which is not needed any more when the log is attached to.
+            await until(lambda: open_files() == before + 4)
+            await client.attach(pb.LogPosition())
+            await until(lambda: harness.status().sessions[0].attached)
+            await until(lambda: open_files() == before + 3)
+
+    run_async(test, tmp_path)
+
+
+def test_a_peer_that_hangs_up_at_once_harms_nobody(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path) as (harness, client):
+            before = open_files()
+            for _ in range(50):
+                (await client.connect()).close()
+                await asyncio.sleep(0)
+                with await client.connect() as peer:
+                    socket.send_fds(peer, [first(client, SIZE_BYTES)], [client.fd])
+            await until(lambda: open_files() <= before)
+            await client.begin()
+            await client.log(scalar(2))
+            await client.acknowledged(2)
+            assert steps_of(harness) == [2]
+
+    run_async(test, tmp_path)

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from boardd.events import event
+from boardd.events.values import scalar_value
+from boardd.runs.event_file import EventFileWriter
+from boardd.runs.logdir import Roots, RunDirectory
+from support.tensorboard_reader import event_files, read_events
+from support.tfrecords import unframe
+
+NOW = 1_700_000_000.75
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[RunDirectory]:
+    with Roots([tmp_path]).open_run("run") as run:
+        yield run
+
+
+def writer(directory: RunDirectory, now: float = NOW, suffix: str = "") -> EventFileWriter:
+    return EventFileWriter(directory, filename_suffix=suffix, hostname="host", clock=lambda: now)
+
+
+def scalar(step: int) -> bytes:
+    return event.summary(NOW, step, scalar_value("loss", step / 8))
+
+
+def names(directory: RunDirectory) -> list[str]:
+    return [path.name for path in event_files(directory.path)]
+
+
+def steps(directory: RunDirectory) -> list[int]:
+    return [read.step for read in read_events(directory.path) if read.HasField("summary")]
+
+
+def test_no_file_before_the_first_append(directory: RunDirectory) -> None:
+    events = writer(directory)
+    events.append(b"")
+    events.sync()
+    events.close()
+    assert events.path is None
+    assert os.listdir(directory.fd) == []
+
+
+def test_file_opens_with_its_version(directory: RunDirectory) -> None:
+    events = writer(directory, suffix=".v2")
+    events.append(scalar(1))
+    assert names(directory) == ["events.out.tfevents.1700000000.host.v2"]
+    assert events.path == directory.path / names(directory)[0]
+    assert events.path.read_bytes() == event.file_version(NOW) + scalar(1)
+    first, second = read_events(directory.path)
+    assert (first.wall_time, first.file_version) == (NOW, "brain.Event:2")
+    assert (second.step, second.summary.value[0].simple_value) == (1, 0.125)
+    events.close()
+
+
+def test_appended_events_can_be_read_at_once(directory: RunDirectory) -> None:
+    events = writer(directory)
+    for step in range(20):
+        events.append(scalar(step))
+        assert steps(directory) == list(range(step + 1))
+    events.close()
+
+
+def test_counts_bytes(directory: RunDirectory) -> None:
+    events = writer(directory)
+    events.append(scalar(1))
+    events.append(scalar(2))
+    assert events.path is not None
+    size_bytes = events.path.stat().st_size
+    assert (events.written_bytes, events.pending_bytes) == (size_bytes, 0)
+    events.append(scalar(3))
+    assert events.written_bytes == size_bytes + len(scalar(3))
+    events.close()
+
+
+def test_each_writer_begins_a_file_that_sorts_last(directory: RunDirectory) -> None:
+    for step in range(12):
+        events = writer(directory, suffix=[".b", ".a", ""][step % 3])
+        events.append(scalar(step))
+        events.close()
+    assert [name.split(".")[3] for name in names(directory)] == [
+        str(1_700_000_000 + second) for second in range(12)
+    ]
+    assert steps(directory) == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("existing", "expected"),
+    [
+        # the clock was set back
+        ("events.out.tfevents.1800000000.other", "events.out.tfevents.1800000001.host"),
+        ("events.out.tfevents.1699999999.zzz", "events.out.tfevents.1700000000.host"),
+        ("events.out.tfevents.1700000000.host.5.v2", "events.out.tfevents.1700000001.host"),
+        # TensorBoard reads every name with this mark in it, and sorts them as text
+        ("eval.tfevents.1", "events.out.tfevents.1700000000.host"),
+        ("train.tfevents.1", "train.tfevents.1.1.host"),
+        ("events.out.tfevents.9999999999.x", "events.out.tfevents.9999999999.x.1.host"),
+        ("events.out.tfevents.17000000009.x", "events.out.tfevents.1700000001.host"),
+        ("events.out.tfevents.soon", "events.out.tfevents.soon.1.host"),
+        ("zzz", "events.out.tfevents.1700000000.host"),
+    ],
+)
+def test_name_sorts_after_every_event_file(
+    directory: RunDirectory, existing: str, expected: str
+) -> None:
+    (directory.path / existing).touch()
+    events = writer(directory)
+    events.append(scalar(1))
+    assert events.path is not None
+    assert events.path.name == expected
+    assert names(directory)[-1] == expected
+    assert steps(directory) == [1]
+    events.close()
+
+
+def test_a_link_with_the_name_is_not_followed(directory: RunDirectory, tmp_path: Path) -> None:
+    link = directory.path / "events.out.tfevents.1700000000.host"
+    link.symlink_to(tmp_path / "elsewhere")
+    events = writer(directory)
+    events.append(scalar(1))
+    events.close()
+    assert not (tmp_path / "elsewhere").exists()
+    assert names(directory)[-1] == "events.out.tfevents.1700000001.host"
+
+
+def test_old_files_are_never_touched(directory: RunDirectory) -> None:
+    old = directory.path / "events.out.tfevents.1600000000.host"
+    old.write_bytes(event.file_version(1.0) + scalar(1)[:-3])  # a torn tail
+    before = old.read_bytes()
+    events = writer(directory)
+    events.append(scalar(1))
+    events.close()
+    assert old.read_bytes() == before
+    assert steps(directory) == [1]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o644)])
+def test_mode_follows_the_umask(directory: RunDirectory, umask: int, mode: int) -> None:
+    events = writer(directory)
+    old = os.umask(umask)
+    try:
+        events.append(scalar(1))
+    finally:
+        os.umask(old)
+    assert events.path is not None
+    assert stat.S_IMODE(events.path.stat().st_mode) == mode
+    events.close()
+
+
+@pytest.mark.parametrize("suffix", ["/x", "a/../../b", "\0", "s" * 240])
+def test_suffix_must_fit_a_file_name(directory: RunDirectory, suffix: str) -> None:
+    with pytest.raises(ValueError, match="filename_suffix"):
+        writer(directory, suffix=suffix)
+
+
+def test_closed_writer_takes_no_more(directory: RunDirectory) -> None:
+    events = writer(directory)
+    events.append(scalar(1))
+    events.close()
+    events.close()
+    with pytest.raises(RuntimeError, match="after close"):
+        events.append(scalar(2))
+    assert steps(directory) == [1]
+
+
+def test_closing_leaves_no_descriptor(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    with Roots([tmp_path]).open_run("run") as directory:
+        events = writer(directory)
+        events.append(scalar(1))
+        events.sync()
+        events.close()
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_removed_directory_is_an_error_that_names_the_file(directory: RunDirectory) -> None:
+    directory.path.rmdir()
+    events = writer(directory)
+    with pytest.raises(FileNotFoundError) as caught:
+        events.append(scalar(1))
+    assert caught.value.filename == str(directory.path / "events.out.tfevents.1700000000.host")
+    assert events.pending_bytes == len(scalar(1))
+    with pytest.raises(RuntimeError, match="resume"):
+        events.append(scalar(2))
+    events.close()
+    assert events.pending_bytes == 0
+
+
+def test_file_is_records_and_nothing_else(directory: RunDirectory) -> None:
+    events = writer(directory)
+    events.append(b"".join(map(scalar, range(50))))
+    assert events.path is not None
+    assert len(list(unframe(events.path.read_bytes()))) == 51
+    events.close()

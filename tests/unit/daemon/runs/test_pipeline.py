@@ -1,0 +1,100 @@
+"""The pipeline by itself: what happens around its end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from boardd.core.budget import Budgets
+from boardd.core.runs.run_state import Run
+from boardd.core.session.batch import Part, SummaryRecord
+from boardd.runs.logdir import Roots
+from boardd.runs.pipeline import Pipeline
+from support.service_reading import run_async, until
+from support.shared_client import slotted_histogram
+
+pytestmark = pytest.mark.usefixtures("no_defects")
+
+SESSION = b"session"
+#: More than are out for reduction at once.
+RECORDS = 100
+
+
+class SlowMaps(dict[int, memoryview]):
+    """Maps that a reducing thread cannot look at before ``opened`` is set."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        super().__init__({0: memoryview(values).cast("B")})
+        self.is_used = threading.Event()
+        self.opened = threading.Event()
+
+    def get(self, number: int, default: Any = None) -> Any:
+        self.is_used.set()
+        assert self.opened.wait(30.0)
+        return super().get(number, default)
+
+
+class NoOutcomes:
+    """Nothing may come back."""
+
+    def finish(self, part: Part, written_bytes: int) -> None:
+        raise AssertionError(part)
+
+    def reject(self, part: Part, reason: int, message: str) -> None:
+        raise AssertionError(message)
+
+    def recharge(self, part: Part, size_bytes: int) -> None:
+        raise AssertionError(part)
+
+    def refuse(self, run: Run) -> None:
+        raise AssertionError(run.refusal)
+
+
+def records(run: Run, maps: SlowMaps, values: np.ndarray, first: int) -> list[Part]:
+    payload = slotted_histogram(values, 0).SerializeToString()
+    return [
+        SummaryRecord(SESSION, run, None, sequence, 1, 100, 0, sequence, 0.0, payload, {}, maps)
+        for sequence in range(first, first + RECORDS)
+    ]
+
+
+def new_run(path: Path) -> Run:
+    run = Run(str(path), str(path), "", 10)
+    run.tag_index("tag")
+    run.holders.add((SESSION, 1))
+    return run
+
+
+def test_a_reduction_that_ends_after_close_is_dropped_with_the_backlog(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        loop = asyncio.get_running_loop()
+        errors: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda loop, context: errors.append(context))
+        before = set(threading.enumerate())
+        values = np.arange(10, dtype=np.float32)
+        maps = SlowMaps(values)
+        pipeline = Pipeline(Budgets(reducers=1), Roots([path]), NoOutcomes())
+        pipeline.admit(records(new_run(path / "run"), maps, values, 1))
+        await until(maps.is_used.is_set)
+        (reducer,) = [
+            thread
+            for thread in set(threading.enumerate()) - before
+            if thread.name.startswith("boardd-reduce")
+        ]
+        await pipeline.close()
+        maps.opened.set()
+        reducer.join(30.0)  # its result waits for the event loop by now
+        assert not reducer.is_alive()
+        await asyncio.sleep(0)
+        # As from a stream that has not heard of the end.
+        late = new_run(path / "late")
+        pipeline.open(late)
+        pipeline.admit(records(late, maps, values, RECORDS + 1))
+        assert await pipeline.sync([late]) == ""
+        assert errors == []
+
+    run_async(test, tmp_path)
