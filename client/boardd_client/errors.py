@@ -17,5 +17,5 @@ class CaptureError(BoarddError):
     """A framework failed to yield the values of a tensor; that record is lost."""
 
 
-class LaunchError(BoarddError):
+class AutostartError(BoarddError):
     """No daemon answers at an address and none could be started there."""

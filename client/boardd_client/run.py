@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import frame_bytes
+from boardd_protos.frame import frame_bytes
 
 from boardd_client.calls import arguments
 from boardd_client.calls.curves import CurveSets
@@ -49,7 +49,7 @@ class FlushResult:
         return self.ok
 
 
-class AttachedRun:
+class RunHandle:
     """A run that was defined in the session of ``sender``.
 
     ``path`` names it to people and in exports. ``block_timeout_secs`` is how long
@@ -71,7 +71,7 @@ class AttachedRun:
         self.series: dict[str, int] = {}
         self.sub_series: dict[tuple[str, str], int] = {}
         self.names: dict[int, str] = {}
-        self.append_scalar: Final = sender.session.log.append_scalar
+        self.append_scalar: Final = sender.session.ring.append_scalar
         self._path = path
         self._block_timeout_secs = block_timeout_secs
         self._warn = warn
@@ -137,7 +137,7 @@ class AttachedRun:
         capture = Capture(0, ())
         deadline = 0.0
         try:
-            while not session.begin_scalar(series, step, wall_time, capture):
+            while not session.claim_scalar(series, step, wall_time, capture):
                 deadline = deadline or self._deadline()
                 if not self.sender.wait_room(deadline):
                     self._drop("log_full", step=step)
@@ -183,7 +183,7 @@ class AttachedRun:
 
         From the second time on, they are a set.
         """
-        largest = self.sender.session.log.largest_frame_bytes
+        largest = self.sender.session.ring.largest_frame_bytes
         if frame_bytes(8 * len(names)) > largest or not self._curves.is_repeated(tag, names):
             return
         series = [self.sub_series.get((tag, str(name)), 0) for name in names]
@@ -212,7 +212,7 @@ class AttachedRun:
         deadline = 0.0
         try:
             while True:
-                begun = session.begin(
+                begun = session.claim(
                     series, step, wall_time, payload, sizes, scalar_dtype=dtype, into=capture
                 )
                 if not isinstance(begun, str):
@@ -225,7 +225,7 @@ class AttachedRun:
                 pending = tensor.copy_into(slot.view)
                 if pending is not None:
                     pendings.append(pending)
-            session.captured(capture, pendings)
+            session.copies_started(capture, pendings)
         except BaseException as error:
             # The record is numbered, so it must not stay pending whatever was raised; and its
             # slots are not free before the copies that were started have ended.
@@ -249,7 +249,7 @@ class AttachedRun:
     def flush(self, deadline: float, level: str) -> FlushResult:
         """Waits until all records up to now have reached a level; see ``SummaryWriter.flush``."""
         sender, run = self.sender, self.run
-        sequence = sender.session.log.last_sequence
+        sequence = sender.session.ring.last_sequence
         written = sender.wait_written(sequence, deadline, run)
         reason = ""
         if run.refusal:

@@ -31,10 +31,10 @@ from boardd_client.calls import (
     arguments,
 )
 from boardd_client.environment import Settings
-from boardd_client.run import AttachedRun, FlushResult
+from boardd_client.run import FlushResult, RunHandle
 from boardd_client.session import scalar_history
 from boardd_client.session.counters import Statistics
-from boardd_client.transport.senders import registry
+from boardd_client.transport.senders import senders
 
 _logger = logging.getLogger("boardd_client")
 
@@ -115,13 +115,13 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self._closed = False
         self._closed_drops = 0
         self._warned: set[str] = set()
-        self._past: list[AttachedRun] = []  # for statistics and exports
+        self._past: list[RunHandle] = []  # for statistics and exports
         self._start_anew()
-        registry.add_forkable(self)
+        senders.add_forkable(self)
 
     def _start_anew(self) -> None:
         self._lock = threading.RLock()
-        self._attached: AttachedRun | None = None
+        self._attached: RunHandle | None = None
         self._finalizer: weakref.finalize[Any, Any] | None = None
         # What add_scalar needs and no more: a known tag's series, and the log's method.
         self._series: dict[str, int] = {}
@@ -241,7 +241,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         if run is not None and series:
             run.log_record(series, step, wall_time, tensors, payload)
 
-    def _attach(self) -> AttachedRun | None:
+    def _attach(self) -> RunHandle | None:
         """This writer's run in a session, begun if need be; None where it is closed."""
         attached = self._attached
         if attached is not None:
@@ -257,8 +257,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
                 attached.sender.start()
             return self._attached
 
-    def _begin_run(self) -> AttachedRun:
-        sender = registry.acquire(self._address, self._settings)
+    def _begin_run(self) -> RunHandle:
+        sender = senders.acquire(self._address, self._settings)
         sender.pace(max_queue=self._max_queue, flush_secs=self._flush_secs)
         rank, world_size, _ = self._ranks
         definition = pb.RunDefinition(
@@ -269,7 +269,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             filename_suffix=self._filename_suffix,
         )
         block_secs = self._settings.block_timeout_secs if self._on_full == "block" else 0.0
-        run = AttachedRun(sender, definition, self.get_logdir(), block_secs, self._warn_once())
+        run = RunHandle(sender, definition, self.get_logdir(), block_secs, self._warn_once())
         # For a writer that is never closed: the sender ends its run and releases itself.
         self._finalizer = weakref.finalize(self, sender.abandoned.append, run.run)
         self._finalizer.atexit = False
@@ -343,7 +343,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             sender.abandoned.append(run.run)  # the sender ends and releases it when there is room
             sender.wake()
             return result
-        registry.release(sender)
+        senders.release(sender)
         if result.ok and not sender.users:
             # Its thread and connection are about to end; leave nothing behind.
             sender.wait_finished(max(0.0, min(_END_SECS, deadline - time.monotonic())))
@@ -394,7 +394,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             run.sender.session.clear_scalars(run.names)
         self._past = self._past[-1:]
 
-    def _all_runs(self) -> list[AttachedRun]:
+    def _all_runs(self) -> list[RunHandle]:
         with self._lock:
             return [*self._past, *([self._attached] if self._attached is not None else [])]
 

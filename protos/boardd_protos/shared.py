@@ -14,7 +14,7 @@ FILLER (``record``), and the frame begins at the ring's start.
 A frame is first written with kind UNFINISHED, and its kind is set when all else
 is there. So whoever finds the log of a dead client reads on from the last
 committed position while the kind is set and the sequence number is the next
-one; what is PENDING there is lost. A living client's log is read only up to
+one; what is CLAIMED there is lost. A living client's log is read only up to
 the position that its stream has committed.
 
 **Handover** goes over a Unix socket of type SOCK_SEQPACKET that lies beside the

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boardd.runs.event_file import EventFileWriter
+from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import Roots
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> Iterator[EventFileWriter]:
+def writer(tmp_path: Path) -> Iterator[EventFile]:
     """The writer of the event files of ``tmp_path / "run"``."""
     with Roots([tmp_path]).open_run("run") as directory:
-        events = EventFileWriter(directory)
+        events = EventFile(directory)
         yield events
         events.close()

@@ -1,4 +1,4 @@
-"""Drops and sets of scalars through the whole daemon, read back by TensorBoard."""
+"""DropPart and sets of scalars through the whole daemon, read back by TensorBoard."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd.runs.embedding_files import write_embedding
-from boardd.runs.event_file import EventFileWriter
+from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import Roots
 from boardd_protos import boardd_pb2 as pb
 from sklearn.decomposition import PCA
@@ -23,7 +23,7 @@ def write(logdir: Path, message: pb.Payload) -> None:
     assert made.embedding is not None
     with Roots([logdir]).open_run("run") as directory:
         write_embedding(directory, made.embedding)
-        writer = EventFileWriter(directory)
+        writer = EventFile(directory)
         writer.append(made.event)
         writer.close()
 

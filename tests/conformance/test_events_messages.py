@@ -15,7 +15,7 @@ from boardd.events.hparams import hparams_values
 from boardd.events.mesh import mesh_values
 from boardd.events.plugins import audio_value, pr_curve_value, text_value
 from boardd.events.tensors import tensor_value
-from boardd.runs.event_file import EventFileWriter
+from boardd.runs.event_file import EventFile
 from google.protobuf.descriptor_pb2 import DescriptorProto
 from support.plugin_values import COLORS, CURVE, FACES, HPARAMS, NODES, VERTICES, add, wav_file
 from support.tensorboard_reader import DataServer
@@ -29,7 +29,7 @@ from tensorboard.plugins.projector import projector_config_pb2
 from tensorboard.plugins.text import plugin_data_pb2 as text_plugin_data_pb2
 
 
-def test_data_server_finds_no_fault(writer: EventFileWriter, tmp_path: Path) -> None:
+def test_data_server_finds_no_fault(writer: EventFile, tmp_path: Path) -> None:
     add(writer, 1, text_value("t", "text"))
     add(writer, 1, audio_value("a", wav_file(np.zeros((10, 1)), 8000)))
     add(writer, 1, pr_curve_value("p", **CURVE))

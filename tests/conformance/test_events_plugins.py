@@ -20,7 +20,7 @@ from boardd.events.mesh import mesh_values
 from boardd.events.plugins import audio_value, pr_curve_value, text_value
 from boardd.events.tensors import tensor_value
 from boardd.events.values import histogram_raw_value, image_value, scalar_value
-from boardd.runs.event_file import EventFileWriter
+from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import Roots
 from google.protobuf import text_format
 from PIL import Image
@@ -44,7 +44,7 @@ loaders = pytest.mark.parametrize("loader", LOADERS)
 
 
 @loaders
-def test_text(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_text(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     texts = ["**bold** größe", "", "| a | b |\n|---|---|\n| 1 | 2 |"]
     for step, text in enumerate(texts):
         add(writer, step, text_value("notes/größe", text))
@@ -65,7 +65,7 @@ def test_text(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
 
 
 @loaders
-def test_audio(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_audio(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     samples = np.arange(-500, 500).reshape(500, 2)
     wav = wav_file(samples, 8000)
     for step in range(12):
@@ -82,7 +82,7 @@ def test_audio(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
 
 
 @loaders
-def test_pr_curve(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_pr_curve(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     add(writer, 3, pr_curve_value("curve", **CURVE))
     with open_reader(tmp_path, loader) as reader:
         (point,) = reader.tensors("pr_curves")["run"]["curve"]
@@ -103,7 +103,7 @@ def test_pr_curve(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> No
 
 @loaders
 def test_pr_curve_of_many_thresholds_and_large_counts(
-    writer: EventFileWriter, tmp_path: Path, loader: Loader
+    writer: EventFile, tmp_path: Path, loader: Loader
 ) -> None:
     # tensorboardX stops at 127 thresholds, and float32 at 2**24.
     counts = np.arange(1000)[::-1] + 2**24 + 1.0
@@ -135,7 +135,7 @@ def test_pr_curve_of_many_thresholds_and_large_counts(
     ],
 )
 def test_histogram_raw(
-    writer: EventFileWriter,
+    writer: EventFile,
     tmp_path: Path,
     loader: Loader,
     limits: list[float],
@@ -163,7 +163,7 @@ def test_histogram_raw(
 
 
 @loaders
-def test_gif_is_an_image(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_gif_is_an_image(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     frames = [Image.new("RGB", (12, 8), color) for color in ("red", "green", "blue")]
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=250)
@@ -181,7 +181,7 @@ def test_gif_is_an_image(writer: EventFileWriter, tmp_path: Path, loader: Loader
 
 
 @loaders
-def test_graph(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_graph(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     writer.append(event.graph(5.0, 0, graph_def(NODES[:1])))
     writer.append(event.graph(6.0, 1, graph_def(NODES)))
     add(writer, 2, scalar_value("after", 1.0))
@@ -204,7 +204,7 @@ def test_graph(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
 def test_hparams(tmp_path: Path, loader: Loader) -> None:
     for number, rate in enumerate((0.125, 0.25)):
         with Roots([tmp_path]).open_run(f"trial_{number}") as directory:
-            writer = EventFileWriter(directory)
+            writer = EventFile(directory)
             values = hparams_values(
                 {**HPARAMS, "lr": rate},
                 ["accuracy", "eval/loss"],
@@ -253,7 +253,7 @@ def test_hparams(tmp_path: Path, loader: Loader) -> None:
 
 
 @loaders
-def test_mesh(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_mesh(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     config = '{"camera": {"cls": "PerspectiveCamera", "fov": 75}}'
     for step in (2, 7):
         add(writer, step, mesh_values("bunny", VERTICES + step, FACES, COLORS, config))
@@ -291,7 +291,7 @@ def test_mesh(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
 
 
 @loaders
-def test_point_cloud(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_point_cloud(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     add(writer, 0, mesh_values("points", VERTICES))
     with open_reader(tmp_path, loader) as reader:
         plugin = PluginClient(MeshPlugin, reader, tmp_path)
@@ -300,7 +300,7 @@ def test_point_cloud(writer: EventFileWriter, tmp_path: Path, loader: Loader) ->
 
 
 @loaders
-def test_custom_scalars(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_custom_scalars(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     for tag in ("loss/train", "loss/val", "mean", "low", "high"):
         add(writer, 1, scalar_value(tag, 1.0))
     layout = [
@@ -346,7 +346,7 @@ TENSORS: dict[str, np.ndarray] = {
 
 
 @loaders
-def test_tensors(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_tensors(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     for name, array in TENSORS.items():
         for step in (1, 2):
             add(writer, step, tensor_value(name, array))

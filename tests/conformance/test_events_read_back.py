@@ -13,7 +13,7 @@ from boardd.events.scalars import encode_scalars
 from boardd.events.values import histogram_value, image_value, scalar_value
 from boardd.reduce.histogram.bins import Bins, Edges, EqualWidth, default_edges
 from boardd.reduce.histogram.histogram import histogram
-from boardd.runs.event_file import EventFileWriter
+from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import Roots
 from support.tensorboard_reader import (
     LOADERS,
@@ -38,7 +38,7 @@ SCALARS = [0.0, 0.1, -1.0, 1e30, 1e300, math.inf, -math.inf, math.nan]
 
 
 @loaders
-def test_scalars(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_scalars(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     for step, value in enumerate(SCALARS):
         writer.append(event.summary(100.5 + step, step, scalar_value("größe/loss", value)))
     points = read_scalars(tmp_path, loader)["run"]["größe/loss"]
@@ -51,7 +51,7 @@ def test_scalars(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> Non
 
 
 @loaders
-def test_columns_of_scalars(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_columns_of_scalars(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     count = 3000
     tags = [b"a", b"loss/train", "größe".encode(), b"t" * 300]
     random = np.random.default_rng(1)
@@ -71,7 +71,7 @@ def test_columns_of_scalars(writer: EventFileWriter, tmp_path: Path, loader: Loa
 
 
 @loaders
-def test_negative_steps(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_negative_steps(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     steps = np.array([-(2**62), -5, 0, 5])
     nothing = np.zeros(4)
     writer.append(encode_scalars(nothing, steps, nothing, np.zeros(4, np.intp), [b"t"]))
@@ -118,7 +118,7 @@ HISTOGRAMS: dict[str, tuple[np.ndarray, Bins]] = {
 
 
 @loaders
-def test_histograms(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_histograms(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     for name, (values, bins) in HISTOGRAMS.items():
         for step in (3, 4):
             value = histogram_value(name, histogram(values, bins))
@@ -149,7 +149,7 @@ def test_histogram_through_tensorboards_conversion(name: str) -> None:
 
 @loaders
 def test_histogram_of_huge_values_does_not_break_the_file(
-    writer: EventFileWriter, tmp_path: Path, loader: Loader
+    writer: EventFile, tmp_path: Path, loader: Loader
 ) -> None:
     # TensorBoard's Python loader keeps buckets as float32, where these edges are infinite.
     huge = histogram(np.array([-1e300, 1e300]), EqualWidth(3))
@@ -163,7 +163,7 @@ def test_histogram_of_huge_values_does_not_break_the_file(
 
 
 @loaders
-def test_images(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None:
+def test_images(writer: EventFile, tmp_path: Path, loader: Loader) -> None:
     png = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 300
     for step in range(15):
         writer.append(event.summary(9.0, step, image_value("digits", png, 28, 32, 3)))
@@ -177,7 +177,7 @@ def test_images(writer: EventFileWriter, tmp_path: Path, loader: Loader) -> None
 @loaders
 def test_a_growing_file_is_followed(tmp_path: Path, loader: Loader) -> None:
     with Roots([tmp_path]).open_run("run") as directory:
-        writer = EventFileWriter(directory)
+        writer = EventFile(directory)
         writer.append(event.summary(1.0, 0, scalar_value("loss", 0.0)))
         with open_reader(tmp_path, loader) as reader:
             for step in range(1, 4 if loader == "rust" else 20):
@@ -192,12 +192,12 @@ def test_a_new_file_of_the_run_is_followed(tmp_path: Path, loader: Loader) -> No
     # As after a fault: the first file ends in a torn record and another goes on.
     with Roots([tmp_path]).open_run("run") as directory:
         torn = event.summary(1.0, 1, scalar_value("loss", 1.0))[:-7]
-        first = EventFileWriter(directory)
+        first = EventFile(directory)
         first.append(event.summary(1.0, 0, scalar_value("loss", 0.0)) + torn)
         first.close()
         with open_reader(tmp_path, loader) as reader:
             assert steps_shown(reader) == [0]
-            second = EventFileWriter(directory)
+            second = EventFile(directory)
             for step in (1, 2):
                 second.append(event.summary(1.0, step, scalar_value("loss", step)))
                 reader.reload()
@@ -209,9 +209,7 @@ def steps_shown(reader: Reader) -> list[int]:
     return [point.step for point in reader.scalars()["run"]["loss"]]
 
 
-def test_one_loader_tails_every_record_as_it_is_appended(
-    writer: EventFileWriter, tmp_path: Path
-) -> None:
+def test_one_loader_tails_every_record_as_it_is_appended(writer: EventFile, tmp_path: Path) -> None:
     writer.append(event.summary(1.0, 0, scalar_value("loss", 0.0)))
     loader = event_file_loader.EventFileLoader(str(writer.path))
     assert [read.step for read in loader.Load()] == [0, 0]  # the file's version, step 0
@@ -226,7 +224,7 @@ def test_sub_runs_are_runs(tmp_path: Path) -> None:
     roots = Roots([tmp_path])
     for rank in range(3):
         with roots.open_run("job", f"rank_{rank}") as directory:
-            writer = EventFileWriter(directory)
+            writer = EventFile(directory)
             writer.append(event.summary(1.0, 1, scalar_value("loss", rank)))
             writer.close()
     for loader in LOADERS:
@@ -237,7 +235,7 @@ def test_sub_runs_are_runs(tmp_path: Path) -> None:
         assert read_histograms(tmp_path / "job", loader) == {}
 
 
-def test_data_server_finds_no_fault_in_the_file(writer: EventFileWriter, tmp_path: Path) -> None:
+def test_data_server_finds_no_fault_in_the_file(writer: EventFile, tmp_path: Path) -> None:
     writer.append(encode_scalars(*[np.arange(5)] * 3, np.zeros(5, np.intp), [b"t"]))
     with DataServer(tmp_path) as server:
         assert server.reader.runs() == ["run"]

@@ -15,7 +15,7 @@ from boardd.events import event
 from boardd.events.embedding import embedding_folder, metadata_tsv, reads_as_text
 from boardd.events.values import scalar_value
 from boardd.runs.embedding_files import EmbeddingFiles, write_embedding
-from boardd.runs.event_file import EventFileWriter
+from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import Roots, RunDirectory
 from PIL import Image
 from support.tensorboard_plugins import PluginClient, ProjectorPlugin
@@ -30,7 +30,7 @@ MATRIX = RANDOM.normal(size=(6, 4)).astype(np.float32)
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[RunDirectory]:
     with Roots([tmp_path]).open_run("run") as directory:
-        writer = EventFileWriter(directory)
+        writer = EventFile(directory)
         writer.append(event.summary(1.0, 1, scalar_value("loss", 1.0)))
         writer.close()
         yield directory
@@ -187,7 +187,7 @@ def test_run_that_holds_only_an_embedding(tmp_path: Path, loader: Loader) -> Non
     # TensorBoard asks its loader for the runs, which must have an event file.
     with Roots([tmp_path]).open_run("run") as directory:
         write_embedding(directory, embedding("e"))
-        writer = EventFileWriter(directory)
+        writer = EventFile(directory)
         writer.append(event.file_version(1.0))
         writer.close()
     with projector(tmp_path, loader) as plugin:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from boardd.core.intake.shared_ring import SharedLog
-from boardd_client.memory.ring import RecordLog
-from boardd_protos.record import Frame, Kind, decode
+from boardd.core.intake.shared_ring import SharedRing
+from boardd_client.memory.ring import Ring
+from boardd_protos.frame import Frame, FrameKind, decode
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -15,29 +15,31 @@ from boardd_protos.record import Frame, Kind, decode
 def test_every_frame_is_read_once_and_in_order(seed: int, log_bytes: int) -> None:
     choose = random.Random(seed)
     buffer = memoryview(bytearray(log_bytes))
-    log = RecordLog(buffer)
-    reader = SharedLog(buffer[: log.size_bytes], 0, 0, 1 << 20)
+    log = Ring(buffer)
+    reader = SharedRing(buffer[: log.size_bytes], 0, 0, 1 << 20)
     written: list[Frame] = []
     read: list[Frame] = []
     pending: list[int] = []
     while len(read) < 400:
         for _ in range(choose.randrange(12)):
             step = len(written)
-            kind = choose.choice([Kind.SCALAR, Kind.SCALAR, Kind.SUMMARY, Kind.SCALARS])
-            payload = choose.randbytes(choose.randrange(100)) if kind != Kind.SCALAR else b""
-            is_pending = kind == Kind.SUMMARY and choose.random() < 0.3
-            if kind == Kind.SCALAR:
+            kind = choose.choice(
+                [FrameKind.SCALAR, FrameKind.SCALAR, FrameKind.SUMMARY, FrameKind.SCALARS]
+            )
+            payload = choose.randbytes(choose.randrange(100)) if kind != FrameKind.SCALAR else b""
+            is_claimed = kind == FrameKind.SUMMARY and choose.random() < 0.3
+            if kind == FrameKind.SCALAR:
                 sequence = log.append_scalar(1, step, 2.0, step / 4)
             else:
-                sequence = log.append(kind, 1, step, 2.0, payload, pending=is_pending)
+                sequence = log.append(kind, 1, step, 2.0, payload, claimed=is_claimed)
             if not sequence:
                 break
-            if is_pending:
+            if is_claimed:
                 pending.append(sequence)
-            value = step / 4 if kind == Kind.SCALAR else 0.0
+            value = step / 4 if kind == FrameKind.SCALAR else 0.0
             written.append(Frame(kind, 0, sequence, step, 2.0, 1, value, payload))
         if pending and choose.random() < 0.5:
-            log.complete(pending.pop(choose.randrange(len(pending))))
+            log.commit(pending.pop(choose.randrange(len(pending))))
         last = log.readable()
         reader.commit(last, log.position_after(last))
         while reader.has_more and choose.random() < 0.8:
@@ -52,11 +54,11 @@ def test_every_frame_is_read_once_and_in_order(seed: int, log_bytes: int) -> Non
 def test_all_that_was_written_is_found_behind_what_was_committed(seed: int) -> None:
     choose = random.Random(seed)
     buffer = memoryview(bytearray(4096))
-    log = RecordLog(buffer)
-    reader = SharedLog(buffer, 0, 0, 1 << 20)
+    log = Ring(buffer)
+    reader = SharedRing(buffer, 0, 0, 1 << 20)
     for step in range(choose.randrange(500)):
         if choose.random() < 0.2:
-            log.append(Kind.SUMMARY, 1, step, 0.0, choose.randbytes(choose.randrange(60)))
+            log.append(FrameKind.SUMMARY, 1, step, 0.0, choose.randbytes(choose.randrange(60)))
         else:
             log.append_scalar(1, step, 0.0, 0.5)
         if step % 20 == 0:

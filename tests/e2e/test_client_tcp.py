@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd_client import SummaryWriter
-from boardd_client.transport.senders import registry
+from boardd_client.transport.senders import senders
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_run
 from support.tools import self_signed_certificate
@@ -21,7 +21,7 @@ def no_records_outlive_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     """Gives up what was never written, which writers keep trying to send."""
     monkeypatch.setenv("BOARDD_EXIT_TIMEOUT_SECS", "0")
     yield
-    registry.drain()
+    senders.drain()
 
 
 def log_and_read_back(daemon: DaemonProcess) -> None:

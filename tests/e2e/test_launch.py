@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boardd_client.errors import LaunchError
+from boardd_client.errors import AutostartError
 from boardd_client.transport import autostart
 from boardd_protos.address import UnixAddress
 
@@ -171,7 +171,7 @@ def test_whatever_listens_is_used(address: UnixAddress, monkeypatch: pytest.Monk
 
 def test_switched_off(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOARDD_AUTOSTART", "0")
-    with pytest.raises(LaunchError, match=r"BOARDD_AUTOSTART=0 .*run: boardd"):
+    with pytest.raises(AutostartError, match=r"BOARDD_AUTOSTART=0 .*run: boardd"):
         autostart.ensure_daemon(address, 1.0)
     assert not address.path.parent.exists()
 
@@ -179,7 +179,7 @@ def test_switched_off(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_daemon_that_ends_at_once(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOARDD_COMMAND", "/bin/sh -c 'echo no luck today; exit 3'")
     start = time.monotonic()
-    with pytest.raises(LaunchError, match=r"ended before it served .*no luck today"):
+    with pytest.raises(AutostartError, match=r"ended before it served .*no luck today"):
         autostart.ensure_daemon(address, START_SECS)
     assert time.monotonic() - start < START_SECS / 2
 
@@ -188,13 +188,13 @@ def test_a_daemon_that_refuses_its_settings(
     address: UnixAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOARDD_LOG_LEVEL", "deafening")
-    with pytest.raises(LaunchError, match="BOARDD_LOG_LEVEL: 'deafening'"):
+    with pytest.raises(AutostartError, match="BOARDD_LOG_LEVEL: 'deafening'"):
         autostart.ensure_daemon(address, START_SECS)
 
 
 def test_a_daemon_that_never_serves(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOARDD_COMMAND", "/bin/sh -c 'echo thinking; sleep 2'")
-    with pytest.raises(LaunchError, match=r"pid \d+\) does not serve .*thinking"):
+    with pytest.raises(AutostartError, match=r"pid \d+\) does not serve .*thinking"):
         autostart.ensure_daemon(address, 0.5)
 
 
@@ -203,7 +203,7 @@ def test_a_log_that_grew_starts_anew(address: UnixAddress, monkeypatch: pytest.M
     address.path.parent.mkdir(0o700)
     log_of(address).write_text("old words\n" * 200_000)
     for _ in range(2):
-        with pytest.raises(LaunchError, match="new words") as raised:
+        with pytest.raises(AutostartError, match="new words") as raised:
             autostart.ensure_daemon(address, START_SECS)
         assert "old words" not in str(raised.value)
     assert log_of(address).read_text() == "new words\n" * 2
@@ -214,7 +214,7 @@ def test_a_command_that_cannot_be_run(
     command: str, address: UnixAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOARDD_COMMAND", command)
-    with pytest.raises(LaunchError, match="BOARDD_COMMAND="):
+    with pytest.raises(AutostartError, match="BOARDD_COMMAND="):
         autostart.ensure_daemon(address, 1.0)
 
 
@@ -223,7 +223,7 @@ def test_a_daemon_that_is_not_installed(
 ) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)  # as if it could not be imported
     monkeypatch.setenv("PATH", os.path.dirname(sys.executable))
-    with pytest.raises(LaunchError, match=r"pip install 'boardd\[daemon\]'"):
+    with pytest.raises(AutostartError, match=r"pip install 'boardd\[daemon\]'"):
         autostart.ensure_daemon(address, 1.0)
 
 
@@ -240,7 +240,7 @@ def test_a_daemon_of_another_environment(
         f"elsewhere: --socket {address.path} --autostarted "
         f"--logdir-root {Path.cwd()}/relative --logdir-root {tmp_path}"
     )
-    with pytest.raises(LaunchError, match=expected):
+    with pytest.raises(AutostartError, match=expected):
         autostart.ensure_daemon(address, START_SECS)
 
 
@@ -248,19 +248,19 @@ def test_directories_that_are_not_private(address: UnixAddress, tmp_path: Path) 
     directory = address.path.parent
     directory.mkdir()
     directory.chmod(0o750)
-    with pytest.raises(LaunchError, match=f"mode 0750.*chmod 700 {directory}"):
+    with pytest.raises(AutostartError, match=f"mode 0750.*chmod 700 {directory}"):
         autostart.ensure_daemon(address, 1.0)
     directory.rmdir()
     directory.symlink_to(tmp_path)
-    with pytest.raises(LaunchError, match="symlink"):
+    with pytest.raises(AutostartError, match="symlink"):
         autostart.ensure_daemon(address, 1.0)
-    with pytest.raises(LaunchError, match="cannot be made"):
+    with pytest.raises(AutostartError, match="cannot be made"):
         autostart.ensure_daemon(UnixAddress(tmp_path / "no" / "such" / "boardd.sock"), 1.0)
 
 
 def test_a_log_that_is_a_symlink_is_not_followed(address: UnixAddress, tmp_path: Path) -> None:
     address.path.parent.mkdir(0o700)
     log_of(address).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(LaunchError, match="cannot open"):
+    with pytest.raises(AutostartError, match="cannot open"):
         autostart.ensure_daemon(address, 1.0)
     assert not (tmp_path / "elsewhere").exists()

@@ -10,19 +10,19 @@ import sys
 import time
 
 import pytest
-from boardd.core.intake.shared_ring import SharedLog
+from boardd.core.intake.shared_ring import SharedRing
 from boardd_client.memory.maps import Map
-from boardd_protos.record import Kind, decode
+from boardd_protos.frame import FrameKind, decode
 
 LOG_BYTES = 4096
 KILLS = 60
 
 WRITE = """
 import mmap, struct, sys
-from boardd_client.memory.ring import RecordLog
-from boardd_protos.record import Kind
+from boardd_client.memory.ring import Ring
+from boardd_protos.frame import FrameKind
 
-log = RecordLog(memoryview(mmap.mmap(int(sys.argv[1]), int(sys.argv[2]))))
+log = Ring(memoryview(mmap.mmap(int(sys.argv[1]), int(sys.argv[2]))))
 print("ready", flush=True)
 sequence = 0
 while True:
@@ -31,7 +31,8 @@ while True:
         assert log.append_scalar(sequence, -sequence, float(sequence), sequence / 2) == sequence
     else:
         payload = struct.pack("<Q", sequence) * (sequence % 5)
-        assert log.append(Kind.SUMMARY, sequence, -sequence, float(sequence), payload) == sequence
+        appended = log.append(FrameKind.SUMMARY, sequence, -sequence, float(sequence), payload)
+        assert appended == sequence
     log.free(sequence - 10)
 """
 
@@ -52,16 +53,16 @@ def test_what_a_killed_writer_left_is_whole_frames_with_their_own_content() -> N
         sequences = []
         for position in range(0, LOG_BYTES, 8):
             after = int.from_bytes(shared.view[position + 8 : position + 16], "little") - 1
-            log = SharedLog(shared.view, after, position, 1 << 20)
+            log = SharedRing(shared.view, after, position, 1 << 20)
             chunk = log.salvage(LOG_BYTES)
             for frame in decode(chunk.frames):
                 sequence = frame.sequence
-                assert frame.series == sequence
+                assert frame.target == sequence
                 assert (frame.step, frame.wall_time) == (-sequence, float(sequence))
                 if sequence % 7:
-                    assert (frame.kind, frame.value) == (Kind.SCALAR, sequence / 2)
+                    assert (frame.kind, frame.value) == (FrameKind.SCALAR, sequence / 2)
                 else:
-                    assert frame.kind == Kind.SUMMARY
+                    assert frame.kind == FrameKind.SUMMARY
                     assert frame.payload == sequence.to_bytes(8, "little") * (sequence % 5)
                 sequences.append(sequence)
         found_any += len(sequences) > 20

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from boardd.events import event
 from boardd.events.values import scalar_value
-from boardd.runs.event_file import EventFileWriter
+from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import DiskFullError, Roots
 from support.tensorboard_reader import LOADERS, event_files, read_events, read_scalars
 from support.tfrecords import TruncatedRecordError, unframe
@@ -72,7 +72,7 @@ def fill(path: Path) -> None:
 
 def test_full_disk_that_is_freed_again(small_disk: Path) -> None:
     with Roots([small_disk]).open_run("run") as directory:
-        writer = EventFileWriter(directory)
+        writer = EventFile(directory)
         writer.append(batch(0))
         fill(small_disk / "filler")
         # More than the page that the file has begun: a short write, mid-record.
@@ -114,7 +114,7 @@ def test_full_disk_that_is_freed_again(small_disk: Path) -> None:
 def test_full_disk_before_the_file_is_made(small_disk: Path) -> None:
     with Roots([small_disk]).open_run("run") as directory:
         fill(small_disk / "filler")
-        writer = EventFileWriter(directory)
+        writer = EventFile(directory)
         for _ in range(3):
             with pytest.raises(DiskFullError):
                 writer.append(batch(0)) if not writer.pending_bytes else writer.resume()
@@ -130,7 +130,7 @@ def test_full_disk_one_page_at_a_time(small_disk: Path) -> None:
     data = b"".join(map(scalar, range(500)))
     with Roots([small_disk]).open_run("run") as directory:
         fill(filler)
-        writer = EventFileWriter(directory)
+        writer = EventFile(directory)
         stops = 0
         with pytest.raises(DiskFullError):
             writer.append(data)
@@ -150,7 +150,7 @@ def test_full_disk_one_page_at_a_time(small_disk: Path) -> None:
 CHILD = """
 import json, resource, sys
 from boardd.runs.logdir import Roots
-from boardd.runs.event_file import EventFileWriter, SyncFailedError
+from boardd.runs.event_file import EventFile, SyncFailedError
 from test_writer_faults import BATCHES, batch
 
 root, options = sys.argv[1], json.loads(sys.argv[2])
@@ -158,7 +158,7 @@ if "file_bytes_max" in options:
     resource.setrlimit(resource.RLIMIT_FSIZE, (options["file_bytes_max"],) * 2)
 errors, suspect_bytes = 0, []
 with Roots([root]).open_run("run") as directory:
-    writer = EventFileWriter(directory, hostname="host", clock=lambda: 1700000000.0)
+    writer = EventFile(directory, hostname="host", clock=lambda: 1700000000.0)
 
     def until_done(step):
         global errors

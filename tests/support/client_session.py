@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from boardd_client.errors import CaptureError
 from boardd_client.memory.arena import Arena
-from boardd_client.memory.ring import RecordLog
+from boardd_client.memory.ring import Ring
 from boardd_client.session.scalar_history import ScalarHistory
-from boardd_client.session.schema import Run
+from boardd_client.session.schema import DefinedRun
 from boardd_client.session.session import Capture, Session
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos import record
-from boardd_protos.record import Kind
+from boardd_protos import frame as framing
+from boardd_protos.frame import FrameKind
 
 SESSION_ID = bytes(range(16))
 
@@ -21,14 +21,14 @@ def make_session(
     """A session over plain memory."""
     return Session(
         SESSION_ID,
-        RecordLog(memoryview(bytearray(log_bytes)), reserve_bytes=log_bytes // 4),
+        Ring(memoryview(bytearray(log_bytes)), reserve_bytes=log_bytes // 4),
         Arena(memoryview(bytearray(arena_bytes)), reserve_bytes=arena_bytes // 64),
         history=ScalarHistory(1 << 16),
         window_bytes=window_bytes,
     )
 
 
-def define(session: Session, tag: str = "loss") -> tuple[Run, int]:
+def define(session: Session, tag: str = "loss") -> tuple[DefinedRun, int]:
     """Defines a run and a series of it, whose number it returns."""
     run = session.define_run(pb.RunDefinition(logdir="/logs"))
     return run, session.define_series(run, tag)
@@ -37,12 +37,12 @@ def define(session: Session, tag: str = "loss") -> tuple[Run, int]:
 def log_scalars(session: Session, series: int, count: int) -> None:
     """Logs ``count`` scalars, value and step alike from 0 on."""
     for step in range(count):
-        assert session.log.append_scalar(series, step, 1.0, float(step))
+        assert session.ring.append_scalar(series, step, 1.0, float(step))
 
 
 def begin(session: Session, series: int, data: bytes, payload: bytes = b"histogram") -> Capture:
     """Begins a record with a tensor whose bytes are in its slot already."""
-    capture = session.begin(series, 0, 1.0, payload, [len(data)])
+    capture = session.claim(series, 0, 1.0, payload, [len(data)])
     assert isinstance(capture, Capture)
     capture.slots[0].view[:] = data
     return capture
@@ -50,7 +50,7 @@ def begin(session: Session, series: int, data: bytes, payload: bytes = b"histogr
 
 def log_tensor(session: Session, series: int, data: bytes) -> None:
     """Logs a record with one tensor."""
-    session.captured(begin(session, series, data), [])
+    session.copies_started(begin(session, series, data), [])
 
 
 class Daemon:
@@ -61,7 +61,7 @@ class Daemon:
         self.limits = limits
         self.runs: dict[int, pb.RunDefinition] = {}
         self.series: dict[int, pb.SeriesDefinition] = {}
-        self.frames: list[record.Frame] = []
+        self.frames: list[framing.Frame] = []
         self.tensors: dict[int, list[bytes]] = {}
         self.reports: list[dict[str, int]] = []
         self.message_bytes: list[int] = []
@@ -109,11 +109,11 @@ class Daemon:
         tensors[-1] += chunk.data
 
     def _take_records(self, message: pb.ClientMessage) -> None:
-        for frame in record.decode(message.records.frames):
+        for frame in framing.decode(message.records.frames):
             assert frame.sequence == self.received + 1
             assert frame.flags == 0
             known = {0, *self.series, *self.runs}
-            assert frame.kind == Kind.VOID or frame.series in known
+            assert frame.kind == FrameKind.ABORTED or frame.target in known
             self.received = frame.sequence
             self.frames.append(frame)
 

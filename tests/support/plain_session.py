@@ -50,7 +50,7 @@ class Session:
     def scalars(self, count: int) -> None:
         """Sends ``count`` scalars of series 1, value and step the sequence number."""
         frames = (
-            record.Frame(record.Kind.SCALAR, 0, n, n, 1e9 + n, 1, float(n), b"")
+            record.Frame(record.FrameKind.SCALAR, 0, n, n, 1e9 + n, 1, float(n), b"")
             for n in range(1, count + 1)
         )
         self.send(records=pb.Records(frames=b"".join(map(record.encode, frames))))

@@ -9,7 +9,7 @@ import numpy as np
 from boardd.events import event
 from boardd.events.event_pb2 import Summary
 from boardd.events.graph import GraphNode
-from boardd.runs.event_file import EventFileWriter
+from boardd.runs.event_file import EventFile
 
 #: tensorboardX's compute_curve for labels 1, 0, 1, 1, 0 and predictions 0.9, 0.4, 0.5, 0.1, 0.8
 #: at 5 thresholds, by hand.
@@ -53,6 +53,6 @@ def wav_file(samples: np.ndarray, sample_rate: int) -> bytes:
     return file.getvalue()
 
 
-def add(writer: EventFileWriter, step: int, value: Summary.Value | list[Summary.Value]) -> None:
+def add(writer: EventFile, step: int, value: Summary.Value | list[Summary.Value]) -> None:
     """Writes one event; its wall time is its step plus 100 s."""
     writer.append(event.summary(100.0 + step, step, value))

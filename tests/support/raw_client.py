@@ -18,7 +18,7 @@ from boardd.core.budget import Budgets
 from boardd.rpc.service import Service
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub, add_BoarddServicer_to_server
-from boardd_protos.record import Frame, Kind, encode
+from boardd_protos.frame import Frame, FrameKind, encode
 from boardd_protos.shared import HANDOVER_SUFFIX
 
 DEADLINE_SECS = 20.0
@@ -37,7 +37,7 @@ def scalar(
 ) -> bytes:
     """A scalar's frame; its step is its sequence number unless given."""
     at = sequence if step is None else step
-    return encode(Frame(Kind.SCALAR, flags, sequence, at, wall_time, series, value, b""))
+    return encode(Frame(FrameKind.SCALAR, flags, sequence, at, wall_time, series, value, b""))
 
 
 def scalars(first: int, count: int, series: int = LOSS) -> bytes:
@@ -51,7 +51,7 @@ def scalar_set(
     """The frame of a set's scalars; their step is its sequence number unless given."""
     at = sequence if step is None else step
     payload = np.array(values, "<f8").tobytes()
-    return encode(Frame(Kind.SCALARS, 0, sequence, at, 1e9, series_set, 0.0, payload))
+    return encode(Frame(FrameKind.SCALARS, 0, sequence, at, 1e9, series_set, 0.0, payload))
 
 
 def summary(
@@ -65,13 +65,15 @@ def summary(
     """A frame with a payload."""
     at = sequence if step is None else step
     return encode(
-        Frame(Kind.SUMMARY, 0, sequence, at, wall_time, series, 0.0, payload.SerializeToString())
+        Frame(
+            FrameKind.SUMMARY, 0, sequence, at, wall_time, series, 0.0, payload.SerializeToString()
+        )
     )
 
 
 def end_run(sequence: int, run: int = RUN) -> bytes:
     """The frame that ends a run."""
-    return encode(Frame(Kind.END_RUN, 0, sequence, 0, 0.0, run, 0.0, b""))
+    return encode(Frame(FrameKind.END_RUN, 0, sequence, 0, 0.0, run, 0.0, b""))
 
 
 def histogram_payload(values: np.ndarray, bins: int = 10, *, inline: bool = True) -> pb.Payload:

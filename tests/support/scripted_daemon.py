@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos import record
+from boardd_protos import frame as framing
 from boardd_protos.boardd_pb2_grpc import BoarddServicer, add_BoarddServicer_to_server
 
 WAIT_SECS = 20.0
@@ -55,7 +55,7 @@ class ScriptedDaemon(BoarddServicer):
         self.definitions: list[pb.Definitions] = []
         self.reports: list[dict[str, int]] = []
         self.drop_steps: list[int] = []
-        self.frames: dict[bytes, list[record.Frame]] = {}
+        self.frames: dict[bytes, list[framing.Frame]] = {}
         self.written: dict[bytes, int] = {}
         self.all_tensors: dict[tuple[int, int], bytes] = {}  # by sequence and tensor
         self.duplicates = 0
@@ -67,7 +67,7 @@ class ScriptedDaemon(BoarddServicer):
         return f"unix:{self.socket}"
 
     @property
-    def all_frames(self) -> list[record.Frame]:
+    def all_frames(self) -> list[framing.Frame]:
         """The frames of all sessions, each session's in order."""
         with self._lock:
             return [frame for frames in self.frames.values() for frame in frames]
@@ -81,7 +81,7 @@ class ScriptedDaemon(BoarddServicer):
 
     def values(self) -> list[float]:
         """The values of all scalars."""
-        return [frame.value for frame in self.all_frames if frame.kind == record.Kind.SCALAR]
+        return [frame.value for frame in self.all_frames if frame.kind == framing.FrameKind.SCALAR]
 
     def start(self) -> None:
         """Serves."""
@@ -179,7 +179,7 @@ class ScriptedDaemon(BoarddServicer):
                 self.all_tensors[key] = data + chunk.data
             elif kind == "records":
                 frames = self.frames.setdefault(session_id, [])
-                for frame in record.decode(message.records.frames):
+                for frame in framing.decode(message.records.frames):
                     if frames and frame.sequence <= frames[-1].sequence:
                         self.duplicates += 1
                     else:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from boardd_client import SummaryWriter
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Kind
+from boardd_protos.frame import FrameKind
 
 from support.scripted_daemon import ScriptedDaemon
 
@@ -31,7 +31,7 @@ def send(daemon: ScriptedDaemon, log: Callable[[SummaryWriter], Any]) -> list[Se
     series = {s.series: s for message in daemon.definitions for s in message.series}
     sent = []
     for frame in daemon.all_frames:
-        if frame.kind != Kind.SUMMARY:
+        if frame.kind != FrameKind.SUMMARY:
             continue
         payload = pb.Payload.FromString(frame.payload)
         tensors = [
@@ -41,6 +41,6 @@ def send(daemon: ScriptedDaemon, log: Callable[[SummaryWriter], Any]) -> list[Se
             for number, tensor in enumerate(payload.tensors)
         ]
         del payload.tensors[:]
-        found = series[frame.series]
+        found = series[frame.target]
         sent.append(Sent(found.tag, found.sub_run, frame.step, payload, tensors))
     return sent

@@ -16,7 +16,7 @@ from typing import Any
 import grpc.aio
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import FILLER, FLAGS_OFFSET, HEADER, Frame, Kind, encode
+from boardd_protos.frame import FLAGS_OFFSET, HEADER, PADDING, Frame, FrameKind, encode
 from boardd_protos.shared import (
     F_ADD_SEALS,
     HANDOVER_SUFFIX,
@@ -51,7 +51,7 @@ def is_mapped() -> bool:
 def definitions_frame(sequence: int, message: pb.Definitions) -> bytes:
     """The frame of definitions that lie in the log."""
     payload = message.SerializeToString()
-    return encode(Frame(Kind.DEFINITIONS, 0, sequence, 0, 0.0, 0, 0.0, payload))
+    return encode(Frame(FrameKind.DEFINITIONS, 0, sequence, 0, 0.0, 0, 0.0, payload))
 
 
 def slotted_histogram(
@@ -101,7 +101,7 @@ class Ring:
 
     def fill(self, size_bytes: int) -> None:
         """Writes a filler."""
-        self.put(struct.pack("<Q", size_bytes | FILLER << 8 * FLAGS_OFFSET))
+        self.put(struct.pack("<Q", size_bytes | PADDING << 8 * FLAGS_OFFSET))
         self.position += size_bytes
 
 
@@ -126,14 +126,14 @@ class SharedClient(RawClient):
         self.fd = memory(self.size_bytes)
         self.view = memoryview(mmap.mmap(self.fd, self.size_bytes))
         self.ring = Ring(self.view[:log_bytes])
-        self.lifeline: socket.socket | None = None
+        self.map_connection: socket.socket | None = None
 
     async def hand_over(self) -> str:
         """Shares map 0 over a new connection; returns the refusal, empty if there is none."""
         self.let_go()
-        self.lifeline = await self.connect()
+        self.map_connection = await self.connect()
         first = Handover(self.session_id, SHARE, 0, self.size_bytes, 0, self.log_bytes)
-        return await self.exchange(self.lifeline, first.encode(), [self.fd])
+        return await self.exchange(self.map_connection, first.encode(), [self.fd])
 
     async def connect(self) -> socket.socket:
         """A connection to the socket of the handover."""
@@ -162,8 +162,8 @@ class SharedClient(RawClient):
 
     def tell(self, handover: Handover, *fds: int) -> None:
         """Sends a message that is not answered."""
-        assert self.lifeline is not None
-        socket.send_fds(self.lifeline, [handover.encode()], list(fds))
+        assert self.map_connection is not None
+        socket.send_fds(self.map_connection, [handover.encode()], list(fds))
 
     async def begin(self, logdir: str = "run", tags: dict[int, str] | None = None, **more: Any):
         """Opens, hands over, attaches and defines one run in the log."""
@@ -203,9 +203,9 @@ class SharedClient(RawClient):
 
     def let_go(self) -> None:
         """Ends the connection, as the end of the process does."""
-        if self.lifeline is not None:
-            self.lifeline.close()
-            self.lifeline = None
+        if self.map_connection is not None:
+            self.map_connection.close()
+            self.map_connection = None
 
     async def die(self) -> None:
         """Ends stream and connection, and frees the memory, as the end of the process does."""

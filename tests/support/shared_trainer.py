@@ -15,7 +15,7 @@ from typing import Final
 
 import grpc.aio
 import numpy as np
-from boardd_protos.record import PENDING, Frame, Kind, encode
+from boardd_protos.frame import CLAIMED, Frame, FrameKind, encode
 
 from support.raw_client import definitions, scalars, summary
 from support.shared_client import SharedClient, definitions_frame, slotted_histogram
@@ -70,7 +70,7 @@ async def _log(socket: Path, logdir: str, committed: int, behind: int) -> None:
         client.ring.append(
             definitions_frame(following, definitions(logdir, {2: "weights"})),
             summary(following + 1, slotted_histogram(VALUES, offset), series=2),
-            encode(Frame(Kind.SUMMARY, PENDING, following + 2, 0, 1e9, 2, 0.0, bytes(16))),
+            encode(Frame(FrameKind.SUMMARY, CLAIMED, following + 2, 0, 1e9, 2, 0.0, bytes(16))),
         )
         print("logged", flush=True)
         await asyncio.Event().wait()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from boardd.events.event_pb2 import Event, Summary
-from boardd.summaries.reduction import Reduction, SummaryError
+from boardd.summaries.reduction import EncodedSummary, SummaryError
 from boardd.summaries.summarize import summarize
 from boardd_protos import boardd_pb2 as pb
 
@@ -30,12 +30,12 @@ def payload(*arrays: Any, **summary: Any) -> pb.Payload:
 
 def reduction(
     message: pb.Payload, *, tag: str = "tag", max_working_bytes: int = 1 << 30
-) -> Reduction:
+) -> EncodedSummary:
     """What the record is made into."""
     return summarize(tag, STEP, WALL_TIME, message.SerializeToString(), {}, max_working_bytes)
 
 
-def event_of(made: Reduction) -> Event:
+def event_of(made: EncodedSummary) -> Event:
     """The one event, whose step and wall time are the record's."""
     (data,) = unframe(made.event)
     event = Event.FromString(data)

@@ -108,7 +108,7 @@ class BlobsPoint(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class RunState:
     """All that TensorBoard shows of one run, by tag."""
 
     scalars: dict[str, list[ScalarPoint]]
@@ -227,9 +227,9 @@ class DataServer:
         with contextlib.ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             self._port_file = scratch / "port"
-            self._log = scratch / "log"
+            self._ring = scratch / "log"
             self._process = stack.enter_context(
-                self._start(stack.enter_context(self._log.open("wb")))
+                self._start(stack.enter_context(self._ring.open("wb")))
             )
             stack.callback(self._process.kill)
             self._wait(self._port_is_known, _START_TIMEOUT_SECS)
@@ -276,7 +276,7 @@ class DataServer:
 
     def log(self) -> str:
         """What the server has printed so far: warnings on broken files, load cycles."""
-        return self._log.read_text()
+        return self._ring.read_text()
 
     def _port_is_known(self) -> bool:
         return self._port_file.exists() and self._port_file.read_text().endswith("\n")
@@ -342,10 +342,10 @@ def read_images(logdir: Path | str, loader: Loader = "python") -> Series[ImagePo
         return reader.images()
 
 
-def read_run(run_directory: Path | str, loader: Loader = "python") -> Run:
+def read_run(run_directory: Path | str, loader: Loader = "python") -> RunState:
     """All that lies in one run's own directory, its sub-runs left out."""
     with open_reader(run_directory, loader) as reader:
-        return Run(
+        return RunState(
             scalars=reader.scalars().get(".", {}),
             histograms=reader.histograms().get(".", {}),
             images=reader.images().get(".", {}),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import boardd_client.writer
 import pytest
-from boardd_client.transport.senders import registry
+from boardd_client.transport.senders import senders
 from support.scripted_daemon import ScriptedDaemon
 from support.scripted_writer import Lazy
 
@@ -42,7 +42,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedDaemon]:
     with ScriptedDaemon() as daemon:
         yield daemon
         gc.collect()
-        registry.drain()
+        senders.drain()
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("boardd")]
     assert not left
 

@@ -93,7 +93,7 @@ def test_the_list_of_modules_is_not_empty() -> None:
         "import io\nio.open('x')",
         "import os\nos.stat('x')",
         "def f():\n    import asyncio",
-        "from boardd.runs.event_file import EventFileWriter",
+        "from boardd.runs.event_file import EventFile",
         "from boardd_client.transport.sender import x",
     ],
 )

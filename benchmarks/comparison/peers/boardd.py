@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from boardd_client import SummaryWriter
 from boardd_client.environment import Settings
-from boardd_protos.record import HEADER_BYTES
+from boardd_protos.frame import HEADER_BYTES
 
 from comparison.peers.writer import WriterPeer
 

@@ -2,7 +2,7 @@
 
 One flat buffer, which may lie in memory shared with the daemon; its layout is
 that of ``boardd_protos.shared``, and the frames are those of
-``boardd_protos.record``, written in place. Each frame's kind is written last, by
+``boardd_protos.frame``, written in place. Each frame's kind is written last, by
 a store of its own: a process that is killed in between leaves no frame that is
 half one record and half another.
 
@@ -24,41 +24,41 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from boardd_protos.record import (
+from boardd_protos.frame import (
     ALIGNMENT,
-    FILLER,
+    CLAIMED,
     FLAGS_OFFSET,
     HEADER,
     HEADER_BYTES,
     KIND_OFFSET,
-    PENDING,
+    PADDING,
     VALUE_OFFSET,
-    Kind,
+    FrameKind,
     frame_bytes,
 )
 
-_FILLER: Final = struct.Struct("<Q")
+_PADDING: Final = struct.Struct("<Q")
 _SEQUENCE: Final = struct.Struct("<Q")
 _SIZE: Final = struct.Struct("<I")
 _VALUE: Final = struct.Struct("<d")
 _SEQUENCE_OFFSET: Final = 8
-_SERIES_OFFSET: Final = 32
+_TARGET_OFFSET: Final = 32
 _PAYLOAD_BYTES_OFFSET: Final = 36
 
 # A scalar's frame is packed with fewer, wider fields than HEADER has, which is faster: size,
-# kind (UNFINISHED), flags and reserved are one constant, series and payload_bytes (0) one integer.
+# kind (UNFINISHED), flags and reserved are one constant, target and payload_bytes (0) one integer.
 _pack_scalar: Final = struct.Struct("<QQqdQd").pack_into
 _UNFINISHED_SCALAR: Final = HEADER_BYTES
-_PENDING_SCALAR: Final = HEADER_BYTES | PENDING << 8 * FLAGS_OFFSET
+_CLAIMED_SCALAR: Final = HEADER_BYTES | CLAIMED << 8 * FLAGS_OFFSET
 # Plain integers, for speed.
-_SCALAR_KIND: Final = int(Kind.SCALAR)
+_SCALAR_KIND: Final = int(FrameKind.SCALAR)
 _KIND: Final = KIND_OFFSET
 
 #: Segments that may be stale before the list of them is cut.
 _STALE_SEGMENTS: Final = 1024
 
 
-class RecordLog:
+class Ring:
     """A ring of frames over ``buffer``, appended by trainers, read by a sender.
 
     ``buffer`` is writable, contiguous and at least a few frames long; the part
@@ -70,19 +70,19 @@ class RecordLog:
     __slots__ = (
         "_backlog_at",
         "_backlog_notify",
-        "_claiming",
+        "_claimed",
         "_first_segment",
         "_freed_sequence",
         "_lap",
         "_limit",
         "_lock",
         "_offset",
-        "_pending",
         "_reserve_bytes",
         "_segment_positions",
         "_segment_sequences",
         "_sequence",
         "_tail",
+        "_taking_room",
         "_unfinished",
         "_view",
         "lock",
@@ -107,7 +107,7 @@ class RecordLog:
         # A signal handler that logs may interrupt its own thread in here. The lock is re-entrant,
         # so there is no deadlock; a frame is claimed before it is written, so the handler's
         # frame goes behind it; and while one is being claimed, the handler's is refused.
-        self._claiming = False
+        self._taking_room = False
         self._sequence = 0  # of the newest frame
         self._lap = 0  # position of the buffer's first byte in this lap
         self._offset = 0  # where the next frame goes, in the buffer
@@ -117,7 +117,7 @@ class RecordLog:
         self._segment_sequences = [1]
         self._segment_positions = [0]
         self._first_segment = 0
-        self._pending: OrderedDict[int, None] = OrderedDict()
+        self._claimed: OrderedDict[int, None] = OrderedDict()
         self._unfinished: dict[int, tuple[int, int]] = {}  # by sequence: offset and size
         self._backlog_notify: Callable[[], None] | None = None
         self._backlog_at = 0  # notify when the sequence reaches this; 0: do not
@@ -147,7 +147,7 @@ class RecordLog:
         """
         return min(self.size_bytes // 2, self.size_bytes - self._reserve_bytes)
 
-    def append_scalar(self, series: int, step: int, wall_time: float, value: float) -> int:
+    def append_scalar(self, target: int, step: int, wall_time: float, value: float) -> int:
         """Appends a scalar's frame and returns its sequence number, 0 if the log is full.
 
         Raises ``struct.error`` for a step outside int64 and for an integer value
@@ -158,10 +158,10 @@ class RecordLog:
             end = offset + HEADER_BYTES
             if end > self._limit:
                 frame = HEADER.pack(
-                    *(HEADER_BYTES, Kind.UNFINISHED, 0, 0, 0),
-                    *(step, wall_time, series, 0, value),
+                    *(HEADER_BYTES, FrameKind.UNFINISHED, 0, 0, 0),
+                    *(step, wall_time, target, 0, value),
                 )
-                return self._append(frame, Kind.SCALAR, 0)
+                return self._append(frame, FrameKind.SCALAR, 0)
             # Claimed before it is written: see __init__ on signal handlers.
             sequence = self._sequence + 1
             self._sequence = sequence
@@ -169,7 +169,7 @@ class RecordLog:
             view = self._view
             try:
                 _pack_scalar(
-                    view, offset, _UNFINISHED_SCALAR, sequence, step, wall_time, series, value
+                    view, offset, _UNFINISHED_SCALAR, sequence, step, wall_time, target, value
                 )
                 view[offset + _KIND] = _SCALAR_KIND
             except BaseException:  # a signal handler may raise in here, too
@@ -177,92 +177,101 @@ class RecordLog:
                 raise
             return sequence
 
-    def append_pending_scalar(self, series: int, step: int, wall_time: float) -> int:
+    def claim_scalar(self, target: int, step: int, wall_time: float) -> int:
         """Appends the frame of a scalar whose value is still to come, as ``append_scalar`` does."""
         with self._lock:
             offset = self._offset
             end = offset + HEADER_BYTES
             if end > self._limit:
                 frame = HEADER.pack(
-                    *(HEADER_BYTES, Kind.UNFINISHED, PENDING, 0, 0),
-                    *(step, wall_time, series, 0, 0.0),
+                    *(HEADER_BYTES, FrameKind.UNFINISHED, CLAIMED, 0, 0),
+                    *(step, wall_time, target, 0, 0.0),
                 )
-                return self._append(frame, Kind.SCALAR, 0, pending=True)
+                return self._append(frame, FrameKind.SCALAR, 0, claimed=True)
             sequence = self._sequence + 1
             self._sequence = sequence
             self._offset = end
             view = self._view
             try:
-                _pack_scalar(view, offset, _PENDING_SCALAR, sequence, step, wall_time, series, 0.0)
-                self._pending[sequence] = None
+                _pack_scalar(view, offset, _CLAIMED_SCALAR, sequence, step, wall_time, target, 0.0)
+                self._claimed[sequence] = None
                 view[offset + _KIND] = _SCALAR_KIND
             except BaseException:
-                self._pending.pop(sequence, None)
+                self._claimed.pop(sequence, None)
                 self._take_back(sequence, offset)
                 raise
             return sequence
 
     def append(
         self,
-        kind: Kind,
-        series: int,
+        kind: FrameKind,
+        target: int,
         step: int,
         wall_time: float,
         payload: bytes = b"",
         *,
-        pending: bool = False,
+        claimed: bool = False,
         reserved: bool = False,
     ) -> int:
         """Appends any frame and returns its sequence number, 0 if the log is full.
 
-        ``pending`` frames hold up reading until ``complete``, ``complete_scalar``
-        or ``void``. ``reserved`` frames may use the reserve, as scalars do.
+        ``claimed`` frames hold up reading until ``commit``, ``commit_scalar``
+        or ``abort``. ``reserved`` frames may use the reserve, as scalars do.
         Raises ``struct.error`` for a step outside int64; nothing is appended then.
         """
         size_bytes = frame_bytes(len(payload))
-        flags = PENDING if pending else 0
+        flags = CLAIMED if claimed else 0
         frame = HEADER.pack(
-            size_bytes, Kind.UNFINISHED, flags, 0, 0, step, wall_time, series, len(payload), 0.0
+            size_bytes,
+            FrameKind.UNFINISHED,
+            flags,
+            0,
+            0,
+            step,
+            wall_time,
+            target,
+            len(payload),
+            0.0,
         )
         frame = (frame + payload).ljust(size_bytes, b"\0")
         with self._lock:
             reserve_bytes = 0 if reserved else self._reserve_bytes
-            return self._append(frame, kind, reserve_bytes, pending=pending)
+            return self._append(frame, kind, reserve_bytes, claimed=claimed)
 
     def _append(
-        self, frame: bytes, kind: Kind, reserve_bytes: int, *, pending: bool = False
+        self, frame: bytes, kind: FrameKind, reserve_bytes: int, *, claimed: bool = False
     ) -> int:
         """Appends ``frame``, which has neither its kind nor its sequence number yet."""
         try:
-            sequence, offset = self._claim(len(frame), reserve_bytes)
+            sequence, offset = self._take_room(len(frame), reserve_bytes)
             if not sequence:
                 return 0
             self._view[offset : offset + len(frame)] = frame
             _SEQUENCE.pack_into(self._view, offset + _SEQUENCE_OFFSET, sequence)
-            if pending:
-                self._pending[sequence] = None
+            if claimed:
+                self._claimed[sequence] = None
             self._view[offset + _KIND] = kind
             self._unfinished.pop(sequence, None)  # an interrupting handler may have been there
         except BaseException:
-            self._void_unfinished()
+            self._abort_unfinished()
             raise
         return sequence
 
-    def complete(self, sequence: int) -> None:
+    def commit(self, sequence: int) -> None:
         """Marks a pending frame complete."""
         with self._lock:
             offset = self._offset_of(sequence)
-            del self._pending[sequence]
+            del self._claimed[sequence]
             self._view[offset + FLAGS_OFFSET] = 0
 
-    def complete_scalar(self, sequence: int, value: float) -> None:
+    def commit_scalar(self, sequence: int, value: float) -> None:
         """Gives a pending scalar its value."""
         with self._lock:
             _VALUE.pack_into(self._view, self._offset_of(sequence) + VALUE_OFFSET, value)
-            self.complete(sequence)
+            self.commit(sequence)
 
-    def void(self, sequence: int, reason: str) -> None:
-        """Turns a frame that was not sent yet into VOID: the record is lost.
+    def abort(self, sequence: int, reason: str) -> None:
+        """Turns a frame that was not sent yet into ABORTED: the record is lost.
 
         The frame keeps its size, so ``reason`` is cut to what the payload holds
         (nothing, for a scalar) and filled with spaces.
@@ -274,28 +283,28 @@ class RecordLog:
             # Cut between characters, not inside one.
             text = reason.encode()[:payload_bytes].decode(errors="ignore").encode()
             self._view[start : start + payload_bytes] = text.ljust(payload_bytes)
-            self._view[offset + _KIND] = Kind.VOID
+            self._view[offset + _KIND] = FrameKind.ABORTED
             self._view[offset + FLAGS_OFFSET] = 0
-            self._pending.pop(sequence, None)
+            self._claimed.pop(sequence, None)
 
-    def first_pending(self) -> int | None:
+    def first_claimed(self) -> int | None:
         """Sequence number of the oldest pending frame."""
         with self._lock:
-            return next(iter(self._pending), None)
+            return next(iter(self._claimed), None)
 
-    def is_pending(self, sequence: int) -> bool:
+    def is_claimed(self, sequence: int) -> bool:
         """Whether the frame waits for its value or tensors."""
         with self._lock:
-            return sequence in self._pending
+            return sequence in self._claimed
 
-    def series_of(self, sequence: int) -> int | None:
-        """The frame's series (END_RUN: its run); None when it is not in the log."""
+    def target_of(self, sequence: int) -> int | None:
+        """The frame's target (END_RUN: its run); None when it is not in the log."""
         with self._lock:
             if not self._freed_sequence < sequence <= self._sequence:
                 return None
-            offset = self._offset_of(sequence) + _SERIES_OFFSET
-            series: int = _SIZE.unpack_from(self._view, offset)[0]
-            return series
+            offset = self._offset_of(sequence) + _TARGET_OFFSET
+            target: int = _SIZE.unpack_from(self._view, offset)[0]
+            return target
 
     def size_of(self, sequence: int) -> int:
         """Bytes of the frame. Raises ``KeyError`` when it is not in the log."""
@@ -306,7 +315,7 @@ class RecordLog:
     def readable(self) -> int:
         """Sequence number of the last frame that lies before every pending one."""
         with self._lock:
-            return next(iter(self._pending), self._sequence + 1) - 1
+            return next(iter(self._claimed), self._sequence + 1) - 1
 
     def position_after(self, sequence: int) -> int:
         """Where the frame behind that of ``sequence`` begins, or will: a position or before it
@@ -331,7 +340,7 @@ class RecordLog:
         with self._lock:
             if after < self._freed_sequence:
                 raise ValueError(f"frame {after + 1} was freed (up to {self._freed_sequence})")
-            last = min(until, self._sequence, next(iter(self._pending), self._sequence + 1) - 1)
+            last = min(until, self._sequence, next(iter(self._claimed), self._sequence + 1) - 1)
             if after >= last:
                 return self._view[:0], after
             sequence = after + 1
@@ -371,9 +380,9 @@ class RecordLog:
         """
         with self._lock:
             through = min(through, self._sequence)
-            first_pending = next(iter(self._pending), None)
-            if first_pending is not None:
-                through = min(through, first_pending - 1)
+            first_claimed = next(iter(self._claimed), None)
+            if first_claimed is not None:
+                through = min(through, first_claimed - 1)
             if through <= self._freed_sequence:
                 return
             # Not where the next frame begins: a filler before that is still to be read.
@@ -404,11 +413,11 @@ class RecordLog:
             self._backlog_at = self._sequence + records if records > 0 and notify else 0
             self._update_limit()
 
-    def _claim(self, size_bytes: int, reserve_bytes: int) -> tuple[int, int]:
+    def _take_room(self, size_bytes: int, reserve_bytes: int) -> tuple[int, int]:
         """Sequence number and offset of a new frame; (0, 0) if there is no room."""
-        if self._claiming or not self._view:
+        if self._taking_room or not self._view:
             return 0, 0
-        self._claiming = True
+        self._taking_room = True
         self._limit = 0
         try:
             if self._backlog_at and self._sequence + 1 >= self._backlog_at:
@@ -421,8 +430,8 @@ class RecordLog:
             if size_bytes + reserve_bytes + skipped > free_bytes:
                 return 0, 0
             if skipped and to_end:
-                filler = to_end | FILLER << 8 * FLAGS_OFFSET
-                _FILLER.pack_into(self._view, self._offset, filler)
+                filler = to_end | PADDING << 8 * FLAGS_OFFSET
+                _PADDING.pack_into(self._view, self._offset, filler)
             # From here on without a call, where a signal handler might run and raise.
             if to_end < size_bytes:
                 self._lap += self.size_bytes
@@ -440,7 +449,7 @@ class RecordLog:
                 self._segment_sequences += [sequence + 1]
                 self._segment_positions += [self._lap + self._offset]
         finally:
-            self._claiming = False
+            self._taking_room = False
         self._update_limit()
         return sequence, offset
 
@@ -452,10 +461,10 @@ class RecordLog:
             self._update_limit()
         else:  # a signal handler has logged behind it
             self._unfinished[sequence] = (offset, HEADER_BYTES)
-            self._void_unfinished()
+            self._abort_unfinished()
 
-    def _void_unfinished(self) -> None:
-        """Turns into VOID what was claimed and not finished, because something raised.
+    def _abort_unfinished(self) -> None:
+        """Turns into ABORTED what was claimed and not finished, because something raised.
 
         A frame that a signal handler has interrupted may be among them; it is finished
         after all if the handler's error is caught.
@@ -463,9 +472,11 @@ class RecordLog:
         while self._unfinished:
             sequence, (offset, size_bytes) = self._unfinished.popitem()
             payload_bytes = size_bytes - HEADER_BYTES
-            void = HEADER.pack(size_bytes, Kind.VOID, 0, 0, sequence, 0, 0.0, 0, payload_bytes, 0.0)
-            self._view[offset : offset + size_bytes] = void + b" " * payload_bytes
-            self._pending.pop(sequence, None)
+            aborted = HEADER.pack(
+                size_bytes, FrameKind.ABORTED, 0, 0, sequence, 0, 0.0, 0, payload_bytes, 0.0
+            )
+            self._view[offset : offset + size_bytes] = aborted + b" " * payload_bytes
+            self._claimed.pop(sequence, None)
 
     def _update_limit(self) -> None:
         if not self._view:

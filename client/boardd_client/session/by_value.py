@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Frame, decode, encode, frame_bytes
+from boardd_protos.frame import Frame, decode, encode, frame_bytes
 
-from boardd_client.memory.ring import RecordLog
+from boardd_client.memory.ring import Ring
 from boardd_client.session.captures import Capture
 
 #: Largest stretch of frames or piece of a tensor in one message.
@@ -27,7 +27,7 @@ _DEFAULT_MESSAGE_BYTES: Final = 4 << 20
 
 
 class ByValue:
-    """What of ``log`` and ``captures`` was sent, and what comes next.
+    """What of ``ring`` and ``captures`` was sent, and what comes next.
 
     ``lose(capture, reason, message)`` is called for a record that this daemon takes
     in no way; it turns into a VOID frame, without slots.
@@ -35,7 +35,7 @@ class ByValue:
 
     def __init__(
         self,
-        log: RecordLog,
+        ring: Ring,
         captures: Mapping[int, Capture],
         lose: Callable[[Capture, str, str], None],
         window_bytes: int = WINDOW_BYTES,
@@ -43,7 +43,7 @@ class ByValue:
         self.sent = 0  #: on this connection; the next frame has the next sequence number
         self.highest_sent = 0  #: on any connection
         self.sent_bytes = 0  #: frames and tensors, those sent again included
-        self._log = log
+        self._ring = ring
         self._captures = captures
         self._lose = lose
         self._window_bytes = window_bytes
@@ -117,11 +117,11 @@ class ByValue:
                 self._unsent_captures.popleft()
                 return self._add_message(messages, last, max_bytes)
             if following == self.sent + 1:
-                if self._log.is_pending(following):
+                if self._ring.is_claimed(following):
                     return 0
                 return self._add_chunk(messages, capture, max_bytes)
             last = min(last, following - 1)
-        view, sent = self._log.read(self.sent, last, max_bytes)
+        view, sent = self._ring.read(self.sent, last, max_bytes)
         if sent == self.sent:
             return 0
         frames = bytes(view)
@@ -148,7 +148,7 @@ class ByValue:
         if tensor == len(capture.slots):
             self._unsent_captures.popleft()
             self._chunk = (0, 0)
-            frames, sent = self._log.read(self.sent, capture.sequence, max_bytes)
+            frames, sent = self._ring.read(self.sent, capture.sequence, max_bytes)
             messages.append(pb.ClientMessage(records=pb.Records(frames=bytes(frames))))
             self._count_sent(sent, len(frames))
             return len(frames)
@@ -162,7 +162,7 @@ class ByValue:
 
     def _refusal(self, capture: Capture) -> tuple[str, str] | None:
         """Why this daemon takes the record in no way: a reason and a text."""
-        size_bytes = self._log.size_of(capture.sequence)
+        size_bytes = self._ring.size_of(capture.sequence)
         if size_bytes > self._max_frame_bytes:
             message = f"a frame of {size_bytes} bytes; the daemon takes {self._max_frame_bytes}"
             return "RECORD_TOO_LARGE", message

@@ -12,7 +12,7 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 
-from boardd_client.session.schema import Run
+from boardd_client.session.schema import DefinedRun
 
 #: Drops are told of at most so often: in an overload, every call is one.
 REPORT_INTERVAL_SECS: Final = 0.1
@@ -54,7 +54,7 @@ class Rejection:
     records: int
     reason: str
     message: str
-    run: Run | None
+    run: DefinedRun | None
     is_local: bool = False
 
 
@@ -66,7 +66,7 @@ class _Drops:
     size_bytes: int = 0
 
 
-class Accounts:
+class Counters:
     """Not thread-safe: its session locks."""
 
     def __init__(self) -> None:
@@ -183,7 +183,7 @@ class Accounts:
         arena: tuple[int, int],
         transport: str,
     ) -> Statistics:
-        """A snapshot; ``log`` and ``arena`` are used bytes and size."""
+        """A snapshot; ``ring`` and ``arena`` are used bytes and size."""
         rejected = sum(self._rejected.values())
         unlogged, acknowledged_unlogged = len(self._unlogged), self._unlogged_acknowledged
         pending_extra = self._extra_records - self._extra_acknowledged

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import FRAME_DTYPE, HEADER_BYTES, KIND_OFFSET, Kind
+from boardd_protos.frame import FRAME_DTYPE, HEADER_BYTES, KIND_OFFSET, FrameKind
 from numpy.typing import NDArray
 
-_ROW: Final = np.dtype([("wall_time", "<f8"), ("step", "<i8"), ("value", "<f8"), ("series", "<u4")])
+_ROW: Final = np.dtype([("wall_time", "<f8"), ("step", "<i8"), ("value", "<f8"), ("target", "<u4")])
 #: Rows of a block; small reads are gathered in one.
 _BLOCK_ROWS: Final = 4096
 
@@ -59,7 +59,7 @@ class ScalarHistory:
                 continue
             self._append_scalars(np.frombuffer(frames[start:offset], FRAME_DTYPE))
             alike = 1
-            if frames[offset + KIND_OFFSET] == Kind.SCALARS:
+            if frames[offset + KIND_OFFSET] == FrameKind.SCALARS:
                 headers = _alike(frames, offset, size_bytes)
                 alike = len(headers)
                 self._append_sets(headers, frames, offset, set_of)
@@ -67,7 +67,7 @@ class ScalarHistory:
         self._append_scalars(np.frombuffer(frames[start:], FRAME_DTYPE))
 
     def _append_scalars(self, headers: NDArray[Any]) -> None:
-        is_scalar = headers["kind"] == Kind.SCALAR
+        is_scalar = headers["kind"] == FrameKind.SCALAR
         self._append(headers if is_scalar.all() else headers[is_scalar])
 
     def _append_sets(
@@ -78,7 +78,7 @@ class ScalarHistory:
         set_of: Callable[[int], pb.SeriesSet | None],
     ) -> None:
         """Keeps the scalars of frames at ``offset`` that are all of one set."""
-        series_set = set_of(int(headers["series"][0]))
+        series_set = set_of(int(headers["target"][0]))
         if series_set is None:
             return
         count = len(series_set.series)
@@ -89,7 +89,7 @@ class ScalarHistory:
         rows["wall_time"] = headers["wall_time"][:, None]
         rows["step"] = headers["step"][:, None]
         rows["value"] = values
-        rows["series"] = series_set.series
+        rows["target"] = series_set.series
         self._append(rows.reshape(-1))
 
     def _append(self, headers: NDArray[Any]) -> None:
@@ -124,7 +124,7 @@ class ScalarHistory:
     def clear(self, series: Iterable[int]) -> None:
         """Forgets the scalars of some series."""
         gone = np.fromiter(series, np.uint32)
-        blocks = [block[~np.isin(block["series"], gone)] for block in self.blocks()]
+        blocks = [block[~np.isin(block["target"], gone)] for block in self.blocks()]
         self._full = deque(block for block in blocks if len(block))
         self._open = np.empty(0, _ROW)
         self._open_rows = 0
@@ -139,7 +139,7 @@ def _alike(frames: memoryview, offset: int, size_bytes: int) -> NDArray[Any]:
     is_alike = (
         (headers["size_bytes"] == size_bytes)
         & (headers["kind"] == first["kind"])
-        & (headers["series"] == first["series"])
+        & (headers["target"] == first["target"])
     )
     return headers if is_alike.all() else headers[: int(is_alike.argmin())]
 
@@ -149,7 +149,7 @@ def export(blocks: Iterable[NDArray[Any]], names: Mapping[int, str]) -> Exported
     exported: Exported = {}
     for block in blocks:
         for series, wall_time, step, value in zip(
-            block["series"].tolist(),
+            block["target"].tolist(),
             block["wall_time"].tolist(),
             block["step"].tolist(),
             block["value"].tolist(),

@@ -20,7 +20,7 @@ _PER_MESSAGE: Final = 256
 
 
 @dataclass
-class Run:
+class DefinedRun:
     """A run, and what became of its records beside being written."""
 
     definition: pb.RunDefinition
@@ -43,24 +43,24 @@ class Definitions:
     """
 
     def __init__(self) -> None:
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int, DefinedRun] = {}
         self._series: dict[int, pb.SeriesDefinition] = {}
-        self._sets: dict[int, tuple[Run, pb.SeriesSet]] = {}
+        self._sets: dict[int, tuple[DefinedRun, pb.SeriesSet]] = {}
         self._set_members = 0
         self._last_number = 0
         self._untold_runs: deque[int] = deque()
         self._untold_series: deque[int] = deque()
         self._untold_sets: deque[int] = deque()
 
-    def add_run(self, definition: pb.RunDefinition) -> Run:
+    def add_run(self, definition: pb.RunDefinition) -> DefinedRun:
         """Adds a run; sets its number in ``definition``."""
         self._last_number += 1
         definition.run = self._last_number
-        run = self._runs[self._last_number] = Run(definition)
+        run = self._runs[self._last_number] = DefinedRun(definition)
         self._untold_runs.append(self._last_number)
         return run
 
-    def add_series(self, run: Run, tag: str, sub_run: str) -> int:
+    def add_series(self, run: DefinedRun, tag: str, sub_run: str) -> int:
         """Adds a series and returns its number; 0 when there are too many."""
         if len(self._series) >= MAX_SERIES:
             return 0
@@ -73,7 +73,7 @@ class Definitions:
         self._untold_series.append(number)
         return number
 
-    def add_set(self, run: Run, series: Sequence[int]) -> int:
+    def add_set(self, run: DefinedRun, series: Sequence[int]) -> int:
         """Adds a set of a run's series and returns its number; 0 when there are too many."""
         if self._set_members + len(series) > MAX_SET_MEMBERS:
             return 0
@@ -105,11 +105,11 @@ class Definitions:
         found = self._sets.get(number)
         return found[1] if found is not None else None
 
-    def run(self, number: int) -> Run | None:
+    def run(self, number: int) -> DefinedRun | None:
         """The run of that number."""
         return self._runs.get(number)
 
-    def run_of(self, series: int) -> Run | None:
+    def run_of(self, series: int) -> DefinedRun | None:
         """The run that a series, or a set of them, belongs to."""
         if series in self._sets:
             return self._sets[series][0]

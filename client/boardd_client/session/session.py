@@ -3,7 +3,7 @@
 A state machine without I/O. A sender tells it what happened (``opened``,
 ``acknowledged``, ``rejected``, ``run_refused``, ``disconnected``) and asks what
 to send (``next_messages``). Trainers define series and begin captures; scalars
-they append to ``log`` directly.
+they append to ``ring`` directly.
 
 Records go from *appended* to *observed* (kept for export), *sent*, and
 *acknowledged*, each a sequence number that never passes the one before. A new
@@ -23,19 +23,19 @@ from typing import Final
 
 from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version__
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Kind, frame_bytes
+from boardd_protos.frame import FrameKind, frame_bytes
 
 from boardd_client.capture import Pending
 from boardd_client.capture.host import element
 from boardd_client.errors import CaptureError
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.pending import Failed
-from boardd_client.memory.ring import RecordLog
+from boardd_client.memory.ring import Ring
 from boardd_client.session.by_value import MESSAGE_BYTES, WINDOW_BYTES, ByValue
 from boardd_client.session.captures import Capture, LargeSlots, TensorSlots
-from boardd_client.session.counters import Accounts, Rejection, Statistics, reason_name
+from boardd_client.session.counters import Counters, Rejection, Statistics, reason_name
 from boardd_client.session.scalar_history import Exported, ScalarHistory, export
-from boardd_client.session.schema import Definitions, Run
+from boardd_client.session.schema import DefinedRun, Definitions
 
 #: Largest stretch of frames that is looked at for exports at a time: trainers wait for that.
 _OBSERVED_BYTES: Final = 1 << 17
@@ -47,7 +47,7 @@ class Session:
     def __init__(
         self,
         session_id: bytes,
-        log: RecordLog,
+        ring: Ring,
         arena: Arena,
         *,
         history: ScalarHistory | None = None,
@@ -57,7 +57,7 @@ class Session:
     ) -> None:
         """``arena_offset`` is where the arena begins in map 0; None where nothing is shared."""
         self.session_id: Final = session_id
-        self.log: Final = log
+        self.ring: Final = ring
         self.arena: Final = arena
         self.refusal = ""  #: why the daemon will not have this session, if so
         self._history = history or ScalarHistory(0)
@@ -65,27 +65,27 @@ class Session:
         self._is_shareable = arena_offset is not None
         # The log's: with two locks, a signal handler that interrupts a call in one of them could
         # wait for the other for ever.
-        self._lock = log.lock
+        self._lock = ring.lock
         self._is_open = False
         #: Whether the daemon of this connection reads the log itself.
         self._is_shared = False
         self._observed = 0
         self._acknowledged = 0
         self._definitions = Definitions()
-        self._accounts = Accounts()
+        self._counters = Counters()
         self._captures: OrderedDict[int, Capture] = OrderedDict()
-        self._by_value = ByValue(log, self._captures, self._void, window_bytes)
+        self._by_value = ByValue(ring, self._captures, self._abort, window_bytes)
 
     # For trainers
 
-    def define_run(self, definition: pb.RunDefinition) -> Run:
+    def define_run(self, definition: pb.RunDefinition) -> DefinedRun:
         """Adds a run; sets its number in ``definition``."""
         with self._lock:
             run = self._definitions.add_run(definition)
             self._define(pb.Definitions(runs=[definition]))
             return run
 
-    def define_series(self, run: Run, tag: str, sub_run: str = "") -> int:
+    def define_series(self, run: DefinedRun, tag: str, sub_run: str = "") -> int:
         """Adds a series to a run and returns its number; 0 when there are too many."""
         with self._lock:
             number = self._definitions.add_series(run, tag, sub_run)
@@ -93,7 +93,7 @@ class Session:
                 self._define(pb.Definitions(series=[self._definitions.series(number)]))
             return number
 
-    def define_set(self, run: Run, series: Sequence[int]) -> int:
+    def define_set(self, run: DefinedRun, series: Sequence[int]) -> int:
         """Adds a set of a run's series, for ``append_scalars``; 0 when there are too many."""
         with self._lock:
             number = self._definitions.add_set(run, series)
@@ -104,19 +104,19 @@ class Session:
     def append_scalars(self, series_set: int, step: int, wall_time: float, values: bytes) -> int:
         """Appends the scalars of a set, float64 each; returns 0 if the log is full."""
         with self._lock:
-            sequence = self.log.append(
-                Kind.SCALARS, series_set, step, wall_time, values, reserved=True
+            sequence = self.ring.append(
+                FrameKind.SCALARS, series_set, step, wall_time, values, reserved=True
             )
             if sequence:
-                self._accounts.add_scalars(sequence, len(values) // 8)
+                self._counters.add_scalars(sequence, len(values) // 8)
             return sequence
 
-    def end_run(self, run: Run, wall_time: float) -> int:
+    def end_run(self, run: DefinedRun, wall_time: float) -> int:
         """Appends the end of a run and returns its sequence number, 0 if the log is full."""
         with self._lock:
-            sequence = self.log.append(Kind.END_RUN, run.number, 0, wall_time, reserved=True)
+            sequence = self.ring.append(FrameKind.END_RUN, run.number, 0, wall_time, reserved=True)
             if sequence:
-                self._accounts.add_unlogged(sequence, run.number)
+                self._counters.add_unlogged(sequence, run.number)
             return sequence
 
     def drop(
@@ -124,16 +124,16 @@ class Session:
         reason: str,
         size_bytes: int = 0,
         *,
-        run: Run | None = None,
+        run: DefinedRun | None = None,
         step: int = 0,
         records: int = 1,
     ) -> int:
         """Counts records that were not accepted; returns how many there are of that reason."""
         number = run.number if run is not None else 0
         with self._lock:
-            return self._accounts.drop(reason, size_bytes, run=number, step=step, records=records)
+            return self._counters.drop(reason, size_bytes, run=number, step=step, records=records)
 
-    def begin(
+    def claim(
         self,
         series: int,
         step: int,
@@ -149,14 +149,14 @@ class Session:
         Returns why not where there is no room: ``log_full``, ``arena_full`` or
         ``large_full``; and where there never is, ``record_too_large`` or
         ``tensor_too_large``. With ``scalar_dtype`` it becomes a scalar, of the one
-        element of the one tensor. ``captured``, ``interrupted`` or ``failed`` must follow.
+        element of the one tensor. ``copies_started``, ``interrupted`` or ``abort`` must follow.
 
         The capture is ``into``, if given: who calls can then tell, whatever a signal handler
         raises, how far it got.
         """
         capture = into if into is not None else Capture(0, ())
         is_scalar = bool(scalar_dtype)
-        if frame_bytes(len(payload)) > self.log.largest_frame_bytes:
+        if frame_bytes(len(payload)) > self.ring.largest_frame_bytes:
             return "record_too_large"
         slots = self.slots.allocate(list(sizes), is_scalar=is_scalar)
         if isinstance(slots, str):
@@ -164,10 +164,10 @@ class Session:
         capture.slots, capture.scalar_dtype = slots, scalar_dtype
         if not is_scalar:
             payload += self.slots.located(slots)
-        kind = Kind.SCALAR if is_scalar else Kind.SUMMARY
+        kind = FrameKind.SCALAR if is_scalar else FrameKind.SUMMARY
         with self._lock:
-            sequence = self.log.append(
-                kind, series, step, wall_time, payload, pending=True, reserved=is_scalar
+            sequence = self.ring.append(
+                kind, series, step, wall_time, payload, claimed=True, reserved=is_scalar
             )
             if sequence:
                 capture.sequence = sequence
@@ -179,24 +179,24 @@ class Session:
         self.slots.free(slots)
         return "log_full"
 
-    def begin_scalar(self, series: int, step: int, wall_time: float, into: Capture) -> bool:
+    def claim_scalar(self, series: int, step: int, wall_time: float, into: Capture) -> bool:
         """Appends a pending scalar that needs no slot; False when the log is full.
 
         ``lazy`` of the capture must be set then, or ``interrupted`` follow.
         """
         with self._lock:
-            sequence = self.log.append_pending_scalar(series, step, wall_time)
+            sequence = self.ring.claim_scalar(series, step, wall_time)
             if sequence:
                 into.sequence, into.scalar_dtype = sequence, "float64"
                 self._captures[sequence] = into
             return sequence > 0
 
-    def resolve_scalars(self) -> str:
+    def commit_scalars(self) -> str:
         """Gives all leading pending scalars their values that have come; why one was lost."""
         failure = ""
         with self._lock:
             while True:
-                sequence = self.log.first_pending()
+                sequence = self.ring.first_claimed()
                 capture = None if sequence is None else self._captures.get(sequence)
                 if capture is None or capture.lazy is None or not capture.lazy.is_done():
                     return failure
@@ -204,20 +204,20 @@ class Session:
                     value = capture.lazy.result()
                 except CaptureError as error:
                     failure = str(error)
-                    self._void(capture, "CAPTURE_FAILED", failure)
+                    self._abort(capture, "CAPTURE_FAILED", failure)
                 else:
-                    self.log.complete_scalar(capture.sequence, value)
+                    self.ring.commit_scalar(capture.sequence, value)
                     del self._captures[capture.sequence]
 
-    def captured(self, capture: Capture, pendings: list[Pending]) -> None:
+    def copies_started(self, capture: Capture, pendings: list[Pending]) -> None:
         """The copies were started; those in ``pendings`` are still under way."""
         with self._lock:
             capture.pendings = pendings
             if not pendings:
-                self.resolved(capture)
+                self.commit(capture)
 
     def interrupted(self, capture: Capture, pendings: list[Pending], error: BaseException) -> None:
-        """Something raised between ``begin`` and ``captured``: the record is lost, and rejected.
+        """Something raised between ``claim`` and ``copies_started``: the record is lost.
 
         ``pendings`` are the copies that were started and are known.
         """
@@ -237,30 +237,30 @@ class Session:
         """The oldest capture that is still under way, once it has begun."""
         with self._lock:
             while True:
-                sequence = self.log.first_pending()
+                sequence = self.ring.first_claimed()
                 if sequence is None or sequence in self._captures:
                     break
-                # A signal handler raised in ``begin``, behind the frame; this one has the lock.
-                self._void(Capture(sequence, ()), "CAPTURE_FAILED", "interrupted by a signal")
+                # A signal handler raised in ``claim``, behind the frame; this one has the lock.
+                self._abort(Capture(sequence, ()), "CAPTURE_FAILED", "interrupted by a signal")
             capture = None if sequence is None else self._captures.get(sequence)
             if capture is None or (capture.pendings is None and capture.lazy is None):
                 return None
             return capture
 
-    def resolved(self, capture: Capture, value: float | None = None) -> None:
+    def commit(self, capture: Capture, value: float | None = None) -> None:
         """All copies of a capture are complete."""
         with self._lock:
             if not capture.scalar_dtype:
-                self.log.complete(capture.sequence)
+                self.ring.commit(capture.sequence)
                 return
             if value is None:
                 value = element(capture.slots[0].view, capture.scalar_dtype)
-            self.log.complete_scalar(capture.sequence, value)
+            self.ring.commit_scalar(capture.sequence, value)
             self._free(capture)
 
-    def failed(self, capture: Capture, message: str) -> None:
+    def abort(self, capture: Capture, message: str) -> None:
         """A copy failed and none is under way any more: the record is lost, and rejected."""
-        self._void(capture, "CAPTURE_FAILED", message)
+        self._abort(capture, "CAPTURE_FAILED", message)
 
     def opened(self, reply: pb.OpenReply, *, is_shared: bool = False) -> None:
         """A connection was made, and the daemon said what it has.
@@ -273,7 +273,7 @@ class Session:
             self._acknowledge(reply.written_sequence)
             received = min(reply.received_sequence, self._by_value.highest_sent)
             sent = max(self._acknowledged, received)
-            self._accounts.resume(sent)
+            self._counters.resume(sent)
             self._definitions.tell_all()
             self._by_value.begin(sent, reply)
             self._is_open = True
@@ -285,7 +285,7 @@ class Session:
             if self._is_shared:
                 sent = self._by_value.sent
                 attach.log_from.sequence = sent
-                attach.log_from.position = self.log.position_after(sent)
+                attach.log_from.position = self.ring.position_after(sent)
             return attach
 
     def disconnected(self) -> None:
@@ -303,7 +303,7 @@ class Session:
         with self._lock:
             self._acknowledge(sequence)
 
-    def rejected(self, message: pb.Rejected) -> Run | None:
+    def rejected(self, message: pb.Rejected) -> DefinedRun | None:
         """Records were rejected one by one; returns the run of the first."""
         with self._lock:
             if message.reason == pb.CAPTURE_FAILED:
@@ -311,15 +311,15 @@ class Session:
             run = self._run_of(message.sequence)
             records = max(message.records, 1)
             last = message.last_sequence or message.sequence + records - 1
-            last = min(last, self.log.last_sequence)
+            last = min(last, self.ring.last_sequence)
             reason = reason_name(message.reason)
-            self._accounts.add_rejection(
+            self._counters.add_rejection(
                 Rejection(message.sequence, last, records, reason, message.message, run)
             )
             self._settle()
             return run
 
-    def run_refused(self, message: pb.RunRefused) -> Run | None:
+    def run_refused(self, message: pb.RunRefused) -> DefinedRun | None:
         """The daemon writes none of a run; returns the run, unless it is over."""
         with self._lock:
             run = self._definitions.run(message.run)
@@ -339,11 +339,11 @@ class Session:
             if not self._is_open:
                 return messages
             # Before the definitions: those of a record are made before it.
-            last = self.log.last_sequence
+            last = self.ring.last_sequence
             self._observe(max_bytes)
             for definitions in self._definitions.untold():
                 messages.append(pb.ClientMessage(definitions=definitions))
-            report = self._accounts.report(now)
+            report = self._counters.report(now)
             if report is not None:
                 messages.append(pb.ClientMessage(report=report))
             last = min(last, self._observed) if self._history.is_enabled else last
@@ -382,16 +382,16 @@ class Session:
     @property
     def is_drained(self) -> bool:
         """Whether nothing is left to be written."""
-        return self._acknowledged >= self.log.last_sequence
+        return self._acknowledged >= self.ring.last_sequence
 
     def statistics(self) -> Statistics:
         """A snapshot of the counts."""
         with self._lock:
-            return self._accounts.statistics(
-                self.log.last_sequence,
+            return self._counters.statistics(
+                self.ring.last_sequence,
                 self._acknowledged,
                 sent_bytes=self._by_value.sent_bytes,
-                log=(self.log.used_bytes, self.log.size_bytes),
+                log=(self.ring.used_bytes, self.ring.size_bytes),
                 arena=(self.arena.used_bytes, self.arena.size_bytes),
                 transport=("shared" if self._is_shared else "by value") if self._is_open else "",
             )
@@ -422,7 +422,7 @@ class Session:
         with self._lock:
             while self._observe(MESSAGE_BYTES):
                 pass
-            self.log.release()
+            self.ring.release()
             self.arena.release()
 
     # Parts
@@ -435,16 +435,16 @@ class Session:
         if not self._is_shareable:
             return
         payload = definitions.SerializeToString()
-        sequence = self.log.append(Kind.DEFINITIONS, 0, 0, 0.0, payload, reserved=True)
+        sequence = self.ring.append(FrameKind.DEFINITIONS, 0, 0, 0.0, payload, reserved=True)
         if sequence:
-            self._accounts.add_unlogged(sequence)
+            self._counters.add_unlogged(sequence)
 
     def _add_committed(self, messages: list[pb.ClientMessage], last: int) -> None:
         """Lets the daemon read the log up to the last frame that is whole."""
-        last = min(last, self.log.readable())
+        last = min(last, self.ring.readable())
         if last <= self._by_value.sent:
             return
-        position = self.log.position_after(last)
+        position = self.ring.position_after(last)
         messages.append(
             pb.ClientMessage(committed=pb.LogPosition(sequence=last, position=position))
         )
@@ -452,10 +452,10 @@ class Session:
 
     def _observe(self, max_bytes: int) -> bool:
         if not self._history.is_enabled:
-            self._observed = self.log.last_sequence
+            self._observed = self.ring.last_sequence
             return False
-        frames, last = self.log.read(
-            self._observed, self.log.last_sequence, min(max_bytes, _OBSERVED_BYTES)
+        frames, last = self.ring.read(
+            self._observed, self.ring.last_sequence, min(max_bytes, _OBSERVED_BYTES)
         )
         if last == self._observed:
             return False
@@ -475,19 +475,19 @@ class Session:
                 break
             self._free(self._captures[first])
         self._settle()
-        self.log.free(sequence)
+        self.ring.free(sequence)
 
     def _settle(self) -> None:
-        for run in self._accounts.settle(self._acknowledged):
+        for run in self._counters.settle(self._acknowledged):
             self._definitions.remove_run(run)
 
-    def _void(self, capture: Capture, reason: str, message: str) -> None:
+    def _abort(self, capture: Capture, reason: str, message: str) -> None:
         with self._lock:
             run = self._run_of(capture.sequence)
-            self.log.void(capture.sequence, message)
+            self.ring.abort(capture.sequence, message)
             self._free(capture)
             sequence = capture.sequence
-            self._accounts.add_rejection(
+            self._counters.add_rejection(
                 Rejection(sequence, sequence, 1, reason, message, run, is_local=True)
             )
 
@@ -495,5 +495,5 @@ class Session:
         self._captures.pop(capture.sequence, None)
         self.slots.free(capture.slots)
 
-    def _run_of(self, sequence: int) -> Run | None:
-        return self._definitions.run_of(self.log.series_of(sequence) or 0)
+    def _run_of(self, sequence: int) -> DefinedRun | None:
+        return self._definitions.run_of(self.ring.target_of(sequence) or 0)

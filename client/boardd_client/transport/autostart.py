@@ -32,7 +32,7 @@ from typing import Final
 
 from boardd_protos.address import UnixAddress
 
-from boardd_client.errors import LaunchError
+from boardd_client.errors import AutostartError
 
 #: The daemon's log starts anew when it is larger.
 MAX_LOG_BYTES: Final = 1 << 20
@@ -82,7 +82,7 @@ def ensure_daemon(address: UnixAddress, timeout_secs: float) -> None:
     would. Other ``BOARDD_*`` variables are the daemon's own settings.
 
     Raises:
-        LaunchError: autostart is switched off, no ``boardd`` is installed, the
+        AutostartError: autostart is switched off, no ``boardd`` is installed, the
             socket's directory is not private to this user, the daemon ended
             before it served (with its last words), or time ran out.
     """
@@ -90,7 +90,7 @@ def ensure_daemon(address: UnixAddress, timeout_secs: float) -> None:
     if _accepts(address):
         return
     if os.environ.get("BOARDD_AUTOSTART", "1").lower() in ("0", "false", "no"):
-        raise LaunchError(
+        raise AutostartError(
             f"no daemon accepts connections at {address}, and BOARDD_AUTOSTART="
             f"{os.environ['BOARDD_AUTOSTART']} forbids to start one; run: boardd"
         )
@@ -105,7 +105,7 @@ def ensure_daemon(address: UnixAddress, timeout_secs: float) -> None:
 def _accepts(address: UnixAddress) -> bool:
     """Whether something listens on the socket.
 
-    Raises ``LaunchError`` when the socket may not be reached.
+    Raises ``AutostartError`` when the socket may not be reached.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
@@ -114,7 +114,7 @@ def _accepts(address: UnixAddress) -> bool:
         except BlockingIOError:  # its backlog is full
             return True
         except PermissionError as error:
-            raise LaunchError(f"cannot connect to {address}: {error.strerror}") from None
+            raise AutostartError(f"cannot connect to {address}: {error.strerror}") from None
         except OSError:
             return False
         return True
@@ -127,10 +127,10 @@ def _command(environ: Mapping[str, str]) -> list[str]:
         try:
             command = shlex.split(text)
         except ValueError as error:
-            raise LaunchError(f"BOARDD_COMMAND={text!r}: {error}") from None
+            raise AutostartError(f"BOARDD_COMMAND={text!r}: {error}") from None
         program = shutil.which(command[0]) if command else None
         if program is None:
-            raise LaunchError(f"BOARDD_COMMAND={text!r} names no program that can be run")
+            raise AutostartError(f"BOARDD_COMMAND={text!r} names no program that can be run")
         return [os.path.abspath(program), *command[1:]]
     if sys.executable and _has_daemon():
         return [sys.executable, "-m", "boardd"]
@@ -141,7 +141,7 @@ def _command(environ: Mapping[str, str]) -> list[str]:
     )
     program = shutil.which("boardd", path=path)
     if program is None:
-        raise LaunchError("the daemon is not installed; run: pip install 'boardd[daemon]'")
+        raise AutostartError("the daemon is not installed; run: pip install 'boardd[daemon]'")
     return [os.path.abspath(program)]
 
 
@@ -168,19 +168,19 @@ def _ensure_private_directory(path: Path) -> None:
             os.mkdir(path, 0o700)
         status = os.lstat(path)
     except OSError as error:
-        raise LaunchError(
+        raise AutostartError(
             f"the socket's directory {path} cannot be made: {error.strerror}; create it with "
             "mode 0700, or set XDG_RUNTIME_DIR or BOARDD_ADDRESS"
         ) from None
     if not stat.S_ISDIR(status.st_mode):
-        raise LaunchError(f"{path} is a symlink or no directory; set BOARDD_ADDRESS to another")
+        raise AutostartError(f"{path} is a symlink or no directory; set BOARDD_ADDRESS to another")
     if status.st_uid != os.geteuid():
-        raise LaunchError(
+        raise AutostartError(
             f"the socket's directory {path} belongs to user {status.st_uid}; set BOARDD_ADDRESS "
             "to a socket in a directory of your own"
         )
     if status.st_mode & 0o077:
-        raise LaunchError(
+        raise AutostartError(
             f"the socket's directory {path} is open to others (mode "
             f"{stat.S_IMODE(status.st_mode):04o}); run: chmod 700 {path}"
         )
@@ -204,7 +204,7 @@ def _lock(address: UnixAddress, deadline: float) -> Iterator[bool]:
                 yield False
                 return
             if time.monotonic() >= deadline:
-                raise LaunchError(
+                raise AutostartError(
                     f"another process has been starting a daemon at {address} for too long; "
                     f"see {_log_path(address)}"
                 )
@@ -217,7 +217,7 @@ def _open_private(path: Path, flags: int) -> int:
     try:
         return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise LaunchError(f"cannot open {path}: {error.strerror}") from None
+        raise AutostartError(f"cannot open {path}: {error.strerror}") from None
 
 
 def _log_path(address: UnixAddress) -> Path:
@@ -246,19 +246,19 @@ def _start(command: list[str], address: UnixAddress, deadline: float) -> None:
             )
             process = _Process(int(shell.stdout))
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            raise LaunchError(f"cannot start {shlex.join(arguments)}: {error}") from None
+            raise AutostartError(f"cannot start {shlex.join(arguments)}: {error}") from None
         with contextlib.closing(process):
             while not _accepts(address):
                 if process.ended():
                     # It may have found another daemon, started by hand, at the address.
                     if _accepts(address):
                         return
-                    raise LaunchError(
+                    raise AutostartError(
                         f"the daemon ended before it served {address}: "
                         f"{_last_words(log, log_start)}"
                     )
                 if time.monotonic() >= deadline:
-                    raise LaunchError(
+                    raise AutostartError(
                         f"the daemon (pid {process.pid}) does not serve {address} yet; see "
                         f"{_log_path(address)}: {_last_words(log, log_start)}"
                     )

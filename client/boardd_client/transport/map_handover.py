@@ -31,7 +31,7 @@ class HandoverFailedError(Exception):
     """The daemon does not take the map; says why."""
 
 
-class Lifeline:
+class MapConnection:
     """A connection over which maps are handed over, first of all map 0. Any thread may call."""
 
     def __init__(self, address: UnixAddress, session_id: bytes) -> None:

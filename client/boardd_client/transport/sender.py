@@ -28,16 +28,16 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
 
 from boardd_client.environment import Settings
-from boardd_client.errors import LaunchError
+from boardd_client.errors import AutostartError
 from boardd_client.session.captures import Capture
 from boardd_client.session.counters import reason_name
 from boardd_client.session.scalar_history import ScalarHistory
-from boardd_client.session.schema import Run
+from boardd_client.session.schema import DefinedRun
 from boardd_client.session.session import Session
 from boardd_client.transport import autostart
 from boardd_client.transport.connection import Connection, ConnectionFailedError, Events, Link
 from boardd_client.transport.session_memory import SessionMemory
-from boardd_client.transport.wakeup import Bell
+from boardd_client.transport.wakeup import Wakeup
 
 logger = logging.getLogger("boardd_client")
 
@@ -90,7 +90,7 @@ class Sender:
         self.users = 0  #: writers; guarded by the owner's lock
         #: Runs of writers that were collected as garbage. A finalizer may run anywhere, also in
         #: this module's locks, so it may do no more than append here.
-        self.abandoned: deque[Run] = deque()
+        self.abandoned: deque[DefinedRun] = deque()
         # One lock for all: a wait on the condition then gives it up entirely, also in a signal
         # handler that interrupted a call which holds it.
         lock = threading.RLock()
@@ -99,7 +99,7 @@ class Sender:
         self._memory = SessionMemory(address, settings, session_id, lock)
         self.session: Final = Session(
             session_id,
-            self._memory.log,
+            self._memory.ring,
             self._memory.arena,
             history=ScalarHistory(settings.scalar_history_bytes),
             arena_offset=self._memory.arena_offset,
@@ -107,7 +107,7 @@ class Sender:
         )
         self._connect = connect
         self._owner = owner
-        self._bell = Bell()
+        self._wakeup = Wakeup()
         self._is_urgent = False
         self._interval_secs = SEND_INTERVAL_SECS
         self._backlog_records = 0
@@ -154,9 +154,9 @@ class Sender:
         if self._thread is None:
             self.start()
         self._is_urgent = True
-        self._bell.ring()
+        self._wakeup.ring()
 
-    def wait_written(self, sequence: int, deadline: float, run: Run | None = None) -> bool:
+    def wait_written(self, sequence: int, deadline: float, run: DefinedRun | None = None) -> bool:
         """Waits until records up to ``sequence`` are written or rejected, or it is hopeless.
 
         ``deadline`` is one of ``time.monotonic``. Hopeless is a session or ``run``
@@ -198,7 +198,7 @@ class Sender:
     @property
     def is_captured(self) -> bool:
         """Whether no value that was logged is still being copied."""
-        return self.session.log.first_pending() is None
+        return self.session.ring.first_claimed() is None
 
     def wait_finished(self, timeout_secs: float) -> None:
         """Waits until the thread has ended, so many seconds at most."""
@@ -296,7 +296,7 @@ class Sender:
         try:
             last = 0.0
             while not self._is_stopping:
-                self._bell.wait(self._interval_secs)
+                self._wakeup.wait(self._interval_secs)
                 pause = last + min(self._interval_secs, _BACKLOG_INTERVAL_SECS) - time.monotonic()
                 if pause > 0 and not self._is_urgent:
                     time.sleep(pause)
@@ -324,7 +324,7 @@ class Sender:
                 self._changed.notify_all()
 
     def _step(self, is_urgent: bool) -> None:
-        self.session.log.notify_backlog(self._backlog_records, self._bell.ring)
+        self.session.ring.notify_backlog(self._backlog_records, self._wakeup.ring)
         while self.abandoned:
             if not self.session.end_run(self.abandoned[0], time.time()):
                 break
@@ -334,9 +334,9 @@ class Sender:
         self._pump()
         self._memory.grow()
         waited_secs = 0.0
-        last = self.session.log.last_sequence
+        last = self.session.ring.last_sequence
         while not self._is_stopping:
-            failure = self.session.resolve_scalars()
+            failure = self.session.commit_scalars()
             if failure:
                 self._warn("capture", f"a value could not be captured and is lost: {failure}")
             capture = self.session.next_capture()
@@ -371,10 +371,10 @@ class Sender:
     def _resolve(self, capture: Capture) -> None:
         failure, value = capture.wait()
         if failure:
-            self.session.failed(capture, failure)
+            self.session.abort(capture, failure)
             self._warn("capture", f"a value could not be captured and is lost: {failure}")
         else:
-            self.session.resolved(capture, value)
+            self.session.commit(capture, value)
 
     def _reconnect(self) -> None:
         if self._ended is not None:
@@ -390,7 +390,7 @@ class Sender:
         now = time.monotonic()
         if self._connection is not None or self._is_stopping or now < self._retry_at:
             return
-        if not self.session.log.last_sequence:
+        if not self.session.ring.last_sequence:
             return
         try:
             self._open()
@@ -433,7 +433,7 @@ class Sender:
             return False
         try:
             autostart.ensure_daemon(self.address, _LAUNCH_TIMEOUT_SECS)
-        except LaunchError as error:
+        except AutostartError as error:
             self._complain(str(error))
             return False
         finally:
@@ -494,7 +494,7 @@ def _program() -> str:
     return sys.argv[0][:256] if getattr(sys, "argv", None) else ""
 
 
-def _run_name(run: Run | None) -> str:
+def _run_name(run: DefinedRun | None) -> str:
     if run is None:
         return "a run"
     return "/".join(part for part in (run.definition.logdir, run.definition.name) if part)

@@ -16,7 +16,7 @@ from boardd_protos.address import Address
 from boardd_client.environment import Settings
 from boardd_client.transport.connection import Connection, Events, GrpcConnection
 from boardd_client.transport.sender import Sender
-from boardd_client.transport.subprocess_connection import RelayConnection
+from boardd_client.transport.subprocess_connection import SubprocessConnection
 
 _logger = logging.getLogger("boardd_client")
 
@@ -30,7 +30,7 @@ class Forkable(Protocol):
         """Forgets the parent's session, and locks that another thread may have held."""
 
 
-class Registry:
+class Senders:
     """The senders of one process. Every method may be called from any thread."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Registry:
         for sender in senders:
             sender.start()  # so that records of a writer that never got to it are sent too
             deadline = begin + sender.settings.exit_timeout_secs
-            if not sender.wait_written(sender.session.log.last_sequence, deadline):
+            if not sender.wait_written(sender.session.ring.last_sequence, deadline):
                 statistics = sender.session.statistics()
                 if statistics.pending:
                     is_safe = statistics.transport == "shared" and sender.is_captured
@@ -104,7 +104,7 @@ class Registry:
 
     def _connect(self, sender: Sender, events: Events) -> Connection:
         if self._must_relay:
-            return RelayConnection(sender.address, events)
+            return SubprocessConnection(sender.address, events)
         settings = sender.settings
         return GrpcConnection(sender.address, events, token=settings.token, tls_ca=settings.tls_ca)
 
@@ -130,6 +130,6 @@ class Registry:
             forkable.after_fork()
 
 
-registry: Final = Registry()
-os.register_at_fork(after_in_child=registry.after_fork_in_child)
-atexit.register(registry.drain)
+senders: Final = Senders()
+os.register_at_fork(after_in_child=senders.after_fork_in_child)
+atexit.register(senders.drain)

@@ -13,9 +13,9 @@ from boardd_protos.address import Address, UnixAddress
 from boardd_client.environment import Settings
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.maps import PAGE_BYTES, LargeTensors, Map, make_map
-from boardd_client.memory.ring import RecordLog
+from boardd_client.memory.ring import Ring
 from boardd_client.transport.connection import ConnectionFailedError
-from boardd_client.transport.map_handover import HandoverFailedError, Lifeline
+from boardd_client.transport.map_handover import HandoverFailedError, MapConnection
 
 _logger = logging.getLogger("boardd_client")
 
@@ -54,7 +54,7 @@ class SessionMemory:
         is_local = settings.shared_memory and isinstance(address, UnixAddress)
         self._map: Map = make_map(size_bytes, first_bytes, is_shared=is_local)
         self._is_shared = self._map.fd >= 0
-        self.log: Final = RecordLog(
+        self.ring: Final = Ring(
             self._map.view[: settings.log_bytes],
             reserve_bytes=settings.log_bytes // _LOG_RESERVE,
             lock=lock,
@@ -69,8 +69,8 @@ class SessionMemory:
         self.large: Final = LargeTensors(settings.large_tensor_bytes, is_shared=self._is_shared)
         self.large.on_made = self._share
         self.large.on_closed = self._release
-        self._lifeline: Lifeline | None = None
-        self._next_lifeline: Lifeline | None = None  # being made
+        self._map_connection: MapConnection | None = None
+        self._next_map_connection: MapConnection | None = None  # being made
         self._log_is_populated = False
         self._has_no_more = False
         self._trouble = ""  # to be told
@@ -118,12 +118,14 @@ class SessionMemory:
         """
         if not self._is_shared or not isinstance(self._address, UnixAddress):
             return False
-        if self._lifeline is not None and reply.holds_maps:
+        if self._map_connection is not None and reply.holds_maps:
             return True
         try:
             # Before the old one is cut: its end would be the session's, if this daemon had it.
-            self._next_lifeline = lifeline = Lifeline(self._address, self._session_id)
-            lifeline.share_first(self._map, self.log.size_bytes)
+            self._next_map_connection = map_connection = MapConnection(
+                self._address, self._session_id
+            )
+            map_connection.share_first(self._map, self.ring.size_bytes)
         except TimeoutError:
             raise ConnectionFailedError(
                 "DEADLINE_EXCEEDED", "the daemon does not answer the handover of shared memory"
@@ -136,27 +138,27 @@ class SessionMemory:
                     self._address,
                     error,
                 )
-            self._cut_lifeline()
+            self._cut_map_connection()
             return False
-        self._cut_lifeline()
-        self._lifeline, self._next_lifeline = lifeline, None
+        self._cut_map_connection()
+        self._map_connection, self._next_map_connection = map_connection, None
         return True
 
     def share_large(self) -> bool:
         """Hands over large tensors' maps that are not yet; False while that cannot be done."""
-        lifeline = self._lifeline
-        if lifeline is None:
+        map_connection = self._map_connection
+        if map_connection is None:
             return True
-        return all(lifeline.share(number, made) for number, made in self.large.maps.items())
+        return all(map_connection.share(number, made) for number, made in self.large.maps.items())
 
     def close(self) -> None:
         """Ends the handover, which tells the daemon that this session is over.
 
         Takes no lock: also for a forked child, to let go of what its parent holds.
         """
-        if self._next_lifeline is not None:
-            self._next_lifeline.close()
-        self._cut_lifeline()
+        if self._next_map_connection is not None:
+            self._next_map_connection.close()
+        self._cut_map_connection()
         self._map.close()
         self.large.close()
 
@@ -185,16 +187,16 @@ class SessionMemory:
         return True
 
     def _share(self, number: int, made: Map) -> None:
-        lifeline = self._lifeline
-        if lifeline is not None:
-            lifeline.share(number, made)
+        map_connection = self._map_connection
+        if map_connection is not None:
+            map_connection.share(number, made)
 
     def _release(self, number: int) -> None:
-        lifeline = self._lifeline
-        if lifeline is not None:
-            lifeline.release(number)
+        map_connection = self._map_connection
+        if map_connection is not None:
+            map_connection.release(number)
 
-    def _cut_lifeline(self) -> None:
-        lifeline, self._lifeline = self._lifeline, None
-        if lifeline is not None:
-            lifeline.close()
+    def _cut_map_connection(self) -> None:
+        map_connection, self._map_connection = self._map_connection, None
+        if map_connection is not None:
+            map_connection.close()

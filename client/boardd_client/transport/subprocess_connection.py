@@ -1,14 +1,14 @@
 """A connection by way of a helper process, for where gRPC must not be used.
 
 That is a child that was forked from a process in which gRPC is loaded (see
-``connection``). ``RelayConnection`` starts Python with this module's ``main``
+``connection``). ``SubprocessConnection`` starts Python with this module's ``main``
 and talks to it over two pipes; the helper holds the real connection. It ends
 when its standard input does, hence also when its parent is killed.
 
 Both pipes carry packets::
 
     offset  type  field
-         0  u8    kind           a _Kind
+         0  u8    kind           a _PacketType
          1  u32   payload_bytes  little-endian
          5        payload        a serialized message; for FAILED and ENDED, UTF-8
                                  text: the code's name, a newline, the message
@@ -39,7 +39,7 @@ _ANSWER_GRACE_SECS: Final = 5.0
 _START_SECS: Final = 30.0
 
 
-class _Kind(enum.IntEnum):
+class _PacketType(enum.IntEnum):
     OPEN = 1  # f64 timeout in seconds, then the OpenRequest
     OPENED = 2
     MESSAGE = 3  # ClientMessage or DaemonMessage
@@ -51,7 +51,7 @@ class _Kind(enum.IntEnum):
     ENDED = 9  # the stream has
 
 
-class RelayConnection:
+class SubprocessConnection:
     """See ``Connection``."""
 
     def __init__(self, address: Address, events: Events) -> None:
@@ -61,7 +61,7 @@ class RelayConnection:
         self._lock = threading.RLock()
         self._write_lock = threading.Lock()
         self._answered = threading.Condition()
-        self._answer: tuple[_Kind, bytes] | None = None
+        self._answer: tuple[_PacketType, bytes] | None = None
         self._calling = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
@@ -86,7 +86,7 @@ class RelayConnection:
                 raise ConnectionFailedError("UNAVAILABLE", f"no relay: {error}") from None
             threading.Thread(target=self._read, name="boardd-reader", daemon=True).start()
         payload = struct.pack("<d", timeout_secs) + request.SerializeToString()
-        answer = self._ask(_Kind.OPEN, payload, _START_SECS + timeout_secs)
+        answer = self._ask(_PacketType.OPEN, payload, _START_SECS + timeout_secs)
         threading.Thread(target=self._write, name="boardd-writer", daemon=True).start()
         reply: pb.OpenReply = pb.OpenReply.FromString(answer)
         return reply
@@ -106,14 +106,14 @@ class RelayConnection:
     def flush(self, request: pb.FlushRequest) -> pb.FlushReply:
         """See ``Connection``."""
         secs = request.timeout_secs + _ANSWER_GRACE_SECS
-        answer = self._ask(_Kind.FLUSH, request.SerializeToString(), secs)
+        answer = self._ask(_PacketType.FLUSH, request.SerializeToString(), secs)
         reply: pb.FlushReply = pb.FlushReply.FromString(answer)
         return reply
 
     def end(self, request: pb.CloseRequest) -> pb.CloseReply:
         """See ``Connection``."""
         secs = request.timeout_secs + _ANSWER_GRACE_SECS
-        answer = self._ask(_Kind.CLOSE, request.SerializeToString(), secs)
+        answer = self._ask(_PacketType.CLOSE, request.SerializeToString(), secs)
         reply: pb.CloseReply = pb.CloseReply.FromString(answer)
         return reply
 
@@ -134,7 +134,7 @@ class RelayConnection:
         with self._answered:
             self._answered.notify_all()
 
-    def _ask(self, kind: _Kind, payload: bytes, timeout_secs: float) -> bytes:
+    def _ask(self, kind: _PacketType, payload: bytes, timeout_secs: float) -> bytes:
         with self._calling:
             with self._answered:
                 self._answer = None
@@ -151,11 +151,11 @@ class RelayConnection:
             code = "CANCELLED" if self._is_closed else "DEADLINE_EXCEEDED"
             raise ConnectionFailedError(code, "no answer from the relay")
         answered, content = answer
-        if answered == _Kind.FAILED:
+        if answered == _PacketType.FAILED:
             raise _failure(content)
         return content
 
-    def _send_packet(self, kind: _Kind, payload: bytes) -> None:
+    def _send_packet(self, kind: _PacketType, payload: bytes) -> None:
         process = self._process
         assert process is not None
         assert process.stdin is not None
@@ -165,7 +165,7 @@ class RelayConnection:
     def _write(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             for message in self._outbox:
-                self._send_packet(_Kind.MESSAGE, message.SerializeToString())
+                self._send_packet(_PacketType.MESSAGE, message.SerializeToString())
 
     def _read(self) -> None:
         process = self._process
@@ -178,19 +178,19 @@ class RelayConnection:
                 if packet is None:
                     break
                 kind, payload = packet
-                if kind == _Kind.MESSAGE:
+                if kind == _PacketType.MESSAGE:
                     self._events.on_message(pb.DaemonMessage.FromString(payload))
-                elif kind == _Kind.ENDED:
+                elif kind == _PacketType.ENDED:
                     error = _failure(payload)
                     break
                 else:
                     self._settle(kind, payload)
         process.stdout.close()
         self._outbox.close()
-        self._settle(_Kind.FAILED, f"{error.code}\n{error.message}".encode(), if_waiting=True)
+        self._settle(_PacketType.FAILED, f"{error.code}\n{error.message}".encode(), if_waiting=True)
         self._events.on_end(error)
 
-    def _settle(self, kind: _Kind, payload: bytes, *, if_waiting: bool = False) -> None:
+    def _settle(self, kind: _PacketType, payload: bytes, *, if_waiting: bool = False) -> None:
         with self._answered:
             if self._answer is None or not if_waiting:
                 self._answer = (kind, payload)
@@ -213,14 +213,14 @@ class _Helper:
 
     def serve(self) -> None:
         """Returns when the input ends."""
-        calls: dict[_Kind, Callable[[bytes], tuple[_Kind, Any]]] = {
-            _Kind.OPEN: self._open,
-            _Kind.FLUSH: lambda data: (
-                _Kind.FLUSHED,
+        calls: dict[_PacketType, Callable[[bytes], tuple[_PacketType, Any]]] = {
+            _PacketType.OPEN: self._open,
+            _PacketType.FLUSH: lambda data: (
+                _PacketType.FLUSHED,
                 self._connection.flush(pb.FlushRequest.FromString(data)),
             ),
-            _Kind.CLOSE: lambda data: (
-                _Kind.CLOSED,
+            _PacketType.CLOSE: lambda data: (
+                _PacketType.CLOSED,
                 self._connection.end(pb.CloseRequest.FromString(data)),
             ),
         }
@@ -230,7 +230,7 @@ class _Helper:
             if packet is None:
                 break
             kind, payload = packet
-            if kind == _Kind.MESSAGE:
+            if kind == _PacketType.MESSAGE:
                 while not self._connection.has_room() and os.getppid() == parent:
                     # A timeout, since a connection that has ended makes no room either.
                     if not self._room.wait(0.1) and self._has_ended:
@@ -241,7 +241,7 @@ class _Helper:
                     self._connection.attach(message.attach)
                 else:
                     self._connection.send(message)
-            elif kind == _Kind.OPEN:
+            elif kind == _PacketType.OPEN:
                 self._answer(calls[kind], payload)
             else:
                 # Records must go on while a flush waits for them.
@@ -252,22 +252,22 @@ class _Helper:
 
     _has_ended = False
 
-    def _open(self, data: bytes) -> tuple[_Kind, Any]:
+    def _open(self, data: bytes) -> tuple[_PacketType, Any]:
         (timeout_secs,) = struct.unpack_from("<d", data)
         request = pb.OpenRequest.FromString(data[8:])
-        return _Kind.OPENED, self._connection.open(request, timeout_secs)
+        return _PacketType.OPENED, self._connection.open(request, timeout_secs)
 
-    def _answer(self, call: Callable[[bytes], tuple[_Kind, Any]], payload: bytes) -> None:
+    def _answer(self, call: Callable[[bytes], tuple[_PacketType, Any]], payload: bytes) -> None:
         try:
             kind, reply = call(payload)
         except ConnectionFailedError as error:
-            self._tell(_Kind.FAILED, f"{error.code}\n{error.message}".encode())
+            self._tell(_PacketType.FAILED, f"{error.code}\n{error.message}".encode())
         else:
             self._tell(kind, reply.SerializeToString())
 
     def on_message(self, message: pb.DaemonMessage) -> None:
         """See ``Events``."""
-        self._tell(_Kind.MESSAGE, message.SerializeToString())
+        self._tell(_PacketType.MESSAGE, message.SerializeToString())
 
     def on_room(self) -> None:
         """See ``Events``."""
@@ -276,9 +276,9 @@ class _Helper:
     def on_end(self, error: ConnectionFailedError) -> None:
         """See ``Events``."""
         self._has_ended = True
-        self._tell(_Kind.ENDED, f"{error.code}\n{error.message}".encode())
+        self._tell(_PacketType.ENDED, f"{error.code}\n{error.message}".encode())
 
-    def _tell(self, kind: _Kind, payload: bytes) -> None:
+    def _tell(self, kind: _PacketType, payload: bytes) -> None:
         with self._lock, contextlib.suppress(OSError, ValueError):
             _write_packet(self._output, kind, payload)
 
@@ -288,18 +288,18 @@ def _failure(text: bytes) -> ConnectionFailedError:
     return ConnectionFailedError(code, message)
 
 
-def _write_packet(file: Any, kind: _Kind, payload: bytes) -> None:
+def _write_packet(file: Any, kind: _PacketType, payload: bytes) -> None:
     file.write(_HEADER.pack(kind, len(payload)) + payload)
     file.flush()
 
 
-def _read_packet(file: BinaryIO | Any) -> tuple[_Kind, bytes] | None:
+def _read_packet(file: BinaryIO | Any) -> tuple[_PacketType, bytes] | None:
     header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
         return None
     kind, length = _HEADER.unpack(header)
     payload = file.read(length)
-    return (_Kind(kind), payload) if len(payload) == length else None
+    return (_PacketType(kind), payload) if len(payload) == length else None
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import contextlib
 import queue
 
 
-class Bell:
+class Wakeup:
     """Rings from any thread; one thread waits."""
 
     def __init__(self) -> None:

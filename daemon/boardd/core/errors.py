@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import FrameError
+from boardd_protos.frame import FrameError
 
 #: Trailing metadata key whose value is the name of a ``Reason``.
 REASON_METADATA: Final = "boardd-reason"

@@ -1,4 +1,4 @@
-"""Pieces of serialized messages, for what is large and made by hand.
+"""TensorChunks of serialized messages, for what is large and made by hand.
 
 Source: protobuf.dev, "Encoding". A field of a length and its bytes is a tag
 (number << 3 | 2), the length as a varint, and the bytes.

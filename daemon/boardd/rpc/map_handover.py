@@ -2,7 +2,7 @@
 
 gRPC passes no descriptors and shows no credentials, so this is a socket of its
 own, beside gRPC's. A connection that has brought map 0 of a session is that
-session's *lifeline*: it ends when the client's process does. A client may give up
+session's *map_connection*: it ends when the client's process does. A client may give up
 one on which it had no answer in time, so until its log is attached to, the process
 is watched besides.
 
@@ -58,16 +58,16 @@ _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_MAX_DESCRIPTORS * array.array("i").
 
 
 class Owners(Protocol):
-    """The sessions, as far as lifelines matter to them."""
+    """The sessions, as far as map connections matter to them."""
 
     def find(self, session_id: bytes) -> LiveSession:
         """The open session of that id. Raises ``UnknownSessionError``."""
 
-    def maps_shared(self, live: LiveSession, lifeline: Lifeline) -> None:
-        """``lifeline`` has brought map 0 of ``live``, which is mapped."""
+    def maps_shared(self, live: LiveSession, map_connection: MapConnection) -> None:
+        """``map_connection`` has brought map 0 of ``live``, which is mapped."""
 
-    def lifeline_ended(
-        self, live: LiveSession, lifeline: Lifeline, process: PeerProcess | None
+    def map_connection_ended(
+        self, live: LiveSession, map_connection: MapConnection, process: PeerProcess | None
     ) -> None:
         """The client at the other end is gone, or has let go.
 
@@ -75,7 +75,7 @@ class Owners(Protocol):
         """
 
 
-class Handoff:
+class MapHandover:
     """Accepts connections on one socket; for the event loop's thread only.
 
     ``waiting_secs`` is how long one may take to bring map 0.
@@ -86,8 +86,8 @@ class Handoff:
         self._waiting_secs = waiting_secs
         self._listener: socket.socket | None = None
         self._pause: asyncio.TimerHandle | None = None
-        self._waiting: list[Lifeline] = []
-        self._lifelines: set[Lifeline] = set()
+        self._waiting: list[MapConnection] = []
+        self._map_connections: set[MapConnection] = set()
 
     def listen(self, path: Path) -> None:
         """Binds ``path``, for this user alone, and listens from now on.
@@ -119,8 +119,8 @@ class Handoff:
             asyncio.get_running_loop().remove_reader(self._listener.fileno())
             self._listener.close()
             self._listener = None
-        for lifeline in list(self._lifelines):
-            lifeline.close()
+        for map_connection in list(self._map_connections):
+            map_connection.close()
 
     def _resume(self) -> None:
         self._pause = None
@@ -150,33 +150,35 @@ class Handoff:
                 continue
             if len(self._waiting) >= MAX_WAITING:
                 self._waiting[0].refuse("too many connections bring no map")
-            self._waiting.append(Lifeline(self, self._owners, peer, watch(pid), self._waiting_secs))
-            self._lifelines.add(self._waiting[-1])
+            self._waiting.append(
+                MapConnection(self, self._owners, peer, watch(pid), self._waiting_secs)
+            )
+            self._map_connections.add(self._waiting[-1])
 
-    def arrived(self, lifeline: Lifeline) -> None:
-        """``lifeline`` waits no more."""
-        if lifeline in self._waiting:
-            self._waiting.remove(lifeline)
+    def arrived(self, map_connection: MapConnection) -> None:
+        """``map_connection`` waits no more."""
+        if map_connection in self._waiting:
+            self._waiting.remove(map_connection)
 
-    def left(self, lifeline: Lifeline) -> None:
-        """``lifeline`` is closed."""
-        self.arrived(lifeline)
-        self._lifelines.discard(lifeline)
+    def left(self, map_connection: MapConnection) -> None:
+        """``map_connection`` is closed."""
+        self.arrived(map_connection)
+        self._map_connections.discard(map_connection)
 
 
-class Lifeline:
+class MapConnection:
     """One connection, a session's once it has brought its map 0."""
 
     def __init__(
         self,
-        handoff: Handoff,
+        handoff: MapHandover,
         owners: Owners,
         peer: socket.socket,
         process: PeerProcess | None,
         waiting_secs: float,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self._handoff = handoff
+        self._map_handover = handoff
         self._owners = owners
         self._peer = peer
         self._process = process
@@ -230,7 +232,7 @@ class Lifeline:
         asyncio.get_running_loop().remove_reader(self._peer.fileno())
         self._peer.close()
         self._live = None
-        self._handoff.left(self)
+        self._map_handover.left(self)
 
     def _end(self) -> None:
         live = self._live
@@ -239,7 +241,7 @@ class Lifeline:
             return
         process, self._process = self._process, None
         self.close()
-        self._owners.lifeline_ended(live, self, process)
+        self._owners.map_connection_ended(live, self, process)
 
     def _take(self, data: bytes, descriptors: list[int], is_cut: bool) -> None:
         try:
@@ -276,7 +278,7 @@ class Lifeline:
             if handover.map_number == 0:
                 self._live = live
                 self._timer.cancel()
-                self._handoff.arrived(self)
+                self._map_handover.arrived(self)
                 self._owners.maps_shared(live, self)
                 self._reply("")
         elif handover.action == RELEASE and handover.map_number != 0:

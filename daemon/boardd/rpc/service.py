@@ -26,7 +26,7 @@ from boardd_protos import (
     boardd_pb2_grpc,
 )
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import FrameError
+from boardd_protos.frame import FrameError
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import (
@@ -38,8 +38,8 @@ from boardd.core.errors import (
     reason_name,
     status_name,
 )
-from boardd.core.runs.run_state import Run
-from boardd.rpc.map_handover import HANDOVER_SECS, Handoff
+from boardd.core.runs.run_state import RunState
+from boardd.rpc.map_handover import HANDOVER_SECS, MapHandover
 from boardd.rpc.stream import Stream
 from boardd.runs.logdir import Roots
 from boardd.runs.run_writer import RETRY_SECS
@@ -76,7 +76,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._started = clock()
         self._daemon_id = secrets.token_bytes(DAEMON_ID_BYTES)
         self._sessions = Sessions(self._roots, self.budgets, clock, retry_secs)
-        self._handoff: Handoff | None = None
+        self._map_handover: MapHandover | None = None
 
     @property
     def idle_secs(self) -> float:
@@ -99,12 +99,12 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._started = self._sessions.idle_since = self._clock()
 
     def take_maps(self, path: Path, *, waiting_secs: float = HANDOVER_SECS) -> None:
-        """Lets clients hand over their memory on a socket at ``path``; see ``Handoff``.
+        """Lets clients hand over their memory on a socket at ``path``; see ``MapHandover``.
 
         Raises ``OSError``.
         """
-        self._handoff = Handoff(self._sessions, waiting_secs=waiting_secs)
-        self._handoff.listen(path)
+        self._map_handover = MapHandover(self._sessions, waiting_secs=waiting_secs)
+        self._map_handover.listen(path)
 
     async def drain(self, deadline_secs: float) -> bool:
         """Takes no more, writes and acknowledges what it has, and closes the files.
@@ -116,8 +116,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         sessions = self._sessions
         sessions.draining = True
         for live in sessions:
-            if live.lifeline is not None:
-                live.lifeline.receive()  # that a client is gone must be known now
+            if live.map_connection is not None:
+                live.map_connection.receive()  # that a client is gone must be known now
             if live.stream is not None:
                 live.stream.finish(draining=True)
         await sessions.changed.wait(self._all_quiet, deadline - self._clock())
@@ -130,8 +130,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         for live in sessions:
             if live.stream is not None:
                 live.stream.end(DrainingError("the daemon has shut down"))
-        if self._handoff is not None:
-            self._handoff.close()
+        if self._map_handover is not None:
+            self._map_handover.close()
         await sessions.close()
         return quiet
 
@@ -162,7 +162,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                 max_message_bytes=self.budgets.max_message_bytes,
                 max_tensor_bytes=self.budgets.max_tensor_bytes,
                 lease_secs=self.budgets.lease_secs,
-                holds_maps=live.lifeline is not None,
+                holds_maps=live.map_connection is not None,
             )
         raise AssertionError("an aborted call goes on")
 
@@ -256,10 +256,10 @@ class Service(boardd_pb2_grpc.BoarddServicer):
 
     @staticmethod
     def _is_busy(live: LiveSession) -> bool:
-        return bool(live.session.catalogue.held_runs()) or not live.is_caught_up
+        return bool(live.session.schema.held_runs()) or not live.is_caught_up
 
     async def _sync(self, live: LiveSession, deadline: float) -> str:
-        sync = self._sessions.pipeline.sync(live.session.catalogue.held_runs())
+        sync = self._sessions.pipeline.sync(live.session.schema.held_runs())
         try:
             return await asyncio.wait_for(sync, _remaining(deadline - self._clock()))
         except (TimeoutError, asyncio.TimeoutError):
@@ -337,7 +337,7 @@ def _session_status(live: LiveSession) -> pb.SessionStatus:
     )
 
 
-def _run_status(run: Run) -> pb.RunStatus:
+def _run_status(run: RunState) -> pb.RunStatus:
     return pb.RunStatus(
         path=run.path,
         file=run.file,

@@ -17,7 +17,7 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.errors import RequestError, StalledError
 from boardd.sessions.live_session import LiveSession
-from boardd.sessions.ring_reader import LogReader
+from boardd.sessions.ring_reader import RingReader
 from boardd.sessions.sessions import Sessions
 
 #: How long the end of a stream waits for a client to take what is being written.
@@ -61,7 +61,7 @@ class Stream:
         stopper = asyncio.create_task(self._stopped.wait())
         tasks: list[asyncio.Task[Any]] = [self._reader, teller, stopper]
         if self._live.is_shared and self._live.log is not None:
-            reader = LogReader(self._sessions, self._live)
+            reader = RingReader(self._sessions, self._live)
             self._log_reader = asyncio.create_task(reader.follow(self._live.log))
             tasks.append(self._log_reader)
         waiting = set(tasks)

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from boardd.core.runs.kinds import SCALAR
 from boardd.core.runs.names import NameRefusedError
-from boardd.core.runs.run_state import Run
-from boardd.core.session.batch import Drops, Scalars, SummaryRecord
+from boardd.core.runs.run_state import RunState
+from boardd.core.session.batch import DropPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.scalars import encode_scalars
-from boardd.summaries.reduction import Reduction, SummaryError
+from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 _logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Encoded:
     refused: list[RefusedRecords] = field(default_factory=list)
 
 
-def encode_scalar_part(part: Scalars) -> Encoded:
+def encode_scalar_part(part: ScalarPart) -> Encoded:
     """Returns the framed events of scalars; those whose tag is another kind are left out."""
     run, columns, tag_index = part.run, part.columns, part.tag_index
     try:
@@ -71,7 +71,7 @@ def encode_scalar_part(part: Scalars) -> Encoded:
     return Encoded(events, refused=refused)
 
 
-def encode_drops(part: Drops) -> Encoded:
+def encode_drops(part: DropPart) -> Encoded:
     """Returns the framed events of what clients dropped; a tag that is another kind is left out.
 
     They stand at the highest step that clients told of, which those tell again to the next
@@ -83,7 +83,7 @@ def encode_drops(part: Drops) -> Encoded:
         return Encoded(error=SummaryError(pb.REDUCTION_FAILED, f"{type(error).__name__}: {error}"))
 
 
-def _encoded_drops(part: Drops) -> Encoded:
+def _encoded_drops(part: DropPart) -> Encoded:
     run = part.run
     values: dict[bytes, int] = {}
     for tag, value in drop_tags(part.dropped).items():
@@ -106,7 +106,7 @@ def _encoded_drops(part: Drops) -> Encoded:
     return Encoded(events)
 
 
-def encode_summary(part: SummaryRecord, result: Reduction | SummaryError) -> Encoded:
+def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> Encoded:
     """Returns what a record was reduced to, unless one of its tags is another kind."""
     if isinstance(result, SummaryError):
         return Encoded(error=result)
@@ -136,7 +136,7 @@ def _used(tag_index: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int
     return used, place[tag_index]
 
 
-def _refused(part: Scalars, is_refused: NDArray[np.bool_]) -> list[RefusedRecords]:
+def _refused(part: ScalarPart, is_refused: NDArray[np.bool_]) -> list[RefusedRecords]:
     """Returns the refused scalars, those of a tag together."""
     tags, first, counts = np.unique(
         part.tag_index[is_refused], return_index=True, return_counts=True
@@ -156,12 +156,12 @@ def _refused(part: Scalars, is_refused: NDArray[np.bool_]) -> list[RefusedRecord
     ]
 
 
-def _watch_steps(run: Run, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> None:
+def _watch_steps(run: RunState, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> None:
     for tag in run.steps.observe(tag_index, step):
         _warn_of_steps(run, tag)
 
 
-def _warn_of_steps(run: Run, tag: int) -> None:
+def _warn_of_steps(run: RunState, tag: int) -> None:
     _logger.warning(
         "run %s: steps of tag %r go backwards; TensorBoard hides the points they overtake",
         run.path,

@@ -38,7 +38,7 @@ from boardd.events import event
 from boardd.events.tfrecord import whole_records_bytes
 from boardd.runs.logdir import FULL, NAME_BYTES_MAX, DiskFullError, RunDirectory
 
-__all__ = ["DiskFullError", "EventFileWriter", "SyncFailedError"]
+__all__ = ["DiskFullError", "EventFile", "SyncFailedError"]
 
 _logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class SyncFailedError(OSError):
         return f"{super().__str__()}: {self.suspect_bytes} bytes may not survive a power cut"
 
 
-class EventFileWriter:
+class EventFile:
     """Appends framed events to a run's live file, beginning a new one where it must.
 
     Blocks on the disk; for one thread at a time. The directory is the caller's
@@ -138,7 +138,7 @@ class EventFileWriter:
         ``RuntimeError`` while an earlier append is pending, and once closed.
         """
         if self._closed:
-            raise RuntimeError("append after close: make a new EventFileWriter")
+            raise RuntimeError("append after close: make a new EventFile")
         if self.pending_bytes:
             raise RuntimeError(
                 f"append while {self.pending_bytes} bytes are pending: call resume first"

@@ -23,12 +23,12 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.budget import Budgets
 from boardd.core.order import FairQueue
-from boardd.core.runs.run_state import Run
-from boardd.core.session.batch import Part, SummaryRecord
+from boardd.core.runs.run_state import RunState
+from boardd.core.session.batch import RunPart, SummaryPart
 from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.logdir import Roots
 from boardd.runs.run_writer import RETRY_SECS, Outcomes, RunWriter
-from boardd.summaries.reduction import Reduction, SummaryError
+from boardd.summaries.reduction import EncodedSummary, SummaryError
 from boardd.summaries.summarize import summarize
 
 _logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ _WINDOW: Final = 64
 _HAND_BACK_SECS: Final = 0.001
 
 #: A ticket of a run's writer, its record, and the result: None where it was not begun.
-_Reduced = tuple[int, SummaryRecord, Reduction | SummaryError | None]
+_Reduced = tuple[int, SummaryPart, EncodedSummary | SummaryError | None]
 
 
 class Pipeline:
@@ -64,9 +64,9 @@ class Pipeline:
         self._reducers = ThreadPoolExecutor(budgets.reducers, "boardd-reduce")
         self._writers = ThreadPoolExecutor(budgets.writers, "boardd-write")
         self._brief_calls = BriefCalls(self._writers, budgets.writers)
-        self._run_writers: dict[Run, RunWriter] = {}
+        self._run_writers: dict[RunState, RunWriter] = {}
         self._is_closed = False
-        self._queue: FairQueue[Run, tuple[RunWriter, int, SummaryRecord]] = FairQueue()
+        self._queue: FairQueue[RunState, tuple[RunWriter, int, SummaryPart]] = FairQueue()
         #: Reducing threads at work, and what they have made and not yet handed back.
         self._reducing = 0
         self._reduced: dict[RunWriter, list[_Reduced]] = {}
@@ -81,22 +81,22 @@ class Pipeline:
         """The threads for what touches the file system."""
         return self._writers
 
-    def open(self, run: Run) -> None:
+    def open(self, run: RunState) -> None:
         """Begins to open the directory of ``run``, so that a refusal comes early."""
         if not self._is_closed:
             self._writer_of(run)
 
-    def admit(self, parts: Iterable[Part]) -> None:
-        """Takes parts, in the call order of their sessions. Drops them after ``close``."""
+    def admit(self, parts: Iterable[RunPart]) -> None:
+        """Takes parts, in the call order of their sessions. DropPart them after ``close``."""
         if self._is_closed:
             return
-        by_run: dict[Run, list[Part]] = {}
+        by_run: dict[RunState, list[RunPart]] = {}
         for part in parts:
             by_run.setdefault(part.run, []).append(part)
         for run, own in by_run.items():
             self._writer_of(run).admit(*own)
 
-    async def sync(self, runs: Iterable[Run]) -> str:
+    async def sync(self, runs: Iterable[RunState]) -> str:
         """Waits until all that was admitted to ``runs`` is durable.
 
         Returns why something is not, or an empty text. A run whose file is
@@ -126,7 +126,7 @@ class Pipeline:
         self._reducers.shutdown(wait=False, cancel_futures=True)
         self._writers.shutdown(wait=False, cancel_futures=True)
 
-    def _writer_of(self, run: Run) -> RunWriter:
+    def _writer_of(self, run: RunState) -> RunWriter:
         writer = self._run_writers.get(run)
         if writer is None:
             writer = self._run_writers[run] = RunWriter(
@@ -148,7 +148,7 @@ class Pipeline:
 
     # Reductions
 
-    def _enqueue(self, writer: RunWriter, records: list[tuple[int, SummaryRecord]]) -> None:
+    def _enqueue(self, writer: RunWriter, records: list[tuple[int, SummaryPart]]) -> None:
         if self._is_closed:
             return
         loop = asyncio.get_running_loop()
@@ -175,7 +175,7 @@ class Pipeline:
                 may_reduce = writer.may_reduce(ticket)
             result = self._result(part) if may_reduce else None
             with self._lock:
-                if isinstance(result, Reduction):
+                if isinstance(result, EncodedSummary):
                     writer.add_reduced_bytes(result.size_bytes)
                 self._reduced.setdefault(writer, []).append((ticket, part, result))
                 is_last = not len(self._queue)
@@ -209,7 +209,7 @@ class Pipeline:
         for writer, results in reduced.items():
             writer.reduced(results)
 
-    def _result(self, part: SummaryRecord) -> Reduction | SummaryError:
+    def _result(self, part: SummaryPart) -> EncodedSummary | SummaryError:
         refusal = part.run.refusal
         if refusal is not None:
             return SummaryError(pb.RUN_REFUSED, refusal.message)

@@ -29,15 +29,15 @@ from typing import Final, Protocol, TypeVar
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.order import Order
-from boardd.core.runs.run_state import Refusal, Run
-from boardd.core.session.batch import Drops, EndRun, Part, Scalars, SummaryRecord
+from boardd.core.runs.run_state import Refusal, RunState
+from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart, SummaryPart
 from boardd.events.embedding import EmbeddingFiles
 from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.embedding_files import EmbeddingRefusedError, write_embedding
 from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary
-from boardd.runs.event_file import EventFileWriter
+from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import Roots, RunDirectory, RunRefusedError
-from boardd.summaries.reduction import Reduction, SummaryError
+from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 _logger = logging.getLogger(__name__)
 
@@ -58,16 +58,16 @@ _Result = TypeVar("_Result")
 class Outcomes(Protocol):
     """Where parts and runs come back to; called on the event loop."""
 
-    def finish(self, part: Part, written_bytes: int) -> None:
+    def finish(self, part: RunPart, written_bytes: int) -> None:
         """The events of ``part`` are written."""
 
-    def reject(self, part: Part, reason: int, message: str) -> None:
+    def reject(self, part: RunPart, reason: int, message: str) -> None:
         """``part`` cannot be written."""
 
-    def recharge(self, part: Part, size_bytes: int) -> None:
+    def recharge(self, part: RunPart, size_bytes: int) -> None:
         """``part`` now holds ``size_bytes``."""
 
-    def refuse(self, run: Run) -> None:
+    def refuse(self, run: RunState) -> None:
         """``run`` cannot be written; ``run.refusal`` says why."""
 
 
@@ -76,11 +76,11 @@ class _Reduced:
 
     __slots__ = ("has_files", "part", "result", "size_bytes")
 
-    def __init__(self, part: SummaryRecord, result: Reduction | SummaryError) -> None:
+    def __init__(self, part: SummaryPart, result: EncodedSummary | SummaryError) -> None:
         self.part = part
         self.result = result
         self.size_bytes, self.has_files = 0, False
-        if isinstance(result, Reduction):
+        if isinstance(result, EncodedSummary):
             self.size_bytes, self.has_files = result.size_bytes, result.embedding is not None
 
 
@@ -91,7 +91,7 @@ class _Sync:
     done: asyncio.Future[str]
 
 
-_Item = Scalars | Drops | EndRun | _Reduced | _Sync
+_Item = ScalarPart | DropPart | EndPart | _Reduced | _Sync
 
 
 class RunWriter:
@@ -106,12 +106,12 @@ class RunWriter:
 
     def __init__(
         self,
-        run: Run,
+        run: RunState,
         roots: Roots,
         threads: Executor,
         brief_calls: BriefCalls,
         outcomes: Outcomes,
-        reduce: Callable[[RunWriter, list[tuple[int, SummaryRecord]]], None],
+        reduce: Callable[[RunWriter, list[tuple[int, SummaryPart]]], None],
         window: int,
         on_idle: Callable[[RunWriter], None],
         retry_secs: float = RETRY_SECS,
@@ -127,7 +127,7 @@ class RunWriter:
         self._retry_secs = retry_secs
         self._order: Order[_Item] = Order()
         #: A heap: tickets are unique, and the lowest comes first.
-        self._backlog: list[tuple[int, SummaryRecord]] = []
+        self._backlog: list[tuple[int, SummaryPart]] = []
         self._reducing = 0
         # Of events, since the run was opened. Two counts, since one is the
         # reducing threads' and the other the event loop's.
@@ -135,17 +135,17 @@ class RunWriter:
         self._taken_bytes = 0
         self._wake = asyncio.Event()
         self._directory: RunDirectory | None = None
-        self._file: EventFileWriter | None = None
+        self._file: EventFile | None = None
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
 
     # Called by the pipeline
 
-    def admit(self, *parts: Part) -> None:
+    def admit(self, *parts: RunPart) -> None:
         """Takes the next parts of the run."""
         for part in parts:
-            if isinstance(part, SummaryRecord):
+            if isinstance(part, SummaryPart):
                 heapq.heappush(self._backlog, (self._order.draw(), part))
-            elif isinstance(part, (Scalars, Drops, EndRun)):
+            elif isinstance(part, (ScalarPart, DropPart, EndPart)):
                 self._order.append(part)
                 self._wake.set()
             else:
@@ -166,7 +166,7 @@ class RunWriter:
         self._reduced_bytes += size_bytes
 
     def reduced(
-        self, results: Iterable[tuple[int, SummaryRecord, Reduction | SummaryError | None]]
+        self, results: Iterable[tuple[int, SummaryPart, EncodedSummary | SummaryError | None]]
     ) -> None:
         """Takes the ticket, record and result of reductions; None where one was not begun."""
         for ticket, part, result in results:
@@ -197,7 +197,7 @@ class RunWriter:
 
     def _feed(self) -> None:
         """Sends reductions off, in order and only so far ahead of the file."""
-        records: list[tuple[int, SummaryRecord]] = []
+        records: list[tuple[int, SummaryPart]] = []
         while self._backlog and self._reducing < self._window:
             if not self.may_reduce(self._backlog[0][0]):
                 break
@@ -228,7 +228,7 @@ class RunWriter:
         records = size_bytes = 0
         while self._order.ready and records < APPEND_RECORDS and size_bytes < APPEND_BYTES:
             head = self._order.peek()
-            alone = isinstance(head, (EndRun, _Sync)) or (
+            alone = isinstance(head, (EndPart, _Sync)) or (
                 isinstance(head, _Reduced) and head.has_files
             )
             if alone and items:
@@ -238,14 +238,14 @@ class RunWriter:
             if alone:
                 break
             part = item.part if isinstance(item, _Reduced) else item
-            if isinstance(part, Part):
+            if isinstance(part, RunPart):
                 records += part.records
                 size_bytes += part.size_bytes
         return items
 
     async def _advance(self, items: deque[_Item]) -> None:
         try:
-            if isinstance(items[0], EndRun):
+            if isinstance(items[0], EndPart):
                 if not self.run.holders:
                     await self._close()
                 self._outcomes.finish(self._taken(items), 0)
@@ -365,9 +365,7 @@ class RunWriter:
         while self._file is None and self.run.refusal is None:
             try:
                 self._directory = await self._on_thread(lambda: self._roots.open_run(self.run.path))
-                self._file = EventFileWriter(
-                    self._directory, filename_suffix=self.run.filename_suffix
-                )
+                self._file = EventFile(self._directory, filename_suffix=self.run.filename_suffix)
                 self._recovered()
             except RunRefusedError as error:
                 self._refuse(Refusal(error.reason, str(error)))
@@ -423,7 +421,7 @@ class RunWriter:
             _logger.info("run %s goes on", self.run.path)
             self.run.trouble = ""
 
-    def _taken(self, items: deque[_Item]) -> Part:
+    def _taken(self, items: deque[_Item]) -> RunPart:
         """Takes the first of ``items``; its events no longer wait. Returns its part."""
         item = items.popleft()
         if isinstance(item, _Reduced):
@@ -456,8 +454,8 @@ def _is_brief(items: Iterable[_Item]) -> bool:
 def _encode(item: _Item) -> Encoded:
     if isinstance(item, _Reduced):
         return encode_summary(item.part, item.result)
-    if isinstance(item, Scalars):
+    if isinstance(item, ScalarPart):
         return encode_scalar_part(item)
-    if isinstance(item, Drops):
+    if isinstance(item, DropPart):
         return encode_drops(item)
     raise TypeError(f"no events in {item!r}")

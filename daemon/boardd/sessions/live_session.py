@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from boardd.core.intake.shared_ring import SharedLog
+from boardd.core.intake.shared_ring import SharedRing
 from boardd.core.runs.run_state import Refusal
 from boardd.core.session.session import Session
 from boardd.sessions.maps import MapBudget, Maps
@@ -22,7 +22,7 @@ class AttachedStream(Protocol):
         """Reads no more; the stream ends when everything received is written and told."""
 
 
-class OpenLifeline(Protocol):
+class OpenMapConnection(Protocol):
     """The connection over which maps come, as far as others may act on it."""
 
     def receive(self) -> None:
@@ -40,13 +40,13 @@ class LiveSession:
 
     def __init__(self, session: Session, map_budget: MapBudget) -> None:
         self.session = session
-        #: What its client shares, over ``lifeline``, which is open as long as the client lives.
+        #: What its client shares, over ``map_connection``, which is open while the client lives.
         self.maps = Maps(map_budget)
-        self.lifeline: OpenLifeline | None = None
-        #: Finds out whether its client has died, or has only let go of ``lifeline``.
+        self.map_connection: OpenMapConnection | None = None
+        #: Finds out whether its client has died, or has only let go of ``map_connection``.
         self.parting: asyncio.Task[None] | None = None
         #: The log in map 0; None where it is not known from where on to read it.
-        self.log: SharedLog | None = None
+        self.log: SharedRing | None = None
         #: Whether the records of ``stream`` come through ``log``.
         self.is_shared = False
         #: Notified when the client has committed more of ``log``.
@@ -85,11 +85,11 @@ class LiveSession:
             self.parting = None
 
     def let_go(self) -> None:
-        """Drops what the client shares; records that lie there keep their memory."""
+        """DropPart what the client shares; records that lie there keep their memory."""
         self.end_parting()
-        if self.lifeline is not None:
-            self.lifeline.close()
-            self.lifeline = None
+        if self.map_connection is not None:
+            self.map_connection.close()
+            self.map_connection = None
         self.log = None
         self.maps.clear()
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from boardd_protos.record import ALIGNMENT
+from boardd_protos.frame import ALIGNMENT
 from boardd_protos.shared import F_GET_SEALS, SEALS, Handover
 
 from boardd.core.intake.shared_ring import MIN_RING_BYTES

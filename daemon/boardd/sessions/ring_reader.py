@@ -13,11 +13,11 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import FrameError
+from boardd_protos.frame import FrameError
 from google.protobuf.message import DecodeError
 
 from boardd.core.errors import ProtocolError, RequestError
-from boardd.core.intake.shared_ring import Chunk, SharedLog
+from boardd.core.intake.shared_ring import RingFrames, SharedRing
 from boardd.core.session.session import Session
 from boardd.sessions.live_session import LiveSession
 
@@ -48,14 +48,14 @@ class Salvage(NamedTuple):
     lost: int
 
 
-class LogReader:
+class RingReader:
     """Reads the log of ``live``; one task at a time."""
 
     def __init__(self, recipient: Recipient, live: LiveSession) -> None:
         self._recipient = recipient
         self._live = live
 
-    async def follow(self, log: SharedLog) -> None:
+    async def follow(self, log: SharedRing) -> None:
         """Reads what the client commits, until it is cancelled.
 
         Raises ``FrameError``, ``RequestError`` or ``CapacityError`` where the log, or
@@ -91,15 +91,15 @@ class LogReader:
             _logger.error("the log of pid %d cannot be read on: %s", pid, why)
         return Salvage(0 if accepted is None else counters.accepted - accepted, lost)
 
-    async def _turn(self, log: SharedLog, read: Callable[[int], Chunk]) -> Chunk | None:
+    async def _turn(self, log: SharedRing, read: Callable[[int], RingFrames]) -> RingFrames | None:
         """Takes what comes next; returns it, or None where nothing does."""
         live = self._live
         await self._recipient.room(live.session)
         if live.is_forgotten:
             return None
-        if live.lifeline is not None:
+        if live.map_connection is not None:
             # A client shares a map before it commits what lies in it.
-            live.lifeline.receive()
+            live.map_connection.receive()
         chunk = read(CHUNK_BYTES)
         if chunk.position == log.position:
             return None

@@ -5,7 +5,7 @@ on where it was. One whose lease ends is written out, its runs are ended, and
 the number of its last record is remembered for a while: a client that comes
 back later still does not have anything written twice.
 
-A client that shares its log has a lifeline besides, and no lease: it lives as long as
+A client that shares its log has a map_connection besides, and no lease: it lives as long as
 that holds. When it ends, the client is dead. Then what it left in its log is written,
 and its session ends at once.
 """
@@ -29,18 +29,18 @@ from boardd.core.errors import (
     SupersededError,
     UnknownSessionError,
 )
-from boardd.core.intake.shared_ring import SharedLog
-from boardd.core.runs.run_state import Refusal, Run, Runs
-from boardd.core.session.batch import Batch, Counters, Part
+from boardd.core.intake.shared_ring import SharedRing
+from boardd.core.runs.run_state import Refusal, Runs, RunState
+from boardd.core.session.batch import Batch, Counters, RunPart
 from boardd.core.session.drops import EndedSessions
 from boardd.core.session.session import Session
 from boardd.runs.logdir import Roots, RunRefusedError
 from boardd.runs.pipeline import Pipeline
-from boardd.sessions.live_session import AttachedStream, LiveSession, OpenLifeline
+from boardd.sessions.live_session import AttachedStream, LiveSession, OpenMapConnection
 from boardd.sessions.maps import MapBudget
 from boardd.sessions.notice import Notice
 from boardd.sessions.peer_process import PeerProcess
-from boardd.sessions.ring_reader import LogReader
+from boardd.sessions.ring_reader import RingReader
 
 _logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ SESSION_ID_BYTES: Final = 16
 MAX_EXPIRED: Final = 16_384
 #: What their clients dropped, by run and reason, that is remembered of all of them.
 MAX_EXPIRED_DROPS: Final = 16_384
-#: How long a stream may outlive its client's lifeline; its last messages are in it. How
+#: How long a stream may outlive its client's map_connection; its last messages are in it. How
 #: long the process may.
 FAREWELL_SECS: Final = 1.0
 
@@ -102,7 +102,7 @@ class Sessions:
     def trouble(self, live: LiveSession) -> str:
         """Why the runs of a session are held up, for people; empty when they are not."""
         return "; ".join(
-            f"{run.path}: {run.trouble}" for run in live.session.catalogue.runs() if run.trouble
+            f"{run.path}: {run.trouble}" for run in live.session.schema.runs() if run.trouble
         )
 
     def open(self, request: pb.OpenRequest) -> LiveSession:
@@ -182,21 +182,21 @@ class Sessions:
             )
         live.log = self._log_at(ring, start.sequence, start.position)
         live.is_shared = True
-        if live.lifeline is not None:
-            live.lifeline.attached()
-        elif live.parting is not None:  # the lifeline's end was there before this
+        if live.map_connection is not None:
+            live.map_connection.attached()
+        elif live.parting is not None:  # the map_connection's end was there before this
             live.end_parting()
             self._died(live)
 
-    def _log_at(self, ring: memoryview, sequence: int, position: int) -> SharedLog:
-        return SharedLog(ring, sequence, position, self.budgets.max_message_bytes)
+    def _log_at(self, ring: memoryview, sequence: int, position: int) -> SharedRing:
+        return SharedRing(ring, sequence, position, self.budgets.max_message_bytes)
 
-    def maps_shared(self, live: LiveSession, lifeline: OpenLifeline) -> None:
+    def maps_shared(self, live: LiveSession, map_connection: OpenMapConnection) -> None:
         """See ``Owners`` of ``handoff``."""
-        before, live.lifeline = live.lifeline, lifeline
+        before, live.map_connection = live.map_connection, map_connection
         live.end_parting()
         live.end_lease()
-        if before is not None and before is not lifeline:
+        if before is not None and before is not map_connection:
             before.close()
         if live.stream is not None and live.is_shared:
             live.stream.end(SupersededError("the log was handed over anew"))
@@ -209,13 +209,13 @@ class Sessions:
             # Positions begin at 0 with the session, so it can be read already.
             live.log = self._log_at(ring, 0, 0)
 
-    def lifeline_ended(
-        self, live: LiveSession, lifeline: OpenLifeline, process: PeerProcess | None
+    def map_connection_ended(
+        self, live: LiveSession, map_connection: OpenMapConnection, process: PeerProcess | None
     ) -> None:
         """See ``Owners`` of ``handoff``."""
-        is_its_own = not live.is_forgotten and live.lifeline is lifeline
+        is_its_own = not live.is_forgotten and live.map_connection is map_connection
         if is_its_own:
-            live.lifeline = None
+            live.map_connection = None
         if process is None:
             if is_its_own:
                 self._died(live)
@@ -253,7 +253,7 @@ class Sessions:
         if live.log is None:
             found = "its log could not be read, because it was never attached"
         else:
-            salvage = await LogReader(self, live).finish()
+            salvage = await RingReader(self, live).finish()
             found = (
                 f"{salvage.records} records beyond what it had committed were found in its log, "
                 f"{salvage.lost} of them without their values"
@@ -285,7 +285,7 @@ class Sessions:
         live.end_lease()
         if live.is_ending or live.parting is not None:
             return
-        if live.stream is not None or live.lifeline is not None:
+        if live.stream is not None or live.map_connection is not None:
             return
         loop = asyncio.get_running_loop()
         live.lease = loop.call_later(self.budgets.lease_secs, self._expire, live)
@@ -318,7 +318,7 @@ class Sessions:
                 or live.is_ending
                 or live.stream is not None
                 or live.lease is not None
-                or live.lifeline is not None
+                or live.map_connection is not None
                 or live.parting is not None
             )
 
@@ -443,24 +443,24 @@ class Sessions:
 
     # What comes back from the pipeline
 
-    def finish(self, part: Part, written_bytes: int) -> None:
+    def finish(self, part: RunPart, written_bytes: int) -> None:
         """See ``Outcomes``."""
         live = self._sessions[part.session_id]
         live.session.finish(part, written_bytes)
         self._came_back(live)
 
-    def reject(self, part: Part, reason: int, message: str) -> None:
+    def reject(self, part: RunPart, reason: int, message: str) -> None:
         """See ``Outcomes``."""
         live = self._sessions[part.session_id]
         live.session.reject(part, reason, message)
         self._came_back(live)
 
-    def recharge(self, part: Part, size_bytes: int) -> None:
+    def recharge(self, part: RunPart, size_bytes: int) -> None:
         """See ``Outcomes``."""
         self._sessions[part.session_id].session.recharge(part, size_bytes)
         self.changed.notify()
 
-    def refuse(self, run: Run) -> None:
+    def refuse(self, run: RunState) -> None:
         """See ``Outcomes``."""
         for session_id, number in run.members:
             live = self._sessions.get(session_id)

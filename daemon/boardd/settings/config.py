@@ -33,8 +33,8 @@ from boardd.settings.option import (
     SIZE,
     SOCKET,
     TRUTH,
-    Kind,
     Option,
+    SettingType,
 )
 
 #: Idle time after which a daemon that a client started leaves, unless told otherwise.
@@ -52,7 +52,7 @@ _OTHER = "other"
 
 def _setting(
     name: str,
-    kind: Kind,
+    kind: SettingType,
     group: str,
     help: str,
     *,

@@ -18,7 +18,7 @@ _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 @dataclass(frozen=True)
-class Kind:
+class SettingType:
     """How the text of a setting becomes a value.
 
     ``parse`` takes the text and the directory that a relative path starts
@@ -37,7 +37,7 @@ class Option:
     """One setting, whatever its source."""
 
     name: str  #: with dashes: the key in a file
-    kind: Kind
+    kind: SettingType
     group: str
     help: str
     repeatable: bool = False
@@ -156,15 +156,15 @@ def _choice(*choices: str) -> Callable[[str, Path], str]:
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 
-PATH: Final = Kind("PATH", _path, (str,))
-DIRECTORY: Final = Kind("DIR", _path, (str,))
-SOCKET: Final = Kind("PATH", _socket, (str,))
-LISTEN: Final = Kind("HOST:PORT", _listen, (str,))
-SECONDS: Final = Kind("SECS", _seconds, (int, float), lambda value: f"{value:g}")
+PATH: Final = SettingType("PATH", _path, (str,))
+DIRECTORY: Final = SettingType("DIR", _path, (str,))
+SOCKET: Final = SettingType("PATH", _socket, (str,))
+LISTEN: Final = SettingType("HOST:PORT", _listen, (str,))
+SECONDS: Final = SettingType("SECS", _seconds, (int, float), lambda value: f"{value:g}")
 POSITIVE_SECONDS: Final = dataclasses.replace(SECONDS, parse=_positive_seconds)
-SIZE: Final = Kind("SIZE", lambda text, base: parse_size(text), (int, str), format_size)
+SIZE: Final = SettingType("SIZE", lambda text, base: parse_size(text), (int, str), format_size)
 MESSAGE_SIZE: Final = dataclasses.replace(SIZE, parse=_message_size)
-COUNT: Final = Kind("N", _whole(1, 2**31 - 1), (int,))
-NICE: Final = Kind("N", _whole(0, 19), (int,))
-TRUTH: Final = Kind("", _truth, (bool,))
-LEVEL: Final = Kind("LEVEL", _choice(*LEVELS), (str,))
+COUNT: Final = SettingType("N", _whole(1, 2**31 - 1), (int,))
+NICE: Final = SettingType("N", _whole(0, 19), (int,))
+TRUTH: Final = SettingType("", _truth, (bool,))
+LEVEL: Final = SettingType("LEVEL", _choice(*LEVELS), (str,))

@@ -12,18 +12,18 @@ from boardd.reduce.dtypes import TensorError
 from boardd.reduce.histogram.bins import Bins, Edges, EqualWidth, Rule, default_edges
 from boardd.reduce.histogram.histogram import histogram
 from boardd.reduce.pr_curve import PrCurveError, pr_curve
-from boardd.summaries.reduction import Content, Record
+from boardd.summaries.reduction import ReductionInput, ReductionOutput
 
 
-def summarize_lazy_scalar(record: Record) -> Content:
+def summarize_lazy_scalar(record: ReductionInput) -> ReductionOutput:
     """A scalar of one element. Raises ``TensorError`` for a tensor that has another number."""
     (array,) = record.arrays
     if array.size != 1:
         raise TensorError(f"shape {array.shape} for a scalar; one element is expected")
-    return Content([values.scalar_value(record.tag, float(array.reshape(-1)[0]))])
+    return ReductionOutput([values.scalar_value(record.tag, float(array.reshape(-1)[0]))])
 
 
-def summarize_histogram(record: Record) -> Content:
+def summarize_histogram(record: ReductionInput) -> ReductionOutput:
     """A histogram; beside it, scalars that count what is not finite, where there is any.
 
     A histogram has no room for them; their tags are the histogram's with
@@ -39,7 +39,7 @@ def summarize_histogram(record: Record) -> Content:
     ):
         if count:
             found.append(values.scalar_value(f"{record.tag}/{name}", count))
-    return Content(found)
+    return ReductionOutput(found)
 
 
 def bins_of(message: pb.Histogram) -> Bins:
@@ -54,7 +54,7 @@ def bins_of(message: pb.Histogram) -> Bins:
     return default_edges()
 
 
-def summarize_histogram_raw(record: Record) -> Content:
+def summarize_histogram_raw(record: ReductionInput) -> ReductionOutput:
     """A histogram that the client counted. Raises ``BinsError``."""
     message = record.payload.histogram_raw
     limits, counts = record.arrays
@@ -68,19 +68,19 @@ def summarize_histogram_raw(record: Record) -> Content:
         limits=limits,
         counts=counts,
     )
-    return Content([value])
+    return ReductionOutput([value])
 
 
-def summarize_pr_curve(record: Record) -> Content:
+def summarize_pr_curve(record: ReductionInput) -> ReductionOutput:
     """A curve of predictions against labels. Raises ``PrCurveError``."""
     labels, predictions, *weights = record.arrays
     curve = pr_curve(
         labels, predictions, record.payload.pr_curve.num_thresholds, weights[0] if weights else None
     )
-    return Content([plugins.pr_curve_value(record.tag, *curve.rows())])
+    return ReductionOutput([plugins.pr_curve_value(record.tag, *curve.rows())])
 
 
-def summarize_pr_curve_raw(record: Record) -> Content:
+def summarize_pr_curve_raw(record: ReductionInput) -> ReductionOutput:
     """A curve that the client counted. Raises ``PrCurveError`` and ``TensorError``."""
     thresholds = record.payload.pr_curve_raw.num_thresholds
     if thresholds != record.arrays[0].size:
@@ -88,4 +88,4 @@ def summarize_pr_curve_raw(record: Record) -> Content:
             f"{thresholds} thresholds and counts of shape {record.arrays[0].shape}; "
             "give a count for each threshold"
         )
-    return Content([plugins.pr_curve_value(record.tag, *record.arrays)])
+    return ReductionOutput([plugins.pr_curve_value(record.tag, *record.arrays)])

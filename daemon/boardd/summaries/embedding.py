@@ -27,7 +27,7 @@ from boardd.reduce import pca
 from boardd.reduce.image.grid import ImageError
 from boardd.reduce.image.png import encode_png
 from boardd.reduce.image.sprite import sprite
-from boardd.summaries.reduction import Content, Record, RecordError, named_arrays
+from boardd.summaries.reduction import RecordError, ReductionInput, ReductionOutput, named_arrays
 
 #: Appended to an embedding's tag: the text that says what became of it.
 NOTE_SUFFIX: Final = "/projection"
@@ -48,7 +48,7 @@ _MEBIBYTE: Final = 1 << 20
 _Rows = NDArray[np.int64]
 
 
-def summarize_embedding(record: Record) -> Content:
+def summarize_embedding(record: ReductionInput) -> ReductionOutput:
     """An embedding's side files, and the text that says what was changed, if anything was.
 
     Raises ``RecordError`` where the payload names its tensors wrongly,
@@ -89,10 +89,10 @@ def summarize_embedding(record: Record) -> Content:
         sprite_dims=dimensions,
     )
     if not notes:
-        return Content(embedding=files)
+        return ReductionOutput(embedding=files)
     text = "\n\n".join([f"**{files.folder}**: {rows:,} rows of {columns:,} dimensions.", *notes])
     note = plugins.text_value(record.tag + NOTE_SUFFIX, text)
-    return Content([note], embedding=files)
+    return ReductionOutput([note], embedding=files)
 
 
 def _checked_matrix(matrix: NDArray[Any]) -> NDArray[Any]:

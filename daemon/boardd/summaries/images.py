@@ -14,7 +14,7 @@ from boardd.reduce.image.boxes import draw_boxes
 from boardd.reduce.image.gif import encode_gif
 from boardd.reduce.image.grid import ImageError, Normalize, as_batch, image_grid
 from boardd.reduce.image.png import encode_png
-from boardd.summaries.reduction import Content, Record, RecordError
+from boardd.summaries.reduction import RecordError, ReductionInput, ReductionOutput
 
 #: Images in a row of a grid where a payload does not say.
 DEFAULT_NROW: Final = 8
@@ -24,7 +24,7 @@ MAX_SEPARATE: Final = 1000
 _VIDEO_DIMENSIONS: Final = "NTCHW"
 
 
-def summarize_image(record: Record) -> Content:
+def summarize_image(record: ReductionInput) -> ReductionOutput:
     """An image, a grid of a batch, or each image of a batch under a tag of its own.
 
     Raises ``ImageError``, ``BoxesError`` and ``RecordError``.
@@ -35,7 +35,7 @@ def summarize_image(record: Record) -> Content:
     if options.separate and options.has_boxes:
         raise RecordError("boxes on separate images; boxes go on one image")
     if options.separate and "N" in options.dataformats:
-        return Content(
+        return ReductionOutput(
             [
                 _image_value(f"{record.tag}/{number}", pixels)
                 for number, pixels in enumerate(_separate(record))
@@ -48,10 +48,10 @@ def summarize_image(record: Record) -> Content:
     pixels = _grid(record, options.nrow or DEFAULT_NROW, options.padding)
     if options.has_boxes:
         pixels = draw_boxes(pixels, record.arrays[1], list(options.box_labels) or None)
-    return Content([_image_value(record.tag, pixels)])
+    return ReductionOutput([_image_value(record.tag, pixels)])
 
 
-def summarize_video(record: Record) -> Content:
+def summarize_video(record: ReductionInput) -> ReductionOutput:
     """A video as an animated GIF, which TensorBoard shows as an image. Raises ``VideoError``."""
     options = record.payload.video
     gif = encode_gif(
@@ -59,10 +59,12 @@ def summarize_video(record: Record) -> Content:
         options.frames_per_second,
         dataformats=options.dataformats or _VIDEO_DIMENSIONS,
     )
-    return Content([values.image_value(record.tag, gif.data, gif.height, gif.width, gif.channels)])
+    return ReductionOutput(
+        [values.image_value(record.tag, gif.data, gif.height, gif.width, gif.channels)]
+    )
 
 
-def _separate(record: Record) -> NDArray[np.uint8]:
+def _separate(record: ReductionInput) -> NDArray[np.uint8]:
     """Returns the pixels of each image of a batch, uint8[images, height, width, channels]."""
     count = len(as_batch(record.arrays[0], record.payload.image.dataformats))
     if count > MAX_SEPARATE:
@@ -74,7 +76,7 @@ def _separate(record: Record) -> NDArray[np.uint8]:
     return column.reshape(count, -1, *column.shape[1:])
 
 
-def _grid(record: Record, nrow: int, padding: int) -> NDArray[np.uint8]:
+def _grid(record: ReductionInput, nrow: int, padding: int) -> NDArray[np.uint8]:
     options = record.payload.image
     return image_grid(
         record.arrays[0],

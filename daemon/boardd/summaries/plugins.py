@@ -12,31 +12,31 @@ from boardd.events.mesh import mesh_values
 from boardd.events.tensors import tensor_value
 from boardd.reduce.audio import encode_wav
 from boardd.reduce.graph import symbol_nodes
-from boardd.summaries.reduction import Content, Record, RecordError, named_arrays
+from boardd.summaries.reduction import RecordError, ReductionInput, ReductionOutput, named_arrays
 
 
-def summarize_text(record: Record) -> Content:
+def summarize_text(record: ReductionInput) -> ReductionOutput:
     """A text in Markdown."""
-    return Content([plugins.text_value(record.tag, record.payload.text.markdown)])
+    return ReductionOutput([plugins.text_value(record.tag, record.payload.text.markdown)])
 
 
-def summarize_audio(record: Record) -> Content:
+def summarize_audio(record: ReductionInput) -> ReductionOutput:
     """A clip. Raises ``AudioError``."""
     wav = encode_wav(record.arrays[0], record.payload.audio.sample_rate)
-    return Content([plugins.audio_value(record.tag, wav.data)])
+    return ReductionOutput([plugins.audio_value(record.tag, wav.data)])
 
 
-def summarize_tensor(record: Record) -> Content:
+def summarize_tensor(record: ReductionInput) -> ReductionOutput:
     """A tensor as it is. Raises ``TensorError``."""
-    return Content([tensor_value(record.tag, record.arrays[0])])
+    return ReductionOutput([tensor_value(record.tag, record.arrays[0])])
 
 
-def summarize_graph(record: Record) -> Content:
+def summarize_graph(record: ReductionInput) -> ReductionOutput:
     """A network. Raises ``GraphError`` and ``SymbolGraphError``."""
     message = record.payload.graph
     kind = message.WhichOneof("graph")
     if kind == "graph_def":
-        return Content(graph_def=graph.checked_graph_def(message.graph_def))
+        return ReductionOutput(graph_def=graph.checked_graph_def(message.graph_def))
     if kind == "mxnet_json":
         nodes = [
             GraphNode(
@@ -53,10 +53,10 @@ def summarize_graph(record: Record) -> Content:
         raise RecordError("a graph of a kind that this daemon does not know")
     if not nodes:
         raise graph.GraphError("a graph without nodes")
-    return Content(graph_def=graph.graph_def(nodes))
+    return ReductionOutput(graph_def=graph.graph_def(nodes))
 
 
-def summarize_hparams(record: Record) -> Content:
+def summarize_hparams(record: ReductionInput) -> ReductionOutput:
     """A run's hyperparameters. Raises ``RecordError``."""
     message = record.payload.hparams
     # A map has no certain order.
@@ -67,7 +67,9 @@ def summarize_hparams(record: Record) -> Content:
         if len(set(map(type, found))) > 1:
             raise RecordError(f"hyperparameter {domain.hparam!r} has a domain of several types")
         domains[domain.hparam] = found
-    return Content(hparams_values(hparams, message.metrics, domains, session_secs=record.wall_time))
+    return ReductionOutput(
+        hparams_values(hparams, message.metrics, domains, session_secs=record.wall_time)
+    )
 
 
 def _hparam(name: str, message: pb.HParamValue) -> HParam:
@@ -78,18 +80,18 @@ def _hparam(name: str, message: pb.HParamValue) -> HParam:
     return value
 
 
-def summarize_mesh(record: Record) -> Content:
+def summarize_mesh(record: ReductionInput) -> ReductionOutput:
     """A batch of meshes or point clouds. Raises ``TensorError`` and ``MeshConfigError``."""
     message = record.payload.mesh
     named = named_arrays(record, colors=message.colors_tensor, faces=message.faces_tensor)
-    return Content(
+    return ReductionOutput(
         mesh_values(
             record.tag, record.arrays[0], named["faces"], named["colors"], message.config_json
         )
     )
 
 
-def summarize_custom_scalars(record: Record) -> Content:
+def summarize_custom_scalars(record: ReductionInput) -> ReductionOutput:
     """The layout of the custom scalars page. Raises ``LayoutError``."""
     categories = [
         Category(
@@ -98,4 +100,4 @@ def summarize_custom_scalars(record: Record) -> Content:
         )
         for category in record.payload.custom_scalars.categories
     ]
-    return Content([custom_scalars_value(categories)])
+    return ReductionOutput([custom_scalars_value(categories)])

@@ -27,7 +27,7 @@ class RecordError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class ReductionInput:
     """One record: its tag, step, wall time in seconds since the epoch, and content.
 
     ``arrays`` are the payload's tensors. ``max_working_bytes`` is the memory
@@ -43,7 +43,7 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
-class Content:
+class ReductionOutput:
     """What one record shows: summary values, a serialized GraphDef, or an embedding."""
 
     values: Sequence[Summary.Value | EncodedValue] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Content:
 
 
 @dataclass(frozen=True, eq=False)
-class Reduction:
+class EncodedSummary:
     """A record ready to be written: its framed event, and side files where it has any.
 
     ``kinds`` leads from each tag that the event uses to the kind of summary it
@@ -73,7 +73,7 @@ class Reduction:
         return size_bytes
 
 
-def named_arrays(record: Record, **indexes: int) -> dict[str, NDArray[Any] | None]:
+def named_arrays(record: ReductionInput, **indexes: int) -> dict[str, NDArray[Any] | None]:
     """Returns the optional tensors that a payload names by their index, None where it is 0.
 
     The first tensor has no name. Raises ``RecordError`` unless every other one

@@ -48,10 +48,16 @@ from boardd.summaries.plugins import (
     summarize_tensor,
     summarize_text,
 )
-from boardd.summaries.reduction import Content, Record, RecordError, Reduction, SummaryError
+from boardd.summaries.reduction import (
+    EncodedSummary,
+    RecordError,
+    ReductionInput,
+    ReductionOutput,
+    SummaryError,
+)
 
 #: From a kind of payload to the fewest and the most tensors it has, and its function.
-_SUMMARIES: Final[dict[str, tuple[int, int, Callable[[Record], Content]]]] = {
+_SUMMARIES: Final[dict[str, tuple[int, int, Callable[[ReductionInput], ReductionOutput]]]] = {
     "audio": (1, 1, summarize_audio),
     "custom_scalars": (0, 0, summarize_custom_scalars),
     "embedding": (1, 3, summarize_embedding),
@@ -97,7 +103,7 @@ def summarize(
     pieces: Mapping[int, Sequence[bytes]],
     max_working_bytes: int,
     maps: Mapping[int, memoryview] | None = None,
-) -> Reduction:
+) -> EncodedSummary:
     """Returns what one record is made into.
 
     ``payload`` is a serialized ``Payload``; ``pieces`` holds the bytes of those
@@ -131,7 +137,7 @@ def summarize(
                 _array(tensor, pieces.get(number, ()))
                 for number, tensor in enumerate(message.tensors)
             ]
-        record = Record(tag, step, wall_time, message, arrays, max_working_bytes)
+        record = ReductionInput(tag, step, wall_time, message, arrays, max_working_bytes)
         return _reduction(record, reduce(record))
     except SummaryError:
         raise
@@ -147,14 +153,14 @@ def summarize(
         raise SummaryError(pb.REDUCTION_FAILED, text) from error
 
 
-def _reduction(record: Record, content: Content) -> Reduction:
+def _reduction(record: ReductionInput, content: ReductionOutput) -> EncodedSummary:
     if content.graph_def:
         framed = event.graph(record.wall_time, record.step, content.graph_def)
     else:
         # Also without values: a run that has no event is none to TensorBoard.
         framed = event.summary(record.wall_time, record.step, content.values)
     kinds = dict(map(_kind, content.values))
-    return Reduction(framed, kinds, content.embedding)
+    return EncodedSummary(framed, kinds, content.embedding)
 
 
 def _kind(value: Summary.Value | EncodedValue) -> tuple[bytes, str]:

@@ -12,11 +12,11 @@ from functools import partial
 
 import numpy as np
 from boardd_client.memory.arena import Arena
-from boardd_client.memory.ring import RecordLog
+from boardd_client.memory.ring import Ring
 from boardd_client.session.captures import Capture
 from boardd_client.session.session import Session
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Kind
+from boardd_protos.frame import FrameKind
 from support.client_session import SESSION_ID, Daemon, balance
 
 #: Times that a call is interrupted, each at another moment.
@@ -54,20 +54,20 @@ def interrupt() -> None:
 def make_session(log_bytes: int = 4096) -> Session:
     return Session(
         SESSION_ID,
-        RecordLog(memoryview(bytearray(log_bytes)), reserve_bytes=256),
+        Ring(memoryview(bytearray(log_bytes)), reserve_bytes=256),
         Arena(memoryview(bytearray(1 << 14)), reserve_bytes=256),
     )
 
 
 def log_tensor(session: Session, series: int, data: bytes) -> None:
-    """What ``AttachedRun.log_record`` does, in short."""
+    """What ``RunHandle.log_record`` does, in short."""
     capture = Capture(0, ())
     try:
-        begun = session.begin(series, 1, 1.0, b"payload", [len(data)], into=capture)
+        begun = session.claim(series, 1, 1.0, b"payload", [len(data)], into=capture)
         if isinstance(begun, str):
             return
         capture.slots[0].view[:] = data
-        session.captured(capture, [])
+        session.copies_started(capture, [])
     except BaseException as error:
         session.interrupted(capture, [], error)
         raise
@@ -78,9 +78,9 @@ def resolve(session: Session) -> None:
     while (capture := session.next_capture()) is not None:
         failure, value = capture.wait()
         if failure:
-            session.failed(capture, failure)
+            session.abort(capture, failure)
         else:
-            session.resolved(capture, value)
+            session.commit(capture, value)
 
 
 def test_what_is_logged_after_an_interrupt_is_written() -> None:
@@ -91,21 +91,21 @@ def test_what_is_logged_after_an_interrupt_is_written() -> None:
         series = session.define_series(run, "tag")
         daemon.open(session)
         for _ in range(turn % 40):  # the log wraps at another place each time
-            session.log.append_scalar(series, 0, 1.0, 0.0)
+            session.ring.append_scalar(series, 0, 1.0, 0.0)
         daemon.take_all(session)
         session.acknowledged(daemon.received)
         try:
             with soon(moment_secs, interrupt):
                 for number in range(3):
                     log_tensor(session, series, bytes([number]) * 100)
-                    session.log.append_scalar(series, number, 1.0, 0.5)
+                    session.ring.append_scalar(series, number, 1.0, 0.5)
         except Interrupt:
             interrupted += 1
         resolve(session)
         log_tensor(session, series, b"after" * 10)
-        last = session.log.append_scalar(series, 9, 1.0, 9.0)
-        assert last == session.log.last_sequence
-        assert session.log.first_pending() is None
+        last = session.ring.append_scalar(series, 9, 1.0, 9.0)
+        assert last == session.ring.last_sequence
+        assert session.ring.first_claimed() is None
         daemon.take_all(session)
         assert daemon.received == last
         assert daemon.frames[-1].value == 9.0
@@ -128,14 +128,14 @@ def test_a_handler_that_logs_disturbs_nobody() -> None:
         with soon(moment_secs, partial(log_tensor, session, series, b"h" * 64)):
             for number in range(3):
                 log_tensor(session, series, bytes([number]) * 100)
-                session.log.append_scalar(series, number, 1.0, 0.5)
+                session.ring.append_scalar(series, number, 1.0, 0.5)
         resolve(session)
         daemon.take_all(session)
-        assert daemon.received == session.log.last_sequence
+        assert daemon.received == session.ring.last_sequence
         kinds = [frame.kind for frame in daemon.frames]
-        assert kinds.count(Kind.SCALAR) == 3
-        ran += kinds.count(Kind.SUMMARY) == 4
-        assert kinds.count(Kind.SUMMARY) in (3, 4)
+        assert kinds.count(FrameKind.SCALAR) == 3
+        ran += kinds.count(FrameKind.SUMMARY) == 4
+        assert kinds.count(FrameKind.SUMMARY) in (3, 4)
         tensors = [tensor for (tensor,) in daemon.tensors.values()]
         assert {b"\0" * 100, b"\1" * 100, b"\2" * 100} <= set(tensors)
         assert set(tensors) <= {b"\0" * 100, b"\1" * 100, b"\2" * 100, b"h" * 64}

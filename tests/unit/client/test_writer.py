@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from boardd_client import SummaryWriter
-from boardd_protos.record import Kind
+from boardd_protos.frame import FrameKind
 from support.scripted_daemon import ScriptedDaemon, wait_for
 from support.scripted_writer import writer
 
@@ -43,7 +43,7 @@ def test_a_writer_that_is_not_closed_ends_its_run_when_it_is_collected(
     del sw
     gc.collect()
     wait_for(lambda: scripted.closes)
-    assert [frame.kind for frame in scripted.all_frames] == [Kind.SCALAR, Kind.END_RUN]
+    assert [frame.kind for frame in scripted.all_frames] == [FrameKind.SCALAR, FrameKind.END_RUN]
 
 
 def test_close_with_the_daemon_away_keeps_trying_in_the_background(
@@ -117,9 +117,9 @@ def test_threads_may_log_at_once(scripted: ScriptedDaemon) -> None:
             thread.join()
     tags = {s.series: s.tag for message in scripted.definitions for s in message.series}
     assert len(tags) == 4
-    scalars = [frame for frame in scripted.all_frames if frame.kind == Kind.SCALAR]
+    scalars = [frame for frame in scripted.all_frames if frame.kind == FrameKind.SCALAR]
     for series in tags:
-        steps = [frame.step for frame in scalars if frame.series == series]
+        steps = [frame.step for frame in scalars if frame.target == series]
         assert steps == list(range(500))
 
 

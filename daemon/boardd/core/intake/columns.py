@@ -1,4 +1,4 @@
-"""Scalars by the column: from frames to what is grouped, counted and encoded."""
+"""ScalarPart by the column: from frames to what is grouped, counted and encoded."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from boardd_protos.record import HEADER_BYTES
+from boardd_protos.frame import HEADER_BYTES
 from numpy.typing import NDArray
 
-from boardd.core.intake.frames import Stretch
+from boardd.core.intake.frames import ScalarFrames
 
 #: What a scalar is charged for in the intake: its columns and its tag, 40 bytes, or its frame.
 SCALAR_BYTES = HEADER_BYTES
@@ -34,7 +34,7 @@ class Columns:
         )
 
 
-def expand(stretch: Stretch, records_each: NDArray[np.int64]) -> Columns:
+def expand(stretch: ScalarFrames, records_each: NDArray[np.int64]) -> Columns:
     """The scalars of all frames of ``stretch``, ``records_each[i]`` of frame i."""
     headers = stretch.headers
     if stretch.first_word is None:

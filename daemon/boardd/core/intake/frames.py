@@ -1,6 +1,6 @@
 """Splits a message of frames so that scalars need no Python each.
 
-Frames of scalars that follow each other are one ``Stretch``, whether they hold
+Frames of scalars that follow each other are one ``ScalarFrames``, whether they hold
 one scalar or many: what follows is then done once for a message, by the column.
 Where frames of one size follow each other, even finding them takes no Python
 each.
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from boardd_protos.record import (
+from boardd_protos.frame import (
     FRAME_DTYPE,
     HEADER_BYTES,
     Frame,
     FrameError,
-    Kind,
+    FrameKind,
     decode,
     frame_bytes,
 )
@@ -41,7 +41,7 @@ _ALIKE: Final = 4
 
 
 @dataclass(frozen=True)
-class Stretch:
+class ScalarFrames:
     """Frames of scalars that follow each other, of kind SCALAR or SCALARS.
 
     ``first_word`` says where in ``frames`` each one's first value lies, in words of 8
@@ -55,10 +55,10 @@ class Stretch:
     def __len__(self) -> int:
         return len(self.headers)
 
-    def __getitem__(self, chosen: slice | NDArray[Any]) -> Stretch:
+    def __getitem__(self, chosen: slice | NDArray[Any]) -> ScalarFrames:
         """Some of the frames."""
         first_word = None if self.first_word is None else self.first_word[chosen]
-        return Stretch(self.frames, self.headers[chosen], first_word)
+        return ScalarFrames(self.frames, self.headers[chosen], first_word)
 
     @property
     def first_sequence(self) -> int:
@@ -73,7 +73,7 @@ class Stretch:
     @property
     def holds_many(self) -> NDArray[np.bool_]:
         """Which frames are SCALARS, bool[n]."""
-        many: NDArray[np.bool_] = self.headers["kind"] == Kind.SCALARS
+        many: NDArray[np.bool_] = self.headers["kind"] == FrameKind.SCALARS
         return many
 
     def records_each(self) -> NDArray[np.int64]:
@@ -89,7 +89,7 @@ class Stretch:
         return len(self) if self.first_word is None else int(self.records_each().sum())
 
 
-def split(frames: bytes) -> Iterator[Stretch | Frame]:
+def split(frames: bytes) -> Iterator[ScalarFrames | Frame]:
     """Yields stretches of scalars and single other frames, in their order.
 
     Raises ``FrameError`` as ``decode`` does.
@@ -107,7 +107,7 @@ def split(frames: bytes) -> Iterator[Stretch | Frame]:
             offset += frame_bytes(len(frame.payload))
 
 
-def check_sequence(items: Sequence[Stretch | Frame], received_sequence: int) -> None:
+def check_sequence(items: Sequence[ScalarFrames | Frame], received_sequence: int) -> None:
     """Raises ``FrameError`` unless the sequence numbers leave no gap.
 
     They must rise by one, from at most ``received_sequence + 1``.
@@ -123,7 +123,7 @@ def check_sequence(items: Sequence[Stretch | Frame], received_sequence: int) -> 
         if expected and first != expected:
             raise FrameError(f"sequence {first} follows {expected - 1}")
         expected = first + 1
-        if isinstance(item, Stretch):
+        if isinstance(item, ScalarFrames):
             expected = first + len(item)
             sequence = item.headers["sequence"]
             wrong = np.flatnonzero(sequence != np.arange(first, expected, dtype=np.uint64))
@@ -134,7 +134,7 @@ def check_sequence(items: Sequence[Stretch | Frame], received_sequence: int) -> 
                 )
 
 
-def _stretch_at(frames: bytes, start: int) -> tuple[Stretch | None, int]:
+def _stretch_at(frames: bytes, start: int) -> tuple[ScalarFrames | None, int]:
     """The stretch that begins at ``start``, and where it ends; None where no scalar is there."""
     offset = start
     runs: list[NDArray[np.intp]] = []
@@ -143,9 +143,9 @@ def _stretch_at(frames: bytes, start: int) -> tuple[Stretch | None, int]:
     shape, alike = (0, 0, 0), 0
     while len(frames) - offset >= HEADER_BYTES:
         size_bytes, kind, payload_bytes = found = _SHAPE.unpack_from(frames, offset)
-        if kind == Kind.SCALARS:
+        if kind == FrameKind.SCALARS:
             only_single = False
-        elif kind != Kind.SCALAR or payload_bytes:
+        elif kind != FrameKind.SCALAR or payload_bytes:
             break
         if size_bytes != frame_bytes(payload_bytes) or size_bytes > len(frames) - offset:
             break
@@ -165,7 +165,7 @@ def _stretch_at(frames: bytes, start: int) -> tuple[Stretch | None, int]:
         return None, start
     if only_single:
         count = (offset - start) // HEADER_BYTES
-        return Stretch(frames, np.frombuffer(frames, FRAME_DTYPE, count, start)), offset
+        return ScalarFrames(frames, np.frombuffer(frames, FRAME_DTYPE, count, start)), offset
     if singles:
         runs.append(np.array(singles, np.intp))
     return _gathered(frames, np.concatenate(runs)), offset
@@ -193,11 +193,11 @@ def _alike_at(frames: bytes, offset: int, size_bytes: int, kind: int, payload_by
     return count
 
 
-def _gathered(frames: bytes, offsets: NDArray[np.intp]) -> Stretch:
+def _gathered(frames: bytes, offsets: NDArray[np.intp]) -> ScalarFrames:
     """The stretch of the frames at ``offsets``, all multiples of a word."""
     words = np.frombuffer(frames, "<u8", len(frames) // _WORD_BYTES)
     first_word = offsets // _WORD_BYTES
     headers = words[first_word[:, np.newaxis] + np.arange(_HEADER_WORDS)]
     headers = headers.view(FRAME_DTYPE).reshape(len(offsets))
-    first_word += np.where(headers["kind"] == Kind.SCALARS, _HEADER_WORDS, _VALUE_WORD)
-    return Stretch(frames, headers, first_word)
+    first_word += np.where(headers["kind"] == FrameKind.SCALARS, _HEADER_WORDS, _VALUE_WORD)
+    return ScalarFrames(frames, headers, first_word)

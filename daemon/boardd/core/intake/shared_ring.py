@@ -14,16 +14,16 @@ import struct
 from typing import Final, NamedTuple
 
 import numpy as np
-from boardd_protos.record import (
+from boardd_protos.frame import (
     ALIGNMENT,
-    FILLER,
+    CLAIMED,
     FRAME_DTYPE,
     HEADER,
     HEADER_BYTES,
-    PENDING,
+    PADDING,
     Frame,
     FrameError,
-    Kind,
+    FrameKind,
     decode,
     encode,
     frame_bytes,
@@ -42,7 +42,7 @@ _SIZE: Final = struct.Struct("<I")
 _PREFIX: Final = struct.Struct("<IBB")
 
 
-class Chunk(NamedTuple):
+class RingFrames(NamedTuple):
     """A stretch of the log, copied."""
 
     frames: bytes  #: whole frames back to back, without fillers
@@ -52,7 +52,7 @@ class Chunk(NamedTuple):
     lost: int = 0  #: frames that were pending, and are VOID here
 
 
-class SharedLog:
+class SharedRing:
     """What of a client's ring was read, and what may be.
 
     ``ring`` is the client's memory, of a multiple of eight bytes, at least
@@ -105,7 +105,7 @@ class SharedLog:
             )
         self._committed_sequence, self._committed_position = sequence, position
 
-    def read(self, limit_bytes: int) -> Chunk:
+    def read(self, limit_bytes: int) -> RingFrames:
         """Returns what comes next of what is committed, and takes nothing yet; see ``advance``.
 
         A chunk has about ``limit_bytes`` at most, or one frame that is larger.
@@ -122,7 +122,7 @@ class SharedLog:
             )
         return chunk
 
-    def salvage(self, limit_bytes: int) -> Chunk:
+    def salvage(self, limit_bytes: int) -> RingFrames:
         """As ``read``, of what a dead client left, committed or not.
 
         Ends before a frame that is not finished, not the next in sequence or of
@@ -134,11 +134,11 @@ class SharedLog:
         chunk, _ = self._walk(self._end, limit_bytes, is_left=True)
         return chunk
 
-    def advance(self, chunk: Chunk) -> None:
+    def advance(self, chunk: RingFrames) -> None:
         """Takes ``chunk``: the log goes on behind it."""
         self.sequence, self.position = chunk.sequence, chunk.position
 
-    def _walk(self, end: int, limit_bytes: int, *, is_left: bool) -> tuple[Chunk, str]:
+    def _walk(self, end: int, limit_bytes: int, *, is_left: bool) -> tuple[RingFrames, str]:
         """Copies whole frames up to position ``end``; says why where there is none."""
         ring_bytes = len(self._ring)
         offset = self.position % ring_bytes
@@ -154,7 +154,7 @@ class SharedLog:
         sequence, filler_bytes, why = self.sequence, 0, ""
         while len(data) - at >= ALIGNMENT:
             size_bytes, kind, flags = _PREFIX.unpack_from(data, at)
-            if kind == Kind.UNFINISHED and flags == FILLER:
+            if kind == FrameKind.UNFINISHED and flags == PADDING:
                 if at + size_bytes != ring_bytes - offset or at + size_bytes > available:
                     why = f"a filler of {size_bytes} bytes that does not end with the ring"
                 else:
@@ -171,26 +171,26 @@ class SharedLog:
                 why = "" if at else f"a frame of {size_bytes} bytes that was smaller before"
                 break
             count = 1
-            if is_left and flags == PENDING:
+            if is_left and flags == CLAIMED:
                 whole += (data[start:at], _voided(data[at : at + size_bytes]))
                 start = at + size_bytes
                 lost += 1
-            elif kind == Kind.DEFINITIONS:
+            elif kind == FrameKind.DEFINITIONS:
                 payload_bytes = HEADER.unpack_from(data, at)[8]
                 payload_at = at + HEADER_BYTES
                 definitions.append(data[payload_at : payload_at + payload_bytes])
-            elif flags == 0 and kind != Kind.SUMMARY:  # never are many of those alike
+            elif flags == 0 and kind != FrameKind.SUMMARY:  # never are many of those alike
                 count = _alike(data, at, size_bytes, sequence + 1)
             at += count * size_bytes
             sequence += count
         frames = b"".join((*whole, data[start:at])) if whole else data[:at]
         position = self.position + at + filler_bytes
-        return Chunk(frames, definitions, sequence, position, lost), why
+        return RingFrames(frames, definitions, sequence, position, lost), why
 
     def _unfit(self, data: bytes, at: int, expected: int, available: int) -> str:
         """Why the frame at ``at`` is none that may come next; empty when it may."""
         size_bytes, kind, _, _, sequence, _, _, _, payload_bytes, _ = HEADER.unpack_from(data, at)
-        if kind == Kind.UNFINISHED:
+        if kind == FrameKind.UNFINISHED:
             return "a frame that is not finished"
         if sequence != expected:
             return f"record {sequence}, expected {expected}"
@@ -216,12 +216,12 @@ def _voided(frame: bytes) -> bytes:
     pending = next(decode(frame))
     return encode(
         Frame(
-            Kind.VOID,
+            FrameKind.ABORTED,
             0,
             pending.sequence,
             pending.step,
             pending.wall_time,
-            pending.series,
+            pending.target,
             0.0,
             LOST.encode(),
         )

@@ -15,7 +15,7 @@ PIECE_BYTES = 128
 
 
 @dataclass
-class Pieces:
+class TensorChunks:
     """The tensors of one record, each as its pieces in order."""
 
     tensors: dict[int, list[bytes]] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Pieces:
     too_large: bool = False
 
 
-class Assembly:
+class TensorAssembly:
     """Collects pieces until their frame comes.
 
     A record whose tensors exceed ``max_tensor_bytes``, together with those of
@@ -38,7 +38,7 @@ class Assembly:
     def __init__(self, max_tensor_bytes: int) -> None:
         # A sixteenth more for the cost of pieces: enough for pieces of 2 KiB.
         self._max_held_bytes = max_tensor_bytes + max_tensor_bytes // 16 + PIECE_BYTES
-        self._records: dict[int, Pieces] = {}
+        self._records: dict[int, TensorChunks] = {}
         self.held_bytes = 0
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Assembly:
                 raise RequestError(
                     f"chunk of record {sequence}: {MAX_RECORDS} records wait for their frames"
                 )
-            pieces = self._records[sequence] = Pieces()
+            pieces = self._records[sequence] = TensorChunks()
         if tensor >= MAX_TENSORS:
             raise RequestError(
                 f"chunk of record {sequence}: tensor {tensor}; at most {MAX_TENSORS}"
@@ -72,17 +72,17 @@ class Assembly:
         held_bytes = len(data) + PIECE_BYTES
         if self.held_bytes + held_bytes > self._max_held_bytes:
             self.held_bytes -= pieces.held_bytes
-            self._records[sequence] = Pieces(lengths=pieces.lengths, too_large=True)
+            self._records[sequence] = TensorChunks(lengths=pieces.lengths, too_large=True)
             return
         pieces.tensors.setdefault(tensor, []).append(data)
         pieces.held_bytes += held_bytes
         self.held_bytes += held_bytes
 
-    def take(self, sequence: int) -> Pieces:
+    def take(self, sequence: int) -> TensorChunks:
         """Removes and returns the pieces of ``sequence``; none were needed where it has none."""
         pieces = self._records.pop(sequence, None)
         if pieces is None:
-            return Pieces()
+            return TensorChunks()
         self.held_bytes -= pieces.held_bytes
         return pieces
 

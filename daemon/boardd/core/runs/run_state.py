@@ -49,7 +49,7 @@ class RefusedError(Exception):
 
 
 @dataclass(eq=False)
-class Run:
+class RunState:
     """One run directory."""
 
     path: str
@@ -98,18 +98,18 @@ class Runs:
 
     def __init__(self, budgets: Budgets) -> None:
         self._budgets = budgets
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, RunState] = {}
 
     def __len__(self) -> int:
         return len(self._runs)
 
-    def values(self) -> list[Run]:
+    def values(self) -> list[RunState]:
         """The runs, in the order in which they were first defined."""
         return list(self._runs.values())
 
     def join(
         self, path: str, group: str, filename_suffix: str, holder: Holder, member: Member
-    ) -> Run:
+    ) -> RunState:
         """Returns the run at ``path`` with ``holder`` a member that logs to it.
 
         A run that was refused to others is tried again for a new member. The
@@ -125,7 +125,7 @@ class Runs:
                     f"run {path}: the daemon has its budget of {self._budgets.max_runs} runs; "
                     "close writers or raise --max-runs",
                 )
-            run = Run(path, group, filename_suffix, self._budgets.max_series_per_run)
+            run = RunState(path, group, filename_suffix, self._budgets.max_series_per_run)
             self._runs[path] = run
         if holder not in run.members:
             run.refusal = None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from boardd.core.budget import Budgets
 from boardd.core.errors import CapacityError, RequestError
 from boardd.core.runs import names
-from boardd.core.runs.run_state import Member, Refusal, RefusedError, Run, Runs
+from boardd.core.runs.run_state import Member, Refusal, RefusedError, Runs, RunState
 from boardd.core.runs.series import Series, SeriesTable
 from boardd.core.runs.sets import MAX_SET_SERIES, SET_SERIES_BYTES, SetTable
 
@@ -39,7 +39,7 @@ class RunRefusal:
 class Defined:
     """What came of definitions: runs to open, and runs that are refused."""
 
-    runs: list[Run] = field(default_factory=list)
+    runs: list[RunState] = field(default_factory=list)
     refusals: list[RunRefusal] = field(default_factory=list)
 
 
@@ -48,7 +48,7 @@ class Place:
     """A directory of one of the session's runs: the run's own, or a sub-run's."""
 
     number: int
-    run: Run | None
+    run: RunState | None
     refused: Refusal | None
 
     @property
@@ -69,7 +69,7 @@ class _Definition:
     places: dict[str, int] = field(default_factory=dict)
 
 
-class Catalogue:
+class Schema:
     """The definitions of one session; see the module."""
 
     def __init__(
@@ -115,11 +115,11 @@ class Catalogue:
         """The session's numbers of its runs."""
         return list(self._definitions)
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunState]:
         """The runs that the session defined, sub-runs too."""
         return list(dict.fromkeys(place.run for place in self._places if place.run is not None))
 
-    def held_runs(self) -> list[Run]:
+    def held_runs(self) -> list[RunState]:
         """The runs that the session still logs to."""
         return [
             place.run
@@ -127,11 +127,11 @@ class Catalogue:
             if place.run is not None and (self._session_id, place.number) in place.run.holders
         ]
 
-    def hold(self, place: Place, run: Run) -> None:
+    def hold(self, place: Place, run: RunState) -> None:
         """Notes that the session logs to ``run``, also where it had ended it."""
         run.holders.add((self._session_id, place.number))
 
-    def release(self, numbers: Iterable[int]) -> list[Run]:
+    def release(self, numbers: Iterable[int]) -> list[RunState]:
         """Notes that the session logs no more to these runs; returns their directories."""
         released = []
         for number in numbers:
@@ -271,7 +271,7 @@ class Catalogue:
         self,
         definition: _Definition,
         sub_run: str,
-        run: Run | None,
+        run: RunState | None,
         refused: Refusal | None,
         defined: Defined,
     ) -> int:

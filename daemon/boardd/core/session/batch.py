@@ -1,8 +1,8 @@
 """What a session hands on: the parts of a batch of records, and its counts.
 
 Every part belongs to one run directory and is finished or rejected once; some
-of its records may be rejected before, as a ``Piece``. The records of a message
-may belong to several runs; a ``Span`` is finished when the last of its parts is.
+of its records may be rejected before, as a ``RejectedPart``. The records of a message
+may belong to several runs; a ``SequenceRange`` is finished when the last of its parts is.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
 from boardd.core.intake.columns import Columns
-from boardd.core.runs.run_state import Run
+from boardd.core.runs.run_state import RunState
 
 #: The most that a count on the wire can say.
 _MAX_COUNT = (1 << 64) - 1
 
 
 @dataclass(eq=False)
-class Span:
+class SequenceRange:
     """Consecutive records, and how many of their parts are still out."""
 
     first: int
@@ -31,7 +31,7 @@ class Span:
 
 
 @dataclass(eq=False)
-class Part:
+class RunPart:
     """Work for one run.
 
     ``sequence`` is that of its first record, 0 where it has none; several records
@@ -39,8 +39,8 @@ class Part:
     """
 
     session_id: bytes
-    run: Run
-    span: Span | None
+    run: RunState
+    span: SequenceRange | None
     sequence: int
     records: int
     size_bytes: int
@@ -50,41 +50,43 @@ class Part:
         """That of its last record."""
         return self.sequence
 
-    def split_off(self, sequence: int, records: int, last_sequence: int) -> Piece:
+    def split_off(self, sequence: int, records: int, last_sequence: int) -> RejectedPart:
         """Returns some of its records, to be rejected by themselves."""
         size_bytes = self.size_bytes * records // self.records
         self.records -= records
         self.size_bytes -= size_bytes
-        return Piece(self.session_id, self.run, None, sequence, records, size_bytes, last_sequence)
+        return RejectedPart(
+            self.session_id, self.run, None, sequence, records, size_bytes, last_sequence
+        )
 
 
 @dataclass(eq=False)
-class Scalars(Part):
-    """Scalars of one run in call order: n of them, and the tag of each in ``run.tags``."""
+class ScalarPart(RunPart):
+    """ScalarPart of one run in call order: n of them, and the tag of each in ``run.tags``."""
 
     columns: Columns
     tag_index: NDArray[np.intp]
 
     @property
     def last_sequence(self) -> int:
-        """See ``Part``."""
+        """See ``RunPart``."""
         return int(self.columns.sequence[-1])
 
 
 @dataclass(eq=False)
-class Piece(Part):
+class RejectedPart(RunPart):
     """Some of a part's records, which come back before the part does."""
 
     last: int
 
     @property
     def last_sequence(self) -> int:
-        """See ``Part``."""
+        """See ``RunPart``."""
         return self.last
 
 
 @dataclass(eq=False)
-class SummaryRecord(Part):
+class SummaryPart(RunPart):
     """One record to reduce: the serialized ``Payload``, and its tensors.
 
     They come in pieces, or lie in ``maps`` where the payload's slots say.
@@ -99,12 +101,12 @@ class SummaryRecord(Part):
 
 
 @dataclass(eq=False)
-class EndRun(Part):
+class EndPart(RunPart):
     """One member of a run logs no more to it."""
 
 
 @dataclass(eq=False)
-class Drops(Part):
+class DropPart(RunPart):
     """What clients have dropped of a run by now: records by reason. None of them is its own."""
 
     dropped: dict[str, int]
@@ -117,7 +119,7 @@ class Drops(Part):
 class Batch:
     """What came of one message."""
 
-    parts: list[Part] = field(default_factory=list)
+    parts: list[RunPart] = field(default_factory=list)
     #: Whether the written sequence or the list of rejections changed.
     told: bool = False
 

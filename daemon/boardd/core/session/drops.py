@@ -15,7 +15,7 @@ from weakref import ref
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.runs.names import NameRefusedError, clean_tag
-from boardd.core.runs.run_state import Run
+from boardd.core.runs.run_state import RunState
 
 #: Reasons that a client may name, and that a run tells apart.
 MAX_DROP_REASONS: Final = 32
@@ -37,9 +37,9 @@ class _RunDrops:
         self.amounts: dict[str, Amount] = {}
         self._counted: dict[str, int] = {}
         #: The run that counts it; another one at the same path begins at zero.
-        self._run: ref[Run] | None = None
+        self._run: ref[RunState] | None = None
 
-    def count_in(self, run: Run) -> bool:
+    def count_in(self, run: RunState) -> bool:
         """Adds to ``run`` what it does not count yet; returns whether that is anything."""
         if self._run is None or self._run() is not run:
             self._run = ref(run)
@@ -94,7 +94,7 @@ class ClientDrops:
             steps[count.run] = max(steps.get(count.run, count.step), count.step)
         return steps
 
-    def count_in(self, number: int, run: Run) -> bool:
+    def count_in(self, number: int, run: RunState) -> bool:
         """Has ``run``, the client's run ``number``, count what was dropped of it.
 
         Returns whether that is more than it counted already.

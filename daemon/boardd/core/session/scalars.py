@@ -11,14 +11,14 @@ from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
 from boardd.core.intake.columns import Columns, expand
-from boardd.core.intake.frames import Stretch
-from boardd.core.runs.schema import Catalogue
+from boardd.core.intake.frames import ScalarFrames
+from boardd.core.runs.schema import Schema
 from boardd.core.session.rejections import Rejection
 
 
 @dataclass
 class Resolved:
-    """n scalars with their place in the catalogue and their tag, intp[n]; and what is rejected."""
+    """n scalars with their place in the schema and their tag, intp[n]; and what is rejected."""
 
     columns: Columns
     place: NDArray[np.intp]
@@ -43,17 +43,17 @@ class Resolved:
             yield int(place[begin]), columns[begin:end], tag[begin:end]
 
 
-def resolve(stretch: Stretch, catalogue: Catalogue) -> Resolved:
+def resolve(stretch: ScalarFrames, schema: Schema) -> Resolved:
     """Looks up the series of all scalars of ``stretch``, and checks them."""
     rejections: list[Rejection] = []
     stretch = _only_sound(stretch, rejections)
     if stretch.first_word is not None:
-        stretch = _only_matching(stretch, catalogue, rejections)
+        stretch = _only_matching(stretch, schema, rejections)
     records_each = stretch.records_each()
-    place, tag, reason = _find(stretch, records_each, catalogue)
+    place, tag, reason = _find(stretch, records_each, schema)
     resolved = Resolved(expand(stretch, records_each), place, tag, rejections)
     if reason.any():
-        _reject_series(resolved, reason, stretch, records_each, catalogue)
+        _reject_series(resolved, reason, stretch, records_each, schema)
     return resolved
 
 
@@ -63,7 +63,7 @@ def rejection(columns: Columns, reason: int, message: str) -> Rejection:
     return Rejection(first, len(columns), reason, message, last)
 
 
-def _only_sound(stretch: Stretch, rejections: list[Rejection]) -> Stretch:
+def _only_sound(stretch: ScalarFrames, rejections: list[Rejection]) -> ScalarFrames:
     headers = stretch.headers
     sound = np.isfinite(headers["wall_time"]) & (headers["flags"] == 0) & (headers["reserved"] == 0)
     if sound.all():
@@ -77,12 +77,14 @@ def _only_sound(stretch: Stretch, rejections: list[Rejection]) -> Stretch:
     return stretch[sound]
 
 
-def _only_matching(stretch: Stretch, catalogue: Catalogue, rejections: list[Rejection]) -> Stretch:
+def _only_matching(
+    stretch: ScalarFrames, schema: Schema, rejections: list[Rejection]
+) -> ScalarFrames:
     """Leaves out frames whose set is refused or has another number of series."""
     many = stretch.holds_many
-    used, which = np.unique(stretch.headers["series"][many], return_inverse=True)
-    refusals = [catalogue.set_refusal(number) for number in used.tolist()]
-    lengths = np.array([catalogue.sets.length(number) for number in used.tolist()], np.int64)
+    used, which = np.unique(stretch.headers["target"][many], return_inverse=True)
+    refusals = [schema.set_refusal(number) for number in used.tolist()]
+    lengths = np.array([schema.sets.length(number) for number in used.tolist()], np.int64)
     which = which.reshape(-1)
     reasons = np.array([refusal.reason if refusal else 0 for refusal in refusals], np.intp)
     reason = np.zeros(len(stretch), np.intp)
@@ -94,36 +96,36 @@ def _only_matching(stretch: Stretch, catalogue: Catalogue, rejections: list[Reje
         return stretch
     for code in np.unique(reason[reason != 0]).tolist():
         bad = stretch[reason == code]
-        number, found = bad.headers["series"][0], bad.headers["payload_bytes"][0]
-        refusal = catalogue.set_refusal(int(number))
+        number, found = bad.headers["target"][0], bad.headers["payload_bytes"][0]
+        refusal = schema.set_refusal(int(number))
         message = (
             refusal.message
             if refusal is not None
-            else f"{found} bytes of values; set {number} has {catalogue.sets.length(int(number))} "
+            else f"{found} bytes of values; set {number} has {schema.sets.length(int(number))} "
             "series of 8 bytes each"
         )
         rejections.append(_of_frames(bad, code, message))
     return stretch[reason == 0]
 
 
-def _of_frames(stretch: Stretch, reason: int, message: str) -> Rejection:
+def _of_frames(stretch: ScalarFrames, reason: int, message: str) -> Rejection:
     return Rejection(
         stretch.first_sequence, stretch.records(), reason, message, stretch.last_sequence
     )
 
 
 def _find(
-    stretch: Stretch, records_each: NDArray[np.int64], catalogue: Catalogue
+    stretch: ScalarFrames, records_each: NDArray[np.int64], schema: Schema
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """The place, the tag and the refusal of every scalar."""
-    numbers = stretch.headers["series"]
+    numbers = stretch.headers["target"]
     if stretch.first_word is None:
-        return catalogue.find(numbers)
+        return schema.find(numbers)
     many = stretch.holds_many
-    of_sets = catalogue.sets.members(numbers[many], records_each[many])
+    of_sets = schema.sets.members(numbers[many], records_each[many])
     if many.all():
         return of_sets
-    of_singles = catalogue.find(numbers[~many])
+    of_singles = schema.find(numbers[~many])
     in_set = np.repeat(many, records_each)
     found = np.empty((3, len(in_set)), np.intp)
     for column, members, singles in zip(found, of_sets, of_singles, strict=True):
@@ -135,9 +137,9 @@ def _find(
 def _reject_series(
     resolved: Resolved,
     reason: NDArray[np.intp],
-    stretch: Stretch,
+    stretch: ScalarFrames,
     records_each: NDArray[np.int64],
-    catalogue: Catalogue,
+    schema: Schema,
 ) -> None:
     """Takes the scalars of refused series out of ``resolved``."""
     columns = resolved.columns
@@ -146,11 +148,11 @@ def _reject_series(
         row = int(bad.argmax())
         ends = np.cumsum(records_each)
         frame = int(np.searchsorted(ends, row, side="right"))
-        number = int(stretch.headers["series"][frame])
+        number = int(stretch.headers["target"][frame])
         if stretch.holds_many[frame]:
             index = row - int(ends[frame] - records_each[frame])
-            number = catalogue.sets.series(number, index)
-        resolved.rejections.append(rejection(columns[bad], code, catalogue.why(number)))
+            number = schema.sets.series(number, index)
+        resolved.rejections.append(rejection(columns[bad], code, schema.why(number)))
     good = reason == 0
     resolved.columns = columns[good]
     resolved.place, resolved.tag = resolved.place[good], resolved.tag[good]

@@ -16,25 +16,25 @@ from collections.abc import Mapping
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Frame, Kind, frame_bytes
+from boardd_protos.frame import Frame, FrameKind, frame_bytes
 from numpy.typing import NDArray
 
 from boardd.core.budget import Budgets, Intake
 from boardd.core.intake.columns import SCALAR_BYTES, Columns
-from boardd.core.intake.frames import Stretch, check_sequence, split
-from boardd.core.intake.tensors import Assembly
-from boardd.core.runs.run_state import Refusal, Run, Runs
-from boardd.core.runs.schema import Catalogue, Defined, Place
+from boardd.core.intake.frames import ScalarFrames, check_sequence, split
+from boardd.core.intake.tensors import TensorAssembly
+from boardd.core.runs.run_state import Refusal, Runs, RunState
+from boardd.core.runs.schema import Defined, Place, Schema
 from boardd.core.session.batch import (
     Batch,
     Counters,
-    Drops,
-    EndRun,
-    Part,
-    Piece,
-    Scalars,
-    Span,
-    SummaryRecord,
+    DropPart,
+    EndPart,
+    RejectedPart,
+    RunPart,
+    ScalarPart,
+    SequenceRange,
+    SummaryPart,
 )
 from boardd.core.session.drops import ClientDrops
 from boardd.core.session.rejections import Rejection, Rejections
@@ -73,13 +73,13 @@ class Session:
         self.pending_bytes = 0
         #: Parts handed out and not yet back.
         self.open_parts = 0
-        self.catalogue = Catalogue(self.session_id, self.hostname, self.pid, budgets, runs)
+        self.schema = Schema(self.session_id, self.hostname, self.pid, budgets, runs)
         self._budgets = budgets
         self._runs = runs
         self._intake = intake
         self._watermark = Watermark(sequence)
         self._maps: Mapping[int, memoryview] | None = None
-        self._assembly = Assembly(budgets.max_tensor_bytes)
+        self._assembly = TensorAssembly(budgets.max_tensor_bytes)
         self._rejections = Rejections()
         #: What the client dropped itself; it outlives the session.
         self.drops = drops if drops is not None else ClientDrops(budgets.max_runs)
@@ -104,8 +104,8 @@ class Session:
         return self._rejections.take()
 
     def define(self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]) -> Defined:
-        """Takes runs, series and sets; arguments and errors as for ``Catalogue.define``."""
-        return self.catalogue.define(definitions, logdirs)
+        """Takes runs, series and sets; arguments and errors as for ``Schema.define``."""
+        return self.schema.define(definitions, logdirs)
 
     def report(self, report: pb.ClientReport, wall_time: float) -> Batch:
         """Takes the client's cumulative counts of what it dropped itself.
@@ -115,9 +115,9 @@ class Session:
         """
         batch = Batch()
         steps = self.drops.take(report, self.counters.dropped_by_client)
-        told: dict[Run, tuple[Place, int]] = {}
+        told: dict[RunState, tuple[Place, int]] = {}
         for number, step in steps.items():
-            place = self.catalogue.main_place(number)
+            place = self.schema.main_place(number)
             if place is None or place.run is None:
                 continue
             if not self.drops.count_in(number, place.run) or place.refusal is not None:
@@ -126,9 +126,9 @@ class Session:
             first, highest = told.get(place.run, (place, step))
             told[place.run] = first, max(highest, step)
         for run, (place, step) in told.items():
-            is_held = self.catalogue.holds(place)
-            self.catalogue.hold(place, run)
-            part = Drops(
+            is_held = self.schema.holds(place)
+            self.schema.hold(place, run)
+            part = DropPart(
                 self.session_id,
                 run,
                 span=None,
@@ -148,7 +148,7 @@ class Session:
     # Records
 
     def add_chunk(self, chunk: pb.TensorChunk) -> None:
-        """Takes a piece of a tensor. Raises ``RequestError`` as ``Assembly.add`` does."""
+        """Takes a piece of a tensor. Raises ``RequestError`` as ``TensorAssembly.add`` does."""
         if chunk.sequence <= self.received_sequence:
             return
         before = self._assembly.held_bytes
@@ -187,7 +187,7 @@ class Session:
         batch.told = self.written_sequence > before or self.has_rejections
         return batch
 
-    def _take_stretch(self, stretch: Stretch, batch: Batch) -> None:
+    def _take_stretch(self, stretch: ScalarFrames, batch: Batch) -> None:
         known_already = max(0, self.received_sequence + 1 - stretch.first_sequence)
         if known_already:
             self.counters.duplicates += stretch[:known_already].records()
@@ -195,21 +195,26 @@ class Session:
             if not len(stretch):
                 return
         span = self._accept(stretch.first_sequence, stretch.last_sequence, stretch.records())
-        scalars = resolve(stretch, self.catalogue)
+        scalars = resolve(stretch, self.schema)
         for rejected in scalars.rejections:
             self._count_rejection(rejected)
         for index, columns, tag in scalars.by_place():
-            self._take_scalars(self.catalogue.place(index), span, columns, tag, batch)
+            self._take_scalars(self.schema.place(index), span, columns, tag, batch)
         self._close_if_empty(span)
 
     def _take_scalars(
-        self, place: Place, span: Span, columns: Columns, tag: NDArray[np.intp], batch: Batch
+        self,
+        place: Place,
+        span: SequenceRange,
+        columns: Columns,
+        tag: NDArray[np.intp],
+        batch: Batch,
     ) -> None:
         if place.run is None or place.refusal is not None:
             self._count_rejection(rejection(columns, pb.RUN_REFUSED, _refused(place)))
             return
-        self.catalogue.hold(place, place.run)
-        part = Scalars(
+        self.schema.hold(place, place.run)
+        part = ScalarPart(
             self.session_id,
             place.run,
             span,
@@ -222,7 +227,7 @@ class Session:
         self._hand_on(part, batch)
 
     def _take_frame(self, frame: Frame, batch: Batch) -> None:
-        if frame.kind == Kind.DEFINITIONS:  # of a log that is, or could have been, shared
+        if frame.kind == FrameKind.DEFINITIONS:  # of a log that is, or could have been, shared
             if frame.sequence > self.received_sequence:
                 self._close_if_empty(self._accept(frame.sequence, frame.sequence, 0))
             return
@@ -232,26 +237,26 @@ class Session:
         span = self._accept(frame.sequence, frame.sequence, 1)
         if frame.flags:
             self._reject(frame, pb.INVALID_RECORD, f"flags {frame.flags:#x}; none are allowed")
-        elif frame.kind == Kind.SUMMARY:
+        elif frame.kind == FrameKind.SUMMARY:
             self._take_summary(frame, span, batch)
-        elif frame.kind == Kind.END_RUN:
+        elif frame.kind == FrameKind.END_RUN:
             self._take_end(frame, span, batch)
-        elif frame.kind == Kind.VOID:
+        elif frame.kind == FrameKind.ABORTED:
             why = frame.payload[:MAX_TEXT].decode(errors="replace")
             self._reject(frame, pb.CAPTURE_FAILED, why)
-        elif frame.kind == Kind.SCALAR:
+        elif frame.kind == FrameKind.SCALAR:
             self._reject(frame, pb.INVALID_RECORD, "a scalar has no payload")
         else:
             self._reject(frame, pb.UNSUPPORTED, f"this daemon knows no record kind {frame.kind}")
         self._close_if_empty(span)
 
-    def _take_summary(self, frame: Frame, span: Span, batch: Batch) -> None:
+    def _take_summary(self, frame: Frame, span: SequenceRange, batch: Batch) -> None:
         held_bytes = self._assembly.held_bytes
         pieces = self._assembly.take(frame.sequence)
-        index, tag, reason = self.catalogue.find_one(frame.series)
-        place = self.catalogue.place(index) if reason == 0 else None
+        index, tag, reason = self.schema.find_one(frame.target)
+        place = self.schema.place(index) if reason == 0 else None
         if place is None:
-            self._reject(frame, reason, self.catalogue.why(frame.series))
+            self._reject(frame, reason, self.schema.why(frame.target))
         elif not math.isfinite(frame.wall_time):
             message = f"wall_time {frame.wall_time} is not finite"
             self._reject(frame, pb.INVALID_RECORD, message)
@@ -265,8 +270,8 @@ class Session:
         elif place.run is None or place.refusal is not None:
             self._reject(frame, pb.RUN_REFUSED, _refused(place))
         else:
-            self.catalogue.hold(place, place.run)
-            part = SummaryRecord(
+            self.schema.hold(place, place.run)
+            part = SummaryPart(
                 self.session_id,
                 place.run,
                 span,
@@ -285,11 +290,11 @@ class Session:
         # After the part was charged: what is held must not dip in between.
         self._charge(self._assembly.held_bytes - held_bytes)
 
-    def _take_end(self, frame: Frame, span: Span, batch: Batch) -> None:
-        if frame.series not in self.catalogue:
-            self._reject(frame, pb.UNDEFINED_SERIES, f"run {frame.series} is not defined")
+    def _take_end(self, frame: Frame, span: SequenceRange, batch: Batch) -> None:
+        if frame.target not in self.schema:
+            self._reject(frame, pb.UNDEFINED_SERIES, f"run {frame.target} is not defined")
             return
-        runs = self.catalogue.release([frame.series])
+        runs = self.schema.release([frame.target])
         for index, run in enumerate(runs):
             # One record ends several directories; the first part counts it.
             records = 1 if index == 0 else 0
@@ -300,20 +305,22 @@ class Session:
     def end(self) -> Batch:
         """Ends every run that the session still logs to."""
         batch = Batch()
-        for run in self.catalogue.release(self.catalogue.numbers()):
+        for run in self.schema.release(self.schema.numbers()):
             self._hand_on(self._end_of(run, None, 0, 0), batch)
         return batch
 
-    def _end_of(self, run: Run, span: Span | None, sequence: int, records: int) -> EndRun:
+    def _end_of(
+        self, run: RunState, span: SequenceRange | None, sequence: int, records: int
+    ) -> EndPart:
         size_bytes = records * frame_bytes(0)
-        return EndRun(self.session_id, run, span, sequence, records, size_bytes)
+        return EndPart(self.session_id, run, span, sequence, records, size_bytes)
 
-    def _accept(self, first: int, last: int, records: int) -> Span:
+    def _accept(self, first: int, last: int, records: int) -> SequenceRange:
         self.counters.accepted += records
         self.received_sequence = last
-        return Span(first, last)
+        return SequenceRange(first, last)
 
-    def _hand_on(self, part: Part, batch: Batch) -> None:
+    def _hand_on(self, part: RunPart, batch: Batch) -> None:
         if part.span is not None:
             part.span.parts += 1
         part.run.pending += part.records
@@ -323,19 +330,19 @@ class Session:
         self._charge(part.size_bytes)
         batch.parts.append(part)
 
-    def _close_if_empty(self, span: Span) -> None:
+    def _close_if_empty(self, span: SequenceRange) -> None:
         if span.parts == 0:
             self._watermark.finish(span.first, span.last)
 
     # Parts that come back
 
-    def finish(self, part: Part, written_bytes: int) -> None:
+    def finish(self, part: RunPart, written_bytes: int) -> None:
         """Takes back a part whose events, ``written_bytes`` of them, are written."""
         self.counters.written += part.records
         self.counters.written_bytes += written_bytes
         self._return(part)
 
-    def reject(self, part: Part, reason: int, message: str) -> None:
+    def reject(self, part: RunPart, reason: int, message: str) -> None:
         """Takes back a part that cannot be written."""
         if part.records:
             self._count_rejection(
@@ -343,17 +350,17 @@ class Session:
             )
         self._return(part)
 
-    def recharge(self, part: Part, size_bytes: int) -> None:
+    def recharge(self, part: RunPart, size_bytes: int) -> None:
         """Charges ``part`` with ``size_bytes`` from now on: its events, not its tensors."""
         self._charge(size_bytes - part.size_bytes)
         self.pending_bytes += size_bytes - part.size_bytes
         part.size_bytes = size_bytes
 
-    def _return(self, part: Part) -> None:
+    def _return(self, part: RunPart) -> None:
         part.run.pending -= part.records
         self.counters.pending -= part.records
         self.pending_bytes -= part.size_bytes
-        self.open_parts -= not isinstance(part, Piece)
+        self.open_parts -= not isinstance(part, RejectedPart)
         self._intake.release(part.size_bytes)
         self._leave_if_empty()
         if part.span is not None:
@@ -367,7 +374,7 @@ class Session:
     def detach(self) -> None:
         """Forgets half-received tensors: the client sends them again from the start."""
         self._intake.release(self._assembly.held_bytes)
-        self._assembly = Assembly(self._budgets.max_tensor_bytes)
+        self._assembly = TensorAssembly(self._budgets.max_tensor_bytes)
         self._intake.leave(self.session_id)
 
     def forget(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from boardd_client import SummaryWriter
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Kind
+from boardd_protos.frame import FrameKind
 from support.scripted_daemon import ScriptedDaemon
 from support.sent_records import send
 
@@ -46,9 +46,9 @@ def test_hyperparameters_and_metrics_go_to_a_sub_run(scripted: ScriptedDaemon) -
     assert sent.payload.hparams == expected
     assert sent.sub_run == "trial/1"
     series = {s.series: s for message in scripted.definitions for s in message.series}
-    scalars = [frame for frame in scripted.all_frames if frame.kind == Kind.SCALAR]
+    scalars = [frame for frame in scripted.all_frames if frame.kind == FrameKind.SCALAR]
     assert [
-        (series[frame.series].sub_run, series[frame.series].tag, frame.step, frame.value)
+        (series[frame.target].sub_run, series[frame.target].tag, frame.step, frame.value)
         for frame in scalars
     ] == [("trial/1", "hparam/loss", 4, 0.25), ("trial/1", "accuracy", 4, 1.0)]
 

@@ -11,11 +11,11 @@ import pytest
 from boardd_client import SummaryWriter
 from boardd_client.environment import Settings
 from boardd_client.errors import CaptureError
-from boardd_client.run import AttachedRun
-from boardd_client.transport.senders import registry
+from boardd_client.run import RunHandle
+from boardd_client.transport.senders import senders
 from boardd_protos import address as addresses
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Kind
+from boardd_protos.frame import FrameKind
 from support.scripted_daemon import ScriptedDaemon, wait_for
 from support.sent_records import send
 
@@ -47,7 +47,7 @@ def test_a_record_of_several_tensors_is_dropped_as_one(
         scripted.acknowledges = True
         assert sw.flush()
         assert sw.statistics().arena_used_bytes == 0
-    summaries = [frame for frame in scripted.all_frames if frame.kind == Kind.SUMMARY]
+    summaries = [frame for frame in scripted.all_frames if frame.kind == FrameKind.SUMMARY]
     assert [frame.sequence for frame in summaries] == [1, 2]
 
 
@@ -80,9 +80,9 @@ class Broken:
 def test_a_copy_that_fails_loses_its_record_once_the_others_have_ended(
     scripted: ScriptedDaemon, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sender = registry.acquire(addresses.parse(scripted.address), Settings.from_environ(os.environ))
+    sender = senders.acquire(addresses.parse(scripted.address), Settings.from_environ(os.environ))
     definition = pb.RunDefinition(logdir="/logs", rank=-1)
-    run = AttachedRun(sender, definition, "/logs", 0.0, lambda key, text: None)
+    run = RunHandle(sender, definition, "/logs", 0.0, lambda key, text: None)
     sender.start()
     series, slow = run.series_of("t"), Slow()
     run.log_record(series, 1, 1.0, [slow, Broken()], b"payload")
@@ -96,9 +96,9 @@ def test_a_copy_that_fails_loses_its_record_once_the_others_have_ended(
     assert "a value could not be captured and is lost" in caplog.text
     statistics = sender.session.statistics()
     assert (dict(statistics.rejected), statistics.arena_used_bytes) == ({"CAPTURE_FAILED": 1}, 0)
-    assert [frame.kind for frame in scripted.all_frames] == [Kind.VOID, Kind.SCALAR]
+    assert [frame.kind for frame in scripted.all_frames] == [FrameKind.ABORTED, FrameKind.SCALAR]
     assert run.end(time.monotonic() + 20)
-    registry.release(sender)
+    senders.release(sender)
     assert sender.finished.wait(20)
 
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from boardd_client.memory.ring import RecordLog
-from boardd_protos import record
-from boardd_protos.record import HEADER_BYTES, PENDING, Kind, frame_bytes
+from boardd_client.memory.ring import Ring
+from boardd_protos import frame as framing
+from boardd_protos.frame import CLAIMED, HEADER_BYTES, FrameKind, frame_bytes
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -17,19 +17,19 @@ UNTIL_THE_LAST = 1 << 62
 ENOUGH = 1 << 30
 
 
-def make_log(size_bytes: int = 4096, reserve_bytes: int = 0) -> RecordLog:
-    return RecordLog(memoryview(bytearray(size_bytes)), reserve_bytes=reserve_bytes)
+def make_log(size_bytes: int = 4096, reserve_bytes: int = 0) -> Ring:
+    return Ring(memoryview(bytearray(size_bytes)), reserve_bytes=reserve_bytes)
 
 
-def read_all(log: RecordLog, after: int = 0, max_bytes: int = ENOUGH) -> list[record.Frame]:
+def read_all(log: Ring, after: int = 0, max_bytes: int = ENOUGH) -> list[framing.Frame]:
     """Everything readable after a sequence number, by as many reads as it takes."""
-    frames: list[record.Frame] = []
+    frames: list[framing.Frame] = []
     while True:
         view, last = log.read(after, UNTIL_THE_LAST, max_bytes)
         if last == after:
             assert len(view) == 0
             return frames
-        found = list(record.decode(view))
+        found = list(framing.decode(view))
         assert [frame.sequence for frame in found] == list(range(after + 1, last + 1))
         frames += found
         after = last
@@ -40,9 +40,9 @@ def test_a_scalar_is_the_frame_of_the_wire_byte_for_byte() -> None:
     assert log.append_scalar(7, -5, 1700000000.25, 0.1) == 1
     assert log.append_scalar(0xFFFFFFFF, (1 << 63) - 1, 0.0, float("-inf")) == 2
     view, last = log.read(0, UNTIL_THE_LAST, ENOUGH)
-    expected = record.encode(record.Frame(1, 0, 1, -5, 1700000000.25, 7, 0.1, b""))
-    expected += record.encode(
-        record.Frame(1, 0, 2, (1 << 63) - 1, 0.0, 0xFFFFFFFF, float("-inf"), b"")
+    expected = framing.encode(framing.Frame(1, 0, 1, -5, 1700000000.25, 7, 0.1, b""))
+    expected += framing.encode(
+        framing.Frame(1, 0, 2, (1 << 63) - 1, 0.0, 0xFFFFFFFF, float("-inf"), b"")
     )
     assert bytes(view) == expected
     assert last == 2
@@ -51,9 +51,9 @@ def test_a_scalar_is_the_frame_of_the_wire_byte_for_byte() -> None:
 @pytest.mark.parametrize("payload", [b"", b"1", b"12345678", b"x" * 1000])
 def test_any_other_frame_is_the_frame_of_the_wire_byte_for_byte(payload: bytes) -> None:
     log = make_log()
-    assert log.append(Kind.SUMMARY, 3, 9, 2.5, payload) == 1
+    assert log.append(FrameKind.SUMMARY, 3, 9, 2.5, payload) == 1
     view, _ = log.read(0, UNTIL_THE_LAST, ENOUGH)
-    assert bytes(view) == record.encode(record.Frame(2, 0, 1, 9, 2.5, 3, 0.0, payload))
+    assert bytes(view) == framing.encode(framing.Frame(2, 0, 1, 9, 2.5, 3, 0.0, payload))
 
 
 @pytest.mark.parametrize("step", [1 << 63, -(1 << 63) - 1])
@@ -63,7 +63,7 @@ def test_a_step_outside_int64_appends_nothing(step: int) -> None:
     with pytest.raises(struct.error):
         log.append_scalar(1, step, 1.0, 1.0)
     with pytest.raises(struct.error):
-        log.append(Kind.SUMMARY, 1, step, 1.0, b"payload")
+        log.append(FrameKind.SUMMARY, 1, step, 1.0, b"payload")
     with pytest.raises(struct.error):
         log.append_scalar(1, 1, 1.0, 10**400)
     assert log.append_scalar(1, 2, 1.0, 1.0) == 2
@@ -97,10 +97,10 @@ def test_scalars_fill_the_buffer_to_the_last_frame_and_then_none_goes_in() -> No
 def test_the_reserve_is_left_to_scalars_and_reserved_frames() -> None:
     log = make_log(1024, reserve_bytes=512)
     summaries = 0
-    while log.append(Kind.SUMMARY, 1, 0, 1.0, b"x" * 16):
+    while log.append(FrameKind.SUMMARY, 1, 0, 1.0, b"x" * 16):
         summaries += 1
     assert summaries == 512 // frame_bytes(16)
-    assert log.append(Kind.SCALAR, 1, 0, 1.0, pending=True, reserved=True)
+    assert log.append(FrameKind.SCALAR, 1, 0, 1.0, claimed=True, reserved=True)
     scalars = 0
     while log.append_scalar(1, 0, 1.0, 1.0):
         scalars += 1
@@ -113,7 +113,7 @@ def test_a_frame_of_half_the_buffer_fits_an_empty_log_wherever_it_stands() -> No
     for size in (0, 100, 191, 192) * 10:
         assert log.append_scalar(1, 0, 1.0, 1.0)
         log.free(log.last_sequence)
-        assert log.append(Kind.SUMMARY, 1, 0, 1.0, b"x" * size)
+        assert log.append(FrameKind.SUMMARY, 1, 0, 1.0, b"x" * size)
         assert len(read_all(log, log.freed_sequence)) == 1
         log.free(log.last_sequence)
         assert log.used_bytes == 0
@@ -122,16 +122,16 @@ def test_a_frame_of_half_the_buffer_fits_an_empty_log_wherever_it_stands() -> No
 def test_reading_stops_before_a_pending_frame_and_goes_on_when_it_is_complete() -> None:
     log = make_log()
     log.append_scalar(1, 0, 1.0, 1.0)
-    lazy = log.append(Kind.SCALAR, 1, 1, 1.0, pending=True)
-    summary = log.append(Kind.SUMMARY, 1, 2, 1.0, b"p", pending=True)
+    lazy = log.append(FrameKind.SCALAR, 1, 1, 1.0, claimed=True)
+    summary = log.append(FrameKind.SUMMARY, 1, 2, 1.0, b"p", claimed=True)
     log.append_scalar(1, 3, 1.0, 3.0)
-    assert log.first_pending() == lazy
+    assert log.first_claimed() == lazy
     assert [frame.sequence for frame in read_all(log)] == [1]
-    log.complete(summary)  # out of order
-    assert not log.is_pending(summary)
+    log.commit(summary)  # out of order
+    assert not log.is_claimed(summary)
     assert [frame.sequence for frame in read_all(log)] == [1]
-    log.complete_scalar(lazy, 0.75)
-    assert log.first_pending() is None
+    log.commit_scalar(lazy, 0.75)
+    assert log.first_claimed() is None
     frames = read_all(log)
     assert [frame.flags for frame in frames] == [0, 0, 0, 0]
     assert frames[1].value == 0.75
@@ -139,9 +139,9 @@ def test_reading_stops_before_a_pending_frame_and_goes_on_when_it_is_complete() 
 
 def test_a_pending_frame_is_marked_in_the_buffer() -> None:
     buffer = bytearray(480)
-    RecordLog(memoryview(buffer)).append(Kind.SUMMARY, 1, 2, 1.0, b"p", pending=True)
-    (frame,) = record.decode(buffer[: frame_bytes(1)])
-    assert frame.flags == PENDING
+    Ring(memoryview(buffer)).append(FrameKind.SUMMARY, 1, 2, 1.0, b"p", claimed=True)
+    (frame,) = framing.decode(buffer[: frame_bytes(1)])
+    assert frame.flags == CLAIMED
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ def test_a_void_frame_keeps_its_size_and_as_much_of_the_reason_as_fits(
     payload: bytes, reason: str, kept: bytes
 ) -> None:
     log = make_log()
-    sequence = log.append(Kind.SUMMARY, 1, 2, 1.0, payload, pending=True)
+    sequence = log.append(FrameKind.SUMMARY, 1, 2, 1.0, payload, claimed=True)
     log.append_scalar(1, 3, 1.0, 1.0)
-    log.void(sequence, reason)
+    log.abort(sequence, reason)
     void, scalar = read_all(log)
-    assert (void.kind, void.flags, void.payload) == (Kind.VOID, 0, kept)
+    assert (void.kind, void.flags, void.payload) == (FrameKind.ABORTED, 0, kept)
     assert scalar.sequence == 2
 
 
@@ -170,7 +170,7 @@ def test_reads_are_cut_at_whole_frames_but_are_never_empty() -> None:
     log = make_log()
     for step in range(10):
         log.append_scalar(1, step, 1.0, 1.0)
-    log.append(Kind.SUMMARY, 1, 0, 1.0, b"x" * 500)
+    log.append(FrameKind.SUMMARY, 1, 0, 1.0, b"x" * 500)
     assert log.read(0, UNTIL_THE_LAST, 100)[1] == 2
     assert log.read(0, UNTIL_THE_LAST, 1)[1] == 1
     assert log.read(0, 4, ENOUGH)[1] == 4
@@ -183,15 +183,15 @@ def test_what_was_freed_cannot_be_read_and_what_is_pending_is_not_freed() -> Non
     log = make_log()
     for step in range(4):
         log.append_scalar(1, step, 1.0, 1.0)
-    log.append(Kind.SCALAR, 1, 4, 1.0, pending=True)
+    log.append(FrameKind.SCALAR, 1, 4, 1.0, claimed=True)
     log.free(100)
     assert log.freed_sequence == 4
     with pytest.raises(ValueError, match="frame 1 was freed"):
         log.read(0, UNTIL_THE_LAST, ENOUGH)
     with pytest.raises(KeyError):
-        log.void(4, "gone")
-    assert log.series_of(4) is None
-    assert log.series_of(5) == 1
+        log.abort(4, "gone")
+    assert log.target_of(4) is None
+    assert log.target_of(5) == 1
 
 
 def test_the_backlog_is_notified_once_at_the_count_and_again_when_asked() -> None:
@@ -207,9 +207,9 @@ def test_the_backlog_is_notified_once_at_the_count_and_again_when_asked() -> Non
     assert calls == [4]  # while the fifth is appended
     log.notify_backlog(3, notify)
     log.append_scalar(1, 0, 1.0, 1.0)
-    log.append(Kind.SUMMARY, 1, 0, 1.0, b"p")
+    log.append(FrameKind.SUMMARY, 1, 0, 1.0, b"p")
     assert len(calls) == 1
-    log.append(Kind.SUMMARY, 1, 0, 1.0, b"p")
+    log.append(FrameKind.SUMMARY, 1, 0, 1.0, b"p")
     assert len(calls) == 2
     log.notify_backlog(0, None)
     log.append_scalar(1, 0, 1.0, 1.0)
@@ -231,7 +231,7 @@ def test_threads_that_append_get_numbers_of_their_own_and_lose_nothing() -> None
             if step % 10:
                 assert log.append_scalar(series, step, 1.0, float(step))
             else:
-                assert log.append(Kind.SUMMARY, series, step, 1.0, b"p" * series)
+                assert log.append(FrameKind.SUMMARY, series, step, 1.0, b"p" * series)
 
     threads = [threading.Thread(target=append, args=(series,)) for series in range(4)]
     for thread in threads:
@@ -241,7 +241,7 @@ def test_threads_that_append_get_numbers_of_their_own_and_lose_nothing() -> None
     frames = read_all(log)
     assert [frame.sequence for frame in frames] == list(range(1, 4 * each + 1))
     for series in range(4):
-        steps = [frame.step for frame in frames if frame.series == series]
+        steps = [frame.step for frame in frames if frame.target == series]
         assert steps == list(range(each))
 
 
@@ -251,7 +251,7 @@ def test_a_signal_handler_that_logs_neither_hangs_nor_tears_a_frame() -> None:
 
     def handler(*_: object) -> None:
         handled.append(log.append_scalar(2, 0, 1.0, 2.0))
-        handled.append(log.append(Kind.SUMMARY, 2, 0, 1.0, b"from the handler"))
+        handled.append(log.append(FrameKind.SUMMARY, 2, 0, 1.0, b"from the handler"))
 
     previous = signal.signal(signal.SIGPROF, handler)
     try:
@@ -262,10 +262,10 @@ def test_a_signal_handler_that_logs_neither_hangs_nor_tears_a_frame() -> None:
             if appended % 3:
                 assert log.append_scalar(1, appended, 1.0, 1.0)
             else:
-                assert log.append(Kind.SUMMARY, 1, appended, 1.0, b"p")
+                assert log.append(FrameKind.SUMMARY, 1, appended, 1.0, b"p")
             if appended % 1000 == 0:
                 for frame in read_all(log, log.freed_sequence):
-                    assert frame.series in (1, 2)
+                    assert frame.target in (1, 2)
                 log.free(log.last_sequence)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -279,21 +279,21 @@ class RingMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log = make_log(2048, reserve_bytes=200)
-        self.frames: list[record.Frame] = []  # from the first that is not freed
+        self.ring = make_log(2048, reserve_bytes=200)
+        self.frames: list[framing.Frame] = []  # from the first that is not freed
         self.pending: list[int] = []
 
-    def _add(self, sequence: int, make: Callable[[int], record.Frame]) -> None:
+    def _add(self, sequence: int, make: Callable[[int], framing.Frame]) -> None:
         if sequence:
-            assert sequence == self.log.last_sequence
+            assert sequence == self.ring.last_sequence
             self.frames.append(make(sequence))
 
     @rule(step=st.integers(-(1 << 63), (1 << 63) - 1), value=st.floats(allow_nan=False))
     def scalar(self, step: int, value: float) -> None:
-        free_bytes = self.log.size_bytes - self.log.used_bytes
-        sequence = self.log.append_scalar(1, step, 1.5, value)
+        free_bytes = self.ring.size_bytes - self.ring.used_bytes
+        sequence = self.ring.append_scalar(1, step, 1.5, value)
         assert sequence or free_bytes < 2 * HEADER_BYTES
-        self._add(sequence, lambda n: record.Frame(1, 0, n, step, 1.5, 1, value, b""))
+        self._add(sequence, lambda n: framing.Frame(1, 0, n, step, 1.5, 1, value, b""))
 
     @rule(count=st.integers(1, 30))
     def scalars(self, count: int) -> None:
@@ -302,8 +302,8 @@ class RingMachine(RuleBasedStateMachine):
 
     @rule(payload=st.binary(max_size=400), pending=st.booleans())
     def summary(self, payload: bytes, pending: bool) -> None:
-        sequence = self.log.append(Kind.SUMMARY, 2, 0, 2.5, payload, pending=pending)
-        self._add(sequence, lambda n: record.Frame(2, 0, n, 0, 2.5, 2, 0.0, payload))
+        sequence = self.ring.append(FrameKind.SUMMARY, 2, 0, 2.5, payload, claimed=pending)
+        self._add(sequence, lambda n: framing.Frame(2, 0, n, 0, 2.5, 2, 0.0, payload))
         if sequence and pending:
             self.pending.append(sequence)
 
@@ -312,38 +312,40 @@ class RingMachine(RuleBasedStateMachine):
     def complete(self, data: st.DataObject) -> None:
         sequence = data.draw(st.sampled_from(self.pending))
         self.pending.remove(sequence)
-        self.log.complete(sequence)
+        self.ring.commit(sequence)
 
     @precondition(lambda self: self.pending)
     @rule(data=st.data())
     def void(self, data: st.DataObject) -> None:
         sequence = data.draw(st.sampled_from(self.pending))
         self.pending.remove(sequence)
-        self.log.void(sequence, "")
-        index = sequence - self.log.freed_sequence - 1
+        self.ring.abort(sequence, "")
+        index = sequence - self.ring.freed_sequence - 1
         frame = self.frames[index]
-        self.frames[index] = frame._replace(kind=Kind.VOID, payload=b" " * len(frame.payload))
+        self.frames[index] = frame._replace(
+            kind=FrameKind.ABORTED, payload=b" " * len(frame.payload)
+        )
 
     @rule(data=st.data())
     def free(self, data: st.DataObject) -> None:
-        first, last = self.log.freed_sequence, self.log.last_sequence
+        first, last = self.ring.freed_sequence, self.ring.last_sequence
         through = data.draw(st.integers(first, last))
-        self.log.free(through)
+        self.ring.free(through)
         if self.pending:
             through = min(through, min(self.pending) - 1)
-        assert self.log.freed_sequence == through
+        assert self.ring.freed_sequence == through
         self.frames = self.frames[through - first :]
 
     @invariant()
     def holds_what_it_should(self) -> None:
         readable = self.frames
         if self.pending:
-            readable = self.frames[: min(self.pending) - self.log.freed_sequence - 1]
-        assert read_all(self.log, self.log.freed_sequence) == readable
-        assert read_all(self.log, self.log.freed_sequence, max_bytes=100) == readable
+            readable = self.frames[: min(self.pending) - self.ring.freed_sequence - 1]
+        assert read_all(self.ring, self.ring.freed_sequence) == readable
+        assert read_all(self.ring, self.ring.freed_sequence, max_bytes=100) == readable
         used_bytes = sum(frame_bytes(len(frame.payload)) for frame in self.frames)
         # At most one filler is kept, and it is smaller than the frame behind it.
-        assert used_bytes <= self.log.used_bytes < used_bytes + frame_bytes(400)
+        assert used_bytes <= self.ring.used_bytes < used_bytes + frame_bytes(400)
 
 
 RingMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -4,11 +4,11 @@ import json
 import struct
 from pathlib import Path
 
-from boardd_client.memory.ring import RecordLog
+from boardd_client.memory.ring import Ring
 from boardd_client.session import scalar_history
 from boardd_client.session.scalar_history import ScalarHistory
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Kind
+from boardd_protos.frame import FrameKind
 
 ROW_BYTES = 28
 
@@ -20,11 +20,11 @@ def observe(history: ScalarHistory, view: memoryview, count: int) -> None:
 
 def frames(*series: int, payloads: bool = False) -> tuple[memoryview, int]:
     """Scalars of the given series, steps counted from 0; with longer frames in between or not."""
-    log = RecordLog(memoryview(bytearray(1 << 20)))
+    log = Ring(memoryview(bytearray(1 << 20)))
     for step, number in enumerate(series):
         log.append_scalar(number, step, 100.0 + step, step / 2)
         if payloads:
-            log.append(Kind.SUMMARY, number, step, 0.0, b"payload" * (step % 3))
+            log.append(FrameKind.SUMMARY, number, step, 0.0, b"payload" * (step % 3))
     return log.read(0, 1 << 40, 1 << 30)
 
 
@@ -46,11 +46,11 @@ def test_only_scalars_are_kept_of_mixed_frames() -> None:
 
 
 def test_the_scalars_of_a_set_are_kept_one_by_one_and_in_order() -> None:
-    log = RecordLog(memoryview(bytearray(1 << 16)))
+    log = Ring(memoryview(bytearray(1 << 16)))
     log.append_scalar(1, 0, 100.0, 0.5)
-    log.append(Kind.SCALARS, 9, 1, 101.0, struct.pack("<2d", 1.5, 2.5))
-    log.append(Kind.SUMMARY, 1, 1, 101.0, b"payload")
-    log.append(Kind.SCALARS, 8, 1, 101.0, struct.pack("<2d", 7.0, 7.0))  # a set that is gone
+    log.append(FrameKind.SCALARS, 9, 1, 101.0, struct.pack("<2d", 1.5, 2.5))
+    log.append(FrameKind.SUMMARY, 1, 1, 101.0, b"payload")
+    log.append(FrameKind.SCALARS, 8, 1, 101.0, struct.pack("<2d", 7.0, 7.0))  # a set that is gone
     log.append_scalar(2, 2, 102.0, 3.5)
     history = ScalarHistory(1 << 16)
     view, last = log.read(0, 1 << 40, 1 << 30)
@@ -62,10 +62,10 @@ def test_the_scalars_of_a_set_are_kept_one_by_one_and_in_order() -> None:
 
 
 def test_frames_of_one_set_in_a_row_are_kept_in_order() -> None:
-    log = RecordLog(memoryview(bytearray(1 << 20)))
+    log = Ring(memoryview(bytearray(1 << 20)))
     for step in range(300):
         number = 8 if step % 100 == 50 else 9
-        log.append(Kind.SCALARS, number, step, float(step), struct.pack("<2d", step, -step))
+        log.append(FrameKind.SCALARS, number, step, float(step), struct.pack("<2d", step, -step))
         if step % 30 == 0:
             log.append_scalar(3, step, float(step), 0.0)
     history = ScalarHistory(1 << 20)

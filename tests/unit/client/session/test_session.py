@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from boardd_client.session.schema import MAX_SERIES
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Kind
+from boardd_protos.frame import FrameKind
 from support.client_session import (
     Daemon,
     define,
@@ -71,9 +71,9 @@ def test_records_and_tensors_arrive_whole_and_in_order_in_helpings_of_any_size()
             log_scalars(session, series, int(rng.integers(0, 5)))
             data = rng.bytes(int(rng.choice([0, 1, 999, 20_000])))
             log_tensor(session, series, data)
-            tensors[session.log.last_sequence] = data
+            tensors[session.ring.last_sequence] = data
         daemon.take_all(session, max_bytes)
-        assert daemon.received == session.log.last_sequence
+        assert daemon.received == session.ring.last_sequence
         for sequence, data in tensors.items():
             assert daemon.tensors.get(sequence, [b""]) == [data]
         assert max(daemon.message_bytes) < max(max_bytes, 100) + 100
@@ -217,7 +217,7 @@ def test_a_tensor_larger_than_the_daemon_takes_is_rejected_here() -> None:
     log_tensor(session, series, bytes(1001))
     log_tensor(session, series, bytes(1000))
     daemon.take_all(session)
-    assert [frame.kind for frame in daemon.frames] == [Kind.VOID, Kind.SUMMARY]
+    assert [frame.kind for frame in daemon.frames] == [FrameKind.ABORTED, FrameKind.SUMMARY]
     session.acknowledged(2)
     assert dict(session.statistics().rejected) == {"TENSOR_TOO_LARGE": 1}
     assert run.last_rejection == "TENSOR_TOO_LARGE: 1001 bytes; the daemon takes 1000"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from boardd_client.session.session import Capture
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Kind
+from boardd_protos.frame import FrameKind
 from support.client_session import (
     Copy,
     Daemon,
@@ -26,13 +26,13 @@ def test_nothing_overtakes_a_record_whose_tensor_is_still_being_copied() -> None
     log_scalars(session, series, 2)
     first, second = begin(session, series, b"first"), begin(session, series, b"second")
     log_scalars(session, series, 2)
-    session.captured(second, [])
+    session.copies_started(second, [])
     daemon.take_all(session)
     assert daemon.received == 2
     assert session.next_capture() is None  # its copy has not begun
-    session.captured(first, [Copy()])
+    session.copies_started(first, [Copy()])
     assert session.next_capture() is first
-    session.resolved(first)
+    session.commit(first)
     daemon.take_all(session)
     assert daemon.received == 6
     assert daemon.tensors == {3: [b"first"], 4: [b"second"]}
@@ -54,15 +54,15 @@ def test_a_lazy_scalar_becomes_a_scalar_like_any_other(
     session, daemon = make_session(), Daemon()
     _, series = define(session)
     daemon.open(session)
-    capture = session.begin(series, 3, 1.0, b"", [len(data)], scalar_dtype=dtype)
+    capture = session.claim(series, 3, 1.0, b"", [len(data)], scalar_dtype=dtype)
     assert isinstance(capture, Capture)
-    session.captured(capture, [Copy()])
+    session.copies_started(capture, [Copy()])
     capture.slots[0].view[:] = data
-    session.resolved(capture)
+    session.commit(capture)
     assert session.statistics().arena_used_bytes == 0
     daemon.take_all(session)
     (frame,) = daemon.frames
-    assert (frame.kind, frame.step, frame.value) == (Kind.SCALAR, 3, value)
+    assert (frame.kind, frame.step, frame.value) == (FrameKind.SCALAR, 3, value)
 
 
 @pytest.mark.parametrize("scalar_dtype", ["", "float32"])
@@ -71,15 +71,15 @@ def test_a_failed_copy_becomes_a_void_record_and_is_counted_once(scalar_dtype: s
     run, series = define(session)
     daemon.open(session)
     payload = b"" if scalar_dtype else b"some payload"
-    capture = session.begin(series, 3, 1.0, payload, [4], scalar_dtype=scalar_dtype)
+    capture = session.claim(series, 3, 1.0, payload, [4], scalar_dtype=scalar_dtype)
     assert isinstance(capture, Capture)
-    session.captured(capture, [Copy()])
-    session.failed(capture, "device lost")
+    session.copies_started(capture, [Copy()])
+    session.abort(capture, "device lost")
     log_scalars(session, series, 1)
     assert session.statistics().arena_used_bytes == 0
     daemon.take_all(session)
     void, _ = daemon.frames
-    assert void.kind == Kind.VOID
+    assert void.kind == FrameKind.ABORTED
     assert void.payload == (b"" if scalar_dtype else b"device lost ")
     rejected = pb.Rejected(sequence=1, records=1, reason=pb.CAPTURE_FAILED, message="device lost")
     assert session.rejected(rejected) is None
@@ -107,23 +107,23 @@ def test_a_tensor_without_room_is_refused_with_the_reason(
     if fill:
         log_tensor(session, series, bytes(fill))
     used_bytes = session.arena.used_bytes
-    assert session.begin(series, 0, 1.0, b"p", [size_bytes]) == reason
+    assert session.claim(series, 0, 1.0, b"p", [size_bytes]) == reason
     assert session.arena.used_bytes == used_bytes
 
 
 def test_a_full_log_refuses_a_record_and_gives_its_slots_back() -> None:
     session = make_session(log_bytes=4096)
     _, series = define(session)
-    while session.log.append_scalar(series, 0, 1.0, 1.0):
+    while session.ring.append_scalar(series, 0, 1.0, 1.0):
         pass
-    assert session.begin(series, 0, 1.0, b"p", [64]) == "log_full"
+    assert session.claim(series, 0, 1.0, b"p", [64]) == "log_full"
     assert session.arena.used_bytes == 0
 
 
 def test_lazy_scalars_find_room_where_tensors_no_longer_do() -> None:
     session = make_session()
     _, series = define(session)
-    while isinstance(capture := session.begin(series, 0, 1.0, b"p", [64]), Capture):
-        session.captured(capture, [])
-    assert isinstance(session.begin(series, 0, 1.0, b"", [4], scalar_dtype="float32"), Capture)
-    assert session.log.append_scalar(series, 0, 1.0, 1.0)
+    while isinstance(capture := session.claim(series, 0, 1.0, b"p", [64]), Capture):
+        session.copies_started(capture, [])
+    assert isinstance(session.claim(series, 0, 1.0, b"", [4], scalar_dtype="float32"), Capture)
+    assert session.ring.append_scalar(series, 0, 1.0, 1.0)

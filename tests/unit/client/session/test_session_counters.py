@@ -7,7 +7,7 @@ import pytest
 from boardd_client.session.counters import MAX_REPORTED, REPORT_INTERVAL_SECS
 from boardd_client.session.session import Capture, Session
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Kind
+from boardd_protos.frame import FrameKind
 from support.client_session import (
     Daemon,
     balance,
@@ -89,8 +89,8 @@ def test_a_run_that_has_ended_is_forgotten_once_its_end_is_acknowledged() -> Non
     log_scalars(session, series, 2)
     assert session.end_run(run, 1.0) == 3
     daemon.take_all(session)
-    assert daemon.frames[-1].kind == Kind.END_RUN
-    assert daemon.frames[-1].series == run.number
+    assert daemon.frames[-1].kind == FrameKind.END_RUN
+    assert daemon.frames[-1].target == run.number
     session.disconnected()
     again = Daemon(received=2)
     again.open(session)
@@ -219,12 +219,12 @@ def test_scalars_are_kept_for_export_also_when_the_daemon_has_them() -> None:
     run, series = define(session)
     other = session.define_series(run, "accuracy")
     daemon.open(session)
-    session.log.append_scalar(series, 1, 10.0, 0.5)
+    session.ring.append_scalar(series, 1, 10.0, 0.5)
     log_tensor(session, series, b"tensor")
-    session.log.append_scalar(other, 2, 11.0, 0.25)
+    session.ring.append_scalar(other, 2, 11.0, 0.25)
     daemon.take_all(session)
     session.acknowledged(3)
-    session.log.append_scalar(series, 3, 12.0, float("nan"))
+    session.ring.append_scalar(series, 3, 12.0, float("nan"))
     exported, lost = session.export_scalars({series: "/logs/loss"})
     assert lost == 0
     assert list(exported) == ["/logs/loss"]
@@ -248,16 +248,16 @@ class Walk:
         self.daemon.open(self.session)
 
     def scalar(self) -> None:
-        sequence = self.session.log.append_scalar(self.series, 0, 1.0, 1.0)
+        sequence = self.session.ring.append_scalar(self.series, 0, 1.0, 1.0)
         if sequence:
             self.logged[sequence] = b""
 
     def tensor(self) -> None:
         data = self.rng.bytes(int(self.rng.integers(0, 3000)))
-        capture = self.session.begin(self.series, 0, 1.0, b"p", [len(data)])
+        capture = self.session.claim(self.series, 0, 1.0, b"p", [len(data)])
         if isinstance(capture, Capture):
             capture.slots[0].view[:] = data
-            self.session.captured(capture, [])
+            self.session.copies_started(capture, [])
             self.logged[capture.sequence] = data
 
     def send(self) -> None:
@@ -296,4 +296,4 @@ def test_every_order_of_events_keeps_the_accounts_and_loses_nothing(seed: int) -
     assert walk.session.is_drained
     assert walk.written == walk.logged
     assert walk.session.arena.used_bytes == 0
-    assert walk.session.log.used_bytes == 0
+    assert walk.session.ring.used_bytes == 0

@@ -7,11 +7,11 @@ import struct
 import pytest
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.maps import LargeTensors
-from boardd_client.memory.ring import RecordLog
+from boardd_client.memory.ring import Ring
 from boardd_client.session.session import Session
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos import record
-from boardd_protos.record import HEADER_BYTES, Kind
+from boardd_protos import frame as framing
+from boardd_protos.frame import HEADER_BYTES, FrameKind
 from support.client_session import (
     SESSION_ID,
     Copy,
@@ -31,7 +31,7 @@ def make_session(large_bytes: int = 1 << 20) -> Session:
     """A session over plain memory that says it is shared."""
     return Session(
         SESSION_ID,
-        RecordLog(memoryview(bytearray(1 << 16)), reserve_bytes=1 << 14),
+        Ring(memoryview(bytearray(1 << 16)), reserve_bytes=1 << 14),
         Arena(memoryview(bytearray(1 << 16)), reserve_bytes=1 << 10),
         arena_offset=ARENA_OFFSET,
         large=LargeTensors(large_bytes, is_shared=False),
@@ -47,9 +47,9 @@ def committed(session: Session) -> list[tuple[int, int]]:
     ]
 
 
-def frames(session: Session, after: int = 0) -> list[record.Frame]:
+def frames(session: Session, after: int = 0) -> list[framing.Frame]:
     """The frames in the log that may be read."""
-    return list(record.decode(session.log.read(after, 1 << 40, 1 << 30)[0]))
+    return list(framing.decode(session.ring.read(after, 1 << 40, 1 << 30)[0]))
 
 
 def test_the_stream_is_attached_where_the_daemon_is_to_read_on() -> None:
@@ -64,9 +64,9 @@ def test_the_stream_is_attached_where_the_daemon_is_to_read_on() -> None:
     last = frames(session, 3)
     assert [frame.sequence for frame in last] == [4, 5]
     assert session.attachment().log_from == pb.LogPosition(
-        sequence=4, position=session.log.position_after(4)
+        sequence=4, position=session.ring.position_after(4)
     )
-    assert session.log.position_after(5) == session.log.position_after(4) + HEADER_BYTES
+    assert session.ring.position_after(5) == session.ring.position_after(4) + HEADER_BYTES
 
 
 def test_records_are_committed_and_not_sent() -> None:
@@ -87,15 +87,15 @@ def test_nothing_is_committed_behind_what_is_still_being_copied() -> None:
     session.opened(OPENED, is_shared=True)
     _, series = define(session)
     log_scalars(session, series, 2)
-    before = session.log.last_sequence
+    before = session.ring.last_sequence
     capture = begin(session, series, b"x" * 8)
-    session.captured(capture, [Copy()])
+    session.copies_started(capture, [Copy()])
     log_scalars(session, series, 2)
-    assert committed(session) == [(before, session.log.position_after(before))]
+    assert committed(session) == [(before, session.ring.position_after(before))]
     assert committed(session) == []
-    session.resolved(capture)
-    last = session.log.last_sequence
-    assert committed(session) == [(last, session.log.position_after(last))]
+    session.commit(capture)
+    last = session.ring.last_sequence
+    assert committed(session) == [(last, session.ring.position_after(last))]
 
 
 def test_a_record_says_where_its_tensors_lie() -> None:
@@ -103,7 +103,7 @@ def test_a_record_says_where_its_tensors_lie() -> None:
     _, series = define(session)
     log_tensor(session, series, b"x" * 100)
     given = pb.Payload(text=pb.Text(markdown="m")).SerializeToString()
-    session.captured(begin(session, series, b"y" * 10, given), [])
+    session.copies_started(begin(session, series, b"y" * 10, given), [])
     payload = pb.Payload.FromString(frames(session)[-1].payload)
     assert payload.text.markdown == "m"
     assert list(payload.slots) == [pb.Slot(map=0, offset=ARENA_OFFSET + 128, size_bytes=10)]
@@ -112,10 +112,10 @@ def test_a_record_says_where_its_tensors_lie() -> None:
 def test_a_tensor_larger_than_the_arena_lies_in_a_map_of_its_own() -> None:
     session = make_session()
     _, series = define(session)
-    capture = session.begin(series, 0, 1.0, b"", [100_000, 8])
+    capture = session.claim(series, 0, 1.0, b"", [100_000, 8])
     assert not isinstance(capture, str)
     assert [slot.map_number for slot in capture.slots] == [1, 0]
-    session.captured(capture, [])
+    session.copies_started(capture, [])
     payload = pb.Payload.FromString(frames(session)[-1].payload)
     assert payload.slots[0] == pb.Slot(map=1, offset=0, size_bytes=100_000)
     assert payload.slots[1].map == 0
@@ -132,11 +132,11 @@ def test_a_tensor_larger_than_the_arena_lies_in_a_map_of_its_own() -> None:
 def test_a_tensor_that_finds_no_room_is_never_cut(sizes: list[int], reason: str) -> None:
     session = make_session()
     _, series = define(session)
-    held = session.begin(series, 0, 1.0, b"", [900_000])
+    held = session.claim(series, 0, 1.0, b"", [900_000])
     assert not isinstance(held, str)
-    before = session.log.last_sequence
-    assert session.begin(series, 0, 1.0, b"", sizes) == reason
-    assert session.log.last_sequence == before
+    before = session.ring.last_sequence
+    assert session.claim(series, 0, 1.0, b"", sizes) == reason
+    assert session.ring.last_sequence == before
     assert session.arena.used_bytes == 0
 
 
@@ -145,11 +145,11 @@ def test_the_map_of_a_written_record_is_free_again() -> None:
     session.opened(OPENED, is_shared=True)
     _, series = define(session)
     for _ in range(3):
-        capture = session.begin(series, 0, 1.0, b"", [900_000])
+        capture = session.claim(series, 0, 1.0, b"", [900_000])
         assert not isinstance(capture, str)
-        session.captured(capture, [])
+        session.copies_started(capture, [])
         committed(session)
-        session.acknowledged(session.log.last_sequence)
+        session.acknowledged(session.ring.last_sequence)
     balance(session)
 
 
@@ -159,7 +159,7 @@ def test_later_definitions_lie_in_the_log_too_and_count_as_nothing() -> None:
     curves = session.define_set(run, [series])
     found = pb.Definitions()
     for frame in frames(session):
-        assert frame.kind == Kind.DEFINITIONS
+        assert frame.kind == FrameKind.DEFINITIONS
         found.MergeFromString(frame.payload)
     assert [definition.run for definition in found.runs] == [run.number]
     assert [definition.series for definition in found.series] == [series]
@@ -168,7 +168,7 @@ def test_later_definitions_lie_in_the_log_too_and_count_as_nothing() -> None:
     session.opened(OPENED, is_shared=True)
     log_scalars(session, series, 2)
     committed(session)
-    session.acknowledged(session.log.last_sequence)
+    session.acknowledged(session.ring.last_sequence)
     counts = session.statistics()
     assert (counts.accepted, counts.written, counts.pending) == (2, 2, 0)
 
@@ -183,7 +183,7 @@ def test_scalars_of_a_set_count_one_by_one() -> None:
         assert session.append_scalars(curves, step, 1.0, struct.pack("<2d", 1.0, 2.0))
     assert session.statistics().pending == session.statistics().accepted == 6
     committed(session)
-    last = session.log.last_sequence
+    last = session.ring.last_sequence
     session.rejected(pb.Rejected(sequence=last, records=1, reason=pb.INVALID_NAME))
     session.acknowledged(last)
     counts = session.statistics()
@@ -203,6 +203,6 @@ def test_a_daemon_that_shares_nothing_gets_everything_by_value() -> None:
     assert session.attachment() == pb.Attach(session_id=SESSION_ID)
     log_tensor(session, series, b"second")
     daemon.take_all(session)
-    assert daemon.received == session.log.last_sequence
+    assert daemon.received == session.ring.last_sequence
     assert list(daemon.tensors.values()) == [[b"first"], [b"second"]]
     assert session.statistics().transport == "by value"

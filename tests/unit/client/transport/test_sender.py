@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from boardd_client import CaptureError
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Kind
+from boardd_protos.frame import FrameKind
 from support.scripted_daemon import ScriptedDaemon, wait_for
 from support.scripted_writer import Lazy, writer
 
@@ -38,11 +38,11 @@ def test_records_arrive_whole_and_close_ends_everything(scripted: ScriptedDaemon
         ("curves", "curves/tan"),
     ]
     assert scripted.tensors == {101: np.arange(100_000, dtype=np.float32).tobytes()}
-    (summary,) = (frame for frame in scripted.all_frames if frame.kind == Kind.SUMMARY)
+    (summary,) = (frame for frame in scripted.all_frames if frame.kind == FrameKind.SUMMARY)
     payload = pb.Payload.FromString(summary.payload)
     assert payload.histogram.count == 10
     assert (payload.tensors[0].dtype, list(payload.tensors[0].shape)) == ("float32", [100_000])
-    assert scripted.all_frames[-1].kind == Kind.END_RUN
+    assert scripted.all_frames[-1].kind == FrameKind.END_RUN
     assert [request.session_id for request in scripted.closes] == [
         request.session_id for request in scripted.opens
     ]
@@ -298,10 +298,10 @@ def test_a_value_that_fails_is_void_counted_and_does_not_hold_up_others(
         assert "device lost" in sw.flush(timeout=20).reason
         assert dict(sw.statistics().rejected) == {"CAPTURE_FAILED": 2}
     assert [frame.kind for frame in scripted.all_frames] == [
-        Kind.VOID,
-        Kind.VOID,
-        Kind.SCALAR,
-        Kind.END_RUN,
+        FrameKind.ABORTED,
+        FrameKind.ABORTED,
+        FrameKind.SCALAR,
+        FrameKind.END_RUN,
     ]
 
 

@@ -12,10 +12,10 @@ from boardd_client.transport.connection import (
     GrpcConnection,
     Outbox,
 )
-from boardd_client.transport.subprocess_connection import RelayConnection
+from boardd_client.transport.subprocess_connection import SubprocessConnection
 from boardd_protos import address
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Frame, Kind, encode
+from boardd_protos.frame import Frame, FrameKind, encode
 from support.scripted_daemon import ScriptedDaemon, wait_for
 
 SESSION_ID = bytes(16)
@@ -51,11 +51,11 @@ class Events:
 
 def connect(kind: str, scripted: ScriptedDaemon, events: Events) -> Connection:
     where = address.parse(scripted.address)
-    return RelayConnection(where, events) if kind == "relay" else GrpcConnection(where, events)
+    return SubprocessConnection(where, events) if kind == "relay" else GrpcConnection(where, events)
 
 
 def records(sequence: int, payload: bytes = b"") -> pb.ClientMessage:
-    frame = encode(Frame(Kind.SUMMARY, 0, sequence, 0, 1.0, 1, 0.0, payload))
+    frame = encode(Frame(FrameKind.SUMMARY, 0, sequence, 0, 1.0, 1, 0.0, payload))
     return pb.ClientMessage(records=pb.Records(frames=frame))
 
 
@@ -128,7 +128,7 @@ def test_close_is_quick_while_the_daemon_takes_nothing(kind: str, scripted: Scri
 
 def test_a_relay_that_is_killed_is_a_lost_connection(scripted: ScriptedDaemon) -> None:
     events = Events()
-    connection = RelayConnection(address.parse(scripted.address), events)
+    connection = SubprocessConnection(address.parse(scripted.address), events)
     connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
     connection.attach(pb.Attach(session_id=SESSION_ID))
     assert connection._process is not None

@@ -4,11 +4,11 @@ import signal
 import threading
 import time
 
-from boardd_client.transport.wakeup import Bell
+from boardd_client.transport.wakeup import Wakeup
 
 
 def test_a_ring_ends_one_wait_and_many_rings_end_no_more() -> None:
-    bell = Bell()
+    bell = Wakeup()
     bell.ring()
     bell.ring()
     begin = time.monotonic()
@@ -19,7 +19,7 @@ def test_a_ring_ends_one_wait_and_many_rings_end_no_more() -> None:
 
 
 def test_a_ring_wakes_another_thread() -> None:
-    bell = Bell()
+    bell = Wakeup()
     thread = threading.Thread(target=bell.wait, args=(30,))
     thread.start()
     bell.ring()
@@ -28,7 +28,7 @@ def test_a_ring_wakes_another_thread() -> None:
 
 
 def test_a_signal_handler_may_ring_while_its_thread_rings() -> None:
-    bell = Bell()
+    bell = Wakeup()
     rung: list[int] = []
 
     def handler(*_: object) -> None:

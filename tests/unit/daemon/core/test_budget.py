@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import RequestError
-from boardd.core.intake.tensors import MAX_RECORDS, MAX_TENSORS, PIECE_BYTES, Assembly
+from boardd.core.intake.tensors import MAX_RECORDS, MAX_TENSORS, PIECE_BYTES, TensorAssembly
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Budgets)])
@@ -49,7 +49,7 @@ def test_past_the_budget_one_stream_in_a_tensor_goes_on() -> None:
 
 
 def test_pieces_come_back_in_order() -> None:
-    assembly = Assembly(1000)
+    assembly = TensorAssembly(1000)
     assembly.add(5, 0, 0, b"ab")
     assembly.add(5, 0, 2, b"c")
     assembly.add(5, 1, 0, b"z")
@@ -67,14 +67,14 @@ def test_pieces_come_back_in_order() -> None:
 
 @pytest.mark.parametrize("offset", [0, 1, 3, 2**40])
 def test_a_piece_begins_where_the_last_ended(offset: int) -> None:
-    assembly = Assembly(1000)
+    assembly = TensorAssembly(1000)
     assembly.add(1, 0, 0, b"ab")
     with pytest.raises(RequestError, match=f"offset {offset}, expected 2"):
         assembly.add(1, 0, offset, b"c")
 
 
 def test_tensors_and_records_are_bounded() -> None:
-    assembly = Assembly(1 << 20)
+    assembly = TensorAssembly(1 << 20)
     with pytest.raises(RequestError, match=f"tensor {MAX_TENSORS}"):
         assembly.add(1, MAX_TENSORS, 0, b"")
     for sequence in range(1, MAX_RECORDS + 1):
@@ -86,7 +86,7 @@ def test_tensors_and_records_are_bounded() -> None:
 @pytest.mark.parametrize("piece", [1, 100, 4096, 1 << 20])
 def test_a_tensor_that_is_too_large_keeps_no_bytes(piece: int) -> None:
     limit = 1 << 16
-    assembly = Assembly(limit)
+    assembly = TensorAssembly(limit)
     peak = 0
     for offset in range(0, max(limit * 2, piece * 2), piece):
         assembly.add(1, 0, offset, b"x" * piece)

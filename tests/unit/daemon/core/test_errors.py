@@ -8,7 +8,7 @@ import grpc
 import pytest
 from boardd.core import errors
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import FrameError
+from boardd_protos.frame import FrameError
 
 
 def protocol_errors() -> list[type[errors.ProtocolError]]:

@@ -9,7 +9,7 @@ from support.tfrecords import CorruptRecordError, TruncatedRecordError, unframe
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-# Written by tensorboard 2.21's EventFileWriter with the clock at 1700000000.25:
+# Written by tensorboard 2.21's EventFile with the clock at 1700000000.25:
 # the event that opens a file, then wall time 1700000001.5, step 7, loss 0.625.
 TENSORBOARD_FILE_VERSION = bytes.fromhex(
     "4800000000000000 fe92489d"

@@ -19,7 +19,7 @@ SCALAR = Summary.Value(tag="loss", simple_value=0.625)
 
 
 def test_event_bytes_are_tensorboards() -> None:
-    # Written by tensorboard 2.21's EventFileWriter.
+    # Written by tensorboard 2.21's EventFile.
     written = bytes.fromhex(
         "1a00000000000000129bd82d0900006040fc54d94110072a0d0a0b0a046c6f7373150000203f7834e7cb"
     )

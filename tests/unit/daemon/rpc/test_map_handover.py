@@ -113,14 +113,14 @@ def test_a_newer_connection_takes_the_place_of_an_older_one(tmp_path: Path) -> N
     async def test(path: Path) -> None:
         async with handing_over(path) as (harness, client):
             await client.hand_over()
-            older, client.lifeline = client.lifeline, None
+            older, client.map_connection = client.map_connection, None
             fd = memory(SIZE_BYTES)
             with freed(client), older:
-                client.lifeline = older
+                client.map_connection = older
                 client.tell(Handover(client.session_id, SHARE, 1, SIZE_BYTES), fd)
                 os.close(fd)
                 await until(lambda: map_bytes(harness) == client.size_bytes + SIZE_BYTES)
-                client.lifeline = None
+                client.map_connection = None
                 assert await client.hand_over() == ""
                 # Only the new map 0 is left, and the end of the old connection means nothing.
                 assert map_bytes(harness) == client.size_bytes
@@ -226,8 +226,8 @@ def test_noise_on_a_lifeline_harms_nothing(
                     for action in (SHARE, RELEASE, 9):
                         for number in (0, 1):
                             client.tell(Handover(session_id, action, number, 8192), 0, 1, 2)
-                assert client.lifeline is not None
-                client.lifeline.send(os.urandom(HANDOVER_BYTES))
+                assert client.map_connection is not None
+                client.map_connection.send(os.urandom(HANDOVER_BYTES))
                 await client.log(scalar(3))
                 await client.acknowledged(3)
                 assert open_files() == before
@@ -248,7 +248,7 @@ def test_memory_past_the_budget_is_refused(tmp_path: Path) -> None:
                 fd = memory(SIZE_BYTES)
                 for _ in range(2):  # the second in place of the first, so it fits
                     assert await client.exchange(peer, first(client), [fd]) == ""
-                client.lifeline = peer
+                client.map_connection = peer
                 client.tell(Handover(client.session_id, SHARE, 1, SIZE_BYTES), fd)
                 assert await client.exchange(peer, first(client), [fd]) == ""
                 os.close(fd)
@@ -267,7 +267,7 @@ def test_the_budget_is_that_of_all_sessions(tmp_path: Path) -> None:
                 with await client.connect() as one, await other.connect() as another:
                     assert await client.exchange(one, first(client), [fd]) == ""
                     assert await other.exchange(another, first(other), [fd]) == ""
-                    other.lifeline = another
+                    other.map_connection = another
                     other.tell(Handover(other.session_id, SHARE, 1, SIZE_BYTES), fd)
                     # In place of what this session has there is room, and for no more.
                     assert await other.exchange(another, first(other), [fd]) == ""
@@ -385,8 +385,8 @@ def test_a_crowd_of_silent_peers_keeps_nobody_out(tmp_path: Path) -> None:
             assert "too many" in await client.reply(crowd[0])
             for peer in crowd:
                 peer.close()
-            # One end of the lifeline here, one there, the mapping's descriptor, and the process's,
-            # which is not needed any more when the log is attached to.
+            # One end of the connection here, one there, the mapping, and the process,
+            # which is not needed any more once the log is attached.
             await until(lambda: open_files() == before + 4)
             await client.attach(pb.LogPosition())
             await until(lambda: harness.status().sessions[0].attached)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from boardd.core.budget import Budgets
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Frame, Kind, encode
+from boardd_protos.frame import Frame, FrameKind, encode
 from support.raw_client import (
     histogram_payload,
     scalar,
@@ -30,8 +30,8 @@ def test_bad_records_are_rejected_alone(tmp_path: Path) -> None:
                 scalar(3, wall_time=float("nan")),
                 scalar(4, flags=1),
                 summary(5, histogram_payload(np.ones(2)), wall_time=float("inf")),
-                encode(Frame(Kind.SCALAR, 0, 6, 0, 1.0, 1, 0.0, b"payload")),
-                encode(Frame(Kind.SUMMARY, 0, 7, 0, 1.0, 1, 0.0, b"\xff\xff\xff")),
+                encode(Frame(FrameKind.SCALAR, 0, 6, 0, 1.0, 1, 0.0, b"payload")),
+                encode(Frame(FrameKind.SUMMARY, 0, 7, 0, 1.0, 1, 0.0, b"\xff\xff\xff")),
                 summary(8, histogram_payload(np.ones(2), bins=0)),
             ],
             "INVALID_NAME": [scalar(9, series=2)],
@@ -71,7 +71,9 @@ def test_bad_records_are_rejected_alone(tmp_path: Path) -> None:
                 ),
             ],
             "CAPTURE_FAILED": [
-                encode(Frame(Kind.VOID, 0, 20, 0, 0.0, 1, 0.0, "GPU fell off \xfc".encode()))
+                encode(
+                    Frame(FrameKind.ABORTED, 0, 20, 0, 0.0, 1, 0.0, "GPU fell off \xfc".encode())
+                )
             ],
         }
         async with serving(path) as harness:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from boardd.core.budget import Budgets
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Frame, Kind, encode
+from boardd_protos.frame import Frame, FrameKind, encode
 from boardd_protos.shared import RELEASE, Handover
 from support.raw_client import (
     definitions,
@@ -322,7 +322,7 @@ def test_a_log_that_cannot_be_read_ends_the_stream(
 
 
 def _broken_definitions() -> bytes:
-    return encode(Frame(Kind.DEFINITIONS, 0, 2, 0, 0.0, 0, 0.0, b"\xff\xff"))
+    return encode(Frame(FrameKind.DEFINITIONS, 0, 2, 0, 0.0, 0, 0.0, b"\xff\xff"))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from boardd.core.budget import Budgets
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import PENDING, Frame, Kind, encode
+from boardd_protos.frame import CLAIMED, Frame, FrameKind, encode
 from support.raw_client import (
     definitions,
     end_run,
@@ -53,7 +53,7 @@ def test_a_stream_that_breaks_goes_on_where_it_was(
             assert reply.holds_maps
             assert reply.received_sequence == 101
             if is_handed_over_anew:
-                older, client.lifeline = client.lifeline, None
+                older, client.map_connection = client.map_connection, None
                 assert await client.hand_over() == ""
                 assert older is not None
                 older.close()
@@ -104,7 +104,7 @@ def test_what_a_dead_client_left_is_written(
             await client.acknowledged(2)
             offset = client.place(VALUES)
             client.share(1, VALUES)
-            waiting = encode(Frame(Kind.SUMMARY, PENDING, 7, 7, 1e9, 1, 0.0, bytes(24)))
+            waiting = encode(Frame(FrameKind.SUMMARY, CLAIMED, 7, 7, 1e9, 1, 0.0, bytes(24)))
             client.ring.append(
                 scalar(3),
                 definitions_frame(4, definitions("run", {2: "weights"})),
@@ -215,7 +215,7 @@ def test_a_dead_clients_broken_definitions_end_its_log(
             await client.begin()
             await client.log(scalar(2))
             await client.acknowledged(2)
-            client.ring.append(encode(Frame(Kind.DEFINITIONS, 0, 3, 0, 0.0, 0, 0.0, b"\xff")))
+            client.ring.append(encode(Frame(FrameKind.DEFINITIONS, 0, 3, 0, 0.0, 0, 0.0, b"\xff")))
             await client.die()
             await until(lambda: sessions(harness) == 0)
             assert any("cannot be read on: definitions" in text for text in caplog.messages)

@@ -14,7 +14,7 @@ import pytest
 from boardd.core.budget import Budgets
 from boardd.core.session.session import Session
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import PENDING
+from boardd_protos.frame import CLAIMED
 from boardd_protos.shared import HANDOVER_SUFFIX, SHARE, Handover
 from support.raw_client import Harness, definitions, histogram_payload, scalar, scalars, summary
 from support.service_reading import reasons, run_async, steps_of, until
@@ -58,7 +58,7 @@ def holds_maps(harness: Harness) -> bool:
     return any(session.map_bytes for session in harness.status().sessions)
 
 
-# A lifeline that no stream was attached to
+# A map_connection that no stream was attached to
 
 
 @pytest.mark.usefixtures("no_defects")
@@ -66,7 +66,7 @@ def test_a_living_client_that_gave_up_its_handover_loses_nothing(tmp_path: Path)
     async def test(path: Path) -> None:
         async with shared(path) as (harness, client):
             await client.open()
-            frames = definitions_frame(1, definitions("run")), scalar(2), scalar(3, flags=PENDING)
+            frames = definitions_frame(1, definitions("run")), scalar(2), scalar(3, flags=CLAIMED)
             client.ring.append(*frames)
             assert await client.hand_over() == ""
             client.let_go()  # it had no answer in time

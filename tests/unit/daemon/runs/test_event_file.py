@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from boardd.events import event
 from boardd.events.values import scalar_value
-from boardd.runs.event_file import EventFileWriter
+from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import Roots, RunDirectory
 from support.tensorboard_reader import event_files, read_events
 from support.tfrecords import unframe
@@ -22,8 +22,8 @@ def directory(tmp_path: Path) -> Iterator[RunDirectory]:
         yield run
 
 
-def writer(directory: RunDirectory, now: float = NOW, suffix: str = "") -> EventFileWriter:
-    return EventFileWriter(directory, filename_suffix=suffix, hostname="host", clock=lambda: now)
+def writer(directory: RunDirectory, now: float = NOW, suffix: str = "") -> EventFile:
+    return EventFile(directory, filename_suffix=suffix, hostname="host", clock=lambda: now)
 
 
 def scalar(step: int) -> bytes:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from boardd.core.budget import Budgets
-from boardd.core.runs.run_state import Run
-from boardd.core.session.batch import Part, SummaryRecord
+from boardd.core.runs.run_state import RunState
+from boardd.core.session.batch import RunPart, SummaryPart
 from boardd.runs.logdir import Roots
 from boardd.runs.pipeline import Pipeline
 from support.service_reading import run_async, until
@@ -41,29 +41,29 @@ class SlowMaps(dict[int, memoryview]):
 class NoOutcomes:
     """Nothing may come back."""
 
-    def finish(self, part: Part, written_bytes: int) -> None:
+    def finish(self, part: RunPart, written_bytes: int) -> None:
         raise AssertionError(part)
 
-    def reject(self, part: Part, reason: int, message: str) -> None:
+    def reject(self, part: RunPart, reason: int, message: str) -> None:
         raise AssertionError(message)
 
-    def recharge(self, part: Part, size_bytes: int) -> None:
+    def recharge(self, part: RunPart, size_bytes: int) -> None:
         raise AssertionError(part)
 
-    def refuse(self, run: Run) -> None:
+    def refuse(self, run: RunState) -> None:
         raise AssertionError(run.refusal)
 
 
-def records(run: Run, maps: SlowMaps, values: np.ndarray, first: int) -> list[Part]:
+def records(run: RunState, maps: SlowMaps, values: np.ndarray, first: int) -> list[RunPart]:
     payload = slotted_histogram(values, 0).SerializeToString()
     return [
-        SummaryRecord(SESSION, run, None, sequence, 1, 100, 0, sequence, 0.0, payload, {}, maps)
+        SummaryPart(SESSION, run, None, sequence, 1, 100, 0, sequence, 0.0, payload, {}, maps)
         for sequence in range(first, first + RECORDS)
     ]
 
 
-def new_run(path: Path) -> Run:
-    run = Run(str(path), str(path), "", 10)
+def new_run(path: Path) -> RunState:
+    run = RunState(str(path), str(path), "", 10)
     run.tag_index("tag")
     run.holders.add((SESSION, 1))
     return run

@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from boardd.core.runs.run_state import Run
-from boardd.core.session.batch import EndRun, Part, SummaryRecord
+from boardd.core.runs.run_state import RunState
+from boardd.core.session.batch import EndPart, RunPart, SummaryPart
 from boardd.events import event, plugins
 from boardd.runs import run_writer
 from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.logdir import Roots
 from boardd.runs.run_writer import RunWriter
-from boardd.summaries.reduction import Reduction
+from boardd.summaries.reduction import EncodedSummary
 from support.service_reading import events_of, run_async, until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
@@ -30,16 +30,16 @@ class Finished:
     def __init__(self) -> None:
         self.sequences: list[int] = []
 
-    def finish(self, part: Part, written_bytes: int) -> None:
+    def finish(self, part: RunPart, written_bytes: int) -> None:
         self.sequences.append(part.last_sequence)
 
-    def reject(self, part: Part, reason: int, message: str) -> None:
+    def reject(self, part: RunPart, reason: int, message: str) -> None:
         raise AssertionError(message)
 
-    def recharge(self, part: Part, size_bytes: int) -> None:
+    def recharge(self, part: RunPart, size_bytes: int) -> None:
         pass
 
-    def refuse(self, run: Run) -> None:
+    def refuse(self, run: RunState) -> None:
         raise AssertionError(run.refusal)
 
 
@@ -48,11 +48,11 @@ class Writing:
 
     def __init__(self, path: Path, threads: ThreadPoolExecutor) -> None:
         self.path = path / "run"
-        self.run = Run(str(self.path), str(self.path), "", 10)
+        self.run = RunState(str(self.path), str(self.path), "", 10)
         self.run.tag_index("tag")
         self.run.holders.add((SESSION, 1))
         self.finished = Finished()
-        self.queue: dict[int, SummaryRecord] = {}
+        self.queue: dict[int, SummaryPart] = {}
         self.writer = RunWriter(
             self.run,
             Roots([path]),
@@ -64,29 +64,31 @@ class Writing:
             lambda writer: None,
         )
 
-    def _queue(self, writer: RunWriter, records: list[tuple[int, SummaryRecord]]) -> None:
+    def _queue(self, writer: RunWriter, records: list[tuple[int, SummaryPart]]) -> None:
         assert writer is self.writer
         self.queue.update(records)
 
     def admit(self, sequence: int) -> None:
         """Admits the record with this sequence number and step."""
         self.writer.admit(
-            SummaryRecord(SESSION, self.run, None, sequence, 1, 100, 0, sequence, 0.0, b"", {})
+            SummaryPart(SESSION, self.run, None, sequence, 1, 100, 0, sequence, 0.0, b"", {})
         )
 
     def end_another(self, sequence: int) -> None:
         """Ends the run for one of two members, in the sequence number ``sequence``."""
-        self.writer.admit(EndRun(SESSION, self.run, None, sequence, 1, 100))
+        self.writer.admit(EndPart(SESSION, self.run, None, sequence, 1, 100))
 
-    def make(self, ticket: int) -> Reduction:
+    def make(self, ticket: int) -> EncodedSummary:
         """Reduces a record to as many bytes as may wait to be written."""
         padding = "0" * run_writer.UNWRITTEN_BYTES
         value = plugins.text_value("tag", padding)
-        result = Reduction(event.summary(0.0, self.queue[ticket].step, value), {b"tag": "text"})
+        result = EncodedSummary(
+            event.summary(0.0, self.queue[ticket].step, value), {b"tag": "text"}
+        )
         self.writer.add_reduced_bytes(result.size_bytes)
         return result
 
-    def hand_back(self, ticket: int, result: Reduction | None) -> None:
+    def hand_back(self, ticket: int, result: EncodedSummary | None) -> None:
         """Hands a record back; None: it was not reduced, as too many bytes waited."""
         self.writer.reduced([(ticket, self.queue.pop(ticket), result)])
 

@@ -7,9 +7,9 @@ import struct
 
 import pytest
 from boardd.core.errors import RequestError
-from boardd.core.intake.shared_ring import LOST, Chunk, SharedLog
+from boardd.core.intake.shared_ring import LOST, RingFrames, SharedRing
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import HEADER, PENDING, Frame, FrameError, Kind, decode, encode
+from boardd_protos.frame import CLAIMED, HEADER, Frame, FrameError, FrameKind, decode, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.raw_client import scalar, scalars, summary
@@ -21,28 +21,30 @@ LIMIT_BYTES = 1 << 20
 MAX_FRAME_BYTES = 1 << 16
 
 
-def ring_of(size_bytes: int = RING_BYTES) -> tuple[memoryview, Ring, SharedLog]:
+def ring_of(size_bytes: int = RING_BYTES) -> tuple[memoryview, Ring, SharedRing]:
     memory = memoryview(bytearray(size_bytes))
-    return memory, Ring(memory), SharedLog(memory.toreadonly(), 0, 0, MAX_FRAME_BYTES)
+    return memory, Ring(memory), SharedRing(memory.toreadonly(), 0, 0, MAX_FRAME_BYTES)
 
 
-def frame(sequence: int, payload_bytes: int, *, kind: int = Kind.SUMMARY, flags: int = 0) -> bytes:
+def frame(
+    sequence: int, payload_bytes: int, *, kind: int = FrameKind.SUMMARY, flags: int = 0
+) -> bytes:
     return encode(Frame(kind, flags, sequence, 3, 1e9, 1, 0.0, bytes(payload_bytes)))
 
 
-def taken(log: SharedLog, chunk: Chunk) -> bytes:
+def taken(log: SharedRing, chunk: RingFrames) -> bytes:
     log.advance(chunk)
     return chunk.frames
 
 
-def all_committed(log: SharedLog, limit_bytes: int = LIMIT_BYTES) -> bytes:
+def all_committed(log: SharedRing, limit_bytes: int = LIMIT_BYTES) -> bytes:
     frames = b""
     while log.has_more:
         frames += taken(log, log.read(limit_bytes))
     return frames
 
 
-def all_left(log: SharedLog, limit_bytes: int = LIMIT_BYTES) -> tuple[bytes, int]:
+def all_left(log: SharedRing, limit_bytes: int = LIMIT_BYTES) -> tuple[bytes, int]:
     """Frames, and how many were lost."""
     frames, lost = b"", 0
     while (chunk := log.salvage(limit_bytes)).position != log.position:
@@ -134,7 +136,7 @@ def test_definitions_are_picked_out_and_stay_among_the_frames() -> None:
 def test_reading_begins_in_the_middle() -> None:
     memory, ring, _ = ring_of()
     ring.append(scalars(1, 10))
-    log = SharedLog(memory, 4, 4 * 48, MAX_FRAME_BYTES)
+    log = SharedRing(memory, 4, 4 * 48, MAX_FRAME_BYTES)
     log.commit(10, ring.position)
     assert all_committed(log) == scalars(5, 6)
 
@@ -161,7 +163,7 @@ def test_a_commit_that_cannot_be_is_refused(sequence: int, position: int, text: 
 
 def test_a_position_between_words_is_refused() -> None:
     with pytest.raises(RequestError, match="position 12"):
-        SharedLog(memoryview(bytes(96)), 0, 12, MAX_FRAME_BYTES)
+        SharedRing(memoryview(bytes(96)), 0, 12, MAX_FRAME_BYTES)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +192,7 @@ def test_what_is_no_frame_ends_the_reading_behind_the_last_one(second: bytes, te
 def test_too_large_a_frame_is_refused() -> None:
     memory, ring, _ = ring_of()
     ring.append(frame(1, 2000))
-    log = SharedLog(memory, 0, 0, 1024)
+    log = SharedRing(memory, 0, 0, 1024)
     log.commit(1, ring.position)
     with pytest.raises(FrameError, match="2048 bytes; at most 1024"):
         log.read(LIMIT_BYTES)
@@ -209,12 +211,12 @@ def test_stretches_of_many_values_are_read_without_a_look_at_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _, ring, log = ring_of(1 << 20)
-    many = b"".join(frame(number, 80, kind=Kind.SCALARS) for number in range(1, 2001))
+    many = b"".join(frame(number, 80, kind=FrameKind.SCALARS) for number in range(1, 2001))
     ring.append(many, scalars(2001, 3000))
     log.commit(5000, ring.position)
     looked_at = []
-    unfit = SharedLog._unfit
-    monkeypatch.setattr(SharedLog, "_unfit", lambda *all_: looked_at.append(all_) or unfit(*all_))
+    unfit = SharedRing._unfit
+    monkeypatch.setattr(SharedRing, "_unfit", lambda *all_: looked_at.append(all_) or unfit(*all_))
     assert all_committed(log) == many + scalars(2001, 3000)
     assert len(looked_at) == 2
 
@@ -227,7 +229,7 @@ def test_what_a_dead_client_left_is_read_to_the_last_whole_frame() -> None:
     ring.append(scalars(1, 5))
     log.commit(2, 96)
     unfinished = bytearray(scalar(6))
-    unfinished[4] = Kind.UNFINISHED
+    unfinished[4] = FrameKind.UNFINISHED
     ring.put(bytes(unfinished))
     assert all_committed(log) == scalars(1, 2)
     assert all_left(log) == (scalars(3, 3), 0)
@@ -256,20 +258,27 @@ def test_frames_without_their_values_are_void() -> None:
     _, ring, log = ring_of()
     ring.append(
         scalar(1),
-        frame(2, 100, flags=PENDING),
+        frame(2, 100, flags=CLAIMED),
         scalar(3),
-        frame(4, 0, flags=PENDING, kind=Kind.SCALAR),
-        frame(5, 7, flags=PENDING),
+        frame(4, 0, flags=CLAIMED, kind=FrameKind.SCALAR),
+        frame(5, 7, flags=CLAIMED),
         frame(6, 10),
     )
     frames, lost = all_left(log)
     assert lost == 3
     found = list(decode(frames))
-    kinds = [Kind.SCALAR, Kind.VOID, Kind.SCALAR, Kind.VOID, Kind.VOID, Kind.SUMMARY]
+    kinds = [
+        FrameKind.SCALAR,
+        FrameKind.ABORTED,
+        FrameKind.SCALAR,
+        FrameKind.ABORTED,
+        FrameKind.ABORTED,
+        FrameKind.SUMMARY,
+    ]
     assert [one.kind for one in found] == kinds
     assert [one.sequence for one in found] == [1, 2, 3, 4, 5, 6]
     assert {one.flags for one in found} == {0}
-    assert {one.payload.decode() for one in found if one.kind == Kind.VOID} == {LOST}
+    assert {one.payload.decode() for one in found if one.kind == FrameKind.ABORTED} == {LOST}
     assert encode(found[-1]) == frame(6, 10)
 
 
@@ -317,7 +326,7 @@ def test_whatever_the_ring_holds_only_whole_frames_come_out(
     for offset, size_bytes, kind, flags, sequence, payload_bytes in headers:
         header = HEADER.pack(size_bytes, kind, flags, 0, sequence, 0, 0.0, 0, payload_bytes, 0.0)
         memory[offset : offset + len(header)] = header[: max(0, len(memory) - offset)]
-    living = SharedLog(memoryview(memory), 0, start, MAX_FRAME_BYTES)
+    living = SharedRing(memoryview(memory), 0, start, MAX_FRAME_BYTES)
     living.commit(10, start + len(memory))
     frames = b""
     try:
@@ -329,7 +338,7 @@ def test_whatever_the_ring_holds_only_whole_frames_come_out(
             frames += taken(living, chunk)
     except FrameError:
         pass
-    dead = SharedLog(memoryview(memory), 0, start, MAX_FRAME_BYTES)
+    dead = SharedRing(memoryview(memory), 0, start, MAX_FRAME_BYTES)
     left, _ = all_left(dead, limit_bytes)
     for found in (frames, left):
         sequences = [one.sequence for one in decode(found)]

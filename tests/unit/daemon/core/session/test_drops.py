@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from boardd.core.budget import Budgets, Intake
 from boardd.core.runs.run_state import Refusal, Runs
-from boardd.core.session.batch import Drops, EndRun, Part, Scalars
+from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart
 from boardd.core.session.drops import MAX_DROP_REASONS, ClientDrops, EndedSessions, drop_tags
 from boardd.core.session.session import Session
 from boardd.events.event_pb2 import Event
@@ -51,11 +51,11 @@ def report(*counts: tuple[int, str, int], step: int = 0) -> pb.ClientReport:
     )
 
 
-def drops(parts: list[Part]) -> dict[str, dict[str, int]]:
+def drops(parts: list[RunPart]) -> dict[str, dict[str, int]]:
     """What each run is to tell, by its path; there is nothing else."""
     found = {}
     for part in parts:
-        assert isinstance(part, Drops)
+        assert isinstance(part, DropPart)
         assert (part.sequence, part.records, part.span) == (0, 0, None)
         found[part.run.path] = part.dropped
     assert len(found) == len(parts)
@@ -133,15 +133,15 @@ def test_a_run_that_was_ended_is_closed_again() -> None:
     session = fixture.session
     session.receive(scalar(1) + end_run(2, RUN))
     first, last = session.report(report((RUN, "log_full", 3)), wall_time=1e9).parts
-    assert isinstance(first, Drops)
-    assert isinstance(last, EndRun)
+    assert isinstance(first, DropPart)
+    assert isinstance(last, EndPart)
     assert not last.run.holders
 
 
 def told(session: Session, message: pb.ClientReport) -> list[tuple[str, int, float, float]]:
     """The points that a report makes, all of one run."""
     (part,) = session.report(message, wall_time=1e9).parts
-    assert isinstance(part, Drops)
+    assert isinstance(part, DropPart)
     return events(encode_drops(part).events)
 
 
@@ -160,7 +160,7 @@ def test_a_daemon_that_knows_no_records_tells_drops_at_the_same_step_again() -> 
     message = report((RUN, "x", 5), step=900)
     before, after = Fixture().session, Fixture().session
     (part,) = before.receive(scalar(1, step=1000)).parts
-    assert isinstance(part, Scalars)
+    assert isinstance(part, ScalarPart)
     encode_scalar_part(part)
     assert told(before, message) == told(after, message)
 
@@ -248,7 +248,7 @@ def test_what_is_remembered_of_ended_sessions_is_bounded() -> None:
 def test_a_tag_of_the_users_that_is_another_kind_is_left_alone() -> None:
     session = Fixture().session
     (part,) = session.report(report((RUN, "log_full", 3), (RUN, "x", 1)), wall_time=1e9).parts
-    assert isinstance(part, Drops)
+    assert isinstance(part, DropPart)
     part.run.kinds.claim(b"boardd/dropped", {b"boardd/dropped": "histogram"})
     part.run.kinds.claim(b"boardd/dropped/x", {b"boardd/dropped/x": "text"})
     assert [tag for tag, *_ in events(encode_drops(part).events)] == ["boardd/dropped/log_full"]
@@ -285,5 +285,5 @@ def test_counts_beyond_the_wires_are_told_as_its_most() -> None:
     (count,) = session.counters.message().dropped_by_client
     assert (count.records, count.size_bytes) == (most, most)
     for part in parts:
-        assert isinstance(part, Drops)
+        assert isinstance(part, DropPart)
         assert all(np.isfinite(value) for *_, value in events(encode_drops(part).events))

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import RequestError
-from boardd.core.intake.frames import Stretch, check_sequence, split
+from boardd.core.intake.frames import ScalarFrames, check_sequence, split
 from boardd.core.runs import schema
 from boardd.core.runs.run_state import Refusal, Runs
 from boardd.core.runs.sets import MAX_SET_SERIES
-from boardd.core.session.batch import Part, Scalars
+from boardd.core.session.batch import RunPart, ScalarPart
 from boardd.core.session.rejections import Rejection
 from boardd.core.session.session import Session
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Frame, FrameError, Kind, decode, encode
+from boardd_protos.frame import Frame, FrameError, FrameKind, decode, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.raw_client import definitions, end_run, scalar, scalar_set
@@ -53,11 +53,11 @@ def make_session(budgets: Budgets | None = None, sequence: int = 0) -> Session:
 Point = tuple[str, int, int, float, float]
 
 
-def points(parts: list[Part]) -> dict[str, list[Point]]:
+def points(parts: list[RunPart]) -> dict[str, list[Point]]:
     """What the parts hold, by the path of their run: tag, sequence, step, wall time, value."""
     found: dict[str, list[Point]] = defaultdict(list)
     for part in parts:
-        assert isinstance(part, Scalars)
+        assert isinstance(part, ScalarPart)
         assert part.records == len(part.columns) == len(part.tag_index)
         assert part.sequence == part.columns.sequence[0]
         assert part.last_sequence == part.columns.sequence[-1]
@@ -80,10 +80,10 @@ def model(frames: list[Frame]) -> tuple[dict[str, list[Point]], int]:
     found: dict[str, list[Point]] = defaultdict(list)
     rejected = 0
     for frame in frames:
-        if frame.kind == Kind.SCALAR:
-            series, values = [frame.series], [frame.value]
+        if frame.kind == FrameKind.SCALAR:
+            series, values = [frame.target], [frame.value]
         else:
-            series = SETS.get(frame.series, [])
+            series = SETS.get(frame.target, [])
             values = np.frombuffer(frame.payload[: len(frame.payload) // 8 * 8], "<f8").tolist()
             if len(frame.payload) % 8:
                 values = [0.0]
@@ -122,14 +122,21 @@ def messages(draw: st.DrawFn) -> list[list[Frame]]:
                 if number < 100:
                     value = float(rng.normal())
                     frame = Frame(
-                        Kind.SCALAR, flags, sequence, sequence, wall_time, number, value, b""
+                        FrameKind.SCALAR, flags, sequence, sequence, wall_time, number, value, b""
                     )
                 else:
                     length = len(SETS.get(number, [1, 2])) + (odd == 3)
                     payload = rng.normal(size=length).astype("<f8").tobytes()
                     payload = payload[:-3] if odd == 4 else payload
                     frame = Frame(
-                        Kind.SCALARS, flags, sequence, sequence, wall_time, number, 0.0, payload
+                        FrameKind.SCALARS,
+                        flags,
+                        sequence,
+                        sequence,
+                        wall_time,
+                        number,
+                        0.0,
+                        payload,
                     )
                 frames.append(frame)
         found.append(frames)
@@ -143,7 +150,7 @@ def test_scalars_in_sets_are_what_they_would_be_one_by_one(taken: list[list[Fram
     for frames in taken:
         data = b"".join(map(encode, frames))
         (stretch,) = split(data)
-        assert isinstance(stretch, Stretch)
+        assert isinstance(stretch, ScalarFrames)
         assert len(stretch) == len(frames)
         before = sum(session.counters.rejected.values())
         accepted = session.counters.accepted
@@ -176,13 +183,13 @@ def test_a_stretch_ends_only_at_frames_that_are_no_scalars(pattern: str) -> None
     )
     items = list(split(data))
     check_sequence(items, 0)
-    lengths = [len(item) for item in items if isinstance(item, Stretch)]
+    lengths = [len(item) for item in items if isinstance(item, ScalarFrames)]
     assert lengths == [len(part) for part in pattern.split("h") if part]
     kinds = [frame.kind for frame in decode(data)]
     assert [
         kind
         for item in items
-        for kind in (item.headers["kind"] if isinstance(item, Stretch) else [item.kind])
+        for kind in (item.headers["kind"] if isinstance(item, ScalarFrames) else [item.kind])
     ] == kinds
 
 
@@ -215,7 +222,7 @@ def test_rejections_say_why_and_how_many() -> None:
     session.receive(
         scalar_set(1, [1.0, 2.0])
         + scalar_set(2, [1.0, 2.0], 999)
-        + encode(Frame(Kind.SCALARS, 0, 3, 3, 1e9, 100, 0.0, b"1234567890"))
+        + encode(Frame(FrameKind.SCALARS, 0, 3, 3, 1e9, 100, 0.0, b"1234567890"))
         + scalar_set(4, [1.0, 2.0], 103)
         + scalar_set(5, [1.0, 2.0], 103)
         + scalar_set(6, [1.0, 2.0], 104)
@@ -269,7 +276,7 @@ def test_sets_have_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "MAX_DEFINITION_BYTES", 1 << 16)
     for number in range(1000, 1100):
         session.define(pb.Definitions(sets=[pb.SeriesSet(set=number, series=[1] * 100)]), LOGDIRS)
-    kept = [number for number in range(1000, 1100) if number in session.catalogue.sets]
+    kept = [number for number in range(1000, 1100) if number in session.schema.sets]
     assert 5 < len(kept) < 25
     session.receive(scalar_set(1, [1.0] * 100, 1000) + scalar_set(2, [1.0] * 100, 1099))
     assert session.counters.rejected == {pb.TOO_MANY_SERIES: 100}

@@ -11,12 +11,12 @@ from boardd.core.errors import RequestError
 from boardd.core.intake.frames import split
 from boardd.core.runs.run_state import Refusal, Runs
 from boardd.core.runs.steps import StepMonitor
-from boardd.core.session.batch import EndRun, Part, Scalars, SummaryRecord
+from boardd.core.session.batch import EndPart, RunPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import MAX_DROP_REASONS
 from boardd.core.session.rejections import MAX_REJECTIONS
 from boardd.core.session.session import Session
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.record import Frame, FrameError, Kind, encode
+from boardd_protos.frame import Frame, FrameError, FrameKind, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.raw_client import definitions, end_run, scalar, scalars, summary
@@ -48,10 +48,10 @@ class Fixture:
         assert self.session.written_sequence <= self.session.received_sequence
 
 
-def steps(part: Part) -> list[int]:
-    if isinstance(part, Scalars):
+def steps(part: RunPart) -> list[int]:
+    if isinstance(part, ScalarPart):
         return [int(step) for step in part.columns.step]
-    return [part.step] if isinstance(part, SummaryRecord) else []
+    return [part.step] if isinstance(part, SummaryPart) else []
 
 
 def test_a_message_becomes_one_part_for_each_run() -> None:
@@ -63,7 +63,7 @@ def test_a_message_becomes_one_part_for_each_run() -> None:
         scalar(1, series=1) + scalar(2, series=3) + scalar(3, series=2) + scalar(4, series=3)
     )
     first, second = batch.parts
-    assert isinstance(first, Scalars)
+    assert isinstance(first, ScalarPart)
     assert (first.run.path, steps(first)) == ("/root/run", [1, 3])
     assert [first.run.tags[tag] for tag in first.tag_index] == [b"a", b"b"]
     assert (second.run.path, steps(second)) == ("/root/other", [2, 4])
@@ -90,10 +90,10 @@ def test_frames_are_split_into_stretches_as_decoded_one_by_one(pattern: str) -> 
         runs += 1
         if isinstance(item, Frame):
             sequences.append(item.sequence)
-            assert item.kind == Kind.SUMMARY
+            assert item.kind == FrameKind.SUMMARY
         else:
             sequences += item.headers["sequence"].tolist()
-            assert (item.headers["kind"] == Kind.SCALAR).all()
+            assert (item.headers["kind"] == FrameKind.SCALAR).all()
     assert sequences == list(range(1, len(pattern) + 1))
     stretches = sum(
         1 for at, kind in enumerate(pattern) if kind == "h" or pattern[at - 1 : at] != "s"
@@ -113,7 +113,7 @@ def test_whatever_comes_every_record_is_accounted_for_once(data: st.DataObject) 
     log: list[bytes] = []
     start = session.received_sequence
     handed_on: dict[str, list[int]] = {}
-    out: list[Part] = []
+    out: list[RunPart] = []
     accepted_sequences = 0
     for _ in range(data.draw(st.integers(1, 8))):
         for _ in range(data.draw(st.integers(0, 12))):
@@ -125,7 +125,9 @@ def test_whatever_comes_every_record_is_accounted_for_once(data: st.DataObject) 
                     "scalar": lambda n=number, s=series: scalar(n, series=s),
                     "summary": lambda n=number, s=series: summary(n, pb.Payload(), series=s),
                     "end": lambda n=number, s=series: end_run(n, s),
-                    "void": lambda n=number: encode(Frame(Kind.VOID, 0, n, 0, 0.0, 0, 0.0, b"why")),
+                    "void": lambda n=number: encode(
+                        Frame(FrameKind.ABORTED, 0, n, 0, 0.0, 0, 0.0, b"why")
+                    ),
                     "odd": lambda n=number: encode(Frame(77, 0, n, 0, 0.0, 0, 0.0, b"?")),
                     "nan": lambda n=number, s=series: scalar(n, series=s, wall_time=math.nan),
                     "flags": lambda n=number, s=series: scalar(n, series=s, flags=1),
@@ -147,7 +149,7 @@ def test_whatever_comes_every_record_is_accounted_for_once(data: st.DataObject) 
         fixture.check()
         for _ in range(data.draw(st.integers(0, len(out)))):
             part = out.pop(data.draw(st.integers(0, len(out) - 1)))
-            if isinstance(part, SummaryRecord):
+            if isinstance(part, SummaryPart):
                 session.recharge(part, 1000)
             if data.draw(st.booleans()):
                 session.finish(part, 10)
@@ -221,7 +223,7 @@ def test_an_end_of_a_run_waits_for_its_sub_runs_and_counts_once() -> None:
     session.define(definitions("run", {2: "a", 3: "b"}, sub_run="x"), LOGDIRS)
     batch = session.receive(end_run(1))
     assert {part.run.path for part in batch.parts} == {"/root/run", "/root/run/x"}
-    assert all(isinstance(part, EndRun) for part in batch.parts)
+    assert all(isinstance(part, EndPart) for part in batch.parts)
     session.finish(batch.parts[0], 0)
     assert session.written_sequence == 0
     session.finish(batch.parts[1], 0)
@@ -231,7 +233,7 @@ def test_an_end_of_a_run_waits_for_its_sub_runs_and_counts_once() -> None:
     assert (session.written_sequence, session.counters.written) == (2, 2)
     # Logging again takes the run up again.
     session.receive(scalar(3))
-    assert [run.path for run in session.catalogue.held_runs()] == ["/root/run"]
+    assert [run.path for run in session.schema.held_runs()] == ["/root/run"]
     fixture.check()
 
 
@@ -266,7 +268,7 @@ def test_rejections_are_bounded_while_nobody_listens() -> None:
     fixture = Fixture()
     for sequence in range(1, 1001):
         text = f"reason {sequence}".encode()
-        fixture.session.receive(encode(Frame(Kind.VOID, 0, sequence, 0, 0.0, 0, 0.0, text)))
+        fixture.session.receive(encode(Frame(FrameKind.ABORTED, 0, sequence, 0, 0.0, 0, 0.0, text)))
     rejections = fixture.session.take_rejections()
     assert len(rejections) == MAX_REJECTIONS
     assert sum(item.records for item in rejections) == 1000

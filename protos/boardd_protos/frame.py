@@ -5,18 +5,18 @@ of eight; every integer and float is little-endian::
 
     offset  type  field
          0  u32   size_bytes     of the whole frame, padding included
-         4  u8    kind           a Kind
-         5  u8    flags          PENDING: not complete yet, must not be sent; or FILLER
+         4  u8    kind           a FrameKind
+         5  u8    flags          CLAIMED: not complete yet, must not be sent; or PADDING
          6  u16   reserved       zero
          8  u64   sequence       1, 2, 3 ... in one session
         16  i64   step
         24  f64   wall_time      seconds since the epoch
-        32  u32   series         id of a SeriesDefinition; of a run for END_RUN
+        32  u32   target         id of a SeriesDefinition; of a run for END_RUN
         36  u32   payload_bytes  0 for a scalar
         40  f64   value          the scalar; 0 for other kinds
 
 The payload of SCALARS is float64 values in the order of the ``SeriesSet`` that
-``series`` names. Such a frame has one sequence number and counts as so many
+``target`` names. Such a frame has one sequence number and counts as so many
 records as it has values.
 
 A scalar's frame is the header alone, so that a stretch of scalars is an array
@@ -39,22 +39,22 @@ from typing import Final, NamedTuple
 import numpy as np
 
 
-class Kind(enum.IntEnum):
+class FrameKind(enum.IntEnum):
     """What a frame holds. Values are never reused."""
 
-    UNFINISHED = 0  #: in a log only: still being written, or a FILLER
+    UNFINISHED = 0  #: in a log only: still being written, or a PADDING
     SCALAR = 1  #: ``value`` is the scalar; no payload
     SUMMARY = 2  #: the payload says what, and describes the tensors
-    END_RUN = 3  #: closes the event files of run ``series``
-    VOID = 4  #: a record lost after it was numbered; payload: UTF-8 reason
+    END_RUN = 3  #: closes the event files of run ``target``
+    ABORTED = 4  #: a record lost after it was numbered; payload: UTF-8 reason
     DEFINITIONS = 5  #: in a client's log: the payload is ``Definitions``; no record
-    SCALARS = 6  #: several scalars of one step; ``series`` is a ``SeriesSet``
+    SCALARS = 6  #: several scalars of one step; ``target`` is a ``SeriesSet``
 
 
 #: Flag of a frame whose value or tensors are still being captured.
-PENDING: Final = 1
+CLAIMED: Final = 1
 #: Flag of bytes of kind UNFINISHED that fill a log up to its end; only size_bytes holds.
-FILLER: Final = 2
+PADDING: Final = 2
 
 HEADER: Final = struct.Struct("<IBBHQqdIId")
 HEADER_BYTES: Final = HEADER.size
@@ -75,7 +75,7 @@ FRAME_DTYPE: Final = np.dtype(
             "sequence",
             "step",
             "wall_time",
-            "series",
+            "target",
             "payload_bytes",
             "value",
         ],
@@ -98,7 +98,7 @@ class Frame(NamedTuple):
     sequence: int
     step: int
     wall_time: float
-    series: int
+    target: int
     value: float
     payload: bytes
 
@@ -122,7 +122,7 @@ def encode(frame: Frame) -> bytes:
         frame.sequence,
         frame.step,
         frame.wall_time,
-        frame.series,
+        frame.target,
         len(frame.payload),
         frame.value,
     )
@@ -140,7 +140,7 @@ def decode(frames: bytes | memoryview) -> Iterator[Frame]:
     while offset < len(view):
         if len(view) - offset < HEADER_BYTES:
             raise FrameError(f"{len(view) - offset} bytes left at offset {offset}, no header")
-        size_bytes, kind, flags, _, sequence, step, wall_time, series, payload_bytes, value = (
+        size_bytes, kind, flags, _, sequence, step, wall_time, target, payload_bytes, value = (
             HEADER.unpack_from(view, offset)
         )
         if size_bytes != frame_bytes(payload_bytes) or size_bytes > len(view) - offset:
@@ -155,7 +155,7 @@ def decode(frames: bytes | memoryview) -> Iterator[Frame]:
             sequence,
             step,
             wall_time,
-            series,
+            target,
             value,
             bytes(view[start : start + payload_bytes]),
         )

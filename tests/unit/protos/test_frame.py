@@ -6,15 +6,15 @@ import struct
 
 import numpy as np
 import pytest
-from boardd_protos import record
-from boardd_protos.record import Frame, FrameError, Kind
+from boardd_protos import frame as framing
+from boardd_protos.frame import Frame, FrameError, FrameKind
 from hypothesis import given
 from hypothesis import strategies as st
 
-SCALAR = Frame(Kind.SCALAR, 0, 1, 7, 1700000000.5, 3, 0.25, b"")
-SUMMARY = Frame(Kind.SUMMARY, 0, 2, -1, 0.0, 4, 0.0, b"abc")
-END_RUN = Frame(Kind.END_RUN, 0, 2**64 - 1, 0, 1.0, 2**32 - 1, 0.0, b"")
-VOID = Frame(Kind.VOID, record.PENDING, 9, 2**63 - 1, 1.0, 1, 0.0, "näh".encode())
+SCALAR = Frame(FrameKind.SCALAR, 0, 1, 7, 1700000000.5, 3, 0.25, b"")
+SUMMARY = Frame(FrameKind.SUMMARY, 0, 2, -1, 0.0, 4, 0.0, b"abc")
+END_RUN = Frame(FrameKind.END_RUN, 0, 2**64 - 1, 0, 1.0, 2**32 - 1, 0.0, b"")
+VOID = Frame(FrameKind.ABORTED, framing.CLAIMED, 9, 2**63 - 1, 1.0, 1, 0.0, "näh".encode())
 
 # Written by hand from the table in docs/wire.md.
 GOLDEN = [
@@ -44,40 +44,40 @@ GOLDEN = [
 @pytest.mark.parametrize(("frame", "golden"), GOLDEN)
 def test_golden_bytes_in_both_directions(frame: Frame, golden: str) -> None:
     data = bytes.fromhex(golden)
-    assert record.encode(frame) == data
-    assert list(record.decode(data)) == [frame]
+    assert framing.encode(frame) == data
+    assert list(framing.decode(data)) == [frame]
 
 
 def test_frames_lie_back_to_back() -> None:
     frames = [frame for frame, _ in GOLDEN]
-    data = b"".join(map(record.encode, frames))
-    assert list(record.decode(memoryview(data))) == frames
+    data = b"".join(map(framing.encode, frames))
+    assert list(framing.decode(memoryview(data))) == frames
 
 
 def test_a_stretch_of_scalars_is_an_array() -> None:
     frames = [SCALAR._replace(sequence=i, value=float(i)) for i in range(1, 6)]
-    array = np.frombuffer(b"".join(map(record.encode, frames)), record.FRAME_DTYPE)
+    array = np.frombuffer(b"".join(map(framing.encode, frames)), framing.FRAME_DTYPE)
     assert array["sequence"].tolist() == [1, 2, 3, 4, 5]
     assert array["value"].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert array["step"].tolist() == [7] * 5
     assert array["wall_time"].tolist() == [1700000000.5] * 5
-    assert array["series"].tolist() == [3] * 5
+    assert array["target"].tolist() == [3] * 5
 
 
 def test_offsets_that_a_client_patches() -> None:
-    data = bytearray(record.encode(SCALAR._replace(flags=record.PENDING)))
-    data[record.FLAGS_OFFSET] = 0
-    struct.pack_into("<d", data, record.VALUE_OFFSET, 4.5)
-    assert list(record.decode(bytes(data))) == [SCALAR._replace(value=4.5)]
+    data = bytearray(framing.encode(SCALAR._replace(flags=framing.CLAIMED)))
+    data[framing.FLAGS_OFFSET] = 0
+    struct.pack_into("<d", data, framing.VALUE_OFFSET, 4.5)
+    assert list(framing.decode(bytes(data))) == [SCALAR._replace(value=4.5)]
 
 
 @pytest.mark.parametrize("length", range(1, 56))
 def test_a_cut_frame_is_an_error(length: int) -> None:
-    data = record.encode(SUMMARY)
+    data = framing.encode(SUMMARY)
     with pytest.raises(FrameError):
-        list(record.decode(data[:length]))
-    whole_then_cut = record.encode(SCALAR) + data[:length]
-    decoded = record.decode(whole_then_cut)
+        list(framing.decode(data[:length]))
+    whole_then_cut = framing.encode(SCALAR) + data[:length]
+    decoded = framing.decode(whole_then_cut)
     assert next(decoded) == SCALAR
     with pytest.raises(FrameError):
         next(decoded)
@@ -87,10 +87,10 @@ def test_a_cut_frame_is_an_error(length: int) -> None:
     ("offset", "value"), [(0, 0), (0, 44), (0, 2**32 - 1), (36, 1), (36, 2**32 - 1)]
 )
 def test_sizes_that_contradict_each_other(offset: int, value: int) -> None:
-    data = bytearray(record.encode(SCALAR) * 2)
+    data = bytearray(framing.encode(SCALAR) * 2)
     struct.pack_into("<I", data, offset, value)
     with pytest.raises(FrameError):
-        list(record.decode(bytes(data)))
+        list(framing.decode(bytes(data)))
 
 
 @given(
@@ -101,22 +101,22 @@ def test_sizes_that_contradict_each_other(offset: int, value: int) -> None:
         sequence=st.integers(0, 2**64 - 1),
         step=st.integers(-(2**63), 2**63 - 1),
         wall_time=st.floats(allow_nan=False),
-        series=st.integers(0, 2**32 - 1),
+        target=st.integers(0, 2**32 - 1),
         value=st.floats(allow_nan=False),
         payload=st.binary(max_size=100),
     )
 )
 def test_any_frame_survives(frame: Frame) -> None:
-    data = record.encode(frame)
-    assert len(data) % record.ALIGNMENT == 0
-    assert list(record.decode(data)) == [frame]
+    data = framing.encode(frame)
+    assert len(data) % framing.ALIGNMENT == 0
+    assert list(framing.decode(data)) == [frame]
 
 
 @given(st.binary(max_size=200))
 def test_garbage_is_decoded_or_refused(data: bytes) -> None:
     try:
-        frames = list(record.decode(data))
+        frames = list(framing.decode(data))
     except FrameError:
         return
     # Whatever decodes has told its own size truly.
-    assert sum(record.frame_bytes(len(frame.payload)) for frame in frames) == len(data)
+    assert sum(framing.frame_bytes(len(frame.payload)) for frame in frames) == len(data)
