@@ -40,14 +40,14 @@ class Daemon:
         # A socket's path has at most 107 bytes, which a temporary root may exceed.
         self._directory = Path(tempfile.mkdtemp(prefix="boardd-", dir="/tmp"))
         self._socket = self._directory / "boardd.sock"
-        self._ring = self._directory / "log"
+        self._log = self._directory / "log"
         self.address = f"unix:{self._socket}"  #: as ``SummaryWriter`` takes it
         self.launch()
         self._wait()
 
     def launch(self) -> None:
         """Starts it, or after ``kill`` the next one at the same address, without waiting."""
-        with self._ring.open("ab") as output:
+        with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "boardd", "--socket", str(self._socket)),
@@ -69,7 +69,7 @@ class Daemon:
                 return
             except grpc.RpcError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    log = self._ring.read_text(errors="replace")[-2000:]
+                    log = self._log.read_text(errors="replace")[-2000:]
                     self._process.kill()
                     self._process.wait()
                     raise RuntimeError(f"boardd does not serve:\n{log}") from None

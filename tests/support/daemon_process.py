@@ -50,7 +50,7 @@ class DaemonProcess:
         self.socket = socket or self._directory / "s"  #: its path
         self.logdir = tmp_path / "logs"  #: the root
         self.logdir.mkdir(exist_ok=True)
-        self._ring = open(self._directory / "log", "w+b")  # noqa: SIM115
+        self._log = open(self._directory / "log", "w+b")  # noqa: SIM115
         self._process = subprocess.Popen(
             [
                 *(str(python or sys.executable), "-m", "boardd"),
@@ -58,8 +58,8 @@ class DaemonProcess:
                 *flags,
             ],
             stdin=subprocess.DEVNULL,
-            stdout=self._ring,
-            stderr=self._ring,
+            stdout=self._log,
+            stderr=self._log,
             env={**os.environ, **(environ or {})},
         )
         try:
@@ -100,20 +100,20 @@ class DaemonProcess:
         deadline = time.monotonic() + START_SECS
         while time.monotonic() < deadline:
             if self.returncode is not None:
-                raise AssertionError(f"boardd ended with {self.returncode}:\n{self.ring}")
+                raise AssertionError(f"boardd ended with {self.returncode}:\n{self.log}")
             # The socket is put in place only once it serves.
             if self.socket.exists():
                 with contextlib.suppress(grpc.RpcError):
                     if self.health() == HealthCheckResponse.SERVING:
                         return
             time.sleep(0.01)
-        raise AssertionError(f"boardd is not ready after {START_SECS:g} s:\n{self.ring}")
+        raise AssertionError(f"boardd is not ready after {START_SECS:g} s:\n{self.log}")
 
     def wait_log(self, pattern: str, timeout_secs: float = END_SECS) -> re.Match[str]:
         """Waits until the log matches ``pattern``; returns the first match."""
         deadline = time.monotonic() + timeout_secs
-        while (match := re.search(pattern, self.ring)) is None:
-            assert time.monotonic() < deadline, f"no {pattern!r} in:\n{self.ring}"
+        while (match := re.search(pattern, self.log)) is None:
+            assert time.monotonic() < deadline, f"no {pattern!r} in:\n{self.log}"
             time.sleep(0.01)
         return match
 
@@ -146,7 +146,7 @@ class DaemonProcess:
             return self._process.wait(timeout_secs)
         except subprocess.TimeoutExpired:
             raise AssertionError(
-                f"boardd still runs after {timeout_secs:g} s:\n{self.ring}"
+                f"boardd still runs after {timeout_secs:g} s:\n{self.log}"
             ) from None
 
     def terminate(self, timeout_secs: float = END_SECS) -> int:
@@ -178,7 +178,7 @@ class DaemonProcess:
 
     def close(self) -> None:
         """Ends it if it runs, and checks that a clean end leaves nothing. Idempotent."""
-        if self._ring.closed:
+        if self._log.closed:
             return
         try:
             if self.returncode is None:
@@ -190,7 +190,7 @@ class DaemonProcess:
         finally:
             if self.returncode is None:
                 self.kill()
-            self._ring.close()
+            self._log.close()
             shutil.rmtree(self._directory)
 
     def _socket_files(self) -> list[Path]:

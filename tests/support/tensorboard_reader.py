@@ -227,9 +227,9 @@ class DataServer:
         with contextlib.ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             self._port_file = scratch / "port"
-            self._ring = scratch / "log"
+            self._log = scratch / "log"
             self._process = stack.enter_context(
-                self._start(stack.enter_context(self._ring.open("wb")))
+                self._start(stack.enter_context(self._log.open("wb")))
             )
             stack.callback(self._process.kill)
             self._wait(self._port_is_known, _START_TIMEOUT_SECS)
@@ -276,7 +276,7 @@ class DataServer:
 
     def log(self) -> str:
         """What the server has printed so far: warnings on broken files, load cycles."""
-        return self._ring.read_text()
+        return self._log.read_text()
 
     def _port_is_known(self) -> bool:
         return self._port_file.exists() and self._port_file.read_text().endswith("\n")
