@@ -9,8 +9,9 @@ import uuid
 from pathlib import Path
 
 import grpc
-from boardd_protos import MAX_PROTOCOL_VERSION, record
+from boardd_protos import MAX_PROTOCOL_VERSION
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos import frame as framing
 from boardd_protos.boardd_pb2_grpc import BoarddStub
 
 
@@ -50,10 +51,10 @@ class Session:
     def scalars(self, count: int) -> None:
         """Sends ``count`` scalars of series 1, value and step the sequence number."""
         frames = (
-            record.Frame(record.FrameKind.SCALAR, 0, n, n, 1e9 + n, 1, float(n), b"")
+            framing.Frame(framing.FrameKind.SCALAR, 0, n, n, 1e9 + n, 1, float(n), b"")
             for n in range(1, count + 1)
         )
-        self.send(records=pb.Records(frames=b"".join(map(record.encode, frames))))
+        self.send(records=pb.Records(frames=b"".join(map(framing.encode, frames))))
 
     def replies(self) -> list[pb.DaemonMessage]:
         """Reads until the daemon ends the stream."""
