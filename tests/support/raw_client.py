@@ -76,11 +76,9 @@ def end_run(sequence: int, run: int = RUN) -> bytes:
     return encode(Frame(FrameKind.END_RUN, 0, sequence, 0, 0.0, run, 0.0, b""))
 
 
-def histogram_payload(values: np.ndarray, bins: int = 10, *, inline: bool = True) -> pb.Payload:
-    """The payload of a histogram."""
+def histogram_payload(values: np.ndarray, bins: int = 10) -> pb.Payload:
+    """The payload of a histogram, whose values travel apart from it."""
     tensor = pb.Tensor(dtype=values.dtype.name, shape=values.shape)
-    if inline:
-        tensor.inline = values.tobytes()
     return pb.Payload(tensors=[tensor], histogram=pb.Histogram(count=bins))
 
 
@@ -153,10 +151,14 @@ class RawClient:
     async def records(self, *frames: bytes) -> None:
         await self.send(records=pb.Records(frames=b"".join(frames)))
 
-    async def tensor(self, sequence: int, data: bytes, piece_bytes: int = 1 << 20) -> None:
-        for offset in range(0, len(data), piece_bytes):
-            piece = data[offset : offset + piece_bytes]
-            await self.send(chunk=pb.TensorChunk(sequence=sequence, offset=offset, data=piece))
+    async def tensor(
+        self, sequence: int, content: np.ndarray | bytes, chunk_bytes: int = 1 << 20
+    ) -> None:
+        """Sends the only tensor of a record, as clients do: in chunks before its frame."""
+        data = content if isinstance(content, bytes) else content.tobytes()
+        for offset in range(0, len(data), chunk_bytes):
+            chunk = data[offset : offset + chunk_bytes]
+            await self.send(chunk=pb.TensorChunk(sequence=sequence, offset=offset, data=chunk))
 
     async def half_close(self) -> None:
         await self._call.done_writing()
