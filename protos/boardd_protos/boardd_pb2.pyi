@@ -144,14 +144,12 @@ class DaemonMessage(_message.Message):
     def __init__(self, acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., run_refused: _Optional[_Union[RunRefused, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
 
 class Definitions(_message.Message):
-    __slots__ = ["runs", "series", "sets"]
+    __slots__ = ["runs", "series"]
     RUNS_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
-    SETS_FIELD_NUMBER: _ClassVar[int]
     runs: _containers.RepeatedCompositeFieldContainer[RunDefinition]
     series: _containers.RepeatedCompositeFieldContainer[SeriesDefinition]
-    sets: _containers.RepeatedCompositeFieldContainer[SeriesSet]
-    def __init__(self, runs: _Optional[_Iterable[_Union[RunDefinition, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[SeriesDefinition, _Mapping]]] = ..., sets: _Optional[_Iterable[_Union[SeriesSet, _Mapping]]] = ...) -> None: ...
+    def __init__(self, runs: _Optional[_Iterable[_Union[RunDefinition, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[SeriesDefinition, _Mapping]]] = ...) -> None: ...
 
 class Draining(_message.Message):
     __slots__ = []
@@ -520,14 +518,6 @@ class SeriesDefinition(_message.Message):
     sub_run: str
     tag: str
     def __init__(self, series: _Optional[int] = ..., run: _Optional[int] = ..., tag: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
-
-class SeriesSet(_message.Message):
-    __slots__ = ["series", "set"]
-    SERIES_FIELD_NUMBER: _ClassVar[int]
-    SET_FIELD_NUMBER: _ClassVar[int]
-    series: _containers.RepeatedScalarFieldContainer[int]
-    set: int
-    def __init__(self, set: _Optional[int] = ..., series: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class SessionStatus(_message.Message):
     __slots__ = ["attached", "counters", "hostname", "map_bytes", "pid", "program", "received_sequence", "session_id", "written_sequence"]

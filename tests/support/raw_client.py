@@ -7,7 +7,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,6 @@ def scalar(
 def scalars(first: int, count: int, series: int = LOSS) -> bytes:
     """``count`` scalars from ``first`` on."""
     return b"".join(scalar(number, series=series) for number in range(first, first + count))
-
-
-def scalar_set(
-    sequence: int, values: Sequence[float], series_set: int = 100, *, step: int | None = None
-) -> bytes:
-    """The frame of a set's scalars; their step is its sequence number unless given."""
-    at = sequence if step is None else step
-    payload = np.array(values, "<f8").tobytes()
-    return encode(Frame(FrameKind.SCALARS, 0, sequence, at, 1e9, series_set, 0.0, payload))
 
 
 def summary(

@@ -104,7 +104,7 @@ class Session:
         return self._rejections.take()
 
     def define(self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]) -> Defined:
-        """Takes runs, series and sets; arguments and errors as for ``Schema.define``."""
+        """Takes runs and series; arguments and errors as for ``Schema.define``."""
         return self.schema.define(definitions, logdirs)
 
     def report(self, report: pb.ClientReport, wall_time: float) -> Batch:
@@ -190,11 +190,11 @@ class Session:
     def _take_stretch(self, stretch: ScalarFrames, batch: Batch) -> None:
         known_already = max(0, self.received_sequence + 1 - stretch.first_sequence)
         if known_already:
-            self.counters.duplicates += stretch[:known_already].records()
+            self.counters.duplicates += min(known_already, len(stretch))
             stretch = stretch[known_already:]
             if not len(stretch):
                 return
-        span = self._accept(stretch.first_sequence, stretch.last_sequence, stretch.records())
+        span = self._accept(stretch.first_sequence, stretch.last_sequence, len(stretch))
         scalars = resolve(stretch, self.schema)
         for rejected in scalars.rejections:
             self._count_rejection(rejected)
