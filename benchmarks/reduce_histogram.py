@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from boardd.reduce.histogram.bins import EqualWidth, default_edges, equal_width_edges
-from boardd.reduce.histogram.histogram import histogram, warm_up
+from boardd.reduce.histogram.histogram import histogram
 
 Candidate = Callable[[], Any]
 
@@ -126,7 +126,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
 
-    warm_up()
     random = np.random.default_rng(0)
     normal = random.standard_normal(arguments.size).astype(np.float32)
     cases = {"normal float32": normal, "the same after a ReLU": np.maximum(normal, 0)}

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
+import numpy as np
 from boardd_protos.frame import (
     ALIGNMENT,
     CLAIMED,
@@ -36,6 +37,7 @@ from boardd_protos.frame import (
     FrameKind,
     frame_bytes,
 )
+from numpy.typing import NDArray
 
 _PADDING: Final = struct.Struct("<Q")
 _SEQUENCE: Final = struct.Struct("<Q")
@@ -54,6 +56,15 @@ _CLAIMED_SCALAR: Final = HEADER_BYTES | CLAIMED << 8 * FLAGS_OFFSET
 _SCALAR_KIND: Final = int(FrameKind.SCALAR)
 _KIND: Final = KIND_OFFSET
 
+# Frames of scalars that are written together: one header for all as integers of eight bytes, and
+# which of its integers each frame has of its own.
+_pack_alike: Final = struct.Struct("<QQqdQd").pack
+_WORD_BYTES: Final = 8
+_WORDS: Final = HEADER_BYTES // _WORD_BYTES
+_SEQUENCE_WORD: Final = 1
+_TARGET_WORD: Final = 4
+_VALUE_WORD: Final = 5
+
 #: Segments that may be stale before the list of them is cut.
 _STALE_SEGMENTS: Final = 1024
 
@@ -70,6 +81,7 @@ class Ring:
     __slots__ = (
         "_backlog_at",
         "_backlog_notify",
+        "_bytes",
         "_claimed",
         "_first_segment",
         "_freed_sequence",
@@ -84,7 +96,9 @@ class Ring:
         "_tail",
         "_taking_room",
         "_unfinished",
+        "_values",
         "_view",
+        "_words",
         "lock",
         "size_bytes",
     )
@@ -101,6 +115,10 @@ class Ring:
         if self.size_bytes < 2 * HEADER_BYTES or view.readonly:
             raise ValueError(f"a log needs {2 * HEADER_BYTES} writable bytes, got {len(view)}")
         self._view = view[: self.size_bytes]
+        # The same bytes as arrays, for many frames at once.
+        self._bytes: NDArray[np.uint8] = np.frombuffer(self._view, np.uint8)
+        self._words: NDArray[np.uint64] = self._bytes.view(np.uint64)
+        self._values: NDArray[np.float64] = self._bytes.view(np.float64)
         self._reserve_bytes = reserve_bytes
         self.lock = lock if lock is not None else threading.RLock()
         self._lock = self.lock
@@ -176,6 +194,78 @@ class Ring:
                 self._take_back(sequence, offset)
                 raise
             return sequence
+
+    def append_scalars(
+        self, targets: NDArray[np.uint64], step: int, wall_time: float, values: NDArray[np.float64]
+    ) -> int:
+        """Appends a scalar's frame for each target, all of them or none.
+
+        ``targets`` and ``values`` have shape ``[n]``, n at least 1; n frames are at most
+        ``largest_frame_bytes``. Returns the last frame's sequence number, 0 if the log is full.
+        Raises ``struct.error`` for a step outside int64; nothing is appended then.
+        """
+        header = _pack_alike(_UNFINISHED_SCALAR, 0, step, wall_time, 0, 0.0)
+        count = len(targets)
+        with self._lock:
+            offset = self._offset
+            end = offset + count * HEADER_BYTES
+            if end > self._limit:
+                return self._append_split(header, targets, values)
+            sequence = self._sequence + count
+            self._sequence = sequence
+            self._offset = end
+            try:
+                self._write_alike(header, sequence - count + 1, offset, targets, values)
+            except BaseException:
+                self._take_back(sequence, offset, count)
+                raise
+            return sequence
+
+    def _append_split(
+        self,
+        header: bytes,
+        targets: NDArray[np.uint64],
+        values: NDArray[np.float64],
+    ) -> int:
+        """Appends frames of scalars, those that do not fit before the buffer's end behind it."""
+        count = len(targets)
+        try:
+            sequence, offset, before = self._take_room_alike(count)
+            if not sequence:
+                return 0
+            if before:
+                self._write_alike(header, sequence, offset, targets[:before], values[:before])
+            if before < count:
+                after = sequence + before
+                self._write_alike(header, after, 0, targets[before:], values[before:])
+            for number in range(sequence, sequence + count):
+                self._unfinished.pop(number, None)
+        except BaseException:
+            self._abort_unfinished()
+            raise
+        return sequence + count - 1
+
+    def _write_alike(
+        self,
+        header: bytes,
+        sequence: int,
+        offset: int,
+        targets: NDArray[np.uint64],
+        values: NDArray[np.float64],
+    ) -> None:
+        """Writes frames that differ in sequence, target and value from ``offset`` on."""
+        count = len(targets)
+        end = offset + count * HEADER_BYTES
+        self._view[offset:end] = header * count
+        word, last_word = offset // _WORD_BYTES, end // _WORD_BYTES
+        words = self._words
+        words[word + _SEQUENCE_WORD : last_word : _WORDS] = np.arange(
+            sequence, sequence + count, dtype=np.uint64
+        )
+        words[word + _TARGET_WORD : last_word : _WORDS] = targets
+        self._values[word + _VALUE_WORD : last_word : _WORDS] = values
+        # The kinds last and by one operation, so no signal handler raises between two of them.
+        self._bytes[offset + _KIND : end : HEADER_BYTES] = _SCALAR_KIND
 
     def claim_scalar(self, target: int, step: int, wall_time: float) -> int:
         """Appends the frame of a scalar whose value is still to come, as ``append_scalar`` does."""
@@ -400,6 +490,8 @@ class Ring:
         """Lets go of the buffer; there must be nothing to read. From then on the log is full."""
         with self._lock:
             self._view = self._view[:0]
+            self._bytes, self._words = self._bytes[:0].copy(), self._words[:0].copy()
+            self._values = self._values[:0].copy()
             self._limit = 0
 
     def notify_backlog(self, records: int, notify: Callable[[], None] | None) -> None:
@@ -413,6 +505,62 @@ class Ring:
             self._backlog_at = self._sequence + records if records > 0 and notify else 0
             self._update_limit()
 
+    def _take_room_alike(self, count: int) -> tuple[int, int, int]:
+        """Makes room for scalars' frames, those that do not fit at the buffer's start.
+
+        Returns the first one's sequence number and offset, and how many of them lie there;
+        (0, 0, 0) if there is no room for all.
+        """
+        if self._taking_room or not self._view:
+            return 0, 0, 0
+        self._taking_room = True
+        self._limit = 0
+        try:
+            self._notify_of(count)
+            free_bytes = self.size_bytes - (self._lap + self._offset - self._tail)
+            to_end = self.size_bytes - self._offset
+            before = min(count, to_end // HEADER_BYTES)
+            after = count - before
+            skipped = to_end - before * HEADER_BYTES if after else 0
+            if count * HEADER_BYTES + skipped > free_bytes:
+                return 0, 0, 0
+            sequence, offset = self._sequence + 1, self._offset
+            end = offset + before * HEADER_BYTES
+            if skipped:
+                self._fill(end, skipped)
+            offsets = [
+                *range(offset, end, HEADER_BYTES),
+                *range(0, after * HEADER_BYTES, HEADER_BYTES),
+            ]
+            unfinished = {sequence + i: (at, HEADER_BYTES) for i, at in enumerate(offsets)}
+            # From here on without a call, where a signal handler might run and raise.
+            if after:
+                self._lap += self.size_bytes
+                end = after * HEADER_BYTES
+                if self._segment_sequences[-1] == sequence + before:
+                    self._segment_positions[-1] = self._lap
+                else:
+                    self._segment_sequences += [sequence + before]
+                    self._segment_positions += [self._lap]
+            self._unfinished |= unfinished
+            self._sequence += count
+            self._offset = end
+        finally:
+            self._taking_room = False
+        self._update_limit()
+        return sequence, offset, before
+
+    def _notify_of(self, frames: int) -> None:
+        """Tells of the backlog, if so many frames more reach it."""
+        if self._backlog_at and self._sequence + frames >= self._backlog_at:
+            self._backlog_at = 0
+            if self._backlog_notify is not None:
+                self._backlog_notify()
+
+    def _fill(self, offset: int, size_bytes: int) -> None:
+        """Writes a filler."""
+        _PADDING.pack_into(self._view, offset, size_bytes | PADDING << 8 * FLAGS_OFFSET)
+
     def _take_room(self, size_bytes: int, reserve_bytes: int) -> tuple[int, int]:
         """Sequence number and offset of a new frame; (0, 0) if there is no room."""
         if self._taking_room or not self._view:
@@ -420,18 +568,14 @@ class Ring:
         self._taking_room = True
         self._limit = 0
         try:
-            if self._backlog_at and self._sequence + 1 >= self._backlog_at:
-                self._backlog_at = 0
-                if self._backlog_notify is not None:
-                    self._backlog_notify()
+            self._notify_of(1)
             free_bytes = self.size_bytes - (self._lap + self._offset - self._tail)
             to_end = self.size_bytes - self._offset
             skipped = to_end if to_end < size_bytes else 0
             if size_bytes + reserve_bytes + skipped > free_bytes:
                 return 0, 0
             if skipped and to_end:
-                filler = to_end | PADDING << 8 * FLAGS_OFFSET
-                _PADDING.pack_into(self._view, self._offset, filler)
+                self._fill(self._offset, to_end)
             # From here on without a call, where a signal handler might run and raise.
             if to_end < size_bytes:
                 self._lap += self.size_bytes
@@ -453,14 +597,19 @@ class Ring:
         self._update_limit()
         return sequence, offset
 
-    def _take_back(self, sequence: int, offset: int) -> None:
-        """Undoes the quick claim of a scalar's frame that was not finished."""
+    def _take_back(self, sequence: int, offset: int, count: int = 1) -> None:
+        """Undoes the quick claim of scalars' frames that were not finished.
+
+        ``sequence`` is the last one's, ``offset`` the first one's.
+        """
         if self._sequence == sequence:
-            self._sequence = sequence - 1
+            self._sequence = sequence - count
             self._offset = offset
             self._update_limit()
-        else:  # a signal handler has logged behind it
-            self._unfinished[sequence] = (offset, HEADER_BYTES)
+        else:  # a signal handler has logged behind them
+            for index in range(count):
+                at = offset + index * HEADER_BYTES
+                self._unfinished[sequence - count + 1 + index] = (at, HEADER_BYTES)
             self._abort_unfinished()
 
     def _abort_unfinished(self) -> None:

@@ -18,7 +18,7 @@ tensor in chunks before its record's frame.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version__
@@ -92,24 +92,6 @@ class Session:
             if number:
                 self._define(pb.Definitions(series=[self._definitions.series(number)]))
             return number
-
-    def define_set(self, run: DefinedRun, series: Sequence[int]) -> int:
-        """Adds a set of a run's series, for ``append_scalars``; 0 when there are too many."""
-        with self._lock:
-            number = self._definitions.add_set(run, series)
-            if number:
-                self._define(pb.Definitions(sets=[pb.SeriesSet(set=number, series=series)]))
-            return number
-
-    def append_scalars(self, series_set: int, step: int, wall_time: float, values: bytes) -> int:
-        """Appends the scalars of a set, float64 each; returns 0 if the log is full."""
-        with self._lock:
-            sequence = self.ring.append(
-                FrameKind.SCALARS, series_set, step, wall_time, values, reserved=True
-            )
-            if sequence:
-                self._counters.add_scalars(sequence, len(values) // 8)
-            return sequence
 
     def end_run(self, run: DefinedRun, wall_time: float) -> int:
         """Appends the end of a run and returns its sequence number, 0 if the log is full."""
@@ -459,7 +441,7 @@ class Session:
         )
         if last == self._observed:
             return False
-        self._history.observe(frames, last - self._observed, self._definitions.set_of)
+        self._history.observe(frames, last - self._observed)
         self._observed = last
         return True
 

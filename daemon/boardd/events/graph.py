@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from google.protobuf.message import DecodeError
-
 from boardd.events.graph_pb2 import AttrValue, GraphDef, NodeDef, VersionDef
 
 #: Version of TensorFlow's graphs that is claimed; MXBoard's.
@@ -14,7 +12,7 @@ PRODUCER: Final = 100
 
 
 class GraphError(ValueError):
-    """Bytes that are no GraphDef, or nodes that make no graph."""
+    """Nodes that make no graph."""
 
 
 class GraphNode(NamedTuple):
@@ -53,18 +51,4 @@ def graph_def(nodes: Iterable[GraphNode]) -> bytes:
         )
     # Else a map has no certain order.
     data: bytes = graph.SerializeToString(deterministic=True)
-    return data
-
-
-def checked_graph_def(data: bytes) -> bytes:
-    """Returns ``data``, a serialized GraphDef. Raises ``GraphError`` if it is none, or empty.
-
-    TensorBoard's graphs page fails on a GraphDef that it cannot parse.
-    """
-    try:
-        graph = GraphDef.FromString(data)
-    except DecodeError as error:
-        raise GraphError(f"{len(data)} bytes that are no GraphDef: {error}") from error
-    if not graph.node:
-        raise GraphError("a GraphDef without nodes")
     return data

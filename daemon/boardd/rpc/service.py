@@ -11,11 +11,9 @@ import contextlib
 import logging
 import math
 import os
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 import grpc
 import grpc.aio
@@ -48,8 +46,6 @@ from boardd.sessions.sessions import Sessions
 
 _logger = logging.getLogger(__name__)
 
-DAEMON_ID_BYTES: Final = 16
-
 
 class Service(boardd_pb2_grpc.BoarddServicer):
     """Serves ``boardd.v1.Boardd``; writes beneath ``logdir_roots`` within ``budgets``.
@@ -74,7 +70,6 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._clock = clock
         self._started_at = time.time()
         self._started = clock()
-        self._daemon_id = secrets.token_bytes(DAEMON_ID_BYTES)
         self._sessions = Sessions(self._roots, self.budgets, clock, retry_secs)
         self._map_handover: MapHandover | None = None
 
@@ -156,7 +151,6 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             return pb.OpenReply(
                 protocol_version=version,
                 daemon_version=__version__,
-                daemon_id=self._daemon_id,
                 received_sequence=session.received_sequence,
                 written_sequence=session.written_sequence,
                 max_message_bytes=self.budgets.max_message_bytes,

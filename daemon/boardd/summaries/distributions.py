@@ -8,19 +8,10 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.events import plugins, values
 from boardd.events.event_pb2 import Summary
 from boardd.events.wire import EncodedValue
-from boardd.reduce.dtypes import TensorError
 from boardd.reduce.histogram.bins import Bins, Edges, EqualWidth, Rule, default_edges
 from boardd.reduce.histogram.histogram import histogram
 from boardd.reduce.pr_curve import PrCurveError, pr_curve
 from boardd.summaries.reduction import ReductionInput, ReductionOutput
-
-
-def summarize_lazy_scalar(record: ReductionInput) -> ReductionOutput:
-    """A scalar of one element. Raises ``TensorError`` for a tensor that has another number."""
-    (array,) = record.arrays
-    if array.size != 1:
-        raise TensorError(f"shape {array.shape} for a scalar; one element is expected")
-    return ReductionOutput([values.scalar_value(record.tag, float(array.reshape(-1)[0]))])
 
 
 def summarize_histogram(record: ReductionInput) -> ReductionOutput:

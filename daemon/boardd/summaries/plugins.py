@@ -35,8 +35,6 @@ def summarize_graph(record: ReductionInput) -> ReductionOutput:
     """A network. Raises ``GraphError`` and ``SymbolGraphError``."""
     message = record.payload.graph
     kind = message.WhichOneof("graph")
-    if kind == "graph_def":
-        return ReductionOutput(graph_def=graph.checked_graph_def(message.graph_def))
     if kind == "mxnet_json":
         nodes = [
             GraphNode(

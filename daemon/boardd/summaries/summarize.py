@@ -33,7 +33,6 @@ from boardd.reduce.pr_curve import PrCurveError
 from boardd.summaries.distributions import (
     summarize_histogram,
     summarize_histogram_raw,
-    summarize_lazy_scalar,
     summarize_pr_curve,
     summarize_pr_curve_raw,
 )
@@ -66,7 +65,6 @@ _SUMMARIES: Final[dict[str, tuple[int, int, Callable[[ReductionInput], Reduction
     "histogram_raw": (2, 2, summarize_histogram_raw),
     "hparams": (0, 0, summarize_hparams),
     "image": (1, 2, summarize_image),
-    "lazy_scalar": (1, 1, summarize_lazy_scalar),
     "mesh": (1, 3, summarize_mesh),
     "pr_curve": (2, 3, summarize_pr_curve),
     "pr_curve_raw": (6, 6, summarize_pr_curve_raw),
@@ -100,19 +98,19 @@ def summarize(
     step: int,
     wall_time: float,
     payload: bytes,
-    pieces: Mapping[int, Sequence[bytes]],
+    chunks: Mapping[int, Sequence[bytes]],
     max_working_bytes: int,
     maps: Mapping[int, memoryview] | None = None,
 ) -> EncodedSummary:
     """Returns what one record is made into.
 
-    ``payload`` is a serialized ``Payload``; ``pieces`` holds the bytes of those
-    of its tensors that are not inline, each as consecutive pieces; with ``maps``,
-    they lie in these, where the payload's slots say. A reduction whose memory grows
-    with more than its input and its result takes about ``max_working_bytes`` at most.
+    ``payload`` is a serialized ``Payload``. ``chunks`` holds the bytes of its tensors,
+    each as consecutive chunks. With ``maps`` they lie there instead, in the payload's
+    slots. A reduction that needs memory beside its input and its result takes about
+    ``max_working_bytes`` at most.
 
     Raises ``SummaryError``: UNSUPPORTED for a kind this daemon does not know,
-    INVALID_TENSOR where dtype, shape, bytes and kind do not agree,
+    INVALID_TENSOR when dtype, shape, bytes and kind do not agree,
     TENSOR_TOO_LARGE for more than ``max_working_bytes`` in maps,
     INVALID_RECORD for a payload that is none and for options that cannot be,
     REDUCTION_FAILED for everything else.
@@ -134,7 +132,7 @@ def summarize(
             arrays = _shared_arrays(message, maps, max_working_bytes)
         else:
             arrays = [
-                _array(tensor, pieces.get(number, ()))
+                _array(tensor, chunks.get(number, ()))
                 for number, tensor in enumerate(message.tensors)
             ]
         record = ReductionInput(tag, step, wall_time, message, arrays, max_working_bytes)
@@ -177,7 +175,7 @@ def _kind(value: Summary.Value | EncodedValue) -> tuple[bytes, str]:
 def _shared_arrays(
     payload: pb.Payload, maps: Mapping[int, memoryview], max_bytes: int
 ) -> list[NDArray[Any]]:
-    """The tensors where they lie. The slot of one that is inline, or empty, is empty."""
+    """The tensors where they lie. The slot of an empty tensor is empty."""
     if len(payload.slots) != len(payload.tensors):
         raise TensorError(f"{len(payload.slots)} slots for {len(payload.tensors)} tensors")
     size_bytes = 0
@@ -194,8 +192,6 @@ def _shared_arrays(
         if not slot_bytes:
             arrays.append(_array(tensor, ()))
             continue
-        if tensor.inline:
-            raise TensorError("the tensor is inline and in a map too")
         view = maps.get(slot.map)
         if view is None:
             raise TensorError(f"the tensor lies in map {slot.map}, which is not shared")
@@ -209,25 +205,23 @@ def _shared_arrays(
     return arrays
 
 
-def _array(tensor: pb.Tensor, pieces: Sequence[bytes]) -> NDArray[Any]:
-    if tensor.inline and pieces:
-        raise TensorError("the tensor is inline and in chunks too")
-    size_bytes = sum(map(len, pieces))
-    if pieces and dtypes.size_bytes(tensor.dtype, tensor.shape) != size_bytes:
+def _array(tensor: pb.Tensor, chunks: Sequence[bytes]) -> NDArray[Any]:
+    size_bytes = sum(map(len, chunks))
+    if chunks and dtypes.size_bytes(tensor.dtype, tensor.shape) != size_bytes:
         raise TensorError(
             f"{size_bytes} bytes in chunks for a tensor of {tensor.dtype} and shape "
             f"{tuple(tensor.shape)}"
         )
-    return dtypes.as_array(_joined(pieces, size_bytes) or tensor.inline, tensor.dtype, tensor.shape)
+    return dtypes.as_array(_joined(chunks, size_bytes), tensor.dtype, tensor.shape)
 
 
-def _joined(pieces: Sequence[bytes], size_bytes: int) -> bytes | memoryview:
-    if len(pieces) <= 1:
-        return pieces[0] if pieces else b""
+def _joined(chunks: Sequence[bytes], size_bytes: int) -> bytes | memoryview:
+    if len(chunks) <= 1:
+        return chunks[0] if chunks else b""
     joined = np.empty(size_bytes, np.uint8)
     offset = 0
-    for piece in pieces:
+    for chunk in chunks:
         # NumPy's copy releases the GIL, b"".join does not.
-        joined[offset : offset + len(piece)] = np.frombuffer(piece, np.uint8)
-        offset += len(piece)
+        joined[offset : offset + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        offset += len(chunk)
     return joined.data

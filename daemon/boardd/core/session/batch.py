@@ -1,8 +1,8 @@
-"""What a session hands on: the parts of a batch of records, and its counts.
+"""What a session hands on: a batch of parts, each for one run, and the session's counts.
 
-Every part belongs to one run directory and is finished or rejected once; some
-of its records may be rejected before, as a ``RejectedPart``. The records of a message
-may belong to several runs; a ``SequenceRange`` is finished when the last of its parts is.
+A part is finished or rejected once; some of its records may be rejected before, as a
+``RejectedPart``. The records of a message may belong to several runs, so a
+``SequenceRange`` is finished with the last of its parts.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class SequenceRange:
 class RunPart:
     """Work for one run.
 
-    ``sequence`` is that of its first record, 0 where it has none; several records
-    may share one. ``size_bytes`` is what it is charged for in the intake.
+    ``sequence`` is that of its first record, 0 if it has none; several records may share
+    one. The intake is charged ``size_bytes`` for it.
     """
 
     session_id: bytes
@@ -62,7 +62,7 @@ class RunPart:
 
 @dataclass(eq=False)
 class ScalarPart(RunPart):
-    """ScalarPart of one run in call order: n of them, and the tag of each in ``run.tags``."""
+    """n scalars of one run in call order; ``tag_index``, intp[n], points into ``run.tags``."""
 
     columns: Columns
     tag_index: NDArray[np.intp]
@@ -75,7 +75,7 @@ class ScalarPart(RunPart):
 
 @dataclass(eq=False)
 class RejectedPart(RunPart):
-    """Some of a part's records, which come back before the part does."""
+    """Some records of a part, which come back before the part does."""
 
     last: int
 
@@ -89,7 +89,7 @@ class RejectedPart(RunPart):
 class SummaryPart(RunPart):
     """One record to reduce: the serialized ``Payload``, and its tensors.
 
-    They come in pieces, or lie in ``maps`` where the payload's slots say.
+    They come in chunks, or lie in ``maps`` at the payload's slots.
     """
 
     tag: int
@@ -102,12 +102,12 @@ class SummaryPart(RunPart):
 
 @dataclass(eq=False)
 class EndPart(RunPart):
-    """One member of a run logs no more to it."""
+    """A session logs no more to a run."""
 
 
 @dataclass(eq=False)
 class DropPart(RunPart):
-    """What clients have dropped of a run by now: records by reason. None of them is its own."""
+    """What clients have dropped of a run by now: records by reason. It has no records itself."""
 
     dropped: dict[str, int]
     #: The highest step among them, as far as the client knows.

@@ -81,22 +81,6 @@ class Histogram:
     positive_infinity_count: int
     negative_infinity_count: int
 
-    def trimmed(self) -> Histogram:
-        """Returns this histogram without its empty outer buckets.
-
-        One empty bucket is kept at either side where there is one, as
-        TensorFlow and tensorboardX do, so that readers see where the values
-        end; one bucket is kept where all are empty.
-        """
-        filled = np.flatnonzero(self.counts)
-        start, stop = 0, 1
-        if filled.size:
-            start = max(int(filled[0]) - 1, 0)
-            stop = min(int(filled[-1]) + 2, self.counts.size)
-        return dataclasses.replace(
-            self, edges=self.edges[start : stop + 1], counts=self.counts[start:stop]
-        )
-
 
 def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
     """Returns the histogram of ``values``.
@@ -109,7 +93,7 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
             the values as float64, and some rules sort them.
 
     Raises ``TensorError`` for another dtype. The first call in a process
-    compiles or loads the kernels, see ``warm_up``.
+    compiles or loads the kernels.
     """
     chunks, dtype = _chunked(values)
     if isinstance(bins, Rule):
@@ -165,18 +149,6 @@ def merge(a: Histogram, b: Histogram) -> Histogram:
         positive_infinity_count=a.positive_infinity_count + b.positive_infinity_count,
         negative_infinity_count=a.negative_infinity_count + b.negative_infinity_count,
     )
-
-
-def warm_up() -> None:
-    """Imports numba and compiles or loads all kernels, so that no histogram waits for it.
-
-    Takes seconds where nothing is cached on disk: call it on a worker thread.
-    """
-    for dtype in (_FLOAT32, _FLOAT64):
-        for size in (64, DIRECT_SIZE + 1):
-            values = np.linspace(0.0, 1.0, size).astype(dtype)
-            for bins in (EqualWidth(8), default_edges()):
-                histogram(values, bins)
 
 
 def _equal_width_histogram(

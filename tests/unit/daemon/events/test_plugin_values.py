@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from boardd.events.custom_scalars import Category, Chart, LayoutError, custom_scalars_value
 from boardd.events.event_pb2 import DT_DOUBLE, DT_FLOAT, Summary
-from boardd.events.graph import GraphError, GraphNode, checked_graph_def, graph_def
+from boardd.events.graph import GraphError, GraphNode, graph_def
 from boardd.events.hparams import hparams_values
 from boardd.events.mesh import MeshConfigError, mesh_values
 from boardd.events.plugins import pr_curve_value, text_value
@@ -192,10 +192,3 @@ def test_equal_graphs_have_equal_bytes() -> None:
     assert graph_def([GraphNode("a", "x", (), attributes)]) == graph_def(
         [GraphNode("a", "x", (), turned)]
     )
-
-
-@pytest.mark.parametrize(
-    ("data", "message"), [(b"\xff", "1 bytes that are no GraphDef"), (b"", "without nodes")]
-)
-def test_bytes_that_are_no_graph(data: bytes, message: str) -> None:
-    raises(GraphError, message, lambda: checked_graph_def(data))

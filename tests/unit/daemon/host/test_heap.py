@@ -15,7 +15,7 @@ import gc
 import numpy as np
 from boardd.host import heap
 from boardd.reduce.histogram.bins import EqualWidth
-from boardd.reduce.histogram.histogram import histogram, warm_up
+from boardd.reduce.histogram.histogram import histogram
 
 def resident(name):
     total, inside = 0, False
@@ -27,7 +27,7 @@ def resident(name):
     return total
 
 heap.limit_heaps()
-warm_up()
+histogram(np.ones(4), EqualWidth(2))
 
 class Loop:
     pass

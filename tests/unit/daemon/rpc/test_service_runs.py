@@ -221,6 +221,8 @@ def test_reductions_wait_for_the_file_and_go_on(
         async with serving(path) as harness:
             client = await harness.client().begin()
             payload = histogram_payload(values, 50)
+            for number in range(1, 41):
+                await client.tensor(number, values)
             await client.records(*(summary(number, payload) for number in range(1, 41)))
             await client.acknowledged(40)
             assert steps_of(harness) == list(range(1, 41))

@@ -278,28 +278,6 @@ def test_results_are_read_only():
     assert not result.edges.flags.writeable
 
 
-@pytest.mark.parametrize(
-    ("counts", "start", "stop"),
-    [
-        ([0, 0, 3, 0, 1, 0, 0], 1, 6),
-        ([3, 0, 1], 0, 3),
-        ([0, 3, 0], 0, 3),
-        ([0, 0, 0], 0, 1),
-        ([0, 0, 5], 1, 3),
-        ([7], 0, 1),
-    ],
-)
-def test_trimming_keeps_one_empty_neighbour(counts, start, stop):
-    sides = np.arange(len(counts) + 1.0)
-    values = np.repeat(sides[:-1] + 0.5, counts)
-    whole = histogram(values, Edges(sides))
-    trimmed = whole.trimmed()
-    assert trimmed.counts.tolist() == counts[start:stop]
-    assert trimmed.edges.tolist() == sides[start : stop + 1].tolist()
-    assert (trimmed.num, trimmed.sum, trimmed.min) == (whole.num, whole.sum, whole.min)
-    assert trimmed.trimmed().counts.tolist() == trimmed.counts.tolist()
-
-
 @properties
 @given(st.lists(weird_floats("float32"), min_size=3, max_size=3))
 def test_merged_parts_are_the_whole(parts):

@@ -1,0 +1,106 @@
+"""The accounts of a session: what it accepted, what is out, and what of it is written.
+
+``accepted = written + rejected + pending`` at any moment, and the intake is charged for
+every part from the moment it goes out until it is back.
+"""
+
+from __future__ import annotations
+
+from boardd.core.budget import Intake
+from boardd.core.session.batch import Batch, Counters, RejectedPart, RunPart, SequenceRange
+from boardd.core.session.rejections import Rejection, Rejections
+from boardd.core.session.watermark import Watermark
+
+
+class Accounts:
+    """The accounts of the session ``session_id``; every record up to ``sequence`` is written."""
+
+    def __init__(self, session_id: bytes, sequence: int, intake: Intake) -> None:
+        self.session_id = session_id
+        self.counters = Counters()
+        self.received_sequence = sequence
+        #: Bytes of complete records that are not yet written.
+        self.pending_bytes = 0
+        #: Parts handed out and not yet back.
+        self.open_parts = 0
+        self._intake = intake
+        self._watermark = Watermark(sequence)
+        self._rejections = Rejections()
+
+    @property
+    def written_sequence(self) -> int:
+        """Every record up to this one is written or rejected."""
+        return self._watermark.written_sequence
+
+    @property
+    def has_rejections(self) -> bool:
+        """Whether ``take_rejections`` would return any."""
+        return len(self._rejections) > 0
+
+    def take_rejections(self) -> list[Rejection]:
+        """Returns the rejections since the last call."""
+        return self._rejections.take()
+
+    # What comes in and goes out
+
+    def accept(self, first: int, last: int, records: int) -> SequenceRange:
+        """Counts ``records`` new ones, with the sequence numbers ``first`` to ``last``."""
+        self.counters.accepted += records
+        self.received_sequence = last
+        return SequenceRange(first, last)
+
+    def hand_on(self, part: RunPart, batch: Batch) -> None:
+        """Adds ``part`` to ``batch``, and charges the intake for it."""
+        if part.span is not None:
+            part.span.parts += 1
+        part.run.pending += part.records
+        self.counters.pending += part.records
+        self.pending_bytes += part.size_bytes
+        self.open_parts += 1
+        self._intake.charge(part.size_bytes)
+        batch.parts.append(part)
+
+    def close_if_empty(self, span: SequenceRange) -> None:
+        """Finishes ``span`` if none of its parts is out."""
+        if span.parts == 0:
+            self._watermark.finish(span.first, span.last)
+
+    # What comes back
+
+    def finish(self, part: RunPart, written_bytes: int) -> None:
+        """Takes back a part whose events, ``written_bytes`` of them, are written."""
+        self.counters.written += part.records
+        self.counters.written_bytes += written_bytes
+        self._return(part)
+
+    def reject(self, part: RunPart, reason: int, message: str) -> None:
+        """Takes back a part that cannot be written."""
+        if part.records:
+            self.count_rejection(
+                Rejection(part.sequence, part.records, reason, message, part.last_sequence)
+            )
+        self._return(part)
+
+    def count_rejection(self, rejection: Rejection) -> None:
+        """Counts accepted records that are in no part."""
+        self.counters.reject(rejection.reason, rejection.records)
+        self._rejections.add(rejection)
+
+    def recharge(self, part: RunPart, size_bytes: int) -> None:
+        """Charges ``part`` with ``size_bytes`` from now on: its events, not its tensors."""
+        if size_bytes >= part.size_bytes:
+            self._intake.charge(size_bytes - part.size_bytes)
+        else:
+            self._intake.release(part.size_bytes - size_bytes)
+        self.pending_bytes += size_bytes - part.size_bytes
+        part.size_bytes = size_bytes
+
+    def _return(self, part: RunPart) -> None:
+        part.run.pending -= part.records
+        self.counters.pending -= part.records
+        self.pending_bytes -= part.size_bytes
+        self.open_parts -= not isinstance(part, RejectedPart)
+        self._intake.release(part.size_bytes)
+        if part.span is not None:
+            part.span.parts -= 1
+            self.close_if_empty(part.span)

@@ -1,0 +1,211 @@
+"""Takes frames apart: records become parts for runs, or are rejected one by one.
+
+Every record is accepted once, by its sequence number. One that is merely bad is rejected
+alone and counted; only frames that contradict the protocol are refused as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.frame import Frame, FrameKind, frame_bytes
+from numpy.typing import NDArray
+
+from boardd.core.intake.columns import SCALAR_BYTES, Columns
+from boardd.core.intake.frames import ScalarFrames, check_sequence, split
+from boardd.core.runs.run_state import RunState
+from boardd.core.runs.schema import Place, Schema
+from boardd.core.session.accounts import Accounts
+from boardd.core.session.batch import Batch, EndPart, ScalarPart, SequenceRange, SummaryPart
+from boardd.core.session.half_tensors import HalfTensors
+from boardd.core.session.rejections import Rejection
+from boardd.core.session.scalars import rejection, resolve
+
+#: Characters of what a client gives for people to read.
+MAX_TEXT: Final = 256
+#: What a record costs whose tensors are the client's memory, beside its frame.
+RECORD_BYTES: Final = 1024
+
+
+def end_of(
+    run: RunState,
+    session_id: bytes,
+    span: SequenceRange | None = None,
+    sequence: int = 0,
+    records: int = 0,
+) -> EndPart:
+    """The part that ends a session's part in ``run``; no record of its own unless one is given."""
+    size_bytes = records * frame_bytes(0)
+    return EndPart(session_id, run, span, sequence, records, size_bytes)
+
+
+class FrameTaker:
+    """Takes the frames of one session apart."""
+
+    def __init__(
+        self, accounts: Accounts, schema: Schema, tensors: HalfTensors, max_tensor_bytes: int
+    ) -> None:
+        self._accounts = accounts
+        self._schema = schema
+        self._tensors = tensors
+        self._max_tensor_bytes = max_tensor_bytes
+        self._maps: Mapping[int, memoryview] | None = None
+
+    def receive(self, frames: bytes, maps: Mapping[int, memoryview] | None) -> Batch:
+        """Takes whole frames; see ``Session.receive``."""
+        accounts = self._accounts
+        items = list(split(frames))
+        check_sequence(items, accounts.received_sequence)
+        self._maps = maps
+        batch = Batch()
+        before = accounts.written_sequence
+        try:
+            for item in items:
+                if isinstance(item, Frame):
+                    self._take_frame(item, batch)
+                else:
+                    self._take_stretch(item, batch)
+        except BaseException:
+            # A defect: nobody would bring back what was to go out.
+            for part in batch.parts:
+                accounts.reject(part, pb.REDUCTION_FAILED, "a defect of the daemon")
+            raise
+        finally:
+            self._maps = None  # it would keep maps that the client releases
+        self._tensors.forget_until(accounts.received_sequence)
+        batch.told = accounts.written_sequence > before or accounts.has_rejections
+        return batch
+
+    # Scalars
+
+    def _take_stretch(self, stretch: ScalarFrames, batch: Batch) -> None:
+        accounts = self._accounts
+        known_already = max(0, accounts.received_sequence + 1 - stretch.first_sequence)
+        if known_already:
+            accounts.counters.duplicates += min(known_already, len(stretch))
+            stretch = stretch[known_already:]
+            if not len(stretch):
+                return
+        span = accounts.accept(stretch.first_sequence, stretch.last_sequence, len(stretch))
+        scalars = resolve(stretch, self._schema)
+        for rejected in scalars.rejections:
+            accounts.count_rejection(rejected)
+        for index, columns, tag in scalars.by_place():
+            self._take_scalars(self._schema.place(index), span, columns, tag, batch)
+        accounts.close_if_empty(span)
+
+    def _take_scalars(
+        self,
+        place: Place,
+        span: SequenceRange,
+        columns: Columns,
+        tag: NDArray[np.intp],
+        batch: Batch,
+    ) -> None:
+        if place.run is None or place.refusal is not None:
+            self._accounts.count_rejection(rejection(columns, pb.RUN_REFUSED, _refused(place)))
+            return
+        self._schema.hold(place, place.run)
+        part = ScalarPart(
+            self._accounts.session_id,
+            place.run,
+            span,
+            sequence=int(columns.sequence[0]),
+            records=len(columns),
+            size_bytes=len(columns) * SCALAR_BYTES,
+            columns=columns,
+            tag_index=tag,
+        )
+        self._accounts.hand_on(part, batch)
+
+    # Single records
+
+    def _take_frame(self, frame: Frame, batch: Batch) -> None:
+        accounts = self._accounts
+        if frame.kind == FrameKind.DEFINITIONS:  # of a ring that is, or could have been, shared
+            if frame.sequence > accounts.received_sequence:
+                accounts.close_if_empty(accounts.accept(frame.sequence, frame.sequence, 0))
+            return
+        if frame.sequence <= accounts.received_sequence:
+            accounts.counters.duplicates += 1
+            return
+        span = accounts.accept(frame.sequence, frame.sequence, 1)
+        if frame.flags:
+            self._reject(frame, pb.INVALID_RECORD, f"flags {frame.flags:#x}; none are allowed")
+        elif frame.kind == FrameKind.SUMMARY:
+            self._take_summary(frame, span, batch)
+        elif frame.kind == FrameKind.END_RUN:
+            self._take_end(frame, span, batch)
+        elif frame.kind == FrameKind.ABORTED:
+            why = frame.payload[:MAX_TEXT].decode(errors="replace")
+            self._reject(frame, pb.CAPTURE_FAILED, why)
+        elif frame.kind == FrameKind.SCALAR:
+            self._reject(frame, pb.INVALID_RECORD, "a scalar has no payload")
+        else:
+            self._reject(frame, pb.UNSUPPORTED, f"this daemon knows no record kind {frame.kind}")
+        accounts.close_if_empty(span)
+
+    def _take_summary(self, frame: Frame, span: SequenceRange, batch: Batch) -> None:
+        chunks = self._tensors.take(frame.sequence)
+        index, tag, reason = self._schema.find_one(frame.target)
+        place = self._schema.place(index) if reason == 0 else None
+        if place is None:
+            self._reject(frame, reason, self._schema.why(frame.target))
+        elif not math.isfinite(frame.wall_time):
+            message = f"wall_time {frame.wall_time} is not finite"
+            self._reject(frame, pb.INVALID_RECORD, message)
+        elif chunks.too_large:
+            size_bytes = sum(chunks.lengths.values())
+            message = (
+                f"tensors of {size_bytes} bytes; at most {self._max_tensor_bytes} are "
+                "taken, see --max-tensor-bytes"
+            )
+            self._reject(frame, pb.TENSOR_TOO_LARGE, message)
+        elif place.run is None or place.refusal is not None:
+            self._reject(frame, pb.RUN_REFUSED, _refused(place))
+        else:
+            self._schema.hold(place, place.run)
+            part = SummaryPart(
+                self._accounts.session_id,
+                place.run,
+                span,
+                sequence=frame.sequence,
+                records=1,
+                size_bytes=frame_bytes(len(frame.payload))
+                + (chunks.held_bytes if self._maps is None else RECORD_BYTES),
+                tag=tag,
+                step=frame.step,
+                wall_time=frame.wall_time,
+                payload=frame.payload,
+                tensors=chunks.tensors,
+                maps=self._maps,
+            )
+            self._accounts.hand_on(part, batch)
+        # After the part was charged: what is held must not dip in between.
+        self._tensors.settle()
+
+    def _take_end(self, frame: Frame, span: SequenceRange, batch: Batch) -> None:
+        if frame.target not in self._schema:
+            self._reject(frame, pb.UNDEFINED_SERIES, f"run {frame.target} is not defined")
+            return
+        session_id = self._accounts.session_id
+        runs = self._schema.release([frame.target])
+        for index, run in enumerate(runs):
+            # One record ends several directories; the first part counts it.
+            records = 1 if index == 0 else 0
+            self._accounts.hand_on(end_of(run, session_id, span, frame.sequence, records), batch)
+        if not runs:
+            self._accounts.counters.written += 1
+
+    def _reject(self, frame: Frame, reason: int, message: str) -> None:
+        self._accounts.count_rejection(
+            Rejection(frame.sequence, 1, reason, message, frame.sequence)
+        )
+
+
+def _refused(place: Place) -> str:
+    return place.refusal.message if place.refusal is not None else ""
