@@ -11,7 +11,7 @@ from boardd.events.graph_pb2 import AttrValue, GraphDef, NodeDef, VersionDef
 PRODUCER: Final = 100
 
 
-class GraphError(ValueError):
+class InvalidRecordError(ValueError):
     """Nodes that make no graph."""
 
 
@@ -31,7 +31,7 @@ class GraphNode(NamedTuple):
 def graph_def(nodes: Iterable[GraphNode]) -> bytes:
     """Returns a serialized GraphDef with ``nodes`` in their order.
 
-    Raises ``GraphError`` on two nodes of one name, of which TensorBoard would
+    Raises ``InvalidRecordError`` on two nodes of one name, of which TensorBoard would
     draw one. An input that names no node is left to TensorBoard, which draws it
     as a node of its own.
     """
@@ -39,7 +39,7 @@ def graph_def(nodes: Iterable[GraphNode]) -> bytes:
     names = set()
     for name, op, inputs, attributes in nodes:
         if name in names:
-            raise GraphError(f"two nodes are named {name!r}; names must be unique")
+            raise InvalidRecordError(f"two nodes are named {name!r}; names must be unique")
         names.add(name)
         graph.node.append(
             NodeDef(

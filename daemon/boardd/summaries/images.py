@@ -6,15 +6,16 @@ from typing import Final, cast
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
 from numpy.typing import NDArray
 
 from boardd.events import values
 from boardd.events.event_pb2 import Summary
 from boardd.reduce.image.boxes import draw_boxes
 from boardd.reduce.image.gif import encode_gif
-from boardd.reduce.image.grid import ImageError, Normalize, as_batch, image_grid
+from boardd.reduce.image.grid import Normalize, as_batch, image_grid
 from boardd.reduce.image.png import encode_png
-from boardd.summaries.reduction import RecordError, ReductionInput, ReductionOutput
+from boardd.summaries.reduction import ReductionInput, ReductionOutput
 
 #: Images in a row of a grid where a payload does not say.
 DEFAULT_NROW: Final = 8
@@ -25,15 +26,17 @@ _VIDEO_DIMENSIONS: Final = "NTCHW"
 def summarize_image(record: ReductionInput) -> ReductionOutput:
     """An image, or a batch as a grid.
 
-    Raises ``ImageError``, ``BoxesError`` and ``RecordError``.
+    Raises ``InvalidTensorError`` and ``InvalidRecordError``.
     """
     options = record.payload.image
     if len(record.arrays) != 1 + options.has_boxes:
-        raise RecordError(f"{len(record.arrays)} tensors of an image; has_boxes says otherwise")
+        raise InvalidRecordError(
+            f"{len(record.arrays)} tensors of an image; has_boxes says otherwise"
+        )
     if options.has_boxes:
         count = len(as_batch(record.arrays[0], options.dataformats))
         if count != 1:
-            raise ImageError(f"boxes on a batch of {count} images; give one image")
+            raise InvalidTensorError(f"boxes on a batch of {count} images; give one image")
     pixels = _grid(record)
     if options.has_boxes:
         pixels = draw_boxes(pixels, record.arrays[1], list(options.box_labels) or None)
@@ -41,7 +44,7 @@ def summarize_image(record: ReductionInput) -> ReductionOutput:
 
 
 def summarize_video(record: ReductionInput) -> ReductionOutput:
-    """A video as an animated GIF, which TensorBoard shows as an image. Raises ``VideoError``."""
+    """A video as a GIF, which TensorBoard shows as an image. Raises ``InvalidTensorError``."""
     options = record.payload.video
     gif = encode_gif(
         record.arrays[0],
@@ -70,7 +73,7 @@ def _value_range(options: pb.Image) -> tuple[float, float] | None:
     if not options.value_range:
         return None
     if len(options.value_range) != 2:
-        raise RecordError(f"a value_range of {len(options.value_range)} values; give two")
+        raise InvalidRecordError(f"a value_range of {len(options.value_range)} values; give two")
     return options.value_range[0], options.value_range[1]
 
 

@@ -11,25 +11,14 @@ from typing import Any, Final
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from boardd.events import embedding as embedding_events
 from boardd.events import event
-from boardd.events.custom_scalars import LayoutError
 from boardd.events.event_pb2 import Summary
-from boardd.events.graph import GraphError
-from boardd.events.mesh import MeshConfigError
 from boardd.events.wire import EncodedValue
-from boardd.reduce import dtypes, pca
-from boardd.reduce.audio import AudioError
-from boardd.reduce.dtypes import TensorError
-from boardd.reduce.graph import SymbolGraphError
-from boardd.reduce.histogram.bins import BinsError
-from boardd.reduce.image.boxes import BoxesError
-from boardd.reduce.image.gif import VideoError
-from boardd.reduce.image.grid import ImageError
-from boardd.reduce.pr_curve import PrCurveError
+from boardd.reduce import dtypes
 from boardd.summaries.distributions import (
     summarize_histogram,
     summarize_histogram_raw,
@@ -47,13 +36,7 @@ from boardd.summaries.plugins import (
     summarize_tensor,
     summarize_text,
 )
-from boardd.summaries.reduction import (
-    EncodedSummary,
-    RecordError,
-    ReductionInput,
-    ReductionOutput,
-    SummaryError,
-)
+from boardd.summaries.reduction import EncodedSummary, ReductionInput, ReductionOutput, SummaryError
 
 #: From a kind of payload to the fewest and the most tensors it has, and its function.
 _SUMMARIES: Final[dict[str, tuple[int, int, Callable[[ReductionInput], ReductionOutput]]]] = {
@@ -72,25 +55,6 @@ _SUMMARIES: Final[dict[str, tuple[int, int, Callable[[ReductionInput], Reduction
     "text": (0, 0, summarize_text),
     "video": (1, 1, summarize_video),
 }
-
-_INVALID_RECORD: Final = (
-    BinsError,
-    GraphError,
-    LayoutError,
-    MeshConfigError,
-    RecordError,
-    SymbolGraphError,
-)
-_INVALID_TENSOR: Final = (
-    AudioError,
-    BoxesError,
-    ImageError,
-    PrCurveError,
-    TensorError,
-    VideoError,
-    embedding_events.EmbeddingError,
-    pca.EmbeddingError,
-)
 
 
 def summarize(
@@ -127,7 +91,7 @@ def summarize(
         count = len(message.tensors)
         if not fewest <= count <= most:
             expected = str(fewest) if fewest == most else f"{fewest} to {most}"
-            raise TensorError(f"{count} tensors; a {kind} has {expected}")
+            raise InvalidTensorError(f"{count} tensors; a {kind} has {expected}")
         if maps is not None and message.slots:
             arrays = _shared_arrays(message, maps, max_working_bytes)
         else:
@@ -141,9 +105,9 @@ def summarize(
         raise
     except DecodeError as error:
         raise SummaryError(pb.INVALID_RECORD, f"tag {tag!r}: payload: {error}") from error
-    except _INVALID_RECORD as error:
+    except InvalidRecordError as error:
         raise SummaryError(pb.INVALID_RECORD, f"tag {tag!r}: {error}") from error
-    except _INVALID_TENSOR as error:
+    except InvalidTensorError as error:
         raise SummaryError(pb.INVALID_TENSOR, f"tag {tag!r}: {error}") from error
     except Exception as error:
         # Whatever a reduction meets, only this record may suffer.
@@ -177,7 +141,7 @@ def _shared_arrays(
 ) -> list[NDArray[Any]]:
     """The tensors where they lie. The slot of an empty tensor is empty."""
     if len(payload.slots) != len(payload.tensors):
-        raise TensorError(f"{len(payload.slots)} slots for {len(payload.tensors)} tensors")
+        raise InvalidTensorError(f"{len(payload.slots)} slots for {len(payload.tensors)} tensors")
     size_bytes = 0
     for slot in payload.slots:
         size_bytes += slot.size_bytes
@@ -194,11 +158,11 @@ def _shared_arrays(
             continue
         view = maps.get(slot.map)
         if view is None:
-            raise TensorError(f"the tensor lies in map {slot.map}, which is not shared")
+            raise InvalidTensorError(f"the tensor lies in map {slot.map}, which is not shared")
         start = slot.offset
         end = start + slot_bytes
         if end > view.nbytes:
-            raise TensorError(
+            raise InvalidTensorError(
                 f"the tensor ends at byte {end} of map {slot.map}, which has {view.nbytes}"
             )
         arrays.append(dtypes.as_array(view[start:end], tensor.dtype, tensor.shape))
@@ -208,7 +172,7 @@ def _shared_arrays(
 def _array(tensor: pb.Tensor, chunks: Sequence[bytes]) -> NDArray[Any]:
     size_bytes = sum(map(len, chunks))
     if chunks and dtypes.size_bytes(tensor.dtype, tensor.shape) != size_bytes:
-        raise TensorError(
+        raise InvalidTensorError(
             f"{size_bytes} bytes in chunks for a tensor of {tensor.dtype} and shape "
             f"{tuple(tensor.shape)}"
         )

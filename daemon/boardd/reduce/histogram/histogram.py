@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
 
-from boardd.reduce.dtypes import TensorError
 from boardd.reduce.histogram.bins import (
     Bins,
-    BinsError,
     Edges,
     EqualWidth,
     Rule,
@@ -92,7 +91,7 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
             finite values, 0 to 1 where there are none. ``Rule`` also copies
             the values as float64, and some rules sort them.
 
-    Raises ``TensorError`` for another dtype. The first call in a process
+    Raises ``InvalidTensorError`` for another dtype. The first call in a process
     compiles or loads the kernels.
     """
     chunks, dtype = _chunked(values)
@@ -106,7 +105,9 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
     if not math.isfinite(total):
         total = _scaled_sum(chunks)
     if not -math.inf < lowest <= highest < math.inf:
-        raise TensorError(f"values that change while they are read: from {lowest} to {highest}")
+        raise InvalidTensorError(
+            f"values that change while they are read: from {lowest} to {highest}"
+        )
     edges = _edges(bins, num, lowest, highest)
     counts: npt.NDArray[np.int64] = np.zeros(edges.size - 1, np.int64)
     is_uniform = not isinstance(bins, Edges)
@@ -127,10 +128,10 @@ def merge(a: Histogram, b: Histogram) -> Histogram:
     """Returns the histogram of the values of ``a`` and ``b`` together.
 
     Associative and commutative; the sums up to rounding, all else exactly.
-    Raises ``BinsError`` where the edges differ.
+    Raises ``InvalidRecordError`` where the edges differ.
     """
     if not np.array_equal(a.edges, b.edges):
-        raise BinsError(
+        raise InvalidRecordError(
             f"histograms over {a.counts.size} buckets from {a.edges[0]} to {a.edges[-1]} and "
             f"{b.counts.size} from {b.edges[0]} to {b.edges[-1]} do not merge; use the same edges"
         )
@@ -205,7 +206,9 @@ def _chunked(values: npt.NDArray[Any]) -> tuple[Chunks, np.dtype[Any]]:
 def _compared_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Returns float32 where that holds every value of ``dtype``, else float64."""
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
-        raise TensorError(f"a histogram of {dtype}; use bool, an integer or a float up to 64 bits")
+        raise InvalidTensorError(
+            f"a histogram of {dtype}; use bool, an integer or a float up to 64 bits"
+        )
     return _FLOAT32 if np.result_type(dtype, np.float16).itemsize <= 4 else _FLOAT64
 
 
