@@ -4,8 +4,8 @@
 
 Once with nothing else logged, and once beside 10,000 scalars a second. Then
 the same under strace, to see that nothing is synced to the disk on the way.
-Prints Markdown; a whole run writes it to benchmarks/README.md and
-docs/performance.md, and every figure to benchmarks/results/freshness.json.
+Prints Markdown; a whole run writes it to benchmarks/README.md, and every figure
+to benchmarks/results/freshness.json.
 """
 
 from __future__ import annotations

@@ -165,16 +165,18 @@ def main() -> int:
 
     loggers = [peer for peer in LOGGERS if peer in peers]
     notes = {peer: LOGGERS[peer].note for peer in loggers}
-    parts = (
-        f"Medians over rounds ({about['rounds']}), {machine.sentence(about)}",
-        report.summary(runs, loggers),
-        report.footnotes(notes, failures),
+    about_rounds = f"Medians over rounds ({about['rounds']}), {machine.sentence(about)}"
+    footnotes = report.footnotes(notes, failures)
+
+    def joined(*parts: str) -> str:
+        return "\n\n".join(part for part in parts if part)
+
+    text = joined(about_rounds, report.summary(runs, loggers), footnotes)
+    details = joined(
+        "# boardd beside its peers: every column", about_rounds, footnotes, report.details(runs)
     )
-    text = "\n\n".join(part for part in parts if part)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.with_suffix(".md").write_text(
-        f"# boardd beside its peers\n\n{text}\n\n{report.details(runs)}\n"
-    )
+    arguments.output.with_suffix(".md").write_text(f"{details}\n")
     arguments.output.with_suffix(".json").write_text(
         json.dumps({"machine": about, "failures": failures, "runs": runs}, indent=1) + "\n"
     )

@@ -6,8 +6,8 @@ A perceptron is trained on digits with MXNet; every step logs its loss, every
 hundredth the histograms of all gradients. For each fault: undisturbed, then
 the fault for ``--secs`` seconds, then recovery. Afterwards the event files are
 read: everything that was accepted must be there, in order, once. Prints
-Markdown; a whole run writes it to benchmarks/README.md and
-docs/performance.md, and every figure to benchmarks/results/stopped_daemon.json.
+Markdown; a whole run writes it to benchmarks/README.md, and every figure to
+benchmarks/results/stopped_daemon.json.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@
 The daemon is pinned to one core and the clients to the others. Clients log as
 fast as they can and wait where they must (``on_full="block"``), so that
 nothing is dropped. Prints Markdown; a whole run writes it to
-benchmarks/README.md and docs/performance.md, and every figure to
-benchmarks/results/throughput.json.
+benchmarks/README.md, and every figure to benchmarks/results/throughput.json.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@
 Trains a small perceptron and a convolutional net on digits, by turns without
 logging, with the loss logged at every step, and with the loss and histograms
 of all gradients. Prints Markdown; a run of everything writes it to
-benchmarks/README.md and docs/performance.md, and every block to
-benchmarks/results/training_steps.json.
+benchmarks/README.md, and every block to benchmarks/results/training_steps.json.
 """
 
 from __future__ import annotations
