@@ -125,7 +125,7 @@ class SharedClient(RawClient):
         self.size_bytes = log_bytes + ARENA_BYTES
         self.fd = memory(self.size_bytes)
         self.view = memoryview(mmap.mmap(self.fd, self.size_bytes))
-        self.log = Ring(self.view[:log_bytes])
+        self.ring = Ring(self.view[:log_bytes])
         self.map_connection: socket.socket | None = None
 
     async def hand_over(self) -> str:
@@ -171,12 +171,12 @@ class SharedClient(RawClient):
         assert await self.hand_over() == ""
         await self.attach(self.here())
         message = definitions(logdir, tags, **more)
-        self.log.append(definitions_frame(self.log.sequence + 1, message))
+        self.ring.append(definitions_frame(self.ring.sequence + 1, message))
         return self
 
     def here(self) -> pb.LogPosition:
         """Where the ring ends now."""
-        return pb.LogPosition(sequence=self.log.sequence, position=self.log.position)
+        return pb.LogPosition(sequence=self.ring.sequence, position=self.ring.position)
 
     async def commit(self) -> None:
         """Commits all that was appended."""
@@ -190,9 +190,9 @@ class SharedClient(RawClient):
             taken += len(frame)
             if taken >= half:
                 await self.commit()
-                await self.acknowledged(self.log.sequence)
+                await self.acknowledged(self.ring.sequence)
                 taken = len(frame)
-            self.log.append(frame)
+            self.ring.append(frame)
         await self.commit()
 
     def place(self, values: np.ndarray, at: int = 0) -> int:
@@ -218,7 +218,7 @@ class SharedClient(RawClient):
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-            del self.log
+            del self.ring
             self.view.release()
 
 

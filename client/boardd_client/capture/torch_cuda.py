@@ -43,7 +43,7 @@ _USES_BEFORE_REGISTERED: Final = 2
 #: Smaller transfers are as fast without, and are no reason to register pages.
 _SMALL_BYTES: Final = 64 << 10
 
-_PORTABLE: Final = 1  # cudaHostRegisterPortable: for all devices
+_PORTABLE: Final = 1  # CU_MEMHOSTREGISTER_PORTABLE: for all devices
 _CAPTURE_MODE_RELAXED: Final = 2  # CU_STREAM_CAPTURE_MODE_RELAXED
 
 
@@ -93,9 +93,9 @@ class Transfer:
             target = torch.frombuffer(self._slot, dtype=torch.uint8)
             done = torch.cuda.Event(blocking=True)
             with torch.cuda.stream(_side_stream(device)):
-                for piece in _pieces(self._slot, target.data_ptr()):
-                    part = slice(piece.start, piece.stop)
-                    target[part].copy_(source[part], non_blocking=piece.is_registered)
+                for chunk in _chunks(self._slot, target.data_ptr()):
+                    part = slice(chunk.start, chunk.stop)
+                    target[part].copy_(source[part], non_blocking=chunk.is_registered)
                 done.record()
             done.synchronize()
         except RuntimeError as error:
@@ -134,14 +134,20 @@ def _relax_capture_mode() -> None:
     if getattr(_thread, "is_relaxed", False):
         return
     _thread.is_relaxed = True
+    exchange = _driver_function("cuThreadExchangeStreamCaptureMode")
+    if exchange is not None:
+        exchange(ctypes.byref(ctypes.c_int(_CAPTURE_MODE_RELAXED)))
+
+
+def _driver_function(name: str) -> Any:
+    """A function of the CUDA driver; None in a build for other devices and in older drivers."""
     try:
-        exchange = ctypes.CDLL("libcuda.so.1").cuThreadExchangeStreamCaptureMode
-    except (OSError, AttributeError):  # a build for other devices; a driver before CUDA 10.1
-        return
-    exchange(ctypes.byref(ctypes.c_int(_CAPTURE_MODE_RELAXED)))
+        return getattr(ctypes.CDLL("libcuda.so.1"), name)
+    except (OSError, AttributeError):
+        return None
 
 
-class _Piece(NamedTuple):
+class _Chunk(NamedTuple):
     """Bytes of a slot that are copied by one call: a copy must not cross registrations."""
 
     start: int
@@ -149,11 +155,11 @@ class _Piece(NamedTuple):
     is_registered: bool
 
 
-def _pieces(slot: memoryview, address: int) -> Iterator[_Piece]:
+def _chunks(slot: memoryview, address: int) -> Iterator[_Chunk]:
     """Cuts a slot, which lies at ``address``, where registered granules begin and end."""
     owner = slot.obj
     if not isinstance(owner, PinnableMap):
-        yield _Piece(0, len(slot), False)
+        yield _Chunk(0, len(slot), False)
         return
     registered = _registered_of(owner)
     offset = address - registered.address
@@ -161,7 +167,7 @@ def _pieces(slot: memoryview, address: int) -> Iterator[_Piece]:
     while start < len(slot):
         granule = (offset + start) // GRANULE_BYTES
         stop = min((granule + 1) * GRANULE_BYTES - offset, len(slot))
-        yield _Piece(start, stop, registered.use(granule, stop - start))
+        yield _Chunk(start, stop, registered.use(granule, stop - start))
         start = stop
 
 
@@ -190,8 +196,12 @@ class _Registered:
     def _register(self, granule: int) -> bool:
         start = granule * GRANULE_BYTES
         size_bytes = min(GRANULE_BYTES, self._size_bytes - start)
-        status = torch.cuda.cudart().cudaHostRegister(self.address + start, size_bytes, _PORTABLE)
-        if int(status) != 0:  # too much is locked already, or this memory cannot be
+        # Not the runtime's cudaHostRegister: if that fails, PyTorch raises its error at the next
+        # kernel that this thread launches, which is the transfer itself.
+        register = _driver_function("cuMemHostRegister_v2")
+        if register is None or register(
+            ctypes.c_void_p(self.address + start), ctypes.c_size_t(size_bytes), _PORTABLE
+        ):  # too much is locked already, or this memory cannot be
             self._is_refused = True
             return False
         self._granules.add(granule)
