@@ -9,12 +9,11 @@ reads it from the page cache.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import re
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 #: From malloc.h of glibc: how many separate heaps threads may have.
 _M_ARENA_MAX: Final = -8
@@ -35,8 +34,7 @@ _COLLECT_AFTER: Final = 50_000
 
 def limit_heaps() -> None:
     """Has all threads share two heaps. Before they start: each would come to keep its own peak."""
-    with _libc("mallopt") as mallopt:
-        mallopt(_M_ARENA_MAX, 2)
+    _libc("mallopt")(_M_ARENA_MAX, 2)
 
 
 def collect_seldom() -> None:
@@ -48,11 +46,10 @@ def collect_seldom() -> None:
 def give_back() -> None:
     """Gives back what is not in use. Takes about a tenth of a second, with the GIL."""
     gc.collect()
-    with _libc("malloc_trim") as malloc_trim:
-        malloc_trim(ctypes.c_size_t(0))
-    with _libc("madvise") as madvise:
-        for start, end in _compiler_code():
-            madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+    _libc("malloc_trim")(ctypes.c_size_t(0))
+    madvise = _libc("madvise")
+    for start, end in _compiler_code():
+        madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
 class Keeping:
@@ -92,8 +89,10 @@ def _compiler_code() -> Iterator[tuple[int, int]]:
                 yield int(found[1], 16), int(found[2], 16)
 
 
-@contextlib.contextmanager
-def _libc(name: str) -> Iterator[Any]:
-    """A function of the C library; nothing happens in a library that has none of that name."""
-    with contextlib.suppress(AttributeError, OSError):
-        yield getattr(ctypes.CDLL(None), name)
+def _libc(name: str) -> Callable[..., object]:
+    """A function of the C library; one that does nothing if the library lacks it, as musl may."""
+    return getattr(ctypes.CDLL(None), name, _do_nothing)
+
+
+def _do_nothing(*arguments: object) -> None:
+    pass
