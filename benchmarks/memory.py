@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-#: From when on the daemon, without a session, has given back what it does not use.
+#: By this time without a session, the daemon has given back what it does not use.
 IDLE_SECS = 12.0
 START_SECS = 60.0
 
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="steps (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
-    # A daemon that was started before has compiled the kernels, as it would on any host.
+    # An earlier daemon has compiled the kernels by now, as on any host that has run one.
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         measure(Path(first), 1)
         found = measure(Path(second), arguments.steps)

@@ -35,8 +35,8 @@ BENCHMARKS = Path(__file__).resolve().parent
 RESULTS = BENCHMARKS / "results" / "peers"
 WORKER_TIMEOUT_SECS = 180.0
 
-#: OpenBLAS's idle threads spin after each product of vectors that the peers
-#: compute; charged as total CPU that would double their figures.
+#: OpenBLAS's idle threads spin after each product of vectors that the peers compute. Charged
+#: as total CPU, that would double their figures.
 WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -89,7 +89,7 @@ def run_worker(peer: str, workload: str, kind: str) -> dict[str, Any]:
 
 
 def build(peers: list[str], failures: dict[str, str]) -> list[str]:
-    """Makes environments; returns the peers that have one, and notes the others."""
+    """Makes environments; returns the peers that have one, and notes the failures."""
     ready = []
     for peer in peers:
         try:
@@ -116,7 +116,7 @@ def plan(peers: list[str], workloads: list[str], number: int) -> Iterator[tuple[
 def measure(
     peers: list[str], workloads: list[str], number: int, failures: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """The results of round ``number``; what fails is noted, and not tried again."""
+    """The results of round ``number``; notes what fails and does not try it again."""
     for workload, kind, peer in plan(peers, workloads, number):
         what = f"{peer}, {workload}, {kind}"
         if what in failures:
@@ -140,7 +140,7 @@ def main() -> int:
         "--limit-secs",
         type=float,
         default=900.0,
-        help="begin no round that would end later, at the pace of those before (default: 900)",
+        help="begin no round that would end after this time, at the pace so far (default: 900)",
     )
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))

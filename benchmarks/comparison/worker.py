@@ -20,7 +20,7 @@ from comparison.processes import CpuMeter, wait_idle
 from comparison.workloads import WORKLOADS, Workload
 
 TAG = "comparison/measured"
-#: From so many calls on, the time between them is nothing beside them.
+#: With this many calls or more, the time between them is nothing beside them.
 MANY_CALLS = 10_000
 
 

@@ -54,7 +54,7 @@ def main() -> None:
     logger.start(arguments.root)
     try:
         trainer = Trainer(loop, logger, arguments.root)
-        # With all that a logger imports, compiles and starts at its first records.
+        # This includes all that a logger imports, compiles and starts at its first records.
         trainer.block("gradients", 0.0)
         placement.place_started(cores)
         trainer.block("gradients", 0.0)
