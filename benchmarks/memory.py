@@ -2,12 +2,12 @@
 
     python benchmarks/memory.py
 
-A daemon of its own is started, and training processes log to it: scalars,
-histograms and images. Resident memory (RSS) counts every page that a process
-maps, files and shared maps with it; the proportional share (PSS) divides a page
-among those that map it. For the client, what the call of ``SummaryWriter`` and
-logging added is shown, less what of its map is resident: the log and the arena,
-whose size is the user's choice. Linux only.
+Starts a daemon of its own and training processes that log scalars, histograms and
+images to it. Resident memory (RSS) counts every page that a process maps, including
+files and shared maps. The proportional share (PSS) divides a page among the
+processes that map it. For the client, the figure is what ``SummaryWriter`` and
+logging added, less the resident part of its map (ring and arena), whose size is the
+user's choice. Linux only.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@
 The peers are MXBoard, tensorboardX, torch.utils.tensorboard, CLU, wandb, Aim
 and Rerun, and the floor: the least that logging could cost. Each measurement
 runs in a fresh process with the peer's own virtual environment, built on first
-use; rounds go through all peers in turn. One that cannot be installed or fails
-is reported and the run goes on. Prints Markdown and writes it, and every figure
-as JSON, to benchmarks/results/; a run of everything also renews the tables
-between this script's marks in the documents.
+use. Rounds go through all peers in turn. If one cannot be installed or fails, the
+report says so and the run goes on. Prints Markdown, and writes every column as
+Markdown and every figure as JSON to benchmarks/results/. A run of everything also
+renews the tables between this script's marks in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class MeasurementError(Exception):
 def run_worker(peer: str, workload: str, kind: str) -> dict[str, Any]:
     """Runs one measurement in a process of its own.
 
-    Raises ``MeasurementError``; what the worker said is on stderr then.
+    Raises ``MeasurementError`` if it fails; the worker's output is then on stderr.
     """
     entry = PEERS[peer]
     times = "once" if workload in entry.slow else "repeated"

@@ -44,8 +44,8 @@ Result = dict[str, Any]
 def run_worker(logger: str, net: str, placement: str, blocks: int, block_secs: float) -> Result:
     """Trains in a process of its own, in the logger's environment.
 
-    Raises ``subprocess.CalledProcessError`` when it fails, which it does too
-    when a record is missing that was not counted as dropped.
+    Raises ``subprocess.CalledProcessError`` if it fails. It also fails if a record is
+    missing that was not counted as dropped.
     """
     with tempfile.TemporaryDirectory(prefix="boardd-steps-") as root:
         digits.save(Path(root) / "digits.npz")

@@ -6,8 +6,8 @@
 logging, the loss and the gradients, no logging, the loss ... so that each has
 blocks without logging as neighbours, and a machine that slows down slows down
 both. A block trains for ``S`` seconds, in whole steps, until all is computed.
-Its writer is opened before and closed, with all that waits written, after it:
-untimed, but in the block's CPU time.
+Its writer is opened before it, and closed after it when everything is written.
+Neither is timed, but both are in the block's CPU time.
 """
 
 from __future__ import annotations
