@@ -3,11 +3,11 @@
     python benchmarks/reduce_histogram.py
 
 Every candidate that is installed counts the same values in turn, round after
-round, so that what else the machine does falls on all alike. "exact" compares
+round, so that other work of the machine falls on all alike. "exact" compares
 the counts with ``numpy.histogram`` over float64 edges; NumPy itself, asked for
 a number of buckets, rounds the edges of float32 values to float32. boardd's
-histogram also has range, sum, sum of squares and counts of NaN and infinities;
-NumPy's and boost-histogram's include finding the range, since they need it.
+histogram also has range, sum, sum of squares and counts of NaN and infinities.
+The times of NumPy and boost-histogram include finding the range, which they need.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from boardd_protos.invalid import InvalidRecordError
+
 from boardd.events.graph_pb2 import AttrValue, GraphDef, NodeDef, VersionDef
 
 #: Version of TensorFlow's graphs that is claimed; MXBoard's.

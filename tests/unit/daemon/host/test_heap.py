@@ -82,3 +82,7 @@ def test_growth_is_given_back_once():
     assert keeping.give_back_growth()
     assert not keeping.give_back_growth()
     assert kept[-1] == 1
+
+
+def test_a_c_library_without_a_function_is_left_alone() -> None:
+    assert heap._libc("no_such_function")(1) is None
