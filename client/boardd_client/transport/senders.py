@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 from boardd_protos.address import Address
 
 from boardd_client.environment import Settings
-from boardd_client.transport.connection import Connection, Events, GrpcConnection
+from boardd_client.transport.connection import Connection, Events
+from boardd_client.transport.grpc_connection import GrpcConnection
 from boardd_client.transport.sender import Sender
 from boardd_client.transport.subprocess_connection import SubprocessConnection
 
@@ -38,7 +39,7 @@ class Senders:
         self._senders: dict[str, Sender] = {}
         self._all_senders: weakref.WeakSet[Sender] = weakref.WeakSet()  # also those that end
         self._forkables: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._must_relay = False
+        self._needs_subprocess = False
         self._inherited: list[object] = []
         self._hooks_multiprocessing = False
 
@@ -103,7 +104,7 @@ class Senders:
             sender.stop(_STOP_SECS)
 
     def _connect(self, sender: Sender, events: Events) -> Connection:
-        if self._must_relay:
+        if self._needs_subprocess:
             return SubprocessConnection(sender.address, events)
         settings = sender.settings
         return GrpcConnection(sender.address, events, token=settings.token, tls_ca=settings.tls_ca)
@@ -125,7 +126,7 @@ class Senders:
         self._senders = {}
         self._all_senders = weakref.WeakSet()
         self._hooks_multiprocessing = False
-        self._must_relay = self._must_relay or "grpc" in sys.modules
+        self._needs_subprocess = self._needs_subprocess or "grpc" in sys.modules
         for forkable in list(self._forkables):
             forkable.after_fork()
 
