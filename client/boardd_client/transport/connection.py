@@ -36,10 +36,16 @@ class Events(Protocol):
 
 
 class Link:
-    """Passes a connection's events on until it is cut: one that is left may still speak."""
+    """Passes one connection's events on until it is cut: one that is left may still speak.
+
+    Notes, for whoever owns the connection, how it fares. The notes stay readable
+    after the cut.
+    """
 
     def __init__(self, events: Events) -> None:
         self._events: Events | None = events
+        self.is_leaving = False  #: the daemon has said that it leaves
+        self.error: ConnectionFailedError | None = None  #: how the stream ended, if it has
 
     def cut(self) -> None:
         """Passes nothing on from now on."""
@@ -47,6 +53,8 @@ class Link:
 
     def on_message(self, message: pb.DaemonMessage) -> None:
         """See ``Events``."""
+        if message.HasField("draining"):
+            self.is_leaving = True
         events = self._events
         if events is not None:
             events.on_message(message)
@@ -59,6 +67,7 @@ class Link:
 
     def on_end(self, error: ConnectionFailedError) -> None:
         """See ``Events``."""
+        self.error = error
         events = self._events
         if events is not None:
             events.on_end(error)

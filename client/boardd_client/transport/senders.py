@@ -44,12 +44,12 @@ class Senders:
         self._hooks_multiprocessing = False
 
     def add_forkable(self, forkable: Forkable) -> None:
-        """Has ``forkable.after_fork`` called in a forked child, while it lives."""
+        """Makes a forked child call ``forkable.after_fork``, as long as that lives."""
         with self._lock:
             self._forkables.add(forkable)
 
     def acquire(self, address: Address, settings: Settings) -> Sender:
-        """The sender of an address, with one user more. ``settings`` are for a new one."""
+        """The sender to an address, with one user more. ``settings`` are for a new one."""
         with self._lock:
             sender = self._senders.get(str(address))
             if sender is None:
@@ -103,11 +103,10 @@ class Senders:
         for sender in senders:
             sender.stop(_STOP_SECS)
 
-    def _connect(self, sender: Sender, events: Events) -> Connection:
+    def _connect(self, address: Address, settings: Settings, events: Events) -> Connection:
         if self._needs_subprocess:
-            return SubprocessConnection(sender.address, events)
-        settings = sender.settings
-        return GrpcConnection(sender.address, events, token=settings.token, tls_ca=settings.tls_ca)
+            return SubprocessConnection(address, events)
+        return GrpcConnection(address, events, token=settings.token, tls_ca=settings.tls_ca)
 
     def _hook_multiprocessing(self) -> None:
         # Its children leave by os._exit, without atexit, but run these.
