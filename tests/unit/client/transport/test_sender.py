@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
+import weakref
 
 import grpc
 import numpy as np
@@ -66,6 +68,24 @@ def test_without_a_record_nothing_is_sent_or_started(scripted: ScriptedDaemon) -
         assert sw.flush()
         assert threading.active_count() == before
     assert scripted.opens == []
+
+
+def test_a_sender_that_has_ended_is_in_no_cycle(scripted: ScriptedDaemon) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        sw = writer(scripted)
+        sw.add_scalar("loss", 0.0, 0)
+        assert sw._attached is not None
+        sender = weakref.ref(sw._attached.sender)
+        assert sw.close()
+        thread = next((t for t in threading.enumerate() if t.name == "boardd-sender"), None)
+        if thread is not None:
+            thread.join(20)
+        del sw
+        assert sender() is None
+    finally:
+        gc.enable()
 
 
 def test_a_daemon_that_announces_its_leave_is_no_trouble(
