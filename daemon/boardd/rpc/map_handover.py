@@ -18,11 +18,11 @@ import contextlib
 import logging
 import os
 import socket
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
+from boardd_protos.local_socket import peer_credentials
 from boardd_protos.shared import (
     HANDOVER_BYTES,
     RELEASE,
@@ -53,7 +53,6 @@ _MAX_ACCEPTED: Final = 64
 #: Pause where there is no descriptor left for another connection.
 _PAUSE_SECS: Final = 1.0
 
-_UCRED: Final = struct.Struct("3i")
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_MAX_DESCRIPTORS * array.array("i").itemsize)
 
 
@@ -142,8 +141,7 @@ class MapHandover:
                 self._pause = loop.call_later(_PAUSE_SECS, self._resume)
                 return
             peer.setblocking(False)
-            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-            pid, user, _ = _UCRED.unpack(credentials)
+            pid, user, _ = peer_credentials(peer)
             if user not in (0, os.geteuid()):
                 _logger.warning("user %d may not share memory: only this user and root may", user)
                 peer.close()
