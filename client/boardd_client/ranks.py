@@ -34,7 +34,7 @@ import operator
 from collections.abc import Mapping
 from typing import Final, NamedTuple, SupportsIndex
 
-_logger = logging.getLogger("boardd")
+_logger = logging.getLogger("boardd_client")
 
 #: No job has more workers, so a larger number is not a world size.
 MAX_WORLD_SIZE: Final = 2**31 - 1
