@@ -14,7 +14,8 @@ from boardd_protos.frame import HEADER_BYTES
 
 from boardd_client.calls import arguments
 from boardd_client.calls.curves import CurveTemplates
-from boardd_client.capture import LazyScalar, Pending, PendingScalar, Tensor
+from boardd_client.capture import LazyScalar, Tensor
+from boardd_client.memory.pending import Pending, PendingScalar
 from boardd_client.session.captures import Capture
 from boardd_client.transport.sender import Sender
 

@@ -6,7 +6,6 @@ budget: past it the oldest are lost, and counted.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -111,12 +110,3 @@ def export(blocks: Iterable[NDArray[Any]], names: Mapping[int, str]) -> Exported
             if name is not None:
                 exported.setdefault(name, []).append([wall_time, step, value])
     return exported
-
-
-def write(path: str, exported: Exported) -> None:
-    """Writes ``exported`` to ``path`` as MXBoard does: one JSON object, ASCII.
-
-    Raises ``OSError`` when the file cannot be written.
-    """
-    with open(path, "w", encoding="ascii") as file:
-        json.dump(exported, file)

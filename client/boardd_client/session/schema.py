@@ -32,7 +32,7 @@ class DefinedRun:
         return self.definition.run
 
 
-class Definitions:
+class Schema:
     """Not thread-safe: its session locks.
 
     Runs and series are numbered together, from 1.

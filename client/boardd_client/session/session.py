@@ -25,17 +25,16 @@ from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version_
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind, frame_bytes
 
-from boardd_client.capture import Pending
-from boardd_client.capture.host import element
 from boardd_client.errors import CaptureError
 from boardd_client.memory.arena import Arena
-from boardd_client.memory.pending import Failed
+from boardd_client.memory.pending import Failed, Pending
 from boardd_client.memory.ring import Ring
+from boardd_client.memory.slots import LargeSlots, TensorSlots, element
 from boardd_client.session.by_value import MESSAGE_BYTES, WINDOW_BYTES, ByValue
-from boardd_client.session.captures import Capture, LargeSlots, TensorSlots
+from boardd_client.session.captures import Capture
 from boardd_client.session.counters import Counters, Rejection, Statistics, reason_name
 from boardd_client.session.scalar_history import Exported, ScalarHistory, export
-from boardd_client.session.schema import DefinedRun, Definitions
+from boardd_client.session.schema import DefinedRun, Schema
 
 #: Largest stretch of frames that is looked at for exports at a time: trainers wait for that.
 _OBSERVED_BYTES: Final = 1 << 17
@@ -71,7 +70,7 @@ class Session:
         self._is_shared = False
         self._observed = 0
         self._acknowledged = 0
-        self._definitions = Definitions()
+        self._schema = Schema()
         self._counters = Counters()
         self._captures: OrderedDict[int, Capture] = OrderedDict()
         self._by_value = ByValue(ring, self._captures, self._abort, window_bytes)
@@ -81,16 +80,16 @@ class Session:
     def define_run(self, definition: pb.RunDefinition) -> DefinedRun:
         """Adds a run; sets its number in ``definition``."""
         with self._lock:
-            run = self._definitions.add_run(definition)
+            run = self._schema.add_run(definition)
             self._define(pb.Definitions(runs=[definition]))
             return run
 
     def define_series(self, run: DefinedRun, tag: str, sub_run: str = "") -> int:
         """Adds a series to a run and returns its number; 0 when there are too many."""
         with self._lock:
-            number = self._definitions.add_series(run, tag, sub_run)
+            number = self._schema.add_series(run, tag, sub_run)
             if number:
-                self._define(pb.Definitions(series=[self._definitions.series(number)]))
+                self._define(pb.Definitions(series=[self._schema.series(number)]))
             return number
 
     def end_run(self, run: DefinedRun, wall_time: float) -> int:
@@ -256,7 +255,7 @@ class Session:
             received = min(reply.received_sequence, self._by_value.highest_sent)
             sent = max(self._acknowledged, received)
             self._counters.resume(sent)
-            self._definitions.tell_all()
+            self._schema.tell_all()
             self._by_value.begin(sent, reply)
             self._is_open = True
 
@@ -304,7 +303,7 @@ class Session:
     def run_refused(self, message: pb.RunRefused) -> DefinedRun | None:
         """The daemon writes none of a run; returns the run, unless it is over."""
         with self._lock:
-            run = self._definitions.run(message.run)
+            run = self._schema.run(message.run)
             if run is not None:
                 run.refusal = f"{reason_name(message.reason)}: {message.message}"
             return run
@@ -323,7 +322,7 @@ class Session:
             # Before the definitions: those of a record are made before it.
             last = self.ring.last_sequence
             self._observe(max_bytes)
-            for definitions in self._definitions.untold():
+            for definitions in self._schema.untold():
                 messages.append(pb.ClientMessage(definitions=definitions))
             report = self._counters.report(now)
             if report is not None:
@@ -461,7 +460,7 @@ class Session:
 
     def _settle(self) -> None:
         for run in self._counters.settle(self._acknowledged):
-            self._definitions.remove_run(run)
+            self._schema.remove_run(run)
 
     def _abort(self, capture: Capture, reason: str, message: str) -> None:
         with self._lock:
@@ -478,4 +477,4 @@ class Session:
         self.slots.free(capture.slots)
 
     def _run_of(self, sequence: int) -> DefinedRun | None:
-        return self._definitions.run_of(self.ring.target_of(sequence) or 0)
+        return self._schema.run_of(self.ring.target_of(sequence) or 0)

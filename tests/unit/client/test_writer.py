@@ -99,9 +99,10 @@ def test_export_has_what_was_logged_with_and_without_a_daemon(
         assert sw.flush()
         scripted.stop()
         sw.add_scalar("curves", {"sin": 2}, 3)
+        sw.add_scalar("curves", {"größe": 3}, 3)
         sw.export_scalars(path)
-        exported = json.loads(path.read_text())
-        assert set(exported) == {"/logs/loss", "/logs/curves/sin"}
+        exported = json.loads(path.read_text(encoding="ascii"))
+        assert set(exported) == {"/logs/loss", "/logs/curves/sin", "/logs/curves/größe"}
         ((timestamp, step, value),) = exported["/logs/loss"]
         assert (step, value) == (1, 0.5)
         assert abs(timestamp - time.time()) < 60

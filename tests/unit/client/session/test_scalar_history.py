@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 from boardd_client.memory.ring import Ring
-from boardd_client.session import scalar_history
 from boardd_client.session.scalar_history import ScalarHistory
 from boardd_protos.frame import FrameKind
 
@@ -60,9 +56,3 @@ def test_clearing_forgets_some_series_and_keeps_the_others() -> None:
 
 def test_a_budget_of_nothing_keeps_nothing() -> None:
     assert not ScalarHistory(0).is_enabled
-
-
-def test_the_file_is_ascii_json(tmp_path: Path) -> None:
-    path = tmp_path / "scalars.json"
-    scalar_history.write(str(path), {"größe": [[1.5, 2, 0.25]]})
-    assert json.loads(path.read_text(encoding="ascii")) == {"größe": [[1.5, 2, 0.25]]}
