@@ -14,8 +14,8 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
+from boardd.core.refusals import RefusedError
 from boardd.core.runs.kinds import SCALAR
-from boardd.core.runs.names import NameRefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
@@ -90,7 +90,7 @@ def _encoded_drops(part: DropPart) -> Encoded:
         name = tag.encode()
         try:
             run.kinds.claim(DROPPED.encode(), {name: SCALAR})
-        except NameRefusedError as error:
+        except RefusedError as error:
             _logger.debug("run %s: %s", run.path, error)
             continue
         values[name] = value
@@ -113,7 +113,7 @@ def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> 
     run = part.run
     try:
         run.kinds.claim(run.tags[part.tag], result.kinds)
-    except NameRefusedError as error:
+    except RefusedError as error:
         return Encoded(error=SummaryError(error.reason, str(error)))
     if run.steps.observe_one(part.tag, part.step):
         _warn_of_steps(run, part.tag)

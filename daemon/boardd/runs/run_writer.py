@@ -29,14 +29,15 @@ from typing import Final, Protocol, TypeVar
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.order import Order
-from boardd.core.runs.run_state import Refusal, RunState
+from boardd.core.refusals import Refusal, RefusedError
+from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart, SummaryPart
 from boardd.events.embedding import EmbeddingFiles
 from boardd.runs.brief_calls import BriefCalls
-from boardd.runs.embedding_files import EmbeddingRefusedError, write_embedding
+from boardd.runs.embedding_files import write_embedding
 from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary
 from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import Roots, RunDirectory, RunRefusedError
+from boardd.runs.logdir import Roots, RunDirectory
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 _logger = logging.getLogger(__name__)
@@ -267,7 +268,7 @@ class RunWriter:
             encoded, error = await on_thread(lambda: self._encode_and_append(items))
             try:
                 files_bytes = await self._finish_append(encoded, error)
-            except EmbeddingRefusedError as reason:  # it came alone
+            except RefusedError as reason:  # it came alone
                 encoded = [Encoded(error=SummaryError(reason.reason, str(reason)))]
                 self._recovered()
         if self._file is None:
@@ -310,7 +311,7 @@ class RunWriter:
         """Returns once all is written, however long that takes, or the run is refused.
 
         ``embedding`` comes before ``events``, in the same directory. Returns the
-        bytes of its files. Raises ``EmbeddingRefusedError``.
+        bytes of its files. Raises ``RefusedError``.
         """
         files_bytes = 0
         files_in: RunDirectory | None = None
@@ -367,8 +368,8 @@ class RunWriter:
                 self._directory = await self._on_thread(lambda: self._roots.open_run(self.run.path))
                 self._file = EventFile(self._directory, filename_suffix=self.run.filename_suffix)
                 self._recovered()
-            except RunRefusedError as error:
-                self._refuse(Refusal(error.reason, str(error)))
+            except RefusedError as error:
+                self._refuse(error.refusal)
             except ValueError as error:
                 self._refuse(Refusal(pb.INVALID_NAME, str(error)))
             except OSError as error:

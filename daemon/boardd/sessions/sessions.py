@@ -30,11 +30,12 @@ from boardd.core.errors import (
     UnknownSessionError,
 )
 from boardd.core.intake.shared_ring import SharedRing
-from boardd.core.runs.run_state import Refusal, Runs, RunState
+from boardd.core.refusals import Refusal, RefusedError
+from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.session.batch import Batch, Counters, RunPart
 from boardd.core.session.drops import EndedSessions
 from boardd.core.session.session import Session
-from boardd.runs.logdir import Roots, RunRefusedError
+from boardd.runs.logdir import Roots
 from boardd.runs.pipeline import Pipeline
 from boardd.sessions.live_session import AttachedStream, LiveSession, OpenMapConnection
 from boardd.sessions.maps import MapBudget
@@ -437,8 +438,8 @@ class Sessions:
         for logdir in logdirs:
             try:
                 resolved[logdir] = os.fspath(self._roots.resolve(logdir))
-            except RunRefusedError as error:
-                resolved[logdir] = Refusal(error.reason, str(error))
+            except RefusedError as error:
+                resolved[logdir] = error.refusal
         return resolved
 
     # What comes back from the pipeline

@@ -16,6 +16,7 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.budget import Budgets
+from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.kinds import TagKinds
 from boardd.core.runs.steps import StepMonitor
 
@@ -30,22 +31,6 @@ class Member:
     rank: int
     world_size: int
     reduce: str
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why a run or a tag is refused. ``reason`` is a ``Reason``."""
-
-    reason: int
-    message: str
-
-
-class RefusedError(Exception):
-    """A run or tag that a budget refuses. Carries the ``Refusal``."""
-
-    def __init__(self, reason: int, message: str) -> None:
-        super().__init__(message)
-        self.refusal = Refusal(reason, message)
 
 
 @dataclass(eq=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from boardd.core.budget import Budgets, Intake
-from boardd.core.runs.run_state import Refusal, Runs
+from boardd.core.refusals import Refusal
+from boardd.core.runs.run_state import Runs
 from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart
 from boardd.core.session.drops import MAX_DROP_REASONS, ClientDrops, EndedSessions, drop_tags
 from boardd.core.session.session import Session
