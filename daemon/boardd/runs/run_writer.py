@@ -275,6 +275,7 @@ class RunWriter:
             refusal = self.run.refusal
             self._reject(items, pb.RUN_REFUSED, refusal.message if refusal is not None else "")
             return
+        self.run.progress.steps_backwards = self.run.contents.steps.backwards
         for one in encoded:
             part = self._taken(items)
             if one.error is not None:
@@ -284,7 +285,7 @@ class RunWriter:
                 piece = part.split_off(refused.sequence, refused.records, refused.last_sequence)
                 self._outcomes.reject(piece, refused.reason, refused.message)
             written_bytes = len(one.events) + files_bytes
-            self.run.written_bytes += written_bytes
+            self.run.progress.written_bytes += written_bytes
             self._outcomes.finish(part, written_bytes)
 
     def _encode_and_append(self, items: deque[_Item]) -> tuple[list[Encoded], OSError | None]:
@@ -331,7 +332,7 @@ class RunWriter:
     def _appended(self) -> None:
         self._recovered()
         if self._file is not None and self._file.path is not None:
-            self.run.file = self._file.path.name
+            self.run.progress.file = self._file.path.name
 
     def _write_files(self, embedding: EmbeddingFiles) -> int:
         if self._directory is None:
@@ -412,15 +413,15 @@ class RunWriter:
         self._outcomes.refuse(self.run)
 
     async def _wait_out(self, error: OSError) -> None:
-        if not self.run.trouble:
+        if not self.run.progress.trouble:
             _logger.error("run %s is held up: %s", self.run.path, error)
-        self.run.trouble = str(error)
+        self.run.progress.trouble = str(error)
         await asyncio.sleep(self._retry_secs)
 
     def _recovered(self) -> None:
-        if self.run.trouble:
+        if self.run.progress.trouble:
             _logger.info("run %s goes on", self.run.path)
-            self.run.trouble = ""
+            self.run.progress.trouble = ""
 
     def _taken(self, items: deque[_Item]) -> RunPart:
         """Takes the first of ``items``; its events no longer wait. Returns its part."""

@@ -103,7 +103,9 @@ class Sessions:
     def trouble(self, live: LiveSession) -> str:
         """Why the runs of a session are held up, for people; empty when they are not."""
         return "; ".join(
-            f"{run.path}: {run.trouble}" for run in live.session.schema.runs() if run.trouble
+            f"{run.path}: {run.progress.trouble}"
+            for run in live.session.schema.runs()
+            if run.progress.trouble
         )
 
     def open(self, request: pb.OpenRequest) -> LiveSession:

@@ -250,8 +250,8 @@ def test_a_tag_of_the_users_that_is_another_kind_is_left_alone() -> None:
     session = Fixture().session
     (part,) = session.report(report((RUN, "log_full", 3), (RUN, "x", 1)), wall_time=1e9).parts
     assert isinstance(part, DropPart)
-    part.run.kinds.claim(b"boardd/dropped", {b"boardd/dropped": "histogram"})
-    part.run.kinds.claim(b"boardd/dropped/x", {b"boardd/dropped/x": "text"})
+    part.run.contents.kinds.claim(b"boardd/dropped", {b"boardd/dropped": "histogram"})
+    part.run.contents.kinds.claim(b"boardd/dropped/x", {b"boardd/dropped/x": "text"})
     assert [tag for tag, *_ in events(encode_drops(part).events)] == ["boardd/dropped/log_full"]
 
 
