@@ -36,7 +36,7 @@ from boardd.core.session.batch import Batch, Counters, RunPart
 from boardd.core.session.drops import EndedSessions
 from boardd.core.session.session import Session
 from boardd.runs.logdir import Roots
-from boardd.runs.pipeline import Pipeline
+from boardd.runs.run_table import RunTable
 from boardd.sessions.live_session import AttachedStream, LiveSession, OpenMapConnection
 from boardd.sessions.maps import MapBudget
 from boardd.sessions.notice import Notice
@@ -65,7 +65,7 @@ class Sessions:
         self.intake = Intake(budgets.intake_bytes)
         self.runs = Runs(budgets)
         self._map_budget = MapBudget(budgets.max_map_bytes)
-        self.pipeline = Pipeline(budgets, roots, self, retry_secs)
+        self.pipeline = RunTable(budgets, roots, self, retry_secs)
         #: Notified when anything was written, rejected, attached, detached or forgotten.
         self.changed = Notice()
         #: Set once: no session and no stream begins any more.
@@ -360,7 +360,7 @@ class Sessions:
         self.pipeline.admit(live.session.end().parts)
 
     async def close(self) -> None:
-        """Gives up what is not written by now; see ``Pipeline.close``."""
+        """Gives up what is not written by now; see ``RunTable.close``."""
         for live in self:
             live.end_lease()
             if live.is_ending:
