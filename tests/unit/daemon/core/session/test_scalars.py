@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from boardd.core.budget import Budgets, Intake
 from boardd.core.intake.frames import ScalarFrames, check_sequence, split
-from boardd.core.runs.run_state import Refusal, Runs
+from boardd.core.refusals import Refusal
+from boardd.core.runs.run_state import Runs
 from boardd.core.session.batch import RunPart, ScalarPart
 from boardd.core.session.rejections import Rejection
 from boardd.core.session.session import Session
