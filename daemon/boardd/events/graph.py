@@ -13,10 +13,6 @@ from boardd.events.graph_pb2 import AttrValue, GraphDef, NodeDef, VersionDef
 PRODUCER: Final = 100
 
 
-class InvalidRecordError(ValueError):
-    """Nodes that make no graph."""
-
-
 class GraphNode(NamedTuple):
     """One node.
 
