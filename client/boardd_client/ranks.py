@@ -1,4 +1,4 @@
-"""Which of how many workers this process is: from arguments or the environment.
+"""Which worker this process is, and of how many: from arguments or the environment.
 
 The first source that is set wins: boardd's own variables, then launchers that
 start the training processes themselves, then resource managers, whose variables

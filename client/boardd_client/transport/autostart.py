@@ -34,18 +34,18 @@ from boardd_client.errors import AutostartError
 #: A daemon's log that is larger starts anew with the next daemon.
 MAX_LOG_BYTES: Final = 1 << 20
 
-#: What boardd[daemon] adds: the daemon's code is installed without it, too.
+#: What boardd[daemon] installs; the daemon's code is there without it, too.
 _DAEMON_PACKAGES: Final = ("grpc_health", "grpc_reflection", "isal", "numba", "uvloop")
 
 _LOG_TAIL_BYTES: Final = 2048
 _POLL_SECS: Final = 0.02
 
-# Starts "$@" as an orphan and prints its process id. A double fork without
-# forking the trainer, whose threads and frameworks (MXNet's engine stops and
-# starts anew around a fork) would suffer from it.
+# Starts "$@" as an orphan and prints its process id. This is a double fork that does
+# not fork the trainer, whose threads and frameworks would suffer from it (MXNet's
+# engine stops and restarts around a fork).
 _ORPHAN: Final = '"$@" >&2 & echo $!'
 
-# Meant for the training script's interpreter, and wrong for another one.
+# Meant for the interpreter of the training script, and wrong for another one.
 _DROPPED_VARIABLES: Final = (
     "PYTHONBREAKPOINT",
     "PYTHONDEVMODE",
@@ -124,7 +124,7 @@ def _command(environ: Mapping[str, str]) -> list[str]:
         return [os.path.abspath(program), *command[1:]]
     if sys.executable and _has_daemon():
         return [sys.executable, "-m", "boardd"]
-    # Another environment's; the command of this one would lack the same packages.
+    # One of another environment: that of this one would lack the same packages.
     own = os.path.dirname(sys.executable)
     path = os.pathsep.join(
         directory for directory in os.get_exec_path(dict(environ)) if directory != own

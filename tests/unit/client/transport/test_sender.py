@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import socket
 import threading
 import time
 import weakref
@@ -177,6 +178,29 @@ def test_an_outage_is_warned_about_once_and_its_end_too(
     assert sum("cannot be reached" in text for text in caplog.messages) == 1
     assert sum("is back" in text for text in caplog.messages) == 1
     assert scripted.values() == [0.0, 1.0]
+
+
+def test_an_error_that_nobody_expected_is_logged_and_survived(
+    scripted: ScriptedDaemon, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_state, "LAST_BACKOFF_SECS", 0.1)
+
+    names = iter([RuntimeError("no name"), "host"])
+
+    def host_name() -> str:
+        name = next(names)
+        if isinstance(name, Exception):
+            raise name
+        return name
+
+    monkeypatch.setattr(socket, "gethostname", host_name)
+    with writer(scripted) as sw:
+        sw.add_scalar("loss", 0.0, 0)
+        assert sw.flush()
+    assert scripted.values() == [0.0]
+    assert "boardd's sender failed and goes on" in caplog.messages
+    assert "no name" in caplog.text
+    assert [request.hostname for request in scripted.opens] == ["host"]
 
 
 @pytest.mark.parametrize("code", ["UNAUTHENTICATED", "FAILED_PRECONDITION"])
