@@ -15,27 +15,12 @@ from boardd_protos.frame import HEADER_BYTES
 from boardd_client.calls import arguments
 from boardd_client.calls.curves import CurveTemplates
 from boardd_client.capture import LazyScalar, Tensor
+from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.pending import Pending, PendingScalar
 from boardd_client.session.captures import Capture
 from boardd_client.transport.sender import Sender
 
 _logger = logging.getLogger("boardd_client")
-
-_DROPS: Final = {
-    "log_full": "the budget of records is spent (BOARDD_LOG_BYTES)",
-    "arena_full": "the budget of tensors is spent (BOARDD_ARENA_BYTES)",
-    "large_full": "the budget of large tensors is spent (BOARDD_LARGE_TENSOR_BYTES)",
-    "tensor_too_large": (
-        "its tensors are larger than the budget of all (BOARDD_ARENA_BYTES, and "
-        "BOARDD_LARGE_TENSOR_BYTES for those that do not fit there)"
-    ),
-    "record_too_large": "it is larger than the budget of all records (BOARDD_LOG_BYTES)",
-    "too_many_series": "too many different tags",
-}
-
-
-#: Waiting for room does not help these.
-_NEVER_FITS: Final = ("tensor_too_large", "record_too_large")
 
 
 @dataclass(frozen=True)
@@ -111,7 +96,7 @@ class RunHandle:
             if not series:
                 series = self.sender.session.define_series(self.run, tag, sub_run)
                 if not series:
-                    self._drop("too_many_series", step=step)
+                    self._drop(DropReason.TOO_MANY_SERIES, step=step)
                     return 0
                 self._defined[sub_run, tag] = series
                 parts = (self._path, name) if name else (self._path, sub_run, tag)
@@ -142,7 +127,7 @@ class RunHandle:
             while not session.claim_scalar(series, step, wall_time, capture):
                 deadline = deadline or self._deadline()
                 if not self.sender.wait_room(deadline):
-                    self._drop("log_full", step=step)
+                    self._drop(DropReason.LOG_FULL, step=step)
                     return
             capture.lazy = start()
         except BaseException as error:
@@ -157,7 +142,7 @@ class RunHandle:
         while not self.append_scalar(series, step, wall_time, value):
             deadline = deadline or self._deadline()
             if not self.sender.wait_room(deadline):
-                self._drop("log_full", step=step)
+                self._drop(DropReason.LOG_FULL, step=step)
                 return
 
     def log_known_curves(
@@ -175,7 +160,7 @@ class RunHandle:
         while not self._append_scalars(targets, step, wall_time, numbers):
             deadline = deadline or self._deadline()
             if not self.sender.wait_room(deadline):
-                self._drop("log_full", step=step, records=len(targets))
+                self._drop(DropReason.LOG_FULL, step=step, records=len(targets))
                 break
         return True
 
@@ -216,10 +201,10 @@ class RunHandle:
                 begun = session.claim(
                     series, step, wall_time, payload, sizes, scalar_dtype=dtype, into=capture
                 )
-                if not isinstance(begun, str):
+                if isinstance(begun, Capture):
                     break
                 deadline = deadline or self._deadline()
-                if begun in _NEVER_FITS or not self.sender.wait_room(deadline):
+                if not begun.may_pass or not self.sender.wait_room(deadline):
                     self._drop(begun, sum(sizes), step=step)
                     return
             for tensor, slot in zip(tensors, capture.slots, strict=True):
@@ -239,12 +224,14 @@ class RunHandle:
         """Until when to wait for room; in the past where there is no waiting."""
         return time.monotonic() + (self._block_timeout_secs or -1.0)
 
-    def _drop(self, reason: str, size_bytes: int = 0, *, step: int = 0, records: int = 1) -> None:
+    def _drop(
+        self, reason: DropReason, size_bytes: int = 0, *, step: int = 0, records: int = 1
+    ) -> None:
         self.sender.session.drop(reason, size_bytes, run=self.run, step=step, records=records)
         self._warn(
-            reason,
-            f"{self._path}: a record was dropped: {_DROPS.get(reason, reason)} (the next are "
-            "only counted, see statistics())",
+            reason.value,
+            f"{self._path}: a record was dropped: {reason.text} (the next are only counted, "
+            "see statistics())",
         )
 
     def flush(self, deadline: float, level: str) -> FlushResult:

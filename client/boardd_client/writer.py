@@ -32,6 +32,7 @@ from boardd_client.calls import (
     arguments,
 )
 from boardd_client.environment import Settings
+from boardd_client.memory.drop_reason import DropReason
 from boardd_client.run import FlushResult, RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.session.scalar_history import Exported
@@ -250,7 +251,10 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         with self._lock:
             if self._closed:
                 self._closed_drops += 1
-                self._warn("closed", "this SummaryWriter is closed; what is logged to it is lost")
+                self._warn(
+                    DropReason.CLOSED.value,
+                    "this SummaryWriter is closed; what is logged to it is lost",
+                )
             elif self._attached is None:
                 self._attached = attached = self._begin_run()
                 self._series = attached.series
@@ -360,7 +364,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         runs = self._all_runs()
         counts = runs[-1].sender.session.statistics() if runs else Statistics()
         if self._closed_drops:
-            dropped = {**counts.dropped, "closed": self._closed_drops}
+            dropped = {**counts.dropped, DropReason.CLOSED.value: self._closed_drops}
             counts = replace(counts, dropped=MappingProxyType(dropped))
         return counts
 
