@@ -257,7 +257,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
                 )
             elif self._attached is None:
                 self._attached = attached = self._begin_run()
-                self._series = attached.series
+                self._series = attached.series.by_tag
                 self._append_scalar = attached.append_scalar
                 attached.sender.start()
             return self._attached
@@ -386,7 +386,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         exported: Exported = {}
         for run in self._all_runs():
             run.sender.wait_captured(time.monotonic() + DEFAULT_TIMEOUT_SECS)
-            scalars, lost = run.sender.session.export_scalars(run.names)
+            scalars, lost = run.sender.session.export_scalars(run.series.names)
             if lost:
                 _logger.warning("the export lacks the %d oldest scalars of this process", lost)
             for name, rows in scalars.items():
@@ -397,7 +397,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
     def clear_scalar_dict(self) -> None:
         """Forgets the scalars that ``export_scalars`` would write."""
         for run in self._all_runs():
-            run.sender.session.clear_scalars(run.names)
+            run.sender.session.clear_scalars(run.series.names)
         self._past = self._past[-1:]
 
     def _all_runs(self) -> list[RunHandle]:
