@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
+from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import (
     HANDOVER_BYTES,
     RELEASE,
@@ -33,8 +34,8 @@ from boardd_protos.shared import (
 )
 
 from boardd.core.errors import UnknownSessionError
+from boardd.core.refusals import RefusedError
 from boardd.sessions.live_session import LiveSession
-from boardd.sessions.maps import MapRefusedError
 from boardd.sessions.peer_process import PeerProcess, watch
 
 _logger = logging.getLogger(__name__)
@@ -248,7 +249,7 @@ class MapConnection:
             handover = Handover.decode(data)
             is_first = handover.action == SHARE and handover.map_number == 0
             self._act(handover, descriptors, is_cut)
-        except (HandoverError, MapRefusedError, UnknownSessionError) as error:
+        except (HandoverError, RefusedError, UnknownSessionError) as error:
             if self._live is None:
                 self.refuse(str(error))
                 return
@@ -268,7 +269,9 @@ class MapConnection:
             )
         live = self._owners.find(handover.session_id)
         if live.is_ending:
-            raise MapRefusedError("the session's client was gone, and the session ends")
+            raise RefusedError(
+                pb.UNKNOWN_SESSION, "the session's client was gone, and the session ends"
+            )
         if self._live is None and (handover.action, handover.map_number) != (SHARE, 0):
             raise HandoverError("the first message must share map 0")
         if self._live not in (None, live):
