@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from boardd_protos import boardd_pb2 as pb
@@ -17,6 +17,7 @@ from boardd_protos.frame import FrameError
 from google.protobuf.message import DecodeError
 
 from boardd.core.errors import ProtocolError, RequestError
+from boardd.core.intake.frames import WalkedFrames
 from boardd.core.intake.shared_ring import RingFrames, SharedRing
 from boardd.core.session.session import Session
 from boardd.sessions.live_session import LiveSession
@@ -36,8 +37,8 @@ class Recipient(Protocol):
     async def define(self, live: LiveSession, definitions: pb.Definitions) -> None:
         """Takes definitions. Raises ``RequestError`` or ``CapacityError``."""
 
-    def receive(self, live: LiveSession, frames: bytes) -> None:
-        """Takes whole frames. Raises ``FrameError``."""
+    def receive(self, live: LiveSession, frames: Sequence[WalkedFrames]) -> None:
+        """Takes the frames that come next."""
 
 
 class Salvage(NamedTuple):

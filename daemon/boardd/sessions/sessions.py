@@ -16,7 +16,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
@@ -29,6 +29,7 @@ from boardd.core.errors import (
     SupersededError,
     UnknownSessionError,
 )
+from boardd.core.intake.frames import WalkedFrames
 from boardd.core.intake.shared_ring import SharedRing
 from boardd.core.runs.run_state import Refusal, Runs, RunState
 from boardd.core.session.batch import Batch, Counters, RunPart
@@ -408,9 +409,9 @@ class Sessions:
         else:
             raise RequestError("a message of a kind that this daemon does not know")
 
-    def receive(self, live: LiveSession, frames: bytes) -> None:
-        """Takes whole frames of a session's shared log. Raises ``FrameError``."""
-        self._admit(live, live.session.receive(frames, live.maps.views))
+    def receive(self, live: LiveSession, frames: Sequence[WalkedFrames]) -> None:
+        """Takes the frames that come next in a session's shared log."""
+        self._admit(live, live.session.receive_walked(frames, live.maps.views))
 
     def _admit(self, live: LiveSession, batch: Batch) -> None:
         self.pipeline.admit(batch.parts)
