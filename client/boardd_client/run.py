@@ -10,31 +10,17 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.frame import frame_bytes
+from boardd_protos.frame import HEADER_BYTES
 
 from boardd_client.calls import arguments
-from boardd_client.calls.curves import CurveSets
-from boardd_client.capture import LazyScalar, Pending, PendingScalar, Tensor
+from boardd_client.calls.curves import CurveTemplates
+from boardd_client.capture import LazyScalar, Tensor
+from boardd_client.memory.drop_reason import DropReason
+from boardd_client.memory.pending import Pending, PendingScalar
 from boardd_client.session.captures import Capture
 from boardd_client.transport.sender import Sender
 
 _logger = logging.getLogger("boardd_client")
-
-_DROPS: Final = {
-    "log_full": "the budget of records is spent (BOARDD_LOG_BYTES)",
-    "arena_full": "the budget of tensors is spent (BOARDD_ARENA_BYTES)",
-    "large_full": "the budget of large tensors is spent (BOARDD_LARGE_TENSOR_BYTES)",
-    "tensor_too_large": (
-        "its tensors are larger than the budget of all (BOARDD_ARENA_BYTES, and "
-        "BOARDD_LARGE_TENSOR_BYTES for those that do not fit there)"
-    ),
-    "record_too_large": "it is larger than the budget of all records (BOARDD_LOG_BYTES)",
-    "too_many_series": "too many different tags",
-}
-
-
-#: Waiting for room does not help these.
-_NEVER_FITS: Final = ("tensor_too_large", "record_too_large")
 
 
 @dataclass(frozen=True)
@@ -72,12 +58,13 @@ class RunHandle:
         self.sub_series: dict[tuple[str, str], int] = {}
         self.names: dict[int, str] = {}
         self.append_scalar: Final = sender.session.ring.append_scalar
+        self._append_scalars: Final = sender.session.ring.append_scalars
         self._path = path
         self._block_timeout_secs = block_timeout_secs
         self._warn = warn
         self._lock = threading.RLock()  # a signal handler may log, too
         self._defined: dict[tuple[str, str], int] = {}  # by sub-run and tag
-        self._curves = CurveSets()
+        self._curves = CurveTemplates()
         self._rejected_before = 0
 
     def series_of(self, tag: str, name: str = "", *, step: int = 0) -> int:
@@ -109,7 +96,7 @@ class RunHandle:
             if not series:
                 series = self.sender.session.define_series(self.run, tag, sub_run)
                 if not series:
-                    self._drop("too_many_series", step=step)
+                    self._drop(DropReason.TOO_MANY_SERIES, step=step)
                     return 0
                 self._defined[sub_run, tag] = series
                 parts = (self._path, name) if name else (self._path, sub_run, tag)
@@ -140,7 +127,7 @@ class RunHandle:
             while not session.claim_scalar(series, step, wall_time, capture):
                 deadline = deadline or self._deadline()
                 if not self.sender.wait_room(deadline):
-                    self._drop("log_full", step=step)
+                    self._drop(DropReason.LOG_FULL, step=step)
                     return
             capture.lazy = start()
         except BaseException as error:
@@ -155,42 +142,41 @@ class RunHandle:
         while not self.append_scalar(series, step, wall_time, value):
             deadline = deadline or self._deadline()
             if not self.sender.wait_room(deadline):
-                self._drop("log_full", step=step)
+                self._drop(DropReason.LOG_FULL, step=step)
                 return
 
     def log_known_curves(
         self, tag: str, step: int, wall_time: float, values: Mapping[str, object]
     ) -> bool:
-        """Logs numbers by name in one record, where they came together before.
+        """Logs numbers by name, all in one step, if these names came together before.
 
-        Returns False where they did not, or are not all plain numbers.
+        Returns False if they did not, or if any value is not a plain number.
         """
         found = self._curves.find(tag, values)
         if found is None:
             return False
-        curves, packed = found
+        targets, numbers = found
         deadline = 0.0
-        session = self.sender.session
-        while not session.append_scalars(curves.number, step, wall_time, packed):
+        while not self._append_scalars(targets, step, wall_time, numbers):
             deadline = deadline or self._deadline()
             if not self.sender.wait_room(deadline):
-                self._drop("log_full", step=step, records=curves.records)
+                self._drop(DropReason.LOG_FULL, step=step, records=len(targets))
                 break
         return True
 
     def learn_curves(self, tag: str, names: tuple[object, ...]) -> None:
         """Notes that numbers of these names were logged one by one.
 
-        From the second time on, they are a set.
+        The second time in a row makes a template of them.
         """
-        largest = self.sender.session.ring.largest_frame_bytes
-        if frame_bytes(8 * len(names)) > largest or not self._curves.is_repeated(tag, names):
+        size_bytes = HEADER_BYTES * len(names)
+        # As of one frame: so many bytes always find room in an empty ring.
+        if size_bytes > self.sender.session.ring.largest_frame_bytes:
             return
-        series = [self.sub_series.get((tag, str(name)), 0) for name in names]
-        if all(series):
-            number = self.sender.session.define_set(self.run, series)
-            if number:
-                self._curves.add(tag, names, number)
+        if self._curves.is_repeated(tag, names):
+            series = [self.sub_series.get((tag, str(name)), 0) for name in names]
+            if all(series):
+                self._curves.add(tag, names, series)
 
     def log_record(
         self,
@@ -215,10 +201,10 @@ class RunHandle:
                 begun = session.claim(
                     series, step, wall_time, payload, sizes, scalar_dtype=dtype, into=capture
                 )
-                if not isinstance(begun, str):
+                if isinstance(begun, Capture):
                     break
                 deadline = deadline or self._deadline()
-                if begun in _NEVER_FITS or not self.sender.wait_room(deadline):
+                if not begun.may_pass or not self.sender.wait_room(deadline):
                     self._drop(begun, sum(sizes), step=step)
                     return
             for tensor, slot in zip(tensors, capture.slots, strict=True):
@@ -238,12 +224,14 @@ class RunHandle:
         """Until when to wait for room; in the past where there is no waiting."""
         return time.monotonic() + (self._block_timeout_secs or -1.0)
 
-    def _drop(self, reason: str, size_bytes: int = 0, *, step: int = 0, records: int = 1) -> None:
+    def _drop(
+        self, reason: DropReason, size_bytes: int = 0, *, step: int = 0, records: int = 1
+    ) -> None:
         self.sender.session.drop(reason, size_bytes, run=self.run, step=step, records=records)
         self._warn(
-            reason,
-            f"{self._path}: a record was dropped: {_DROPS.get(reason, reason)} (the next are "
-            "only counted, see statistics())",
+            reason.value,
+            f"{self._path}: a record was dropped: {reason.text} (the next are only counted, "
+            "see statistics())",
         )
 
     def flush(self, deadline: float, level: str) -> FlushResult:

@@ -7,6 +7,7 @@ record in memory. It does not wait for the daemon, the disk or a device, unless
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import struct
@@ -31,9 +32,10 @@ from boardd_client.calls import (
     arguments,
 )
 from boardd_client.environment import Settings
+from boardd_client.memory.drop_reason import DropReason
 from boardd_client.run import FlushResult, RunHandle
-from boardd_client.session import scalar_history
 from boardd_client.session.counters import Statistics
+from boardd_client.session.scalar_history import Exported
 from boardd_client.transport.senders import senders
 
 _logger = logging.getLogger("boardd_client")
@@ -248,7 +250,10 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         with self._lock:
             if self._closed:
                 self._closed_drops += 1
-                self._warn("closed", "this SummaryWriter is closed; what is logged to it is lost")
+                self._warn(
+                    DropReason.CLOSED.value,
+                    "this SummaryWriter is closed; what is logged to it is lost",
+                )
             elif self._attached is None:
                 self._attached = attached = self._begin_run()
                 self._series = attached.series
@@ -358,7 +363,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         runs = self._all_runs()
         counts = runs[-1].sender.session.statistics() if runs else Statistics()
         if self._closed_drops:
-            dropped = {**counts.dropped, "closed": self._closed_drops}
+            dropped = {**counts.dropped, DropReason.CLOSED.value: self._closed_drops}
             counts = replace(counts, dropped=MappingProxyType(dropped))
         return counts
 
@@ -377,7 +382,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         """
         if os.path.isfile(path):
             _logger.warning("%s already exists and will be overwritten", os.fspath(path))
-        exported: scalar_history.Exported = {}
+        exported: Exported = {}
         for run in self._all_runs():
             run.sender.wait_captured(time.monotonic() + DEFAULT_TIMEOUT_SECS)
             scalars, lost = run.sender.session.export_scalars(run.names)
@@ -385,7 +390,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
                 _logger.warning("the export lacks the %d oldest scalars of this process", lost)
             for name, rows in scalars.items():
                 exported.setdefault(name, []).extend(rows)
-        scalar_history.write(os.fspath(path), exported)
+        with open(path, "w", encoding="ascii") as file:
+            json.dump(exported, file)
 
     def clear_scalar_dict(self) -> None:
         """Forgets the scalars that ``export_scalars`` would write."""
