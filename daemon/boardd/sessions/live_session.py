@@ -6,7 +6,7 @@ import asyncio
 from typing import Protocol
 
 from boardd.core.intake.shared_ring import SharedRing
-from boardd.core.runs.run_state import Refusal
+from boardd.core.refusals import Refusal
 from boardd.core.session.session import Session
 from boardd.sessions.maps import MapBudget, Maps
 from boardd.sessions.notice import Notice

@@ -30,12 +30,13 @@ from boardd.core.errors import (
     UnknownSessionError,
 )
 from boardd.core.intake.shared_ring import SharedRing
-from boardd.core.runs.run_state import Refusal, Runs, RunState
+from boardd.core.refusals import Refusal, RefusedError
+from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.session.batch import Batch, Counters, RunPart
 from boardd.core.session.drops import EndedSessions
 from boardd.core.session.session import Session
-from boardd.runs.logdir import Roots, RunRefusedError
-from boardd.runs.pipeline import Pipeline
+from boardd.runs.logdir import Roots
+from boardd.runs.run_table import RunTable
 from boardd.sessions.live_session import AttachedStream, LiveSession, OpenMapConnection
 from boardd.sessions.maps import MapBudget
 from boardd.sessions.notice import Notice
@@ -64,7 +65,7 @@ class Sessions:
         self.intake = Intake(budgets.intake_bytes)
         self.runs = Runs(budgets)
         self._map_budget = MapBudget(budgets.max_map_bytes)
-        self.pipeline = Pipeline(budgets, roots, self, retry_secs)
+        self.pipeline = RunTable(budgets, roots, self, retry_secs)
         #: Notified when anything was written, rejected, attached, detached or forgotten.
         self.changed = Notice()
         #: Set once: no session and no stream begins any more.
@@ -102,7 +103,9 @@ class Sessions:
     def trouble(self, live: LiveSession) -> str:
         """Why the runs of a session are held up, for people; empty when they are not."""
         return "; ".join(
-            f"{run.path}: {run.trouble}" for run in live.session.schema.runs() if run.trouble
+            f"{run.path}: {run.progress.trouble}"
+            for run in live.session.schema.runs()
+            if run.progress.trouble
         )
 
     def open(self, request: pb.OpenRequest) -> LiveSession:
@@ -357,7 +360,7 @@ class Sessions:
         self.pipeline.admit(live.session.end().parts)
 
     async def close(self) -> None:
-        """Gives up what is not written by now; see ``Pipeline.close``."""
+        """Gives up what is not written by now; see ``RunTable.close``."""
         for live in self:
             live.end_lease()
             if live.is_ending:
@@ -437,8 +440,8 @@ class Sessions:
         for logdir in logdirs:
             try:
                 resolved[logdir] = os.fspath(self._roots.resolve(logdir))
-            except RunRefusedError as error:
-                resolved[logdir] = Refusal(error.reason, str(error))
+            except RefusedError as error:
+                resolved[logdir] = error.refusal
         return resolved
 
     # What comes back from the pipeline

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import CapacityError, RequestError
+from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs import names
-from boardd.core.runs.run_state import Member, Refusal, RefusedError, Runs, RunState
+from boardd.core.runs.run_state import Member, Runs, RunState
 from boardd.core.runs.series import Series, SeriesTable
 from boardd.core.runs.sets import MAX_SET_SERIES, SET_SERIES_BYTES, SetTable
 
@@ -244,9 +245,8 @@ class Schema:
             definition.path = names.rank_path(
                 definition.group, message.rank, message.world_size, self._hostname, self._pid
             )
-        except names.NameRefusedError as error:
-            refusal = Refusal(error.reason, str(error))
-            self._add_place(definition, "", None, refusal, defined)
+        except RefusedError as error:
+            self._add_place(definition, "", None, error.refusal, defined)
             return
         self._join(definition, "", definition.path, definition.group, defined)
 
@@ -304,8 +304,6 @@ class Schema:
             run = self._places[place].run
             if run is not None:
                 tag_index = run.tag_index(tag)
-        except names.NameRefusedError as error:
-            refusal = Refusal(error.reason, str(error))
         except RefusedError as error:
             refusal = error.refusal
         if refusal is not None:
@@ -337,7 +335,7 @@ class Schema:
         self.sets.add(number, series, members)
 
     def _place_of(self, definition: _Definition, sub_run: str, defined: Defined) -> int:
-        """The place of a sub-run. Raises ``NameRefusedError``."""
+        """The place of a sub-run. Raises ``RefusedError``."""
         place = definition.places.get(sub_run)
         if place is not None:
             return place

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boardd.core.intake.columns import ranges
-from boardd.core.runs.run_state import Refusal
+from boardd.core.refusals import Refusal
 
 #: Series in one set.
 MAX_SET_SERIES: Final = 100_000

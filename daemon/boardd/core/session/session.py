@@ -23,7 +23,8 @@ from boardd.core.budget import Budgets, Intake
 from boardd.core.intake.columns import SCALAR_BYTES, Columns
 from boardd.core.intake.frames import ScalarFrames, check_sequence, split
 from boardd.core.intake.tensors import TensorAssembly
-from boardd.core.runs.run_state import Refusal, Runs, RunState
+from boardd.core.refusals import Refusal
+from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.runs.schema import Defined, Place, Schema
 from boardd.core.session.batch import (
     Batch,

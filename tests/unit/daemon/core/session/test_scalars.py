@@ -10,8 +10,9 @@ import pytest
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import RequestError
 from boardd.core.intake.frames import ScalarFrames, check_sequence, split
+from boardd.core.refusals import Refusal
 from boardd.core.runs import schema
-from boardd.core.runs.run_state import Refusal, Runs
+from boardd.core.runs.run_state import Runs
 from boardd.core.runs.sets import MAX_SET_SERIES
 from boardd.core.session.batch import RunPart, ScalarPart
 from boardd.core.session.rejections import Rejection
