@@ -34,7 +34,7 @@ class LargeSlots(Protocol):
 class TensorSlots:
     """Slots in ``arena``, or in ``large`` for what the arena could never hold.
 
-    ``arena_offset`` is where the arena begins in map 0; None where nothing is shared.
+    ``arena_offset`` is where the arena begins in map 0; None if nothing is shared.
     """
 
     def __init__(self, arena: Arena, large: LargeSlots | None, arena_offset: int | None) -> None:
@@ -78,9 +78,9 @@ class TensorSlots:
                 self.arena.free(slot)
 
     def located(self, slots: Iterable[Slot]) -> bytes:
-        """Says where tensors lie: a part of a ``Payload``, to be appended to the rest of it.
+        """Says where tensors lie: bytes of a ``Payload``, to be appended to its other bytes.
 
-        Empty where nothing is shared.
+        Empty if nothing is shared.
         """
         if self._arena_offset is None:
             return b""

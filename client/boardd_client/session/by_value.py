@@ -47,7 +47,7 @@ class _Limits(NamedTuple):
         )
 
     def refusal(self, frame_bytes: int, tensor_bytes: int) -> Loss | None:
-        """Why the daemon takes such a record in no way."""
+        """Why the daemon would not take such a record at all; None if it would."""
         if frame_bytes > self.max_frame_bytes:
             return Loss(
                 LossReason.RECORD_TOO_LARGE,
@@ -89,7 +89,7 @@ class _Window:
 class ByValue:
     """What of ``ring`` and ``claims`` was sent, and what comes next.
 
-    A record that this daemon takes in no way is aborted.
+    A record that this daemon would not take at all is aborted.
     """
 
     def __init__(self, ring: Ring, claims: Claims, window_bytes: int = WINDOW_BYTES) -> None:

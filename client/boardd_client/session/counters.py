@@ -209,6 +209,6 @@ class Counters:
 
 
 def reason_name(reason: int) -> str:
-    """The name of a ``Reason``, or its number where a newer daemon sent it."""
+    """The name of a ``Reason``, or its number if a newer daemon sent it."""
     value = pb.Reason.DESCRIPTOR.values_by_number.get(reason)
     return value.name if value is not None else f"REASON_{reason}"

@@ -199,7 +199,7 @@ class Session:
     ) -> list[pb.ClientMessage]:
         """What to send next, ``max_bytes`` of frames and tensors at most; may be nothing.
 
-        ``now`` is in monotonic seconds: counts of drops are reported only so often.
+        ``now`` is in monotonic seconds: counts of drops are reported at intervals.
         """
         with self._lock:
             return self._outgoing.next_messages(max_bytes, now)
