@@ -1,29 +1,30 @@
-"""Which of how many workers this process is: from arguments or the environment.
+"""Which worker this process is, and of how many: from arguments or the environment.
 
-Sources, the first that is set wins: boardd's own variables, then the launchers
-that start the training processes themselves, then resource managers, whose
-variables the former inherit:
+The first source that is set wins: boardd's own variables, then launchers that
+start the training processes themselves, then resource managers, whose variables
+the launchers inherit:
 
 ================  ==========================================================
 ``boardd``        ``BOARDD_RANK``, ``BOARDD_WORLD_SIZE``
-``torchrun``      ``RANK``, ``WORLD_SIZE``, beside one of torchrun's own, since the
-                  two names alone are used for many things
+``torchrun``      ``RANK``, ``WORLD_SIZE``, and one of torchrun's own variables,
+                  because many programs use the two names alone
 ``horovod``       ``HOROVOD_RANK``, ``HOROVOD_SIZE``
 ``dmlc``          ``DMLC_NUM_WORKER``, and ``DMLC_WORKER_ID``, ``DMLC_TASK_ID`` or
-                  ``DMLC_RANK``, where ``DMLC_ROLE`` is ``worker``
+                  ``DMLC_RANK``, if ``DMLC_ROLE`` is ``worker``
 ``jax``           ``JAX_PROCESS_ID``, ``JAX_NUM_PROCESSES``
 ``open mpi``      ``OMPI_COMM_WORLD_RANK``, ``OMPI_COMM_WORLD_SIZE``
 ``pmi``           ``PMI_RANK``, ``PMI_SIZE`` (MPICH, Intel MPI)
 ``slurm``         ``SLURM_PROCID``, ``SLURM_STEP_NUM_TASKS``
 ================  ==========================================================
 
-MXNet's launcher may leave it to the parameter server to number the workers. A
-worker's rank is then taken from a resource manager that started as many tasks;
-else it stays unknown.
+MXNet's launcher may let the parameter server number the workers. A worker's rank
+then comes from a resource manager that started the same number of tasks;
+otherwise it stays unknown.
 
-``SLURM_NTASKS`` is not used: in a batch script and in a shell of ``salloc`` it
-is the size of the allocation, though one process runs, with ``SLURM_PROCID=0``.
-``SLURM_STEP_NUM_TASKS`` is set by ``srun`` alone, for the step that it starts.
+``SLURM_NTASKS`` is not used. In a batch script and in a shell of ``salloc`` it is
+the size of the allocation, though only one process runs, with
+``SLURM_PROCID=0``. Only ``srun`` sets ``SLURM_STEP_NUM_TASKS``, for the step that
+it starts.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ import operator
 from collections.abc import Mapping
 from typing import Final, NamedTuple, SupportsIndex
 
-_logger = logging.getLogger("boardd")
+_logger = logging.getLogger("boardd_client")
 
-#: More workers than any job has: a larger number is no world size.
+#: No job has more workers, so a larger number is not a world size.
 MAX_WORLD_SIZE: Final = 2**31 - 1
 
 
 class Ranks(NamedTuple):
     """A worker's place among its peers.
 
-    ``rank`` and ``world_size`` are None where they are not known; a process
-    that nothing launched as one of several knows neither. ``source`` is
+    ``rank`` and ``world_size`` are None if they are not known. A process that
+    nothing launched as one of several knows neither. ``source`` is
     ``arguments``, one of the names above, or ``none``.
     """
 
@@ -84,8 +85,8 @@ _warned: set[tuple[str, str]] = set()
 def detect(environ: Mapping[str, str]) -> Ranks:
     """Returns what ``environ`` says; never raises.
 
-    Variables that contradict each other or are no numbers are passed over,
-    with one warning for each.
+    Variables that contradict each other or are not numbers are skipped, with one
+    warning for each.
     """
     unnumbered = _NOTHING
     for source in _SOURCES:
@@ -106,13 +107,14 @@ def resolve(rank: object, world_size: object, environ: Mapping[str, str]) -> Ran
 
     Args:
         rank: 0 to ``world_size`` - 1, or None.
-        world_size: 1 or more, or None. Given without ``rank``, the rank is that of
-            ``environ`` where its world size is the same, 0 where it is 1, and else unknown.
-        environ: the environment, for what is None.
+        world_size: 1 or more, or None. Without ``rank``, the rank is that of
+            ``environ`` if its world size is the same, 0 if ``world_size`` is 1, and
+            otherwise unknown.
+        environ: the environment, which completes what is None.
 
     Raises:
         TypeError: not an integer.
-        ValueError: out of range, or a ``rank`` whose world size is nowhere given.
+        ValueError: out of range, or a ``rank`` without a world size anywhere.
     """
     given_rank = _argument(rank, "rank", 0)
     given_world_size = _argument(world_size, "world_size", 1)
@@ -136,7 +138,7 @@ def resolve(rank: object, world_size: object, environ: Mapping[str, str]) -> Ran
 
 
 def _from_source(source: _Source, environ: Mapping[str, str]) -> Ranks | None:
-    """What ``source`` says in ``environ``; None where it says nothing or nonsense."""
+    """What ``source`` says in ``environ``; None if it says nothing or nonsense."""
     if source.name == "dmlc" and environ.get("DMLC_ROLE", "worker") != "worker":
         return None
     if source.marks and not any(environ.get(mark) for mark in source.marks):
@@ -145,7 +147,7 @@ def _from_source(source: _Source, environ: Mapping[str, str]) -> Ranks | None:
     name = next((name for name in source.rank if environ.get(name)), source.rank[0])
     rank_text = environ.get(name, "")
     if not size_text:
-        # A rank alone says nothing; boardd's own is an oversight worth a word.
+        # A rank alone says nothing; if it is boardd's own, somebody forgot the size.
         if rank_text and source.name == "boardd":
             _warn(name, rank_text, f"{source.world_size} is not set")
         return None
@@ -154,19 +156,19 @@ def _from_source(source: _Source, environ: Mapping[str, str]) -> Ranks | None:
         _warn(source.world_size, size_text, "expected the number of workers")
         return None
     if not rank_text:
-        # With a world size alone, only these two still mean a job of several workers.
+        # A world size alone means a job of several workers only from these two.
         known = source.name in ("boardd", "dmlc")
         return Ranks(0 if world_size == 1 else None, world_size, source.name) if known else None
     rank = _number(rank_text)
     if rank is None or rank >= world_size:
         _warn(name, rank_text, f"expected a rank below {source.world_size}={world_size}")
-        # The number of workers still holds: better rank unknown than one run for all.
+        # The number of workers still holds: an unknown rank is better than one run for all.
         return Ranks(0 if world_size == 1 else None, world_size, source.name)
     return Ranks(rank, world_size, source.name)
 
 
 def _number(text: str) -> int | None:
-    # Ten digits hold MAX_WORLD_SIZE; int() of endless digits would raise.
+    # MAX_WORLD_SIZE has ten digits; int() raises for thousands of them.
     text = text.strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
 

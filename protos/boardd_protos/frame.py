@@ -15,12 +15,8 @@ of eight; every integer and float is little-endian::
         36  u32   payload_bytes  0 for a scalar
         40  f64   value          the scalar; 0 for other kinds
 
-The payload of SCALARS is float64 values in the order of the ``SeriesSet`` that
-``target`` names. Such a frame has one sequence number and counts as so many
-records as it has values.
-
-A scalar's frame is the header alone, so that a stretch of scalars is an array
-of ``FRAME_DTYPE`` and needs no Python per record. Everything else carries a
+A scalar's frame is the header alone, so that scalars in a row are an array of
+``FRAME_DTYPE`` and need no Python per record. Everything else carries a
 serialized ``Payload`` (boardd.proto).
 
 Frames, not protobuf messages, because a call that logs must cost under a
@@ -40,7 +36,7 @@ import numpy as np
 
 
 class FrameKind(enum.IntEnum):
-    """What a frame holds. Values are never reused."""
+    """What a frame holds. Values are never reused; 6 is reserved."""
 
     UNFINISHED = 0  #: in a log only: still being written, or a PADDING
     SCALAR = 1  #: ``value`` is the scalar; no payload
@@ -48,7 +44,6 @@ class FrameKind(enum.IntEnum):
     END_RUN = 3  #: closes the event files of run ``target``
     ABORTED = 4  #: a record lost after it was numbered; payload: UTF-8 reason
     DEFINITIONS = 5  #: in a client's log: the payload is ``Definitions``; no record
-    SCALARS = 6  #: several scalars of one step; ``target`` is a ``SeriesSet``
 
 
 #: Flag of a frame whose value or tensors are still being captured.

@@ -53,7 +53,7 @@ def tensor(value: object, what: str) -> HostTensor:
     array = value if type(value) is np.ndarray else as_array(value, what)
     name = _NAMES.get(array.dtype)
     if name is None:
-        # ml_dtypes is known by its dtype's name, so that it need not be installed.
+        # The dtype's name is enough to know ml_dtypes, which need not be installed.
         if array.dtype.name != "bfloat16":
             raise unsupported_dtype(value, what, array.dtype.name)
         return HostTensor(array.view(np.uint16), "bfloat16")
@@ -93,8 +93,8 @@ def write(array: np.ndarray[Any, Any], slot: memoryview) -> None:
 def as_array(value: object, what: str) -> np.ndarray[Any, Any]:
     """Returns ``value`` as an array of any dtype, sharing its memory where possible.
 
-    Raises ``TypeError`` for what is not host memory or has no elements to
-    speak of, ``ValueError`` for nested sequences of unequal lengths.
+    Raises ``TypeError`` for a value that is not host memory or holds no elements,
+    ``ValueError`` for nested sequences of unequal lengths.
     """
     if isinstance(value, np.ndarray):
         if isinstance(value, np.ma.MaskedArray):
@@ -128,14 +128,6 @@ def as_array(value: object, what: str) -> np.ndarray[Any, Any]:
     if _has_buffer(value):
         return _of_buffer(value, what)
     raise TypeError(f"{what} is a {_name(type(value))}, expected an array or numbers")
-
-
-def element(slot: memoryview, dtype: str) -> float:
-    """The first element of ``slot``, captured with ``dtype``, as a float."""
-    if dtype == "bfloat16":
-        upper = int(np.frombuffer(slot, "<u2", 1)[0])
-        return float(np.array(upper << 16, np.uint32).view(np.float32))
-    return float(np.frombuffer(slot, np.dtype(dtype).newbyteorder("<"), 1)[0])
 
 
 def not_one_element(what: str, kind: type, shape: tuple[int, ...]) -> ValueError:
@@ -187,8 +179,8 @@ def _has_buffer(value: object) -> bool:
 def _check_sequence(value: list[Any] | tuple[Any, ...], what: str) -> tuple[int, ...]:
     """Returns the shape of nested sequences of numbers and NumPy values.
 
-    NumPy would take a list of device arrays too, waiting for each of them, and
-    would make objects of rows of unequal lengths.
+    NumPy alone would also take a list of device arrays, and wait for each of them,
+    and would turn rows of unequal lengths into objects.
     """
     kinds = set(map(type, value))
     if all(issubclass(kind, (numbers.Number, np.generic)) for kind in kinds):

@@ -8,6 +8,6 @@ Each imports its framework, so nothing is imported here:
 - ``hooks.torch``: ``watch`` for parameters and gradients of a module;
 - ``hooks.jax``: ``log_tree`` for the leaves of a pytree.
 
-What they read they hand to a ``SummaryWriter``; they change no value, gradient
-or random state, and wait for no device.
+They hand what they read to a ``SummaryWriter``. They change no value, gradient or
+random state, and wait for no device.
 """

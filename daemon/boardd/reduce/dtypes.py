@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidTensorError
 
 #: What a tensor may be made of: names of dtypes and the size of one element in bytes.
 ITEM_BYTES: Final[dict[str, int]] = {
@@ -41,34 +42,30 @@ _MAX_BYTES: Final = int(np.iinfo(np.intp).max)
 MAX_DIMENSIONS: Final = 32
 
 
-class TensorError(ValueError):
-    """A tensor whose dtype, shape and bytes do not agree, or are not allowed."""
-
-
 def size_bytes(dtype: str, shape: Sequence[int]) -> int:
     """Returns the size in bytes of a tensor of ``dtype`` and ``shape``.
 
-    Raises ``TensorError`` on a dtype not in ``ITEM_BYTES``, more than
+    Raises ``InvalidTensorError`` on a dtype not in ``ITEM_BYTES``, more than
     ``MAX_DIMENSIONS`` dimensions, a negative one, or a size that no address
     space holds.
     """
     try:
         item_bytes = ITEM_BYTES[dtype]
     except KeyError:
-        raise TensorError(
+        raise InvalidTensorError(
             f"dtype {dtype!r} is not supported; use one of {', '.join(ITEM_BYTES)}"
         ) from None
     if len(shape) > MAX_DIMENSIONS:
-        raise TensorError(f"a tensor of {len(shape)} dimensions; at most {MAX_DIMENSIONS}")
+        raise InvalidTensorError(f"a tensor of {len(shape)} dimensions; at most {MAX_DIMENSIONS}")
     # Zeros are left out: NumPy refuses (2**62, 0), whose other strides overflow.
     extent, is_empty = item_bytes, False
     for dimension in shape:
         if dimension < 0:
-            raise TensorError(f"shape {tuple(shape)} has a negative dimension")
+            raise InvalidTensorError(f"shape {tuple(shape)} has a negative dimension")
         extent *= dimension or 1
         is_empty |= not dimension
     if extent > _MAX_BYTES:
-        raise TensorError(f"shape {tuple(shape)} of {dtype} overflows the address space")
+        raise InvalidTensorError(f"shape {tuple(shape)} of {dtype} overflows the address space")
     return 0 if is_empty else extent
 
 
@@ -85,13 +82,13 @@ def as_array(data: bytes | memoryview, dtype: str, shape: Sequence[int]) -> npt.
         are copied: bool, where any byte but zero is true, and bfloat16, whose
         values become the same values in float32.
 
-    Raises ``TensorError`` where ``size_bytes`` does, and when ``data`` is not
+    Raises ``InvalidTensorError`` where ``size_bytes`` does, and when ``data`` is not
     as long as dtype and shape say.
     """
     expected = size_bytes(dtype, shape)
     actual = data.nbytes if isinstance(data, memoryview) else len(data)
     if actual != expected:
-        raise TensorError(
+        raise InvalidTensorError(
             f"{actual} bytes for a tensor of {dtype} and shape {tuple(shape)}, "
             f"which has {expected} bytes"
         )

@@ -14,8 +14,8 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
+from boardd.core.refusals import RefusedError
 from boardd.core.runs.kinds import SCALAR
-from boardd.core.runs.names import NameRefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
@@ -52,7 +52,7 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
     run, columns, tag_index = part.run, part.columns, part.tag_index
     try:
         refused: list[RefusedRecords] = []
-        is_refused = run.kinds.claim_scalars(tag_index, run.tags)
+        is_refused = run.contents.kinds.claim_scalars(tag_index, run.tags)
         if is_refused is not None:
             refused = _refused(part, is_refused)
             columns, tag_index = columns[~is_refused], tag_index[~is_refused]
@@ -84,21 +84,21 @@ def encode_drops(part: DropPart) -> Encoded:
 
 
 def _encoded_drops(part: DropPart) -> Encoded:
-    run = part.run
+    run, contents = part.run, part.run.contents
     values: dict[bytes, int] = {}
     for tag, value in drop_tags(part.dropped).items():
         name = tag.encode()
         try:
-            run.kinds.claim(DROPPED.encode(), {name: SCALAR})
-        except NameRefusedError as error:
+            contents.kinds.claim(DROPPED.encode(), {name: SCALAR})
+        except RefusedError as error:
             _logger.debug("run %s: %s", run.path, error)
             continue
         values[name] = value
-    run.dropped_step = max(run.dropped_step, part.step)
+    contents.dropped_step = max(contents.dropped_step, part.step)
     count = len(values)
     events = encode_scalars(
         np.full(count, part.wall_time),
-        np.full(count, run.dropped_step, np.int64),
+        np.full(count, contents.dropped_step, np.int64),
         np.array(list(values.values()), np.float64),
         np.arange(count),
         list(values),
@@ -112,10 +112,10 @@ def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> 
         return Encoded(error=result)
     run = part.run
     try:
-        run.kinds.claim(run.tags[part.tag], result.kinds)
-    except NameRefusedError as error:
+        run.contents.kinds.claim(run.tags[part.tag], result.kinds)
+    except RefusedError as error:
         return Encoded(error=SummaryError(error.reason, str(error)))
-    if run.steps.observe_one(part.tag, part.step):
+    if run.contents.steps.observe_one(part.tag, part.step):
         _warn_of_steps(run, part.tag)
     return Encoded(result.event, result.embedding)
 
@@ -147,7 +147,7 @@ def _refused(part: ScalarPart, is_refused: NDArray[np.bool_]) -> list[RefusedRec
             sequence,
             records,
             pb.INVALID_NAME,
-            part.run.kinds.conflict(part.run.tags[tag], SCALAR),
+            part.run.contents.kinds.conflict(part.run.tags[tag], SCALAR),
             int(sequences[-1]),
         )
         for tag, sequence, records in zip(
@@ -157,7 +157,7 @@ def _refused(part: ScalarPart, is_refused: NDArray[np.bool_]) -> list[RefusedRec
 
 
 def _watch_steps(run: RunState, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> None:
-    for tag in run.steps.observe(tag_index, step):
+    for tag in run.contents.steps.observe(tag_index, step):
         _warn_of_steps(run, tag)
 
 

@@ -24,6 +24,8 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 
+from boardd.core.refusals import RefusedError
+
 _logger = logging.getLogger(__name__)
 
 #: Linux's NAME_MAX and PATH_MAX (the closing NUL left out).
@@ -41,18 +43,6 @@ _NO_FLOCK: Final = frozenset({errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno
 _NO_DIRECTORY_SYNC: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
 
 _warned_no_flock = False
-
-
-class RunRefusedError(Exception):
-    """A run that cannot be written here; asking again is no use until something changes.
-
-    ``reason`` is the ``Reason`` of the wire contract, and the message names the
-    path and what is wrong with it.
-    """
-
-    def __init__(self, reason: pb.Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class DiskFullError(OSError):
@@ -139,7 +129,7 @@ class Roots:
         ``logdir`` is absolute or relative to the first root; ``parts`` are
         relative paths beneath it and may be empty. Changes nothing on disk.
 
-        Raises ``RunRefusedError``: INVALID_NAME for an empty logdir, a NUL, text
+        Raises ``RefusedError``: INVALID_NAME for an empty logdir, a NUL, text
         that cannot be a file name, an absolute part, or a name or path longer
         than the system takes; OUTSIDE_ROOTS for ``..`` and for anything that is
         not a root or beneath one.
@@ -149,7 +139,7 @@ class Roots:
     def open_run(self, logdir: str, *parts: str) -> RunDirectory:
         """Opens, makes if need be (mode 0777 less the umask) and locks a run's directory.
 
-        Arguments and refusals as for ``resolve``; further ``RunRefusedError``:
+        Arguments and refusals as for ``resolve``; further ``RefusedError``:
         NOT_A_DIRECTORY where something else is in the way, UNWRITABLE where the
         operating system refuses, RUN_LOCKED where the run is open already, here
         or in another daemon.
@@ -187,10 +177,10 @@ class Roots:
     def _locate(self, logdir: str, parts: Sequence[str]) -> tuple[Path, Path]:
         """The root and the resolved path of a run."""
         if not logdir:
-            raise RunRefusedError(pb.INVALID_NAME, "logdir is empty: name a directory")
+            raise RefusedError(pb.INVALID_NAME, "logdir is empty: name a directory")
         for part in parts:
             if part.startswith("/"):
-                raise RunRefusedError(
+                raise RefusedError(
                     pb.INVALID_NAME, f"run {part!r} begins with a slash: give a relative name"
                 )
         for text in (logdir, *parts):
@@ -200,11 +190,11 @@ class Roots:
             path = _resolved(asked)
         except OSError as error:
             # realpath reads a link after it saw that it is one; it may be gone by then.
-            raise RunRefusedError(
+            raise RefusedError(
                 pb.OUTSIDE_ROOTS, f"logdir {asked!r} changed while it was resolved"
             ) from error
         if len(os.fsencode(path)) > PATH_BYTES_MAX:
-            raise RunRefusedError(
+            raise RefusedError(
                 pb.INVALID_NAME,
                 f"run directory {_shortened(str(path))!r} is longer than {PATH_BYTES_MAX} bytes",
             )
@@ -213,7 +203,7 @@ class Roots:
                 return root, path
         listed = ", ".join(map(str, self.paths))
         leads = "" if str(path) == asked else f" leads to {str(path)!r}, which"
-        raise RunRefusedError(
+        raise RefusedError(
             pb.OUTSIDE_ROOTS,
             f"logdir {asked!r}{leads} is not beneath a logdir root of the daemon ({listed})",
         )
@@ -233,17 +223,17 @@ def _check_names(text: str) -> None:
     try:
         encoded = os.fsencode(text)
     except UnicodeEncodeError as error:
-        raise RunRefusedError(pb.INVALID_NAME, f"{_shortened(text)!r} is no file name") from error
+        raise RefusedError(pb.INVALID_NAME, f"{_shortened(text)!r} is no file name") from error
     if b"\0" in encoded:
-        raise RunRefusedError(pb.INVALID_NAME, f"{_shortened(text)!r} contains a NUL")
+        raise RefusedError(pb.INVALID_NAME, f"{_shortened(text)!r} contains a NUL")
     names = encoded.split(b"/")
     if b".." in names:
-        raise RunRefusedError(
+        raise RefusedError(
             pb.OUTSIDE_ROOTS, f"{_shortened(text)!r} contains '..': name the directory itself"
         )
     longest = max(map(len, names))
     if longest > NAME_BYTES_MAX:
-        raise RunRefusedError(
+        raise RefusedError(
             pb.INVALID_NAME,
             f"a name in {_shortened(text)!r} has {longest} bytes, "
             f"at most {NAME_BYTES_MAX} are possible",
@@ -277,14 +267,14 @@ def _refusing(path: Path, parent: int | None = None, name: str = "") -> Iterator
         if error.errno in _PASSING:
             raise
         if error.errno == errno.ENAMETOOLONG:
-            raise RunRefusedError(pb.INVALID_NAME, f"{path}: {error.strerror}") from error
+            raise RefusedError(pb.INVALID_NAME, f"{path}: {error.strerror}") from error
         if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EEXIST):
             if parent is not None and is_link(name, parent):
-                raise RunRefusedError(
+                raise RefusedError(
                     pb.OUTSIDE_ROOTS, f"{path}: a symbolic link that leads nowhere or just appeared"
                 ) from error
-            raise RunRefusedError(pb.NOT_A_DIRECTORY, f"{path}: is not a directory") from error
-        raise RunRefusedError(
+            raise RefusedError(pb.NOT_A_DIRECTORY, f"{path}: is not a directory") from error
+        raise RefusedError(
             pb.UNWRITABLE,
             f"{path}: cannot be opened or made: {error.strerror}; "
             "let the daemon's user write there or choose another logdir",
@@ -306,7 +296,7 @@ def _check_writable(path: Path, fd: int) -> None:
         code = errno.EACCES
     else:
         return
-    raise RunRefusedError(
+    raise RefusedError(
         pb.UNWRITABLE,
         f"{path}: {os.strerror(code)}; let the daemon's user write there or choose another logdir",
     )
@@ -317,7 +307,7 @@ def _lock(path: Path, fd: int) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise RunRefusedError(
+        raise RefusedError(
             pb.RUN_LOCKED,
             f"{path}: another daemon is writing this run; stop it or choose another run",
         ) from error

@@ -17,7 +17,6 @@ refused has its records rejected; other runs do not notice either.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -29,14 +28,16 @@ from typing import Final, Protocol, TypeVar
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.order import Order
-from boardd.core.runs.run_state import Refusal, RunState
+from boardd.core.refusals import Refusal, RefusedError
+from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart, SummaryPart
 from boardd.events.embedding import EmbeddingFiles
 from boardd.runs.brief_calls import BriefCalls
-from boardd.runs.embedding_files import EmbeddingRefusedError, write_embedding
+from boardd.runs.embedding_files import write_embedding
 from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary
 from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import Roots, RunDirectory, RunRefusedError
+from boardd.runs.logdir import Roots, RunDirectory
+from boardd.runs.reduction_pool import Reduced, ReductionPool, RunReductions
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 _logger = logging.getLogger(__name__)
@@ -48,9 +49,6 @@ APPEND_RECORDS: Final = 1 << 16
 APPEND_BYTES: Final = 16 << 20
 #: So small an append is brief: it shares a thread with those of other runs.
 BRIEF_BYTES: Final = 64 << 10
-#: Reductions of one run stop while so many bytes of its events wait to be written,
-#: but for the record that all others wait for.
-UNWRITTEN_BYTES: Final = 32 << 20
 
 _Result = TypeVar("_Result")
 
@@ -98,10 +96,8 @@ class RunWriter:
     """Writes one run; see the module. For the event loop's thread only.
 
     Small appends go to ``brief_calls``, all else that touches files to ``threads``.
-    ``reduce`` is called with records and the ticket of each, and answers through
-    ``reduced``; at most ``window`` of them are out at once. Whoever reduces asks
-    ``may_reduce`` before, and tells ``add_reduced_bytes`` after. ``on_idle`` is
-    called when nothing is left to do and no file is open.
+    ``reductions`` turns summaries into events. ``on_idle`` is called when nothing is
+    left to do and no file is open.
     """
 
     def __init__(
@@ -111,8 +107,7 @@ class RunWriter:
         threads: Executor,
         brief_calls: BriefCalls,
         outcomes: Outcomes,
-        reduce: Callable[[RunWriter, list[tuple[int, SummaryPart]]], None],
-        window: int,
+        reductions: ReductionPool,
         on_idle: Callable[[RunWriter], None],
         retry_secs: float = RETRY_SECS,
     ) -> None:
@@ -121,65 +116,31 @@ class RunWriter:
         self._threads = threads
         self._brief_calls = brief_calls
         self._outcomes = outcomes
-        self._reduce = reduce
-        self._window = window
+        self._reductions = reductions
         self._on_idle = on_idle
         self._retry_secs = retry_secs
         self._order: Order[_Item] = Order()
-        #: A heap: tickets are unique, and the lowest comes first.
-        self._backlog: list[tuple[int, SummaryPart]] = []
-        self._reducing = 0
-        # Of events, since the run was opened. Two counts, since one is the
-        # reducing threads' and the other the event loop's.
-        self._reduced_bytes = 0
-        self._taken_bytes = 0
+        self._reducing = RunReductions()
         self._wake = asyncio.Event()
         self._directory: RunDirectory | None = None
         self._file: EventFile | None = None
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
 
-    # Called by the pipeline
+    # Called by the table of runs
 
     def admit(self, *parts: RunPart) -> None:
         """Takes the next parts of the run."""
+        summaries: list[tuple[int, SummaryPart]] = []
         for part in parts:
             if isinstance(part, SummaryPart):
-                heapq.heappush(self._backlog, (self._order.draw(), part))
+                summaries.append((self._order.draw(), part))
             elif isinstance(part, (ScalarPart, DropPart, EndPart)):
                 self._order.append(part)
                 self._wake.set()
             else:
                 raise TypeError(f"no kind of part: {part!r}")
-        self._feed()
-
-    def may_reduce(self, ticket: int) -> bool:
-        """Whether the record of ``ticket`` may be reduced now. From any thread.
-
-        Others wait while too many events do. The head of the order never does:
-        what is reduced behind it cannot be written before it.
-        """
-        is_full = self._reduced_bytes - self._taken_bytes >= UNWRITTEN_BYTES
-        return not is_full or ticket == self._order.first_ticket
-
-    def add_reduced_bytes(self, size_bytes: int) -> None:
-        """Counts events that a reduction has made; by one thread at a time."""
-        self._reduced_bytes += size_bytes
-
-    def reduced(
-        self, results: Iterable[tuple[int, SummaryPart, EncodedSummary | SummaryError | None]]
-    ) -> None:
-        """Takes the ticket, record and result of reductions; None where one was not begun."""
-        for ticket, part, result in results:
-            self._reducing -= 1
-            if result is None:
-                heapq.heappush(self._backlog, (ticket, part))
-                continue
-            part.payload, part.tensors, part.maps = b"", {}, None
-            reduced = _Reduced(part, result)
-            self._outcomes.recharge(part, reduced.size_bytes)
-            self._order.complete(ticket, reduced)
-            self._wake.set()
-        self._feed()
+        if summaries:
+            self._reductions.add(self._reducing, summaries, self._take_results)
 
     async def sync(self) -> str:
         """Waits until all that was admitted is durable. Returns why not, or an empty text."""
@@ -195,16 +156,13 @@ class RunWriter:
         """
         self.task.cancel()
 
-    def _feed(self) -> None:
-        """Sends reductions off, in order and only so far ahead of the file."""
-        records: list[tuple[int, SummaryPart]] = []
-        while self._backlog and self._reducing < self._window:
-            if not self.may_reduce(self._backlog[0][0]):
-                break
-            records.append(heapq.heappop(self._backlog))
-            self._reducing += 1
-        if records:
-            self._reduce(self, records)
+    def _take_results(self, results: Iterable[Reduced]) -> None:
+        for ticket, part, result in results:
+            part.payload, part.tensors, part.maps = b"", {}, None
+            reduced = _Reduced(part, result)
+            self._outcomes.recharge(part, reduced.size_bytes)
+            self._order.complete(ticket, reduced)
+        self._wake.set()
 
     # The task
 
@@ -213,9 +171,13 @@ class RunWriter:
             await self._open(is_needed=False)
             while len(self._order) or self._file is not None:
                 if self._order.ready:
-                    await self._advance(self._gather())
-                    # Fewer events wait now, or the order has another head.
-                    self._feed()
+                    items = self._gather()
+                    size_bytes = sum(
+                        item.size_bytes for item in items if isinstance(item, _Reduced)
+                    )
+                    await self._advance(items)
+                    if size_bytes:
+                        self._reductions.written(self._reducing, size_bytes)
                 else:
                     self._wake.clear()
                     await self._wake.wait()
@@ -248,7 +210,7 @@ class RunWriter:
             if isinstance(items[0], EndPart):
                 if not self.run.holders:
                     await self._close()
-                self._outcomes.finish(self._taken(items), 0)
+                self._outcomes.finish(_taken(items), 0)
             elif isinstance(items[0], _Sync):
                 why = await self._sync()
                 _answer(items.popleft(), why)
@@ -267,15 +229,16 @@ class RunWriter:
             encoded, error = await on_thread(lambda: self._encode_and_append(items))
             try:
                 files_bytes = await self._finish_append(encoded, error)
-            except EmbeddingRefusedError as reason:  # it came alone
+            except RefusedError as reason:  # it came alone
                 encoded = [Encoded(error=SummaryError(reason.reason, str(reason)))]
                 self._recovered()
         if self._file is None:
             refusal = self.run.refusal
             self._reject(items, pb.RUN_REFUSED, refusal.message if refusal is not None else "")
             return
+        self.run.progress.steps_backwards = self.run.contents.steps.backwards
         for one in encoded:
-            part = self._taken(items)
+            part = _taken(items)
             if one.error is not None:
                 self._outcomes.reject(part, one.error.reason, str(one.error))
                 continue
@@ -283,7 +246,7 @@ class RunWriter:
                 piece = part.split_off(refused.sequence, refused.records, refused.last_sequence)
                 self._outcomes.reject(piece, refused.reason, refused.message)
             written_bytes = len(one.events) + files_bytes
-            self.run.written_bytes += written_bytes
+            self.run.progress.written_bytes += written_bytes
             self._outcomes.finish(part, written_bytes)
 
     def _encode_and_append(self, items: deque[_Item]) -> tuple[list[Encoded], OSError | None]:
@@ -310,7 +273,7 @@ class RunWriter:
         """Returns once all is written, however long that takes, or the run is refused.
 
         ``embedding`` comes before ``events``, in the same directory. Returns the
-        bytes of its files. Raises ``EmbeddingRefusedError``.
+        bytes of its files. Raises ``RefusedError``.
         """
         files_bytes = 0
         files_in: RunDirectory | None = None
@@ -330,7 +293,7 @@ class RunWriter:
     def _appended(self) -> None:
         self._recovered()
         if self._file is not None and self._file.path is not None:
-            self.run.file = self._file.path.name
+            self.run.progress.file = self._file.path.name
 
     def _write_files(self, embedding: EmbeddingFiles) -> int:
         if self._directory is None:
@@ -367,8 +330,8 @@ class RunWriter:
                 self._directory = await self._on_thread(lambda: self._roots.open_run(self.run.path))
                 self._file = EventFile(self._directory, filename_suffix=self.run.filename_suffix)
                 self._recovered()
-            except RunRefusedError as error:
-                self._refuse(Refusal(error.reason, str(error)))
+            except RefusedError as error:
+                self._refuse(error.refusal)
             except ValueError as error:
                 self._refuse(Refusal(pb.INVALID_NAME, str(error)))
             except OSError as error:
@@ -411,35 +374,35 @@ class RunWriter:
         self._outcomes.refuse(self.run)
 
     async def _wait_out(self, error: OSError) -> None:
-        if not self.run.trouble:
+        if not self.run.progress.trouble:
             _logger.error("run %s is held up: %s", self.run.path, error)
-        self.run.trouble = str(error)
+        self.run.progress.trouble = str(error)
         await asyncio.sleep(self._retry_secs)
 
     def _recovered(self) -> None:
-        if self.run.trouble:
+        if self.run.progress.trouble:
             _logger.info("run %s goes on", self.run.path)
-            self.run.trouble = ""
-
-    def _taken(self, items: deque[_Item]) -> RunPart:
-        """Takes the first of ``items``; its events no longer wait. Returns its part."""
-        item = items.popleft()
-        if isinstance(item, _Reduced):
-            self._taken_bytes += item.size_bytes
-            return item.part
-        if isinstance(item, _Sync):
-            raise TypeError("a sync has no part")
-        return item
+            self.run.progress.trouble = ""
 
     def _reject(self, items: deque[_Item], reason: int, message: str) -> None:
         while items:
             if isinstance(items[0], _Sync):
                 _answer(items.popleft(), message)
             else:
-                self._outcomes.reject(self._taken(items), reason, message)
+                self._outcomes.reject(_taken(items), reason, message)
 
     async def _on_thread(self, call: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+def _taken(items: deque[_Item]) -> RunPart:
+    """Takes the first of ``items``. Returns its part."""
+    item = items.popleft()
+    if isinstance(item, _Reduced):
+        return item.part
+    if isinstance(item, _Sync):
+        raise TypeError("a sync has no part")
+    return item
 
 
 def _answer(item: _Item, why: str) -> None:

@@ -42,7 +42,7 @@ class Option:
     help: str
     repeatable: bool = False
     in_file: bool = True
-    default_text: str = ""  #: where the default itself would not help a reader
+    default_text: str = ""  #: shown in place of a default that would not help a reader
     field: str = ""  #: of ``Config``; filled in by ``OPTIONS``
 
     @property

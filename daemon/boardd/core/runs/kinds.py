@@ -13,7 +13,7 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
-from boardd.core.runs.names import NameRefusedError
+from boardd.core.refusals import RefusedError
 
 SCALAR: Final = "scalar"
 
@@ -39,7 +39,7 @@ class TagKinds:
     def claim(self, tag: bytes, kinds: Mapping[bytes, str]) -> None:
         """Takes a record of ``tag`` that writes under the tags of ``kinds``.
 
-        Raises ``NameRefusedError``, and takes none of them, where one is
+        Raises ``RefusedError``, and takes none of them, where one is
         another kind already, and where there are too many besides ``tag``.
         """
         is_new = False
@@ -48,15 +48,15 @@ class TagKinds:
             if known is None:
                 is_new = True
             elif known != kind:
-                raise NameRefusedError(self.conflict(name, kind))
+                raise RefusedError(pb.INVALID_NAME, self.conflict(name, kind))
         if not is_new:
             return
         derived = [name for name in kinds if name != tag and name not in self._kinds]
         if self._derived_tags + len(derived) > MAX_DERIVED_TAGS:
-            raise NameRefusedError(
+            raise RefusedError(
+                pb.TOO_MANY_SERIES,
                 f"tag {tag.decode()!r} needs {len(derived)} tags more; the run has its "
                 f"{MAX_DERIVED_TAGS} tags that were made from others",
-                pb.TOO_MANY_SERIES,
             )
         self._derived_tags += len(derived)
         self._kinds.update(kinds)

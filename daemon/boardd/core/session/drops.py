@@ -14,7 +14,8 @@ from weakref import ref
 
 from boardd_protos import boardd_pb2 as pb
 
-from boardd.core.runs.names import NameRefusedError, clean_tag
+from boardd.core.refusals import RefusedError
+from boardd.core.runs.names import clean_tag
 from boardd.core.runs.run_state import RunState
 
 #: Reasons that a client may name, and that a run tells apart.
@@ -150,7 +151,7 @@ def drop_tags(records: dict[str, int]) -> dict[str, int]:
     for reason, count in records.items():
         try:
             tag = clean_tag(f"{DROPPED}/{reason}")
-        except NameRefusedError:
+        except RefusedError:
             continue  # too long; it is in the sum
         if tag != DROPPED:
             tags[tag] = tags.get(tag, 0) + count

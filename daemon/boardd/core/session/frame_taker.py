@@ -86,11 +86,11 @@ class FrameTaker:
         accounts = self._accounts
         known_already = max(0, accounts.received_sequence + 1 - stretch.first_sequence)
         if known_already:
-            accounts.counters.duplicates += stretch[:known_already].records()
+            accounts.counters.duplicates += min(known_already, len(stretch))
             stretch = stretch[known_already:]
             if not len(stretch):
                 return
-        span = accounts.accept(stretch.first_sequence, stretch.last_sequence, stretch.records())
+        span = accounts.accept(stretch.first_sequence, stretch.last_sequence, len(stretch))
         scalars = resolve(stretch, self._schema)
         for rejected in scalars.rejections:
             accounts.count_rejection(rejected)

@@ -17,7 +17,8 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.budget import Budgets, Intake
 from boardd.core.intake.columns import SCALAR_BYTES
-from boardd.core.runs.run_state import Refusal, Runs, RunState
+from boardd.core.refusals import Refusal
+from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.runs.schema import Defined, Place, Schema
 from boardd.core.session.accounts import Accounts
 from boardd.core.session.batch import Batch, Counters, DropPart, RunPart
@@ -105,7 +106,7 @@ class Session:
     # What the client says
 
     def define(self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]) -> Defined:
-        """Takes runs, series and sets; arguments and errors as for ``Schema.define``."""
+        """Takes runs and series; arguments and errors as for ``Schema.define``."""
         return self.schema.define(definitions, logdirs)
 
     def report(self, report: pb.ClientReport, wall_time: float) -> Batch:

@@ -9,7 +9,8 @@ import pytest
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import RequestError
 from boardd.core.intake.frames import split
-from boardd.core.runs.run_state import Refusal, Runs
+from boardd.core.refusals import Refusal
+from boardd.core.runs.run_state import Runs
 from boardd.core.runs.steps import StepMonitor
 from boardd.core.session.batch import EndPart, RunPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import MAX_DROP_REASONS

@@ -10,7 +10,6 @@ import pytest
 from boardd.reduce.histogram.bins import (
     MAX_BINS,
     RULES,
-    BinsError,
     Edges,
     EqualWidth,
     Rule,
@@ -18,11 +17,12 @@ from boardd.reduce.histogram.bins import (
     equal_width_edges,
 )
 from boardd.reduce.histogram.rules import MAX_RULE_BINS, rule_count
+from boardd_protos.invalid import InvalidRecordError
 
 
 @pytest.mark.parametrize("count", [-1, 0, MAX_BINS + 1])
 def test_a_count_out_of_bounds_is_refused(count):
-    with pytest.raises(BinsError, match=rf"^{count} bins"):
+    with pytest.raises(InvalidRecordError, match=rf"^{count} bins"):
         EqualWidth(count)
 
 
@@ -40,7 +40,7 @@ def test_a_count_out_of_bounds_is_refused(count):
     ],
 )
 def test_edges_that_bound_no_buckets_are_refused(edges, message):
-    with pytest.raises(BinsError, match=message):
+    with pytest.raises(InvalidRecordError, match=message):
         Edges(edges)
 
 
@@ -53,7 +53,7 @@ def test_edges_are_a_read_only_copy():
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(BinsError, match="'freedman'"):
+    with pytest.raises(InvalidRecordError, match="'freedman'"):
         Rule("freedman")
 
 
