@@ -1,13 +1,13 @@
 """Which worker this process is, and of how many: from arguments or the environment.
 
-The first source that is set wins: boardd's own variables, then launchers that
+The first source that is set wins: boardd's own variables, then the launchers that
 start the training processes themselves, then resource managers, whose variables
 the launchers inherit:
 
 ================  ==========================================================
 ``boardd``        ``BOARDD_RANK``, ``BOARDD_WORLD_SIZE``
-``torchrun``      ``RANK``, ``WORLD_SIZE``, and one of torchrun's own variables,
-                  because many programs use the two names alone
+``torchrun``      ``RANK``, ``WORLD_SIZE``, beside one of torchrun's own, since the
+                  two names alone are used for many things
 ``horovod``       ``HOROVOD_RANK``, ``HOROVOD_SIZE``
 ``dmlc``          ``DMLC_NUM_WORKER``, and ``DMLC_WORKER_ID``, ``DMLC_TASK_ID`` or
                   ``DMLC_RANK``, if ``DMLC_ROLE`` is ``worker``
@@ -17,14 +17,13 @@ the launchers inherit:
 ``slurm``         ``SLURM_PROCID``, ``SLURM_STEP_NUM_TASKS``
 ================  ==========================================================
 
-MXNet's launcher may let the parameter server number the workers. A worker's rank
-then comes from a resource manager that started the same number of tasks;
-otherwise it stays unknown.
+MXNet's launcher may leave it to the parameter server to number the workers. A
+worker's rank is then taken from a resource manager that started the same number of
+tasks; else it stays unknown.
 
-``SLURM_NTASKS`` is not used. In a batch script and in a shell of ``salloc`` it is
-the size of the allocation, though only one process runs, with
-``SLURM_PROCID=0``. Only ``srun`` sets ``SLURM_STEP_NUM_TASKS``, for the step that
-it starts.
+``SLURM_NTASKS`` is not used: in a batch script and in a shell of ``salloc`` it
+is the size of the allocation, though one process runs, with ``SLURM_PROCID=0``.
+``SLURM_STEP_NUM_TASKS`` is set by ``srun`` alone, for the step that it starts.
 """
 
 from __future__ import annotations
@@ -36,15 +35,15 @@ from typing import Final, NamedTuple, SupportsIndex
 
 _logger = logging.getLogger("boardd_client")
 
-#: No job has more workers, so a larger number is not a world size.
+#: More workers than any job has: a larger number is no world size.
 MAX_WORLD_SIZE: Final = 2**31 - 1
 
 
 class Ranks(NamedTuple):
     """A worker's place among its peers.
 
-    ``rank`` and ``world_size`` are None if they are not known. A process that
-    nothing launched as one of several knows neither. ``source`` is
+    ``rank`` and ``world_size`` are None if they are not known; a process
+    that nothing launched as one of several knows neither. ``source`` is
     ``arguments``, one of the names above, or ``none``.
     """
 
@@ -85,8 +84,8 @@ _warned: set[tuple[str, str]] = set()
 def detect(environ: Mapping[str, str]) -> Ranks:
     """Returns what ``environ`` says; never raises.
 
-    Variables that contradict each other or are not numbers are skipped, with one
-    warning for each.
+    Variables that contradict each other or are no numbers are passed over,
+    with one warning for each.
     """
     unnumbered = _NOTHING
     for source in _SOURCES:
@@ -107,14 +106,13 @@ def resolve(rank: object, world_size: object, environ: Mapping[str, str]) -> Ran
 
     Args:
         rank: 0 to ``world_size`` - 1, or None.
-        world_size: 1 or more, or None. Without ``rank``, the rank is that of
-            ``environ`` if its world size is the same, 0 if ``world_size`` is 1, and
-            otherwise unknown.
-        environ: the environment, which completes what is None.
+        world_size: 1 or more, or None. Given without ``rank``, the rank is that of
+            ``environ`` if its world size is the same, 0 if it is 1, and else unknown.
+        environ: the environment, for what is None.
 
     Raises:
         TypeError: not an integer.
-        ValueError: out of range, or a ``rank`` without a world size anywhere.
+        ValueError: out of range, or a ``rank`` whose world size is nowhere given.
     """
     given_rank = _argument(rank, "rank", 0)
     given_world_size = _argument(world_size, "world_size", 1)
@@ -147,7 +145,7 @@ def _from_source(source: _Source, environ: Mapping[str, str]) -> Ranks | None:
     name = next((name for name in source.rank if environ.get(name)), source.rank[0])
     rank_text = environ.get(name, "")
     if not size_text:
-        # A rank alone says nothing; if it is boardd's own, somebody forgot the size.
+        # A rank alone says nothing; boardd's own is an oversight worth a word.
         if rank_text and source.name == "boardd":
             _warn(name, rank_text, f"{source.world_size} is not set")
         return None
@@ -156,19 +154,19 @@ def _from_source(source: _Source, environ: Mapping[str, str]) -> Ranks | None:
         _warn(source.world_size, size_text, "expected the number of workers")
         return None
     if not rank_text:
-        # A world size alone means a job of several workers only from these two.
+        # With a world size alone, only these two still mean a job of several workers.
         known = source.name in ("boardd", "dmlc")
         return Ranks(0 if world_size == 1 else None, world_size, source.name) if known else None
     rank = _number(rank_text)
     if rank is None or rank >= world_size:
         _warn(name, rank_text, f"expected a rank below {source.world_size}={world_size}")
-        # The number of workers still holds: an unknown rank is better than one run for all.
+        # The number of workers still holds: better rank unknown than one run for all.
         return Ranks(0 if world_size == 1 else None, world_size, source.name)
     return Ranks(rank, world_size, source.name)
 
 
 def _number(text: str) -> int | None:
-    # MAX_WORLD_SIZE has ten digits; int() raises for thousands of them.
+    # Ten digits hold MAX_WORLD_SIZE; int() of endless digits would raise.
     text = text.strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
 

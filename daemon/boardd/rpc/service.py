@@ -23,7 +23,7 @@ from boardd.rpc.map_handover import HANDOVER_SECS, MapHandover
 from boardd.rpc.status_reply import status_reply
 from boardd.rpc.stream import Stream
 from boardd.runs.logdir import Roots
-from boardd.runs.run_writer import RETRY_SECS
+from boardd.runs.run_files import RETRY_SECS
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
 

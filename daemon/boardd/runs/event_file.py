@@ -34,6 +34,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from boardd_protos import boardd_pb2 as pb
+
+from boardd.core.refusals import RefusedError
 from boardd.events import event
 from boardd.events.tfrecord import whole_records_bytes
 from boardd.runs.logdir import FULL, NAME_BYTES_MAX, DiskFullError, RunDirectory
@@ -75,7 +78,7 @@ class EventFile:
     ``hostname`` is part of the name (default: this machine's). ``clock`` gives
     seconds since the epoch.
 
-    Raises ``ValueError`` on a suffix that cannot be part of a file name.
+    Raises ``RefusedError`` for a suffix that cannot be part of a file name.
     """
 
     def __init__(
@@ -88,11 +91,11 @@ class EventFile:
     ) -> None:
         host = (socket.gethostname() if hostname is None else hostname).replace("/", "_")
         self._name_end = f".{host}{filename_suffix}"
-        longest = len(os.fsencode(_PREFIX + "0" * _SECS_DIGITS + self._name_end))
-        if "/" in filename_suffix or "\0" in filename_suffix or longest > NAME_BYTES_MAX:
-            raise ValueError(
+        if not _is_file_name(_PREFIX + "0" * _SECS_DIGITS + self._name_end):
+            raise RefusedError(
+                pb.INVALID_NAME,
                 f"filename_suffix {filename_suffix!r} cannot end a file name: "
-                "no slash, no NUL, and not that long"
+                "no slash, no NUL, and not that long",
             )
         self._directory = directory
         self._clock = clock
@@ -292,3 +295,11 @@ class EventFile:
         name = f"{_PREFIX}{secs:0{_SECS_DIGITS}d}{self._name_end}"
         # Some other program's name that no time of ours sorts after.
         return name if name > newest else f"{newest}.1{self._name_end}"
+
+
+def _is_file_name(text: str) -> bool:
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return b"/" not in encoded and b"\0" not in encoded and len(encoded) <= NAME_BYTES_MAX

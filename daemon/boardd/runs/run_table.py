@@ -16,7 +16,8 @@ from boardd.core.session.batch import RunPart
 from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.logdir import Roots
 from boardd.runs.reduction_pool import ReductionPool
-from boardd.runs.run_writer import RETRY_SECS, Outcomes, RunWriter
+from boardd.runs.run_files import RETRY_SECS, RunFiles
+from boardd.runs.run_writer import Outcomes, RunWriter
 
 
 class RunTable:
@@ -89,15 +90,16 @@ class RunTable:
     def _writer_of(self, run: RunState) -> RunWriter:
         writer = self._writers.get(run)
         if writer is None:
-            writer = self._writers[run] = RunWriter(
+            files = RunFiles(
                 run,
                 self._roots,
                 self._threads,
                 self._brief_calls,
-                self._outcomes,
-                self._reductions,
-                self._forget,
+                self._outcomes.refuse,
                 self._retry_secs,
+            )
+            writer = self._writers[run] = RunWriter(
+                run, files, self._outcomes, self._reductions, self._forget
             )
         return writer
 

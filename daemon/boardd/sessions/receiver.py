@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.errors import RequestError
+from boardd.core.intake.frames import WalkedFrames
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.session.batch import Batch
 from boardd.core.session.session import Session
@@ -63,9 +65,9 @@ class Receiver:
         else:
             raise RequestError("a message of a kind that this daemon does not know")
 
-    def receive(self, live: LiveSession, frames: bytes) -> None:
-        """Takes whole frames of a session's ring. Raises ``FrameError``."""
-        self._admit(live, live.session.receive(frames, live.maps.views))
+    def receive(self, live: LiveSession, frames: Sequence[WalkedFrames]) -> None:
+        """Takes the frames that come next in a session's ring."""
+        self._admit(live, live.session.receive_walked(frames, live.maps.views))
 
     def _admit(self, live: LiveSession, batch: Batch) -> None:
         self._run_table.admit(batch.parts)

@@ -98,7 +98,7 @@ class Schema:
         return number in self._definitions
 
     def main_place(self, number: int) -> Place | None:
-        """The place of run ``number`` itself; None where it was never defined."""
+        """The place of run ``number`` itself; None if it was never defined."""
         definition = self._definitions.get(number)
         return None if definition is None else self._places[definition.places[""]]
 
@@ -127,7 +127,7 @@ class Schema:
         ]
 
     def hold(self, place: Place, run: RunState) -> None:
-        """Notes that the session logs to ``run``, also where it had ended it."""
+        """Notes that the session logs to ``run``, even if it had ended it."""
         run.holders.add((self._session_id, place.number))
 
     def release(self, numbers: Iterable[int]) -> list[RunState]:
@@ -146,7 +146,7 @@ class Schema:
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """Returns the place, the tag and the refusal of each series, arrays of shape ``[n]``.
 
-        The refusal is a ``Reason``, 0 where there is none.
+        The refusal is a ``Reason``, 0 if there is none.
         """
         known, place, tag, reason = self._series.find(numbers)
         if not known.all():

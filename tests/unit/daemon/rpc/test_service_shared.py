@@ -283,7 +283,7 @@ def test_values_that_change_while_they_are_read_harm_nobody(tmp_path: Path) -> N
         ),
         (
             lambda client: client.send(committed=pb.LogPosition(sequence=9, position=1 << 30)),
-            "the log has 65536 bytes",
+            "the ring has 65536 bytes",
         ),
         (lambda client: client.log(scalar(4)), "record 4, expected 2"),
         (lambda client: client.log(scalar(2)[:4] + b"\0" + scalar(2)[5:]), "not finished"),

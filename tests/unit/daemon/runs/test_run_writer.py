@@ -16,6 +16,7 @@ from boardd.runs import reduction_pool
 from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.logdir import Roots
 from boardd.runs.reduction_pool import ReductionPool
+from boardd.runs.run_files import RunFiles
 from boardd.runs.run_writer import RunWriter
 from support.service_reading import events_of, run_async, until
 from support.shared_client import slotted_histogram
@@ -59,9 +60,9 @@ class Writing:
         self.maps: dict[int, SlowMaps] = {}
         self.writer = RunWriter(
             self.run,
-            Roots([path]),
-            threads,
-            BriefCalls(threads, 1),
+            RunFiles(
+                self.run, Roots([path]), threads, BriefCalls(threads, 1), self.outcomes.refuse
+            ),
             self.outcomes,
             reductions,
             lambda writer: None,
