@@ -1,7 +1,7 @@
-"""The gRPC service: from calls to the core and back.
+"""The gRPC service: from calls to the sessions and back.
 
-Everything here runs on the event loop and only moves messages; the pipeline's
-threads do the work.
+Everything here runs on the event loop and only moves messages; worker threads do the
+work.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         return bool(live.session.schema.held_runs()) or not live.is_caught_up
 
     async def _sync(self, live: LiveSession, deadline: float) -> str:
-        sync = self._sessions.pipeline.sync(live.session.schema.held_runs())
+        sync = self._sessions.run_table.sync(live.session.schema.held_runs())
         try:
             return await asyncio.wait_for(sync, remaining(deadline - self._clock()))
         except (TimeoutError, asyncio.TimeoutError):

@@ -69,9 +69,9 @@ class Maps:
 
     def __init__(self, budget: MapBudget) -> None:
         self._budget = budget
-        #: By number; replaced, not changed, so that who takes it keeps what it names.
+        #: By number; replaced, not changed, so that whoever takes it keeps what it names.
         self.views: Mapping[int, memoryview] = {}
-        #: The log's ring, where map 0 is held.
+        #: The ring in map 0; None if map 0 is not held.
         self.ring: memoryview | None = None
         self._mapped = MapBytes()
 
@@ -99,7 +99,7 @@ class Maps:
             or log_end > handover.size_bytes
         ):
             raise _refused(
-                f"a log of {handover.log_bytes} bytes at {handover.log_offset} in a map of "
+                f"a ring of {handover.log_bytes} bytes at {handover.log_offset} in a map of "
                 f"{handover.size_bytes}"
             )
         mapped = self._map(handover, fd)
@@ -127,7 +127,7 @@ class Maps:
             raise _refused(f"map {number} has {status.st_size} bytes, not {size_bytes}")
         allocated_bytes = status.st_blocks * _BLOCK_BYTES
         if number and allocated_bytes < size_bytes:
-            # Who reads a hole takes the memory for it.
+            # Reading a hole takes memory for it.
             raise _refused(
                 f"map {number} has {size_bytes} bytes, and only {allocated_bytes} are allocated"
             )
@@ -145,7 +145,7 @@ class Maps:
             raise _refused(f"map {number} cannot be mapped: {error.strerror}") from None
 
     def release(self, number: int) -> None:
-        """Lets go of a map; nothing happens where there is none of that number."""
+        """Lets go of a map; nothing happens if none has that number."""
         self.views = {other: view for other, view in self.views.items() if other != number}
 
     def clear(self) -> None:

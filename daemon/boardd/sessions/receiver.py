@@ -21,11 +21,11 @@ from boardd.sessions.registry import Registry
 
 
 class Receiver:
-    """Hands what comes in to its session, and the parts that come of it to ``pipeline``."""
+    """Hands what comes in to its session, and the parts that come of it to ``run_table``."""
 
-    def __init__(self, registry: Registry, pipeline: RunTable, roots: Roots) -> None:
+    def __init__(self, registry: Registry, run_table: RunTable, roots: Roots) -> None:
         self._registry = registry
-        self._pipeline = pipeline
+        self._run_table = run_table
         self._roots = roots
 
     async def room(self, session: Session) -> None:
@@ -59,7 +59,7 @@ class Receiver:
         elif kind == "definitions":
             await self.define(live, message.definitions)
         elif kind == "report":
-            self._pipeline.admit(live.session.report(message.report, time.time()).parts)
+            self._run_table.admit(live.session.report(message.report, time.time()).parts)
         elif kind == "attach":
             raise RequestError("the stream is attached already")
         else:
@@ -70,7 +70,7 @@ class Receiver:
         self._admit(live, live.session.receive_walked(frames, live.maps.views))
 
     def _admit(self, live: LiveSession, batch: Batch) -> None:
-        self._pipeline.admit(batch.parts)
+        self._run_table.admit(batch.parts)
         if batch.told:
             live.notice.notify()
 
@@ -80,10 +80,10 @@ class Receiver:
         wanted = {run.logdir for run in definitions.runs}
         logdirs: dict[str, str | Refusal] = {}
         if wanted:
-            logdirs = await loop.run_in_executor(self._pipeline.threads, self._resolve, wanted)
+            logdirs = await loop.run_in_executor(self._run_table.threads, self._resolve, wanted)
         defined = live.session.define(definitions, logdirs)
         for run in defined.runs:
-            self._pipeline.open(run)
+            self._run_table.open(run)
         for refused in defined.refusals:
             live.refusals[refused.run] = refused.refusal
         if defined.refusals:
@@ -95,5 +95,5 @@ class Receiver:
             try:
                 resolved[logdir] = os.fspath(self._roots.resolve(logdir))
             except RefusedError as error:
-                resolved[logdir] = Refusal(error.reason, str(error))
+                resolved[logdir] = error.refusal
         return resolved

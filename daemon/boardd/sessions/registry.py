@@ -105,7 +105,7 @@ class Registry:
         self._ended.remember(session.session_id, session.written_sequence, session.drops)
 
     def forget(self, live: LiveSession) -> None:
-        """Takes a session off the list. Nothing of it may be out in the pipeline."""
+        """Takes a session off the list. Nothing of it may be out any more."""
         live.session.forget()
         self._past.add(live.session.counters)
         del self._sessions[live.session.session_id]

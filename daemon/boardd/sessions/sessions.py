@@ -39,9 +39,9 @@ class Sessions:
         self, roots: Roots, budgets: Budgets, clock: Callable[[], float], retry_secs: float
     ) -> None:
         self.registry = Registry(budgets, clock)
-        self.pipeline = RunTable(budgets, roots, ReturnedParts(self.registry), retry_secs)
-        self.receiver = Receiver(self.registry, self.pipeline, roots)
-        self._effects = Effects(self.registry, self.receiver, self.pipeline, self.fire)
+        self.run_table = RunTable(budgets, roots, ReturnedParts(self.registry), retry_secs)
+        self.receiver = Receiver(self.registry, self.run_table, roots)
+        self._effects = Effects(self.registry, self.receiver, self.run_table, self.fire)
 
     def fire(self, live: LiveSession, event: Event) -> None:
         """Tells ``live`` what happened, and does what its life says."""
@@ -94,7 +94,7 @@ class Sessions:
 
     def end_runs(self, live: LiveSession) -> None:
         """Ends every run that a session still logs to, after what it sent before."""
-        self.pipeline.admit(live.session.end().parts)
+        self.run_table.admit(live.session.end().parts)
 
     # Map connections
 
@@ -152,4 +152,4 @@ class Sessions:
                 )
             self.fire(live, Event.SHUT_DOWN)
         self._effects.cancel()
-        await self.pipeline.close()
+        await self.run_table.close()
