@@ -1,10 +1,10 @@
 """The live event file of one run.
 
-A record is *written* when ``append`` returned: its bytes are with the operating
-system, nothing is held back here, and TensorBoard can read it. It is *synced*
-when ``sync`` returned.
+A record is *written* when ``append`` has returned: the operating system has its bytes,
+nothing is held back here, and TensorBoard can read it. It is *synced* when ``sync``
+has returned.
 
-What is done about each failure:
+What happens after each failure:
 
 - **No room** (ENOSPC, EDQUOT): the bytes that did get into the file stay; the
   rest is remembered and ``resume`` goes on at exactly the next byte, so the
@@ -69,10 +69,10 @@ class SyncFailedError(OSError):
 
 
 class EventFile:
-    """Appends framed events to a run's live file, beginning a new one where it must.
+    """Appends framed events to a run's live file, and begins a new one when it must.
 
-    Blocks on the disk; for one thread at a time. The directory is the caller's
-    to close, after the writer.
+    Blocks on the disk; for one thread at a time. The caller closes the directory,
+    after this.
 
     ``filename_suffix`` ends the name of every file: no slash, no NUL.
     ``hostname`` is part of the name (default: this machine's). ``clock`` gives
@@ -122,7 +122,7 @@ class EventFile:
 
     @property
     def pending_bytes(self) -> int:
-        """What an append that raised has still to write; 0 when nothing is held up."""
+        """Bytes that an append that raised has still to write; 0 if nothing is held up."""
         return len(self._pending) - self._pending_done
 
     @property
@@ -133,8 +133,8 @@ class EventFile:
     def append(self, records: bytes) -> None:
         """Writes whole framed events; when it returns, all of them are written.
 
-        Makes the file if there is none. When it raises, it has taken over
-        ``records`` all the same: call ``resume``, not ``append`` again.
+        Makes the file if there is none. If it raises, it has taken over ``records``
+        all the same: then call ``resume``, not ``append`` again.
 
         Raises ``DiskFullError`` when there is no room, and ``OSError`` when the
         disk fails also in a new file, or no file can be made. Raises
@@ -203,8 +203,8 @@ class EventFile:
     def close(self) -> None:
         """Closes the file, without a sync; what is pending is given up. May be called again.
 
-        Raises ``OSError`` where the filesystem reports a late write error, as
-        network filesystems do; the file is closed nevertheless.
+        Raises ``OSError`` if the filesystem reports a late write error, as network
+        filesystems do; the file is closed all the same.
         """
         self._closed = True
         self._pending = memoryview(b"")
