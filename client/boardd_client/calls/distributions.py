@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from boardd_protos.limits import MAX_THRESHOLDS
+
 from boardd_client import capture
 from boardd_client.calls import arguments, payloads, shapes
 from boardd_client.calls.base import Calls
@@ -106,7 +108,7 @@ class DistributionCalls(Calls):
         """
         tag = arguments.tag(tag)
         step = arguments.step(global_step)
-        thresholds = arguments.integer(num_thresholds, "num_thresholds", 2, shapes.MAX_THRESHOLDS)
+        thresholds = arguments.integer(num_thresholds, "num_thresholds", 2, MAX_THRESHOLDS)
         tensors = [capture.tensor(labels, "labels"), capture.tensor(predictions, "predictions")]
         if weights is not None:
             tensors.append(capture.tensor(weights, "weights"))

@@ -12,6 +12,7 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import Frame, decode, encode, frame_bytes
+from boardd_protos.limits import DEFAULT_MESSAGE_BYTES
 
 from boardd_client.memory.ring import Ring
 from boardd_client.session.captures import Capture
@@ -22,8 +23,6 @@ MESSAGE_BYTES: Final = 1 << 20
 WINDOW_BYTES: Final = 64 << 20
 
 _MESSAGE_OVERHEAD_BYTES: Final = 1024
-#: What any daemon that does not say takes in one message.
-_DEFAULT_MESSAGE_BYTES: Final = 4 << 20
 
 
 class ByValue:
@@ -48,7 +47,7 @@ class ByValue:
         self._lose = lose
         self._window_bytes = window_bytes
         self._message_bytes = MESSAGE_BYTES
-        self._max_frame_bytes = _DEFAULT_MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES
+        self._max_frame_bytes = DEFAULT_MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES
         self._max_tensor_bytes = 0
         self._unsent_captures: deque[int] = deque()
         self._chunk = (0, 0)  # tensor and offset that come next, of the first unsent capture

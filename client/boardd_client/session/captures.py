@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.limits import MAX_TENSORS
 
 from boardd_client.capture import Pending, PendingScalar
 from boardd_client.errors import CaptureError
 from boardd_client.memory.arena import Arena, Slot
 
 #: Tensors of one record, at most.
-MAX_TENSORS: Final = 16
 
 
 @dataclass(slots=True)

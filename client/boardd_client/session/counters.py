@@ -203,9 +203,3 @@ class Counters:
             sent_bytes=sent_bytes,
             transport=transport,
         )
-
-
-def reason_name(reason: int) -> str:
-    """The name of a ``Reason``, or its number where a newer daemon sent it."""
-    value = pb.Reason.DESCRIPTOR.values_by_number.get(reason)
-    return value.name if value is not None else f"REASON_{reason}"

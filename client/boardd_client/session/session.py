@@ -23,17 +23,18 @@ from typing import Final
 
 from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version__
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.dtypes import element
 from boardd_protos.frame import FrameKind, frame_bytes
+from boardd_protos.reasons import reason_name
 
 from boardd_client.capture import Pending
-from boardd_client.capture.host import element
 from boardd_client.errors import CaptureError
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.pending import Failed
 from boardd_client.memory.ring import Ring
 from boardd_client.session.by_value import MESSAGE_BYTES, WINDOW_BYTES, ByValue
 from boardd_client.session.captures import Capture, LargeSlots, TensorSlots
-from boardd_client.session.counters import Counters, Rejection, Statistics, reason_name
+from boardd_client.session.counters import Counters, Rejection, Statistics
 from boardd_client.session.scalar_history import Exported, ScalarHistory, export
 from boardd_client.session.schema import DefinedRun, Definitions
 

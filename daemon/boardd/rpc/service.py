@@ -27,10 +27,10 @@ from boardd_protos import (
 )
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameError
+from boardd_protos.reasons import REASON_METADATA
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import (
-    REASON_METADATA,
     DrainingError,
     ProtocolError,
     RequestError,

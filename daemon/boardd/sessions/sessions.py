@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.shared import SESSION_ID_BYTES
 
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import (
@@ -44,7 +45,6 @@ from boardd.sessions.ring_reader import RingReader
 
 _logger = logging.getLogger(__name__)
 
-SESSION_ID_BYTES: Final = 16
 #: Expired sessions whose last record is remembered.
 MAX_EXPIRED: Final = 16_384
 #: What their clients dropped, by run and reason, that is remembered of all of them.

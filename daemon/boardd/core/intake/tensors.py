@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from boardd_protos.limits import MAX_TENSORS
+
 from boardd.core.errors import RequestError
 
 #: Tensors of one record; an embedding has two.
-MAX_TENSORS = 16
 #: Records with half-received tensors.
 MAX_RECORDS = 64
 #: What a piece costs beside its bytes.

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from boardd_client import capture
-from boardd_client.capture import host
+from boardd_protos.dtypes import NUMPY_DTYPES, element
 from support.capturing import Captured, captured
 
 LAYOUTS = {
@@ -29,7 +29,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("dtype", host.DTYPES)
+@pytest.mark.parametrize("dtype", NUMPY_DTYPES)
 def test_arrays_of_every_dtype_and_layout(dtype: str, order: str, layout: str) -> None:
     values = np.arange(42).reshape(6, 7).astype(np.dtype(dtype).newbyteorder(order))
     values = LAYOUTS[layout](values)
@@ -116,7 +116,7 @@ class OnlyDLPack:
 
 
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"broadcast"}))
-@pytest.mark.parametrize("dtype", [name for name in host.DTYPES if name != "bool"])
+@pytest.mark.parametrize("dtype", [name for name in NUMPY_DTYPES if name != "bool"])
 def test_objects_with_dlpack_only(dtype: str, layout: str) -> None:
     values = LAYOUTS[layout](np.arange(42).reshape(6, 7).astype(dtype))
     result = captured(OnlyDLPack(values))
@@ -260,15 +260,15 @@ def test_scalars_of_another_size(value: object) -> None:
         capture.scalar(value, "loss")
 
 
-@pytest.mark.parametrize("dtype", host.DTYPES)
+@pytest.mark.parametrize("dtype", NUMPY_DTYPES)
 def test_element_reads_what_was_captured(dtype: str) -> None:
     result = Captured(np.array([1], dtype))
     result.wait()
-    assert host.element(result.slot, dtype) == 1.0
+    assert element(result.slot, dtype) == 1.0
 
 
 def test_element_of_bfloat16() -> None:
-    assert host.element(memoryview(b"\xc0\x3f"), "bfloat16") == 1.5
+    assert element(memoryview(b"\xc0\x3f"), "bfloat16") == 1.5
 
 
 def test_types_without_end_do_not_accumulate() -> None:

@@ -7,7 +7,8 @@ from dataclasses import fields
 import pytest
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import RequestError
-from boardd.core.intake.tensors import MAX_RECORDS, MAX_TENSORS, PIECE_BYTES, TensorAssembly
+from boardd.core.intake.tensors import MAX_RECORDS, PIECE_BYTES, TensorAssembly
+from boardd_protos.limits import MAX_TENSORS
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Budgets)])

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from boardd.reduce.dtypes import as_array
 from boardd.reduce.histogram import thresholds
-from boardd.reduce.histogram.bins import RULES, Edges, EqualWidth, Rule, default_edges
+from boardd.reduce.histogram.bins import Edges, EqualWidth, Rule, default_edges
 from boardd.reduce.histogram.histogram import Histogram, histogram, merge
 from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
+from boardd_protos.limits import NUMPY_BIN_RULES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -95,7 +96,7 @@ def test_any_values_and_bins(values, bins):
 
 
 @properties
-@given(any_values, st.sampled_from(RULES))
+@given(any_values, st.sampled_from(NUMPY_BIN_RULES))
 def test_rules_on_any_values(values, name):
     check(values, Rule(name))
 
