@@ -24,9 +24,9 @@ class DistributionCalls(Calls):
             values: an array of any shape, also an empty one.
             global_step: the step; None is 0.
             bins: the number of equal bins between the least and the greatest
-                value; ascending edges; ``"default"`` or ``"tensorflow"`` for
-                TensorFlow's exponential edges; or a rule of ``numpy.histogram``: auto,
-                fd, doane, scott, stone, rice, sturges, sqrt.
+                value, 1 to 65,536; 2 to 65,537 ascending edges; ``"default"`` or
+                ``"tensorflow"`` for TensorFlow's exponential edges; or a rule of
+                ``numpy.histogram``: auto, fd, doane, scott, stone, rice, sturges, sqrt.
 
         Raises:
             TypeError, ValueError: not as described.
