@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from boardd_protos.limits import MAX_THRESHOLDS
+
 from boardd_client import capture
 from boardd_client.calls import arguments, payloads, shapes
 from boardd_client.calls.base import Calls
@@ -22,9 +24,9 @@ class DistributionCalls(Calls):
             values: an array of any shape, also an empty one.
             global_step: the step; None is 0.
             bins: the number of equal bins between the least and the greatest
-                value; ascending edges; ``"default"`` or ``"tensorflow"`` for
-                TensorFlow's exponential edges; or a rule of ``numpy.histogram``: auto,
-                fd, doane, scott, stone, rice, sturges, sqrt.
+                value, 1 to 65,536; 2 to 65,537 ascending edges; ``"default"`` or
+                ``"tensorflow"`` for TensorFlow's exponential edges; or a rule of
+                ``numpy.histogram``: auto, fd, doane, scott, stone, rice, sturges, sqrt.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -106,7 +108,7 @@ class DistributionCalls(Calls):
         """
         tag = arguments.tag(tag)
         step = arguments.step(global_step)
-        thresholds = arguments.integer(num_thresholds, "num_thresholds", 2, shapes.MAX_THRESHOLDS)
+        thresholds = arguments.integer(num_thresholds, "num_thresholds", 2, MAX_THRESHOLDS)
         tensors = [capture.tensor(labels, "labels"), capture.tensor(predictions, "predictions")]
         if weights is not None:
             tensors.append(capture.tensor(weights, "weights"))

@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from boardd_protos.tags import CUSTOM_SCALARS_TAG, HPARAMS_TAG, clean
+
 from boardd_client import capture
 from boardd_client.calls import arguments, charts, graphs, hparams, payloads
 from boardd_client.calls.base import Calls
 
-#: Tags of records whose tag is TensorBoard's business.
+#: A graph has no tag in an event file; its record needs one.
 GRAPH_TAG = "__run_graph__"
-HPARAMS_TAG = "_hparams_/session_start_info"
-CUSTOM_SCALARS_TAG = "custom_scalars__config__"
 
 
 class ExperimentCalls(Calls):
@@ -69,7 +69,7 @@ class ExperimentCalls(Calls):
             arguments.tag(tag): capture.scalar(value, f"metric_dict[{tag!r}]")
             for tag, value in metric_dict.items()
         }
-        tags = map(arguments.cleaned, metrics)
+        tags = map(clean, metrics)
         payload = payloads.hparams(values, tags, hparams.domains(domains))
         self._log_summary(HPARAMS_TAG, step, payload, sub_run=sub_run)
         for tag, value in metrics.items():

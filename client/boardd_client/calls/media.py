@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from boardd_protos.limits import max_sample_rate
+
 from boardd_client import capture
 from boardd_client.calls import arguments, figures, payloads, shapes
 from boardd_client.calls.base import Calls
@@ -198,9 +200,9 @@ class MediaCalls(Calls):
         """
         tag = arguments.tag(tag)
         step = arguments.step(global_step)
-        rate = arguments.integer(sample_rate, "sample_rate", 1, shapes.MAX_SAMPLE_RATE)
+        rate = arguments.integer(sample_rate, "sample_rate", 1, max_sample_rate(1))
         tensor = capture.tensor(audio, "audio")
-        shapes.audio(tensor)
+        shapes.audio(tensor, rate)
         self._log_summary(tag, step, payloads.audio(tensor, rate), [tensor])
 
     def add_text(self, tag: str, text: str, global_step: Any = None) -> None:

@@ -1,6 +1,6 @@
-"""Run directories: reductions, call order, and the files that are written.
+"""Run directories: reductions on worker threads, one writer for each run, the files themselves.
 
-The rule: one writer for each directory, and every call that touches the file system
-is made on a thread, one at a time for a run. May import ``summaries``, ``events`` and
-``core``; imports neither ``sessions`` nor ``rpc``, which it tells by ``Outcomes``.
+Rule: the only room that opens files beneath the roots. It knows no client and no session.
+
+May import: core, events, summaries.
 """
