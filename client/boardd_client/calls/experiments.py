@@ -10,7 +10,7 @@ from boardd_client import capture
 from boardd_client.calls import arguments, charts, graphs, hparams, payloads
 from boardd_client.calls.base import Calls
 
-#: Tags that TensorBoard prescribes.
+#: Tags of records whose tag is TensorBoard's business.
 GRAPH_TAG = "__run_graph__"
 HPARAMS_TAG = "_hparams_/session_start_info"
 CUSTOM_SCALARS_TAG = "custom_scalars__config__"
