@@ -56,11 +56,11 @@ class DistributionCalls(Calls):
             tag: name of the plot.
             min: the least value.
             max: the greatest value.
-            num: how many values there are.
-            sum: of the values.
-            sum_squares: of the squares of the values.
+            num: the number of values.
+            sum: the sum of the values.
+            sum_squares: the sum of their squares.
             bucket_limits: [n], n at least 1: the right edge of each bucket, ascending.
-            bucket_counts: [n], values in each bucket.
+            bucket_counts: [n], the number of values in each bucket.
             global_step: the step; None is 0.
 
         Raises:
@@ -100,8 +100,8 @@ class DistributionCalls(Calls):
             predictions: in [0, 1], of the shape of ``labels``.
             num_thresholds: 2 to 65536, evenly spread from 0 to 1.
             global_step: the step; None is 0.
-            weights: what each label counts, at least 0; a shape that broadcasts to that
-                of ``labels``. None: 1.
+            weights: the weight of each label, at least 0, of a shape that broadcasts to
+                that of ``labels``. None: 1.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -140,8 +140,8 @@ class DistributionCalls(Calls):
             precision: [n], likewise.
             recall: [n], likewise.
             global_step: the step; None is 0.
-            num_thresholds: n, where it is given.
-            weights: None. Counts are weighted before they are given.
+            num_thresholds: None, or n.
+            weights: None, because the counts must be weighted already.
 
         Raises:
             TypeError, ValueError: not as described.
