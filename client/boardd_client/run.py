@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.frame import frame_bytes
+from boardd_protos.frame import HEADER_BYTES
 
 from boardd_client.calls import arguments
-from boardd_client.calls.curves import CurveSets
-from boardd_client.capture import LazyScalar, Pending, PendingScalar, Tensor
+from boardd_client.calls.curves import CurveTemplates
+from boardd_client.capture import LazyScalar, Tensor
+from boardd_client.memory.pending import Pending, PendingScalar
 from boardd_client.session.captures import Capture
 from boardd_client.transport.sender import Sender
 
@@ -72,12 +73,13 @@ class RunHandle:
         self.sub_series: dict[tuple[str, str], int] = {}
         self.names: dict[int, str] = {}
         self.append_scalar: Final = sender.session.ring.append_scalar
+        self._append_scalars: Final = sender.session.ring.append_scalars
         self._path = path
         self._block_timeout_secs = block_timeout_secs
         self._warn = warn
         self._lock = threading.RLock()  # a signal handler may log, too
         self._defined: dict[tuple[str, str], int] = {}  # by sub-run and tag
-        self._curves = CurveSets()
+        self._curves = CurveTemplates()
         self._rejected_before = 0
 
     def series_of(self, tag: str, name: str = "", *, step: int = 0) -> int:
@@ -161,36 +163,35 @@ class RunHandle:
     def log_known_curves(
         self, tag: str, step: int, wall_time: float, values: Mapping[str, object]
     ) -> bool:
-        """Logs numbers by name in one record, where they came together before.
+        """Logs numbers by name, all in one step, if these names came together before.
 
-        Returns False where they did not, or are not all plain numbers.
+        Returns False if they did not, or if any value is not a plain number.
         """
         found = self._curves.find(tag, values)
         if found is None:
             return False
-        curves, packed = found
+        targets, numbers = found
         deadline = 0.0
-        session = self.sender.session
-        while not session.append_scalars(curves.number, step, wall_time, packed):
+        while not self._append_scalars(targets, step, wall_time, numbers):
             deadline = deadline or self._deadline()
             if not self.sender.wait_room(deadline):
-                self._drop("log_full", step=step, records=curves.records)
+                self._drop("log_full", step=step, records=len(targets))
                 break
         return True
 
     def learn_curves(self, tag: str, names: tuple[object, ...]) -> None:
         """Notes that numbers of these names were logged one by one.
 
-        From the second time on, they are a set.
+        The second time in a row makes a template of them.
         """
-        largest = self.sender.session.ring.largest_frame_bytes
-        if frame_bytes(8 * len(names)) > largest or not self._curves.is_repeated(tag, names):
+        size_bytes = HEADER_BYTES * len(names)
+        # As of one frame: so many bytes always find room in an empty ring.
+        if size_bytes > self.sender.session.ring.largest_frame_bytes:
             return
-        series = [self.sub_series.get((tag, str(name)), 0) for name in names]
-        if all(series):
-            number = self.sender.session.define_set(self.run, series)
-            if number:
-                self._curves.add(tag, names, number)
+        if self._curves.is_repeated(tag, names):
+            series = [self.sub_series.get((tag, str(name)), 0) for name in names]
+            if all(series):
+                self._curves.add(tag, names, series)
 
     def log_record(
         self,

@@ -7,6 +7,7 @@ device (unless ``on_full="block"`` says so), and nothing raises because of them.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import struct
@@ -32,8 +33,8 @@ from boardd_client.calls import (
 )
 from boardd_client.environment import Settings
 from boardd_client.run import FlushResult, RunHandle
-from boardd_client.session import scalar_history
 from boardd_client.session.counters import Statistics
+from boardd_client.session.scalar_history import Exported
 from boardd_client.transport.senders import senders
 
 _logger = logging.getLogger("boardd_client")
@@ -378,7 +379,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         """
         if os.path.isfile(path):
             _logger.warning("%s already exists and will be overwritten", os.fspath(path))
-        exported: scalar_history.Exported = {}
+        exported: Exported = {}
         for run in self._all_runs():
             run.sender.wait_captured(time.monotonic() + DEFAULT_TIMEOUT_SECS)
             scalars, lost = run.sender.session.export_scalars(run.names)
@@ -386,7 +387,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
                 _logger.warning("the export lacks the %d oldest scalars of this process", lost)
             for name, rows in scalars.items():
                 exported.setdefault(name, []).extend(rows)
-        scalar_history.write(os.fspath(path), exported)
+        with open(path, "w", encoding="ascii") as file:
+            json.dump(exported, file)
 
     def clear_scalar_dict(self) -> None:
         """Forgets the scalars that ``export_scalars`` would write."""

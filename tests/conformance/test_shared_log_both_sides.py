@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from boardd.core.intake.shared_ring import SharedRing
 from boardd_client.memory.ring import Ring
@@ -23,21 +24,26 @@ def test_every_frame_is_read_once_and_in_order(seed: int, log_bytes: int) -> Non
     while len(read) < 400:
         for _ in range(choose.randrange(12)):
             step = len(written)
-            kind = choose.choice(
-                [FrameKind.SCALAR, FrameKind.SCALAR, FrameKind.SUMMARY, FrameKind.SCALARS]
+            kind = choose.choice([FrameKind.SCALAR, FrameKind.SCALAR, FrameKind.SUMMARY])
+            count = (
+                choose.choice([1, 1, choose.randrange(2, 10)]) if kind == FrameKind.SCALAR else 1
             )
             payload = choose.randbytes(choose.randrange(100)) if kind != FrameKind.SCALAR else b""
             is_claimed = kind == FrameKind.SUMMARY and choose.random() < 0.3
-            if kind == FrameKind.SCALAR:
-                sequence = log.append_scalar(1, step, 2.0, step / 4)
-            else:
+            value = step / 4 if kind == FrameKind.SCALAR else 0.0
+            if kind == FrameKind.SUMMARY:
                 sequence = log.append(kind, 1, step, 2.0, payload, claimed=is_claimed)
+            elif count == 1:
+                sequence = log.append_scalar(1, step, 2.0, value)
+            else:
+                targets = np.ones(count, np.uint64)
+                sequence = log.append_scalars(targets, step, 2.0, np.full(count, value))
             if not sequence:
                 break
             if is_claimed:
                 pending.append(sequence)
-            value = step / 4 if kind == FrameKind.SCALAR else 0.0
-            written.append(Frame(kind, 0, sequence, step, 2.0, 1, value, payload))
+            for number in range(sequence - count + 1, sequence + 1):
+                written.append(Frame(kind, 0, number, step, 2.0, 1, value, payload))
         if pending and choose.random() < 0.5:
             log.commit(pending.pop(choose.randrange(len(pending))))
         last = log.readable()

@@ -1,57 +1,67 @@
-"""Curves that are logged together again and again: one record for all of them.
+"""Curves that are logged together again and again: all their frames in one step.
 
-A call with a dict of a hundred values costs a hundred records the first two
-times. From then on its names are known as a set, and a call packs the values
-into one frame.
+A call with a dict of a hundred values appends a hundred scalars one by one the
+first two times. From then on it appends them from a template.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 #: What packs as the float64 that it is, without waiting for anything.
 _PLAIN: Final = frozenset({float, int})
 
-#: Different combinations of names that are kept.
-_MAX_SETS: Final = 4096
+#: Names in all templates of a run, at most: a program may make new combinations without end.
+_MAX_NAMES: Final = 400_000
 
 
-class CurveSet(NamedTuple):
-    """A set that was defined in the session, and what packs its values."""
+class CurveTemplate(NamedTuple):
+    """The series of curves in the order of their names, and what packs their values."""
 
-    number: int
-    records: int
+    targets: NDArray[np.uint64]
     pack: Callable[..., bytes]
 
 
-class CurveSets:
-    """The sets of one run, by tag and names. Any thread may call."""
+class CurveTemplates:
+    """The templates of one run, by tag and names. Any thread may call."""
 
     def __init__(self) -> None:
-        self._sets: dict[tuple[str, tuple[object, ...]], CurveSet] = {}
+        self._templates: dict[tuple[str, tuple[object, ...]], CurveTemplate] = {}
+        self._names = 0
         self._last: dict[str, tuple[object, ...]] = {}
 
-    def find(self, tag: str, values: Mapping[str, object]) -> tuple[CurveSet, bytes] | None:
-        """The set of these names and the packed values; None where it takes more than that."""
-        found = self._sets.get((tag, tuple(values)))
+    def find(
+        self, tag: str, values: Mapping[str, object]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.float64]] | None:
+        """The series of these names and the values, both of shape ``[n]``.
+
+        None if there is no template, or if any value is not a plain number.
+        """
+        found = self._templates.get((tag, tuple(values)))
         if found is None or not _PLAIN.issuperset(map(type, values.values())):
             return None
         try:
-            return found, found.pack(*values.values())
+            return found.targets, np.frombuffer(found.pack(*values.values()))
         except (struct.error, OverflowError):
             return None  # the checks will name it
 
     def is_repeated(self, tag: str, names: tuple[object, ...]) -> bool:
         """Whether the last call with this tag had these names, in this order, too."""
-        if len(names) < 2 or len(self._sets) >= _MAX_SETS or (tag, names) in self._sets:
+        if len(names) < 2 or self._names + len(names) > _MAX_NAMES:
+            return False
+        if (tag, names) in self._templates:
             return False
         last = self._last.get(tag)
         self._last[tag] = names
         return last == names and all(type(name) is str for name in names)
 
-    def add(self, tag: str, names: tuple[object, ...], number: int) -> None:
-        """Keeps the set of that number."""
+    def add(self, tag: str, names: tuple[object, ...], series: Sequence[int]) -> None:
+        """Keeps a template: the series of each name."""
         pack = struct.Struct(f"<{len(names)}d").pack
-        self._sets[tag, names] = CurveSet(number, len(names), pack)
+        self._templates[tag, names] = CurveTemplate(np.array(series, np.uint64), pack)
+        self._names += len(names)

@@ -130,14 +130,6 @@ def as_array(value: object, what: str) -> np.ndarray[Any, Any]:
     raise TypeError(f"{what} is a {_name(type(value))}, expected an array or numbers")
 
 
-def element(slot: memoryview, dtype: str) -> float:
-    """The first element of ``slot``, captured with ``dtype``, as a float."""
-    if dtype == "bfloat16":
-        upper = int(np.frombuffer(slot, "<u2", 1)[0])
-        return float(np.array(upper << 16, np.uint32).view(np.float32))
-    return float(np.frombuffer(slot, np.dtype(dtype).newbyteorder("<"), 1)[0])
-
-
 def not_one_element(what: str, kind: type, shape: tuple[int, ...]) -> ValueError:
     """The error for an array where a scalar is expected."""
     return ValueError(

@@ -13,9 +13,9 @@ from typing import Any, Final
 import jax
 import numpy as np
 
-from boardd_client.capture import Pending
 from boardd_client.capture.host import DTYPES, not_one_element, unsupported_dtype, write
 from boardd_client.errors import CaptureError
+from boardd_client.memory.pending import Pending
 
 #: By JAX's dtypes, which are slow to name: so each is named once.
 _names: Final[dict[Any, str]] = {}

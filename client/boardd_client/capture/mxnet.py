@@ -43,7 +43,6 @@ import numpy as np
 from mxnet.base import MXNetError
 from mxnet.ndarray.ndarray import _DTYPE_MX_TO_NP
 
-from boardd_client.capture import Pending
 from boardd_client.capture.host import not_one_element, unsupported_dtype
 from boardd_client.capture.mxnet_copies import (
     Cell,
@@ -55,7 +54,7 @@ from boardd_client.capture.mxnet_copies import (
     take_cell,
     take_copy,
 )
-from boardd_client.memory.pending import Failed
+from boardd_client.memory.pending import Failed, Pending
 
 _TYPES: Final = ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64")
 _NAMES: Final[dict[Any, str]] = {

@@ -17,9 +17,10 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
-from boardd_client.capture import Pending, host
+from boardd_client.capture import host
 from boardd_client.capture.host import DTYPES, not_one_element, unsupported_dtype, write
 from boardd_client.errors import CaptureError
+from boardd_client.memory.pending import Pending
 
 # By TensorFlow's dtype: the name, and the size of an element in bytes.
 _LAYOUTS: Final[dict[Any, tuple[str, int]]] = {

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import torch
 
-from boardd_client.capture import Pending, host, torch_cuda
+from boardd_client.capture import host, torch_cuda
 from boardd_client.capture.host import not_one_element, unsupported_dtype
 from boardd_client.errors import CaptureError
-from boardd_client.memory.pending import Failed
+from boardd_client.memory.pending import Failed, Pending
 
 _NAMES: Final = {
     getattr(torch, name): name

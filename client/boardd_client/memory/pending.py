@@ -1,8 +1,34 @@
-"""A capture that failed before it began."""
+"""Copies under way: what a framework promises of one, and one that failed before it began."""
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from boardd_client.errors import CaptureError
+
+
+class Pending(Protocol):
+    """A copy under way. Its slot must stay untouched until ``wait`` has returned."""
+
+    def is_done(self) -> bool:
+        """Whether ``wait`` would return at once."""
+
+    def wait(self) -> None:
+        """Blocks, without the GIL, until the copy is complete; to be called once.
+
+        Not for the thread that trains. Raises ``CaptureError`` when the
+        framework failed to yield the values; the slot's content is then void.
+        """
+
+
+class PendingScalar(Protocol):
+    """The value of a scalar under way, which needs no slot."""
+
+    def is_done(self) -> bool:
+        """Whether ``result`` would return at once."""
+
+    def result(self) -> float:
+        """As ``Pending.wait``, and returns the value."""
 
 
 class Failed:

@@ -6,10 +6,7 @@ that of ``boardd_protos.shared``, and the frames are those of
 a store of its own: a process that is killed in between leaves no frame that is
 half one record and half another.
 
-Scalars have 48 bytes each, so the position of a sequence number is known
-without an index of its own: only where the 48-byte steps are interrupted (after
-a longer frame, or a filler) a *segment* is noted, its first sequence number and
-position.
+Where the frame of a sequence number lies is in ``segments``.
 
 No I/O, no clock, no thread. Every method may be called from any thread.
 """
@@ -17,25 +14,24 @@ No I/O, no clock, no thread. Every method may be called from any thread.
 from __future__ import annotations
 
 import struct
-import threading
-from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
+import numpy as np
 from boardd_protos.frame import (
-    ALIGNMENT,
     CLAIMED,
     FLAGS_OFFSET,
     HEADER,
     HEADER_BYTES,
     KIND_OFFSET,
-    PADDING,
     VALUE_OFFSET,
     FrameKind,
     frame_bytes,
 )
+from numpy.typing import NDArray
+
+from boardd_client.memory.ring_space import RingSpace
 
 _PADDING: Final = struct.Struct("<Q")
 _SEQUENCE: Final = struct.Struct("<Q")
@@ -54,40 +50,26 @@ _CLAIMED_SCALAR: Final = HEADER_BYTES | CLAIMED << 8 * FLAGS_OFFSET
 _SCALAR_KIND: Final = int(FrameKind.SCALAR)
 _KIND: Final = KIND_OFFSET
 
-#: Segments that may be stale before the list of them is cut.
-_STALE_SEGMENTS: Final = 1024
+# Frames of scalars that are written together: one header for all as integers of eight bytes, and
+# which of its integers each frame has of its own.
+_pack_alike: Final = struct.Struct("<QQqdQd").pack
+_WORD_BYTES: Final = 8
+_WORDS: Final = HEADER_BYTES // _WORD_BYTES
+_SEQUENCE_WORD: Final = 1
+_TARGET_WORD: Final = 4
+_VALUE_WORD: Final = 5
 
 
-class Ring:
+class Ring(RingSpace):
     """A ring of frames over ``buffer``, appended by trainers, read by a sender.
 
     ``buffer`` is writable, contiguous and at least a few frames long; the part
     beyond a multiple of eight is not used. ``reserve_bytes`` are kept for
-    scalars: no other frame may take the last so many free bytes. ``lock`` is a
-    re-entrant lock to share with others; by default the log has its own.
+    scalars: no other frame may take the last ``reserve_bytes`` free bytes. ``lock`` is a
+    re-entrant lock to share with others; by default the ring has its own.
     """
 
-    __slots__ = (
-        "_backlog_at",
-        "_backlog_notify",
-        "_claimed",
-        "_first_segment",
-        "_freed_sequence",
-        "_lap",
-        "_limit",
-        "_lock",
-        "_offset",
-        "_reserve_bytes",
-        "_segment_positions",
-        "_segment_sequences",
-        "_sequence",
-        "_tail",
-        "_taking_room",
-        "_unfinished",
-        "_view",
-        "lock",
-        "size_bytes",
-    )
+    __slots__ = ("_bytes", "_claimed", "_values", "_words")
 
     def __init__(
         self,
@@ -96,59 +78,15 @@ class Ring:
         reserve_bytes: int = 0,
         lock: AbstractContextManager[Any] | None = None,
     ) -> None:
-        view = memoryview(buffer).cast("B")
-        self.size_bytes = len(view) // ALIGNMENT * ALIGNMENT
-        if self.size_bytes < 2 * HEADER_BYTES or view.readonly:
-            raise ValueError(f"a log needs {2 * HEADER_BYTES} writable bytes, got {len(view)}")
-        self._view = view[: self.size_bytes]
-        self._reserve_bytes = reserve_bytes
-        self.lock = lock if lock is not None else threading.RLock()
-        self._lock = self.lock
-        # A signal handler that logs may interrupt its own thread in here. The lock is re-entrant,
-        # so there is no deadlock; a frame is claimed before it is written, so the handler's
-        # frame goes behind it; and while one is being claimed, the handler's is refused.
-        self._taking_room = False
-        self._sequence = 0  # of the newest frame
-        self._lap = 0  # position of the buffer's first byte in this lap
-        self._offset = 0  # where the next frame goes, in the buffer
-        self._limit = 0  # a scalar that ends at or before this offset needs no further check
-        self._freed_sequence = 0
-        self._tail = 0  # position of the oldest frame that is kept
-        self._segment_sequences = [1]
-        self._segment_positions = [0]
-        self._first_segment = 0
+        super().__init__(buffer, reserve_bytes=reserve_bytes, lock=lock)
+        # The same bytes as arrays, for many frames at once.
+        self._bytes: NDArray[np.uint8] = np.frombuffer(self._view, np.uint8)
+        self._words: NDArray[np.uint64] = self._bytes.view(np.uint64)
+        self._values: NDArray[np.float64] = self._bytes.view(np.float64)
         self._claimed: OrderedDict[int, None] = OrderedDict()
-        self._unfinished: dict[int, tuple[int, int]] = {}  # by sequence: offset and size
-        self._backlog_notify: Callable[[], None] | None = None
-        self._backlog_at = 0  # notify when the sequence reaches this; 0: do not
-        self._update_limit()
-
-    @property
-    def last_sequence(self) -> int:
-        """Sequence number of the newest frame; 0 before the first."""
-        return self._sequence
-
-    @property
-    def freed_sequence(self) -> int:
-        """Frames up to this sequence number are gone."""
-        return self._freed_sequence
-
-    @property
-    def used_bytes(self) -> int:
-        """Bytes taken by kept frames, fillers included."""
-        with self._lock:
-            return self._lap + self._offset - self._tail
-
-    @property
-    def largest_frame_bytes(self) -> int:
-        """No larger frame ever finds room.
-
-        Half of the log: such a frame and the filler before it never exceed the whole.
-        """
-        return min(self.size_bytes // 2, self.size_bytes - self._reserve_bytes)
 
     def append_scalar(self, target: int, step: int, wall_time: float, value: float) -> int:
-        """Appends a scalar's frame and returns its sequence number, 0 if the log is full.
+        """Appends a scalar's frame and returns its sequence number, 0 if the ring is full.
 
         Raises ``struct.error`` for a step outside int64 and for an integer value
         that no float64 holds; nothing is appended then.
@@ -157,10 +95,7 @@ class Ring:
             offset = self._offset
             end = offset + HEADER_BYTES
             if end > self._limit:
-                frame = HEADER.pack(
-                    *(HEADER_BYTES, FrameKind.UNFINISHED, 0, 0, 0),
-                    *(step, wall_time, target, 0, value),
-                )
+                frame = _unnumbered(target, step, wall_time, value=value)
                 return self._append(frame, FrameKind.SCALAR, 0)
             # Claimed before it is written: see __init__ on signal handlers.
             sequence = self._sequence + 1
@@ -173,9 +108,81 @@ class Ring:
                 )
                 view[offset + _KIND] = _SCALAR_KIND
             except BaseException:  # a signal handler may raise in here, too
-                self._take_back(sequence, offset)
+                self._undo(sequence, offset)
                 raise
             return sequence
+
+    def append_scalars(
+        self, targets: NDArray[np.uint64], step: int, wall_time: float, values: NDArray[np.float64]
+    ) -> int:
+        """Appends a scalar's frame for each target, all of them or none.
+
+        ``targets`` and ``values`` have shape ``[n]``, n at least 1; n frames are at most
+        ``largest_frame_bytes``. Returns the last frame's sequence number, 0 if the ring is full.
+        Raises ``struct.error`` for a step outside int64; nothing is appended then.
+        """
+        header = _pack_alike(_UNFINISHED_SCALAR, 0, step, wall_time, 0, 0.0)
+        count = len(targets)
+        with self._lock:
+            offset = self._offset
+            end = offset + count * HEADER_BYTES
+            if end > self._limit:
+                return self._append_split(header, targets, values)
+            sequence = self._sequence + count
+            self._sequence = sequence
+            self._offset = end
+            try:
+                self._write_alike(header, sequence - count + 1, offset, targets, values)
+            except BaseException:
+                self._undo(sequence, offset, count)
+                raise
+            return sequence
+
+    def _append_split(
+        self,
+        header: bytes,
+        targets: NDArray[np.uint64],
+        values: NDArray[np.float64],
+    ) -> int:
+        """Appends frames of scalars, those that do not fit before the buffer's end behind it."""
+        count = len(targets)
+        try:
+            sequence, offset, before = self._take_room(HEADER_BYTES, 0, count)
+            if not sequence:
+                return 0
+            if before:
+                self._write_alike(header, sequence, offset, targets[:before], values[:before])
+            if before < count:
+                after = sequence + before
+                self._write_alike(header, after, 0, targets[before:], values[before:])
+            for number in range(sequence, sequence + count):
+                self._unfinished.pop(number, None)
+        except BaseException:
+            self._abort_unfinished()
+            raise
+        return sequence + count - 1
+
+    def _write_alike(
+        self,
+        header: bytes,
+        sequence: int,
+        offset: int,
+        targets: NDArray[np.uint64],
+        values: NDArray[np.float64],
+    ) -> None:
+        """Writes frames that differ in sequence, target and value from ``offset`` on."""
+        count = len(targets)
+        end = offset + count * HEADER_BYTES
+        self._view[offset:end] = header * count
+        word, last_word = offset // _WORD_BYTES, end // _WORD_BYTES
+        words = self._words
+        words[word + _SEQUENCE_WORD : last_word : _WORDS] = np.arange(
+            sequence, sequence + count, dtype=np.uint64
+        )
+        words[word + _TARGET_WORD : last_word : _WORDS] = targets
+        self._values[word + _VALUE_WORD : last_word : _WORDS] = values
+        # The kinds last and by one operation, so no signal handler raises between two of them.
+        self._bytes[offset + _KIND : end : HEADER_BYTES] = _SCALAR_KIND
 
     def claim_scalar(self, target: int, step: int, wall_time: float) -> int:
         """Appends the frame of a scalar whose value is still to come, as ``append_scalar`` does."""
@@ -183,10 +190,7 @@ class Ring:
             offset = self._offset
             end = offset + HEADER_BYTES
             if end > self._limit:
-                frame = HEADER.pack(
-                    *(HEADER_BYTES, FrameKind.UNFINISHED, CLAIMED, 0, 0),
-                    *(step, wall_time, target, 0, 0.0),
-                )
+                frame = _unnumbered(target, step, wall_time, flags=CLAIMED)
                 return self._append(frame, FrameKind.SCALAR, 0, claimed=True)
             sequence = self._sequence + 1
             self._sequence = sequence
@@ -198,7 +202,7 @@ class Ring:
                 view[offset + _KIND] = _SCALAR_KIND
             except BaseException:
                 self._claimed.pop(sequence, None)
-                self._take_back(sequence, offset)
+                self._undo(sequence, offset)
                 raise
             return sequence
 
@@ -213,27 +217,14 @@ class Ring:
         claimed: bool = False,
         reserved: bool = False,
     ) -> int:
-        """Appends any frame and returns its sequence number, 0 if the log is full.
+        """Appends any frame and returns its sequence number, 0 if the ring is full.
 
         ``claimed`` frames hold up reading until ``commit``, ``commit_scalar``
         or ``abort``. ``reserved`` frames may use the reserve, as scalars do.
         Raises ``struct.error`` for a step outside int64; nothing is appended then.
         """
-        size_bytes = frame_bytes(len(payload))
         flags = CLAIMED if claimed else 0
-        frame = HEADER.pack(
-            size_bytes,
-            FrameKind.UNFINISHED,
-            flags,
-            0,
-            0,
-            step,
-            wall_time,
-            target,
-            len(payload),
-            0.0,
-        )
-        frame = (frame + payload).ljust(size_bytes, b"\0")
+        frame = _unnumbered(target, step, wall_time, flags=flags, payload=payload)
         with self._lock:
             reserve_bytes = 0 if reserved else self._reserve_bytes
             return self._append(frame, kind, reserve_bytes, claimed=claimed)
@@ -243,7 +234,7 @@ class Ring:
     ) -> int:
         """Appends ``frame``, which has neither its kind nor its sequence number yet."""
         try:
-            sequence, offset = self._take_room(len(frame), reserve_bytes)
+            sequence, offset, _ = self._take_room(len(frame), reserve_bytes)
             if not sequence:
                 return 0
             self._view[offset : offset + len(frame)] = frame
@@ -298,7 +289,7 @@ class Ring:
             return sequence in self._claimed
 
     def target_of(self, sequence: int) -> int | None:
-        """The frame's target (END_RUN: its run); None when it is not in the log."""
+        """The frame's target (END_RUN: its run); None when it is not in the ring."""
         with self._lock:
             if not self._freed_sequence < sequence <= self._sequence:
                 return None
@@ -307,7 +298,7 @@ class Ring:
             return target
 
     def size_of(self, sequence: int) -> int:
-        """Bytes of the frame. Raises ``KeyError`` when it is not in the log."""
+        """Bytes of the frame. Raises ``KeyError`` when it is not in the ring."""
         with self._lock:
             size_bytes: int = _SIZE.unpack_from(self._view, self._offset_of(sequence))[0]
             return size_bytes
@@ -316,17 +307,6 @@ class Ring:
         """Sequence number of the last frame that lies before every pending one."""
         with self._lock:
             return next(iter(self._claimed), self._sequence + 1) - 1
-
-    def position_after(self, sequence: int) -> int:
-        """Where the frame behind that of ``sequence`` begins, or will: a position or before it
-        a filler. Raises ``KeyError`` when the frame behind it is gone.
-        """
-        with self._lock:
-            if not self._freed_sequence <= sequence <= self._sequence:
-                raise KeyError(sequence)
-            if sequence == self._sequence:
-                return self._lap + self._offset
-            return self._position_in(self._segment_of(sequence + 1), sequence + 1)
 
     def read(self, after: int, until: int, max_bytes: int) -> tuple[memoryview, int]:
         """Returns whole frames that lie back to back, and the last one's sequence number.
@@ -344,16 +324,15 @@ class Ring:
             if after >= last:
                 return self._view[:0], after
             sequence = after + 1
-            segment = self._segment_of(sequence)
-            start = self._position_in(segment, sequence)
+            segments = self._segments
+            segment = segments.index_of(sequence)
+            start = segments.position_in(segment, sequence)
             length = 0
             while sequence <= last:
                 # All frames of a segment but its last have 48 bytes.
-                segment_last = last
-                if segment + 1 < len(self._segment_sequences):
-                    segment_last = min(last, self._segment_sequences[segment + 1] - 1)
+                segment_last = min(last, segments.last_in(segment, last))
                 scalars = segment_last - sequence
-                final_bytes = self._size_at(self._position_in(segment, segment_last))
+                final_bytes = self._size_at(segments.position_in(segment, segment_last))
                 wanted = scalars * HEADER_BYTES + final_bytes
                 if length + wanted > max_bytes:
                     taken = min(scalars, (max_bytes - length) // HEADER_BYTES)
@@ -366,8 +345,8 @@ class Ring:
                 length += wanted
                 sequence = segment_last + 1
                 segment += 1
-                if segment < len(self._segment_positions):
-                    following = self._segment_positions[segment]
+                if segment < len(segments.positions):
+                    following = segments.positions[segment]
                     if following != start + length or following % self.size_bytes == 0:
                         break
             offset = start % self.size_bytes
@@ -385,82 +364,18 @@ class Ring:
                 through = min(through, first_claimed - 1)
             if through <= self._freed_sequence:
                 return
-            # Not where the next frame begins: a filler before that is still to be read.
-            position = self._position_in(self._segment_of(through), through)
-            self._tail = position + self._size_at(position)
-            self._freed_sequence = through
-            self._first_segment = self._segment_of(through + 1)
-            if self._first_segment > _STALE_SEGMENTS:
-                del self._segment_sequences[: self._first_segment]
-                del self._segment_positions[: self._first_segment]
-                self._first_segment = 0
-            self._update_limit()
+            self._free(through)
 
     def release(self) -> None:
-        """Lets go of the buffer; there must be nothing to read. From then on the log is full."""
+        """Lets go of the buffer; there must be nothing to read. From then on the ring is full."""
         with self._lock:
             self._view = self._view[:0]
+            self._bytes, self._words = self._bytes[:0].copy(), self._words[:0].copy()
+            self._values = self._values[:0].copy()
             self._limit = 0
 
-    def notify_backlog(self, records: int, notify: Callable[[], None] | None) -> None:
-        """Calls ``notify`` once, from a trainer, when so many frames more were appended.
-
-        Costs the calls before it nothing: the check for space stops there too.
-        ``notify`` must not block. ``records`` 0 or ``notify`` None: never.
-        """
-        with self._lock:
-            self._backlog_notify = notify
-            self._backlog_at = self._sequence + records if records > 0 and notify else 0
-            self._update_limit()
-
-    def _take_room(self, size_bytes: int, reserve_bytes: int) -> tuple[int, int]:
-        """Sequence number and offset of a new frame; (0, 0) if there is no room."""
-        if self._taking_room or not self._view:
-            return 0, 0
-        self._taking_room = True
-        self._limit = 0
-        try:
-            if self._backlog_at and self._sequence + 1 >= self._backlog_at:
-                self._backlog_at = 0
-                if self._backlog_notify is not None:
-                    self._backlog_notify()
-            free_bytes = self.size_bytes - (self._lap + self._offset - self._tail)
-            to_end = self.size_bytes - self._offset
-            skipped = to_end if to_end < size_bytes else 0
-            if size_bytes + reserve_bytes + skipped > free_bytes:
-                return 0, 0
-            if skipped and to_end:
-                filler = to_end | PADDING << 8 * FLAGS_OFFSET
-                _PADDING.pack_into(self._view, self._offset, filler)
-            # From here on without a call, where a signal handler might run and raise.
-            if to_end < size_bytes:
-                self._lap += self.size_bytes
-                self._offset = 0
-                if self._segment_sequences[-1] == self._sequence + 1:
-                    self._segment_positions[-1] = self._lap
-                else:
-                    self._segment_sequences += [self._sequence + 1]
-                    self._segment_positions += [self._lap]
-            sequence, offset = self._sequence + 1, self._offset
-            self._unfinished[sequence] = (offset, size_bytes)
-            self._sequence = sequence
-            self._offset = offset + size_bytes
-            if size_bytes != HEADER_BYTES:
-                self._segment_sequences += [sequence + 1]
-                self._segment_positions += [self._lap + self._offset]
-        finally:
-            self._taking_room = False
-        self._update_limit()
-        return sequence, offset
-
-    def _take_back(self, sequence: int, offset: int) -> None:
-        """Undoes the quick claim of a scalar's frame that was not finished."""
-        if self._sequence == sequence:
-            self._sequence = sequence - 1
-            self._offset = offset
-            self._update_limit()
-        else:  # a signal handler has logged behind it
-            self._unfinished[sequence] = (offset, HEADER_BYTES)
+    def _undo(self, sequence: int, offset: int, count: int = 1) -> None:
+        if not self._take_back(sequence, offset, count):
             self._abort_unfinished()
 
     def _abort_unfinished(self) -> None:
@@ -478,30 +393,20 @@ class Ring:
             self._view[offset : offset + size_bytes] = aborted + b" " * payload_bytes
             self._claimed.pop(sequence, None)
 
-    def _update_limit(self) -> None:
-        if not self._view:
-            return
-        free_bytes = self.size_bytes - (self._lap + self._offset - self._tail)
-        limit = min(self.size_bytes, self._offset + free_bytes)
-        if self._backlog_at:
-            records = max(self._backlog_at - 1 - self._sequence, 0)
-            limit = min(limit, self._offset + records * HEADER_BYTES)
-        self._limit = limit
 
-    def _segment_of(self, sequence: int) -> int:
-        return bisect_right(self._segment_sequences, sequence, lo=self._first_segment) - 1
-
-    def _position_in(self, segment: int, sequence: int) -> int:
-        return (
-            self._segment_positions[segment]
-            + (sequence - self._segment_sequences[segment]) * HEADER_BYTES
-        )
-
-    def _offset_of(self, sequence: int) -> int:
-        if not self._freed_sequence < sequence <= self._sequence:
-            raise KeyError(sequence)
-        return self._position_in(self._segment_of(sequence), sequence) % self.size_bytes
-
-    def _size_at(self, position: int) -> int:
-        size_bytes: int = _SIZE.unpack_from(self._view, position % self.size_bytes)[0]
-        return size_bytes
+def _unnumbered(
+    target: int,
+    step: int,
+    wall_time: float,
+    *,
+    flags: int = 0,
+    value: float = 0.0,
+    payload: bytes = b"",
+) -> bytes:
+    """A frame that has neither its kind nor its sequence number yet."""
+    size_bytes = frame_bytes(len(payload))
+    header = HEADER.pack(
+        *(size_bytes, FrameKind.UNFINISHED, flags, 0, 0),
+        *(step, wall_time, target, len(payload), value),
+    )
+    return (header + payload).ljust(size_bytes, b"\0")

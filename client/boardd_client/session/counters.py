@@ -80,10 +80,6 @@ class Counters:
         self._rejections: list[Rejection] = []  # not yet covered by an acknowledgement
         self._unlogged: deque[tuple[int, int]] = deque()  # sequence and, of END_RUN, the run
         self._unlogged_acknowledged = 0
-        # What a frame counts for beyond one record: of several scalars.
-        self._extra: deque[tuple[int, int]] = deque()  # sequence and records
-        self._extra_records = 0
-        self._extra_acknowledged = 0
 
     def drop(
         self, reason: str, size_bytes: int, *, run: int = 0, step: int = 0, records: int = 1
@@ -132,12 +128,6 @@ class Counters:
         self._unlogged.append((sequence, ended_run))
         self._ends_waiting += ended_run != 0
 
-    def add_scalars(self, sequence: int, records: int) -> None:
-        """Notes a frame that holds so many scalars, each of which counts."""
-        if records > 1:
-            self._extra.append((sequence, records - 1))
-            self._extra_records += records - 1
-
     def add_rejection(self, rejection: Rejection) -> None:
         """Notes a rejection; it counts once its last record is acknowledged."""
         self._rejections.append(rejection)
@@ -169,8 +159,6 @@ class Counters:
             if run:
                 ended.append(run)
                 self._ends_waiting -= 1
-        while self._extra and self._extra[0][0] <= acknowledged_sequence:
-            self._extra_acknowledged += self._extra.popleft()[1]
         return ended
 
     def statistics(
@@ -186,14 +174,10 @@ class Counters:
         """A snapshot; ``ring`` and ``arena`` are used bytes and size."""
         rejected = sum(self._rejected.values())
         unlogged, acknowledged_unlogged = len(self._unlogged), self._unlogged_acknowledged
-        pending_extra = self._extra_records - self._extra_acknowledged
         return Statistics(
-            accepted=last_sequence + self._extra_records - acknowledged_unlogged - unlogged,
-            written=acknowledged_sequence
-            + self._extra_acknowledged
-            - acknowledged_unlogged
-            - rejected,
-            pending=last_sequence - acknowledged_sequence + pending_extra - unlogged,
+            accepted=last_sequence - acknowledged_unlogged - unlogged,
+            written=acknowledged_sequence - acknowledged_unlogged - rejected,
+            pending=last_sequence - acknowledged_sequence - unlogged,
             dropped=MappingProxyType(dict(self._dropped)),
             rejected=MappingProxyType(dict(self._rejected)),
             log_used_bytes=log[0],

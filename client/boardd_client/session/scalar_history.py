@@ -6,14 +6,12 @@ budget: past it the oldest are lost, and counted.
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
-from boardd_protos import boardd_pb2 as pb
-from boardd_protos.frame import FRAME_DTYPE, HEADER_BYTES, KIND_OFFSET, FrameKind
+from boardd_protos.frame import FRAME_DTYPE, HEADER_BYTES, FrameKind
 from numpy.typing import NDArray
 
 _ROW: Final = np.dtype([("wall_time", "<f8"), ("step", "<i8"), ("value", "<f8"), ("target", "<u4")])
@@ -40,57 +38,23 @@ class ScalarHistory:
         """Whether the budget holds anything."""
         return self._budget_rows > 0
 
-    def observe(
-        self, frames: memoryview, count: int, set_of: Callable[[int], pb.SeriesSet | None]
-    ) -> None:
-        """Keeps the scalars among the ``count`` whole frames in ``frames``.
-
-        ``set_of`` returns the set of series of that number.
-        """
+    def observe(self, frames: memoryview, count: int) -> None:
+        """Keeps the scalars among the ``count`` whole frames in ``frames``."""
         if len(frames) == count * HEADER_BYTES:
             self._append_scalars(np.frombuffer(frames, FRAME_DTYPE))
             return
-        # Longer frames in between: of several scalars, or of something else.
         start = offset = 0
         while offset < len(frames):
             size_bytes = int.from_bytes(frames[offset : offset + 4], "little")
-            if size_bytes == HEADER_BYTES:
-                offset += HEADER_BYTES
-                continue
-            self._append_scalars(np.frombuffer(frames[start:offset], FRAME_DTYPE))
-            alike = 1
-            if frames[offset + KIND_OFFSET] == FrameKind.SCALARS:
-                headers = _alike(frames, offset, size_bytes)
-                alike = len(headers)
-                self._append_sets(headers, frames, offset, set_of)
-            start = offset = offset + alike * size_bytes
+            if size_bytes != HEADER_BYTES:  # no scalar
+                self._append_scalars(np.frombuffer(frames[start:offset], FRAME_DTYPE))
+                start = offset + size_bytes
+            offset += size_bytes
         self._append_scalars(np.frombuffer(frames[start:], FRAME_DTYPE))
 
     def _append_scalars(self, headers: NDArray[Any]) -> None:
         is_scalar = headers["kind"] == FrameKind.SCALAR
         self._append(headers if is_scalar.all() else headers[is_scalar])
-
-    def _append_sets(
-        self,
-        headers: NDArray[Any],
-        frames: memoryview,
-        offset: int,
-        set_of: Callable[[int], pb.SeriesSet | None],
-    ) -> None:
-        """Keeps the scalars of frames at ``offset`` that are all of one set."""
-        series_set = set_of(int(headers["target"][0]))
-        if series_set is None:
-            return
-        count = len(series_set.series)
-        values: NDArray[Any] = np.ndarray(
-            (len(headers), count), "<f8", frames, offset + HEADER_BYTES, (headers.strides[0], 8)
-        )
-        rows = np.empty((len(headers), count), _ROW)
-        rows["wall_time"] = headers["wall_time"][:, None]
-        rows["step"] = headers["step"][:, None]
-        rows["value"] = values
-        rows["target"] = series_set.series
-        self._append(rows.reshape(-1))
 
     def _append(self, headers: NDArray[Any]) -> None:
         while len(headers):
@@ -131,19 +95,6 @@ class ScalarHistory:
         self._rows = sum(map(len, self._full))
 
 
-def _alike(frames: memoryview, offset: int, size_bytes: int) -> NDArray[Any]:
-    """The headers of the frames from ``offset`` on that have its size, kind and series."""
-    count = (len(frames) - offset) // size_bytes
-    headers: NDArray[Any] = np.ndarray((count,), FRAME_DTYPE, frames, offset, (size_bytes,))
-    first = headers[0]
-    is_alike = (
-        (headers["size_bytes"] == size_bytes)
-        & (headers["kind"] == first["kind"])
-        & (headers["target"] == first["target"])
-    )
-    return headers if is_alike.all() else headers[: int(is_alike.argmin())]
-
-
 def export(blocks: Iterable[NDArray[Any]], names: Mapping[int, str]) -> Exported:
     """Returns the scalars of the series in ``names``, by name, oldest first."""
     exported: Exported = {}
@@ -159,12 +110,3 @@ def export(blocks: Iterable[NDArray[Any]], names: Mapping[int, str]) -> Exported
             if name is not None:
                 exported.setdefault(name, []).append([wall_time, step, value])
     return exported
-
-
-def write(path: str, exported: Exported) -> None:
-    """Writes ``exported`` to ``path`` as MXBoard does: one JSON object, ASCII.
-
-    Raises ``OSError`` when the file cannot be written.
-    """
-    with open(path, "w", encoding="ascii") as file:
-        json.dump(exported, file)

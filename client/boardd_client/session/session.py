@@ -18,21 +18,20 @@ tensor in chunks before its record's frame.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version__
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind, frame_bytes
 
-from boardd_client.capture import Pending
-from boardd_client.capture.host import element
 from boardd_client.errors import CaptureError
 from boardd_client.memory.arena import Arena
-from boardd_client.memory.pending import Failed
+from boardd_client.memory.pending import Failed, Pending
 from boardd_client.memory.ring import Ring
+from boardd_client.memory.slots import LargeSlots, TensorSlots, element
 from boardd_client.session.by_value import MESSAGE_BYTES, WINDOW_BYTES, ByValue
-from boardd_client.session.captures import Capture, LargeSlots, TensorSlots
+from boardd_client.session.captures import Capture
 from boardd_client.session.counters import Counters, Rejection, Statistics, reason_name
 from boardd_client.session.scalar_history import Exported, ScalarHistory, export
 from boardd_client.session.schema import DefinedRun, Definitions
@@ -92,24 +91,6 @@ class Session:
             if number:
                 self._define(pb.Definitions(series=[self._definitions.series(number)]))
             return number
-
-    def define_set(self, run: DefinedRun, series: Sequence[int]) -> int:
-        """Adds a set of a run's series, for ``append_scalars``; 0 when there are too many."""
-        with self._lock:
-            number = self._definitions.add_set(run, series)
-            if number:
-                self._define(pb.Definitions(sets=[pb.SeriesSet(set=number, series=series)]))
-            return number
-
-    def append_scalars(self, series_set: int, step: int, wall_time: float, values: bytes) -> int:
-        """Appends the scalars of a set, float64 each; returns 0 if the log is full."""
-        with self._lock:
-            sequence = self.ring.append(
-                FrameKind.SCALARS, series_set, step, wall_time, values, reserved=True
-            )
-            if sequence:
-                self._counters.add_scalars(sequence, len(values) // 8)
-            return sequence
 
     def end_run(self, run: DefinedRun, wall_time: float) -> int:
         """Appends the end of a run and returns its sequence number, 0 if the log is full."""
@@ -459,7 +440,7 @@ class Session:
         )
         if last == self._observed:
             return False
-        self._history.observe(frames, last - self._observed, self._definitions.set_of)
+        self._history.observe(frames, last - self._observed)
         self._observed = last
         return True
 

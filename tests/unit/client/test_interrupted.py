@@ -89,6 +89,7 @@ def test_what_is_logged_after_an_interrupt_is_written() -> None:
         session, daemon = make_session(), Daemon()
         run = session.define_run(pb.RunDefinition(logdir="/logs"))
         series = session.define_series(run, "tag")
+        targets = np.full(4, series, np.uint64)
         daemon.open(session)
         for _ in range(turn % 40):  # the log wraps at another place each time
             session.ring.append_scalar(series, 0, 1.0, 0.0)
@@ -99,6 +100,7 @@ def test_what_is_logged_after_an_interrupt_is_written() -> None:
                 for number in range(3):
                     log_tensor(session, series, bytes([number]) * 100)
                     session.ring.append_scalar(series, number, 1.0, 0.5)
+                    session.ring.append_scalars(targets, number, 1.0, np.full(4, 0.5))
         except Interrupt:
             interrupted += 1
         resolve(session)
@@ -124,16 +126,18 @@ def test_a_handler_that_logs_disturbs_nobody() -> None:
         session, daemon = make_session(), Daemon()
         run = session.define_run(pb.RunDefinition(logdir="/logs"))
         series = session.define_series(run, "tag")
+        targets = np.full(4, series, np.uint64)
         daemon.open(session)
         with soon(moment_secs, partial(log_tensor, session, series, b"h" * 64)):
             for number in range(3):
                 log_tensor(session, series, bytes([number]) * 100)
                 session.ring.append_scalar(series, number, 1.0, 0.5)
+                session.ring.append_scalars(targets, number, 1.0, np.full(4, 0.5))
         resolve(session)
         daemon.take_all(session)
         assert daemon.received == session.ring.last_sequence
         kinds = [frame.kind for frame in daemon.frames]
-        assert kinds.count(FrameKind.SCALAR) == 3
+        assert kinds.count(FrameKind.SCALAR) == 15
         ran += kinds.count(FrameKind.SUMMARY) == 4
         assert kinds.count(FrameKind.SUMMARY) in (3, 4)
         tensors = [tensor for (tensor,) in daemon.tensors.values()]

@@ -35,6 +35,36 @@ def test_a_closed_writer_counts_what_it_gets_and_reopens(scripted: ScriptedDaemo
     assert scripted.values() == [1.0, 3.0]
 
 
+def test_curves_that_come_again_and_again_are_scalars_in_call_order(
+    scripted: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOARDD_LOG_BYTES", str(64 << 10))
+    with writer(scripted) as sw:
+        for step in range(5):
+            sw.add_scalar("curves", {"a": step, "b": step + 0.25, "c": step + 0.5}, step)
+        assert sw.flush()
+        logged = [step + part for step in range(5) for part in (0.0, 0.25, 0.5)]
+        assert scripted.values() == logged
+        series = {s.series: s.sub_run for message in scripted.definitions for s in message.series}
+        scalars = [frame for frame in scripted.all_frames if frame.kind == FrameKind.SCALAR]
+        assert [series[frame.target] for frame in scalars] == [
+            "curves/a",
+            "curves/b",
+            "curves/c",
+        ] * 5
+        assert [frame.step for frame in scalars] == [step for step in range(5) for _ in range(3)]
+        assert sw.statistics().accepted == 15
+        scripted.stop()
+        calls = 0
+        while not sw.statistics().dropped:
+            sw.add_scalar("curves", {"a": 0.0, "b": 1.0, "c": 2.0}, calls)
+            calls += 1
+        # The whole call is dropped, or none of it.
+        assert dict(sw.statistics().dropped) == {"log_full": 3}
+        assert sw.statistics().pending == 3 * (calls - 1)
+        scripted.start()
+
+
 def test_a_writer_that_is_not_closed_ends_its_run_when_it_is_collected(
     scripted: ScriptedDaemon,
 ) -> None:
@@ -69,9 +99,10 @@ def test_export_has_what_was_logged_with_and_without_a_daemon(
         assert sw.flush()
         scripted.stop()
         sw.add_scalar("curves", {"sin": 2}, 3)
+        sw.add_scalar("curves", {"größe": 3}, 3)
         sw.export_scalars(path)
-        exported = json.loads(path.read_text())
-        assert set(exported) == {"/logs/loss", "/logs/curves/sin"}
+        exported = json.loads(path.read_text(encoding="ascii"))
+        assert set(exported) == {"/logs/loss", "/logs/curves/sin", "/logs/curves/größe"}
         ((timestamp, step, value),) = exported["/logs/loss"]
         assert (step, value) == (1, 0.5)
         assert abs(timestamp - time.time()) < 60

@@ -1,27 +1,26 @@
-"""Curves that come together again and again are one record."""
+"""Curves that come together again and again have a template."""
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 import pytest
-from boardd_client.calls.curves import CurveSets
+from boardd_client.calls.curves import CurveTemplates
 
 NAMES = ("a", "b", "c")
 
 
-def make_sets() -> CurveSets:
-    sets = CurveSets()
-    sets.add("loss", NAMES, 7)
-    return sets
+def make_templates() -> CurveTemplates:
+    templates = CurveTemplates()
+    templates.add("loss", NAMES, [7, 9, 8])
+    return templates
 
 
 def test_values_are_packed_in_the_order_of_the_names() -> None:
-    found = make_sets().find("loss", {"a": 1.5, "b": -2, "c": float("inf")})
+    found = make_templates().find("loss", {"a": 1.5, "b": -2, "c": float("inf")})
     assert found is not None
-    assert (found[0].number, found[0].records) == (7, 3)
-    assert struct.unpack("<3d", found[1]) == (1.5, -2.0, float("inf"))
+    targets, numbers = found
+    assert targets.tolist() == [7, 9, 8]
+    assert numbers.tolist() == [1.5, -2.0, float("inf")]
 
 
 @pytest.mark.parametrize(
@@ -36,24 +35,24 @@ def test_values_are_packed_in_the_order_of_the_names() -> None:
         {"a": 1.0, "b": 2.0, "c": 10**400},
     ],
 )
-def test_other_names_and_what_needs_a_look_are_no_set(values: dict[str, object]) -> None:
-    assert make_sets().find("loss", values) is None
+def test_other_names_and_what_needs_a_look_have_none(values: dict[str, object]) -> None:
+    assert make_templates().find("loss", values) is None
 
 
-def test_another_tag_is_another_set() -> None:
-    assert make_sets().find("accuracy", dict.fromkeys(NAMES, 1.0)) is None
+def test_another_tag_has_none() -> None:
+    assert make_templates().find("accuracy", dict.fromkeys(NAMES, 1.0)) is None
 
 
 def test_names_are_repeated_when_they_come_twice_in_a_row() -> None:
-    sets = CurveSets()
-    assert [sets.is_repeated("loss", NAMES) for _ in range(2)] == [False, True]
-    assert not sets.is_repeated("loss", ("a", "b"))
-    assert not sets.is_repeated("loss", NAMES)
-    sets.add("loss", NAMES, 1)
-    assert not sets.is_repeated("loss", NAMES)
+    templates = CurveTemplates()
+    assert [templates.is_repeated("loss", NAMES) for _ in range(2)] == [False, True]
+    assert not templates.is_repeated("loss", ("a", "b"))
+    assert not templates.is_repeated("loss", NAMES)
+    templates.add("loss", NAMES, [1, 2, 3])
+    assert not templates.is_repeated("loss", NAMES)
 
 
 @pytest.mark.parametrize("names", [("a",), (1, 2), ("a", 2)])
-def test_one_curve_and_names_that_are_no_text_make_no_set(names: tuple[object, ...]) -> None:
-    sets = CurveSets()
-    assert [sets.is_repeated("loss", names) for _ in range(3)] == [False] * 3
+def test_one_curve_and_names_that_are_no_text_make_none(names: tuple[object, ...]) -> None:
+    templates = CurveTemplates()
+    assert [templates.is_repeated("loss", names) for _ in range(3)] == [False] * 3

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from boardd_client import capture
 from boardd_client.capture import host
+from boardd_client.memory.slots import element
 from support.capturing import Captured, captured
 
 LAYOUTS = {
@@ -264,11 +265,11 @@ def test_scalars_of_another_size(value: object) -> None:
 def test_element_reads_what_was_captured(dtype: str) -> None:
     result = Captured(np.array([1], dtype))
     result.wait()
-    assert host.element(result.slot, dtype) == 1.0
+    assert element(result.slot, dtype) == 1.0
 
 
 def test_element_of_bfloat16() -> None:
-    assert host.element(memoryview(b"\xc0\x3f"), "bfloat16") == 1.5
+    assert element(memoryview(b"\xc0\x3f"), "bfloat16") == 1.5
 
 
 def test_types_without_end_do_not_accumulate() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 from boardd_client import capture
-from boardd_client.capture import host
 from boardd_client.errors import CaptureError
+from boardd_client.memory.slots import element
 from support.capturing import Captured, captured
 
 jax = pytest.importorskip("jax", reason="needs jax", exc_type=ImportError)
@@ -60,7 +60,7 @@ def test_scalars_under_way_are_lazy() -> None:
     result.sum().block_until_ready()
     assert pending.is_done()
     pending.wait()
-    assert host.element(slot, loss.dtype) == pytest.approx(600, rel=1e-3)
+    assert element(slot, loss.dtype) == pytest.approx(600, rel=1e-3)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from boardd_client import capture
-from boardd_client.capture import host
 from boardd_client.errors import CaptureError
+from boardd_client.memory.slots import element
 from support.capturing import Captured, captured
 from support.commands import wait_until
 
@@ -145,7 +145,7 @@ def secs_to_capture_from_a_busy_engine() -> float:
         copy.wait()
     assert time.perf_counter() - start > 20 * enqueued, "the engine was idle: nothing was shown"
     np.testing.assert_array_equal(np.frombuffer(slots[0], np.float32), 3)
-    assert host.element(slots[1], "float64") == 3.0
+    assert element(slots[1], "float64") == 3.0
     return elapsed
 
 

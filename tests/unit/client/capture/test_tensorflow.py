@@ -11,6 +11,7 @@ import pytest
 from boardd_client import capture
 from boardd_client.capture import host
 from boardd_client.errors import CaptureError
+from boardd_client.memory.slots import element
 from support.capturing import Captured, captured
 
 with warnings.catch_warnings():
@@ -131,7 +132,7 @@ def test_scalars_are_lazy_where_execution_is_asynchronous(asynchronous: None) ->
     pending = loss.copy_into(slot)
     assert pending is not None
     pending.wait()
-    assert host.element(slot, loss.dtype) == 1.0
+    assert element(slot, loss.dtype) == 1.0
 
 
 FAILURE = """

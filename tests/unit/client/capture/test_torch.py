@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from boardd_client import capture
 from boardd_client.errors import CaptureError
+from boardd_client.memory.slots import element
 from support.capturing import Captured, captured
 
 torch = pytest.importorskip("torch", reason="needs torch", exc_type=ImportError)
@@ -172,7 +173,7 @@ def test_cuda_never_waits() -> None:
     assert not torch.cuda.current_stream().query(), "the device was idle: nothing was shown"
     np.testing.assert_array_equal(result.values(), np.full(1 << 20, 3, np.float32))
     pending.wait()
-    assert capture.host.element(slot, "float32") == 3.0
+    assert element(slot, "float32") == 3.0
 
 
 @needs_cuda

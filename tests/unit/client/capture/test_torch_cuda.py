@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from boardd_client import capture
-from boardd_client.capture import host
 from boardd_client.errors import CaptureError
 from boardd_client.memory.pinning import PinnableMap
+from boardd_client.memory.slots import element
 from support.capturing import WAIT_SECS, Captured, captured
 
 torch = pytest.importorskip("torch", reason="needs torch", exc_type=ImportError)
@@ -65,7 +65,7 @@ def test_a_call_does_not_wait_for_the_stream(matrix: Any) -> None:
     torch.cuda.synchronize()
     assert pending.is_done()
     pending.wait()
-    assert host.element(slot, "float32") == 3.0
+    assert element(slot, "float32") == 3.0
 
 
 def test_a_wait_does_not_hold_the_stream_up(matrix: Any) -> None:

@@ -4,7 +4,9 @@ import signal
 import struct
 import threading
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 from boardd_client.memory.ring import Ring
 from boardd_protos import frame as framing
@@ -15,6 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 UNTIL_THE_LAST = 1 << 62
 ENOUGH = 1 << 30
+
+
+def targets(*series: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    return np.array(series, np.uint64)
 
 
 def make_log(size_bytes: int = 4096, reserve_bytes: int = 0) -> Ring:
@@ -48,6 +54,29 @@ def test_a_scalar_is_the_frame_of_the_wire_byte_for_byte() -> None:
     assert last == 2
 
 
+def test_scalars_appended_together_are_the_frames_of_scalars_appended_one_by_one() -> None:
+    together, one_by_one = make_log(), make_log()
+    values = [0.1, float("-inf"), float("nan")]
+    step = -(1 << 63)
+    assert together.append_scalars(targets(7, 8, 0xFFFFFFFF), step, 2.5, np.array(values)) == 3
+    for series, value in zip((7, 8, 0xFFFFFFFF), values, strict=True):
+        one_by_one.append_scalar(series, step, 2.5, value)
+    assert bytes(together.read(0, 9, ENOUGH)[0]) == bytes(one_by_one.read(0, 9, ENOUGH)[0])
+
+
+def test_scalars_appended_together_go_round_the_end_of_the_buffer() -> None:
+    log = make_log(10 * HEADER_BYTES + 8)
+    for step in range(8):
+        log.append_scalar(1, step, 1.0, 1.0)
+    assert log.append_scalars(targets(1, 2, 3), 8, 1.0, np.arange(3.0)) == 0
+    assert log.last_sequence == 8
+    log.free(2)
+    assert log.append_scalars(targets(1, 2, 3), 8, 1.0, np.arange(3.0)) == 11
+    assert [(frame.target, frame.value) for frame in read_all(log, 8)] == [(1, 0), (2, 1), (3, 2)]
+    assert log.append_scalars(targets(1, 2), 9, 1.0, np.arange(2.0)) == 0
+    assert log.append_scalar(1, 9, 1.0, 1.0) == 12
+
+
 @pytest.mark.parametrize("payload", [b"", b"1", b"12345678", b"x" * 1000])
 def test_any_other_frame_is_the_frame_of_the_wire_byte_for_byte(payload: bytes) -> None:
     log = make_log()
@@ -66,6 +95,8 @@ def test_a_step_outside_int64_appends_nothing(step: int) -> None:
         log.append(FrameKind.SUMMARY, 1, step, 1.0, b"payload")
     with pytest.raises(struct.error):
         log.append_scalar(1, 1, 1.0, 10**400)
+    with pytest.raises(struct.error):
+        log.append_scalars(targets(1, 2), step, 1.0, np.zeros(2))
     assert log.append_scalar(1, 2, 1.0, 1.0) == 2
     assert [frame.step for frame in read_all(log)] == [1, 2]
 
@@ -211,9 +242,14 @@ def test_the_backlog_is_notified_once_at_the_count_and_again_when_asked() -> Non
     assert len(calls) == 1
     log.append(FrameKind.SUMMARY, 1, 0, 1.0, b"p")
     assert len(calls) == 2
+    log.notify_backlog(3, notify)
+    log.append_scalars(targets(1, 1), 0, 1.0, np.zeros(2))
+    assert len(calls) == 2
+    log.append_scalars(targets(1, 1), 0, 1.0, np.zeros(2))
+    assert len(calls) == 3
     log.notify_backlog(0, None)
     log.append_scalar(1, 0, 1.0, 1.0)
-    assert len(calls) == 2
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize("size_bytes", [0, 47, 95])
@@ -248,6 +284,7 @@ def test_threads_that_append_get_numbers_of_their_own_and_lose_nothing() -> None
 def test_a_signal_handler_that_logs_neither_hangs_nor_tears_a_frame() -> None:
     log = make_log(1 << 20)
     handled: list[int] = []
+    many, values = targets(*[1] * 300), np.full(300, 1.0)
 
     def handler(*_: object) -> None:
         handled.append(log.append_scalar(2, 0, 1.0, 2.0))
@@ -259,11 +296,15 @@ def test_a_signal_handler_that_logs_neither_hangs_nor_tears_a_frame() -> None:
         appended = 0
         while len(handled) < 100:
             appended += 1
-            if appended % 3:
+            if appended % 3 == 1:
                 assert log.append_scalar(1, appended, 1.0, 1.0)
+            elif appended % 3 == 2:
+                # It goes on in the next lap every few times.
+                assert log.append_scalars(many, appended, 1.0, values)
+                appended += len(many) - 1
             else:
                 assert log.append(FrameKind.SUMMARY, 1, appended, 1.0, b"p")
-            if appended % 1000 == 0:
+            if log.used_bytes > 1 << 19:
                 for frame in read_all(log, log.freed_sequence):
                     assert frame.target in (1, 2)
                 log.free(log.last_sequence)
@@ -299,6 +340,21 @@ class RingMachine(RuleBasedStateMachine):
     def scalars(self, count: int) -> None:
         for step in range(count):
             self.scalar(step, 1.0)
+
+    @rule(count=st.integers(1, 21), step=st.integers(-(1 << 63), (1 << 63) - 1))
+    def together(self, count: int, step: int) -> None:
+        free_bytes = self.ring.size_bytes - self.ring.used_bytes
+        before = self.ring.last_sequence
+        series, values = range(1, count + 1), np.arange(float(count))
+        sequence = self.ring.append_scalars(targets(*series), step, 1.5, values)
+        if not sequence:
+            assert free_bytes < (count + 1) * HEADER_BYTES
+            assert self.ring.last_sequence == before
+            return
+        assert sequence == self.ring.last_sequence == before + count
+        self.frames += [
+            framing.Frame(1, 0, before + n, step, 1.5, n, float(n - 1), b"") for n in series
+        ]
 
     @rule(payload=st.binary(max_size=400), pending=st.booleans())
     def summary(self, payload: bytes, pending: bool) -> None:

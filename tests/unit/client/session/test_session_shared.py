@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.maps import LargeTensors
@@ -156,14 +154,12 @@ def test_the_map_of_a_written_record_is_free_again() -> None:
 def test_later_definitions_lie_in_the_log_too_and_count_as_nothing() -> None:
     session = make_session()
     run, series = define(session)
-    curves = session.define_set(run, [series])
     found = pb.Definitions()
     for frame in frames(session):
         assert frame.kind == FrameKind.DEFINITIONS
         found.MergeFromString(frame.payload)
     assert [definition.run for definition in found.runs] == [run.number]
     assert [definition.series for definition in found.series] == [series]
-    assert [(member.set, list(member.series)) for member in found.sets] == [(curves, [series])]
     assert session.statistics().accepted == session.statistics().pending == 0
     session.opened(OPENED, is_shared=True)
     log_scalars(session, series, 2)
@@ -171,25 +167,6 @@ def test_later_definitions_lie_in_the_log_too_and_count_as_nothing() -> None:
     session.acknowledged(session.ring.last_sequence)
     counts = session.statistics()
     assert (counts.accepted, counts.written, counts.pending) == (2, 2, 0)
-
-
-def test_scalars_of_a_set_count_one_by_one() -> None:
-    session = make_session()
-    session.opened(OPENED, is_shared=True)
-    run, series = define(session)
-    other = session.define_series(run, "other")
-    curves = session.define_set(run, [series, other])
-    for step in range(3):
-        assert session.append_scalars(curves, step, 1.0, struct.pack("<2d", 1.0, 2.0))
-    assert session.statistics().pending == session.statistics().accepted == 6
-    committed(session)
-    last = session.ring.last_sequence
-    session.rejected(pb.Rejected(sequence=last, records=1, reason=pb.INVALID_NAME))
-    session.acknowledged(last)
-    counts = session.statistics()
-    assert (counts.accepted, counts.written, counts.pending) == (6, 5, 0)
-    balance(session)
-    assert run.rejected == 1
 
 
 def test_a_daemon_that_shares_nothing_gets_everything_by_value() -> None:

@@ -1,0 +1,100 @@
+"""Slots for the tensors of a record: in the arena, or in a map of their own if they are large.
+
+No I/O but what making a map for a large tensor takes, no clock, no thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+import numpy as np
+from boardd_protos import boardd_pb2 as pb
+
+from boardd_client.memory.arena import Arena, Slot
+
+#: Tensors of one record, at most.
+MAX_TENSORS: Final = 16
+
+
+class LargeSlots(Protocol):
+    """Where tensors lie that are larger than the arena."""
+
+    def may_fit(self, size_bytes: int) -> bool:
+        """Whether tensors of so many bytes find room when all others are gone."""
+
+    def allocate(self, size_bytes: int) -> Slot | None:
+        """A slot, whose ``map_number`` is not 0; None when there is no room."""
+
+    def free(self, slot: Slot) -> None:
+        """Gives a slot back, once."""
+
+
+class TensorSlots:
+    """Slots in ``arena``, or in ``large`` for what the arena could never hold.
+
+    ``arena_offset`` is where the arena begins in map 0; None where nothing is shared.
+    """
+
+    def __init__(self, arena: Arena, large: LargeSlots | None, arena_offset: int | None) -> None:
+        self.arena: Final = arena
+        self._large = large
+        self._arena_offset = arena_offset
+
+    def allocate(self, sizes: Sequence[int], *, is_scalar: bool) -> tuple[Slot, ...] | str:
+        """Slots for the tensors of one record, or why there is no room for all of them.
+
+        ``arena_full`` and ``large_full`` may pass; ``tensor_too_large`` does not.
+        """
+        if len(sizes) == 1:  # nearly always, and nearly always there is room
+            slot = self.arena.allocate(sizes[0], reserved=is_scalar)
+            if slot is not None:
+                return (slot,)
+        fits_arena = is_scalar or self.arena.may_fit(sizes)
+        # What is smaller finds room in the arena also in company.
+        large_bytes = self.arena.size_bytes // (2 * MAX_TENSORS)
+        if not fits_arena:
+            large = sum(size for size in sizes if size >= large_bytes)
+            if self._large is None or not self._large.may_fit(large):
+                return "tensor_too_large"
+        slots: list[Slot] = []
+        for size_bytes in sizes:
+            if fits_arena or self._large is None or size_bytes < large_bytes:
+                slot, reason = self.arena.allocate(size_bytes, reserved=is_scalar), "arena_full"
+            else:
+                slot, reason = self._large.allocate(size_bytes), "large_full"
+            if slot is None:
+                self.free(slots)
+                return reason
+            slots.append(slot)
+        return tuple(slots)
+
+    def free(self, slots: Iterable[Slot]) -> None:
+        """Gives slots back, once."""
+        for slot in slots:
+            if slot.map_number and self._large is not None:
+                self._large.free(slot)
+            else:
+                self.arena.free(slot)
+
+    def located(self, slots: Iterable[Slot]) -> bytes:
+        """Says where tensors lie: a part of a ``Payload``, to be appended to the rest of it.
+
+        Empty where nothing is shared.
+        """
+        if self._arena_offset is None:
+            return b""
+        message = pb.Payload()
+        for slot in slots:
+            offset = slot.offset if slot.map_number else self._arena_offset + slot.offset
+            message.slots.add(map=slot.map_number, offset=offset, size_bytes=len(slot.view))
+        data: bytes = message.SerializeToString()
+        return data
+
+
+def element(slot: memoryview, dtype: str) -> float:
+    """The first element of ``slot``, captured with ``dtype``, as a float."""
+    if dtype == "bfloat16":
+        upper = int(np.frombuffer(slot, "<u2", 1)[0])
+        return float(np.array(upper << 16, np.uint32).view(np.float32))
+    return float(np.frombuffer(slot, np.dtype(dtype).newbyteorder("<"), 1)[0])
