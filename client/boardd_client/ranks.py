@@ -33,7 +33,7 @@ import operator
 from collections.abc import Mapping
 from typing import Final, NamedTuple, SupportsIndex
 
-_logger = logging.getLogger("boardd")
+_logger = logging.getLogger("boardd_client")
 
 #: More workers than any job has: a larger number is no world size.
 MAX_WORLD_SIZE: Final = 2**31 - 1

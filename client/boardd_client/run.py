@@ -261,7 +261,7 @@ class RunHandle:
             count = run.rejected - self._rejected_before
             reason = f"{count} records were rejected, the last: {run.last_rejection}"
         elif level == "synced":
-            reason = sender.sync(sequence, deadline)
+            reason = sender.sync(sequence, deadline).reason
         self._rejected_before = run.rejected
         if not reason:
             return FlushResult(ok=True)

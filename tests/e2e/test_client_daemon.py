@@ -19,7 +19,7 @@ from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_scalars
 from support.transports import check_transport
 
-#: What a script may take; interpreters and the relay start slowly on a busy machine.
+#: What a script may take; interpreters and the helper process start slowly on a busy machine.
 SCRIPT_SECS = 60.0
 
 

@@ -1,51 +1,16 @@
-"""One gRPC connection to a daemon: Open, Attach, then a stream in both directions.
+"""What the sender needs of a connection to the daemon, and what it hears from one.
 
-Made, used once and thrown away; a sender that reconnects makes a new one. gRPC
-is imported only here and only when the first connection is made, so that a
-program pays for it on a background thread, or not at all.
-
-gRPC and ``fork`` do not go together: its fork handlers may hang or abort when
-a fork falls into a moment in which a channel is being closed (seen with grpcio
-1.85: a child in about one of a hundred, once the parent). So where the program
-has not loaded gRPC itself, it is loaded without its fork handlers, which makes
-``fork`` in the parent safe at any moment; and a child of a process that has it
-loaded never touches it, and connects through ``relay`` instead.
-
-Nor do gRPC and the interpreter's end: a thread of gRPC's that holds a call's lock
-when it is frozen there keeps it for ever, and the call's finalizer waits for it
-(seen with grpcio 1.85: one process of some hundreds never ended). So ``close`` waits
-for gRPC's threads, and no reference cycle leaves a call to the last collection.
+A connection is made, opened and attached, used as a stream in both directions,
+and thrown away; whoever reconnects makes a new one.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Protocol
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.address import Address, TcpAddress
 
 from boardd_client.errors import BoarddError
-
-if TYPE_CHECKING:
-    import grpc
-
-#: Bytes handed to gRPC and not yet taken by it, before a sender must wait.
-OUTBOX_BYTES: Final = 4 << 20
-
-_FORK_VARIABLE: Final = "GRPC_ENABLE_FORK_SUPPORT"
-_MAX_MESSAGE_BYTES: Final = 4 << 20
-#: What ends within milliseconds, unless the process is starved.
-_THREADS_END_SECS: Final = 2.0
 
 
 class ConnectionFailedError(BoarddError):
@@ -71,10 +36,16 @@ class Events(Protocol):
 
 
 class Link:
-    """Passes a connection's events on until it is cut: one that is left may still speak."""
+    """Passes one connection's events on until it is cut: one that is left may still speak.
+
+    Notes, for whoever owns the connection, how it fares. The notes stay readable
+    after the cut.
+    """
 
     def __init__(self, events: Events) -> None:
         self._events: Events | None = events
+        self.is_leaving = False  #: the daemon has said that it leaves
+        self.error: ConnectionFailedError | None = None  #: how the stream ended, if it has
 
     def cut(self) -> None:
         """Passes nothing on from now on."""
@@ -82,6 +53,8 @@ class Link:
 
     def on_message(self, message: pb.DaemonMessage) -> None:
         """See ``Events``."""
+        if message.HasField("draining"):
+            self.is_leaving = True
         events = self._events
         if events is not None:
             events.on_message(message)
@@ -94,6 +67,7 @@ class Link:
 
     def on_end(self, error: ConnectionFailedError) -> None:
         """See ``Events``."""
+        self.error = error
         events = self._events
         if events is not None:
             events.on_end(error)
@@ -122,230 +96,3 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """Ends the connection from any thread, any number of times, without waiting for a peer."""
-
-
-class Outbox:
-    """Messages on their way to the thread that sends them. Iterate to take them."""
-
-    def __init__(self, on_room: Callable[[], None], capacity_bytes: int = OUTBOX_BYTES) -> None:
-        self._on_room = on_room
-        self._capacity_bytes = capacity_bytes
-        self._changed = threading.Condition()
-        self._messages: deque[pb.ClientMessage] = deque()
-        self._held_bytes = 0
-        self._was_full = False
-        self._is_closed = False
-        self.taker: threading.Thread | None = None  #: the thread that takes messages
-
-    def has_room(self) -> bool:
-        """Whether another message fits; if not, ``on_room`` is called when it does."""
-        with self._changed:
-            self._was_full = self._held_bytes >= self._capacity_bytes
-            return not self._was_full and not self._is_closed
-
-    def put(self, message: pb.ClientMessage) -> None:
-        """Adds a message, also past the capacity."""
-        with self._changed:
-            self._messages.append(message)
-            self._held_bytes += message.ByteSize()
-            self._changed.notify()
-
-    def close(self) -> None:
-        """Ends the iteration behind what is in it."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
-
-    def __iter__(self) -> Iterator[pb.ClientMessage]:
-        return self
-
-    def __next__(self) -> pb.ClientMessage:
-        self.taker = threading.current_thread()
-        with self._changed:
-            while not self._messages and not self._is_closed:
-                self._changed.wait()
-            if not self._messages:
-                raise StopIteration
-            message = self._messages.popleft()
-            self._held_bytes -= message.ByteSize()
-            has_room = self._was_full and self._held_bytes < self._capacity_bytes
-            if has_room:
-                self._was_full = False
-        if has_room:
-            self._on_room()
-        return message
-
-
-class GrpcConnection:
-    """A connection over a channel of its own. See ``Connection``."""
-
-    def __init__(
-        self, address: Address, events: Events, *, token: str = "", tls_ca: str = ""
-    ) -> None:
-        self._address = address
-        self._events = events
-        self._tls_ca = tls_ca
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else None
-        self._outbox = Outbox(events.on_room)
-        self._lock = threading.RLock()
-        self._is_closed = False
-        self._channel: grpc.Channel | None = None
-        self._stub: Any = None
-        self._stream: Any = None
-        #: gRPC's thread that runs the stream's events, once the stream has ended.
-        self._event_thread: Future[threading.Thread] = Future()
-        self._reader: threading.Thread | None = None
-
-    def open(self, request: pb.OpenRequest, timeout_secs: float) -> pb.OpenReply:
-        """See ``Connection``."""
-        grpc = _load_grpc()
-        from boardd_protos.boardd_pb2_grpc import BoarddStub
-
-        with self._lock:
-            if self._is_closed:
-                raise ConnectionFailedError("CANCELLED", "closed")
-            self._channel = self._make_channel(grpc)
-            self._stub = BoarddStub(self._channel)
-        reply: pb.OpenReply = self._call(self._stub.Open, request, timeout_secs)
-        return reply
-
-    def attach(self, attach: pb.Attach) -> None:
-        """See ``Connection``."""
-        grpc = _load_grpc()
-        with self._lock:
-            if self._is_closed:
-                raise ConnectionFailedError("CANCELLED", "closed")
-            self._outbox.put(pb.ClientMessage(attach=attach))
-            stream = self._stub.Stream(self._outbox, metadata=self._metadata)
-            stream.add_done_callback(
-                lambda _: self._event_thread.set_result(threading.current_thread())
-            )
-            self._stream = stream
-            self._reader = threading.Thread(
-                target=self._read, args=(stream, grpc), name="boardd-reader", daemon=True
-            )
-            self._reader.start()
-
-    def has_room(self) -> bool:
-        """See ``Connection``."""
-        return self._outbox.has_room()
-
-    def send(self, message: pb.ClientMessage) -> None:
-        """See ``Connection``."""
-        self._outbox.put(message)
-
-    def flush(self, request: pb.FlushRequest) -> pb.FlushReply:
-        """See ``Connection``."""
-        reply: pb.FlushReply = self._call(self._stub.Flush, request, request.timeout_secs + 1)
-        return reply
-
-    def end(self, request: pb.CloseRequest) -> pb.CloseReply:
-        """See ``Connection``."""
-        reply: pb.CloseReply = self._call(self._stub.Close, request, request.timeout_secs + 1)
-        return reply
-
-    def close(self) -> None:
-        """See ``Connection``."""
-        with self._lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            stream, channel = self._stream, self._channel
-            self._stream = None
-        self._outbox.close()
-        if stream is not None:
-            stream.cancel()
-        if channel is not None:
-            channel.close()
-        if stream is not None:
-            self._join_threads()
-
-    def _join_threads(self) -> None:
-        deadline = time.monotonic() + _THREADS_END_SECS
-        threads = {self._reader}
-        with contextlib.suppress(FutureTimeoutError):
-            threads.add(self._event_thread.result(_THREADS_END_SECS))
-        threads.add(self._outbox.taker)
-        for thread in threads:
-            if thread is not None and thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - time.monotonic()))
-
-    def _make_channel(self, grpc: Any) -> grpc.Channel:
-        options: list[tuple[str, int]] = [
-            ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-            ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-            # A new connection tries at once, whatever happened to the one before.
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 1000),
-            ("grpc.enable_retries", 0),
-        ]
-        if not isinstance(self._address, TcpAddress):
-            # A proxy set for the web is not for a socket file.
-            options.append(("grpc.enable_http_proxy", 0))
-            return grpc.insecure_channel(self._address.target, options)
-        # Finds out within a minute and a half that the other host is gone.
-        options += [("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 20_000)]
-        if self._address.is_loopback:
-            options.append(("grpc.enable_http_proxy", 0))
-        if not self._tls_ca:
-            return grpc.insecure_channel(self._address.target, options)
-        try:
-            authority = Path(self._tls_ca).read_bytes()
-        except OSError as error:
-            raise ConnectionFailedError(
-                "INVALID_ARGUMENT", f"BOARDD_TLS_CA={self._tls_ca!r}: {error.strerror}"
-            ) from None
-        credentials = grpc.ssl_channel_credentials(root_certificates=authority)
-        return grpc.secure_channel(self._address.target, credentials, options)
-
-    def _call(self, method: Any, request: Any, timeout_secs: float) -> Any:
-        grpc = _load_grpc()
-        try:
-            # No future of gRPC's, whose events need a thread; closing the channel cancels it.
-            return method(request, timeout=timeout_secs, metadata=self._metadata)
-        except ValueError:
-            raise ConnectionFailedError("CANCELLED", "the channel is closed") from None
-        except grpc.RpcError as error:
-            raise _failed(error) from None
-
-    def _read(self, stream: Any, grpc: Any) -> None:
-        error = ConnectionFailedError("OK", "the daemon ended the stream")
-        try:
-            for message in stream:
-                self._events.on_message(message)
-        except grpc.RpcError as ended:
-            error = _failed(ended)
-        finally:
-            self._outbox.close()
-            self._events.on_end(error)
-
-
-def _failed(error: Any) -> ConnectionFailedError:
-    """``error`` may be the call itself: without its traceback, it is in no reference cycle."""
-    error.__traceback__ = None
-    return ConnectionFailedError(error.code().name, error.details() or "")
-
-
-def _load_grpc() -> Any:
-    """Imports gRPC; without its fork handlers where the program has not imported it.
-
-    That holds also where the environment asks for them: a child that was forked
-    with them can hang in gRPC, and no child of ours uses gRPC.
-    """
-    if "grpc" not in sys.modules:
-        asked = os.environ.get(_FORK_VARIABLE)
-        os.environ[_FORK_VARIABLE] = "0"
-        try:
-            import grpc
-
-            # gRPC reads the variable when its core starts, which a channel makes it do.
-            grpc.insecure_channel("unix:/nonexistent").close()
-        finally:
-            if asked is None:
-                del os.environ[_FORK_VARIABLE]
-            else:
-                os.environ[_FORK_VARIABLE] = asked
-    import grpc
-
-    return grpc

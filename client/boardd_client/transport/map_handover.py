@@ -1,14 +1,16 @@
 """Hands the process's maps to the daemon of its host; see ``boardd_protos.shared``.
 
-The connection stays open for as long as the process lives: to the daemon, its end
+The connection stays open as long as the process lives: to the daemon, its end
 is the end of the process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
+from collections.abc import Mapping
 from typing import Final
 
 from boardd_protos.address import UnixAddress
@@ -23,6 +25,9 @@ from boardd_protos.shared import (
 )
 
 from boardd_client.memory.maps import Map
+from boardd_client.transport.connection import ConnectionFailedError
+
+_logger = logging.getLogger("boardd_client")
 
 _TIMEOUT_SECS: Final = 5.0
 
@@ -91,3 +96,83 @@ class MapConnection:
     def close(self) -> None:
         """Ends the connection, in this process only."""
         self._socket.close()
+
+
+class MapHandover:
+    """Which daemon holds the maps of a session: at most one, on the other end of one connection.
+
+    ``hand_over`` and ``share_all`` are for the sender's thread, the rest for any.
+    """
+
+    def __init__(self, address: UnixAddress, session_id: bytes) -> None:
+        self._address = address
+        self._session_id = session_id
+        self._connection: MapConnection | None = None
+        self._next_connection: MapConnection | None = None  # being made
+        self._told = ""  # the refusal that was warned about
+
+    def hand_over(self, first: Map, log_bytes: int, *, is_held: bool) -> bool:
+        """Hands map 0 over, which begins with a ring of ``log_bytes``, unless ``is_held``.
+
+        ``is_held`` is what the daemon says: it holds the maps of this session. Returns
+        whether it does now. A refusal is warned about once.
+
+        Raises:
+            ConnectionFailedError: the daemon does not answer within 5 s.
+        """
+        if self._connection is not None and is_held:
+            return True
+        try:
+            # Before the old one is cut: its end would be the session's, if this daemon had it.
+            self._next_connection = connection = MapConnection(self._address, self._session_id)
+            connection.share_first(first, log_bytes)
+        except TimeoutError:
+            raise ConnectionFailedError(
+                "DEADLINE_EXCEEDED", "the daemon does not answer the handover of shared memory"
+            ) from None
+        except HandoverFailedError as error:
+            if str(error) != self._told:
+                self._told = str(error)
+                _logger.warning(
+                    "the daemon at %s shares no memory (%s): records go to it through gRPC",
+                    self._address,
+                    error,
+                )
+            self._cut()
+            return False
+        self._cut()
+        self._connection, self._next_connection = connection, None
+        return True
+
+    def share_all(self, maps: Mapping[int, Map]) -> bool:
+        """Hands over those of ``maps`` that are not yet; False while that cannot be done."""
+        connection = self._connection
+        if connection is None:
+            return True
+        return all(connection.share(number, made) for number, made in maps.items())
+
+    def share(self, number: int, made: Map) -> None:
+        """Hands over a new map, if it can be done at once; else ``share_all`` does later."""
+        connection = self._connection
+        if connection is not None:
+            connection.share(number, made)
+
+    def release(self, number: int) -> None:
+        """Tells the daemon that a map is not used any more."""
+        connection = self._connection
+        if connection is not None:
+            connection.release(number)
+
+    def close(self) -> None:
+        """Ends the handover, which tells the daemon that this session is over.
+
+        Takes no lock: also for a forked child, to let go of what its parent holds.
+        """
+        if self._next_connection is not None:
+            self._next_connection.close()
+        self._cut()
+
+    def _cut(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 from boardd_protos.address import Address
 
 from boardd_client.environment import Settings
-from boardd_client.transport.connection import Connection, Events, GrpcConnection
+from boardd_client.transport.connection import Connection, Events
+from boardd_client.transport.grpc_connection import GrpcConnection
 from boardd_client.transport.sender import Sender
 from boardd_client.transport.subprocess_connection import SubprocessConnection
 
@@ -38,17 +39,17 @@ class Senders:
         self._senders: dict[str, Sender] = {}
         self._all_senders: weakref.WeakSet[Sender] = weakref.WeakSet()  # also those that end
         self._forkables: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._must_relay = False
+        self._needs_subprocess = False
         self._inherited: list[object] = []
         self._hooks_multiprocessing = False
 
     def add_forkable(self, forkable: Forkable) -> None:
-        """Has ``forkable.after_fork`` called in a forked child, while it lives."""
+        """Makes a forked child call ``forkable.after_fork``, as long as that lives."""
         with self._lock:
             self._forkables.add(forkable)
 
     def acquire(self, address: Address, settings: Settings) -> Sender:
-        """The sender of an address, with one user more. ``settings`` are for a new one."""
+        """The sender to an address, with one user more. ``settings`` are for a new one."""
         with self._lock:
             sender = self._senders.get(str(address))
             if sender is None:
@@ -102,11 +103,10 @@ class Senders:
         for sender in senders:
             sender.stop(_STOP_SECS)
 
-    def _connect(self, sender: Sender, events: Events) -> Connection:
-        if self._must_relay:
-            return SubprocessConnection(sender.address, events)
-        settings = sender.settings
-        return GrpcConnection(sender.address, events, token=settings.token, tls_ca=settings.tls_ca)
+    def _connect(self, address: Address, settings: Settings, events: Events) -> Connection:
+        if self._needs_subprocess:
+            return SubprocessConnection(address, events)
+        return GrpcConnection(address, events, token=settings.token, tls_ca=settings.tls_ca)
 
     def _hook_multiprocessing(self) -> None:
         # Its children leave by os._exit, without atexit, but run these.
@@ -125,7 +125,7 @@ class Senders:
         self._senders = {}
         self._all_senders = weakref.WeakSet()
         self._hooks_multiprocessing = False
-        self._must_relay = self._must_relay or "grpc" in sys.modules
+        self._needs_subprocess = self._needs_subprocess or "grpc" in sys.modules
         for forkable in list(self._forkables):
             forkable.after_fork()
 

@@ -1,14 +1,15 @@
-"""A connection by way of a helper process, for where gRPC must not be used.
+"""A connection by way of a helper process, for a process that must not use gRPC.
 
-That is a child that was forked from a process in which gRPC is loaded (see
-``connection``). ``SubprocessConnection`` starts Python with this module's ``main``
-and talks to it over two pipes; the helper holds the real connection. It ends
-when its standard input does, hence also when its parent is killed.
+Such a process was forked from one in which gRPC is loaded (see
+``grpc_connection``). ``SubprocessConnection`` starts Python with this module's
+``main`` and talks to it over two pipes; the helper process holds the gRPC
+connection. It ends when its standard input does, hence also when its parent is
+killed.
 
 Both pipes carry packets::
 
     offset  type  field
-         0  u8    kind           a _PacketType
+         0  u8    packet_type    a _PacketType
          1  u32   payload_bytes  little-endian
          5        payload        a serialized message; for FAILED and ENDED, UTF-8
                                  text: the code's name, a newline, the message
@@ -30,7 +31,9 @@ from boardd_protos import address as addresses
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address
 
-from boardd_client.transport.connection import ConnectionFailedError, Events, GrpcConnection, Outbox
+from boardd_client.transport.connection import ConnectionFailedError, Events
+from boardd_client.transport.grpc_connection import GrpcConnection
+from boardd_client.transport.outbox import Outbox
 
 _COMMAND: Final = f"from {__name__} import main; main()"
 _HEADER: Final = struct.Struct("<BI")
@@ -69,7 +72,9 @@ class SubprocessConnection:
     def open(self, request: pb.OpenRequest, timeout_secs: float) -> pb.OpenReply:
         """See ``Connection``."""
         if not sys.executable:
-            raise ConnectionFailedError("UNAVAILABLE", "no Python interpreter for the relay")
+            raise ConnectionFailedError(
+                "UNAVAILABLE", "no Python interpreter for the helper process"
+            )
         paths = [path for path in sys.path if path]
         with self._lock:
             if self._is_closed:
@@ -83,7 +88,9 @@ class SubprocessConnection:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise ConnectionFailedError("UNAVAILABLE", f"no relay: {error}") from None
+                raise ConnectionFailedError(
+                    "UNAVAILABLE", f"the helper process cannot be started: {error}"
+                ) from None
             threading.Thread(target=self._read, name="boardd-reader", daemon=True).start()
         payload = struct.pack("<d", timeout_secs) + request.SerializeToString()
         answer = self._ask(_PacketType.OPEN, payload, _START_SECS + timeout_secs)
@@ -134,14 +141,14 @@ class SubprocessConnection:
         with self._answered:
             self._answered.notify_all()
 
-    def _ask(self, kind: _PacketType, payload: bytes, timeout_secs: float) -> bytes:
+    def _ask(self, packet_type: _PacketType, payload: bytes, timeout_secs: float) -> bytes:
         with self._calling:
             with self._answered:
                 self._answer = None
             try:
-                self._send_packet(kind, payload)
+                self._send_packet(packet_type, payload)
             except (OSError, ValueError):
-                raise ConnectionFailedError("UNAVAILABLE", "the relay has ended") from None
+                raise ConnectionFailedError("UNAVAILABLE", "the helper process has ended") from None
             with self._answered:
                 self._answered.wait_for(
                     lambda: self._answer is not None or self._is_closed, timeout_secs
@@ -149,18 +156,18 @@ class SubprocessConnection:
                 answer = self._answer
         if answer is None:
             code = "CANCELLED" if self._is_closed else "DEADLINE_EXCEEDED"
-            raise ConnectionFailedError(code, "no answer from the relay")
+            raise ConnectionFailedError(code, "the helper process does not answer")
         answered, content = answer
         if answered == _PacketType.FAILED:
             raise _failure(content)
         return content
 
-    def _send_packet(self, kind: _PacketType, payload: bytes) -> None:
+    def _send_packet(self, packet_type: _PacketType, payload: bytes) -> None:
         process = self._process
         assert process is not None
         assert process.stdin is not None
         with self._write_lock:
-            _write_packet(process.stdin, kind, payload)
+            _write_packet(process.stdin, packet_type, payload)
 
     def _write(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -171,34 +178,33 @@ class SubprocessConnection:
         process = self._process
         assert process is not None
         assert process.stdout is not None
-        error = ConnectionFailedError("UNAVAILABLE", "the relay has ended")
+        error = ConnectionFailedError("UNAVAILABLE", "the helper process has ended")
         with contextlib.suppress(OSError, ValueError):
-            while True:
-                packet = _read_packet(process.stdout)
-                if packet is None:
-                    break
-                kind, payload = packet
-                if kind == _PacketType.MESSAGE:
+            while packet := _read_packet(process.stdout):
+                packet_type, payload = packet
+                if packet_type == _PacketType.MESSAGE:
                     self._events.on_message(pb.DaemonMessage.FromString(payload))
-                elif kind == _PacketType.ENDED:
+                elif packet_type == _PacketType.ENDED:
                     error = _failure(payload)
                     break
                 else:
-                    self._settle(kind, payload)
+                    self._settle(packet_type, payload)
         process.stdout.close()
         self._outbox.close()
         self._settle(_PacketType.FAILED, f"{error.code}\n{error.message}".encode(), if_waiting=True)
         self._events.on_end(error)
 
-    def _settle(self, kind: _PacketType, payload: bytes, *, if_waiting: bool = False) -> None:
+    def _settle(
+        self, packet_type: _PacketType, payload: bytes, *, if_waiting: bool = False
+    ) -> None:
         with self._answered:
             if self._answer is None or not if_waiting:
-                self._answer = (kind, payload)
+                self._answer = (packet_type, payload)
             self._answered.notify_all()
 
 
-class _Helper:
-    """The process at the other end: passes packets to a real connection and back."""
+class _HelperProcess:
+    """The process at the other end: passes packets to a gRPC connection and back."""
 
     def __init__(self, address: Address) -> None:
         self._output = sys.stdout.buffer
@@ -229,8 +235,8 @@ class _Helper:
             packet = _read_packet(sys.stdin.buffer)
             if packet is None:
                 break
-            kind, payload = packet
-            if kind == _PacketType.MESSAGE:
+            packet_type, payload = packet
+            if packet_type == _PacketType.MESSAGE:
                 while not self._connection.has_room() and os.getppid() == parent:
                     # A timeout, since a connection that has ended makes no room either.
                     if not self._room.wait(0.1) and self._has_ended:
@@ -241,12 +247,12 @@ class _Helper:
                     self._connection.attach(message.attach)
                 else:
                     self._connection.send(message)
-            elif kind == _PacketType.OPEN:
-                self._answer(calls[kind], payload)
+            elif packet_type == _PacketType.OPEN:
+                self._answer(calls[packet_type], payload)
             else:
                 # Records must go on while a flush waits for them.
                 threading.Thread(
-                    target=self._answer, args=(calls[kind], payload), daemon=True
+                    target=self._answer, args=(calls[packet_type], payload), daemon=True
                 ).start()
         self._connection.close()
 
@@ -259,11 +265,11 @@ class _Helper:
 
     def _answer(self, call: Callable[[bytes], tuple[_PacketType, Any]], payload: bytes) -> None:
         try:
-            kind, reply = call(payload)
+            packet_type, reply = call(payload)
         except ConnectionFailedError as error:
             self._tell(_PacketType.FAILED, f"{error.code}\n{error.message}".encode())
         else:
-            self._tell(kind, reply.SerializeToString())
+            self._tell(packet_type, reply.SerializeToString())
 
     def on_message(self, message: pb.DaemonMessage) -> None:
         """See ``Events``."""
@@ -278,9 +284,9 @@ class _Helper:
         self._has_ended = True
         self._tell(_PacketType.ENDED, f"{error.code}\n{error.message}".encode())
 
-    def _tell(self, kind: _PacketType, payload: bytes) -> None:
+    def _tell(self, packet_type: _PacketType, payload: bytes) -> None:
         with self._lock, contextlib.suppress(OSError, ValueError):
-            _write_packet(self._output, kind, payload)
+            _write_packet(self._output, packet_type, payload)
 
 
 def _failure(text: bytes) -> ConnectionFailedError:
@@ -288,8 +294,8 @@ def _failure(text: bytes) -> ConnectionFailedError:
     return ConnectionFailedError(code, message)
 
 
-def _write_packet(file: Any, kind: _PacketType, payload: bytes) -> None:
-    file.write(_HEADER.pack(kind, len(payload)) + payload)
+def _write_packet(file: Any, packet_type: _PacketType, payload: bytes) -> None:
+    file.write(_HEADER.pack(packet_type, len(payload)) + payload)
     file.flush()
 
 
@@ -297,11 +303,11 @@ def _read_packet(file: BinaryIO | Any) -> tuple[_PacketType, bytes] | None:
     header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
         return None
-    kind, length = _HEADER.unpack(header)
+    packet_type, length = _HEADER.unpack(header)
     payload = file.read(length)
-    return (_PacketType(kind), payload) if len(payload) == length else None
+    return (_PacketType(packet_type), payload) if len(payload) == length else None
 
 
 def main() -> None:
-    """Relays between standard input and output and the daemon at the address in ``argv``."""
-    _Helper(addresses.parse(sys.argv[1])).serve()
+    """Connects standard input and output with the daemon at the address in ``argv``."""
+    _HelperProcess(addresses.parse(sys.argv[1])).serve()

@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 import pytest
 from boardd_client import CaptureError
+from boardd_client.session import connection_state
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 from support.scripted_daemon import ScriptedDaemon, wait_for
@@ -162,7 +163,7 @@ def test_an_outage_is_warned_about_once_and_its_end_too(
 def test_a_refused_session_fails_flush_at_once_and_is_tried_again(
     scripted: ScriptedDaemon, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("boardd_client.transport.sender._RETRY_REFUSED_SECS", 0.2)
+    monkeypatch.setattr(connection_state, "REFUSED_BACKOFF_SECS", 0.2)
     scripted.open_error = (grpc.StatusCode[code], "not you")
     sw = writer(scripted)
     sw.add_scalar("loss", 0.0, 0)

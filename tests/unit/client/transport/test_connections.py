@@ -6,12 +6,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from boardd_client.transport.connection import (
-    Connection,
-    ConnectionFailedError,
-    GrpcConnection,
-    Outbox,
-)
+from boardd_client.transport.connection import Connection, ConnectionFailedError
+from boardd_client.transport.grpc_connection import GrpcConnection
 from boardd_client.transport.subprocess_connection import SubprocessConnection
 from boardd_protos import address
 from boardd_protos import boardd_pb2 as pb
@@ -51,7 +47,11 @@ class Events:
 
 def connect(kind: str, scripted: ScriptedDaemon, events: Events) -> Connection:
     where = address.parse(scripted.address)
-    return SubprocessConnection(where, events) if kind == "relay" else GrpcConnection(where, events)
+    return (
+        SubprocessConnection(where, events)
+        if kind == "subprocess"
+        else GrpcConnection(where, events)
+    )
 
 
 def records(sequence: int, payload: bytes = b"") -> pb.ClientMessage:
@@ -59,7 +59,7 @@ def records(sequence: int, payload: bytes = b"") -> pb.ClientMessage:
     return pb.ClientMessage(records=pb.Records(frames=frame))
 
 
-both = pytest.mark.parametrize("kind", ["grpc", "relay"])
+both = pytest.mark.parametrize("kind", ["grpc", "subprocess"])
 
 
 @both
@@ -126,7 +126,7 @@ def test_close_is_quick_while_the_daemon_takes_nothing(kind: str, scripted: Scri
     assert time.monotonic() - begin < 2
 
 
-def test_a_relay_that_is_killed_is_a_lost_connection(scripted: ScriptedDaemon) -> None:
+def test_a_helper_process_that_is_killed_is_a_lost_connection(scripted: ScriptedDaemon) -> None:
     events = Events()
     connection = SubprocessConnection(address.parse(scripted.address), events)
     connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
@@ -139,19 +139,3 @@ def test_a_relay_that_is_killed_is_a_lost_connection(scripted: ScriptedDaemon) -
         connection.flush(pb.FlushRequest(timeout_secs=5))
     connection.close()
     wait_for(lambda: scripted.active_streams == 0)
-
-
-def test_an_outbox_has_room_up_to_its_capacity_and_says_when_again() -> None:
-    rooms: list[int] = []
-    outbox = Outbox(lambda: rooms.append(1), capacity_bytes=100)
-    message = records(1, bytes(100))
-    assert outbox.has_room()
-    outbox.put(message)
-    assert not outbox.has_room()
-    assert next(outbox) is message
-    assert rooms == [1]
-    assert outbox.has_room()
-    outbox.put(message)
-    outbox.close()
-    assert list(outbox) == [message]
-    assert not outbox.has_room()

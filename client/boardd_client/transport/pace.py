@@ -1,0 +1,66 @@
+"""When the sender's thread looks for work.
+
+Trainers do not wake it for each record: it looks every ``SEND_INTERVAL_SECS``, and
+sooner when enough has gathered or somebody waits.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from boardd_client.transport.wakeup import Wakeup
+
+#: A record is sent at the latest this long after it was logged, if nothing is in the way.
+SEND_INTERVAL_SECS: Final = 0.1
+LEAST_INTERVAL_SECS: Final = 0.02
+#: Between sends that nobody waits for: many small batches cost more than few large ones.
+_BACKLOG_INTERVAL_SECS: Final = 0.05
+
+
+class Pace:
+    """See the module. One thread waits; any may call the rest, also in a signal handler."""
+
+    def __init__(self) -> None:
+        self.is_stopping = False
+        #: When this many records wait, the thread looks early; 0 turns this off.
+        self.backlog_records = 0
+        self._interval_secs = SEND_INTERVAL_SECS
+        self._wakeup = Wakeup()
+        self._is_urgent = False
+        self._last_round = 0.0
+
+    def quicken(self, *, max_queue: int, flush_secs: float) -> None:
+        """Looks sooner than usual, as the most impatient writer wishes.
+
+        ``flush_secs`` is the interval, 0.02 s at least. ``max_queue`` is how many
+        records may wait; 0 turns this off.
+        """
+        self._interval_secs = max(LEAST_INTERVAL_SECS, min(self._interval_secs, flush_secs))
+        if max_queue:
+            self.backlog_records = min(self.backlog_records or max_queue, max_queue)
+
+    def wake(self) -> None:
+        """Ends the wait at once: somebody waits."""
+        self._is_urgent = True
+        self._wakeup.ring()
+
+    def nudge(self) -> None:
+        """Ends the wait soon: enough has gathered."""
+        self._wakeup.ring()
+
+    def stop(self) -> None:
+        """Ends the wait at once, and all work."""
+        self.is_stopping = True
+        self.wake()
+
+    def wait(self) -> bool:
+        """Waits until it is time to look; returns whether somebody waits for that."""
+        self._wakeup.wait(self._interval_secs)
+        interval_secs = min(self._interval_secs, _BACKLOG_INTERVAL_SECS)
+        pause_secs = self._last_round + interval_secs - time.monotonic()
+        if pause_secs > 0 and not self._is_urgent:
+            time.sleep(pause_secs)
+        is_urgent, self._is_urgent = self._is_urgent, False
+        self._last_round = time.monotonic()
+        return is_urgent
