@@ -115,7 +115,7 @@ def test_what_a_dead_trainer_loses_at_the_end_of_the_drain_is_said(
         shared_trainer.end(trainer)
         wait_for(lambda: any("No space" in run.trouble for run in daemon.status().runs))
         assert daemon.terminate() == 0
-        daemon.wait_log("pid 4711 is gone, and not all that its log held could be written")
+        daemon.wait_log("pid 4711 is gone, and not all that its ring held could be written")
 
 
 def test_the_next_daemon_gets_the_map_and_goes_on(tmp_path: Path) -> None:

@@ -1,19 +1,21 @@
-"""An open session and what is attached to it at the moment."""
+"""A session that is open, and what the daemon holds for it."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Protocol
 
-from boardd.core.intake.shared_ring import SharedRing
 from boardd.core.runs.run_state import Refusal
+from boardd.core.session.lifecycle import Lifecycle, State
 from boardd.core.session.session import Session
+from boardd.core.session.session_ring import SessionRing
 from boardd.sessions.maps import MapBudget, Maps
 from boardd.sessions.notice import Notice
+from boardd.sessions.peer_process import PeerProcess
 
 
 class AttachedStream(Protocol):
-    """The stream of a session, as far as others may act on it."""
+    """The stream of a session, as far as its life matters to it."""
 
     def end(self, error: Exception) -> None:
         """Ends the stream now; the client is answered with ``error``."""
@@ -23,78 +25,82 @@ class AttachedStream(Protocol):
 
 
 class OpenMapConnection(Protocol):
-    """The connection over which maps come, as far as others may act on it."""
+    """The connection over which maps come, as far as a session acts on it."""
 
     def receive(self) -> None:
         """Takes the messages that are there; does not wait for one."""
 
-    def attached(self) -> None:
-        """A stream reads the log that came over it."""
+    def rely_on(self) -> None:
+        """Takes the end of this for the end of the client, from now on."""
 
     def close(self) -> None:
         """Ends the connection. Idempotent."""
 
 
 class LiveSession:
-    """A session and what is attached to it at the moment."""
+    """A session and what the daemon holds for it at the moment.
 
-    def __init__(self, session: Session, map_budget: MapBudget) -> None:
+    ``life`` alone says what state it is in; the rest is what that state needs.
+    """
+
+    def __init__(self, session: Session, map_budget: MapBudget, max_frame_bytes: int) -> None:
         self.session = session
+        self.life = Lifecycle()
+        #: Notified when records were written, rejected or refused, or something happened to it.
+        self.notice = Notice()
+        self.stream: AttachedStream | None = None
+        #: Runs whose refusal is still to be told, by the session's number for them.
+        self.refusals: dict[int, Refusal] = {}
         #: What its client shares, over ``map_connection``, which is open while the client lives.
         self.maps = Maps(map_budget)
         self.map_connection: OpenMapConnection | None = None
-        #: Finds out whether its client has died, or has only let go of ``map_connection``.
-        self.parting: asyncio.Task[None] | None = None
-        #: The log in map 0; None where it is not known from where on to read it.
-        self.log: SharedRing | None = None
-        #: Whether the records of ``stream`` come through ``log``.
-        self.is_shared = False
-        #: Notified when the client has committed more of ``log``.
+        #: The ring in map 0.
+        self.ring = SessionRing(max_frame_bytes)
+        #: Notified when the client has committed more of the ring.
         self.committed = Notice()
-        #: Whether its client is gone, and what that left is being written.
-        self.is_ending = False
-        self.stream: AttachedStream | None = None
-        #: Notified when records were written, rejected or refused, or the stream changed.
-        self.notice = Notice()
-        #: Runs whose refusal is still to be told, by the session's number for them.
-        self.refusals: dict[int, Refusal] = {}
-        self.lease: asyncio.TimerHandle | None = None
-        self.is_forgotten = False
+        #: The lease, or the farewell of a dead client's stream.
+        self.timer: asyncio.TimerHandle | None = None
+        #: The process that was at the other end of ``map_connection``, and who watches it.
+        self.process: PeerProcess | None = None
+        self.watching: asyncio.Task[None] | None = None
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether all that was received is written or rejected."""
-        return self.session.open_parts == 0
+    def state(self) -> State:
+        """Where the session is in its life."""
+        return self.life.state
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether the session is over."""
+        return self.life.state is State.FORGOTTEN
 
     @property
     def committed_sequence(self) -> int:
-        """The last record that the client has handed in: sent, or committed in its log."""
-        received = self.session.received_sequence
-        return received if self.log is None else max(received, self.log.committed_sequence)
+        """The last record that the client has handed in: sent, or committed in its ring."""
+        return self.ring.committed_sequence(self.session.received_sequence)
 
     @property
     def is_caught_up(self) -> bool:
         """Whether all that a client has handed in is written or rejected."""
         is_read = self.committed_sequence == self.session.received_sequence
-        return self.is_quiet and is_read and not self.is_ending
+        return self.session.is_quiet and is_read and not self.state.is_ending
 
-    def end_parting(self) -> None:
-        """Has nobody find out any more whether the client has died."""
-        if self.parting is not None:
-            self.parting.cancel()
-            self.parting = None
+    def stop_timer(self) -> None:
+        """Stops the lease or the farewell, whichever runs."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
-    def let_go(self) -> None:
-        """DropPart what the client shares; records that lie there keep their memory."""
-        self.end_parting()
+    def stop_watching(self) -> None:
+        """Finds out no more whether the client has died."""
+        if self.watching is not None:
+            self.watching.cancel()
+            self.watching = None
+
+    def let_go_of_maps(self) -> None:
+        """Drops what the client shares; records that lie there keep their memory."""
         if self.map_connection is not None:
             self.map_connection.close()
             self.map_connection = None
-        self.log = None
+        self.ring.let_go()
         self.maps.clear()
-
-    def end_lease(self) -> None:
-        """Stops the clock of a session without a stream."""
-        if self.lease is not None:
-            self.lease.cancel()
-            self.lease = None

@@ -317,6 +317,9 @@ TABLE: Final[Mapping[State, Mapping[Event, Step]]] = {
     State.ABANDONED: {
         Event.DETACHED: Step(State.ABANDONED, (Effect.DROP_CHUNKS,)),
         Event.CLOSED: Step(State.FORGOTTEN, (Effect.FORGET,)),
+        # To shut down twice is to shut down once.
+        Event.DRAINING: Step(State.ABANDONED),
+        Event.SHUT_DOWN: Step(State.ABANDONED),
     },
 }
 

@@ -291,7 +291,7 @@ def test_values_that_change_while_they_are_read_harm_nobody(tmp_path: Path) -> N
         ),
         (lambda client: client.log(scalar(4)), "record 4, expected 2"),
         (lambda client: client.log(scalar(2)[:4] + b"\0" + scalar(2)[5:]), "not finished"),
-        (lambda client: client.log(_broken_definitions()), "definitions in the shared log"),
+        (lambda client: client.log(_broken_definitions()), "definitions in the shared ring"),
         (
             lambda client: client.log(definitions_frame(2, definitions("elsewhere"))),
             "defined already, as something else",
@@ -328,7 +328,7 @@ def _broken_definitions() -> bytes:
 @pytest.mark.parametrize(
     ("is_shared", "log_from", "text"),
     [
-        (False, pb.LogPosition(), "no log is shared"),
+        (False, pb.LogPosition(), "no ring is shared"),
         (True, pb.LogPosition(sequence=1), "only 0 were received"),
         (True, pb.LogPosition(position=4), "no multiple of 8"),
     ],

@@ -59,7 +59,11 @@ def holds_maps(harness: Harness) -> bool:
     return any(session.map_bytes for session in harness.status().sessions)
 
 
-# A map_connection that no stream was attached to
+def is_verifying(harness: Harness) -> bool:
+    return any(live.state.is_verifying for live in harness.service._sessions.registry)
+
+
+# A map connection that no stream was attached to
 
 
 @pytest.mark.usefixtures("no_defects")
@@ -96,7 +100,7 @@ def test_a_living_client_may_come_back_before_it_is_known_to_live(tmp_path: Path
             for _ in range(20):
                 assert await client.hand_over() == ""
                 client.let_go()
-                await until(lambda: next(iter(harness.service._sessions)).parting is not None)
+                await until(lambda: is_verifying(harness))
                 assert not (await client.open()).holds_maps
             assert await client.hand_over() == ""
             await client.attach(pb.LogPosition())
@@ -153,7 +157,7 @@ def test_the_log_of_a_client_that_dies_before_it_attached_again_is_said_to_be_lo
                 await process.wait()
             await until(lambda: sessions(harness) == 0)
             (warning,) = (text for text in caplog.messages if "ended without closing" in text)
-            assert "its log could not be read, because it was never attached" in warning
+            assert "its ring could not be read, because it was never attached" in warning
 
     run_async(test, tmp_path)
 
@@ -249,7 +253,7 @@ def test_a_defect_ends_the_session_of_a_dead_client_all_the_same(
             with monkeypatch.context() as patch:
                 patch.setattr(owner, method, fail)
                 await client.die()
-                await until(lambda: not len(harness.service._sessions))
+                await until(lambda: not harness.service.has_sessions)
             assert any("cannot be" in text for text in caplog.messages)
             # Others are served as before.
             other = await harness.client().begin("other")

@@ -55,8 +55,10 @@ class Daemon:
         state, events = self.life.state, list[Event]()
         if state is State.NEW:
             return [Event.OPENED]
+        if state is not State.FORGOTTEN:
+            events += [Event.DRAINING, Event.SHUT_DOWN]
         if not state.is_over:
-            events += [Event.OPENED, Event.DRAINING, Event.SHUT_DOWN]
+            events += [Event.OPENED]
         if not state.is_over and not state.is_ending:
             events += [Event.CLOSED, Event.MAPS_SHARED]
             if not self.stream:

@@ -1,0 +1,70 @@
+"""What every call has in common: how its errors are answered, versions, timeouts."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import AsyncIterator
+
+import grpc
+import grpc.aio
+from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version__
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.frame import FrameError
+
+from boardd.core.errors import (
+    REASON_METADATA,
+    ProtocolError,
+    RequestError,
+    VersionError,
+    reason_name,
+    status_name,
+)
+
+_logger = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def answering(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
+    """Answers a call with the status of the error it ends with."""
+    try:
+        yield
+    except (ProtocolError, FrameError) as error:
+        _logger.info("call refused: %s", error)
+        await context.abort(
+            grpc.StatusCode[status_name(error)],
+            str(error),
+            ((REASON_METADATA, reason_name(error)),),
+        )
+    except grpc.aio.BaseError:
+        raise  # the call is over already
+    except Exception as error:
+        _logger.exception("call failed")
+        await context.abort(grpc.StatusCode.INTERNAL, f"defect of the daemon: {error!r}")
+
+
+def agreed_version(request: pb.OpenRequest) -> int:
+    """The highest protocol version in common. Raises ``VersionError`` if there is none."""
+    lowest, highest = request.min_protocol_version, request.max_protocol_version
+    agreed = min(highest, MAX_PROTOCOL_VERSION)
+    if agreed >= max(lowest, MIN_PROTOCOL_VERSION):
+        return agreed
+    older = "client" if highest < MIN_PROTOCOL_VERSION else "daemon"
+    raise VersionError(
+        f"the client (boardd {request.client_version or 'of unknown version'}) speaks protocol "
+        f"{lowest} to {highest}, the daemon (boardd {__version__}) {MIN_PROTOCOL_VERSION} to "
+        f"{MAX_PROTOCOL_VERSION}; upgrade the {older}"
+    )
+
+
+def checked_timeout(timeout_secs: float) -> float:
+    """``timeout_secs``, which may be infinite. Raises ``RequestError`` if it is below 0 or NaN."""
+    if math.isnan(timeout_secs) or timeout_secs < 0:
+        raise RequestError(f"timeout_secs {timeout_secs} must be at least 0")
+    return timeout_secs
+
+
+def remaining(secs: float) -> float | None:
+    """A timeout for asyncio: None for an infinite one, never below 0."""
+    return None if math.isinf(secs) else max(0.0, secs)

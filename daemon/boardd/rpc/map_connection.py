@@ -1,0 +1,195 @@
+"""One connection over which a client hands over its maps.
+
+``boardd_protos.shared`` has the protocol. A connection that has brought map 0 of a session
+is that session's *map connection*: it ends when the client's process does. A client may
+give up one on which it had no answer in time; so until a stream reads its ring, the
+process is watched besides.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from boardd_protos.shared import (
+    HANDOVER_BYTES,
+    RELEASE,
+    SHARE,
+    Handover,
+    HandoverError,
+    HandoverReply,
+)
+
+from boardd.core.errors import UnknownSessionError
+from boardd.sessions.live_session import LiveSession
+from boardd.sessions.maps import MapRefusedError
+from boardd.sessions.peer_process import PeerProcess
+from boardd.sessions.sessions import Sessions
+
+_logger = logging.getLogger(__name__)
+
+#: Descriptors looked for in one message; a well-behaved client sends one.
+_MAX_DESCRIPTORS: Final = 8
+#: Messages taken at a time of one connection.
+_MAX_MESSAGES: Final = 1024
+
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_MAX_DESCRIPTORS * array.array("i").itemsize)
+
+
+class Listener(Protocol):
+    """Where connections come from, as far as they act on it."""
+
+    def arrived(self, map_connection: MapConnection) -> None:
+        """``map_connection`` waits no more."""
+
+    def left(self, map_connection: MapConnection) -> None:
+        """``map_connection`` is closed."""
+
+
+class MapConnection:
+    """One connection, a session's once it has brought its map 0."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        sessions: Sessions,
+        peer: socket.socket,
+        process: PeerProcess | None,
+        waiting_secs: float,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._sessions = sessions
+        self._peer = peer
+        self._process = process
+        self._live: LiveSession | None = None
+        self._warned = False
+        self._timer = loop.call_later(waiting_secs, self.refuse, "no map came in time")
+        self.is_open = True
+        loop.add_reader(peer.fileno(), self.receive)
+
+    def receive(self) -> None:
+        """Takes the messages that are there; does not wait for one."""
+        for _ in range(_MAX_MESSAGES):
+            if not self.is_open:
+                return
+            try:
+                data, ancillary, flags, _ = self._peer.recvmsg(
+                    HANDOVER_BYTES + 1, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+                )
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                data, ancillary, flags = b"", [], 0
+            with _descriptors(ancillary) as descriptors:
+                if data:
+                    self._take(data, descriptors, bool(flags & socket.MSG_CTRUNC))
+                else:
+                    self._end()
+
+    def refuse(self, why: str) -> None:
+        """Says why, and ends the connection."""
+        _logger.warning("a client cannot share its memory: %s", why)
+        self._reply(why)
+        self.close()
+
+    def rely_on(self) -> None:
+        """Takes the end of this for the end of the client, from now on: a stream reads the ring."""
+        self._unwatch()
+
+    def _unwatch(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.close()
+
+    def close(self) -> None:
+        """Ends the connection. Idempotent."""
+        self._unwatch()
+        if not self.is_open:
+            return
+        self.is_open = False
+        self._timer.cancel()
+        asyncio.get_running_loop().remove_reader(self._peer.fileno())
+        self._peer.close()
+        self._live = None
+        self._listener.left(self)
+
+    def _end(self) -> None:
+        live = self._live
+        if live is None:
+            self.close()
+            return
+        process, self._process = self._process, None
+        self.close()
+        self._sessions.map_connection_ended(live, self, process)
+
+    def _take(self, data: bytes, descriptors: list[int], is_cut: bool) -> None:
+        try:
+            handover = Handover.decode(data)
+            is_first = handover.action == SHARE and handover.map_number == 0
+            self._act(handover, descriptors, is_cut)
+        except (HandoverError, MapRefusedError, UnknownSessionError) as error:
+            if self._live is None:
+                self.refuse(str(error))
+                return
+            if not self._warned:  # once, or a client could fill the disk with warnings
+                self._warned = True
+                _logger.warning("a client cannot share more memory: %s", error)
+            if isinstance(error, HandoverError) or not is_first:
+                return  # records that lie in the map are rejected
+            self._reply(str(error))
+
+    def _act(self, handover: Handover, descriptors: list[int], is_cut: bool) -> None:
+        expected = 1 if handover.action == SHARE else 0
+        if is_cut or len(descriptors) != expected:
+            raise HandoverError(
+                f"{len(descriptors)}{' or more' if is_cut else ''} descriptors; this message has "
+                f"{expected}"
+            )
+        live = self._sessions.registry.find(handover.session_id)
+        if live.state.is_ending:
+            raise MapRefusedError("the session's client was gone, and the session ends")
+        if self._live is None and (handover.action, handover.map_number) != (SHARE, 0):
+            raise HandoverError("the first message must share map 0")
+        if self._live not in (None, live):
+            raise HandoverError("this connection is another session's")
+        if handover.action == SHARE:
+            live.maps.share(handover, descriptors[0])
+            if handover.map_number == 0:
+                self._live = live
+                self._timer.cancel()
+                self._listener.arrived(self)
+                self._sessions.maps_shared(live, self)
+                self._reply("")
+        elif handover.action == RELEASE and handover.map_number != 0:
+            live.maps.release(handover.map_number)
+        else:
+            raise HandoverError(
+                f"action {handover.action} on map {handover.map_number}: {SHARE} shares a map, "
+                f"{RELEASE} releases one that is not map 0"
+            )
+
+    def _reply(self, refusal: str) -> None:
+        # A peer that takes no answer, with room for one, has gone or is none.
+        with contextlib.suppress(OSError):
+            self._peer.send(HandoverReply(refusal).encode(), socket.MSG_NOSIGNAL)
+
+
+@contextlib.contextmanager
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> Iterator[list[int]]:
+    """The descriptors that came with a message; all are closed afterwards."""
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found.frombytes(data[: len(data) // found.itemsize * found.itemsize])
+    try:
+        yield found.tolist()
+    finally:
+        for descriptor in found:
+            os.close(descriptor)

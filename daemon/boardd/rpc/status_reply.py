@@ -1,0 +1,71 @@
+"""What the daemon holds and has done, as a message."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from boardd_protos import __version__
+from boardd_protos import boardd_pb2 as pb
+
+from boardd.core.runs.run_state import RunState
+from boardd.sessions.live_session import LiveSession
+from boardd.sessions.registry import Registry
+
+
+def status_reply(
+    registry: Registry,
+    *,
+    started_at: float,
+    uptime_secs: float,
+    logdir_roots: Iterable[str],
+    addresses: Iterable[str],
+) -> pb.StatusReply:
+    """The status now; ``started_at`` is in seconds since the epoch."""
+    return pb.StatusReply(
+        version=__version__,
+        pid=os.getpid(),
+        started_at=started_at,
+        uptime_secs=uptime_secs,
+        logdir_roots=logdir_roots,
+        addresses=addresses,
+        counters=registry.counters().message(),
+        sessions=[_session_status(live) for live in registry],
+        runs=[_run_status(run) for run in registry.runs.values()],
+        rss_bytes=_rss_bytes(),
+        intake_bytes=registry.intake.held_bytes,
+        intake_budget_bytes=registry.intake.budget_bytes,
+    )
+
+
+def _session_status(live: LiveSession) -> pb.SessionStatus:
+    session = live.session
+    return pb.SessionStatus(
+        session_id=session.session_id,
+        hostname=session.hostname,
+        pid=session.pid,
+        program=session.program,
+        attached=live.stream is not None,
+        received_sequence=session.received_sequence,
+        written_sequence=session.written_sequence,
+        counters=session.counters.message(),
+        map_bytes=live.maps.size_bytes,
+    )
+
+
+def _run_status(run: RunState) -> pb.RunStatus:
+    return pb.RunStatus(
+        path=run.path,
+        file=run.file,
+        written_bytes=run.written_bytes,
+        pending=run.pending,
+        trouble=run.trouble or (run.refusal.message if run.refusal is not None else ""),
+        series=len(run.tags),
+        steps_backwards=run.steps.backwards,
+        dropped=min(sum(run.dropped.values()), (1 << 64) - 1),
+    )
+
+
+def _rss_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

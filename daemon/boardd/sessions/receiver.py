@@ -1,0 +1,97 @@
+"""What comes in from clients: messages of streams, frames of rings, definitions."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+from boardd_protos import boardd_pb2 as pb
+
+from boardd.core.errors import RequestError
+from boardd.core.runs.run_state import Refusal
+from boardd.core.session.batch import Batch
+from boardd.core.session.session import Session
+from boardd.runs.logdir import Roots, RunRefusedError
+from boardd.runs.pipeline import Pipeline
+from boardd.sessions.live_session import LiveSession
+from boardd.sessions.registry import Registry
+
+
+class Receiver:
+    """Hands what comes in to its session, and the parts that come of it to ``pipeline``."""
+
+    def __init__(self, registry: Registry, pipeline: Pipeline, roots: Roots) -> None:
+        self._registry = registry
+        self._pipeline = pipeline
+        self._roots = roots
+
+    async def room(self, session: Session) -> None:
+        """Waits until budgets allow reading on for ``session``."""
+        registry = self._registry
+        await registry.changed.wait(
+            lambda: (
+                session.pending_bytes < registry.budgets.session_intake_bytes
+                and registry.intake.may_read(session.session_id, in_tensor=session.in_tensor)
+            )
+        )
+
+    async def take(self, live: LiveSession, message: pb.ClientMessage, *, reads_ring: bool) -> None:
+        """Takes a message of a session's stream; ``reads_ring`` says where its records lie.
+
+        Raises ``RequestError``, ``FrameError`` or ``CapacityError`` when it
+        contradicts the protocol or a budget.
+        """
+        kind = message.WhichOneof("message")
+        if reads_ring and kind in ("records", "chunk"):
+            raise RequestError(f"{kind} on a stream whose records lie in the shared ring")
+        if kind == "records":
+            self._admit(live, live.session.receive(message.records.frames))
+        elif kind == "committed":
+            if live.ring.reading is None or not reads_ring:
+                raise RequestError("committed, but Attach has set no log_from")
+            live.ring.reading.commit(message.committed.sequence, message.committed.position)
+            live.committed.notify()
+        elif kind == "chunk":
+            live.session.add_chunk(message.chunk)
+        elif kind == "definitions":
+            await self.define(live, message.definitions)
+        elif kind == "report":
+            self._pipeline.admit(live.session.report(message.report, time.time()).parts)
+        elif kind == "attach":
+            raise RequestError("the stream is attached already")
+        else:
+            raise RequestError("a message of a kind that this daemon does not know")
+
+    def receive(self, live: LiveSession, frames: bytes) -> None:
+        """Takes whole frames of a session's ring. Raises ``FrameError``."""
+        self._admit(live, live.session.receive(frames, live.maps.views))
+
+    def _admit(self, live: LiveSession, batch: Batch) -> None:
+        self._pipeline.admit(batch.parts)
+        if batch.told:
+            live.notice.notify()
+
+    async def define(self, live: LiveSession, definitions: pb.Definitions) -> None:
+        """Takes definitions. Raises ``RequestError`` or ``CapacityError``."""
+        loop = asyncio.get_running_loop()
+        wanted = {run.logdir for run in definitions.runs}
+        logdirs: dict[str, str | Refusal] = {}
+        if wanted:
+            logdirs = await loop.run_in_executor(self._pipeline.threads, self._resolve, wanted)
+        defined = live.session.define(definitions, logdirs)
+        for run in defined.runs:
+            self._pipeline.open(run)
+        for refused in defined.refusals:
+            live.refusals[refused.run] = refused.refusal
+        if defined.refusals:
+            live.notice.notify()
+
+    def _resolve(self, logdirs: set[str]) -> dict[str, str | Refusal]:
+        resolved: dict[str, str | Refusal] = {}
+        for logdir in logdirs:
+            try:
+                resolved[logdir] = os.fspath(self._roots.resolve(logdir))
+            except RunRefusedError as error:
+                resolved[logdir] = Refusal(error.reason, str(error))
+        return resolved

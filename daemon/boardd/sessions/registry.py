@@ -1,0 +1,126 @@
+"""Which sessions are open, what they share, and what is known of those that ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from boardd_protos import boardd_pb2 as pb
+
+from boardd.core.budget import Budgets, Intake
+from boardd.core.errors import CapacityError, DrainingError, RequestError, UnknownSessionError
+from boardd.core.runs.run_state import Runs
+from boardd.core.session.batch import Counters
+from boardd.core.session.drops import EndedSessions
+from boardd.core.session.session import Session
+from boardd.sessions.live_session import LiveSession
+from boardd.sessions.maps import MapBudget
+from boardd.sessions.notice import Notice
+
+SESSION_ID_BYTES: Final = 16
+#: Ended sessions whose last record is remembered.
+MAX_ENDED: Final = 16_384
+#: What their clients dropped, by run and reason, that is remembered of all of them.
+MAX_ENDED_DROPS: Final = 16_384
+
+
+class Registry:
+    """The open sessions by id; for the event loop's thread only."""
+
+    def __init__(self, budgets: Budgets, clock: Callable[[], float]) -> None:
+        self.budgets = budgets
+        self.intake = Intake(budgets.intake_bytes)
+        self.runs = Runs(budgets)
+        #: Notified when anything was written or rejected, or something happened to a session.
+        self.changed = Notice()
+        #: Set once: no session and no stream begins any more.
+        self.is_draining = False
+        self.idle_since = clock()
+        self._clock = clock
+        self._map_budget = MapBudget(budgets.max_map_bytes)
+        self._sessions: dict[bytes, LiveSession] = {}
+        self._ended = EndedSessions(MAX_ENDED, MAX_ENDED_DROPS)
+        #: Counts of sessions that are gone.
+        self._past = Counters()
+        #: How many sessions have begun.
+        self._opened = 0
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[LiveSession]:
+        return iter(list(self._sessions.values()))
+
+    def open(self, request: pb.OpenRequest) -> LiveSession:
+        """The session of that id; a new one if none is open.
+
+        Raises ``RequestError``, ``DrainingError``, and ``CapacityError`` past the budget of
+        sessions.
+        """
+        session_id = request.session_id
+        if len(session_id) != SESSION_ID_BYTES:
+            raise RequestError(
+                f"session_id has {len(session_id)} bytes; {SESSION_ID_BYTES} random ones are needed"
+            )
+        if request.acknowledged_sequence >= 1 << 63:
+            raise RequestError(
+                f"acknowledged_sequence {request.acknowledged_sequence} is too large"
+            )
+        self.check_draining()
+        live = self._sessions.get(session_id)
+        if live is not None:
+            return live
+        if len(self._sessions) >= self.budgets.max_sessions:
+            raise CapacityError(
+                f"the daemon has its budget of {self.budgets.max_sessions} sessions; try later "
+                "or raise --max-sessions",
+                pb.TOO_MANY_SESSIONS,
+            )
+        written, drops = self._ended.take(session_id)
+        sequence = max(request.acknowledged_sequence, written)
+        session = Session(request, sequence, self.budgets, self.runs, self.intake, drops)
+        live = LiveSession(session, self._map_budget, self.budgets.max_message_bytes)
+        self._sessions[session_id] = live
+        self._opened += 1
+        return live
+
+    def check_draining(self) -> None:
+        """Raises ``DrainingError`` if nothing begins any more."""
+        if self.is_draining:
+            raise DrainingError("the daemon is shutting down; connect again later")
+
+    def get(self, session_id: bytes) -> LiveSession | None:
+        """The open session of that id, if there is one."""
+        return self._sessions.get(session_id)
+
+    def find(self, session_id: bytes) -> LiveSession:
+        """The open session of that id. Raises ``UnknownSessionError`` if there is none."""
+        live = self._sessions.get(session_id)
+        if live is None:
+            raise UnknownSessionError(session_id)
+        return live
+
+    def remember(self, session: Session) -> None:
+        """Notes what is to be known of ``session``, should its client come back."""
+        self._ended.remember(session.session_id, session.written_sequence, session.drops)
+
+    def forget(self, live: LiveSession) -> None:
+        """Takes a session off the list. Nothing of it may be out in the pipeline."""
+        live.session.forget()
+        self._past.add(live.session.counters)
+        del self._sessions[live.session.session_id]
+        if not self._sessions:
+            self.idle_since = self._clock()
+
+    def counters(self) -> Counters:
+        """The counts of all sessions since the daemon started."""
+        total = Counters()
+        total.add(self._past)
+        for live in self:
+            total.add(live.session.counters)
+        return total
+
+    def activity(self) -> tuple[int, ...]:
+        """Equal at two moments between which no session began or ended, and nothing moved."""
+        total = self.counters()
+        return self._opened, len(self), total.accepted, total.pending, self.intake.held_bytes

@@ -1,0 +1,44 @@
+"""What comes back from the pipeline: parts for their sessions, refusals of runs."""
+
+from __future__ import annotations
+
+from boardd.core.runs.run_state import RunState
+from boardd.core.session.batch import RunPart
+from boardd.sessions.live_session import LiveSession
+from boardd.sessions.registry import Registry
+
+
+class ReturnedParts:
+    """Gives sessions their parts back; the pipeline's ``Outcomes``."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def finish(self, part: RunPart, written_bytes: int) -> None:
+        """See ``Outcomes``."""
+        live = self._registry.find(part.session_id)
+        live.session.finish(part, written_bytes)
+        self._came_back(live)
+
+    def reject(self, part: RunPart, reason: int, message: str) -> None:
+        """See ``Outcomes``."""
+        live = self._registry.find(part.session_id)
+        live.session.reject(part, reason, message)
+        self._came_back(live)
+
+    def recharge(self, part: RunPart, size_bytes: int) -> None:
+        """See ``Outcomes``."""
+        self._registry.find(part.session_id).session.recharge(part, size_bytes)
+        self._registry.changed.notify()
+
+    def refuse(self, run: RunState) -> None:
+        """See ``Outcomes``."""
+        for session_id, number in run.members:
+            live = self._registry.get(session_id)
+            if live is not None and run.refusal is not None:
+                live.refusals[number] = run.refusal
+                live.notice.notify()
+
+    def _came_back(self, live: LiveSession) -> None:
+        live.notice.notify()
+        self._registry.changed.notify()
