@@ -15,27 +15,14 @@ from boardd_protos.frame import HEADER_BYTES
 from boardd_client.calls import arguments
 from boardd_client.calls.curves import CurveTemplates
 from boardd_client.capture import LazyScalar, Tensor
+from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.pending import Pending, PendingScalar
 from boardd_client.session.captures import Capture
+from boardd_client.session.schema import DefinedRun
+from boardd_client.session.session import Session
 from boardd_client.transport.sender import Sender
 
 _logger = logging.getLogger("boardd_client")
-
-_DROPS: Final = {
-    "log_full": "the budget of records is spent (BOARDD_LOG_BYTES)",
-    "arena_full": "the budget of tensors is spent (BOARDD_ARENA_BYTES)",
-    "large_full": "the budget of large tensors is spent (BOARDD_LARGE_TENSOR_BYTES)",
-    "tensor_too_large": (
-        "its tensors are larger than the budget of all (BOARDD_ARENA_BYTES, and "
-        "BOARDD_LARGE_TENSOR_BYTES for those that do not fit there)"
-    ),
-    "record_too_large": "it is larger than the budget of all records (BOARDD_LOG_BYTES)",
-    "too_many_series": "too many different tags",
-}
-
-
-#: Waiting for room does not help these.
-_NEVER_FITS: Final = ("tensor_too_large", "record_too_large")
 
 
 @dataclass(frozen=True)
@@ -50,12 +37,60 @@ class FlushResult:
         return self.ok
 
 
+class RunSeries:
+    """The series of one run: the numbers of its tags, and their names in exports.
+
+    ``path`` names the run there. Any thread may call.
+    """
+
+    def __init__(self, session: Session, run: DefinedRun, path: str) -> None:
+        self.by_tag: Final[dict[str, int]] = {}
+        self.by_curve: Final[dict[tuple[str, str], int]] = {}  #: by tag and name
+        self.names: Final[dict[int, str]] = {}
+        self._session = session
+        self._run = run
+        self._path = path
+        self._lock = threading.RLock()  # a signal handler may log, too
+        self._defined: dict[tuple[str, str], int] = {}  # by sub-run and tag
+
+    def of(self, tag: str, name: str = "") -> int:
+        """The series of a tag, or of curve ``name`` in its plot; 0 if there are too many."""
+        known = self.by_curve.get((tag, name)) if name else self.by_tag.get(tag)
+        if known is not None:
+            return known
+        if not name:
+            series = self.in_sub_run("", tag)
+            if series:
+                self.by_tag[tag] = series
+            return series
+        series = self.in_sub_run(arguments.sub_run(tag, name), tag, f"{tag}/{name}")
+        if series:
+            self.by_curve[tag, name] = series
+        return series
+
+    def in_sub_run(self, sub_run: str, tag: str, name: str = "") -> int:
+        """The series of a tag in a sub-run; 0 if there are too many.
+
+        Exports call it ``name``, or by sub-run and tag.
+        """
+        with self._lock:
+            series = self._defined.get((sub_run, tag), 0)
+            if not series:
+                series = self._session.define_series(self._run, tag, sub_run)
+                if not series:
+                    return 0
+                self._defined[sub_run, tag] = series
+                parts = (self._path, name) if name else (self._path, sub_run, tag)
+                self.names[series] = "/".join(filter(None, parts))
+            return series
+
+
 class RunHandle:
     """A run that was defined in the session of ``sender``.
 
-    ``path`` names it to people and in exports. ``block_timeout_secs`` is how long
-    a call may wait for room; 0: not at all. ``warn`` is called with a key and a
-    text, and warns once for each key.
+    ``path`` names it to people and in exports. A call waits for room for at most
+    ``block_timeout_secs``; 0: not at all. ``warn`` is called with a key and a text, and
+    warns once for each key.
     """
 
     def __init__(
@@ -68,17 +103,12 @@ class RunHandle:
     ) -> None:
         self.sender: Final = sender
         self.run: Final = sender.session.define_run(definition)
-        #: Series of tags; of curves in a plot; and the name of each in exports.
-        self.series: dict[str, int] = {}
-        self.sub_series: dict[tuple[str, str], int] = {}
-        self.names: dict[int, str] = {}
+        self.series: Final = RunSeries(sender.session, self.run, path)
         self.append_scalar: Final = sender.session.ring.append_scalar
         self._append_scalars: Final = sender.session.ring.append_scalars
         self._path = path
         self._block_timeout_secs = block_timeout_secs
         self._warn = warn
-        self._lock = threading.RLock()  # a signal handler may log, too
-        self._defined: dict[tuple[str, str], int] = {}  # by sub-run and tag
         self._curves = CurveTemplates()
         self._rejected_before = 0
 
@@ -87,36 +117,18 @@ class RunHandle:
 
         0 if there are too many: then the record at ``step`` is dropped.
         """
-        known = self.sub_series.get((tag, name)) if name else self.series.get(tag)
-        if known is not None:
-            return known
-        if not name:
-            series = self.series_in("", tag, step=step)
-            if series:
-                self.series[tag] = series
-            return series
-        series = self.series_in(arguments.sub_run(tag, name), tag, f"{tag}/{name}", step=step)
-        if series:
-            self.sub_series[tag, name] = series
-        return series
+        return self.series.of(tag, name) or self._too_many(step)
 
-    def series_in(self, sub_run: str, tag: str, name: str = "", *, step: int = 0) -> int:
+    def series_in(self, sub_run: str, tag: str, *, step: int = 0) -> int:
         """The series of a tag in a sub-run.
 
-        0 if there are too many: then the record at ``step`` is dropped. Exports
-        call it ``name``, or by sub-run and tag.
+        0 if there are too many: then the record at ``step`` is dropped.
         """
-        with self._lock:
-            series = self._defined.get((sub_run, tag), 0)
-            if not series:
-                series = self.sender.session.define_series(self.run, tag, sub_run)
-                if not series:
-                    self._drop("too_many_series", step=step)
-                    return 0
-                self._defined[sub_run, tag] = series
-                parts = (self._path, name) if name else (self._path, sub_run, tag)
-                self.names[series] = "/".join(filter(None, parts))
-            return series
+        return self.series.in_sub_run(sub_run, tag) or self._too_many(step)
+
+    def _too_many(self, step: int) -> int:
+        self._drop(DropReason.TOO_MANY_SERIES, step=step)
+        return 0
 
     def log_value(
         self, series: int, step: int, wall_time: float, value: float | Tensor | LazyScalar
@@ -142,7 +154,7 @@ class RunHandle:
             while not session.claim_scalar(series, step, wall_time, capture):
                 deadline = deadline or self._deadline()
                 if not self.sender.wait_room(deadline):
-                    self._drop("log_full", step=step)
+                    self._drop(DropReason.LOG_FULL, step=step)
                     return
             capture.lazy = start()
         except BaseException as error:
@@ -157,7 +169,7 @@ class RunHandle:
         while not self.append_scalar(series, step, wall_time, value):
             deadline = deadline or self._deadline()
             if not self.sender.wait_room(deadline):
-                self._drop("log_full", step=step)
+                self._drop(DropReason.LOG_FULL, step=step)
                 return
 
     def log_known_curves(
@@ -175,7 +187,7 @@ class RunHandle:
         while not self._append_scalars(targets, step, wall_time, numbers):
             deadline = deadline or self._deadline()
             if not self.sender.wait_room(deadline):
-                self._drop("log_full", step=step, records=len(targets))
+                self._drop(DropReason.LOG_FULL, step=step, records=len(targets))
                 break
         return True
 
@@ -184,12 +196,11 @@ class RunHandle:
 
         The second time in a row makes a template of them.
         """
-        size_bytes = HEADER_BYTES * len(names)
-        # As of one frame: so many bytes always find room in an empty ring.
-        if size_bytes > self.sender.session.ring.largest_frame_bytes:
+        # More might never find room together, not even in an empty ring.
+        if HEADER_BYTES * len(names) > self.sender.session.ring.largest_frame_bytes:
             return
         if self._curves.is_repeated(tag, names):
-            series = [self.sub_series.get((tag, str(name)), 0) for name in names]
+            series = [self.series.by_curve.get((tag, str(name)), 0) for name in names]
             if all(series):
                 self._curves.add(tag, names, series)
 
@@ -213,14 +224,14 @@ class RunHandle:
         deadline = 0.0
         try:
             while True:
-                begun = session.claim(
+                claimed = session.claim(
                     series, step, wall_time, payload, sizes, scalar_dtype=dtype, into=capture
                 )
-                if not isinstance(begun, str):
+                if isinstance(claimed, Capture):
                     break
                 deadline = deadline or self._deadline()
-                if begun in _NEVER_FITS or not self.sender.wait_room(deadline):
-                    self._drop(begun, sum(sizes), step=step)
+                if not claimed.may_pass or not self.sender.wait_room(deadline):
+                    self._drop(claimed, sum(sizes), step=step)
                     return
             for tensor, slot in zip(tensors, capture.slots, strict=True):
                 pending = tensor.copy_into(slot.view)
@@ -228,7 +239,7 @@ class RunHandle:
                     pendings.append(pending)
             session.copies_started(capture, pendings)
         except BaseException as error:
-            # The record is numbered, so it must not stay pending whatever was raised; and its
+            # The record is numbered, so it must not stay claimed whatever was raised; and its
             # slots are not free before the copies that were started have ended.
             session.interrupted(capture, pendings, error)
             self.sender.wake()
@@ -236,15 +247,17 @@ class RunHandle:
                 raise
 
     def _deadline(self) -> float:
-        """Until when to wait for room; in the past where there is no waiting."""
+        """Until when to wait for room; in the past if there is no waiting."""
         return time.monotonic() + (self._block_timeout_secs or -1.0)
 
-    def _drop(self, reason: str, size_bytes: int = 0, *, step: int = 0, records: int = 1) -> None:
+    def _drop(
+        self, reason: DropReason, size_bytes: int = 0, *, step: int = 0, records: int = 1
+    ) -> None:
         self.sender.session.drop(reason, size_bytes, run=self.run, step=step, records=records)
         self._warn(
-            reason,
-            f"{self._path}: a record was dropped: {_DROPS.get(reason, reason)} (the next are "
-            "only counted, see statistics())",
+            reason.value,
+            f"{self._path}: a record was dropped: {reason.text} (the next are only counted, "
+            "see statistics())",
         )
 
     def flush(self, deadline: float, level: str) -> FlushResult:

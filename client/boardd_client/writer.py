@@ -32,6 +32,7 @@ from boardd_client.calls import (
     arguments,
 )
 from boardd_client.environment import Settings
+from boardd_client.memory.drop_reason import DropReason
 from boardd_client.run import FlushResult, RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.session.scalar_history import Exported
@@ -250,10 +251,13 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         with self._lock:
             if self._closed:
                 self._closed_drops += 1
-                self._warn("closed", "this SummaryWriter is closed; what is logged to it is lost")
+                self._warn(
+                    DropReason.CLOSED.value,
+                    "this SummaryWriter is closed; what is logged to it is lost",
+                )
             elif self._attached is None:
                 self._attached = attached = self._begin_run()
-                self._series = attached.series
+                self._series = attached.series.by_tag
                 self._append_scalar = attached.append_scalar
                 attached.sender.start()
             return self._attached
@@ -360,7 +364,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         runs = self._all_runs()
         counts = runs[-1].sender.session.statistics() if runs else Statistics()
         if self._closed_drops:
-            dropped = {**counts.dropped, "closed": self._closed_drops}
+            dropped = {**counts.dropped, DropReason.CLOSED.value: self._closed_drops}
             counts = replace(counts, dropped=MappingProxyType(dropped))
         return counts
 
@@ -382,7 +386,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         exported: Exported = {}
         for run in self._all_runs():
             run.sender.wait_captured(time.monotonic() + DEFAULT_TIMEOUT_SECS)
-            scalars, lost = run.sender.session.export_scalars(run.names)
+            scalars, lost = run.sender.session.export_scalars(run.series.names)
             if lost:
                 _logger.warning("the export lacks the %d oldest scalars of this process", lost)
             for name, rows in scalars.items():
@@ -393,7 +397,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
     def clear_scalar_dict(self) -> None:
         """Forgets the scalars that ``export_scalars`` would write."""
         for run in self._all_runs():
-            run.sender.session.clear_scalars(run.names)
+            run.sender.session.clear_scalars(run.series.names)
         self._past = self._past[-1:]
 
     def _all_runs(self) -> list[RunHandle]:

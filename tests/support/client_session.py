@@ -5,9 +5,10 @@ from __future__ import annotations
 from boardd_client.errors import CaptureError
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.ring import Ring
+from boardd_client.session.captures import Capture
 from boardd_client.session.scalar_history import ScalarHistory
 from boardd_client.session.schema import DefinedRun
-from boardd_client.session.session import Capture, Session
+from boardd_client.session.session import Session
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import frame as framing
 from boardd_protos.frame import FrameKind

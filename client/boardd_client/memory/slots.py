@@ -12,6 +12,7 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 
 from boardd_client.memory.arena import Arena, Slot
+from boardd_client.memory.drop_reason import DropReason
 
 #: Tensors of one record, at most.
 MAX_TENSORS: Final = 16
@@ -21,7 +22,7 @@ class LargeSlots(Protocol):
     """Where tensors lie that are larger than the arena."""
 
     def may_fit(self, size_bytes: int) -> bool:
-        """Whether tensors of so many bytes find room when all others are gone."""
+        """Whether tensors of this many bytes find room when all others are gone."""
 
     def allocate(self, size_bytes: int) -> Slot | None:
         """A slot, whose ``map_number`` is not 0; None when there is no room."""
@@ -33,7 +34,7 @@ class LargeSlots(Protocol):
 class TensorSlots:
     """Slots in ``arena``, or in ``large`` for what the arena could never hold.
 
-    ``arena_offset`` is where the arena begins in map 0; None where nothing is shared.
+    ``arena_offset`` is where the arena begins in map 0; None if nothing is shared.
     """
 
     def __init__(self, arena: Arena, large: LargeSlots | None, arena_offset: int | None) -> None:
@@ -41,11 +42,8 @@ class TensorSlots:
         self._large = large
         self._arena_offset = arena_offset
 
-    def allocate(self, sizes: Sequence[int], *, is_scalar: bool) -> tuple[Slot, ...] | str:
-        """Slots for the tensors of one record, or why there is no room for all of them.
-
-        ``arena_full`` and ``large_full`` may pass; ``tensor_too_large`` does not.
-        """
+    def allocate(self, sizes: Sequence[int], *, is_scalar: bool) -> tuple[Slot, ...] | DropReason:
+        """Slots for the tensors of one record, or why there is no room for all of them."""
         if len(sizes) == 1:  # nearly always, and nearly always there is room
             slot = self.arena.allocate(sizes[0], reserved=is_scalar)
             if slot is not None:
@@ -56,13 +54,15 @@ class TensorSlots:
         if not fits_arena:
             large = sum(size for size in sizes if size >= large_bytes)
             if self._large is None or not self._large.may_fit(large):
-                return "tensor_too_large"
+                return DropReason.TENSOR_TOO_LARGE
         slots: list[Slot] = []
         for size_bytes in sizes:
             if fits_arena or self._large is None or size_bytes < large_bytes:
-                slot, reason = self.arena.allocate(size_bytes, reserved=is_scalar), "arena_full"
+                slot = self.arena.allocate(size_bytes, reserved=is_scalar)
+                reason = DropReason.ARENA_FULL
             else:
-                slot, reason = self._large.allocate(size_bytes), "large_full"
+                slot = self._large.allocate(size_bytes)
+                reason = DropReason.LARGE_FULL
             if slot is None:
                 self.free(slots)
                 return reason
@@ -78,9 +78,9 @@ class TensorSlots:
                 self.arena.free(slot)
 
     def located(self, slots: Iterable[Slot]) -> bytes:
-        """Says where tensors lie: a part of a ``Payload``, to be appended to the rest of it.
+        """Says where tensors lie: bytes of a ``Payload``, to be appended to its other bytes.
 
-        Empty where nothing is shared.
+        Empty if nothing is shared.
         """
         if self._arena_offset is None:
             return b""

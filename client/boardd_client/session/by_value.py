@@ -1,22 +1,23 @@
-"""Sends records by value: frames, and before each the tensors it has, in chunks.
+"""Sends records by value: frames, and before each frame the tensors it has, in chunks.
 
-For a daemon that does not share the log. No I/O, no clock, no thread; its
+For a daemon that does not share the ring. No I/O, no clock, no thread; its
 session locks.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import Frame, decode, encode, frame_bytes
 
 from boardd_client.memory.ring import Ring
 from boardd_client.session.captures import Capture
+from boardd_client.session.claims import Claims
+from boardd_client.session.losses import Loss, LossReason
 
-#: Largest stretch of frames or piece of a tensor in one message.
+#: Largest batch of frames or chunk of a tensor in one message.
 MESSAGE_BYTES: Final = 1 << 20
 #: Sent and not acknowledged, at most (or one record, if that is larger).
 WINDOW_BYTES: Final = 64 << 20
@@ -26,60 +27,102 @@ _MESSAGE_OVERHEAD_BYTES: Final = 1024
 _DEFAULT_MESSAGE_BYTES: Final = 4 << 20
 
 
-class ByValue:
-    """What of ``ring`` and ``captures`` was sent, and what comes next.
+class _Limits(NamedTuple):
+    """What the daemon of a connection takes."""
 
-    ``lose(capture, reason, message)`` is called for a record that this daemon takes
-    in no way; it turns into a VOID frame, without slots.
+    message_bytes: int = MESSAGE_BYTES  #: that we use, in one message
+    max_frame_bytes: int = _DEFAULT_MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES
+    max_tensor_bytes: int = 0  #: of one record; 0: no limit
+
+    @classmethod
+    def of(cls, reply: pb.OpenReply, before: _Limits) -> _Limits:
+        """What ``reply`` says; of what it does not say, what held before."""
+        if not reply.max_message_bytes:
+            return before._replace(max_tensor_bytes=reply.max_tensor_bytes)
+        room = reply.max_message_bytes - _MESSAGE_OVERHEAD_BYTES
+        return cls(
+            max(_MESSAGE_OVERHEAD_BYTES, min(MESSAGE_BYTES, room)),
+            max(_MESSAGE_OVERHEAD_BYTES, room),
+            reply.max_tensor_bytes,
+        )
+
+    def refusal(self, frame_bytes: int, tensor_bytes: int) -> Loss | None:
+        """Why the daemon would not take such a record at all; None if it would."""
+        if frame_bytes > self.max_frame_bytes:
+            return Loss(
+                LossReason.RECORD_TOO_LARGE,
+                f"a frame of {frame_bytes} bytes; the daemon takes {self.max_frame_bytes}",
+            )
+        if self.max_tensor_bytes and tensor_bytes > self.max_tensor_bytes:
+            return Loss(
+                LossReason.TENSOR_TOO_LARGE,
+                f"{tensor_bytes} bytes; the daemon takes {self.max_tensor_bytes}",
+            )
+        return None
+
+
+class _Window:
+    """Bytes that were sent and are not acknowledged, against a limit."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._in_flight: deque[tuple[int, int]] = deque()  # last sequence, bytes
+        self._in_flight_bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._in_flight_bytes >= self._limit_bytes
+
+    def clear(self) -> None:
+        self._in_flight.clear()
+        self._in_flight_bytes = 0
+
+    def add(self, sequence: int, size_bytes: int) -> None:
+        self._in_flight.append((sequence, size_bytes))
+        self._in_flight_bytes += size_bytes
+
+    def acknowledged(self, sequence: int) -> None:
+        while self._in_flight and self._in_flight[0][0] <= sequence:
+            self._in_flight_bytes -= self._in_flight.popleft()[1]
+
+
+class ByValue:
+    """What of ``ring`` and ``claims`` was sent, and what comes next.
+
+    A record that this daemon would not take at all is aborted.
     """
 
-    def __init__(
-        self,
-        ring: Ring,
-        captures: Mapping[int, Capture],
-        lose: Callable[[Capture, str, str], None],
-        window_bytes: int = WINDOW_BYTES,
-    ) -> None:
+    def __init__(self, ring: Ring, claims: Claims, window_bytes: int = WINDOW_BYTES) -> None:
         self.sent = 0  #: on this connection; the next frame has the next sequence number
         self.highest_sent = 0  #: on any connection
         self.sent_bytes = 0  #: frames and tensors, those sent again included
         self._ring = ring
-        self._captures = captures
-        self._lose = lose
-        self._window_bytes = window_bytes
-        self._message_bytes = MESSAGE_BYTES
-        self._max_frame_bytes = _DEFAULT_MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES
-        self._max_tensor_bytes = 0
+        self._claims = claims
+        self._window = _Window(window_bytes)
+        self._limits = _Limits()
         self._unsent_captures: deque[int] = deque()
         self._chunk = (0, 0)  # tensor and offset that come next, of the first unsent capture
-        self._in_flight: deque[tuple[int, int]] = deque()  # last sequence, bytes
-        self._in_flight_bytes = 0
         self._chunk_bytes = 0  # of the record whose chunks are being sent
 
     @property
     def is_window_full(self) -> bool:
         """Whether nothing more is sent before something is acknowledged."""
-        return self._in_flight_bytes >= self._window_bytes
+        return self._window.is_full
 
     def begin(self, sent: int, reply: pb.OpenReply) -> None:
         """A new connection goes on behind ``sent``, within the daemon's bounds."""
         self.sent = sent
-        self._in_flight.clear()
-        self._in_flight_bytes = 0
+        self._window.clear()
         self._chunk_bytes = 0
         self._chunk = (0, 0)
         self._unsent_captures = deque(
             sorted(
                 sequence
-                for sequence, capture in self._captures.items()
+                for sequence, capture in self._claims.captures.items()
                 if sequence > sent and not capture.scalar_dtype
             )
         )
-        if reply.max_message_bytes:
-            room = reply.max_message_bytes - _MESSAGE_OVERHEAD_BYTES
-            self._message_bytes = max(_MESSAGE_OVERHEAD_BYTES, min(MESSAGE_BYTES, room))
-            self._max_frame_bytes = max(_MESSAGE_OVERHEAD_BYTES, room)
-        self._max_tensor_bytes = reply.max_tensor_bytes
+        self._limits = _Limits.of(reply, self._limits)
 
     def add_capture(self, sequence: int) -> None:
         """A record with tensors was appended."""
@@ -96,24 +139,23 @@ class ByValue:
 
     def acknowledged(self, sequence: int) -> None:
         """Everything up to ``sequence`` is done."""
-        while self._in_flight and self._in_flight[0][0] <= sequence:
-            self._in_flight_bytes -= self._in_flight.popleft()[1]
+        self._window.acknowledged(sequence)
 
     def add_messages(self, messages: list[pb.ClientMessage], last: int, max_bytes: int) -> None:
         """Adds what comes next, up to frame ``last`` and about ``max_bytes``; may be nothing."""
         while max_bytes > 0 and self.sent < last and not self.is_window_full:
-            added = self._add_message(messages, last, min(max_bytes, self._message_bytes))
+            added = self._add_message(messages, last, min(max_bytes, self._limits.message_bytes))
             if not added:
                 break
             max_bytes -= added
 
     def _add_message(self, messages: list[pb.ClientMessage], last: int, max_bytes: int) -> int:
-        """Adds one message of frames or of a piece of a tensor; returns its bytes."""
+        """Adds one message of frames or of a chunk of a tensor; returns its bytes."""
         self._forget_sent_captures()
         if self._unsent_captures:
             following = self._unsent_captures[0]
-            capture = self._captures.get(following)
-            if capture is None:  # voided; its frame travels like any other
+            capture = self._claims.captures.get(following)
+            if capture is None:  # aborted; its frame travels like any other
                 self._unsent_captures.popleft()
                 return self._add_message(messages, last, max_bytes)
             if following == self.sent + 1:
@@ -125,8 +167,8 @@ class ByValue:
         if sent == self.sent:
             return 0
         frames = bytes(view)
-        if len(frames) > self._max_frame_bytes:  # one frame, which has been voided
-            frames = _shortened(next(decode(frames)), self._max_frame_bytes)
+        if len(frames) > self._limits.max_frame_bytes:  # one frame, which has been aborted
+            frames = _shortened(next(decode(frames)), self._limits.max_frame_bytes)
         messages.append(pb.ClientMessage(records=pb.Records(frames=frames)))
         self._count_sent(sent, len(frames))
         return len(frames)
@@ -136,11 +178,12 @@ class ByValue:
             self._unsent_captures.popleft()
 
     def _add_chunk(self, messages: list[pb.ClientMessage], capture: Capture, max_bytes: int) -> int:
-        refusal = self._refusal(capture)
+        tensor_bytes = sum(len(slot.view) for slot in capture.slots)
+        refusal = self._limits.refusal(self._ring.size_of(capture.sequence), tensor_bytes)
         if refusal is not None:
             # The daemon would end the stream, and every next one.
             self._unsent_captures.popleft()
-            self._lose(capture, *refusal)
+            self._claims.abort(capture, refusal)
             return self._add_message(messages, capture.sequence, max_bytes)
         tensor, offset = self._chunk
         while tensor < len(capture.slots) and offset >= len(capture.slots[tensor].view):
@@ -160,27 +203,12 @@ class ByValue:
         self.sent_bytes += len(data)
         return len(data)
 
-    def _refusal(self, capture: Capture) -> tuple[str, str] | None:
-        """Why this daemon takes the record in no way: a reason and a text."""
-        size_bytes = self._ring.size_of(capture.sequence)
-        if size_bytes > self._max_frame_bytes:
-            message = f"a frame of {size_bytes} bytes; the daemon takes {self._max_frame_bytes}"
-            return "RECORD_TOO_LARGE", message
-        total_bytes = sum(len(slot.view) for slot in capture.slots)
-        if self._max_tensor_bytes and total_bytes > self._max_tensor_bytes:
-            return (
-                "TENSOR_TOO_LARGE",
-                f"{total_bytes} bytes; the daemon takes {self._max_tensor_bytes}",
-            )
-        return None
-
     def _count_sent(self, sequence: int, size_bytes: int) -> None:
         self.sent = sequence
         self.highest_sent = max(self.highest_sent, sequence)
         self.sent_bytes += size_bytes
         # Chunks count from their record's frame on: before, nothing could acknowledge them.
-        self._in_flight.append((sequence, size_bytes + self._chunk_bytes))
-        self._in_flight_bytes += size_bytes + self._chunk_bytes
+        self._window.add(sequence, size_bytes + self._chunk_bytes)
         self._chunk_bytes = 0
 
 

@@ -12,9 +12,13 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 
+from boardd_client.memory.arena import Arena
+from boardd_client.memory.drop_reason import DropReason
+from boardd_client.memory.ring import Ring
+from boardd_client.session.losses import Loss
 from boardd_client.session.schema import DefinedRun
 
-#: Drops are told of at most so often: in an overload, every call is one.
+#: Drops are reported at most this often: in an overload, every call is one.
 REPORT_INTERVAL_SECS: Final = 0.1
 #: Runs and reasons in one report; the others come with the next.
 MAX_REPORTED: Final = 1024
@@ -82,14 +86,15 @@ class Counters:
         self._unlogged_acknowledged = 0
 
     def drop(
-        self, reason: str, size_bytes: int, *, run: int = 0, step: int = 0, records: int = 1
+        self, reason: DropReason, size_bytes: int, *, run: int = 0, step: int = 0, records: int = 1
     ) -> int:
         """Counts records that were not accepted; returns how many there are of that reason.
 
         ``run`` is the number of the run they were meant for, 0 for none.
         """
-        self._dropped[reason] += records
-        key = (run, reason)
+        name = str(reason)
+        self._dropped[name] += records
+        key = (run, name)
         drops = self._drops.get(key)
         if drops is None:
             drops = self._drops[key] = _Drops()
@@ -97,7 +102,7 @@ class Counters:
         drops.size_bytes += size_bytes
         self._drop_steps[run] = max(self._drop_steps.get(run, step), step)
         self._unreported[key] = None
-        return self._dropped[reason]
+        return self._dropped[name]
 
     def report(self, now: float) -> pb.ClientReport | None:
         """What the daemon is to be told of drops, if they grew; ``now`` is in monotonic seconds.
@@ -128,9 +133,23 @@ class Counters:
         self._unlogged.append((sequence, ended_run))
         self._ends_waiting += ended_run != 0
 
-    def add_rejection(self, rejection: Rejection) -> None:
-        """Notes a rejection; it counts once its last record is acknowledged."""
-        self._rejections.append(rejection)
+    def rejected(self, message: pb.Rejected, last_sequence: int, run: DefinedRun | None) -> None:
+        """Notes a rejection by the daemon; it counts once its last record is acknowledged.
+
+        ``last_sequence`` is the newest record's, ``run`` that of the first one rejected.
+        """
+        records = max(message.records, 1)
+        last = min(message.last_sequence or message.sequence + records - 1, last_sequence)
+        reason = reason_name(message.reason)
+        self._rejections.append(
+            Rejection(message.sequence, last, records, reason, message.message, run)
+        )
+
+    def lost(self, sequence: int, loss: Loss, run: DefinedRun | None) -> None:
+        """Notes a record that was lost in this process; it counts once it is acknowledged."""
+        self._rejections.append(
+            Rejection(sequence, sequence, 1, loss.reason.value, loss.message, run, is_local=True)
+        )
 
     def resume(self, received_sequence: int) -> None:
         """A daemon goes on behind a record: what it gets again it will reject again."""
@@ -163,15 +182,15 @@ class Counters:
 
     def statistics(
         self,
-        last_sequence: int,
+        ring: Ring,
+        arena: Arena,
         acknowledged_sequence: int,
         *,
         sent_bytes: int,
-        log: tuple[int, int],
-        arena: tuple[int, int],
         transport: str,
     ) -> Statistics:
-        """A snapshot; ``ring`` and ``arena`` are used bytes and size."""
+        """A snapshot."""
+        last_sequence = ring.last_sequence
         rejected = sum(self._rejected.values())
         unlogged, acknowledged_unlogged = len(self._unlogged), self._unlogged_acknowledged
         return Statistics(
@@ -180,16 +199,16 @@ class Counters:
             pending=last_sequence - acknowledged_sequence - unlogged,
             dropped=MappingProxyType(dict(self._dropped)),
             rejected=MappingProxyType(dict(self._rejected)),
-            log_used_bytes=log[0],
-            log_bytes=log[1],
-            arena_used_bytes=arena[0],
-            arena_bytes=arena[1],
+            log_used_bytes=ring.used_bytes,
+            log_bytes=ring.size_bytes,
+            arena_used_bytes=arena.used_bytes,
+            arena_bytes=arena.size_bytes,
             sent_bytes=sent_bytes,
             transport=transport,
         )
 
 
 def reason_name(reason: int) -> str:
-    """The name of a ``Reason``, or its number where a newer daemon sent it."""
+    """The name of a ``Reason``, or its number if a newer daemon sent it."""
     value = pb.Reason.DESCRIPTOR.values_by_number.get(reason)
     return value.name if value is not None else f"REASON_{reason}"

@@ -1,7 +1,9 @@
 """The scalars of a process, kept in memory for ``SummaryWriter.export_scalars``.
 
-Read from the log's frames off the trainer's thread, 28 bytes each, under a byte
-budget: past it the oldest are lost, and counted.
+Read from the ring's frames off the trainer's thread, 28 bytes each, under a byte
+budget: beyond it the oldest are lost, and counted.
+
+No I/O, no clock, no thread.
 """
 
 from __future__ import annotations
@@ -14,7 +16,11 @@ import numpy as np
 from boardd_protos.frame import FRAME_DTYPE, HEADER_BYTES, FrameKind
 from numpy.typing import NDArray
 
+from boardd_client.memory.ring import Ring
+
 _ROW: Final = np.dtype([("wall_time", "<f8"), ("step", "<i8"), ("value", "<f8"), ("target", "<u4")])
+#: Frames that are looked at under the ring's lock, at most: trainers wait for that.
+_READ_BYTES: Final = 1 << 17
 #: Rows of a block; small reads are gathered in one.
 _BLOCK_ROWS: Final = 4096
 
@@ -27,6 +33,7 @@ class ScalarHistory:
 
     def __init__(self, budget_bytes: int) -> None:
         self.lost = 0  #: scalars that the budget had no room for
+        self.observed_sequence = 0  #: of the last frame that was looked at
         self._budget_rows = budget_bytes // _ROW.itemsize
         self._full: deque[NDArray[Any]] = deque()
         self._open = np.empty(0, _ROW)
@@ -37,6 +44,22 @@ class ScalarHistory:
     def is_enabled(self) -> bool:
         """Whether the budget holds anything."""
         return self._budget_rows > 0
+
+    def follow(self, ring: Ring, max_bytes: int) -> bool:
+        """Keeps the scalars of what ``ring`` has next; False if that is nothing."""
+        before = self.observed_sequence
+        if not self.is_enabled:
+            self.observed_sequence = ring.last_sequence
+            return False
+        frames, last = ring.read(before, ring.last_sequence, min(max_bytes, _READ_BYTES))
+        self.observe(frames, last - before)
+        self.observed_sequence = last
+        return last > before
+
+    def follow_all(self, ring: Ring) -> None:
+        """Keeps the scalars of all that ``ring`` has before the first claimed frame."""
+        while self.follow(ring, _READ_BYTES):
+            pass
 
     def observe(self, frames: memoryview, count: int) -> None:
         """Keeps the scalars among the ``count`` whole frames in ``frames``."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.frame import FrameKind
+
+from boardd_client.memory.ring import Ring
 
 #: Series of one session; a budget against tags made without end.
 MAX_SERIES: Final = 100_000
@@ -32,13 +35,19 @@ class DefinedRun:
         return self.definition.run
 
 
-class Definitions:
+class Schema:
     """Not thread-safe: its session locks.
 
-    Runs and series are numbered together, from 1.
+    Runs and series are numbered together, from 1. If the ring ``is_shared``, definitions are
+    written to it, too, where the daemon finds them if this process dies; ``appended`` is
+    called with the sequence number. All are told by message as well: a next daemon has not
+    read what was freed here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ring: Ring, appended: Callable[[int], None], *, is_shared: bool) -> None:
+        self._ring = ring
+        self._appended = appended
+        self._is_shared = is_shared
         self._runs: dict[int, DefinedRun] = {}
         self._series: dict[int, pb.SeriesDefinition] = {}
         self._last_number = 0
@@ -51,6 +60,7 @@ class Definitions:
         definition.run = self._last_number
         run = self._runs[self._last_number] = DefinedRun(definition)
         self._untold_runs.append(self._last_number)
+        self._write(pb.Definitions(runs=[definition]))
         return run
 
     def add_series(self, run: DefinedRun, tag: str, sub_run: str) -> int:
@@ -64,6 +74,7 @@ class Definitions:
         )
         run.series.append(number)
         self._untold_series.append(number)
+        self._write(pb.Definitions(series=[self._series[number]]))
         return number
 
     def remove_run(self, number: int) -> None:
@@ -74,17 +85,16 @@ class Definitions:
         for series in run.series:
             self._series.pop(series, None)
 
-    def series(self, number: int) -> pb.SeriesDefinition:
-        """The definition of a series. Raises ``KeyError``."""
-        return self._series[number]
+    def refuse(self, number: int, why: str) -> DefinedRun | None:
+        """Notes that the daemon writes none of a run; returns the run, unless it is over."""
+        run = self._runs.get(number)
+        if run is not None:
+            run.refusal = why
+        return run
 
-    def run(self, number: int) -> DefinedRun | None:
-        """The run of that number."""
-        return self._runs.get(number)
-
-    def run_of(self, series: int) -> DefinedRun | None:
-        """The run that a series belongs to."""
-        definition = self._series.get(series)
+    def run_of(self, sequence: int) -> DefinedRun | None:
+        """The run of a record that is in the ring."""
+        definition = self._series.get(self._ring.target_of(sequence) or 0)
         return self._runs.get(definition.run) if definition is not None else None
 
     def tell_all(self) -> None:
@@ -97,7 +107,7 @@ class Definitions:
         while self._untold_runs or self._untold_series:
             message = pb.Definitions()
             for _ in range(_PER_MESSAGE):
-                # What was removed meanwhile is passed over.
+                # What was removed since then is passed over.
                 if self._untold_runs:
                     run = self._runs.get(self._untold_runs.popleft())
                     if run is not None:
@@ -109,3 +119,11 @@ class Definitions:
                 else:
                     break
             yield message
+
+    def _write(self, definitions: pb.Definitions) -> None:
+        if not self._is_shared:
+            return
+        payload = definitions.SerializeToString()
+        sequence = self._ring.append(FrameKind.DEFINITIONS, 0, 0, 0.0, payload, reserved=True)
+        if sequence:
+            self._appended(sequence)

@@ -64,7 +64,7 @@ def log_tensor(session: Session, series: int, data: bytes) -> None:
     capture = Capture(0, ())
     try:
         begun = session.claim(series, 1, 1.0, b"payload", [len(data)], into=capture)
-        if isinstance(begun, str):
+        if not isinstance(begun, Capture):
             return
         capture.slots[0].view[:] = data
         session.copies_started(capture, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from boardd_client.session.session import Capture
+from boardd_client.session.captures import Capture
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 from support.client_session import (

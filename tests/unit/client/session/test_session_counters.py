@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from boardd_client.memory.drop_reason import DropReason
+from boardd_client.session.captures import Capture
 from boardd_client.session.counters import MAX_REPORTED, REPORT_INTERVAL_SECS
-from boardd_client.session.session import Capture, Session
+from boardd_client.session.session import Session
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 from support.client_session import (
@@ -110,9 +112,9 @@ def test_drops_are_counted_and_reported_when_they_change_and_to_every_daemon() -
     session, daemon = make_session(), Daemon()
     define(session)
     daemon.open(session)
-    assert session.drop("arena_full", 100) == 1
-    assert session.drop("arena_full", 100) == 2
-    session.drop("log_full")
+    assert session.drop(DropReason.ARENA_FULL, 100) == 1
+    assert session.drop(DropReason.ARENA_FULL, 100) == 2
+    session.drop(DropReason.LOG_FULL)
     daemon.take_all(session)
     daemon.take_all(session)
     assert daemon.reports == [{"arena_full": 2, "log_full": 1}]
@@ -120,7 +122,8 @@ def test_drops_are_counted_and_reported_when_they_change_and_to_every_daemon() -
     daemon.open(session)
     daemon.take_all(session)
     assert len(daemon.reports) == 2
-    assert dict(session.statistics().dropped) == {"arena_full": 2, "log_full": 1}
+    # Plain strings, which show as such to who prints them.
+    assert repr(dict(session.statistics().dropped)) == "{'arena_full': 2, 'log_full': 1}"
     assert session.statistics().accepted == 0
 
 
@@ -137,16 +140,16 @@ def test_drops_are_told_by_run_with_their_highest_step_and_only_those_that_grew(
     session, daemon = make_session(), Daemon()
     (first, _), (second, _) = define(session), define(session)
     daemon.open(session)
-    session.drop("log_full", run=first, step=7, records=100)
-    session.drop("log_full", run=first, step=5)
-    session.drop("arena_full", 64, run=second, step=-3)
-    assert session.drop("log_full") == 102
+    session.drop(DropReason.LOG_FULL, run=first, step=7, records=100)
+    session.drop(DropReason.LOG_FULL, run=first, step=5)
+    session.drop(DropReason.ARENA_FULL, 64, run=second, step=-3)
+    assert session.drop(DropReason.LOG_FULL) == 102
     assert set(reported(session, 1.0)) == {
         (first.number, "log_full", 101, 0, 7),
         (second.number, "arena_full", 1, 64, -3),
         (0, "log_full", 1, 0, 0),
     }
-    session.drop("arena_full", 64, run=second, step=9)
+    session.drop(DropReason.ARENA_FULL, 64, run=second, step=9)
     assert reported(session, 2.0) == [(second.number, "arena_full", 2, 128, 9)]
     session.disconnected()
     daemon.open(session)
@@ -158,11 +161,11 @@ def test_the_step_of_a_runs_drops_never_falls_whatever_their_reason() -> None:
     session, daemon = make_session(), Daemon()
     (first, _), (second, _) = define(session), define(session)
     daemon.open(session)
-    session.drop("log_full", run=first, step=900)
-    session.drop("log_full", run=second, step=-4)
+    session.drop(DropReason.LOG_FULL, run=first, step=900)
+    session.drop(DropReason.LOG_FULL, run=second, step=-4)
     assert len(reported(session, 1.0)) == 2
-    session.drop("arena_full", run=first, step=7)
-    session.drop("arena_full", run=second, step=-9)
+    session.drop(DropReason.ARENA_FULL, run=first, step=7)
+    session.drop(DropReason.ARENA_FULL, run=second, step=-9)
     assert reported(session, 2.0) == [
         (first.number, "arena_full", 1, 0, 900),
         (second.number, "arena_full", 1, 0, -4),
@@ -177,12 +180,12 @@ def test_drops_are_told_so_often_but_always_before_the_end_of_a_run() -> None:
     session, daemon = make_session(), Daemon()
     run, _ = define(session)
     daemon.open(session)
-    session.drop("log_full", run=run)
+    session.drop(DropReason.LOG_FULL, run=run)
     assert len(reported(session, 10.0)) == 1
-    session.drop("log_full", run=run)
+    session.drop(DropReason.LOG_FULL, run=run)
     assert reported(session, 10.0 + REPORT_INTERVAL_SECS / 2) == []
     assert len(reported(session, 10.0 + 1.5 * REPORT_INTERVAL_SECS)) == 1
-    session.drop("log_full", run=run)
+    session.drop(DropReason.LOG_FULL, run=run)
     session.end_run(run, 1.0)
     kinds = [
         message.WhichOneof("message")
@@ -193,10 +196,10 @@ def test_drops_are_told_so_often_but_always_before_the_end_of_a_run() -> None:
 
 def test_reports_are_bounded() -> None:
     session, daemon = make_session(), Daemon()
-    define(session)
     daemon.open(session)
-    for number in range(MAX_REPORTED + 5):
-        session.drop(f"reason {number}")
+    for _ in range(MAX_REPORTED + 5):
+        run, _ = define(session)
+        session.drop(DropReason.LOG_FULL, run=run)
     assert [len(reported(session, now)) for now in (1.0, 2.0, 3.0)] == [MAX_REPORTED, 5, 0]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.ring import Ring
-from boardd_client.session.session import Capture, Session
+from boardd_client.session.captures import Capture
+from boardd_client.session.session import Session
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import frame as framing
 from boardd_protos.frame import FrameKind

@@ -6,6 +6,7 @@ import pytest
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.maps import LargeTensors
 from boardd_client.memory.ring import Ring
+from boardd_client.session.captures import Capture
 from boardd_client.session.session import Session
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import frame as framing
@@ -111,7 +112,7 @@ def test_a_tensor_larger_than_the_arena_lies_in_a_map_of_its_own() -> None:
     session = make_session()
     _, series = define(session)
     capture = session.claim(series, 0, 1.0, b"", [100_000, 8])
-    assert not isinstance(capture, str)
+    assert isinstance(capture, Capture)
     assert [slot.map_number for slot in capture.slots] == [1, 0]
     session.copies_started(capture, [])
     payload = pb.Payload.FromString(frames(session)[-1].payload)
@@ -144,7 +145,7 @@ def test_the_map_of_a_written_record_is_free_again() -> None:
     _, series = define(session)
     for _ in range(3):
         capture = session.claim(series, 0, 1.0, b"", [900_000])
-        assert not isinstance(capture, str)
+        assert isinstance(capture, Capture)
         session.copies_started(capture, [])
         committed(session)
         session.acknowledged(session.ring.last_sequence)

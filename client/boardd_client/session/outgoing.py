@@ -1,0 +1,131 @@
+"""What a connection's daemon is told next, in this order:
+
+definitions, counts of drops, and then records. If the daemon shares the ring, records are
+only how far it may read; else they are the frames, each tensor in chunks before its
+record's frame.
+
+No I/O, no clock, no thread; its session locks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version__
+from boardd_protos import boardd_pb2 as pb
+
+from boardd_client.memory.ring import Ring
+from boardd_client.session.by_value import ByValue
+from boardd_client.session.counters import Counters
+from boardd_client.session.scalar_history import ScalarHistory
+from boardd_client.session.schema import Schema
+
+
+class Outgoing:
+    """What was sent of a session, and what comes next."""
+
+    def __init__(
+        self,
+        ring: Ring,
+        by_value: ByValue,
+        schema: Schema,
+        counters: Counters,
+        history: ScalarHistory,
+    ) -> None:
+        self._ring = ring
+        self._by_value = by_value
+        self._schema = schema
+        self._counters = counters
+        self._history = history
+        self._is_open = False
+        self._is_shared = False  # the daemon of this connection reads the ring itself
+
+    @property
+    def transport(self) -> str:
+        """``"shared"``, ``"by value"``, or ``""`` while there is no connection."""
+        if not self._is_open:
+            return ""
+        return "shared" if self._is_shared else "by value"
+
+    @property
+    def highest_sent(self) -> int:
+        """The last record that any daemon was sent."""
+        return self._by_value.highest_sent
+
+    @property
+    def sent_bytes(self) -> int:
+        """Frames and tensors that were sent by value, those sent again included."""
+        return self._by_value.sent_bytes
+
+    @property
+    def is_window_full(self) -> bool:
+        """Whether nothing more is sent before something is acknowledged."""
+        return self._by_value.is_window_full
+
+    def begin(self, reply: pb.OpenReply, acknowledged: int, *, is_shared: bool) -> None:
+        """A connection was made; ``acknowledged`` takes ``reply`` into account."""
+        self._is_shared = is_shared
+        received = min(reply.received_sequence, self._by_value.highest_sent)
+        sent = max(acknowledged, received)
+        self._counters.resume(sent)
+        self._schema.tell_all()
+        self._by_value.begin(sent, reply)
+        self._is_open = True
+
+    def end(self) -> None:
+        """The connection is gone."""
+        self._is_open = False
+
+    def acknowledged(self, sequence: int) -> None:
+        """Everything up to ``sequence`` is done."""
+        self._by_value.acknowledged(sequence)
+
+    def open_request(self, **session: Any) -> pb.OpenRequest:
+        """The message that begins or resumes a session, of which ``session`` tells."""
+        return pb.OpenRequest(
+            min_protocol_version=MIN_PROTOCOL_VERSION,
+            max_protocol_version=MAX_PROTOCOL_VERSION,
+            client_version=__version__,
+            **session,
+        )
+
+    def attachment(self, session_id: bytes) -> pb.Attach:
+        """What attaches the stream."""
+        attach = pb.Attach(session_id=session_id)
+        if self._is_shared:
+            sent = self._by_value.sent
+            attach.log_from.sequence = sent
+            attach.log_from.position = self._ring.position_after(sent)
+        return attach
+
+    def next_messages(self, max_bytes: int, now: float) -> list[pb.ClientMessage]:
+        """``max_bytes`` of frames and tensors at most; may be nothing."""
+        messages: list[pb.ClientMessage] = []
+        if not self._is_open:
+            return messages
+        # Before the definitions: those of a record are made before it.
+        last = self._ring.last_sequence
+        self._history.follow(self._ring, max_bytes)
+        for definitions in self._schema.untold():
+            messages.append(pb.ClientMessage(definitions=definitions))
+        report = self._counters.report(now)
+        if report is not None:
+            messages.append(pb.ClientMessage(report=report))
+        # What was sent may be acknowledged and freed, so it was looked at before.
+        last = min(last, self._history.observed_sequence)
+        if self._is_shared:
+            self._add_committed(messages, last)
+        else:
+            self._by_value.add_messages(messages, last, max_bytes)
+        return messages
+
+    def _add_committed(self, messages: list[pb.ClientMessage], last: int) -> None:
+        """Lets the daemon read the ring up to the last frame that is whole."""
+        last = min(last, self._ring.readable())
+        if last <= self._by_value.sent:
+            return
+        position = self._ring.position_after(last)
+        messages.append(
+            pb.ClientMessage(committed=pb.LogPosition(sequence=last, position=position))
+        )
+        self._by_value.committed(last)
