@@ -46,7 +46,7 @@ class CurveTemplates:
         if found is None or not _PLAIN.issuperset(map(type, values.values())):
             return None
         try:
-            return found.targets, np.frombuffer(found.pack(*values.values()))
+            return found.targets, np.frombuffer(found.pack(*values.values()), "<f8")
         except (struct.error, OverflowError):
             return None  # the checks will name it
 

@@ -13,6 +13,10 @@ type, dtype and shape only and never wait for the data:
 
 A framework's module is imported when the first of its values is seen, hence
 never before the process has imported the framework itself.
+
+Rule: nothing here waits for a device or knows of records, sessions and daemons.
+
+May import: errors, memory.
 """
 
 from __future__ import annotations

@@ -7,15 +7,10 @@ import numbers
 from typing import Any, Final, cast
 
 import numpy as np
-
-#: The element types that can be logged; ``bfloat16`` besides.
-DTYPES: Final = (
-    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-    *("float16", "float32", "float64"),
-)
+from boardd_protos.dtypes import NUMPY_DTYPES
 
 _NAMES: Final[dict[np.dtype[Any], str]] = {
-    np.dtype(name).newbyteorder(order): name for name in DTYPES for order in ("<", ">")
+    np.dtype(name).newbyteorder(order): name for name in NUMPY_DTYPES for order in ("<", ">")
 }
 
 # What is written to a slot, by what is read.
@@ -85,7 +80,7 @@ def scalar(value: object, what: str) -> float:
 
 
 def write(array: np.ndarray[Any, Any], slot: memoryview) -> None:
-    """Copies ``array``, of one of ``DTYPES``, to ``slot``, C-contiguous and little-endian."""
+    """Copies ``array``, of one of ``NUMPY_DTYPES``, to ``slot``, C-contiguous and little-endian."""
     if array.size:
         np.ndarray(array.shape, _LITTLE_ENDIAN[array.dtype], slot)[...] = array
 

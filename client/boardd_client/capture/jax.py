@@ -12,14 +12,14 @@ from typing import Any, Final
 
 import jax
 import numpy as np
+from boardd_protos.dtypes import ITEM_BYTES
 
-from boardd_client.capture.host import DTYPES, not_one_element, unsupported_dtype, write
+from boardd_client.capture.host import not_one_element, unsupported_dtype, write
 from boardd_client.errors import CaptureError
 from boardd_client.memory.pending import Pending
 
 #: By JAX's dtype. Naming one is slow, so each is named once.
 _names: Final[dict[Any, str]] = {}
-_NAMES: Final = frozenset({*DTYPES, "bfloat16"})
 
 
 class JaxTensor:
@@ -84,7 +84,7 @@ def tensor(value: object, what: str) -> JaxTensor:
     dtype = _names.get(value.dtype)
     if dtype is None:
         dtype = str(value.dtype)
-        if dtype not in _NAMES:
+        if dtype not in ITEM_BYTES:
             raise unsupported_dtype(value, what, dtype)
         _names[value.dtype] = dtype
     return JaxTensor(value, dtype)

@@ -16,16 +16,16 @@ from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
+from boardd_protos.dtypes import ITEM_BYTES
 
 from boardd_client.capture import host
-from boardd_client.capture.host import DTYPES, not_one_element, unsupported_dtype, write
+from boardd_client.capture.host import not_one_element, unsupported_dtype, write
 from boardd_client.errors import CaptureError
 from boardd_client.memory.pending import Pending
 
 # By TensorFlow's dtype: NumPy's name, and the size of an element in bytes.
 _LAYOUTS: Final[dict[Any, tuple[str, int]]] = {
-    **{tf.as_dtype(name): (name, np.dtype(name).itemsize) for name in DTYPES},
-    tf.bfloat16: ("bfloat16", 2),
+    tf.as_dtype(name): (name, item_bytes) for name, item_bytes in ITEM_BYTES.items()
 }
 
 _EagerTensor: Final[Any] = tf.__internal__.EagerTensor

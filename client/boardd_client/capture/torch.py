@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import torch
+from boardd_protos.dtypes import ITEM_BYTES
 
 from boardd_client.capture import host, torch_cuda
 from boardd_client.capture.host import not_one_element, unsupported_dtype
@@ -17,10 +18,7 @@ from boardd_client.memory.pending import Failed, Pending
 
 _NAMES: Final = {
     getattr(torch, name): name
-    for name in (
-        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-        *("float16", "bfloat16", "float32", "float64"),
-    )
+    for name in ITEM_BYTES
     if hasattr(torch, name)  # uint16 and wider since PyTorch 2.3
 }
 # Types without surprises: a subclass may be spread over processes, or have no memory.

@@ -8,6 +8,8 @@ Each imports its framework, so nothing is imported here:
 - ``hooks.torch``: ``watch`` for parameters and gradients of a module;
 - ``hooks.jax``: ``log_tree`` for the leaves of a pytree.
 
-They hand what they read to a ``SummaryWriter``. They change no value, gradient or
-random state, and wait for no device.
+What they read they hand to a ``SummaryWriter``; they change no value, gradient
+or random state, and wait for no device.
+
+May import: calls, capture, writer.
 """

@@ -6,7 +6,7 @@ that of ``boardd_protos.shared``, and the frames are those of
 a store of its own: a process that is killed in between leaves no frame that is
 half one record and half another.
 
-Where the frame of a sequence number lies is in ``segments``.
+``segments`` tells where the frame of a sequence number lies; ``ring_space``, what is free.
 
 No I/O, no clock, no thread. Every method may be called from any thread.
 """
@@ -33,7 +33,6 @@ from numpy.typing import NDArray
 
 from boardd_client.memory.ring_space import RingSpace
 
-_PADDING: Final = struct.Struct("<Q")
 _SEQUENCE: Final = struct.Struct("<Q")
 _SIZE: Final = struct.Struct("<I")
 _VALUE: Final = struct.Struct("<d")
@@ -50,8 +49,8 @@ _CLAIMED_SCALAR: Final = HEADER_BYTES | CLAIMED << 8 * FLAGS_OFFSET
 _SCALAR_KIND: Final = int(FrameKind.SCALAR)
 _KIND: Final = KIND_OFFSET
 
-# Frames of scalars that are written together: one header for all as integers of eight bytes, and
-# which of its integers each frame has of its own.
+# Frames of scalars that are written together share one header, packed likewise. Of its six words
+# of eight bytes, the first holds the kind, and these differ from frame to frame.
 _pack_alike: Final = struct.Struct("<QQqdQd").pack
 _WORD_BYTES: Final = 8
 _WORDS: Final = HEADER_BYTES // _WORD_BYTES
@@ -81,8 +80,8 @@ class Ring(RingSpace):
         super().__init__(buffer, reserve_bytes=reserve_bytes, lock=lock)
         # The same bytes as arrays, for many frames at once.
         self._bytes: NDArray[np.uint8] = np.frombuffer(self._view, np.uint8)
-        self._words: NDArray[np.uint64] = self._bytes.view(np.uint64)
-        self._values: NDArray[np.float64] = self._bytes.view(np.float64)
+        self._words: NDArray[np.uint64] = self._bytes.view("<u8")
+        self._values: NDArray[np.float64] = self._bytes.view("<f8")
         self._claimed: OrderedDict[int, None] = OrderedDict()
 
     def append_scalar(self, target: int, step: int, wall_time: float, value: float) -> int:
@@ -249,14 +248,14 @@ class Ring(RingSpace):
         return sequence
 
     def commit(self, sequence: int) -> None:
-        """Marks a pending frame complete."""
+        """Marks a claimed frame complete."""
         with self._lock:
             offset = self._offset_of(sequence)
             del self._claimed[sequence]
             self._view[offset + FLAGS_OFFSET] = 0
 
     def commit_scalar(self, sequence: int, value: float) -> None:
-        """Gives a pending scalar its value."""
+        """Gives a claimed scalar its value."""
         with self._lock:
             _VALUE.pack_into(self._view, self._offset_of(sequence) + VALUE_OFFSET, value)
             self.commit(sequence)
@@ -279,7 +278,7 @@ class Ring(RingSpace):
             self._claimed.pop(sequence, None)
 
     def first_claimed(self) -> int | None:
-        """Sequence number of the oldest pending frame."""
+        """Sequence number of the oldest claimed frame; None if there is none."""
         with self._lock:
             return next(iter(self._claimed), None)
 
@@ -304,18 +303,19 @@ class Ring(RingSpace):
             return size_bytes
 
     def readable(self) -> int:
-        """Sequence number of the last frame that lies before every pending one."""
+        """Sequence number of the last frame that lies before every claimed one."""
         with self._lock:
             return next(iter(self._claimed), self._sequence + 1) - 1
 
     def read(self, after: int, until: int, max_bytes: int) -> tuple[memoryview, int]:
         """Returns whole frames that lie back to back, and the last one's sequence number.
 
-        They begin with the frame behind sequence number ``after`` and end before a
-        pending frame, behind ``until``, at the buffer's end, or where the next
-        frame would exceed ``max_bytes`` (the first frame is returned all the same).
-        Nothing to read: an empty view and ``after``. The view holds until the
-        frames are freed.
+        They begin with the frame after sequence number ``after``. They end before a claimed
+        frame, after ``until``, at the buffer's end, or before the frame that would exceed
+        ``max_bytes`` (the first frame is returned all the same). If there is nothing to read,
+        this is an empty view and ``after``. The view holds until the frames are freed.
+
+        Raises ``ValueError`` if the frame after ``after`` was freed.
         """
         with self._lock:
             if after < self._freed_sequence:
@@ -355,7 +355,7 @@ class Ring(RingSpace):
     def free(self, through: int) -> None:
         """Gives back the space of all frames up to sequence number ``through``.
 
-        Pending frames are never freed, nor frames that do not exist yet.
+        Claimed frames are never freed, nor frames that do not exist yet.
         """
         with self._lock:
             through = min(through, self._sequence)

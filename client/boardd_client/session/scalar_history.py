@@ -1,7 +1,9 @@
 """The scalars of a process, kept in memory for ``SummaryWriter.export_scalars``.
 
-Read from the log's frames off the trainer's thread, 28 bytes each, under a byte
-budget: past it the oldest are lost, and counted.
+Read from the ring's frames off the trainer's thread, 28 bytes each, under a byte
+budget: beyond it the oldest are lost, and counted.
+
+No I/O, no clock, no thread.
 """
 
 from __future__ import annotations

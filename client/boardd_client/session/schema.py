@@ -107,7 +107,7 @@ class Schema:
         while self._untold_runs or self._untold_series:
             message = pb.Definitions()
             for _ in range(_PER_MESSAGE):
-                # What was removed meanwhile is passed over.
+                # What was removed since then is passed over.
                 if self._untold_runs:
                     run = self._runs.get(self._untold_runs.popleft())
                     if run is not None:

@@ -15,9 +15,9 @@ from boardd_protos import address
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub
 from boardd_protos.local_socket import has_ended, open_process, peer_credentials
+from boardd_protos.reasons import AUTHORIZATION
 
 from boardd.errors import CommandError, ConfigError, NoDaemonError
-from boardd.rpc.auth import AUTHORIZATION
 
 #: How long a daemon may take to answer before it counts as not answering.
 ANSWER_SECS: Final = 5.0

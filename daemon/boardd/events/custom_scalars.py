@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from boardd_protos.invalid import InvalidRecordError
+from boardd_protos.tags import CUSTOM_SCALARS_TAG
 
 from boardd.events import plugins_pb2 as plugins
 from boardd.events.event_pb2 import Summary
@@ -17,7 +18,6 @@ from boardd.events.tensors import bytes_proto, plugin_value
 
 #: Names that the plugin defines (tensorboard/plugins/custom_scalar/metadata.py).
 PLUGIN: Final = "custom_scalars"
-CONFIG_TAG: Final = "custom_scalars__config__"
 
 
 class Chart(NamedTuple):
@@ -53,7 +53,7 @@ def custom_scalars_value(categories: Iterable[Category]) -> Summary.Value:
             for category in categories
         ],
     )
-    return plugin_value(CONFIG_TAG, bytes_proto(layout.SerializeToString()), PLUGIN)
+    return plugin_value(CUSTOM_SCALARS_TAG, bytes_proto(layout.SerializeToString()), PLUGIN)
 
 
 def _chart(chart: Chart) -> plugins.Chart:

@@ -1,7 +1,6 @@
 """Tensor bytes to NumPy arrays.
 
-Tensors arrive C-contiguous and little-endian, with NumPy's name of their dtype
-or ``"bfloat16"``, which NumPy does not have.
+Tensors arrive C-contiguous and little-endian, with a name of ``ITEM_BYTES``.
 """
 
 from __future__ import annotations
@@ -11,24 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.dtypes import ITEM_BYTES
 from boardd_protos.invalid import InvalidTensorError
-
-#: What a tensor may be made of: names of dtypes and the size of one element in bytes.
-ITEM_BYTES: Final[dict[str, int]] = {
-    "bool": 1,
-    "int8": 1,
-    "int16": 2,
-    "int32": 4,
-    "int64": 8,
-    "uint8": 1,
-    "uint16": 2,
-    "uint32": 4,
-    "uint64": 8,
-    "float16": 2,
-    "bfloat16": 2,
-    "float32": 4,
-    "float64": 8,
-}
+from boardd_protos.limits import MAX_DIMENSIONS
 
 #: As what its bytes are taken at first.
 _STORED: Final = {
@@ -37,9 +21,6 @@ _STORED: Final = {
 }
 
 _MAX_BYTES: Final = int(np.iinfo(np.intp).max)
-
-#: The most dimensions that every supported NumPy can hold.
-MAX_DIMENSIONS: Final = 32
 
 
 def size_bytes(dtype: str, shape: Sequence[int]) -> int:

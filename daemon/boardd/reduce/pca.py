@@ -23,12 +23,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import MAX_EMBEDDING_ROWS
 
 #: The largest smaller side of a matrix that is decomposed exactly.
 EXACT_SIDE: Final = 4096
-
-#: The rows that TensorBoard's projector loads, the first ones of a file.
-MAX_ROWS: Final = 100_000
 
 #: The columns above which the projector replaces the matrix by a random projection.
 MAX_DIMENSIONS: Final = 200
@@ -169,7 +167,7 @@ def working_bytes(
     )
 
 
-def sample_rows(rows: int, limit: int = MAX_ROWS, seed: int = 0) -> npt.NDArray[np.int64]:
+def sample_rows(rows: int, limit: int = MAX_EMBEDDING_ROWS, seed: int = 0) -> npt.NDArray[np.int64]:
     """Returns the rows to keep, int64[min(rows, limit)], ascending.
 
     All of them, or a uniform sample without replacement. Index the matrix,

@@ -14,9 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidTensorError
-
-#: The most thresholds of a curve.
-MAX_THRESHOLDS: Final = 65_536
+from boardd_protos.limits import MAX_THRESHOLDS
 
 #: What divides instead of 0 where nothing was counted; TensorBoard's value.
 _MINIMUM_COUNT: Final = 1e-7

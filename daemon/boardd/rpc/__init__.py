@@ -1,5 +1,7 @@
-"""Bytes in, bytes out: gRPC calls and the socket over which clients hand over their maps.
+"""The edge to clients: gRPC calls, tokens and certificates, maps that are handed over.
 
-Everything runs on the event loop and only moves messages. May import ``sessions``, and
-``core`` for its errors and budgets; imported by ``host`` and ``commands`` alone.
+Rule: bytes in, bytes out. Messages are checked, passed on and answered here; what they mean is
+decided in ``sessions`` and ``core``.
+
+May import: core, errors, runs, sessions.
 """

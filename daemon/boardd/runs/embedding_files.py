@@ -3,12 +3,12 @@
 The config never holds an entry whose files are not all there and whole, also
 after a kill or a power cut between any two steps:
 
-1. Where the folder was written before, its entry is taken out of the config.
+1. If the folder was written before, its entry is taken out of the config.
 2. Each file is written under a temporary name, synced, and renamed.
 3. Then the config with the new entry replaces the old one, in the same way.
 
 Every step is durable before the next begins, and each may be repeated: after
-an ``OSError`` the whole is called again.
+an ``OSError``, call the whole again.
 
 As in ``boardd.runs.logdir`` everything is opened relative to the run's directory,
 and no symbolic link is followed.
@@ -45,10 +45,10 @@ __all__ = ["EmbeddingFiles", "write_embedding"]
 
 _logger = logging.getLogger(__name__)
 
-#: Where a config goes that cannot be read: beside the new one.
+#: A config that cannot be read gets this name, beside the new one.
 UNREADABLE_CONFIG_NAME: Final = f"{embedding.CONFIG_NAME}.unreadable"
 
-#: Nobody has a larger config; reading stops here.
+#: A larger config is refused: no run has that many embeddings.
 _CONFIG_BYTES_MAX: Final = 64 << 20
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -62,18 +62,18 @@ _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
 
 
 def write_embedding(directory: RunDirectory, files: EmbeddingFiles) -> int:
-    """Writes ``files`` and their entry in the run's config; an earlier one of the folder goes.
+    """Writes ``files``, and their entry in the run's config in place of the folder's earlier one.
 
     Returns the bytes written. Blocks on the disk; for one thread at a time for a
-    run. Entries of other embeddings stay, those whose files have been removed
-    excepted. A config that cannot be read is put aside, under another name.
+    run. Entries of other embeddings stay, unless their files have been removed. A
+    config that cannot be read is put aside, under another name.
 
     Raises ``RefusedError``: INVALID_NAME for a folder that cannot be a
     directory's name or that TensorBoard would take for an event file,
     OUTSIDE_ROOTS for ``..`` and for a symbolic link in the way, NOT_A_DIRECTORY
-    where something else is, UNWRITABLE where the operating system refuses.
-    Raises ``DiskFullError`` where there is no room, and ``OSError`` for what may
-    also pass. After those two, call it again.
+    if something else is in the way, UNWRITABLE if the operating system refuses.
+    Raises ``DiskFullError`` if there is no room, and ``OSError`` for other trouble
+    that may pass. After those two, call it again.
     """
     parts = _folder_parts(files.folder)
     folder = "/".join(parts)

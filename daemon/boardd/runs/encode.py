@@ -1,7 +1,8 @@
 """What is written for each part of a run, in call order.
 
-Called on a thread, for one run at a time and in its order: what a tag is, and
-whether its steps go backwards, depends on what was written before.
+Called on a thread, one call at a time for a run and in its order: what a tag is, and
+whether its steps go backwards, depends on what was written before. A summary comes
+framed from its reduction; here its tags and step are only checked.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 
 class RefusedRecords(NamedTuple):
-    """Some records of a part that are rejected: so many, from ``sequence`` to ``last_sequence``."""
+    """``records`` of a part are rejected, from ``sequence`` to ``last_sequence``."""
 
     sequence: int
     records: int
@@ -48,7 +49,7 @@ class Encoded:
 
 
 def encode_scalar_part(part: ScalarPart) -> Encoded:
-    """Returns the framed events of scalars; those whose tag is another kind are left out."""
+    """Returns the framed events of scalars, without those whose tag is another kind."""
     run, columns, tag_index = part.run, part.columns, part.tag_index
     try:
         refused: list[RefusedRecords] = []
@@ -72,10 +73,11 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
 
 
 def encode_drops(part: DropPart) -> Encoded:
-    """Returns the framed events of what clients dropped; a tag that is another kind is left out.
+    """Returns the framed events of what clients dropped, without tags that are another kind.
 
-    They stand at the highest step that clients told of, which those tell again to the next
-    daemon, so that they never go backwards. The steps of records are none that it would know.
+    Their step is the highest that clients reported. They report it to the next daemon
+    too, so that it never goes backwards; that daemon would not know the steps of the
+    records.
     """
     try:
         return _encoded_drops(part)
@@ -121,9 +123,10 @@ def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> 
 
 
 def _used(tag_index: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The tags that occur, of the very many that a run may have, and the place of each there.
+    """The tags that occur, in ascending order, and the index of each scalar's tag among them.
 
-    As ``numpy.unique`` with its inverse, which sorts; here that takes most of the time.
+    The same as ``numpy.unique`` with its inverse, but without its sort, which would
+    take most of the time here.
     """
     top = int(tag_index.max(initial=-1)) + 1
     if top > 8 * len(tag_index):
@@ -137,7 +140,7 @@ def _used(tag_index: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int
 
 
 def _refused(part: ScalarPart, is_refused: NDArray[np.bool_]) -> list[RefusedRecords]:
-    """Returns the refused scalars, those of a tag together."""
+    """Returns the refused scalars, one entry for each tag."""
     tags, first, counts = np.unique(
         part.tag_index[is_refused], return_index=True, return_counts=True
     )

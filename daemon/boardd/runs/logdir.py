@@ -1,10 +1,10 @@
 """Where runs may be written, and the directory of one run.
 
 Paths come from clients, so nothing outside the configured roots is ever opened
-or made. A path is resolved first, symlinks included, and must then lie beneath
-a root; next it is walked from the root one component at a time, each opened
-relative to the one before with ``O_NOFOLLOW``, so that a link that is put in
-the way after the check is met as a link and refused.
+or made. A path is first resolved, symlinks included, and must then lie beneath
+a root. Next it is walked from the root one component at a time, each opened
+relative to the one before with ``O_NOFOLLOW``. So a link that appears in the path
+after the check is met as a link and refused.
 
 A run's directory is held under an exclusive ``flock``: one daemon writes a run.
 """
@@ -46,14 +46,14 @@ _warned_no_flock = False
 
 
 class DiskFullError(OSError):
-    """No room on the disk, or in the quota. Try again once some was freed."""
+    """The disk or the quota is full. Try again when some space is free."""
 
 
 class RunDirectory:
     """The open and locked directory of one run. Made by ``Roots.open_run``."""
 
     def __init__(self, path: Path, fd: int, new_in: Sequence[int]) -> None:
-        """Takes over ``fd``, and ``new_in``: directories that were given a new entry."""
+        """Takes over ``fd`` and ``new_in``, the directories that got a new entry."""
         self.path = path  #: with symlinks resolved
         self._fd = fd
         self._new_in = list(new_in)
@@ -106,7 +106,7 @@ class RunDirectory:
 class Roots:
     """The directories beneath which runs may be written.
 
-    ``paths``: at least one, absolute; the first is where relative logdirs lie.
+    ``paths``: at least one, absolute; relative logdirs lie in the first.
     A root that does not exist yet is made when a run is first opened in it.
 
     Raises ``ValueError`` without a path and on a relative one.
@@ -130,8 +130,8 @@ class Roots:
         relative paths beneath it and may be empty. Changes nothing on disk.
 
         Raises ``RefusedError``: INVALID_NAME for an empty logdir, a NUL, text
-        that cannot be a file name, an absolute part, or a name or path longer
-        than the system takes; OUTSIDE_ROOTS for ``..`` and for anything that is
+        that cannot be a file name, an absolute part, or a name or path too long for
+        the system; OUTSIDE_ROOTS for ``..`` and for anything that is
         not a root or beneath one.
         """
         return self._locate(logdir, parts)[1]
@@ -139,13 +139,13 @@ class Roots:
     def open_run(self, logdir: str, *parts: str) -> RunDirectory:
         """Opens, makes if need be (mode 0777 less the umask) and locks a run's directory.
 
-        Arguments and refusals as for ``resolve``; further ``RefusedError``:
-        NOT_A_DIRECTORY where something else is in the way, UNWRITABLE where the
-        operating system refuses, RUN_LOCKED where the run is open already, here
-        or in another daemon.
+        Takes and refuses what ``resolve`` does. Raises ``RefusedError`` also with
+        NOT_A_DIRECTORY if something else is in the way, UNWRITABLE if the operating
+        system refuses, and RUN_LOCKED if the run is open already, here or in another
+        daemon.
 
-        Raises ``DiskFullError`` where there is no room for a new directory, and
-        ``OSError`` when descriptors or memory ran out or the disk failed: these may pass.
+        Raises ``DiskFullError`` if there is no room for a new directory, and
+        ``OSError`` if descriptors or memory ran out or the disk failed: these may pass.
         """
         root, path = self._locate(logdir, parts)
         opened: list[int] = []
@@ -241,9 +241,9 @@ def _check_names(text: str) -> None:
 
 
 def open_or_make(name: str, parent: int) -> tuple[int, bool]:
-    """Opens the directory ``name`` in ``parent``; also whether it was made for that.
+    """Opens the directory ``name`` in ``parent``. Returns its descriptor, and whether it is new.
 
-    Raises ``OSError`` where something else is in the way, a link among others.
+    Raises ``OSError`` if something else is in the way, such as a link.
     """
     try:
         return os.open(name, _OPEN_DIRECTORY, dir_fd=parent), False
@@ -325,7 +325,7 @@ def _lock(path: Path, fd: int) -> None:
 
 
 def sync_directory(fd: int) -> None:
-    """Makes a directory's entries durable, where its filesystem can do that.
+    """Makes a directory's entries durable, if its filesystem can do that.
 
     Raises ``OSError`` when the operating system could not.
     """

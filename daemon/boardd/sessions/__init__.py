@@ -1,6 +1,7 @@
-"""The event loop around ``core.session``: timers, tasks, maps and streams of open sessions.
+"""The sessions of living and dead clients, their maps, and who waits for them.
 
-``Sessions`` tells a session's life what happened; ``Effects`` performs what it answers.
-Nothing is decided here about what a session is or becomes. May import ``runs`` and
-``core``; never ``rpc``.
+Rule: the event loop's shell round ``core.session``. It performs what the core decides, and
+decides nothing itself.
+
+May import: core, runs.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import DEFAULT_BINS
 
 from boardd.events import plugins, values
 from boardd.events.event_pb2 import Summary
@@ -41,7 +42,7 @@ def bins_of(message: pb.Histogram) -> Bins:
         return EqualWidth(message.count)
     if kind == "edges":
         return Edges(np.array(message.edges.edges, np.float64))
-    if kind == "rule" and message.rule != "default":
+    if kind == "rule" and message.rule != DEFAULT_BINS:
         return Rule(message.rule)
     return default_edges()
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
+from boardd_protos.limits import MAX_LABELS
 from numpy.typing import NDArray
 
 from boardd.events import plugins
@@ -29,9 +30,6 @@ NOTE_SUFFIX: Final = "/projection"
 
 #: A projection may take so much memory in any case: what BLAS keeps, and a few blocks.
 MIN_WORKING_BYTES: Final = 256 << 20
-
-#: Labels of all rows and columns together; as text each takes some hundred bytes for a while.
-MAX_LABELS: Final = 5_000_000
 
 #: Axes whose share of the variance is listed.
 _LISTED_AXES: Final = 10

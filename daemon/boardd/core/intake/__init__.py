@@ -1,5 +1,4 @@
-"""From bytes to frames: one walk for messages and rings, and tensors out of their chunks.
+"""From bytes of a stream or a ring to frames, columns of scalars and whole tensors.
 
-Pure: it copies what a client may still write to, and does no other I/O. It imports
-``core.errors`` and ``boardd_protos``.
+May import: the modules beside intake.
 """

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from boardd_protos.limits import MAX_TENSORS
+
 from boardd.core.errors import RequestError
 
-#: Tensors of one record. Most have one; six are the most that a summary takes.
-MAX_TENSORS: Final = 16
 #: Records with half-received tensors.
 MAX_RECORDS: Final = 64
 #: What a chunk costs beside its bytes.

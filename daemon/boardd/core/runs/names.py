@@ -12,35 +12,27 @@ import re
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos import tags
+from boardd_protos.tags import MAX_NAME_BYTES, MAX_SUFFIX_BYTES, MAX_TAG_BYTES
 
 from boardd.core.refusals import RefusedError
 
-#: UTF-8 bytes of a tag.
-MAX_TAG_BYTES: Final = 1024
-#: Bytes of one directory's name, as Linux file systems take.
-MAX_SEGMENT_BYTES: Final = 255
 #: Bytes of a whole path; Linux's PATH_MAX is 4096 with room for the file's name.
 MAX_PATH_BYTES: Final = 3800
-#: Bytes of a file name's suffix; the rest of the name needs up to 190.
-MAX_SUFFIX_BYTES: Final = 64
 
 #: How the ranks of a run may be merged.
 REDUCTIONS: Final = frozenset({"", "mean", "sum", "min", "max", "last"})
 
-_INVALID_IN_TAG = re.compile(r"[^-/\w.]")
 _INVALID_IN_HOST = re.compile(r"[^-\w.]", re.ASCII)
 
 
 def clean_tag(tag: str) -> str:
-    """Returns ``tag`` as MXBoard writes it.
-
-    Every character but letters, digits, ``_``, ``-``, ``.`` and ``/`` becomes
-    ``_``; leading slashes go.
+    """Returns ``tag`` as MXBoard writes it, see ``tags.clean``.
 
     Raises ``RefusedError`` when nothing is left, or more than
     ``MAX_TAG_BYTES`` bytes are.
     """
-    cleaned = _INVALID_IN_TAG.sub("_", tag).lstrip("/")
+    cleaned = tags.clean(tag)
     if not cleaned:
         raise RefusedError(pb.INVALID_NAME, f"tag {_shown(tag)} is empty once cleaned")
     size_bytes = len(cleaned.encode())
@@ -56,19 +48,19 @@ def segments(name: str, what: str) -> list[str]:
     """Splits the relative path ``name`` into directory names; ``.`` and empty ones go.
 
     Raises ``RefusedError`` for ``..``, a NUL character, and a part of more
-    than ``MAX_SEGMENT_BYTES`` bytes.
+    than ``MAX_NAME_BYTES`` bytes.
     """
-    parts = [part for part in name.split("/") if part not in ("", ".")]
+    parts = tags.segments(name)
     for part in parts:
         if part == "..":
             raise RefusedError(pb.OUTSIDE_ROOTS, f"{what} {_shown(name)} contains '..'")
         if "\0" in part:
             raise RefusedError(pb.INVALID_NAME, f"{what} {_shown(name)} contains a NUL character")
-        if len(part.encode()) > MAX_SEGMENT_BYTES:
+        if len(part.encode()) > MAX_NAME_BYTES:
             raise RefusedError(
                 pb.INVALID_NAME,
                 f"{what}: {_shown(part)} has {len(part.encode())} bytes; "
-                f"at most {MAX_SEGMENT_BYTES} are taken",
+                f"at most {MAX_NAME_BYTES} are taken",
             )
     return parts
 

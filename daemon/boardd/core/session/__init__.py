@@ -1,6 +1,4 @@
-"""One client's session: its life, its records, and what of them may be acknowledged.
+"""One client's records from arrival to acknowledgement, rejections and drops included.
 
-``lifecycle`` says what happens to a session; ``session`` turns what its client sends into
-parts for runs and takes them back. Pure: no I/O, no clock, no threads. May import
-``core.intake`` and ``core.runs``.
+May import: intake, runs, the modules beside session.
 """

@@ -9,17 +9,12 @@ from typing import Final, Union
 import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidRecordError
-
-#: The most buckets of one histogram that a caller may ask for.
-MAX_BINS: Final = 1 << 20
+from boardd_protos.limits import MAX_BINS, NUMPY_BIN_RULES
 
 #: Distances from here on are close to overflow.
 LARGE_DISTANCE: Final = 1e300
 #: A millionth of distances up to here may be subnormal.
 SMALL_DISTANCE: Final = 1e-290
-
-#: NumPy's rules, as in ``numpy.histogram_bin_edges``.
-RULES: Final = ("auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +73,16 @@ class Edges:
 class Rule:
     """As many buckets of equal width as one of NumPy's rules finds fit.
 
-    Raises ``InvalidRecordError`` for a name that is not in ``RULES``.
+    Raises ``InvalidRecordError`` for a name that is not in ``NUMPY_BIN_RULES``.
     """
 
     name: str
 
     def __post_init__(self) -> None:
-        if self.name not in RULES:
-            raise InvalidRecordError(f"rule of bins {self.name!r}; use one of {', '.join(RULES)}")
+        if self.name not in NUMPY_BIN_RULES:
+            raise InvalidRecordError(
+                f"rule of bins {self.name!r}; use one of {', '.join(NUMPY_BIN_RULES)}"
+            )
 
 
 Bins = Union[EqualWidth, Edges, Rule]  # noqa: UP007 - evaluated where Bins is imported

@@ -14,9 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import IMAGE_CHANNELS, MAX_PIXELS
 from PIL import Image, ImageColor, ImageDraw, ImageFont
-
-from boardd.reduce.image.grid import MAX_PIXELS
 
 #: The characters of a label that are shown, more than fit a screen.
 MAX_LABEL_CHARACTERS: Final = 1000
@@ -54,7 +53,7 @@ def draw_boxes(
     Raises ``InvalidTensorError`` for pixels that are no image, and for every other argument
     that is not as described.
     """
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in IMAGE_CHANNELS:
         raise InvalidTensorError(
             f"pixels of {pixels.dtype} and shape {pixels.shape}; give uint8 and "
             "[height, width, channels] with 1, 3 or 4 channels"

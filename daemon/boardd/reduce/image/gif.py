@@ -17,12 +17,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import IMAGE_CHANNELS, MAX_GIF_SIDE, MAX_PIXELS
 from PIL import Image
 
-from boardd.reduce.image.grid import MAX_PIXELS, eight_bits
-
-#: The largest width or height of a GIF.
-MAX_SIDE: Final = 65_535
+from boardd.reduce.image.grid import eight_bits
 
 #: The shortest time of a frame, in hundredths of a second, that browsers keep to.
 MIN_DELAY: Final = 2
@@ -73,10 +71,10 @@ def encode_gif(video: npt.NDArray[Any], fps: float = 4, *, dataformats: str = "N
     rows = 1 << ((count.bit_length() - 1) // 2)
     columns = (1 << (count - 1).bit_length()) // rows
     height, width = rows * height, columns * width
-    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
+    if max(height, width) > MAX_GIF_SIDE or height * width > MAX_PIXELS:
         raise InvalidTensorError(
             f"frames of {height} x {width} pixels; "
-            f"at most {MAX_SIDE} a side and {MAX_PIXELS} in all"
+            f"at most {MAX_GIF_SIDE} a side and {MAX_PIXELS} in all"
         )
     frames = _frames(clips, rows, columns)
     file = io.BytesIO()
@@ -107,7 +105,7 @@ def _clips(video: npt.NDArray[Any], dataformats: str) -> npt.NDArray[Any]:
             f"a video of shape {video.shape}; give {dataformats}, with pixels in it"
         )
     clips = video.transpose([dataformats.index(letter) for letter in "NTHWC"])
-    if clips.shape[4] not in (1, 3, 4):
+    if clips.shape[4] not in IMAGE_CHANNELS:
         raise InvalidTensorError(
             f"a video of shape {video.shape} as {dataformats!r} has {clips.shape[4]} channels; "
             "frames have 1, 3 or 4"

@@ -7,14 +7,12 @@ them. A single image is left as it is, without padding.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidTensorError
-
-#: The most pixels of one grid, padding included.
-MAX_PIXELS: Final = 1 << 27
+from boardd_protos.limits import IMAGE_CHANNELS, MAX_PIXELS
 
 Normalize = Literal["none", "batch", "image"]
 
@@ -127,7 +125,7 @@ def as_batch(image: npt.NDArray[Any], dataformats: str) -> npt.NDArray[Any]:
         batch = batch[np.newaxis]
     if "C" not in letters:
         batch = batch[..., np.newaxis]
-    if batch.shape[3] not in (1, 3, 4):
+    if batch.shape[3] not in IMAGE_CHANNELS:
         raise InvalidTensorError(
             f"an image of shape {image.shape} as {dataformats!r} has {batch.shape[3]} channels; "
             "images have 1, 3 or 4"

@@ -7,7 +7,8 @@ from dataclasses import fields
 import pytest
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import RequestError
-from boardd.core.intake.tensors import CHUNK_COST_BYTES, MAX_RECORDS, MAX_TENSORS, TensorAssembly
+from boardd.core.intake.tensors import CHUNK_COST_BYTES, MAX_RECORDS, TensorAssembly
+from boardd_protos.limits import MAX_TENSORS
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Budgets)])

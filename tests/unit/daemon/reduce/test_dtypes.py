@@ -6,10 +6,9 @@ import struct
 
 import numpy as np
 import pytest
-from boardd.reduce.dtypes import ITEM_BYTES, as_array
+from boardd.reduce.dtypes import as_array
+from boardd_protos.dtypes import NUMPY_DTYPES
 from boardd_protos.invalid import InvalidTensorError
-
-NUMPY_DTYPES = [name for name in ITEM_BYTES if name != "bfloat16"]
 
 
 @pytest.mark.parametrize("dtype", NUMPY_DTYPES)

@@ -7,8 +7,9 @@ import types
 
 import numpy as np
 import pytest
-from boardd.reduce.pr_curve import MAX_THRESHOLDS, PrCurve, merge, pr_curve
+from boardd.reduce.pr_curve import PrCurve, merge, pr_curve
 from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import MAX_THRESHOLDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.plugins.pr_curve import summary

@@ -8,8 +8,6 @@ import tracemalloc
 import numpy as np
 import pytest
 from boardd.reduce.histogram.bins import (
-    MAX_BINS,
-    RULES,
     Edges,
     EqualWidth,
     Rule,
@@ -18,6 +16,7 @@ from boardd.reduce.histogram.bins import (
 )
 from boardd.reduce.histogram.rules import MAX_RULE_BINS, rule_count
 from boardd_protos.invalid import InvalidRecordError
+from boardd_protos.limits import MAX_BINS, NUMPY_BIN_RULES
 
 
 @pytest.mark.parametrize("count", [-1, 0, MAX_BINS + 1])
@@ -103,7 +102,7 @@ def test_equal_edges_never_fall_nor_leave_the_range(minimum, maximum, count):
     assert (edges[1:] >= edges[:-1]).all()
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", NUMPY_BIN_RULES)
 @pytest.mark.parametrize("size", [1, 2, 3, 50, 1000, 20_000])
 @pytest.mark.filterwarnings("ignore:The number of bins estimated may be suboptimal")
 def test_rules_are_numpys(name, size):
@@ -121,7 +120,7 @@ def test_rules_are_numpys(name, size):
         assert rule_count(name, values) == expected
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", NUMPY_BIN_RULES)
 def test_rules_are_bounded_on_any_values(name):
     outlier = np.append(np.linspace(0.0, 1e-9, 5000), 1e9)
     for values in (

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from boardd.reduce.dtypes import as_array
 from boardd.reduce.histogram import thresholds
-from boardd.reduce.histogram.bins import RULES, Edges, EqualWidth, Rule, default_edges
+from boardd.reduce.histogram.bins import Edges, EqualWidth, Rule, default_edges
 from boardd.reduce.histogram.histogram import Histogram, histogram, merge
 from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
+from boardd_protos.limits import MAX_BINS, NUMPY_BIN_RULES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -95,7 +96,7 @@ def test_any_values_and_bins(values, bins):
 
 
 @properties
-@given(any_values, st.sampled_from(RULES))
+@given(any_values, st.sampled_from(NUMPY_BIN_RULES))
 def test_rules_on_any_values(values, name):
     check(values, Rule(name))
 
@@ -149,7 +150,7 @@ def test_one_compiled_call_equals_the_steps(dtype, size, monkeypatch):
     kinds = (values, -np.abs(values), zeros, alike, holes if dtype[0] == "f" else values)
     for kind in kinds:
         own = kind.astype(dtype)
-        for count in (1, 7, 1000, 4097, 70_000):
+        for count in (1, 7, 1000, 4097, MAX_BINS):
             made = check(own, EqualWidth(count))
             with monkeypatch.context() as patched:
                 patched.setattr(
@@ -166,7 +167,7 @@ def test_each_way_to_count_is_taken_and_exact(dtype):
     """Float32 positions, float64 positions, and halving each have cases of their own."""
     values = np.random.default_rng(3).standard_normal(30_000).astype(dtype)
     own = np.dtype(dtype)
-    even, many = np.linspace(-2, 2, 501), np.linspace(-2, 2, 100_001)
+    even, many = np.linspace(-2, 2, 501), np.linspace(-2, 2, MAX_BINS + 1)
     uneven = np.sort(np.random.default_rng(4).standard_normal(200))
     assert thresholds.uniform(even, own) is not None
     assert (thresholds.uniform(many, own) is None) == (dtype == "float32")

@@ -7,8 +7,9 @@ import math
 
 import numpy as np
 import pytest
-from boardd.reduce.image.grid import MAX_PIXELS, image_grid
+from boardd.reduce.image.grid import image_grid
 from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import MAX_PIXELS
 
 
 def reference_pixel(value, dtype) -> int:

@@ -1,0 +1,425 @@
+"""The daemon's end of a pair: real sessions, lives and runs, without sockets, threads or a loop.
+
+What the daemon's event loop does when something happens, the end does at once, until there
+is nothing left that it could do by itself. What is outside is scripted: the disk writes
+when it is told to, the clock stands until it is put forward, and the ends of streams and of
+map connections are noticed when a history says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from boardd.core.budget import Budgets, Intake
+from boardd.core.errors import RequestError, UnknownSessionError
+from boardd.core.intake.shared_ring import RingFrames, SharedRing
+from boardd.core.runs.run_state import Refusal, Runs
+from boardd.core.session.drops import EndedSessions
+from boardd.core.session.lifecycle import Effect, Event, Lifecycle, State
+from boardd.core.session.session import Session
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.frame import FrameKind, decode
+
+from support.pair_client import BAD_TAG, LOG_BYTES
+from support.pair_disk import Disk, sequences
+from support.pair_ledger import Ledger
+
+BUDGETS: Final = Budgets(
+    intake_bytes=4000, session_intake_bytes=3000, max_sessions=8, lease_secs=600.0
+)
+FAREWELL_SECS: Final = 1.0
+LOGDIRS: Final[Mapping[str, str | Refusal]] = {
+    "a": "/a",
+    "b": "/b",
+    "outside": Refusal(pb.OUTSIDE_ROOTS, "outside"),
+}
+
+
+@dataclass(eq=False)
+class Stream:
+    """A stream; each end may know of its end before the other does."""
+
+    to_daemon: deque[pb.ClientMessage] = field(default_factory=deque)
+    to_client: deque[pb.DaemonMessage] = field(default_factory=deque)
+    is_cut: bool = False  #: by the client
+    is_ended: bool = False  #: by the daemon
+
+
+@dataclass(eq=False)
+class MapConnection:
+    """The connection over which map 0 was handed; ``memory`` is that map."""
+
+    memory: memoryview
+    is_open: bool = True
+    is_relied_on: bool = False  #: its end is the client's end
+
+
+@dataclass(eq=False)
+class LiveSession:
+    """A session and what is attached to it."""
+
+    session: Session
+    life: Lifecycle = field(default_factory=Lifecycle)
+    views: Mapping[int, memoryview] = field(default_factory=dict)
+    ring: SharedRing | None = None
+    map_connection: MapConnection | None = None
+    stream: Stream | None = None
+    is_reading: bool = False  #: messages of the stream
+    reads_ring: bool = False  #: for the stream
+    #: What comes when the clock is there.
+    timer: tuple[float, Event] | None = None
+    watched_until: float | None = None
+    refusals: dict[int, Refusal] = field(default_factory=dict)
+    told_sequence: int = -1
+
+
+class DaemonEnd:
+    """One life of the daemon, the ``life``th on its disk."""
+
+    def __init__(self, life: int, ledger: Ledger, *, can_watch: bool) -> None:
+        self.life = life
+        self.now = 0.0
+        self.intake = Intake(BUDGETS.intake_bytes)
+        self.runs = Runs(BUDGETS)
+        self.sessions: dict[bytes, LiveSession] = {}
+        self.disk = Disk(life, ledger, self.runs, lambda key: self.sessions[key].session)
+        self.visited: set[State] = {State.NEW}
+        self.dead: set[bytes] = set()  #: clients whose process has ended
+        self._has_untold = False
+        self.undefined: set[bytes] = set()  #: dead clients not all of whose definitions are left
+        self._can_watch = can_watch
+        self._ended = EndedSessions(16, 64)
+        self._ledger = ledger
+
+    # What clients do
+
+    def open(self, request: pb.OpenRequest) -> pb.OpenReply:
+        """See ``Open``."""
+        live = self.sessions.get(request.session_id)
+        if live is None:
+            written, drops = self._ended.take(request.session_id)
+            sequence = max(request.acknowledged_sequence, written)
+            session = Session(request, sequence, BUDGETS, self.runs, self.intake, drops)
+            live = self.sessions[request.session_id] = LiveSession(session)
+        self.fire(live, Event.OPENED)
+        return pb.OpenReply(
+            received_sequence=live.session.received_sequence,
+            written_sequence=live.session.written_sequence,
+            max_message_bytes=1 << 20,
+            holds_maps=live.map_connection is not None,
+        )
+
+    def share(self, session_id: bytes, connection: MapConnection) -> bool:
+        """A map connection brings map 0; returns whether it is taken."""
+        live = self.sessions[session_id]
+        if live.life.state.is_ending:
+            return False
+        before, live.map_connection = live.map_connection, connection
+        if before is not None:
+            before.is_open = False
+        live.views = {0: connection.memory.toreadonly()}
+        ring = live.views[0][:LOG_BYTES]
+        if live.ring is not None:
+            live.ring = SharedRing(ring, live.ring.sequence, live.ring.position, 1 << 16)
+        elif live.session.received_sequence == 0:
+            live.ring = SharedRing(ring, 0, 0, 1 << 16)
+        self.fire(live, Event.MAPS_SHARED)
+        return True
+
+    def attach(self, attach: pb.Attach, stream: Stream) -> None:
+        """See ``Stream``. Raises ``UnknownSessionError`` for a session that is ending."""
+        live = self.sessions.get(attach.session_id)
+        if live is not None and live.life.state.has_stream:
+            self.fire(live, Event.STREAM_ASKED)
+        if live is None or live.life.state.is_ending:
+            raise UnknownSessionError(attach.session_id)
+        live.told_sequence = -1
+        live.stream, live.is_reading = stream, True
+        live.reads_ring = attach.HasField("log_from")
+        if not attach.HasField("log_from"):
+            self.fire(live, Event.ATTACHED_BY_VALUE)
+            return
+        start = attach.log_from
+        if not live.views or start.sequence > live.session.received_sequence:
+            raise RequestError(f"{start} of a ring read up to {live.session.received_sequence}")
+        live.ring = SharedRing(live.views[0][:LOG_BYTES], start.sequence, start.position, 1 << 16)
+        self.fire(live, Event.ATTACHED_SHARED)
+
+    def close(self, session_id: bytes) -> bool:
+        """See ``Close``; returns False if not all is written."""
+        live = self.sessions[session_id]
+        ring, received = live.ring, live.session.received_sequence
+        is_read = ring is None or ring.committed_sequence <= received
+        if live.life.state.is_ending or live.session.open_parts or not is_read:
+            return False
+        self.fire(live, Event.CLOSED)
+        return True
+
+    def knows(self, live: LiveSession, number: int) -> bool:
+        """Whether a session has the definition of a run or a series."""
+        schema = live.session.schema
+        return number in schema or schema.find_one(number).refusal != pb.UNDEFINED_SERIES
+
+    def end_runs(self, live: LiveSession) -> None:
+        """Ends every run that a session still logs to."""
+        self.disk.admit(live.session.end())
+
+    # What happens
+
+    def fire(self, live: LiveSession, event: Event) -> None:
+        """Takes an event of a session, and does all that follows of it."""
+        effects = live.life.fire(event)
+        self.visited.add(live.life.state)
+        is_detached = False
+        for effect in effects:
+            is_detached |= self._perform(live, effect)
+        if is_detached:
+            self.detach(live)
+
+    def fire_all(self, event: Event) -> None:
+        """Takes an event of all sessions."""
+        for live in list(self.sessions.values()):
+            self.fire(live, event)
+
+    def _perform(self, live: LiveSession, effect: Effect) -> bool:
+        """Returns whether the stream has ended."""
+        stream = live.stream
+        if effect is Effect.START_LEASE:
+            live.timer = self.now + BUDGETS.lease_secs, Event.LEASE_ENDED
+        elif effect is Effect.START_FAREWELL:
+            live.timer = self.now + FAREWELL_SECS, Event.FAREWELL_OVER
+        elif effect is Effect.STOP_TIMER:
+            live.timer = None
+        elif effect is Effect.WATCH_PROCESS:
+            live.watched_until = self.now + FAREWELL_SECS
+        elif effect is Effect.STOP_WATCHING:
+            live.watched_until = None
+        elif effect is Effect.RELY_ON_CONNECTION:
+            assert live.map_connection is not None
+            live.map_connection.is_relied_on = True
+        elif effect in (Effect.FINISH_STREAM, Effect.FINISH_STREAM_DRAINING):
+            live.is_reading = False
+            if effect is Effect.FINISH_STREAM_DRAINING and stream is not None:
+                stream.to_client.append(pb.DaemonMessage(draining=pb.Draining()))
+        elif effect is Effect.DROP_CHUNKS:
+            live.session.detach()
+        elif effect is Effect.LET_GO_OF_MAPS:
+            live.map_connection, live.ring, live.views = None, None, {}
+        elif effect is Effect.END_RUNS:
+            self.end_runs(live)
+        elif effect is Effect.REMEMBER:
+            session = live.session
+            self._ended.remember(session.session_id, session.written_sequence, session.drops)
+        elif effect is Effect.FORGET:
+            assert live.session.open_parts == 0, "a session is forgotten before it is written"
+            assert live.session.counters.balanced, live.session.counters
+            self._has_untold |= live.session.has_rejections
+            live.session.forget()
+            del self.sessions[live.session.session_id]
+        elif effect not in (Effect.SALVAGE, Effect.AWAIT_WRITTEN):  # which ``work`` sees to
+            assert effect.name.startswith("END_STREAM"), effect
+            return stream is not None
+        return False
+
+    def detach(self, live: LiveSession) -> None:
+        """The stream ends: the daemon has ended it, or notices that the client has."""
+        if live.stream is not None:
+            live.stream.is_ended = True
+            live.stream, live.is_reading, live.reads_ring = None, False, False
+            self.fire(live, Event.DETACHED)
+
+    def notice_streams(self) -> None:
+        """Sees which clients have cut their streams."""
+        for live in list(self.sessions.values()):
+            if live.stream is not None and live.stream.is_cut:
+                self.detach(live)
+
+    def notice_maps(self) -> None:
+        """Sees which clients have ended their map connections."""
+        for live in list(self.sessions.values()):
+            connection = live.map_connection
+            if connection is not None and not connection.is_open:
+                live.map_connection = None
+                is_watched = self._can_watch and not connection.is_relied_on
+                self.fire(live, Event.PEER_LEFT if is_watched else Event.PEER_ENDED)
+
+    def advance(self, secs: float) -> None:
+        """Puts the clock forward."""
+        self.work()
+        self.now += secs
+        for live in list(self.sessions.values()):
+            if live.timer is not None and live.timer[0] <= self.now:
+                _, event = live.timer
+                live.timer = None
+                self.fire(live, event)
+            if live.watched_until is not None and live.watched_until <= self.now:
+                live.watched_until = None
+                self.fire(live, Event.PROCESS_RUNS)
+
+    def work(self) -> None:
+        """Does all that the daemon does by itself."""
+        for live in list(self.sessions.values()):
+            if live.watched_until is not None and live.session.session_id in self.dead:
+                live.watched_until = None
+                self.fire(live, Event.PROCESS_ENDED)
+            if live.life.state is State.SALVAGING and self._salvage(live):
+                self.fire(live, Event.SALVAGED)
+            if live.life.state.ends_when_written and not live.session.open_parts:
+                self.fire(live, Event.ALL_WRITTEN)
+            self._tell(live)
+
+    # Messages
+
+    def has_room(self, live: LiveSession) -> bool:
+        """Whether budgets allow reading on."""
+        session = live.session
+        return session.pending_bytes < BUDGETS.session_intake_bytes and self.intake.may_read(
+            session.session_id, in_tensor=session.in_tensor
+        )
+
+    def take_message(self, live: LiveSession) -> bool:
+        """Takes the next message of the session's stream; returns whether it could."""
+        stream = live.stream
+        if stream is None or not stream.to_daemon or not live.is_reading:
+            return False
+        if not self.has_room(live):
+            return False
+        message = stream.to_daemon.popleft()
+        kind = message.WhichOneof("message")
+        assert not (live.reads_ring and kind in ("records", "chunk"))
+        if kind == "records":
+            self._receive(live, message.records.frames, None)
+        elif kind == "committed":
+            assert live.reads_ring
+            assert live.ring is not None
+            live.ring.commit(message.committed.sequence, message.committed.position)
+        elif kind == "chunk":
+            live.session.add_chunk(message.chunk)
+        elif kind == "definitions":
+            self._define(live, message.definitions)
+        elif kind == "report":
+            self.disk.admit(live.session.report(message.report, 1e9))
+        return True
+
+    def read_ring(self, live: LiveSession, limit_bytes: int) -> bool:
+        """Takes what comes next of what was committed; returns whether it could."""
+        ring = live.ring
+        if not live.reads_ring or ring is None or not ring.has_more or not self.has_room(live):
+            return False
+        self._turn(live, ring, ring.read(limit_bytes))
+        return True
+
+    def _salvage(self, live: LiveSession) -> bool:
+        """Reads what a dead client left; returns False if it waits for room."""
+        ring = live.ring
+        while ring is not None:
+            if not self.has_room(live):
+                return False
+            chunk = ring.read(300) if ring.has_more else ring.salvage(300)
+            if chunk.position == ring.position:
+                break
+            try:
+                self._turn(live, ring, chunk)
+            except RequestError:
+                assert live.session.session_id in self.undefined
+                break
+        return True
+
+    def _turn(self, live: LiveSession, ring: SharedRing, chunk: RingFrames) -> None:
+        for payload in chunk.definitions:
+            self._define(live, pb.Definitions.FromString(payload))
+        if chunk.frames:
+            self._receive(live, chunk.frames, live.views)
+        ring.advance(chunk)
+
+    def _define(self, live: LiveSession, definitions: pb.Definitions) -> None:
+        defined = live.session.define(definitions, LOGDIRS)
+        live.refusals.update((refused.run, refused.refusal) for refused in defined.refusals)
+
+    def _receive(
+        self, live: LiveSession, frames: bytes, views: Mapping[int, memoryview] | None
+    ) -> None:
+        session = live.session
+        before = session.received_sequence
+        counted = Counter(session.counters.rejected)
+        batch = session.receive(frames, views)
+        admitted = {sequence for part in batch.parts for sequence in sequences(part)}
+        expected: Counter[int] = Counter()
+        for frame in decode(frames):
+            is_new = frame.sequence > before and frame.kind != FrameKind.DEFINITIONS
+            if not is_new or frame.sequence in admitted:
+                continue
+            key = session.session_id, frame.sequence
+            content = self._ledger.records[key].content
+            if frame.kind == FrameKind.ABORTED:
+                reason = pb.CAPTURE_FAILED
+            elif not self.knows(live, frame.target):
+                assert session.session_id in self.undefined
+                reason = pb.UNDEFINED_SERIES
+            elif frame.kind == FrameKind.END_RUN:
+                self._ledger.written(self.life, *key, content)
+                continue
+            else:
+                reason = pb.INVALID_NAME if content.tag == BAD_TAG else pb.RUN_REFUSED
+            expected[reason] += 1
+            self._ledger.rejected(self.life, *key, reason)
+        assert Counter(session.counters.rejected) - counted == expected
+        self.disk.admit(batch)
+
+    def _tell(self, live: LiveSession) -> None:
+        stream, session = live.stream, live.session
+        if stream is None:
+            return
+        for rejection in session.take_rejections():
+            rejected = pb.Rejected(
+                sequence=rejection.sequence,
+                records=rejection.records,
+                reason=pb.Reason.Name(rejection.reason),
+                message=rejection.message,
+                last_sequence=rejection.last_sequence,
+            )
+            stream.to_client.append(pb.DaemonMessage(rejected=rejected))
+        while live.refusals:
+            run, refusal = live.refusals.popitem()
+            refused = pb.RunRefused(run=run, reason=pb.Reason.Name(refusal.reason))
+            stream.to_client.append(pb.DaemonMessage(run_refused=refused))
+        if session.written_sequence > live.told_sequence:
+            live.told_sequence = session.written_sequence
+            told = pb.Acknowledged(written_sequence=session.written_sequence)
+            stream.to_client.append(pb.DaemonMessage(acknowledged=told))
+
+    def refuse_run(self, which: int) -> None:
+        """A run's directory is refused from now on; its members are told."""
+        run = self.disk.refuse(which)
+        if run is not None and run.refusal is not None:
+            for session_id, number in run.members:
+                self.sessions[session_id].refusals[number] = run.refusal
+
+    # Rules
+
+    @property
+    def has_untold(self) -> bool:
+        """Whether a client was not told of a rejection, or is not yet."""
+        waiting = any(live.session.has_rejections for live in self.sessions.values())
+        return self._has_untold or waiting
+
+    def check(self) -> None:
+        """What holds between any two actions."""
+        for live in self.sessions.values():
+            session = live.session
+            assert session.counters.balanced, session.counters
+            assert session.counters.pending >= 0
+            assert session.written_sequence <= session.received_sequence
+        assert self.intake.held_bytes >= self.disk.queued_bytes
+        assert self.intake.held_bytes <= BUDGETS.intake_bytes + (1 << 12)
+
+    def check_drained(self) -> None:
+        """What holds once everything is written."""
+        assert self.disk.is_idle
+        for live in self.sessions.values():
+            assert live.session.open_parts == live.session.pending_bytes == 0
+            assert live.session.counters.pending == 0
+        assert self.intake.held_bytes == 0

@@ -1,0 +1,140 @@
+"""The disk of a daemon's end: it takes the parts of each run in order, when it is told to."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from boardd.core.runs.run_state import Refusal, Runs, RunState
+from boardd.core.session.batch import Batch, EndPart, RunPart, ScalarPart, SummaryPart
+from boardd.core.session.session import Session
+from boardd_protos import boardd_pb2 as pb
+
+from support.pair_ledger import Content, Ledger
+
+#: What the events of one record have on the disk.
+EVENT_BYTES: Final = 40
+
+
+class Disk:
+    """What ``runs`` do in the daemon: parts come in order, and go back written or rejected.
+
+    ``session_of`` finds the session that a part goes back to; ``life`` is the daemon's.
+    """
+
+    def __init__(
+        self, life: int, ledger: Ledger, runs: Runs, session_of: Callable[[bytes], Session]
+    ) -> None:
+        self.queues: dict[RunState, deque[RunPart]] = {}
+        self._life = life
+        self._ledger = ledger
+        self._runs = runs
+        self._session_of = session_of
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is to be written."""
+        return not any(self.queues.values())
+
+    @property
+    def queued_bytes(self) -> int:
+        """What the parts are charged for that are to be written."""
+        return sum(part.size_bytes for queue in self.queues.values() for part in queue)
+
+    def admit(self, batch: Batch) -> None:
+        """Takes the next parts."""
+        for part in batch.parts:
+            self.queues.setdefault(part.run, deque()).append(part)
+
+    def write(self, which: int, parts: int) -> None:
+        """The disk takes up to ``parts`` parts of one run, in order."""
+        runs = [run for run, queue in self.queues.items() if queue]
+        if runs:
+            queue = self.queues[runs[which % len(runs)]]
+            for _ in range(min(parts, len(queue))):
+                self._write(queue.popleft())
+
+    def reject_some(self, which: int) -> None:
+        """The first part of a run cannot be written, or the first half of its scalars."""
+        runs = [
+            run
+            for run, queue in self.queues.items()
+            if queue and isinstance(queue[0], (ScalarPart, SummaryPart))
+        ]
+        if not runs:
+            return
+        queue = self.queues[runs[which % len(runs)]]
+        part = queue.popleft()
+        session = self._session_of(part.session_id)
+        rejected = sequences(part)[: max(1, part.records // 2)]
+        for sequence in rejected:
+            self._ledger.rejected(self._life, part.session_id, sequence, pb.INVALID_NAME)
+        if len(rejected) == part.records:
+            session.reject(part, pb.INVALID_NAME, "refused")
+            return
+        piece = part.split_off(rejected[0], len(rejected), rejected[-1])
+        session.reject(piece, pb.INVALID_NAME, "refused")
+        self._write(part, len(rejected))
+
+    def refuse(self, which: int) -> RunState | None:
+        """The directory of a run is refused from now on; returns the run."""
+        runs = [run for run in self._runs.values() if run.refusal is None]
+        if runs:
+            run = runs[which % len(runs)]
+            run.refusal = Refusal(pb.UNWRITABLE, "refused")
+            return run
+        return None
+
+    def _write(self, part: RunPart, rejected: int = 0) -> None:
+        """Writes a part whose first ``rejected`` records were split off."""
+        session = self._session_of(part.session_id)
+        records = sequences(part)[rejected:]
+        if part.run.refusal is not None and not isinstance(part, EndPart):
+            for sequence in records:
+                self._ledger.rejected(self._life, part.session_id, sequence, pb.RUN_REFUSED)
+            session.reject(part, pb.RUN_REFUSED, "refused")
+            return
+        if isinstance(part, SummaryPart):
+            data = _tensor_of(part)
+            part.payload, part.tensors, part.maps = b"", {}, None
+            session.recharge(part, EVENT_BYTES)
+            content = Content(part.run.path, part.run.tags[part.tag].decode(), part.step, data)
+            self._ledger.written(self._life, part.session_id, part.sequence, content)
+        elif isinstance(part, ScalarPart):
+            self._write_scalars(part, rejected)
+        else:
+            for sequence in records:
+                path = self._ledger.records[part.session_id, sequence].content.path
+                self._ledger.written(
+                    self._life, part.session_id, sequence, Content(path, "", 0, b"")
+                )
+        session.finish(part, EVENT_BYTES * len(records))
+
+    def _write_scalars(self, part: ScalarPart, rejected: int) -> None:
+        columns = part.columns
+        for row in range(rejected, len(columns)):
+            content = Content(
+                part.run.path,
+                part.run.tags[part.tag_index[row]].decode(),
+                int(columns.step[row]),
+                struct.pack("<d", columns.value[row]),
+            )
+            sequence = int(columns.sequence[row])
+            self._ledger.written(self._life, part.session_id, sequence, content)
+
+
+def sequences(part: RunPart) -> list[int]:
+    """The sequence numbers of a part's records."""
+    if isinstance(part, ScalarPart):
+        return [int(sequence) for sequence in part.columns.sequence]
+    return [part.sequence] if part.records else []
+
+
+def _tensor_of(part: SummaryPart) -> bytes:
+    """The bytes of a record's tensor, from its chunks or from the client's memory."""
+    if part.maps is None:
+        return b"".join(part.tensors.get(0, []))
+    (slot,) = pb.Payload.FromString(part.payload).slots
+    return bytes(part.maps[slot.map][slot.offset : slot.offset + slot.size_bytes])

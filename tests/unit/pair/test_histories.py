@@ -1,0 +1,69 @@
+"""Both ends of the record path against each other, over generated histories."""
+
+from __future__ import annotations
+
+import pytest
+from boardd.core.session import lifecycle
+from boardd_client.session import connection_state
+from hypothesis import HealthCheck, Phase, example, given, settings
+from support.end_pair import Answer
+from support.pair_actions import (
+    Close,
+    Connect,
+    Cut,
+    DrainDaemon,
+    Hear,
+    History,
+    LogScalar,
+    NoticeMaps,
+    Round,
+    histories,
+)
+
+States = set[lifecycle.State | connection_state.State]
+
+#: Where chance seldom leads.
+BY_VALUE_WHILE_VERIFYING = History(
+    [LogScalar("a"), Connect(Answer.HESITATES), NoticeMaps(), Connect(Answer.OPENS_BY_VALUE)],
+    is_shareable=True,
+    can_watch=True,
+)
+CLOSED = History([LogScalar("a"), Round(), Close()], is_shareable=False, can_watch=True)
+DRAINED = History(
+    [LogScalar("a"), Connect(), DrainDaemon(), Hear(9), Cut(), LogScalar("a")],
+    is_shareable=True,
+    can_watch=True,
+)
+
+
+def search(max_examples: int, *, derandomize: bool) -> States:
+    """Runs histories; returns the states that were visited."""
+    visited: States = set()
+
+    @settings(
+        max_examples=max_examples,
+        deadline=None,
+        derandomize=derandomize,
+        database=None,
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(histories)
+    @example(BY_VALUE_WHILE_VERIFYING)
+    @example(CLOSED)
+    @example(DRAINED)
+    def run(history: History) -> None:
+        visited.update(history.run().visited)
+
+    run()
+    return visited
+
+
+def test_every_accepted_record_is_written_once_or_rejected_once() -> None:
+    visited = search(600, derandomize=True)
+    assert visited == {*lifecycle.State, *connection_state.State}
+
+
+@pytest.mark.slow
+def test_the_same_over_ever_new_histories() -> None:
+    search(5000, derandomize=False)

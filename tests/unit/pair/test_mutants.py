@@ -1,0 +1,102 @@
+"""The search finds what it is there for: ends that break a rule on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from boardd.core.errors import ProtocolError
+from boardd.core.intake.shared_ring import RingFrames, SharedRing
+from boardd.core.session.batch import Batch
+from boardd.core.session.session import Session as DaemonSession
+from boardd.core.session.watermark import Watermark
+from boardd_client.memory.slots import TensorSlots
+from boardd_client.session.session import Session as ClientSession
+from boardd_protos import boardd_pb2 as pb
+from hypothesis import Phase, find, settings
+from support.pair_actions import History, histories
+
+Mutant = Callable[[pytest.MonkeyPatch], None]
+
+
+def acknowledge_one_too_many(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Watermark, "written_sequence", property(lambda self: self._written_sequence + 1))
+
+
+def free_what_was_sent(patch: pytest.MonkeyPatch) -> None:
+    next_messages = ClientSession.next_messages
+
+    def freeing(self: ClientSession, max_bytes: int, *, now: float) -> list[pb.ClientMessage]:
+        messages = next_messages(self, max_bytes, now=now)
+        self.ring.free(self.ring.readable())
+        return messages
+
+    patch.setattr(ClientSession, "next_messages", freeing)
+
+
+def forget_what_was_received(patch: pytest.MonkeyPatch) -> None:
+    detach = DaemonSession.detach
+
+    def forgetting(self: DaemonSession) -> None:
+        detach(self)
+        self._accounts.received_sequence = self.written_sequence
+
+    patch.setattr(DaemonSession, "detach", forgetting)
+
+
+def skip_the_salvage(patch: pytest.MonkeyPatch) -> None:
+    def nothing(self: SharedRing, limit_bytes: int) -> RingFrames:
+        return RingFrames(b"", [], self.sequence, self.position)
+
+    patch.setattr(SharedRing, "salvage", nothing)
+
+
+def drop_the_order(patch: pytest.MonkeyPatch) -> None:
+    receive = DaemonSession.receive
+
+    def reversing(self: DaemonSession, *args: object) -> Batch:
+        batch = receive(self, *args)
+        batch.parts.reverse()
+        return batch
+
+    patch.setattr(DaemonSession, "receive", reversing)
+
+
+def keep_slots(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(TensorSlots, "free", lambda self, slots: None)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "most_actions"),
+    [
+        (acknowledge_one_too_many, 4),
+        (free_what_was_sent, 4),
+        (forget_what_was_received, 6),
+        (skip_the_salvage, 4),
+        (drop_the_order, 4),
+        (keep_slots, 3),
+    ],
+)
+def test_a_broken_rule_is_found(mutant: Mutant, most_actions: int) -> None:
+    def breaks(history: History) -> bool:
+        with pytest.MonkeyPatch.context() as patch:
+            mutant(patch)
+            try:
+                history.run()
+            except (AssertionError, ValueError, ProtocolError):
+                return True
+        return False
+
+    history = find(
+        histories,
+        breaks,
+        settings=settings(
+            max_examples=3000,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate, Phase.shrink],
+        ),
+    )
+    assert len(history.actions) <= most_actions, history
+    history.run()
