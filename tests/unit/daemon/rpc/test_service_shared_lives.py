@@ -231,7 +231,8 @@ def test_close_does_not_pass_over_what_was_committed_and_not_read(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("owner", "method"), [(Session, "receive"), (FrameTaker, "_take_summary"), (Session, "end")]
+    ("owner", "method"),
+    [(Session, "receive_walked"), (FrameTaker, "_take_summary"), (Session, "end")],
 )
 def test_a_defect_ends_the_session_of_a_dead_client_all_the_same(
     owner: type,
