@@ -27,6 +27,11 @@ from support.pair_actions import (
 States = set[lifecycle.State | connection_state.State]
 
 #: Where chance seldom leads.
+BY_VALUE_WHILE_HELD = History(
+    [LogScalar("a"), Connect(Answer.HESITATES), Connect(Answer.OPENS_BY_VALUE)],
+    is_shareable=True,
+    can_watch=True,
+)
 BY_VALUE_WHILE_VERIFYING = History(
     [LogScalar("a"), Connect(Answer.HESITATES), NoticeMaps(), Connect(Answer.OPENS_BY_VALUE)],
     is_shareable=True,
@@ -80,6 +85,7 @@ def search(max_examples: int, *, derandomize: bool) -> States:
         suppress_health_check=[HealthCheck.too_slow],
     )
     @given(histories)
+    @example(BY_VALUE_WHILE_HELD)
     @example(BY_VALUE_WHILE_VERIFYING)
     @example(CLOSED)
     @example(DRAINED)
