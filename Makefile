@@ -73,8 +73,8 @@ screenshots: demo
 	  PYTHONPATH=tests $(BIN)/python -m support.example_pictures $$name logs/$$name docs/images/$$name.png || exit; \
 	done
 
-# Renews the tables of benchmarks/README.md and docs/performance.md, in more than an hour; each
-# peer gets an environment of its own.
+# Renews the tables of benchmarks/README.md, in more than an hour; each peer gets an environment
+# of its own.
 benchmark: setup
 	for name in peers training_steps throughput stopped_daemon freshness; do \
 	  $(BIN)/python benchmarks/$$name.py || exit; \

@@ -4,8 +4,8 @@
 
 Once with nothing else logged, and once beside 10,000 scalars a second. Then
 the same under strace, to see that nothing is synced to the disk on the way.
-Prints Markdown; a whole run writes it to benchmarks/README.md and
-docs/performance.md, and every figure to benchmarks/results/freshness.json.
+Prints Markdown; a whole run writes it to benchmarks/README.md, and every figure
+to benchmarks/results/freshness.json.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sustained.event_steps import watcher
 TAG = "fresh"
 LIMIT_SECS = 60.0
 POLL_SECS = 0.001
-#: Pauses between two points, so that they meet the client's rhythm at every phase.
+#: Pauses between two points, chosen to meet the client's rhythm at every phase.
 PAUSE_SECS = (0.0, 0.3)
 LOAD_PER_SEC = 10_000
 LOAD_BURST = 100
@@ -106,9 +106,9 @@ def measure(points: int, *, is_loaded: bool) -> list[float]:
 
 
 def sync_calls(points: int) -> int:
-    """How many system calls that sync the daemon makes while points are logged and read.
+    """The number of system calls that sync, made by the daemon while points are logged and read.
 
-    Raises ``FileNotFoundError`` without strace, and ``RuntimeError`` where it may not trace.
+    Raises ``FileNotFoundError`` without strace, and ``RuntimeError`` if it may not trace.
     """
     with tempfile.TemporaryDirectory(prefix="boardd-fresh-") as name:
         root = Path(name)
@@ -134,7 +134,7 @@ def sync_calls(points: int) -> int:
                     if not writer.flush(LIMIT_SECS):
                         raise RuntimeError("a point was not written")
                 counted = sum("sync" in line for line in trace.read_text().splitlines())
-                # What is asked to be synced must show, or the trace proves nothing.
+                # A sync that is asked for must show in the trace, or it proves nothing.
                 if not writer.flush(LIMIT_SECS, level="synced"):
                     raise RuntimeError("a point was not synced")
             finally:
@@ -149,7 +149,7 @@ def sync_calls(points: int) -> int:
 def syncs(points: int) -> str:
     """``sync_calls`` in words."""
     if shutil.which("strace") is None:
-        return "Whether anything syncs on the way was not checked: there is no strace."
+        return "Not checked whether anything syncs on the way: strace is missing."
     try:
         counted = sync_calls(points)
     except RuntimeError as error:

@@ -2,12 +2,12 @@
 
     python benchmarks/memory.py
 
-A daemon of its own is started, and training processes log to it: scalars,
-histograms and images. Resident memory (RSS) counts every page that a process
-maps, files and shared maps with it; the proportional share (PSS) divides a page
-among those that map it. For the client, what the call of ``SummaryWriter`` and
-logging added is shown, less what of its map is resident: the log and the arena,
-whose size is the user's choice. Linux only.
+Starts a daemon of its own and training processes that log scalars, histograms and
+images to it. Resident memory (RSS) counts every page that a process maps, including
+files and shared maps. The proportional share (PSS) divides a page among the
+processes that map it. For the client, the figure is what ``SummaryWriter`` and
+logging added, less the resident part of its map (ring and arena), whose size is the
+user's choice. Linux only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-#: From when on the daemon, without a session, has given back what it does not use.
+#: By this time without a session, the daemon has given back what it does not use.
 IDLE_SECS = 12.0
 START_SECS = 60.0
 
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="steps (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
-    # A daemon that was started before has compiled the kernels, as it would on any host.
+    # An earlier daemon has compiled the kernels by now, as on any host that has run one.
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         measure(Path(first), 1)
         found = measure(Path(second), arguments.steps)

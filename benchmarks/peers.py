@@ -6,10 +6,10 @@
 The peers are MXBoard, tensorboardX, torch.utils.tensorboard, CLU, wandb, Aim
 and Rerun, and the floor: the least that logging could cost. Each measurement
 runs in a fresh process with the peer's own virtual environment, built on first
-use; rounds go through all peers in turn. One that cannot be installed or fails
-is reported and the run goes on. Prints Markdown and writes it, and every figure
-as JSON, to benchmarks/results/; a run of everything also renews the tables
-between this script's marks in the documents.
+use. Rounds go through all peers in turn. If one cannot be installed or fails, the
+report says so and the run goes on. Prints Markdown, and writes every column as
+Markdown and every figure as JSON to benchmarks/results/. A run of everything also
+renews the tables between this script's marks in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ BENCHMARKS = Path(__file__).resolve().parent
 RESULTS = BENCHMARKS / "results" / "peers"
 WORKER_TIMEOUT_SECS = 180.0
 
-#: OpenBLAS's idle threads spin after each product of vectors that the peers
-#: compute; charged as total CPU that would double their figures.
+#: OpenBLAS's idle threads spin after each product of vectors that the peers compute. Charged
+#: as total CPU, that would double their figures.
 WORKER_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -47,7 +47,7 @@ class MeasurementError(Exception):
 def run_worker(peer: str, workload: str, kind: str) -> dict[str, Any]:
     """Runs one measurement in a process of its own.
 
-    Raises ``MeasurementError``; what the worker said is on stderr then.
+    Raises ``MeasurementError`` if it fails; the worker's output is then on stderr.
     """
     entry = PEERS[peer]
     times = "once" if workload in entry.slow else "repeated"
@@ -89,7 +89,7 @@ def run_worker(peer: str, workload: str, kind: str) -> dict[str, Any]:
 
 
 def build(peers: list[str], failures: dict[str, str]) -> list[str]:
-    """Makes environments; returns the peers that have one, and notes the others."""
+    """Makes environments; returns the peers that have one, and notes the failures."""
     ready = []
     for peer in peers:
         try:
@@ -116,7 +116,7 @@ def plan(peers: list[str], workloads: list[str], number: int) -> Iterator[tuple[
 def measure(
     peers: list[str], workloads: list[str], number: int, failures: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """The results of round ``number``; what fails is noted, and not tried again."""
+    """The results of round ``number``; notes what fails and does not try it again."""
     for workload, kind, peer in plan(peers, workloads, number):
         what = f"{peer}, {workload}, {kind}"
         if what in failures:
@@ -140,7 +140,7 @@ def main() -> int:
         "--limit-secs",
         type=float,
         default=900.0,
-        help="begin no round that would end later, at the pace of those before (default: 900)",
+        help="begin no round that would end after this time, at the pace so far (default: 900)",
     )
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
@@ -165,16 +165,18 @@ def main() -> int:
 
     loggers = [peer for peer in LOGGERS if peer in peers]
     notes = {peer: LOGGERS[peer].note for peer in loggers}
-    parts = (
-        f"Medians over rounds ({about['rounds']}), {machine.sentence(about)}",
-        report.summary(runs, loggers),
-        report.footnotes(notes, failures),
+    about_rounds = f"Medians over rounds ({about['rounds']}), {machine.sentence(about)}"
+    footnotes = report.footnotes(notes, failures)
+
+    def joined(*parts: str) -> str:
+        return "\n\n".join(part for part in parts if part)
+
+    text = joined(about_rounds, report.summary(runs, loggers), footnotes)
+    details = joined(
+        "# boardd beside its peers: every column", about_rounds, footnotes, report.details(runs)
     )
-    text = "\n\n".join(part for part in parts if part)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.with_suffix(".md").write_text(
-        f"# boardd beside its peers\n\n{text}\n\n{report.details(runs)}\n"
-    )
+    arguments.output.with_suffix(".md").write_text(f"{details}\n")
     arguments.output.with_suffix(".json").write_text(
         json.dumps({"machine": about, "failures": failures, "runs": runs}, indent=1) + "\n"
     )

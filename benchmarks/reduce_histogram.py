@@ -3,11 +3,11 @@
     python benchmarks/reduce_histogram.py
 
 Every candidate that is installed counts the same values in turn, round after
-round, so that what else the machine does falls on all alike. "exact" compares
+round, so that other work of the machine falls on all alike. "exact" compares
 the counts with ``numpy.histogram`` over float64 edges; NumPy itself, asked for
 a number of buckets, rounds the edges of float32 values to float32. boardd's
-histogram also has range, sum, sum of squares and counts of NaN and infinities;
-NumPy's and boost-histogram's include finding the range, since they need it.
+histogram also has range, sum, sum of squares and counts of NaN and infinities.
+The times of NumPy and boost-histogram include finding the range, which they need.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from boardd.reduce.histogram.bins import EqualWidth, default_edges, equal_width_edges
-from boardd.reduce.histogram.histogram import histogram, warm_up
+from boardd.reduce.histogram.histogram import histogram
 
 Candidate = Callable[[], Any]
 
@@ -126,7 +126,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
 
-    warm_up()
     random = np.random.default_rng(0)
     normal = random.standard_normal(arguments.size).astype(np.float32)
     cases = {"normal float32": normal, "the same after a ReLU": np.maximum(normal, 0)}

@@ -6,8 +6,8 @@ A perceptron is trained on digits with MXNet; every step logs its loss, every
 hundredth the histograms of all gradients. For each fault: undisturbed, then
 the fault for ``--secs`` seconds, then recovery. Afterwards the event files are
 read: everything that was accepted must be there, in order, once. Prints
-Markdown; a whole run writes it to benchmarks/README.md and
-docs/performance.md, and every figure to benchmarks/results/stopped_daemon.json.
+Markdown; a whole run writes it to benchmarks/README.md, and every figure to
+benchmarks/results/stopped_daemon.json.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Training:
         self.histograms = 0
 
     def run(self, secs: float, least_steps: int = 0) -> dict[str, Any]:
-        """Trains for so long; returns what a step took and what was dropped meanwhile.
+        """Trains for ``secs``; returns what a step took and what was dropped meanwhile.
 
         A step is taken with its log calls. ``step_secs`` is that of ``SYNC_STEPS``
         steps together, from one read of the loss to the next: single steps only
@@ -132,7 +132,7 @@ def measure(fault: Fault, loop: Loop, secs: float, calm_secs: float) -> dict[str
         closed_secs = time.monotonic() - begun
         logged = training.steps + training.histograms
         dropped = sum(counts.dropped.values())
-        # Not the service's own series, which say what was dropped.
+        # The daemon's own series, which say what was dropped, do not count.
         steps = {
             tag: found
             for tag, found in steps_by_tag(disk / "run").items()
@@ -185,7 +185,7 @@ def markdown(results: dict[str, dict[str, Any]]) -> str:
 
 
 def repeats_sentence(results: dict[str, dict[str, Any]]) -> list[str]:
-    """What was written twice, where that happened."""
+    """A sentence on what was written twice, or nothing."""
     return [
         f"{FAULTS[name].title[0].upper()}{FAULTS[name].title[1:]}: {result['repeats']:,} records, "
         "written but not yet acknowledged when it was killed, are in the files twice."
@@ -203,7 +203,7 @@ def main() -> None:
     secs = 3.0 if arguments.quick else arguments.secs
     calm_secs = min(secs, 20.0)
 
-    # A daemon that the client started in place of a killed one would end that fault early.
+    # If the client started a daemon in place of a killed one, that fault would end early.
     os.environ["BOARDD_AUTOSTART"] = "0"
     about = machine.describe()
     loop = Loop("mlp", digits.bundled())

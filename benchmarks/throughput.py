@@ -3,10 +3,9 @@
     python benchmarks/throughput.py [--quick]
 
 The daemon is pinned to one core and the clients to the others. Clients log as
-fast as they can and wait where they must (``on_full="block"``), so that
+fast as they can and wait when memory is full (``on_full="block"``), so that
 nothing is dropped. Prints Markdown; a whole run writes it to
-benchmarks/README.md and docs/performance.md, and every figure to
-benchmarks/results/throughput.json.
+benchmarks/README.md, and every figure to benchmarks/results/throughput.json.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ CASES = {
 
 
 def place() -> tuple[set[int], set[int]]:
-    """The daemon's core, and the clients': another where there is one."""
+    """The daemon's core and the clients': different ones if there are two."""
     cores = sorted(os.sched_getaffinity(0))
     return {cores[-1]}, set(cores[:-1] or cores)
 
@@ -151,7 +150,7 @@ def daemon_limit(case: Case, run: dict[str, Any]) -> str:
 
 
 def markdown(runs: dict[str, list[dict[str, Any]]]) -> str:
-    """One line for each case, of its round with the median time."""
+    """One line for each case: its round with the median time."""
     head = [
         "one daemon on one core",
         "sustained",

@@ -5,8 +5,7 @@
 Trains a small perceptron and a convolutional net on digits, by turns without
 logging, with the loss logged at every step, and with the loss and histograms
 of all gradients. Prints Markdown; a run of everything writes it to
-benchmarks/README.md and docs/performance.md, and every block to
-benchmarks/results/training_steps.json.
+benchmarks/README.md, and every block to benchmarks/results/training_steps.json.
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ Result = dict[str, Any]
 def run_worker(logger: str, net: str, placement: str, blocks: int, block_secs: float) -> Result:
     """Trains in a process of its own, in the logger's environment.
 
-    Raises ``subprocess.CalledProcessError`` when it fails, which it does too
-    when a record is missing that was not counted as dropped.
+    Raises ``subprocess.CalledProcessError`` if it fails. It also fails if a record is
+    missing that was not counted as dropped.
     """
     with tempfile.TemporaryDirectory(prefix="boardd-steps-") as root:
         digits.save(Path(root) / "digits.npz")

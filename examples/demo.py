@@ -3,8 +3,8 @@
     python examples/demo.py --logdir logs/demo
 
 Starts boardd on a private socket, runs ``normal.py`` and ``mnist.py`` as two training processes,
-ends boardd with SIGTERM, and reads the log directory back with TensorBoard's own loader. Exits
-with 1, saying why, if a process failed or a single point is missing.
+ends boardd with SIGTERM, and reads the log directory back with TensorBoard's own loader. If a
+process failed or a single point is missing, it says so and exits with 1.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class DemoError(Exception):
 
 
 def expected_points(epochs: int) -> Points:
-    """Returns what the two examples log in so many epochs."""
+    """Returns what the two examples log in ``epochs`` epochs."""
     gradients = [f"mnist_dense{i}_{kind}" for i in range(3) for kind in ("bias", "weight")]
     return {
         "mnist": {
@@ -67,7 +67,7 @@ def boardd(socket: Path, logdir: Path) -> Iterator[None]:
     with subprocess.Popen([command, "--socket", socket, "--logdir-root", logdir]) as process:
         try:
             deadline = time.monotonic() + START_SECS
-            while not socket.exists():  # it is put in place once the daemon serves
+            while not socket.exists():  # the daemon puts it in place when it serves
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise DemoError("boardd does not start")
                 time.sleep(0.02)
@@ -92,7 +92,7 @@ def train(script: str, arguments: Sequence[str], socket: Path) -> None:
 
 
 def read_points(logdir: Path) -> Points:
-    """Counts the points in ``logdir`` with the loader that TensorBoard itself reads with."""
+    """Counts the points in ``logdir`` with TensorBoard's own loader."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     points: dict[str, Counter[tuple[str, str]]] = {}
@@ -118,9 +118,9 @@ def show(logdir: Path, points: Points) -> None:
 
 
 def check(points: Points, expected: Points) -> None:
-    """Raises ``DemoError`` that names every tag with other points than expected.
+    """Raises ``DemoError``, which names every tag whose points are not those expected.
 
-    Runs that are none of the demo's may lie in the log directory too.
+    The log directory may hold other runs than the demo's.
     """
     wrong = []
     for run, wanted in expected.items():
@@ -135,11 +135,11 @@ def check(points: Points, expected: Points) -> None:
 
 
 def demo(logdir: Path, *, epochs: int, seed: int) -> None:
-    """Runs everything; raises ``DemoError`` if anything is not as it should be."""
+    """Runs everything; raises ``DemoError`` if anything went wrong."""
     logdir.mkdir(parents=True, exist_ok=True)
     remove_earlier_demo(logdir)
     began = time.monotonic()
-    # Its mode is 0700, as boardd demands of the directory of its socket.
+    # Its mode is 0700, which boardd demands of its socket's directory.
     with tempfile.TemporaryDirectory(prefix="boardd-demo-", dir="/tmp") as directory:
         socket = Path(directory) / "boardd.sock"
         with boardd(socket, logdir):
@@ -160,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Run both examples through a boardd of their own and show what it wrote.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--logdir", type=Path, default=DEFAULT_LOGDIR, help="where it is written")
+    parser.add_argument("--logdir", type=Path, default=DEFAULT_LOGDIR, help="directory of the runs")
     parser.add_argument("--epochs", type=int, default=10, help="epochs of MNIST")
     parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers")
     options = parser.parse_args(arguments)

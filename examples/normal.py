@@ -21,7 +21,7 @@ def log_distributions(logdir: str, *, steps: int, bins: int) -> None:
     """Logs ``steps`` histograms of 1,920 normal values whose deviation shrinks as 10/(i + 1)."""
     with SummaryWriter(logdir=logdir) as sw:
         for i in range(steps):
-            # Still being computed when it is logged: nothing here waits for the values.
+            # MXNet is still computing it when it is logged; nothing here waits for the values.
             data = mx.nd.random.normal(loc=0, scale=10.0 / (i + 1), shape=(10, 3, 8, 8))
             sw.add_histogram(tag=TAG, values=data, bins=bins, global_step=i)
 

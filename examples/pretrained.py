@@ -1,8 +1,8 @@
 """The networks of MXNet's model zoo: Inception-V3, ResNet-152 and VGG16, for ``filters.py``.
 
-Their weights are files of 95 to 550 MB. Those in ``root`` are used; the others are fetched from
-MXNet's repository (or ``$MXNET_GLUON_REPO``) where there is a network. Gluon's own download has
-no timeout, and behind a firewall that answers nothing it would hang; this one has.
+Their weights are files of 95 to 550 MB. Files in ``root`` are used as they are; the others are
+fetched from MXNet's repository (or ``$MXNET_GLUON_REPO``). Gluon's own download has no timeout
+and would hang behind a firewall that answers nothing; this one has a timeout.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def weights_path(name: str, root: Path) -> Path:
 def fetch(name: str, root: Path, timeout_secs: float) -> None:
     """Downloads the weights of a model into ``root``.
 
-    Raises ``OSError`` when the server does not answer within ``timeout_secs``, or says nothing
-    for as long, and ``ValueError`` when what came is not the published file.
+    Raises ``OSError`` if the server does not answer within ``timeout_secs``, or then says nothing
+    for as long, and ``ValueError`` if the file is not the published one.
     """
     path = weights_path(name, root)
     repository = os.environ.get("MXNET_GLUON_REPO", model_store.apache_repo_url)
@@ -64,8 +64,8 @@ def fetch(name: str, root: Path, timeout_secs: float) -> None:
 def features(root: Path, *, may_fetch: bool, timeout_secs: float) -> dict[str, nn.Block]:
     """Returns the three models, without their classes, by name; RGB goes in.
 
-    Raises ``OSError`` when their weights are not all in ``root`` and cannot be fetched, and
-    ``ValueError`` when what can be had are not theirs.
+    Raises ``OSError`` if weights are missing in ``root`` and cannot be fetched, and ``ValueError``
+    if the fetched files are not the published ones.
     """
     for name in MODELS:
         if not weights_path(name, root).is_file():
@@ -76,7 +76,7 @@ def features(root: Path, *, may_fetch: bool, timeout_secs: float) -> dict[str, n
     models = {}
     for name in MODELS:
         model = vision.get_model(name)
-        # Only first layers are looked at: those after may be of another number of classes.
+        # Only first layers are used, so later ones may have another number of classes.
         model.load_parameters(str(weights_path(name, root)), allow_missing=True, ignore_extra=True)
         models[name] = model.features
     return models

@@ -1,4 +1,4 @@
-"""Who is compared, where each runs, what each takes, and what to know about it."""
+"""The peers: the environment of each, the values it takes, and what to know about it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Takes = dict[str, tuple[str, ...]]
 class Entry:
     """A column of the tables.
 
-    ``module`` is beneath ``comparison.peers``, with the class where it is not ``Peer``.
-    ``slow``: workloads whose calls take so long that one, in the first round, must do.
+    ``module`` is beneath ``comparison.peers``, with the class if it is not ``Peer``.
+    ``slow``: workloads whose calls take so long that one call, in the first round, must do.
     ``note``: where its calls differ from the others'.
     """
 

@@ -33,7 +33,7 @@ class Environment:
         return self.directory / "bin" / "python"
 
     def ensure(self) -> Path:
-        """Builds the environment unless it stands as required; returns its interpreter.
+        """Builds the environment unless it is there as required; returns its interpreter.
 
         Raises ``subprocess.CalledProcessError`` when pip fails.
         """

@@ -1,4 +1,4 @@
-"""Counts what arrived, so that nobody is fast by writing less."""
+"""Counts what arrived, so that no peer is fast by writing less."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def count_events(logdir: Path, tag: str) -> int:
 
 
 def count_embeddings(logdir: Path) -> int:
-    """Embeddings that the projector finds beneath ``logdir``, with their vectors there."""
+    """The number of embeddings beneath ``logdir`` that the projector finds with their vectors."""
     count = 0
     for config in logdir.rglob("projector_config.pbtxt"):
         for line in config.read_text().splitlines():

@@ -75,7 +75,8 @@ class CpuMeter:
 def wait_idle(deadline_secs: float = 10.0) -> None:
     """Returns when this process and its descendants do next to nothing any more.
 
-    Less than ``IDLE_SHARE`` of one core over ``IDLE_SECS``, or ``deadline_secs`` later.
+    That is less than ``IDLE_SHARE`` of one core over ``IDLE_SECS``. Returns after
+    ``deadline_secs`` in any case.
     """
     deadline = time.monotonic() + deadline_secs
     while time.monotonic() < deadline:

@@ -65,7 +65,7 @@ def group(runs: Iterable[Result]) -> Grouped:
 
 
 def phase(run: Result) -> dict[str, float]:
-    """The measured calls that stand for the workload: spaced ones, where there are any."""
+    """The measured calls that stand for the workload: spaced ones, if there are any."""
     calls: dict[str, float] = run["spaced"] or run["back_to_back"]
     return calls
 
@@ -78,9 +78,9 @@ def middle(rounds: Sequence[Result], key: str) -> float:
 def ratio(
     rounds: Sequence[Result], reference: Sequence[Result], value: Callable[[Result], float]
 ) -> float | None:
-    """Median over rounds of the quotient in that round, so that drift of the machine cancels.
+    """Median over rounds of the quotient in each round, so that drift of the machine cancels.
 
-    None where the two share no round.
+    None if the two share no round.
     """
     others = {run["round"]: value(run) for run in reference}
     quotients = [
@@ -101,9 +101,9 @@ def _across(
     peers: Sequence[str],
     cell: Callable[[Key, list[Result]], str | None],
 ) -> str:
-    """Rows of workloads, columns of peers; ``-`` where there is nothing to say.
+    """Rows of workloads, columns of peers; ``-`` for an empty cell.
 
-    Empty where there is nothing at all.
+    Returns "" if all cells are empty.
     """
     rows = []
     for key, found in grouped.items():
@@ -156,7 +156,7 @@ def summary(runs: Sequence[Result], peers: Sequence[str]) -> str:
 
 
 def footnotes(notes: Mapping[str, str], failures: Mapping[str, str]) -> str:
-    """What to know about each peer, and who is missing why, as a list."""
+    """A list of what to know about each peer, and of who is missing and why."""
     lines = [f"- {peer}: {note}." for peer, note in notes.items() if note]
     lines += [f"- Not measured: {what}: {why}" for what, why in failures.items()]
     return "\n".join(lines)
@@ -212,7 +212,7 @@ def details(runs: Sequence[Result]) -> str:
     """Every column of every workload, and versions."""
     parts = []
     for key, results in group(runs).items():
-        # Where MXNet's own work is part of the run, its CPU would drown everything.
+        # If MXNet's own work is part of the run, its CPU would drown everything.
         parts.append(f"## {TITLES[key]}\n\n{detailed(results, total_cpu=key[1] != QUEUED)}")
     versions = {run["peer"]: run["versions"] for run in runs if "floor" not in run["peer"]}
     listed = [

@@ -20,7 +20,7 @@ from comparison.processes import CpuMeter, wait_idle
 from comparison.workloads import WORKLOADS, Workload
 
 TAG = "comparison/measured"
-#: From so many calls on, the time between them is nothing beside them.
+#: With this many calls or more, the time between them is nothing beside them.
 MANY_CALLS = 10_000
 
 
@@ -96,8 +96,8 @@ class Caller:
 def measure(peer: Peer, workload: Workload, caller: Caller, logdir: Path) -> dict[str, Any]:
     """Makes the calls of a peer that is warm and idle, closes it, and counts what it wrote.
 
-    Costs are those of the ``spaced`` and the ``back_to_back`` calls, each None where
-    the workload has none, and of both together until ``close`` returned.
+    Costs are those of the ``spaced`` and the ``back_to_back`` calls, each None if the
+    workload has no such calls, and of both together until ``close`` returned.
     """
     meter = CpuMeter()
     spaced = back_to_back = None

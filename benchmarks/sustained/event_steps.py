@@ -30,7 +30,7 @@ def steps_by_tag(run: Path) -> dict[str, list[int]]:
 
 
 def repeated(steps: list[int]) -> int:
-    """How many of one tag's steps were there before; the others must only go forward.
+    """The number of one tag's steps that are repeated; the others must only go forward.
 
     Raises ``ValueError`` when a step is new and lies before an earlier one.
     """

@@ -1,4 +1,4 @@
-"""What befalls a daemon while a loop trains, and how it ends."""
+"""Faults of a daemon while a loop trains, and their end."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@
 logging, the loss and the gradients, no logging, the loss ... so that each has
 blocks without logging as neighbours, and a machine that slows down slows down
 both. A block trains for ``S`` seconds, in whole steps, until all is computed.
-Its writer is opened before and closed, with all that waits written, after it:
-untimed, but in the block's CPU time.
+Its writer is opened before it, and closed after it when everything is written.
+Neither is timed, but both are in the block's CPU time.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
     logger.start(arguments.root)
     try:
         trainer = Trainer(loop, logger, arguments.root)
-        # With all that a logger imports, compiles and starts at its first records.
+        # This includes all that a logger imports, compiles and starts at its first records.
         trainer.block("gradients", 0.0)
         placement.place_started(cores)
         trainer.block("gradients", 0.0)

@@ -2,12 +2,12 @@
 
 =============================  ==========================================================
 ``BOARDD_ADDRESS``             where the daemon is, for writers without ``address``
-``BOARDD_LOG_BYTES``           budget of records not yet written (default 8 MiB)
-``BOARDD_ARENA_BYTES``         budget of their tensors (default 256 MiB)
-``BOARDD_LARGE_TENSOR_BYTES``  budget of tensors larger than that, each in memory of its own
-                               (default 1 GiB; 0: they are dropped)
-``BOARDD_SHARED_MEMORY``       0: share no memory with a daemon on this host (default 1)
-``BOARDD_SCALAR_HISTORY_BYTES``  kept for ``export_scalars`` (default 64 MiB; 0: nothing)
+``BOARDD_LOG_BYTES``           budget for records not yet written (default 8 MiB)
+``BOARDD_ARENA_BYTES``         budget for their tensors (default 256 MiB)
+``BOARDD_LARGE_TENSOR_BYTES``  budget for tensors larger than the arena, each in memory of its
+                               own (default 1 GiB; 0 drops them)
+``BOARDD_SHARED_MEMORY``       0 shares no memory with a daemon on this host (default 1)
+``BOARDD_SCALAR_HISTORY_BYTES``  budget for ``export_scalars`` (default 64 MiB; 0 keeps nothing)
 ``BOARDD_BLOCK_TIMEOUT_SECS``  longest wait of a call with ``on_full="block"`` (default 60)
 ``BOARDD_EXIT_TIMEOUT_SECS``   longest wait at the end of the process (default 10)
 ``BOARDD_TOKEN``               bearer token for a daemon over TCP
@@ -43,8 +43,8 @@ class Settings:
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Reads ``environ``.
 
-        Raises ``ValueError`` that names the variable for a text that is no
-        number or out of range.
+        Raises ``ValueError``, which names the variable, for a text that is not a
+        number or is out of range.
         """
         return cls(
             address=environ.get("BOARDD_ADDRESS", ""),
@@ -72,7 +72,7 @@ def _bytes(environ: Mapping[str, str], name: str, least: int, default: int) -> i
         value = int(text)
     except ValueError:
         raise ValueError(f"{name}={text!r}: expected a whole number of bytes") from None
-    # 2**32 is the largest length that a filler of the log can have.
+    # A padding frame of the ring holds its length in 32 bits.
     if not least <= value < 1 << 48 or (name == "BOARDD_LOG_BYTES" and value >= 1 << 32):
         raise ValueError(f"{name}={text!r}: out of range, expected at least {least} bytes")
     return value

@@ -1,8 +1,8 @@
 """Errors of the client, one type for each thing a caller can do about them.
 
-A wrong argument raises ``TypeError`` or ``ValueError`` at the call. What goes
-wrong later, in the daemon or on the way to it, never raises in training code:
-it is counted (``SummaryWriter.statistics``), logged once, and reported by
+A wrong argument raises ``TypeError`` or ``ValueError`` at the call. Trouble that
+comes later, in the daemon or on the way to it, never raises in training code.
+It is counted (``SummaryWriter.statistics``), logged once, and reported by
 ``flush`` and ``close``.
 """
 
@@ -10,11 +10,11 @@ from __future__ import annotations
 
 
 class BoarddError(Exception):
-    """Base of the errors that are the client's own."""
+    """Base of the client's own errors."""
 
 
 class CaptureError(BoarddError):
-    """A framework failed to yield the values of a tensor; that record is lost."""
+    """A framework failed to deliver the values of a tensor; that record is lost."""
 
 
 class AutostartError(BoarddError):

@@ -1,8 +1,8 @@
-"""Which of how many workers this process is: from arguments or the environment.
+"""Which worker this process is, and of how many: from arguments or the environment.
 
-Sources, the first that is set wins: boardd's own variables, then the launchers
-that start the training processes themselves, then resource managers, whose
-variables the former inherit:
+The first source that is set wins: boardd's own variables, then the launchers that
+start the training processes themselves, then resource managers, whose variables
+the launchers inherit:
 
 ================  ==========================================================
 ``boardd``        ``BOARDD_RANK``, ``BOARDD_WORLD_SIZE``
@@ -10,7 +10,7 @@ variables the former inherit:
                   two names alone are used for many things
 ``horovod``       ``HOROVOD_RANK``, ``HOROVOD_SIZE``
 ``dmlc``          ``DMLC_NUM_WORKER``, and ``DMLC_WORKER_ID``, ``DMLC_TASK_ID`` or
-                  ``DMLC_RANK``, where ``DMLC_ROLE`` is ``worker``
+                  ``DMLC_RANK``, if ``DMLC_ROLE`` is ``worker``
 ``jax``           ``JAX_PROCESS_ID``, ``JAX_NUM_PROCESSES``
 ``open mpi``      ``OMPI_COMM_WORLD_RANK``, ``OMPI_COMM_WORLD_SIZE``
 ``pmi``           ``PMI_RANK``, ``PMI_SIZE`` (MPICH, Intel MPI)
@@ -18,8 +18,8 @@ variables the former inherit:
 ================  ==========================================================
 
 MXNet's launcher may leave it to the parameter server to number the workers. A
-worker's rank is then taken from a resource manager that started as many tasks;
-else it stays unknown.
+worker's rank is then taken from a resource manager that started the same number of
+tasks; else it stays unknown.
 
 ``SLURM_NTASKS`` is not used: in a batch script and in a shell of ``salloc`` it
 is the size of the allocation, though one process runs, with ``SLURM_PROCID=0``.
@@ -42,7 +42,7 @@ MAX_WORLD_SIZE: Final = 2**31 - 1
 class Ranks(NamedTuple):
     """A worker's place among its peers.
 
-    ``rank`` and ``world_size`` are None where they are not known; a process
+    ``rank`` and ``world_size`` are None if they are not known; a process
     that nothing launched as one of several knows neither. ``source`` is
     ``arguments``, one of the names above, or ``none``.
     """
@@ -107,7 +107,7 @@ def resolve(rank: object, world_size: object, environ: Mapping[str, str]) -> Ran
     Args:
         rank: 0 to ``world_size`` - 1, or None.
         world_size: 1 or more, or None. Given without ``rank``, the rank is that of
-            ``environ`` where its world size is the same, 0 where it is 1, and else unknown.
+            ``environ`` if its world size is the same, 0 if it is 1, and else unknown.
         environ: the environment, for what is None.
 
     Raises:
@@ -136,7 +136,7 @@ def resolve(rank: object, world_size: object, environ: Mapping[str, str]) -> Ran
 
 
 def _from_source(source: _Source, environ: Mapping[str, str]) -> Ranks | None:
-    """What ``source`` says in ``environ``; None where it says nothing or nonsense."""
+    """What ``source`` says in ``environ``; None if it says nothing or nonsense."""
     if source.name == "dmlc" and environ.get("DMLC_ROLE", "worker") != "worker":
         return None
     if source.marks and not any(environ.get(mark) for mark in source.marks):

@@ -1,8 +1,8 @@
 """``SummaryWriter``: what a training script calls.
 
-A call checks its arguments, copies or starts to copy what it was given, and
-appends a record in memory. Nothing in it waits for the daemon, the disk or a
-device (unless ``on_full="block"`` says so), and nothing raises because of them.
+A call checks its arguments, copies the value or starts the copy, and appends a
+record in memory. It does not wait for the daemon, the disk or a device, unless
+``on_full="block"`` says so, and it never raises because of them.
 """
 
 from __future__ import annotations
@@ -49,34 +49,33 @@ _time = time.time
 class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
     """Logs to a directory that TensorBoard reads, through the boardd daemon.
 
-    Takes MXBoard's arguments with MXBoard's meaning; what is new is
+    Takes MXBoard's arguments with MXBoard's meaning. New arguments are
     keyword-only. Scalars and the writer's life are here, the other ``add_*`` calls in
     ``boardd_client.calls``.
 
     Args:
-        logdir: directory of the run. A relative one is relative to the current
-            directory, or to the daemon's first root if it is reached over TCP.
-        max_queue: so many records waiting have them sent at once (at most 20
-            times a second) and not after up to 0.1 s; 0: never sooner.
-        flush_secs: a record is sent to the daemon, which writes it, at the latest so
-            many seconds after the call, and never later than 0.1 s if the daemon
-            keeps up; values below that shorten it, down to 0.02 s.
+        logdir: directory of the run. A relative one starts at the current directory,
+            or at the daemon's first root if the daemon is reached over TCP.
+        max_queue: when this many records wait, send them now (at most 20 times a
+            second) instead of at the next 0.1 s tick. 0 turns this off.
+        flush_secs: the longest time, in seconds, until a record is sent to the daemon,
+            which writes it. It is never above 0.1 s if the daemon keeps up; smaller
+            values shorten it, down to 0.02 s.
         filename_suffix: ends the names of the event files.
         verbose: sets the logger ``boardd_client`` to INFO if it has no level.
         address: of the daemon, ``unix:/path`` or ``host:port``. Default: the
             environment's ``BOARDD_ADDRESS``, else the user's own daemon, which is
-            started when there is none.
-        rank: which worker of a launch this is; default: as the environment says.
-        world_size: the number of workers; default likewise. With more than one,
-            each writes the sub-run ``rank_<r>``.
+            started if none runs.
+        rank: the number of this worker, from 0. Default: what the environment says.
+        world_size: the number of workers. Default: what the environment says. If there
+            are several, each writes the sub-run ``rank_<r>``.
         run: a sub-directory of ``logdir`` for this run.
-        on_full: when there is no more room for records: ``"drop"`` loses the new one,
-            counted and warned about once; ``"block"`` waits for room, for
+        on_full: what a call does when there is no room for its record. ``"drop"`` loses
+            the record, counts it, and warns once. ``"block"`` waits for room, for
             ``BOARDD_BLOCK_TIMEOUT_SECS`` (60) at most, and then drops.
 
     Raises:
-        TypeError, ValueError: for arguments and environment variables that are
-            not as described.
+        TypeError, ValueError: an argument or environment variable is not as described.
     """
 
     def __init__(
@@ -144,9 +143,9 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         Args:
             tag: name of the plot; characters other than letters, digits and
                 ``-_./`` become ``_``.
-            value: a number; an array of one element, whose value may still be being
-                computed; ``(name, value)``; or a dict of names and values. Named
-                values go to the sub-runs ``tag/name``, under the tag ``tag``.
+            value: a number; an array of one element, which may still be computing;
+                ``(name, value)``; or a dict of names and values. Named values go to
+                the sub-runs ``tag/name``, under the tag ``tag``.
             global_step: the step; None is 0, fractions are cut off.
 
         Raises:
@@ -244,7 +243,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             run.log_record(series, step, wall_time, tensors, payload)
 
     def _attach(self) -> RunHandle | None:
-        """This writer's run in a session, begun if need be; None where it is closed."""
+        """This writer's run in a session, begun if need be; None if the writer is closed."""
         attached = self._attached
         if attached is not None:
             return attached
@@ -312,9 +311,9 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
                 (on the disk).
 
         Returns:
-            Whether it was reached. False, with the reason, after the timeout,
-            when the daemon refuses the run, and when it rejected any of this
-            writer's records since the last flush. Never raises for that.
+            A result that is true if the level was reached. It is false, with the
+            reason, after the timeout, if the daemon refuses the run, and if it
+            rejected any of this writer's records since the last flush.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -325,11 +324,11 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         return attached.flush(deadline, level) if attached is not None else FlushResult(ok=True)
 
     def close(self, timeout: float | None = DEFAULT_TIMEOUT_SECS) -> FlushResult:
-        """Waits until everything is written and closes the run's event file.
+        """Waits until everything is written, and closes the run's event file.
 
-        What is not written after ``timeout`` seconds (None: 30) is still sent in
-        the background, while the process lives. Returns as ``flush`` does; a
-        second call does nothing.
+        After ``timeout`` seconds (None: 30) the rest is still sent in the background,
+        as long as the process lives. Returns what ``flush`` returns. A second call
+        does nothing.
         """
         deadline = time.monotonic() + _timeout(timeout)
         with self._lock:
@@ -355,7 +354,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         return result
 
     def reopen(self) -> None:
-        """Opens a closed writer again; what is logged next goes to a new event file."""
+        """Opens a closed writer again; the next record begins a new event file."""
         with self._lock:
             self._closed = False
 
@@ -374,8 +373,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         """Writes all scalars logged so far to a JSON file, as MXBoard does.
 
         The format is ``{name: [[timestamp, step, value], ...], ...}``, with the names
-        ``logdir/tag`` and, for named values, ``logdir/tag/name``. Values that are
-        still being computed are waited for, 30 s at most. At most
+        ``logdir/tag`` and, for named values, ``logdir/tag/name``. Waits for values
+        that are still computing, 30 s at most. At most
         ``BOARDD_SCALAR_HISTORY_BYTES`` (64 MiB, 28 bytes a scalar) are kept.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The ``boardd`` command: run the daemon, or look at and end a running one."""
+"""The ``boardd`` command: runs the daemon, or shows or ends a running one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns its exit code, an ``ExitCode``; 130 after Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    # gRPC's core would print its own account of what is reported below in one line.
+    # What gRPC's core would print is reported below, in one line.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     commands = {"status": _status, "stop": _stop}
     try:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.name is None or error.name.partition(".")[0] in ("boardd", "boardd_protos"):
             raise
         print(
-            f"boardd: {error.name} is not installed, which the daemon needs; "
+            f"boardd: the daemon needs {error.name}, which is not installed; "
             "run: pip install 'boardd[daemon]'",
             file=sys.stderr,
         )
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read the output has left; nothing more can be said, nor flushed at exit.
+        # The reader of the output has left, so nothing more can be said, or flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
 
@@ -109,8 +109,8 @@ def _status(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 def _stop(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = _parser(
         "stop",
-        "Lets a running daemon write what it holds, and waits until it is gone. What it\n"
-        "cannot write in its --drain-secs stays with the clients, for the next daemon.",
+        "Ends a running daemon, which writes what it holds first, and waits until it is\n"
+        "gone. Clients keep what it cannot write in its --drain-secs, for the next daemon.",
         "exit codes: 0 gone, 1 refused or still there, 2 a wrong setting, 3 no daemon",
         timeout_secs=60.0,
     )
@@ -119,7 +119,7 @@ def _stop(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     if not isinstance(where, address.UnixAddress):
         raise ConfigError(
             f"{where}: a daemon is stopped over its Unix socket, on its own host; "
-            "name it with --socket"
+            "give the socket with --socket"
         )
     from boardd.commands.control import stop
 
@@ -144,7 +144,7 @@ def _parser(
         metavar="SECS",
         type=_seconds,
         default=timeout_secs,
-        help=f"wait at most so long (default: {timeout_secs:g})",
+        help=f"the longest wait (default: {timeout_secs:g})",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(

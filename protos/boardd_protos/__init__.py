@@ -1,8 +1,11 @@
-"""The wire contract between training processes and the boardd daemon.
+"""What client and daemon agree on; both import this package, and never each other.
 
-``boardd.proto`` and the code generated from it, the binary frame of a record
-(``record``), and the form of an address (``address``). Client and daemon both
-import this package and never each other.
+``boardd.proto`` and the code generated from it, the binary frame of a record (``frame``), the
+memory they share (``shared``), and the form of an address (``address``) are the contract.
+Rules that both ends apply are here once: ``limits``, ``tags``, ``dtypes``, ``reasons``,
+``invalid``, and ``local_socket`` for what guards a Unix socket.
+
+Rule: nothing here knows either end.
 """
 
 #: Versions of the protocol that this package speaks, both ends included.

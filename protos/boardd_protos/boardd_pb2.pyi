@@ -144,14 +144,12 @@ class DaemonMessage(_message.Message):
     def __init__(self, acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., run_refused: _Optional[_Union[RunRefused, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
 
 class Definitions(_message.Message):
-    __slots__ = ["runs", "series", "sets"]
+    __slots__ = ["runs", "series"]
     RUNS_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
-    SETS_FIELD_NUMBER: _ClassVar[int]
     runs: _containers.RepeatedCompositeFieldContainer[RunDefinition]
     series: _containers.RepeatedCompositeFieldContainer[SeriesDefinition]
-    sets: _containers.RepeatedCompositeFieldContainer[SeriesSet]
-    def __init__(self, runs: _Optional[_Iterable[_Union[RunDefinition, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[SeriesDefinition, _Mapping]]] = ..., sets: _Optional[_Iterable[_Union[SeriesSet, _Mapping]]] = ...) -> None: ...
+    def __init__(self, runs: _Optional[_Iterable[_Union[RunDefinition, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[SeriesDefinition, _Mapping]]] = ...) -> None: ...
 
 class Draining(_message.Message):
     __slots__ = []
@@ -216,14 +214,12 @@ class FlushRequest(_message.Message):
     def __init__(self, session_id: _Optional[bytes] = ..., sequence: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ..., timeout_secs: _Optional[float] = ...) -> None: ...
 
 class Graph(_message.Message):
-    __slots__ = ["graph_def", "mxnet_json", "nodes"]
-    GRAPH_DEF_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ["mxnet_json", "nodes"]
     MXNET_JSON_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
-    graph_def: bytes
     mxnet_json: str
     nodes: GraphNodes
-    def __init__(self, mxnet_json: _Optional[str] = ..., graph_def: _Optional[bytes] = ..., nodes: _Optional[_Union[GraphNodes, _Mapping]] = ...) -> None: ...
+    def __init__(self, mxnet_json: _Optional[str] = ..., nodes: _Optional[_Union[GraphNodes, _Mapping]] = ...) -> None: ...
 
 class GraphNode(_message.Message):
     __slots__ = ["attributes", "inputs", "name", "op"]
@@ -310,7 +306,7 @@ class HistogramRaw(_message.Message):
     def __init__(self, min: _Optional[float] = ..., max: _Optional[float] = ..., num: _Optional[float] = ..., sum: _Optional[float] = ..., sum_squares: _Optional[float] = ...) -> None: ...
 
 class Image(_message.Message):
-    __slots__ = ["box_labels", "dataformats", "has_boxes", "normalize", "nrow", "pad_value", "padding", "separate", "value_range"]
+    __slots__ = ["box_labels", "dataformats", "has_boxes", "normalize", "nrow", "pad_value", "padding", "value_range"]
     BOX_LABELS_FIELD_NUMBER: _ClassVar[int]
     DATAFORMATS_FIELD_NUMBER: _ClassVar[int]
     HAS_BOXES_FIELD_NUMBER: _ClassVar[int]
@@ -318,7 +314,6 @@ class Image(_message.Message):
     NROW_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
     PAD_VALUE_FIELD_NUMBER: _ClassVar[int]
-    SEPARATE_FIELD_NUMBER: _ClassVar[int]
     VALUE_RANGE_FIELD_NUMBER: _ClassVar[int]
     box_labels: _containers.RepeatedScalarFieldContainer[str]
     dataformats: str
@@ -327,13 +322,8 @@ class Image(_message.Message):
     nrow: int
     pad_value: int
     padding: int
-    separate: bool
     value_range: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, dataformats: _Optional[str] = ..., nrow: _Optional[int] = ..., padding: _Optional[int] = ..., normalize: _Optional[str] = ..., value_range: _Optional[_Iterable[float]] = ..., pad_value: _Optional[int] = ..., has_boxes: bool = ..., box_labels: _Optional[_Iterable[str]] = ..., separate: bool = ...) -> None: ...
-
-class LazyScalar(_message.Message):
-    __slots__ = []
-    def __init__(self) -> None: ...
+    def __init__(self, dataformats: _Optional[str] = ..., nrow: _Optional[int] = ..., padding: _Optional[int] = ..., normalize: _Optional[str] = ..., value_range: _Optional[_Iterable[float]] = ..., pad_value: _Optional[int] = ..., has_boxes: bool = ..., box_labels: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LogPosition(_message.Message):
     __slots__ = ["position", "sequence"]
@@ -354,8 +344,7 @@ class Mesh(_message.Message):
     def __init__(self, colors_tensor: _Optional[int] = ..., faces_tensor: _Optional[int] = ..., config_json: _Optional[str] = ...) -> None: ...
 
 class OpenReply(_message.Message):
-    __slots__ = ["daemon_id", "daemon_version", "holds_maps", "lease_secs", "max_message_bytes", "max_tensor_bytes", "protocol_version", "received_sequence", "written_sequence"]
-    DAEMON_ID_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ["daemon_version", "holds_maps", "lease_secs", "max_message_bytes", "max_tensor_bytes", "protocol_version", "received_sequence", "written_sequence"]
     DAEMON_VERSION_FIELD_NUMBER: _ClassVar[int]
     HOLDS_MAPS_FIELD_NUMBER: _ClassVar[int]
     LEASE_SECS_FIELD_NUMBER: _ClassVar[int]
@@ -364,7 +353,6 @@ class OpenReply(_message.Message):
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     WRITTEN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
-    daemon_id: bytes
     daemon_version: str
     holds_maps: bool
     lease_secs: float
@@ -373,7 +361,7 @@ class OpenReply(_message.Message):
     protocol_version: int
     received_sequence: int
     written_sequence: int
-    def __init__(self, protocol_version: _Optional[int] = ..., daemon_version: _Optional[str] = ..., daemon_id: _Optional[bytes] = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_tensor_bytes: _Optional[int] = ..., lease_secs: _Optional[float] = ..., holds_maps: bool = ...) -> None: ...
+    def __init__(self, protocol_version: _Optional[int] = ..., daemon_version: _Optional[str] = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_tensor_bytes: _Optional[int] = ..., lease_secs: _Optional[float] = ..., holds_maps: bool = ...) -> None: ...
 
 class OpenRequest(_message.Message):
     __slots__ = ["acknowledged_sequence", "client_version", "hostname", "max_protocol_version", "min_protocol_version", "pid", "program", "session_id"]
@@ -396,7 +384,7 @@ class OpenRequest(_message.Message):
     def __init__(self, min_protocol_version: _Optional[int] = ..., max_protocol_version: _Optional[int] = ..., session_id: _Optional[bytes] = ..., acknowledged_sequence: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., client_version: _Optional[str] = ...) -> None: ...
 
 class Payload(_message.Message):
-    __slots__ = ["audio", "custom_scalars", "embedding", "graph", "histogram", "histogram_raw", "hparams", "image", "lazy_scalar", "mesh", "pr_curve", "pr_curve_raw", "slots", "tensor", "tensors", "text", "video"]
+    __slots__ = ["audio", "custom_scalars", "embedding", "graph", "histogram", "histogram_raw", "hparams", "image", "mesh", "pr_curve", "pr_curve_raw", "slots", "tensor", "tensors", "text", "video"]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_SCALARS_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -405,7 +393,6 @@ class Payload(_message.Message):
     HISTOGRAM_RAW_FIELD_NUMBER: _ClassVar[int]
     HPARAMS_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
-    LAZY_SCALAR_FIELD_NUMBER: _ClassVar[int]
     MESH_FIELD_NUMBER: _ClassVar[int]
     PR_CURVE_FIELD_NUMBER: _ClassVar[int]
     PR_CURVE_RAW_FIELD_NUMBER: _ClassVar[int]
@@ -422,7 +409,6 @@ class Payload(_message.Message):
     histogram_raw: HistogramRaw
     hparams: HParams
     image: Image
-    lazy_scalar: LazyScalar
     mesh: Mesh
     pr_curve: PrCurve
     pr_curve_raw: PrCurveRaw
@@ -431,7 +417,7 @@ class Payload(_message.Message):
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
     text: Text
     video: Video
-    def __init__(self, tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., histogram: _Optional[_Union[Histogram, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., lazy_scalar: _Optional[_Union[LazyScalar, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., pr_curve: _Optional[_Union[PrCurve, _Mapping]] = ..., pr_curve_raw: _Optional[_Union[PrCurveRaw, _Mapping]] = ..., histogram_raw: _Optional[_Union[HistogramRaw, _Mapping]] = ..., graph: _Optional[_Union[Graph, _Mapping]] = ..., video: _Optional[_Union[Video, _Mapping]] = ..., hparams: _Optional[_Union[HParams, _Mapping]] = ..., mesh: _Optional[_Union[Mesh, _Mapping]] = ..., custom_scalars: _Optional[_Union[CustomScalars, _Mapping]] = ..., tensor: _Optional[_Union[TensorSummary, _Mapping]] = ...) -> None: ...
+    def __init__(self, tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., histogram: _Optional[_Union[Histogram, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., pr_curve: _Optional[_Union[PrCurve, _Mapping]] = ..., pr_curve_raw: _Optional[_Union[PrCurveRaw, _Mapping]] = ..., histogram_raw: _Optional[_Union[HistogramRaw, _Mapping]] = ..., graph: _Optional[_Union[Graph, _Mapping]] = ..., video: _Optional[_Union[Video, _Mapping]] = ..., hparams: _Optional[_Union[HParams, _Mapping]] = ..., mesh: _Optional[_Union[Mesh, _Mapping]] = ..., custom_scalars: _Optional[_Union[CustomScalars, _Mapping]] = ..., tensor: _Optional[_Union[TensorSummary, _Mapping]] = ...) -> None: ...
 
 class PrCurve(_message.Message):
     __slots__ = ["num_thresholds"]
@@ -533,14 +519,6 @@ class SeriesDefinition(_message.Message):
     tag: str
     def __init__(self, series: _Optional[int] = ..., run: _Optional[int] = ..., tag: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
 
-class SeriesSet(_message.Message):
-    __slots__ = ["series", "set"]
-    SERIES_FIELD_NUMBER: _ClassVar[int]
-    SET_FIELD_NUMBER: _ClassVar[int]
-    series: _containers.RepeatedScalarFieldContainer[int]
-    set: int
-    def __init__(self, set: _Optional[int] = ..., series: _Optional[_Iterable[int]] = ...) -> None: ...
-
 class SessionStatus(_message.Message):
     __slots__ = ["attached", "counters", "hostname", "map_bytes", "pid", "program", "received_sequence", "session_id", "written_sequence"]
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
@@ -606,14 +584,12 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Tensor(_message.Message):
-    __slots__ = ["dtype", "inline", "shape"]
+    __slots__ = ["dtype", "shape"]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
-    INLINE_FIELD_NUMBER: _ClassVar[int]
     SHAPE_FIELD_NUMBER: _ClassVar[int]
     dtype: str
-    inline: bytes
     shape: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., inline: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TensorChunk(_message.Message):
     __slots__ = ["data", "offset", "sequence", "tensor"]

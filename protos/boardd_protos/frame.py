@@ -1,4 +1,4 @@
-"""The frame of one record, the same on the wire and in the log of a client.
+"""The frame of one record, the same on the wire and in the ring of a client.
 
 A frame is a 48-byte header, then a payload, then zero bytes up to a multiple
 of eight; every integer and float is little-endian::
@@ -15,16 +15,12 @@ of eight; every integer and float is little-endian::
         36  u32   payload_bytes  0 for a scalar
         40  f64   value          the scalar; 0 for other kinds
 
-The payload of SCALARS is float64 values in the order of the ``SeriesSet`` that
-``target`` names. Such a frame has one sequence number and counts as so many
-records as it has values.
-
-A scalar's frame is the header alone, so that a stretch of scalars is an array
-of ``FRAME_DTYPE`` and needs no Python per record. Everything else carries a
+A scalar's frame is the header alone, so that scalars in a row are an array of
+``FRAME_DTYPE`` and need no Python per record. A SUMMARY carries a
 serialized ``Payload`` (boardd.proto).
 
 Frames, not protobuf messages, because a call that logs must cost under a
-microsecond and a crashed trainer's log must be readable from the outside:
+microsecond and a crashed trainer's ring must be readable from the outside:
 packing a header in place costs half a microsecond, building a message and
 serializing it several.
 """
@@ -40,20 +36,19 @@ import numpy as np
 
 
 class FrameKind(enum.IntEnum):
-    """What a frame holds. Values are never reused."""
+    """What a frame holds. Values are never reused; 6 is reserved."""
 
-    UNFINISHED = 0  #: in a log only: still being written, or a PADDING
+    UNFINISHED = 0  #: in a ring only: still being written, or PADDING
     SCALAR = 1  #: ``value`` is the scalar; no payload
     SUMMARY = 2  #: the payload says what, and describes the tensors
     END_RUN = 3  #: closes the event files of run ``target``
     ABORTED = 4  #: a record lost after it was numbered; payload: UTF-8 reason
-    DEFINITIONS = 5  #: in a client's log: the payload is ``Definitions``; no record
-    SCALARS = 6  #: several scalars of one step; ``target`` is a ``SeriesSet``
+    DEFINITIONS = 5  #: in a client's ring: the payload is ``Definitions``; no record
 
 
 #: Flag of a frame whose value or tensors are still being captured.
 CLAIMED: Final = 1
-#: Flag of bytes of kind UNFINISHED that fill a log up to its end; only size_bytes holds.
+#: Flag of bytes of kind UNFINISHED that fill a ring up to its end; only size_bytes holds.
 PADDING: Final = 2
 
 HEADER: Final = struct.Struct("<IBBHQqdIId")

@@ -9,7 +9,7 @@ a tensor that is larger than the arena has a map of its own, numbered from 1. A
 count the bytes appended since the session began, and never wrap; the frame at a
 position lies at ``log_offset + position % log_bytes``, 8-byte aligned and whole.
 Where the bytes up to the ring's end are too few for the next frame, they are a
-FILLER (``record``), and the frame begins at the ring's start.
+PADDING (``frame``), and the frame begins at the ring's start.
 
 A frame is first written with kind UNFINISHED, and its kind is set when all else
 is there. So whoever finds the log of a dead client reads on from the last

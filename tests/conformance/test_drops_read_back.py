@@ -1,4 +1,4 @@
-"""DropPart and sets of scalars through the whole daemon, read back by TensorBoard."""
+"""Counts of drops, and scalars of sub-runs, through the whole daemon, read back by TensorBoard."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from boardd_protos import boardd_pb2 as pb
-from support.raw_client import RUN, definitions, end_run, scalar, scalar_set, serving
+from support.raw_client import RUN, end_run, scalar, serving
 from support.tensorboard_reader import Loader, read_scalars
 
 LOADERS: tuple[Loader, ...] = ("python", "rust")
@@ -57,7 +57,7 @@ def test_drops_are_a_series_of_the_run(tmp_path: Path, loader: Loader) -> None:
 
 
 @pytest.mark.parametrize("loader", LOADERS)
-def test_sets_of_scalars_lie_in_the_run_and_its_sub_runs(tmp_path: Path, loader: Loader) -> None:
+def test_scalars_lie_in_the_run_and_its_sub_runs(tmp_path: Path, loader: Loader) -> None:
     names = ["a", "b", "c"]
 
     async def scenario() -> Path:
@@ -67,29 +67,28 @@ def test_sets_of_scalars_lie_in_the_run_and_its_sub_runs(tmp_path: Path, loader:
             for number, name in enumerate(names, 10):
                 message.series.add(series=number, run=RUN, tag="curves", sub_run=f"curves/{name}")
             message.series.add(series=13, run=RUN, tag="plain")
-            message.sets.add(set=100, series=[10, 11, 12, 13])
             await client.send(definitions=message)
-            await client.send(definitions=definitions("run"))
-            frames = [scalar_set(at, [at, 2 * at, 3 * at, 4 * at]) for at in range(1, 201)]
-            await client.records(*frames[:150])
-            await client.records(scalar_set(151, [1.0]), *frames[151:])
-            await client.acknowledged(200)
-            (rejected,) = client.rejected
-            assert (rejected.sequence, rejected.last_sequence, rejected.records) == (151, 151, 1)
-            assert daemon.status().counters.written == 4 * 199
+            frames = [
+                scalar(4 * step + place - 3, (place + 1) * step, step=step, series=10 + place)
+                for step in range(1, 201)
+                for place in range(4)
+            ]
+            await client.records(*frames[:600])
+            await client.records(*frames[600:])
+            await client.acknowledged(800)
+            assert daemon.status().counters.written == 800
             await client.close()
             return daemon.root
 
     root = asyncio.run(scenario())
-    steps = [step for step in range(1, 201) if step != 151]
     found = {
         (run, tag): [(point.step, point.value) for point in data]
         for run, tags in read_scalars(root, loader).items()
         for tag, data in tags.items()
     }
     assert found == {
-        ("run/curves/a", "curves"): [(step, step) for step in steps],
-        ("run/curves/b", "curves"): [(step, 2 * step) for step in steps],
-        ("run/curves/c", "curves"): [(step, 3 * step) for step in steps],
-        ("run", "plain"): [(step, 4 * step) for step in steps],
+        ("run/curves/a", "curves"): [(step, step) for step in range(1, 201)],
+        ("run/curves/b", "curves"): [(step, 2 * step) for step in range(1, 201)],
+        ("run/curves/c", "curves"): [(step, 3 * step) for step in range(1, 201)],
+        ("run", "plain"): [(step, 4 * step) for step in range(1, 201)],
     }

@@ -11,14 +11,14 @@ from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import Roots
 from boardd_protos import boardd_pb2 as pb
 from sklearn.decomposition import PCA
-from support.summaries import payload, reduction
+from support.summaries import Record, record, reduction
 from support.tensorboard_plugins import PluginClient, ProjectorPlugin, TextPlugin
 from support.tensorboard_reader import LOADERS, Loader, open_reader
 
 RANDOM = np.random.default_rng(9)
 
 
-def write(logdir: Path, message: pb.Payload) -> None:
+def write(logdir: Path, message: Record) -> None:
     made = reduction(message, tag="words")
     assert made.embedding is not None
     with Roots([logdir]).open_run("run") as directory:
@@ -35,7 +35,7 @@ def shown(plugin: PluginClient, name: str, columns: int) -> np.ndarray:
 @pytest.mark.parametrize("loader", LOADERS)
 def test_a_raw_matrix(tmp_path: Path, loader: Loader) -> None:
     matrix = RANDOM.normal(size=(9, 5)).astype(np.float32)
-    write(tmp_path, payload(matrix, embedding=pb.Embedding(has_step=True)))
+    write(tmp_path, record(matrix, embedding=pb.Embedding(has_step=True)))
     with open_reader(tmp_path, loader) as reader:
         plugin = PluginClient(ProjectorPlugin, reader, tmp_path)
         assert plugin.json("/runs") == ["run"]
@@ -47,7 +47,7 @@ def test_a_projected_matrix_and_what_is_said_of_it(tmp_path: Path, loader: Loade
     matrix = RANDOM.normal(size=(50, 30)) * 0.7 ** np.arange(30)
     labels = np.arange(50)
     options = pb.Embedding(project_to=4, labels_tensor=1)
-    write(tmp_path, payload(matrix, labels, embedding=options))
+    write(tmp_path, record(matrix, labels, embedding=options))
     reference = PCA(4, svd_solver="full").fit(matrix)
     with open_reader(tmp_path, loader) as reader:
         plugin = PluginClient(ProjectorPlugin, reader, tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from boardd.events import event, graph_pb2, plugins_pb2, projector_pb2
 from boardd.events.custom_scalars import custom_scalars_value
-from boardd.events.graph import checked_graph_def, graph_def
+from boardd.events.graph import graph_def
 from boardd.events.hparams import hparams_values
 from boardd.events.mesh import mesh_values
 from boardd.events.plugins import audio_value, pr_curve_value, text_value
@@ -92,13 +92,3 @@ def test_mesh_configuration_of_tensorboardx_is_taken() -> None:
     (value,) = mesh_values("m", VERTICES, config_json=json.dumps(None))
     content = value.metadata.plugin_data.content
     assert mesh_plugin_data_pb2.MeshPluginData.FromString(content).json_config == ""
-
-
-def test_graph_def_is_checked() -> None:
-    data = graph_def(NODES)
-    assert checked_graph_def(data) == data
-    tensorboards = tensorboard_graph_pb2.GraphDef()
-    tensorboards.node.add(name="a")
-    functions = {"function": [{"signature": {"name": "f"}}]}  # which our message lacks
-    tensorboards.MergeFrom(type(tensorboards)(library=functions))
-    assert checked_graph_def(tensorboards.SerializeToString())

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from boardd.core.intake.shared_ring import SharedRing
 from boardd_client.memory.ring import Ring
-from boardd_protos.frame import Frame, FrameKind, decode
+from boardd_protos.frame import Frame, FrameKind
+from support.walked import frames_of
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -50,7 +51,7 @@ def test_every_frame_is_read_once_and_in_order(seed: int, log_bytes: int) -> Non
         reader.commit(last, log.position_after(last))
         while reader.has_more and choose.random() < 0.8:
             chunk = reader.read(choose.choice([1, 48, 200, 1 << 20]))
-            read += decode(chunk.frames)
+            read += frames_of(chunk.frames)
             reader.advance(chunk)
         log.free(reader.sequence)
     assert read == written[: len(read)]

@@ -123,7 +123,7 @@ def test_sigterm_writes_what_was_received(tmp_path: Path) -> None:
                 client = await RawClient(channel).begin()
                 for sequence in range(1, 9):
                     await client.tensor(sequence, values.tobytes())
-                    payload = histogram_payload(values, inline=False)
+                    payload = histogram_payload(values)
                     await client.records(summary(sequence, payload))
                 await until(lambda: daemon.status().counters.accepted == 8)
                 os.kill(daemon.pid, signal.SIGTERM)

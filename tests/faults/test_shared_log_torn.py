@@ -12,7 +12,8 @@ import time
 import pytest
 from boardd.core.intake.shared_ring import SharedRing
 from boardd_client.memory.maps import Map
-from boardd_protos.frame import FrameKind, decode
+from boardd_protos.frame import FrameKind
+from support.walked import frames_of
 
 LOG_BYTES = 4096
 KILLS = 60
@@ -55,7 +56,7 @@ def test_what_a_killed_writer_left_is_whole_frames_with_their_own_content() -> N
             after = int.from_bytes(shared.view[position + 8 : position + 16], "little") - 1
             log = SharedRing(shared.view, after, position, 1 << 20)
             chunk = log.salvage(LOG_BYTES)
-            for frame in decode(chunk.frames):
+            for frame in frames_of(chunk.frames):
                 sequence = frame.sequence
                 assert frame.target == sequence
                 assert (frame.step, frame.wall_time) == (-sequence, float(sequence))

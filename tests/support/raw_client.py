@@ -7,7 +7,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,6 @@ def scalars(first: int, count: int, series: int = LOSS) -> bytes:
     return b"".join(scalar(number, series=series) for number in range(first, first + count))
 
 
-def scalar_set(
-    sequence: int, values: Sequence[float], series_set: int = 100, *, step: int | None = None
-) -> bytes:
-    """The frame of a set's scalars; their step is its sequence number unless given."""
-    at = sequence if step is None else step
-    payload = np.array(values, "<f8").tobytes()
-    return encode(Frame(FrameKind.SCALARS, 0, sequence, at, 1e9, series_set, 0.0, payload))
-
-
 def summary(
     sequence: int,
     payload: pb.Payload,
@@ -76,11 +67,9 @@ def end_run(sequence: int, run: int = RUN) -> bytes:
     return encode(Frame(FrameKind.END_RUN, 0, sequence, 0, 0.0, run, 0.0, b""))
 
 
-def histogram_payload(values: np.ndarray, bins: int = 10, *, inline: bool = True) -> pb.Payload:
-    """The payload of a histogram."""
+def histogram_payload(values: np.ndarray, bins: int = 10) -> pb.Payload:
+    """The payload of a histogram, whose values travel apart from it."""
     tensor = pb.Tensor(dtype=values.dtype.name, shape=values.shape)
-    if inline:
-        tensor.inline = values.tobytes()
     return pb.Payload(tensors=[tensor], histogram=pb.Histogram(count=bins))
 
 
@@ -153,10 +142,14 @@ class RawClient:
     async def records(self, *frames: bytes) -> None:
         await self.send(records=pb.Records(frames=b"".join(frames)))
 
-    async def tensor(self, sequence: int, data: bytes, piece_bytes: int = 1 << 20) -> None:
-        for offset in range(0, len(data), piece_bytes):
-            piece = data[offset : offset + piece_bytes]
-            await self.send(chunk=pb.TensorChunk(sequence=sequence, offset=offset, data=piece))
+    async def tensor(
+        self, sequence: int, content: np.ndarray | bytes, chunk_bytes: int = 1 << 20
+    ) -> None:
+        """Sends the only tensor of a record, as clients do: in chunks before its frame."""
+        data = content if isinstance(content, bytes) else content.tobytes()
+        for offset in range(0, len(data), chunk_bytes):
+            chunk = data[offset : offset + chunk_bytes]
+            await self.send(chunk=pb.TensorChunk(sequence=sequence, offset=offset, data=chunk))
 
     async def half_close(self) -> None:
         await self._call.done_writing()

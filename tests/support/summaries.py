@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,22 +18,35 @@ STEP = 7
 WALL_TIME = 1.5
 
 
-def tensor(array: Any) -> pb.Tensor:
-    """An array inline in a payload."""
-    array = np.asarray(array)
-    return pb.Tensor(dtype=array.dtype.name, shape=array.shape, inline=array.tobytes())
+class Record(NamedTuple):
+    """A payload, and the data of its tensors, which travels apart from it."""
+
+    payload: pb.Payload
+    arrays: Sequence[np.ndarray] = ()
 
 
-def payload(*arrays: Any, **summary: Any) -> pb.Payload:
-    """A payload with its tensors and one summary."""
-    return pb.Payload(tensors=map(tensor, arrays), **summary)
+def record(*arrays: Any, **summary: Any) -> Record:
+    """A payload that describes ``arrays`` and has one summary, and their data."""
+    data = [np.asarray(array) for array in arrays]
+    tensors = [pb.Tensor(dtype=array.dtype.name, shape=array.shape) for array in data]
+    return Record(pb.Payload(tensors=tensors, **summary), data)
+
+
+def chunks(*arrays: np.ndarray, chunk_bytes: int = 1 << 20) -> dict[int, list[bytes]]:
+    """The data of tensors by their index, as it comes by value."""
+    found: dict[int, list[bytes]] = {}
+    for number, array in enumerate(arrays):
+        data = array.tobytes()
+        found[number] = [data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes)]
+    return found
 
 
 def reduction(
-    message: pb.Payload, *, tag: str = "tag", max_working_bytes: int = 1 << 30
+    given: Record, *, tag: str = "tag", max_working_bytes: int = 1 << 30
 ) -> EncodedSummary:
     """What the record is made into."""
-    return summarize(tag, STEP, WALL_TIME, message.SerializeToString(), {}, max_working_bytes)
+    payload = given.payload.SerializeToString()
+    return summarize(tag, STEP, WALL_TIME, payload, chunks(*given.arrays), max_working_bytes)
 
 
 def event_of(made: EncodedSummary) -> Event:
@@ -43,14 +57,14 @@ def event_of(made: EncodedSummary) -> Event:
     return event
 
 
-def values_of(message: pb.Payload, *, tag: str = "tag") -> list[Summary.Value]:
+def values_of(given: Record, *, tag: str = "tag") -> list[Summary.Value]:
     """The values of its event."""
-    return list(event_of(reduction(message, tag=tag)).summary.value)
+    return list(event_of(reduction(given, tag=tag)).summary.value)
 
 
-def check_rejected(message: pb.Payload, reason: int, match: str, **options: Any) -> None:
+def check_rejected(given: Record, reason: int, match: str, **options: Any) -> None:
     """Checks that it is rejected with ``reason``, in words that name the tag and ``match``."""
     with pytest.raises(SummaryError, match=match) as caught:
-        reduction(message, **options)
+        reduction(given, **options)
     assert pb.Reason.Name(caught.value.reason) == pb.Reason.Name(reason)
     assert str(caught.value).startswith("tag 'tag': ")

@@ -1,16 +1,96 @@
-"""The pure parts import nothing that does I/O, tells the time, or waits."""
+"""Every room imports what its rule allows, and the pure ones reach nothing impure.
+
+The graph of imports is read from the source, at the level of modules and inside
+functions. That a package's ``__init__`` runs before its modules is left out.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import boardd
 import boardd_client
+import boardd_protos
 import pytest
 
-DAEMON = Path(boardd.__file__).parent
-CLIENT = Path(boardd_client.__file__).parent
+PACKAGES = {
+    "boardd_protos": Path(boardd_protos.__file__).parent,
+    "boardd_client": Path(boardd_client.__file__).parent,
+    "boardd": Path(boardd.__file__).parent,
+}
+
+#: From each room to those that it may import, from the top of the house to its ground: a
+#: room may import only rooms below its own line. ``__init__`` is the package itself, and a
+#: module at the top counts as a room. All may import ``boardd_protos``.
+ROOMS: dict[str, dict[str, set[str]]] = {
+    "boardd_client": {
+        "__init__": {"errors", "run", "session", "writer"},
+        "hooks": {"calls", "capture", "writer"},
+        "writer": {"calls", "capture", "environment", "ranks", "run", "session", "transport"},
+        "run": {"calls", "capture", "session", "transport"},
+        "transport": {"environment", "errors", "memory", "session"},
+        "session": {"errors", "memory"},
+        "calls": {"capture"},
+        "capture": {"errors", "memory"},
+        "memory": {"errors"},
+        "environment": set(),
+        "ranks": set(),
+        "errors": set(),
+    },
+    "boardd": {
+        "__init__": set(),
+        "__main__": {"cli"},
+        "cli": {"commands", "errors", "host", "rpc", "settings"},
+        "commands": {"errors"},
+        "host": {"errors", "rpc", "settings"},
+        "rpc": {"core", "errors", "runs", "sessions"},
+        "sessions": {"core", "runs"},
+        "runs": {"core", "events", "summaries"},
+        "summaries": {"events", "reduce"},
+        "settings": {"core", "errors"},
+        "core": set(),
+        "events": set(),
+        "reduce": set(),
+        "errors": set(),
+    },
+}
+#: The same inside of rooms. ``__init__`` stands for the modules beside the inner rooms.
+INNER_ROOMS: dict[str, dict[str, set[str]]] = {
+    "boardd.core": {
+        "session": {"__init__", "intake", "runs"},
+        "intake": {"__init__"},
+        "runs": {"__init__"},
+        "__init__": set(),
+    },
+    "boardd.reduce": {
+        "histogram": {"__init__"},
+        "image": {"__init__"},
+        "__init__": set(),
+    },
+}
+MAX_ARROWS = 30
+
+#: The rooms that compute only, and what in them does not.
+PURE = {
+    *("boardd.core", "boardd.reduce", "boardd.events", "boardd.summaries"),
+    *("boardd_client.session", "boardd_client.memory", "boardd_client.calls"),
+}
+IMPURE = {
+    *("boardd_client.memory.maps", "boardd_client.memory.pinning"),
+    "boardd_client.calls.experiments",  # names a sub-run after the time
+    "boardd_client.calls",  # gathers the calls, those among them
+}
+#: What is found below, and is on its way out.
+EXCEPTIONS = {
+    "boardd.core.runs.sets -> boardd.core.intake.columns",
+    "boardd_client.session.captures -> boardd_client.capture",
+    "boardd_client.session.session -> boardd_client.capture",
+    "boardd_client.session.scalar_history: open()",
+}
 
 FORBIDDEN = {
     *("asyncio", "concurrent", "multiprocessing", "queue", "sched", "selectors", "signal"),
@@ -24,25 +104,71 @@ ALLOWED_NAMES = {
     "os": {"PathLike", "cpu_count", "fspath", "getpid"},
     "threading": {"Lock", "RLock"},
 }
-#: What the pure packages may use of the daemon: each other.
-PURE_PACKAGES = ("boardd.core", "boardd.reduce", "boardd.events", "boardd.summaries")
-#: What of the client does I/O, tells the time, or waits.
-IMPURE_CLIENT = ("boardd_client.transport", "boardd_client.writer")
 
 
-def pure_modules() -> list[Path]:
-    found = [
-        path
-        for package in ("core", "reduce", "events", "summaries")
-        for path in sorted((DAEMON / package).rglob("*.py"))
-        if not path.name.endswith("_pb2.py")
-    ]
-    names = ("memory/arena.py", "memory/ring.py", "session/session.py")
-    return found + [CLIENT / name for name in names]
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of ours by its full name, generated code left out."""
+    found = {}
+    for package, directory in PACKAGES.items():
+        for path in sorted(directory.rglob("*.py")):
+            if not path.stem.endswith(("_pb2", "_pb2_grpc")):
+                parts = path.relative_to(directory).with_suffix("").parts
+                found[".".join((package, *parts)).removesuffix(".__init__")] = path
+    return found
 
 
-def violations(source: str) -> list[str]:
-    found = []
+@cache
+def source_of(module: str) -> str:
+    return modules()[module].read_text()
+
+
+def imports(source: str) -> Iterator[str]:
+    """Full names of what ``source`` imports; of a module's content, the module's name."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports name their module in full"
+            assert node.module is not None
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in modules() else node.module
+
+
+def room_of(module: str) -> tuple[str, str]:
+    package, *rest = module.split(".")
+    return package, rest[0] if rest else "__init__"
+
+
+def inner_room_of(outer: str, module: str) -> str:
+    first = module.removeprefix(outer).lstrip(".").partition(".")[0]
+    return first if first in INNER_ROOMS[outer] else "__init__"
+
+
+def wrong_arrows(module: str, source: str) -> list[str]:
+    """What ``module`` may not import, though ``source`` does, as ``from -> to``."""
+    return [f"{module} -> {name}" for name in imports(source) if not may_import(module, name)]
+
+
+def may_import(module: str, name: str) -> bool:
+    package, room = room_of(module)
+    target_package, target = room_of(name)
+    if target_package not in PACKAGES or target_package == "boardd_protos":
+        return True
+    if target_package != package:
+        return False
+    if room != target:
+        return target in ROOMS[package][room]
+    outer = f"{package}.{room}"
+    if outer not in INNER_ROOMS:
+        return True
+    here, there = inner_room_of(outer, module), inner_room_of(outer, name)
+    return here == there or there in INNER_ROOMS[outer][here]
+
+
+def impurities(source: str) -> Iterator[str]:
+    """What ``source`` itself does but compute."""
     for node in ast.walk(ast.parse(source)):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -51,33 +177,110 @@ def violations(source: str) -> list[str]:
             names = [node.module or ""]
             allowed = ALLOWED_NAMES.get(node.module or "")
             if allowed is not None:
-                found += [alias.name for alias in node.names if alias.name not in allowed]
+                yield from (alias.name for alias in node.names if alias.name not in allowed)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             allowed = ALLOWED_NAMES.get(node.value.id)
             if allowed is not None and node.attr not in allowed:
-                found.append(f"{node.value.id}.{node.attr}")
+                yield f"{node.value.id}.{node.attr}"
         elif (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
             and node.func.id in ("open", "print", "input")
         ):
-            found.append(f"{node.func.id}()")
-        for name in names:
-            if name.partition(".")[0] in FORBIDDEN:
-                found.append(name)
-            if name.startswith(("boardd.", *IMPURE_CLIENT)) and not name.startswith(PURE_PACKAGES):
-                found.append(name)
+            yield f"{node.func.id}()"
+        yield from (name for name in names if name.partition(".")[0] in FORBIDDEN)
+
+
+def reached_impurities(module: str, source: str) -> list[str]:
+    """What ``module`` and all that it imports of ours does but compute, as ``module: what``."""
+    found = []
+    seen = {module}
+    waiting = [(module, source)]
+    while waiting:
+        name, text = waiting.pop()
+        found += [f"{name}: {what}" for what in impurities(text)]
+        new = {target for target in imports(text) if target in modules()} - seen
+        seen |= new
+        waiting += [(target, source_of(target)) for target in sorted(new)]
     return found
 
 
-@pytest.mark.parametrize("path", pure_modules(), ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_pure_modules_do_nothing_but_compute(path: Path) -> None:
-    assert violations(path.read_text()) == []
+def pure_modules() -> list[str]:
+    return [
+        module
+        for module in modules()
+        if ".".join(module.split(".")[:2]) in PURE and module not in IMPURE
+    ]
 
 
-def test_the_list_of_modules_is_not_empty() -> None:
-    packages = {path.parent.name for path in pure_modules()}
-    assert {"core", "reduce", "events", "summaries"} <= packages
+@pytest.mark.parametrize("module", modules())
+def test_a_module_imports_what_its_room_may(module: str) -> None:
+    assert set(wrong_arrows(module, source_of(module))) - EXCEPTIONS == set()
+
+
+@pytest.mark.parametrize("module", pure_modules())
+def test_pure_modules_reach_nothing_but_computation(module: str) -> None:
+    assert set(reached_impurities(module, source_of(module))) - EXCEPTIONS == set()
+
+
+def test_no_arrow_leads_upwards() -> None:
+    for rooms in (*ROOMS.values(), *INNER_ROOMS.values()):
+        order = list(rooms)
+        for number, (room, allowed) in enumerate(rooms.items()):
+            assert allowed <= set(order[number + 1 :]), f"{room} imports what is not below it"
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_the_house_has_the_rooms_that_the_table_names(package: str) -> None:
+    assert {room for name in modules() for owner, room in [room_of(name)] if owner == package} == (
+        set(ROOMS[package])
+    )
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_few_arrows_lead_from_room_to_room(package: str) -> None:
+    arrows = {
+        (room_of(module)[1], room_of(name)[1])
+        for module in modules()
+        if room_of(module)[0] == package
+        for name in imports(source_of(module))
+        if room_of(name)[0] == package and room_of(name) != room_of(module)
+    }
+    assert len(arrows) <= MAX_ARROWS, sorted(arrows)
+
+
+@pytest.mark.parametrize(
+    "room",
+    [
+        f"{package}.{room}"
+        for package, rooms in (*ROOMS.items(), *INNER_ROOMS.items())
+        for room in rooms
+        if f"{package}.{room}" in modules()
+        and (modules()[f"{package}.{room}"].name == "__init__.py")
+    ],
+)
+def test_a_room_says_what_it_may_import(room: str) -> None:
+    """The last line of a room's docstring is its line of the table."""
+    package, _, name = room.rpartition(".")
+    allowed = {**ROOMS, **INNER_ROOMS}[package][name]
+    said = re.search(r"^May import: (.*)\.\Z", ast.get_docstring(module_tree(room)) or "", re.M)
+    assert said is not None
+    named = set() if said[1] == "no other room" else set(said[1].split(", "))
+    beside = {f"the modules beside {name}"} if "__init__" in allowed else set()
+    assert named == allowed - {"__init__"} | beside
+
+
+def module_tree(module: str) -> ast.Module:
+    return ast.parse(source_of(module))
+
+
+def test_the_pure_rooms_are_there() -> None:
+    assert set(modules()) >= PURE
+
+
+@pytest.mark.parametrize("module", sorted(IMPURE))
+def test_what_is_said_to_be_impure_is(module: str) -> None:
+    assert reached_impurities(module, source_of(module))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +298,44 @@ def test_the_list_of_modules_is_not_empty() -> None:
         "def f():\n    import asyncio",
         "from boardd.runs.event_file import EventFile",
         "from boardd_client.transport.sender import x",
+        "from boardd_client import transport\nfrom boardd_client.transport import sender",
+        "def f():\n    from boardd_protos import local_socket",
+        "import boardd.sessions.sessions",
     ],
 )
 def test_impurity_is_seen(source: str) -> None:
-    assert violations(source)
+    assert reached_impurities("here", source)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("boardd.events.event", "from boardd.reduce.pca import project"),
+        ("boardd.reduce.pca", "from boardd.core import order"),
+        ("boardd.core.order", "import boardd.runs.pipeline"),
+        ("boardd.core.runs.names", "from boardd.core.session import session"),
+        ("boardd.reduce.image.grid", "from boardd.reduce.histogram import bins"),
+        ("boardd.runs.pipeline", "def f():\n    from boardd.rpc import service"),
+        ("boardd.cli", "import boardd_client"),
+        ("boardd_client.writer", "from boardd.errors import CommandError"),
+        ("boardd_client.memory.ring", "from boardd_client.session.session import Session"),
+        ("boardd_client.calls.media", "from boardd_client import writer"),
+        ("boardd_protos.limits", "from boardd.core.budget import Budgets"),
+        ("boardd_protos.limits", "import boardd_client.errors"),
+    ],
+)
+def test_a_wrong_arrow_is_seen(module: str, source: str) -> None:
+    assert wrong_arrows(module, source)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("boardd.core.session.session", "from boardd.core.runs import names"),
+        ("boardd.core.session.session", "from boardd.core import order"),
+        ("boardd_client.session.session", "from boardd_protos import limits"),
+        ("boardd.rpc.service", "import grpc, boardd.core.errors"),
+    ],
+)
+def test_a_right_arrow_is_none_too_many(module: str, source: str) -> None:
+    assert wrong_arrows(module, source) == []

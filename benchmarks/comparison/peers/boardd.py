@@ -53,11 +53,11 @@ class Peer(WriterPeer):
             time.sleep(0.02)
 
     def open(self, logdir: Path) -> None:
-        """Opens a writer that waits where others wait, so that all complete the same work."""
+        """Opens a writer that waits when the others do, so that all complete the same work."""
         self.writer = SummaryWriter(str(logdir), address=self._address, on_full="block")
 
     def prepare(self, method: str) -> None:
-        """Goes once round the record log, or the arena, whose memory is touched from then on."""
+        """Goes once round the ring, or the arena, so that their memory has been touched."""
         settings = Settings.from_environ(os.environ)
         if method in ("scalar", "scalars"):
             for step in range(settings.log_bytes // HEADER_BYTES + 1):

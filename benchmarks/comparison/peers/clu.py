@@ -50,11 +50,11 @@ class Peer(BasicPeer):
         self._torch.write_scalars(step, values)
 
     def histogram(self, tag: str, values: Any, step: int) -> None:
-        """Logs a histogram; TensorFlow's would take 32 GB for so many values and bins."""
+        """Logs a histogram; TensorFlow's writer would take 32 GB for these values and bins."""
         self._torch.write_histograms(step, {tag: values}, {tag: HISTOGRAM_BINS})
 
     def image(self, tag: str, images: Any, step: int) -> None:
-        """Logs a batch as so many images of one step; torch's takes one image only."""
+        """Logs a batch as separate images of one step; torch's writer takes one image only."""
         self._tensorflow.write_images(step, {tag: images.transpose(0, 2, 3, 1)})
 
     def flush(self) -> None:

@@ -1,4 +1,4 @@
-"""What the least that a logger in the process could do costs. These log nothing."""
+"""What the least costs that a logger in the process could do. These log nothing."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class MinMax(_Floor):
 
 
 class Wait(_Floor):
-    """Waits until MXNet computed the value, as whoever reads it on the spot must."""
+    """Waits until MXNet has computed the value, as any logger that reads it at the call must."""
 
     def histogram(self, tag: str, values: Any, step: int) -> None:
         """Waits for the values."""

@@ -32,7 +32,8 @@ class Peer(Protocol):
     def scalars(self, tag: str, values: Mapping[str, float], step: int) -> None:
         """Logs several numbers in one call: the curves ``values`` in the plot ``tag``.
 
-        Where a peer's call for several has no place for the plot's name, their names alone.
+        If a peer's call for several numbers has no place for the plot's name, it gets the
+        names of the curves alone.
         """
 
     def histogram(self, tag: str, values: Any, step: int) -> None:
@@ -45,13 +46,13 @@ class Peer(Protocol):
         """Logs a matrix and the label of each of its rows."""
 
     def flush(self) -> None:
-        """Hands over what was logged; what is still worked on, the worker waits for."""
+        """Hands over what was logged; the worker waits for what is still being worked on."""
 
     def close(self) -> None:
         """Returns when all that was logged is in the files."""
 
     def written(self, logdir: Path, tag: str, method: str) -> int | None:
-        """Values that the files hold, after ``close``; None where nothing is written."""
+        """The number of values in the files, after ``close``; None if nothing is written."""
 
     def stop(self) -> None:
         """Ends what ``start`` began."""

@@ -11,39 +11,21 @@ import numbers
 import operator
 import os
 import posixpath
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, SupportsIndex
 
 import numpy as np
+from boardd_protos import tags
+from boardd_protos.limits import DEFAULT_BINS, MAX_BINS, MAX_UINT32, NUMPY_BIN_RULES
+from boardd_protos.tags import MAX_NAME_BYTES, MAX_SUFFIX_BYTES, MAX_TAG_BYTES
 from numpy.typing import NDArray
 
-MAX_TAG_BYTES: Final = 1024
-#: Bytes of one directory's or file's name, as Linux file systems take.
-MAX_NAME_BYTES: Final = 255
-MAX_SUFFIX_BYTES: Final = 64
-MAX_UINT32: Final = (1 << 32) - 1
-#: Edges travel in the record's frame, which must fit a message with room to spare.
-MAX_BINS: Final = 65_536
-
-#: Names of bins: TensorFlow's exponential edges, and the rules of ``numpy.histogram``.
-BIN_RULES: Final = (
-    "default",
-    "auto",
-    "fd",
-    "doane",
-    "scott",
-    "stone",
-    "rice",
-    "sturges",
-    "sqrt",
-)
+#: Names of bins.
+BIN_RULES: Final = (DEFAULT_BINS, *NUMPY_BIN_RULES)
 ON_FULL: Final = ("drop", "block")
 LEVELS: Final = ("written", "synced")
-
-_INVALID_IN_TAG = re.compile(r"[^-/\w.]")
 
 
 def tag(value: object) -> str:
@@ -55,18 +37,14 @@ def tag(value: object) -> str:
 def _checked_tag(text: str) -> str:
     if not text.lstrip("/"):
         raise ValueError(f"tag {text!r} is empty; expected a name such as 'loss' or 'train/loss'")
-    size_bytes = len(cleaned(text).encode())
-    if max(size_bytes, len(text.encode())) > MAX_TAG_BYTES:
+    # Cleaned it may be shorter, but it travels as it is.
+    size_bytes = len(text.encode())
+    if size_bytes > MAX_TAG_BYTES:
         raise ValueError(
-            f"tag {text[:40]!r}... has {len(text.encode())} bytes of UTF-8, "
+            f"tag {text[:40]!r}... has {size_bytes} bytes of UTF-8, "
             f"expected at most {MAX_TAG_BYTES}"
         )
     return text
-
-
-def cleaned(tag: str) -> str:
-    """Returns a tag as the daemon writes it, for where it is referred to."""
-    return _INVALID_IN_TAG.sub("_", tag).lstrip("/")
 
 
 def sub_run(tag: str, name: object) -> str:
@@ -107,7 +85,7 @@ def bins(value: object) -> Bins:
         return _count_of_bins(value)
     if isinstance(value, str):
         if value == "tensorflow":  # tensorboardX's name of it
-            return Bins(rule="default")
+            return Bins(rule=DEFAULT_BINS)
         if value not in BIN_RULES:
             raise ValueError(f"bins {value!r} is none of {', '.join(BIN_RULES)}")
         return Bins(rule=value)
@@ -277,7 +255,7 @@ def string(value: object, what: str) -> str:
 def _relative_path(text: str, what: str) -> str:
     if "\0" in text:
         raise ValueError(f"{what} contains a NUL character")
-    parts = [part for part in text.split("/") if part not in ("", ".")]
+    parts = tags.segments(text)
     if not parts or ".." in parts:
         raise ValueError(f"{what} leads out of its directory; '..' is not allowed")
     for part in parts:

@@ -1,4 +1,4 @@
-"""What the calls need of a writer."""
+"""What the calls need from a writer."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ class Calls(ABC):
 
     @abstractmethod
     def _log_number(self, tag: str, step: int, value: float | Tensor, *, sub_run: str) -> None:
-        """Logs a scalar of a sub-run, where a tensor has one element."""
+        """Logs a scalar of a sub-run; a tensor must have one element."""

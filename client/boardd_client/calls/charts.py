@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.tags import clean
 
 from boardd_client.calls import arguments
 
@@ -49,5 +50,5 @@ def _chart(category: str, title: object, chart: object) -> pb.Chart:
     if not tags:
         raise ValueError(f"{what} has no tags")
     if kind == "Margin":  # tags, not expressions
-        return pb.Chart(title=name, is_margin=True, tags=map(arguments.cleaned, tags))
+        return pb.Chart(title=name, is_margin=True, tags=map(clean, tags))
     return pb.Chart(title=name, tags=tags)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from boardd_protos.limits import MAX_THRESHOLDS
+
 from boardd_client import capture
 from boardd_client.calls import arguments, payloads, shapes
 from boardd_client.calls.base import Calls
@@ -22,9 +24,9 @@ class DistributionCalls(Calls):
             values: an array of any shape, also an empty one.
             global_step: the step; None is 0.
             bins: the number of equal bins between the least and the greatest
-                value; ascending edges; ``"default"`` or ``"tensorflow"`` for
-                TensorFlow's exponential edges; or a rule of ``numpy.histogram``: auto,
-                fd, doane, scott, stone, rice, sturges, sqrt.
+                value, 1 to 65,536; 2 to 65,537 ascending edges; ``"default"`` or
+                ``"tensorflow"`` for TensorFlow's exponential edges; or a rule of
+                ``numpy.histogram``: auto, fd, doane, scott, stone, rice, sturges, sqrt.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -54,11 +56,11 @@ class DistributionCalls(Calls):
             tag: name of the plot.
             min: the least value.
             max: the greatest value.
-            num: how many values there are.
-            sum: of the values.
-            sum_squares: of the squares of the values.
+            num: the number of values.
+            sum: the sum of the values.
+            sum_squares: the sum of their squares.
             bucket_limits: [n], n at least 1: the right edge of each bucket, ascending.
-            bucket_counts: [n], values in each bucket.
+            bucket_counts: [n], the number of values in each bucket.
             global_step: the step; None is 0.
 
         Raises:
@@ -98,15 +100,15 @@ class DistributionCalls(Calls):
             predictions: in [0, 1], of the shape of ``labels``.
             num_thresholds: 2 to 65536, evenly spread from 0 to 1.
             global_step: the step; None is 0.
-            weights: what each label counts, at least 0; a shape that broadcasts to that
-                of ``labels``. None: 1.
+            weights: the weight of each label, at least 0, of a shape that broadcasts to
+                that of ``labels``. None: 1.
 
         Raises:
             TypeError, ValueError: not as described.
         """
         tag = arguments.tag(tag)
         step = arguments.step(global_step)
-        thresholds = arguments.integer(num_thresholds, "num_thresholds", 2, shapes.MAX_THRESHOLDS)
+        thresholds = arguments.integer(num_thresholds, "num_thresholds", 2, MAX_THRESHOLDS)
         tensors = [capture.tensor(labels, "labels"), capture.tensor(predictions, "predictions")]
         if weights is not None:
             tensors.append(capture.tensor(weights, "weights"))
@@ -138,8 +140,8 @@ class DistributionCalls(Calls):
             precision: [n], likewise.
             recall: [n], likewise.
             global_step: the step; None is 0.
-            num_thresholds: n, where it is given.
-            weights: None. Counts are weighted before they are given.
+            num_thresholds: None, or n.
+            weights: None, because the counts must be weighted already.
 
         Raises:
             TypeError, ValueError: not as described.

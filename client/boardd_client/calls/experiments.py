@@ -1,4 +1,4 @@
-"""What describes a run as a whole: its graph, its hyperparameters, the layout of its charts."""
+"""Records of a run as a whole: its graph, its hyperparameters, the layout of its charts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from boardd_protos.tags import CUSTOM_SCALARS_TAG, HPARAMS_TAG, clean
+
 from boardd_client import capture
 from boardd_client.calls import arguments, charts, graphs, hparams, payloads
 from boardd_client.calls.base import Calls
 
-#: Tags of records whose tag is TensorBoard's business.
+#: A graph has no tag in an event file; its record needs one.
 GRAPH_TAG = "__run_graph__"
-HPARAMS_TAG = "_hparams_/session_start_info"
-CUSTOM_SCALARS_TAG = "custom_scalars__config__"
 
 
 class ExperimentCalls(Calls):
@@ -22,14 +22,14 @@ class ExperimentCalls(Calls):
     def add_graph(self, net: Any, input_to_model: Any = None) -> None:
         """Logs the structure of a network.
 
-        An MXNet network is read as it is. A torch module is traced: it runs once at the
-        call, on the caller's thread, in evaluation mode and without gradients.
+        The call reads an MXNet network as it is. It traces a torch module: the module runs
+        once, on the caller's thread, in evaluation mode and without gradients.
 
         Args:
             net: an ``mxnet.symbol.Symbol``; an ``mxnet.gluon.HybridBlock`` that was
                 hybridized and run once; or a ``torch.nn.Module``.
-            input_to_model: what a torch module is called with: a tensor, or a tuple of
-                arguments.
+            input_to_model: the tensor, or the tuple of arguments, to call a torch module
+                with.
 
         Raises:
             TypeError, ValueError: not as described, or a graph above 1 MiB.
@@ -50,10 +50,10 @@ class ExperimentCalls(Calls):
         """Logs hyperparameters and the results that they led to, as a sub-run.
 
         Args:
-            hparam_dict: names and values: bool, number, str; a callable counts as its
-                name, None is left out.
+            hparam_dict: names and values: bool, number or str. A callable counts as its
+                name; None is left out.
             metric_dict: names and values, as ``add_scalar`` takes one.
-            name: of the sub-run; default: the time in seconds.
+            name: name of the sub-run. Default: the time in seconds.
             global_step: the metrics' step; None is 0.
             domains: the values that a hyperparameter may have, by its name.
 
@@ -69,7 +69,7 @@ class ExperimentCalls(Calls):
             arguments.tag(tag): capture.scalar(value, f"metric_dict[{tag!r}]")
             for tag, value in metric_dict.items()
         }
-        tags = map(arguments.cleaned, metrics)
+        tags = map(clean, metrics)
         payload = payloads.hparams(values, tags, hparams.domains(domains))
         self._log_summary(HPARAMS_TAG, step, payload, sub_run=sub_run)
         for tag, value in metrics.items():
@@ -95,9 +95,9 @@ class ExperimentCalls(Calls):
         """Lays out the custom scalars page as one chart of several curves.
 
         Args:
-            tags: regular expressions; curves whose tags match one are shown.
+            tags: regular expressions; the chart shows curves whose tags match one.
             category: heading of the chart.
-            title: of the chart.
+            title: title of the chart.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -110,9 +110,9 @@ class ExperimentCalls(Calls):
         """Lays out the custom scalars page as one curve with a band around it.
 
         Args:
-            tags: three: of the value, of the lower and of the upper bound.
+            tags: three tags: of the value, of its lower and of its upper bound.
             category: heading of the chart.
-            title: of the chart.
+            title: title of the chart.
 
         Raises:
             TypeError, ValueError: not as described.

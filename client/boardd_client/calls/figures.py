@@ -15,10 +15,10 @@ from boardd_client.calls import arguments
 def pixels(figure: Any, *, close: bool) -> NDArray[np.uint8]:
     """Draws a figure, uint8[height, width, 3], or a list of them, uint8[n, height, width, 3].
 
-    ``close`` closes them in ``pyplot``, also where drawing fails.
+    ``close`` closes them in ``pyplot``, even if drawing fails.
 
-    Raises ``TypeError`` for what is no figure, and ``ValueError`` for an empty list and
-    figures of different sizes.
+    Raises ``TypeError`` for anything but figures, and ``ValueError`` for an empty list and
+    for figures of different sizes.
     """
     several = isinstance(figure, (list, tuple))
     listed = list(figure) if several else [figure]
@@ -45,7 +45,7 @@ def pixels(figure: Any, *, close: bool) -> NDArray[np.uint8]:
 
 
 def _figure_type() -> Any:
-    # Whoever has a figure has loaded it.
+    # A process that has a figure has loaded this module.
     module = sys.modules.get("matplotlib.figure")
     return None if module is None else module.Figure
 

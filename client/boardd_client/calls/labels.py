@@ -10,14 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from boardd_protos.limits import MAX_EMBEDDING_ROWS, MAX_LABELS
 
 from boardd_client import capture
 from boardd_client.calls import arguments
 from boardd_client.capture import Tensor
-
-#: Labels of all rows that the projector shows, more than a browser can; the daemon's bound.
-_MAX_LABELS: Final = 5_000_000
-_MAX_ROWS: Final = 100_000
 
 #: Kinds of NumPy's dtypes whose values are not numbers.
 _NOT_NUMBERS: Final = "OUSMm"
@@ -68,9 +65,9 @@ def _check_shape(shape: tuple[int, ...], rows: int) -> None:
 
 
 def _check_count(rows: int, count: int) -> None:
-    if min(rows, _MAX_ROWS) * count > _MAX_LABELS:
+    if min(rows, MAX_EMBEDDING_ROWS) * count > MAX_LABELS:
         raise ValueError(
-            f"labels has {count} columns for {rows} rows, expected {_MAX_LABELS} labels at most"
+            f"labels has {count} columns for {rows} rows, expected {MAX_LABELS} labels at most"
         )
 
 

@@ -1,9 +1,11 @@
-"""What is looked at, listened to or read: images, figures, videos, audio, text."""
+"""Records to look at, listen to or read: images, figures, videos, audio, text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+from boardd_protos.limits import max_sample_rate
 
 from boardd_client import capture
 from boardd_client.calls import arguments, figures, payloads, shapes
@@ -39,10 +41,11 @@ class MediaCalls(Calls):
                 and N for a batch, in any order. None: HW, CHW or NCHW.
             nrow: images in a row of the grid, at least 1.
             padding: pixels around each image of a grid, at least 0.
-            normalize: stretch the finite values over [0, 1] first, from the least to the
-                greatest of the ``"batch"``, or of each ``"image"``. None: do not.
-            value_range: with ``normalize``: these two become 0 and 1 instead.
-            pad_value: of the pixels around the images, 0 to 255.
+            normalize: ``"batch"`` or ``"image"``: stretch the finite values over [0, 1]
+                first, from the least to the greatest of the batch, or of each image.
+                None: leave them as they are.
+            value_range: with ``normalize``, the two values that become 0 and 1 instead.
+            pad_value: value of the pixels around the images, 0 to 255.
 
         Raises:
             TypeError, ValueError: not as described, or a grid of more than 2**27 pixels.
@@ -77,8 +80,8 @@ class MediaCalls(Calls):
     ) -> None:
         """Logs a batch of images as one grid, eight in a row without padding.
 
-        As tensorboardX does; ``add_image`` takes batches too, and lays them out as
-        MXBoard does, with padding.
+        That is tensorboardX's layout. ``add_image`` takes batches too, and lays them out
+        as MXBoard does, with padding.
 
         Args:
             tag: name of the grid.
@@ -133,8 +136,8 @@ class MediaCalls(Calls):
     ) -> None:
         """Logs a matplotlib figure, or several of one size as a grid.
 
-        Drawn at the call, on the caller's thread, since matplotlib may not be used
-        from two threads; the daemon encodes the pixels.
+        The call draws it on the caller's thread, because Matplotlib may not be used from
+        two threads. The daemon encodes the pixels.
 
         Args:
             tag: name of the image.
@@ -188,8 +191,8 @@ class MediaCalls(Calls):
 
         Args:
             tag: name of the clip.
-            audio: floats in [-1, 1] (others are cut off there) or int16; one channel
-                [n], or two [n, 2] or [2, n]. Dimensions of length 1 do not count.
+            audio: floats in [-1, 1] (others are cut off there) or int16; one channel [n],
+                or two channels [n, 2] or [2, n]. Dimensions of length 1 do not count.
             sample_rate: samples a second, at least 1.
             global_step: the step; None is 0.
 
@@ -198,9 +201,9 @@ class MediaCalls(Calls):
         """
         tag = arguments.tag(tag)
         step = arguments.step(global_step)
-        rate = arguments.integer(sample_rate, "sample_rate", 1, shapes.MAX_SAMPLE_RATE)
+        rate = arguments.integer(sample_rate, "sample_rate", 1, max_sample_rate(1))
         tensor = capture.tensor(audio, "audio")
-        shapes.audio(tensor)
+        shapes.audio(tensor, rate)
         self._log_summary(tag, step, payloads.audio(tensor, rate), [tensor])
 
     def add_text(self, tag: str, text: str, global_step: Any = None) -> None:
@@ -208,7 +211,7 @@ class MediaCalls(Calls):
 
         Args:
             tag: name of the text.
-            text: 1 MiB of UTF-8 at most.
+            text: at most 1 MiB of UTF-8.
             global_step: the step; None is 0.
 
         Raises:

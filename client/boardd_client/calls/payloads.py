@@ -11,15 +11,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.limits import MAX_DIMENSIONS, MAX_PAYLOAD_BYTES
 
 from boardd_client.calls.arguments import Bins
 
 if TYPE_CHECKING:
     from boardd_client.calls.labels import Columns
     from boardd_client.capture import Tensor
-
-#: A frame travels whole: it must fit a daemon's message and leave the log room for others.
-MAX_BYTES: Final = 1 << 20
 
 #: Distinct payloads that are kept; one with edges may have half a megabyte.
 _KEPT: Final = 64
@@ -165,16 +163,18 @@ def _all(tensors: Iterable[Tensor]) -> list[pb.Tensor]:
 
 
 def _described(dtype: str, shape: tuple[int, ...]) -> pb.Tensor:
+    if len(shape) > MAX_DIMENSIONS:
+        raise ValueError(f"an array of {len(shape)} dimensions, expected {MAX_DIMENSIONS} at most")
     return pb.Tensor(dtype=dtype, shape=shape)
 
 
 def _serialized(payload: pb.Payload) -> bytes:
-    """Raises ``ValueError`` for more than ``MAX_BYTES``."""
+    """Raises ``ValueError`` for more than ``MAX_PAYLOAD_BYTES``."""
     data: bytes = payload.SerializeToString()
-    if len(data) > MAX_BYTES:
+    if len(data) > MAX_PAYLOAD_BYTES:
         kind = payload.WhichOneof("summary")
         raise ValueError(
-            f"this {kind} takes {len(data)} bytes without its arrays, more than {MAX_BYTES}; log "
-            "it in parts"
+            f"this {kind} takes {len(data)} bytes without its arrays, more than "
+            f"{MAX_PAYLOAD_BYTES}; log it in parts"
         )
     return data

@@ -11,22 +11,14 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+from boardd_protos.dtypes import FLOATS
+from boardd_protos.limits import IMAGE_CHANNELS, MAX_GIF_SIDE, MAX_PIXELS, max_sample_rate
 
 from boardd_client.calls import arguments
 from boardd_client.capture import Tensor
 
-#: Pixels of one grid, padding included, and of one frame of a video.
-MAX_PIXELS: Final = 1 << 27
-MAX_THRESHOLDS: Final = 65_536
-#: Of two channels of 16 bits, in the WAV format's 32-bit byte rate.
-MAX_SAMPLE_RATE: Final = arguments.MAX_UINT32 // 4
-
-_FLOATS: Final = ("float16", "bfloat16", "float32", "float64")
-_PIXELS: Final = ("uint8", *_FLOATS)
+_PIXELS: Final = ("uint8", *FLOATS)
 _DATAFORMATS: Final = {2: "HW", 3: "CHW", 4: "NCHW"}
-_CHANNELS: Final = (1, 3, 4)
-#: The widest and highest GIF.
-_MAX_SIDE: Final = 65_535
 
 
 def image(
@@ -85,22 +77,25 @@ def video(tensor: Tensor, dataformats: object) -> str:
     rows = 1 << ((size["N"].bit_length() - 1) // 2)
     columns = (1 << (size["N"] - 1).bit_length()) // rows
     height, width = rows * size["H"], columns * size["W"]
-    if max(height, width) > _MAX_SIDE or height * width > MAX_PIXELS:
+    if max(height, width) > MAX_GIF_SIDE or height * width > MAX_PIXELS:
         raise ValueError(
-            f"{what}: frames of {height} x {width} pixels, expected at most {_MAX_SIDE} a side and "
-            f"{MAX_PIXELS} in all"
+            f"{what}: frames of {height} x {width} pixels, expected at most {MAX_GIF_SIDE} a side "
+            f"and {MAX_PIXELS} in all"
         )
     return formats
 
 
-def audio(tensor: Tensor) -> None:
-    """Checks samples of one or two channels."""
+def audio(tensor: Tensor, sample_rate: int) -> None:
+    """Checks samples of one or two channels, and the rate that a file of them can have."""
     what = _described(tensor, "audio")
-    if tensor.dtype not in (*_FLOATS, "int16"):
+    if tensor.dtype not in (*FLOATS, "int16"):
         raise TypeError(f"{what}: expected floats in [-1, 1], or int16")
     sizes = [size for size in tensor.shape if size != 1]
     if 0 in sizes or len(sizes) > 2 or (len(sizes) == 2 and 2 not in sizes):
         raise ValueError(f"{what}: expected (n,), (n, 2) or (2, n)")
+    limit = max_sample_rate(channels=2 if len(sizes) == 2 else 1)
+    if sample_rate > limit:
+        raise ValueError(f"sample_rate is {sample_rate}, expected 1 to {limit}")
 
 
 def embedding(tensor: Tensor) -> int:
@@ -171,7 +166,7 @@ def mesh(tensors: Mapping[str, Tensor]) -> None:
         )
     if "faces" in tensors:
         faces = tensors["faces"]
-        if faces.dtype in (*_FLOATS, "bool"):
+        if faces.dtype in (*FLOATS, "bool"):
             raise TypeError(f"{_described(faces, 'faces')}: expected integers")
         if faces.shape[0] != vertices[0]:
             raise ValueError(
@@ -203,7 +198,7 @@ def _sizes(what: str, shape: tuple[int, ...], formats: str) -> dict[str, int]:
 
 
 def _check_channels(what: str, channels: int, formats: str) -> None:
-    if channels not in _CHANNELS:
+    if channels not in IMAGE_CHANNELS:
         raise ValueError(f"{what} as {formats}: {channels} channels, expected 1, 3 or 4")
 
 

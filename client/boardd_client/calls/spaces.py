@@ -28,22 +28,23 @@ class SpaceCalls(Calls):
     ) -> None:
         """Logs vectors for the embedding projector, in the folder ``<tag>_<step>``.
 
-        The step in the folder's name has at least six digits; without a step it is
+        The step in the folder's name has at least six digits. Without a step the name is
         ``tag`` alone.
 
         Args:
             tag: name of the embedding, a relative path.
             embedding: [rows, columns], at least one of each.
-            labels: a label for each row: an array of numbers [rows], or a list of what
-                ``str`` makes texts of; or several: an array [rows, columns], or a list of
-                lists of one length. None: none.
-            images: an image for each row: [rows, 1, 3 or 4 channels, H, W], uint8 or floats
-                in [0, 1]. None: none.
-            global_step: the step; None is none.
-            labels_header: the name of each column of labels, where there are several.
+            labels: one label for each row, as an array of numbers [rows] or a list of
+                values that ``str`` turns into text; or several, as an array
+                [rows, columns] or a list of lists of one length. None: no labels.
+            images: an image for each row, [rows, 1, 3 or 4 channels, H, W], uint8 or floats
+                in [0, 1]. None: no images.
+            global_step: the step. None: no step.
+            labels_header: the name of each column of labels, if there are several.
                 None: ``label 1``, ``label 2`` ...
-            project_to: matrices with more columns are projected to so many by PCA, since
-                the projector itself would take random ones above 200. None: keep all.
+            project_to: the number of columns to which PCA projects a matrix that has more.
+                Above 200, the projector itself would take random directions. None: keep
+                all columns.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -89,7 +90,7 @@ class SpaceCalls(Calls):
             tag: name of the mesh.
             vertices: [batch, n, 3], their coordinates.
             colors: [batch, n, 3], each vertex's red, green and blue, 0 to 255; or None.
-            faces: [batch, m, 3], for each triangle the numbers of its vertices; None: points.
+            faces: [batch, m, 3], the numbers of each triangle's vertices. None: only points.
             config_dict: how to show it, a JSON object of THREE.js classes; or None.
             global_step: the step; None is 0.
 

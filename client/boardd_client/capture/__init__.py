@@ -13,6 +13,10 @@ type, dtype and shape only and never wait for the data:
 
 A framework's module is imported when the first of its values is seen, hence
 never before the process has imported the framework itself.
+
+Rule: nothing here waits for a device or knows of records, sessions and daemons.
+
+May import: errors, memory.
 """
 
 from __future__ import annotations
@@ -39,23 +43,23 @@ class Tensor(Protocol):
         """The bytes that ``copy_into`` writes."""
 
     def copy_into(self, slot: memoryview) -> Pending | None:
-        """Copies, or starts to copy, the values to ``slot``; returns None when done.
+        """Copies the values to ``slot``, or starts to; returns None if it is done.
 
-        ``slot`` has ``size_bytes`` writable bytes and receives the elements
-        C-contiguous and little-endian, as they are in the caller's program
-        order at this call, whatever is written to the value afterwards.
+        ``slot`` has ``size_bytes`` writable bytes. It receives the elements C-contiguous
+        and little-endian, as they are at this call in the caller's program order,
+        whatever is written to the value afterwards.
         """
 
 
 class LazyScalar(Protocol):
-    """What ``scalar`` may return beside a ``Tensor``: one that is copied without a slot."""
+    """A scalar that is copied without a slot; ``scalar`` may return it instead of a ``Tensor``."""
 
     @property
     def dtype(self) -> str:
         """As of a ``Tensor``."""
 
     def start(self) -> PendingScalar:
-        """Starts to copy the value, as it is in the caller's program order at this call."""
+        """Starts to copy the value as it is at this call in the caller's program order."""
 
 
 class _TensorOf(Protocol):
@@ -80,7 +84,7 @@ _MODULES: Final = {
     "keras": "keras",
 }
 
-#: By type of value. Bounded: a program that makes types without end starts afresh.
+#: By type of value. Bounded: it is cleared when a program makes types without end.
 _frameworks: dict[type, _Framework] = {}
 _MAX_TYPES: Final = 1024
 
@@ -95,11 +99,11 @@ def tensor(value: object, what: str) -> Tensor:
         what: names the value in error messages, such as ``"values"``.
 
     Raises:
-        TypeError: ``value`` is no array, or its dtype, layout or device is not
-            supported: bool, signed and unsigned integers of 8 to 64 bits,
-            float16, float32, float64 and bfloat16 are.
-        ValueError: nested sequences of unequal lengths, or an array whose
-            memory is gone.
+        TypeError: ``value`` is not an array, or its dtype, layout or device is not
+            supported. Supported are bool, signed and unsigned integers of 8 to 64 bits,
+            float16, float32, float64 and bfloat16.
+        ValueError: nested sequences of unequal lengths, or an array whose memory is
+            gone.
     """
     framework = _frameworks.get(type(value))
     if framework is None:
@@ -108,17 +112,17 @@ def tensor(value: object, what: str) -> Tensor:
 
 
 def scalar(value: object, what: str) -> float | Tensor:
-    """Returns ``value`` as a float, or as a one-element ``Tensor`` where reading it would wait.
+    """Returns ``value`` as a float, or as a one-element ``Tensor`` if reading it would wait.
 
     Args:
         value: a real number of Python or NumPy, or an array of one element.
         what: names the value in error messages.
 
     Raises:
-        TypeError: ``value`` is no real number: complex, text, an array that
+        TypeError: ``value`` is not a real number: complex, text, or an array that
             ``tensor`` refuses.
-        ValueError: an array of more or less than one element, or an integer
-            beyond float64.
+        ValueError: an array that has not exactly one element, or an integer beyond
+            float64.
     """
     if type(value) is float:
         return value

@@ -7,15 +7,10 @@ import numbers
 from typing import Any, Final, cast
 
 import numpy as np
-
-#: The element types that can be logged; ``bfloat16`` besides.
-DTYPES: Final = (
-    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-    *("float16", "float32", "float64"),
-)
+from boardd_protos.dtypes import NUMPY_DTYPES
 
 _NAMES: Final[dict[np.dtype[Any], str]] = {
-    np.dtype(name).newbyteorder(order): name for name in DTYPES for order in ("<", ">")
+    np.dtype(name).newbyteorder(order): name for name in NUMPY_DTYPES for order in ("<", ">")
 }
 
 # What is written to a slot, by what is read.
@@ -53,7 +48,7 @@ def tensor(value: object, what: str) -> HostTensor:
     array = value if type(value) is np.ndarray else as_array(value, what)
     name = _NAMES.get(array.dtype)
     if name is None:
-        # ml_dtypes is known by its dtype's name, so that it need not be installed.
+        # The dtype's name is enough to know ml_dtypes, which need not be installed.
         if array.dtype.name != "bfloat16":
             raise unsupported_dtype(value, what, array.dtype.name)
         return HostTensor(array.view(np.uint16), "bfloat16")
@@ -85,7 +80,7 @@ def scalar(value: object, what: str) -> float:
 
 
 def write(array: np.ndarray[Any, Any], slot: memoryview) -> None:
-    """Copies ``array``, of one of ``DTYPES``, to ``slot``, C-contiguous and little-endian."""
+    """Copies ``array``, of one of ``NUMPY_DTYPES``, to ``slot``, C-contiguous and little-endian."""
     if array.size:
         np.ndarray(array.shape, _LITTLE_ENDIAN[array.dtype], slot)[...] = array
 
@@ -93,8 +88,8 @@ def write(array: np.ndarray[Any, Any], slot: memoryview) -> None:
 def as_array(value: object, what: str) -> np.ndarray[Any, Any]:
     """Returns ``value`` as an array of any dtype, sharing its memory where possible.
 
-    Raises ``TypeError`` for what is not host memory or has no elements to
-    speak of, ``ValueError`` for nested sequences of unequal lengths.
+    Raises ``TypeError`` for a value that is not host memory or holds no elements,
+    ``ValueError`` for nested sequences of unequal lengths.
     """
     if isinstance(value, np.ndarray):
         if isinstance(value, np.ma.MaskedArray):
@@ -179,8 +174,8 @@ def _has_buffer(value: object) -> bool:
 def _check_sequence(value: list[Any] | tuple[Any, ...], what: str) -> tuple[int, ...]:
     """Returns the shape of nested sequences of numbers and NumPy values.
 
-    NumPy would take a list of device arrays too, waiting for each of them, and
-    would make objects of rows of unequal lengths.
+    NumPy alone would also take a list of device arrays, and wait for each of them,
+    and would turn rows of unequal lengths into objects.
     """
     kinds = set(map(type, value))
     if all(issubclass(kind, (numbers.Number, np.generic)) for kind in kinds):

@@ -1,8 +1,8 @@
 """Capture of JAX arrays.
 
-They are immutable, so the reference is a snapshot: the transfer to the host is
-started at once and read in ``wait``. The one way to lose the values is to
-donate the array to a later call before it was read; that is reported.
+They are immutable, so a reference is a snapshot. The transfer to the host starts
+at once, and ``wait`` reads its result. The values are lost only if the array is
+donated to a later call before it was read; that is reported.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any, Final
 
 import jax
 import numpy as np
+from boardd_protos.dtypes import ITEM_BYTES
 
-from boardd_client.capture.host import DTYPES, not_one_element, unsupported_dtype, write
+from boardd_client.capture.host import not_one_element, unsupported_dtype, write
 from boardd_client.errors import CaptureError
 from boardd_client.memory.pending import Pending
 
-#: By JAX's dtypes, which are slow to name: so each is named once.
+#: By JAX's dtype. Naming one is slow, so each is named once.
 _names: Final[dict[Any, str]] = {}
-_NAMES: Final = frozenset({*DTYPES, "bfloat16"})
 
 
 class JaxTensor:
@@ -49,7 +49,7 @@ class _Copy:
         self._slot = slot
 
     def is_done(self) -> bool:
-        """Whether the array is computed, or can be no more; its transfer may be under way."""
+        """Whether the array is computed or deleted; its transfer may still be under way."""
         array = self._array
         return bool(array.is_deleted() or array.is_ready())
 
@@ -84,14 +84,14 @@ def tensor(value: object, what: str) -> JaxTensor:
     dtype = _names.get(value.dtype)
     if dtype is None:
         dtype = str(value.dtype)
-        if dtype not in _NAMES:
+        if dtype not in ITEM_BYTES:
             raise unsupported_dtype(value, what, dtype)
         _names[value.dtype] = dtype
     return JaxTensor(value, dtype)
 
 
 def scalar(value: object, what: str) -> float | JaxTensor:
-    """Returns ``value``, of one element, as a float where the host has it, else as a tensor."""
+    """Returns ``value``, of one element, as a float if the host has it, else as a tensor."""
     result = tensor(value, what)
     if math.prod(result.shape) != 1:
         raise not_one_element(what, type(value), result.shape)
@@ -100,5 +100,5 @@ def scalar(value: object, what: str) -> float | JaxTensor:
         try:
             return float(np.asarray(array).reshape(-1)[0])
         except Exception:
-            return result  # the computation failed; whoever reads it says so
+            return result  # the computation failed; reading the result later says so
     return result

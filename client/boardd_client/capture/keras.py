@@ -1,4 +1,4 @@
-"""Capture of the variables of Keras 3: what they hold, as the back end's module does."""
+"""Capture of Keras 3 variables: the module of the back end captures the value they hold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def scalar(value: object, what: str) -> float | Tensor:
 
 
 def _of_host(value: object, what: str) -> object:
-    """Returns what is no variable, such as one of Keras's kinds of list."""
+    """Returns a value that is not a variable, such as one of Keras's kinds of list."""
     if isinstance(value, keras.KerasTensor):
         raise TypeError(
             f"{what} is a KerasTensor, which has no values: log what the model returns for data"

@@ -1,34 +1,33 @@
 """Capture of MXNet arrays by a copy that MXNet's engine makes.
 
-``_copyto`` only enqueues, and the engine orders the copy against every earlier
-and later write to the source, so it is a snapshot in program order. The target
+``_copyto`` only enqueues. The engine orders the copy against every earlier and
+later write to the source, so the copy is a snapshot in program order. Its target
 is the slot itself, wrapped as an array through DLPack.
 
-The end of the copy is not awaited with ``wait_to_read``. An operation that
-failed on the engine leaves its error with every array that depends on it, and
-the first wait takes that error away from all of them: a wait for the slot
-would hide the error from the training script, which would then read garbage
-without a word; and where the script waited first, a wait for the slot would
-report success. Instead:
+``wait_to_read`` is no way to wait for the end of the copy. An operation that
+failed on the engine leaves its error with every array that depends on it, and the
+first wait takes that error away from all of them. A wait for the slot would hide
+the error from the training script, which would then read garbage without a word.
+If the script waited first, a wait for the slot would report success. Instead:
 
-- The wrapper's DLPack deleter, which the engine calls once the last operation
-  that holds the wrapper has been destroyed (run, or skipped because its input
-  failed), is libc's ``sem_post``: a signal that takes nothing from anyone, and
-  for which an engine thread need not have the GIL.
+- The engine calls the wrapper's DLPack deleter when the last operation that holds
+  the wrapper has been destroyed (run, or skipped because its input failed). That
+  deleter is libc's ``sem_post``: it takes nothing from anyone, and an engine
+  thread can call it without the GIL.
 - The slot's last bytes are set to a pattern beforehand, and a copy that was
   skipped leaves it there. For float types it is a signalling NaN, which no
-  arithmetic yields; for integers it is eight bytes, and the few integers that
-  have not as many are copied as float64 by way of a buffer.
+  arithmetic yields. For integers it is eight bytes; a tensor with fewer bytes is
+  copied as float64, by way of a buffer.
 
-A lazy scalar, logged at every step, must cost less: it is copied to a *cell*, a
+A lazy scalar, logged at every step, must cost less. It is copied to a *cell*, a
 float64 of this module whose wrapper is used again and again. One element is
-written at once, so that the pattern's absence says that the copy is complete;
-only a cell that is waited for gives up its wrapper.
+written in one store, so the copy is complete when the pattern is gone. Only a cell
+that is waited for gives up its wrapper.
 
-A log call costs microseconds, of which the way through MXNet's Python functions
-would be most. So the C functions are called here, with arguments that are made
-once and kept (in pools: threads and signal handlers log at the same time), and
-without releasing the GIL, which another thread would take and keep for
+A log call costs microseconds, and MXNet's Python functions would take most of
+them. So this module calls the C functions, with arguments that are made once and
+kept (in pools, because threads and signal handlers log at the same time). It does
+not release the GIL for them: another thread would take it and keep it for
 milliseconds. They only enqueue; none of them waits for the engine.
 """
 
@@ -75,7 +74,7 @@ _HAS_GPUS: Final = bool(mx.runtime.Features().is_enabled("CUDA"))
 
 _DENSE: Final = frozenset({mx.nd.NDArray, mx.np.ndarray})
 
-#: By MXNet's number of the dtype and the shape. Bounded: one that grows too large starts afresh.
+#: By MXNet's number of the dtype and the shape. Bounded: it is cleared when it grows too large.
 _forms: dict[tuple[int, tuple[int, ...]], Form] = {}
 _MAX_FORMS: Final = 4096
 
@@ -83,7 +82,7 @@ _MAX_FORMS: Final = 4096
 class MXNetTensor:
     """An MXNet array; ``copy_into`` enqueues a copy on the engine and returns.
 
-    bfloat16 is widened to float32, exactly, by the engine.
+    The engine widens bfloat16 to float32, exactly.
     """
 
     __slots__ = ("_array", "_form", "dtype", "shape", "size_bytes")
@@ -132,7 +131,7 @@ class MXNetScalar:
         return cell
 
     def copy_into(self, slot: memoryview) -> Pending:
-        """Enqueues the copy on the engine; ``slot`` is filled when it has been waited for."""
+        """Enqueues the copy on the engine; ``wait`` of the result fills ``slot``."""
         try:
             return CellCopy(self.start(), slot)
         except MXNetError as error:
@@ -142,9 +141,8 @@ class MXNetScalar:
 def tensor(value: object, what: str) -> MXNetTensor:
     """Returns ``value`` as a tensor; see ``boardd_client.capture.tensor``.
 
-    The shape of the result of an operation whose output shape depends on the
-    data (``boolean_mask``) is known to MXNet only once it has run; MXNet waits
-    for it where the operation is called.
+    If an operation's output shape depends on the data (``boolean_mask``), MXNet knows
+    it only when the operation has run, and waits for that at the call of the operation.
     """
     if type(value) not in _DENSE:
         _check(value, what)
@@ -174,7 +172,7 @@ def scalar(value: object, what: str) -> MXNetScalar:
 
 
 def _converted_on_gpu(array: Any, dtype: str) -> Any:
-    """``array`` as ``dtype``, where it lies on a GPU: MXNet's copy from there converts nothing."""
+    """``array`` as ``dtype`` if it lies on a GPU: MXNet's copy from there converts nothing."""
     if array.context.device_type == "cpu":
         return array
     recording = mx.autograd.set_recording(False)
@@ -206,7 +204,7 @@ def _new_form(array: Any, what: str, code: int, shape: tuple[int, ...]) -> Form:
 
 
 def _check(value: object, what: str) -> None:
-    """Raises ``TypeError`` for what is no dense array."""
+    """Raises ``TypeError`` for anything but a dense array."""
     if not isinstance(value, mx.nd.NDArray):
         name = type(value).__name__
         hint = ""

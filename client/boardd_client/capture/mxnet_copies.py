@@ -1,6 +1,6 @@
-"""Copies that MXNet's engine makes: wrapped memory, the call, and how its end is known.
+"""Copies that MXNet's engine makes: wrapped memory, the call, and the signal of its end.
 
-``mxnet`` says why they are made so.
+``boardd_client.capture.mxnet`` says why they are made this way.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ _sem_post: Final = cast(int, ctypes.cast(_libc.sem_post, ctypes.c_void_p).value)
 _sem_wait: Final = _libc.sem_wait
 _sem_trywait: Final = ctypes.PyDLL(None).sem_trywait
 
-# MXNet has taken the struct's fields over once the wrapper is made, and reads only
-# the deleter from then on, 56 bytes in. So the semaphore lies at its start.
+# When the wrapper is made, MXNet has taken over the struct's fields. From then on it
+# reads only the deleter, 56 bytes in. So the semaphore lies at the struct's start.
 _SEMAPHORE_BYTES: Final = 32
 _new_semaphore: Final = (ctypes.c_char * _SEMAPHORE_BYTES)()
 _libc.sem_init(ctypes.addressof(_new_semaphore), 0, 0)
@@ -88,22 +88,22 @@ class Form:
         self.dtype = "float32" if array_dtype == "bfloat16" else array_dtype
         self.size_bytes = math.prod(shape) * np.dtype(self.dtype).itemsize
         code, bits, self.pattern = _LAYOUTS[self.dtype]
-        # An array without dimensions is one of unknown shape where NumPy's semantics are off.
+        # Without NumPy's semantics, an array without dimensions is one of unknown shape.
         wrapped = shape or (1,)
         self.array_shape = (ctypes.c_int64 * len(wrapped))(*wrapped)
         self.head = _FORM.pack(_CPU, 0, len(wrapped), code, bits, 1, _addressof(self.array_shape))
-        #: float64, where the elements are too few to hold the pattern.
+        #: float64, if the elements are too few to hold the pattern.
         self.copied_as: Form | None = None
         if 0 < self.size_bytes < len(self.pattern):
             self.copied_as = Form("float64", shape)
 
 
 class _Target:
-    """Memory wrapped as an MXNet array, and the call that has the engine copy to it.
+    """Memory wrapped as an MXNet array, and the call that makes the engine copy to it.
 
-    The engine writes to the memory and posts the semaphore whatever becomes of
-    this object, also when the interpreter is torn down. So it is never destroyed;
-    it is used again.
+    The engine writes to the memory and posts the semaphore whatever becomes of this
+    object, even while the interpreter is torn down. So an object is never destroyed,
+    but used again.
     """
 
     __slots__ = (
@@ -141,14 +141,14 @@ class _Target:
         _HEAD.pack_into(self._view, 0, address, head)
         if _from_dlpack(self._struct_pointer, _FALSE, self._handle_pointer):
             raise error_of_mxnet()
-        # Nobody can post it before the wrapper is dropped.
+        # Nothing can post it before the wrapper is dropped.
         self._view[:_SEMAPHORE_BYTES] = _SEMAPHORE
 
     def _enqueue(self, array: Any, must_reshape: bool) -> None:
         """Enqueues the copy of ``array``, which has one element if it ``must_reshape``."""
         _is_recording(self._recording_pointer)
         if self._recording.value:
-            # What happens here is no part of the script's computation.
+            # The copy is not part of the script's computation.
             mx.autograd.set_recording(False)
             try:
                 self._push(array, must_reshape)
@@ -175,7 +175,7 @@ class _Target:
         _free(self._handle)
 
     def _has_post(self) -> bool:
-        """Whether the dropped wrapper is gone. To be asked until it is, and not again."""
+        """Whether the dropped wrapper is gone. Ask until it is, and not again."""
         return bool(_sem_trywait(self._struct_pointer) == 0)
 
     def _wait_post(self) -> None:
@@ -209,7 +209,7 @@ class Copy(_Target):
         return self._is_complete
 
     def wait(self) -> None:
-        """Waits for the engine; raises ``CaptureError`` when it skipped the copy."""
+        """Waits for the engine; raises ``CaptureError`` if it skipped the copy."""
         if not self.is_done():
             self._wait_post()
         skipped = self._tail == self._pattern
@@ -220,7 +220,7 @@ class Copy(_Target):
 
 
 class CopyByWayOfFloat64:
-    """A copy of elements that are too few to hold the pattern. float64 holds them exactly."""
+    """A copy of too few elements to hold the pattern, as float64, which holds them exactly."""
 
     __slots__ = ("_copy", "_dtype", "_slot", "_values")
 
@@ -267,7 +267,7 @@ class Cell(_Target):
         """Whether ``result`` would return at once."""
         if self._bits.value != _CELL_PATTERN:
             return True
-        # Not complete yet, or skipped; which of them, the engine says only for a dropped wrapper.
+        # Not complete yet, or skipped. Only a dropped wrapper lets the engine say which.
         if self._is_wrapped:
             self._drop_wrapper()
             self._is_wrapped = self._is_posted = False
@@ -276,9 +276,9 @@ class Cell(_Target):
         return self._is_posted
 
     def result(self) -> float:
-        """Waits for the engine; raises ``CaptureError`` when it skipped the copy.
+        """Waits for the engine; raises ``CaptureError`` if it skipped the copy.
 
-        To be called once: the cell is then free for the next capture.
+        Call it once: it frees the cell for the next capture.
         """
         self.is_done()
         if not self._is_wrapped and not self._is_posted:
@@ -312,7 +312,7 @@ class CellCopy:
 
 _CELL_FORM: Final = Form("float64", (1,))
 
-#: Kept for the next captures. There are never more than were under way at one time.
+#: Kept for the next captures; never more than were under way at one time.
 _copies: list[Copy] = []
 _cells: list[Cell] = []
 
@@ -334,7 +334,7 @@ def take_cell() -> Cell:
 
 
 def _forget() -> None:
-    # They are the parent's, whose engine this process has not.
+    # They belong to the parent's engine, which this process does not have.
     _copies.clear()
     _cells.clear()
 

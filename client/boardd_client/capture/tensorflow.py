@@ -1,9 +1,9 @@
 """Capture of TensorFlow tensors and variables.
 
-Eager tensors are immutable, so the reference is a snapshot, which is read in
-``wait``. Of a variable, which is mutable, the value is read at the call: a
-tensor that shares the variable's memory until the variable is next written to,
-for which TensorFlow then takes new memory. So the caller's thread copies nothing.
+Eager tensors are immutable, so a reference is a snapshot, which ``wait`` reads. A
+variable is mutable, so its value is taken at the call: a tensor that shares the
+variable's memory until the next write to the variable, for which TensorFlow then
+takes new memory. So the caller's thread copies nothing.
 
 With ``tf.config.experimental.set_synchronous_execution(False)`` TensorFlow itself
 waits for an operation when it is asked for the shape of the result.
@@ -16,21 +16,21 @@ from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
+from boardd_protos.dtypes import ITEM_BYTES
 
 from boardd_client.capture import host
-from boardd_client.capture.host import DTYPES, not_one_element, unsupported_dtype, write
+from boardd_client.capture.host import not_one_element, unsupported_dtype, write
 from boardd_client.errors import CaptureError
 from boardd_client.memory.pending import Pending
 
-# By TensorFlow's dtype: the name, and the size of an element in bytes.
+# By TensorFlow's dtype: NumPy's name, and the size of an element in bytes.
 _LAYOUTS: Final[dict[Any, tuple[str, int]]] = {
-    **{tf.as_dtype(name): (name, np.dtype(name).itemsize) for name in DTYPES},
-    tf.bfloat16: ("bfloat16", 2),
+    tf.as_dtype(name): (name, item_bytes) for name, item_bytes in ITEM_BYTES.items()
 }
 
 _EagerTensor: Final[Any] = tf.__internal__.EagerTensor
 
-# Of what holds tensors and is none: how to make one.
+# Types that hold tensors without being one, and how to make a tensor of each.
 _INSTEAD: Final[tuple[tuple[Any, str], ...]] = (
     (tf.RaggedTensor, "{}.to_tensor(), or {}.flat_values"),
     (tf.SparseTensor, "tf.sparse.to_dense({}), or {}.values"),
@@ -40,7 +40,7 @@ _INSTEAD: Final[tuple[tuple[Any, str], ...]] = (
 
 
 class TensorFlowTensor:
-    """An eager tensor; ``copy_into`` keeps hold of it and returns."""
+    """An eager tensor; ``copy_into`` keeps a reference to it and returns."""
 
     __slots__ = ("dtype", "eager", "shape", "size_bytes")
 
@@ -51,12 +51,12 @@ class TensorFlowTensor:
         self.size_bytes: int = math.prod(self.shape) * item_bytes
 
     def copy_into(self, slot: memoryview) -> Pending | None:
-        """Keeps the tensor to be read."""
+        """Keeps a reference to the tensor, to read it later."""
         return _Copy(self.eager, slot) if self.size_bytes else None
 
 
 class _Copy:
-    """A tensor to be read."""
+    """A tensor that ``wait`` reads."""
 
     __slots__ = ("_slot", "_tensor")
 
@@ -88,7 +88,7 @@ def _is_there(value: Any) -> bool:
 
 
 def _array(value: Any) -> np.ndarray[Any, Any]:
-    """Waits for an eager tensor; of host memory it returns a view."""
+    """Waits for an eager tensor; returns a view if its memory is the host's."""
     # TensorFlow's 0-d bfloat16 does not become an array by itself.
     return np.asarray(value if value.shape.rank else value.numpy())
 
@@ -108,7 +108,7 @@ def tensor(value: object, what: str) -> TensorFlowTensor | host.HostTensor:
 
 
 def scalar(value: object, what: str) -> float | TensorFlowTensor:
-    """Returns ``value``, of one element, as a float where that is there, else as a tensor."""
+    """Returns ``value``, of one element, as a float if the host has it, else as a tensor."""
     result = tensor(value, what)
     if math.prod(result.shape) != 1:
         raise not_one_element(what, type(value), result.shape)
@@ -121,7 +121,7 @@ def scalar(value: object, what: str) -> float | TensorFlowTensor:
 
 
 def _eager(value: Any, what: str) -> Any:
-    """Returns the eager tensor that ``value`` is, or whose value it has now."""
+    """Returns ``value`` as an eager tensor; for a variable, its value now."""
     if isinstance(value, _EagerTensor):
         return value
     if isinstance(value, tf.Variable):

@@ -1,7 +1,7 @@
 """Capture of PyTorch tensors.
 
-A CPU tensor is copied at once. One of a device is cloned there, on the stream
-that computes it, and transferred by another thread: see ``torch_cuda``.
+A CPU tensor is copied at once. A tensor on a device is cloned there, on the stream
+that computes it, and another thread transfers the clone: see ``torch_cuda``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import torch
+from boardd_protos.dtypes import ITEM_BYTES
 
 from boardd_client.capture import host, torch_cuda
 from boardd_client.capture.host import not_one_element, unsupported_dtype
@@ -17,10 +18,7 @@ from boardd_client.memory.pending import Failed, Pending
 
 _NAMES: Final = {
     getattr(torch, name): name
-    for name in (
-        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-        *("float16", "bfloat16", "float32", "float64"),
-    )
+    for name in ITEM_BYTES
     if hasattr(torch, name)  # uint16 and wider since PyTorch 2.3
 }
 # Types without surprises: a subclass may be spread over processes, or have no memory.
@@ -30,8 +28,8 @@ _PLAIN: Final = (torch.Tensor, torch.nn.Parameter)
 class HostTensor:
     """A CPU tensor; ``copy_into`` is one copy, made at once.
 
-    Only for what NumPy cannot see (bfloat16) or copies slower (what is not
-    contiguous); the others are NumPy's arrays of the same memory.
+    Only for tensors that NumPy cannot see (bfloat16) or copies more slowly (not
+    contiguous). The others are NumPy arrays over the same memory.
     """
 
     __slots__ = ("_tensor", "dtype", "shape", "size_bytes")
@@ -48,7 +46,7 @@ class HostTensor:
 
 
 class DeviceTensor:
-    """A tensor of a device; ``copy_into`` enqueues a clone there and returns."""
+    """A tensor on a device; ``copy_into`` enqueues a clone there and returns."""
 
     __slots__ = ("_tensor", "dtype", "shape", "size_bytes")
 
@@ -110,7 +108,7 @@ def tensor(value: object, what: str) -> host.HostTensor | HostTensor | DeviceTen
                 if plain.is_contiguous():
                     return host.HostTensor(plain.numpy(force=True), dtype)
             except (RuntimeError, TypeError):
-                pass  # sparse, or inside a function transformation: said below
+                pass  # sparse, or inside a function transformation: _any_tensor says so
     return _any_tensor(value, what)
 
 
@@ -148,7 +146,7 @@ def _any_tensor(value: object, what: str) -> HostTensor | DeviceTensor:
 
 
 def scalar(value: object, what: str) -> float | DeviceTensor:
-    """Returns ``value``, of one element, as a float, or as a tensor where it is on a device."""
+    """Returns ``value``, of one element, as a float, or as a tensor if it is on a device."""
     if type(value) in _PLAIN:
         plain: Any = value
         if plain.is_cpu and plain.dtype in _NAMES and plain.numel() == 1:

@@ -2,21 +2,22 @@
 
 The caller's thread enqueues two things on the stream that computes: a clone of
 the tensor on its device, and an event. The clone is the snapshot. Copying from
-the tensor itself, on a stream of our own, would save the clone, but then the
-training's stream had to wait for the bus before the next write in place (an
-optimizer's step, say), and to know of that write. A clone takes a few
-microseconds at the device's own bandwidth, some hundred times that of the bus.
-The price is device memory for one clone until it is transferred; when PyTorch's
-allocator has no block left for it, it gives back its cache, which waits.
+the tensor itself, on a stream of our own, would save the clone. But then the
+training's stream would have to know of the next write in place (an optimizer's
+step, say) and wait for the bus before it. A clone takes a few microseconds at the
+device's own bandwidth, about a hundred times that of the bus. The price is device
+memory for one clone until it is transferred. If PyTorch's allocator has no block
+left for it, it gives back its cache, which waits.
 
-``wait`` runs on another thread. It blocks until the event has happened, hence
-without the training's stream in the way, and then transfers the clone on a
-stream of its own. Only afterwards is the clone given up: the allocator may
-hand its memory to the training's stream, which knows nothing of our read.
+``wait`` runs on another thread. It blocks until the event has happened, so the
+training's stream is not in its way, and then transfers the clone on a stream of
+its own. It gives up the clone only afterwards, because the allocator may hand the
+memory to the training's stream, which knows nothing of our read.
 
 Pages that are used again and again are registered with the driver, which then
-writes to them directly. Others, and where it declines, it copies through a
-buffer of its own, which costs the waiting thread time and the trainer nothing.
+writes to them directly. The driver copies to other pages, and to those it declines
+to register, through a buffer of its own. That costs the waiting thread time and
+the trainer nothing.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ from boardd_client.errors import CaptureError
 from boardd_client.memory.pending import Failed
 from boardd_client.memory.pinning import PinnableMap
 
-#: Pages are registered so many at a time, from the start of their map.
+#: Pages are registered in granules of this size, counted from the start of their map.
 GRANULE_BYTES: Final = 8 << 20
-#: To register pages takes about as long as a few transfers through the driver's buffer.
+#: Registering pages takes about as long as a few transfers through the driver's buffer.
 _USES_BEFORE_REGISTERED: Final = 2
-#: Smaller transfers are as fast without, and are no reason to register pages.
+#: Smaller transfers are as fast through the buffer, so they are no reason to register pages.
 _SMALL_BYTES: Final = 64 << 10
 
 _PORTABLE: Final = 1  # CU_MEMHOSTREGISTER_PORTABLE: for all devices
@@ -55,7 +56,7 @@ def begin(value: Any, slot: memoryview) -> Transfer | Failed:
             if torch.cuda.is_current_stream_capturing():
                 return Failed("a CUDA graph was being captured; log outside the capture")
             clone = value.clone(memory_format=torch.contiguous_format)
-            # A blocking event lets the thread that waits for it sleep; others make it spin.
+            # The thread that waits for a blocking event sleeps; for others it spins.
             cloned = torch.cuda.Event(blocking=True)
             cloned.record(torch.cuda.current_stream(device))
     except RuntimeError as error:  # torch.cuda.OutOfMemoryError is one
@@ -74,7 +75,7 @@ class Transfer:
         self._slot = slot
 
     def is_done(self) -> bool:
-        """Whether the clone is made; what ``wait`` then does takes no longer than the transfer."""
+        """Whether the clone is made; ``wait`` then takes no longer than the transfer."""
         _relax_capture_mode()
         try:
             return bool(self._cloned.query())
@@ -86,7 +87,7 @@ class Transfer:
         device = self._clone.device
         try:
             _relax_capture_mode()
-            # For good: to leave another device current would set that one up.
+            # For good: going back to another device would initialise that one.
             torch.cuda.set_device(device)
             self._cloned.synchronize()
             source = self._clone.reshape(-1).view(torch.uint8)
@@ -129,7 +130,7 @@ def _relax_capture_mode() -> None:
     """Lets this thread wait while another captures a CUDA graph.
 
     By default a wait, a registration or an allocation on any thread makes the
-    capture fail; those of this thread have nothing to do with it.
+    capture fail. Those of this thread have nothing to do with the capture.
     """
     if getattr(_thread, "is_relaxed", False):
         return
@@ -148,7 +149,7 @@ def _driver_function(name: str) -> Any:
 
 
 class _Chunk(NamedTuple):
-    """Bytes of a slot that are copied by one call: a copy must not cross registrations."""
+    """Bytes of a slot that one call copies: a copy must not cross registrations."""
 
     start: int
     stop: int
@@ -183,7 +184,7 @@ class _Registered:
         self._pid = os.getpid()
 
     def use(self, granule: int, size_bytes: int) -> bool:
-        """Counts a use of so much of a granule; whether it is registered, as it may be now."""
+        """Counts a use of ``size_bytes`` of a granule. Returns whether it is registered by now."""
         if granule in self._granules:
             return True
         if self._is_refused or size_bytes < _SMALL_BYTES:
@@ -208,7 +209,7 @@ class _Registered:
         return True
 
     def end(self) -> None:
-        """Ends all registrations; not in a forked child, where there are none."""
+        """Ends all registrations. A forked child has none."""
         granules, self._granules = self._granules, set()
         if os.getpid() != self._pid or sys.is_finalizing():
             return

@@ -10,4 +10,6 @@ Each imports its framework, so nothing is imported here:
 
 What they read they hand to a ``SummaryWriter``; they change no value, gradient
 or random state, and wait for no device.
+
+May import: calls, capture, writer.
 """

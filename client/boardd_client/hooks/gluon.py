@@ -37,20 +37,20 @@ def watch(
 ) -> Watch:
     """Logs histograms of a Block's parameters and gradients at every ``every``-th step.
 
-    A step ends when ``step`` or ``update`` of the Trainer returns. Then its
-    gradients are still in their buffers (as the Trainer reduced them over the
-    devices) and the parameters are the new ones. The first step is logged.
+    A step ends when ``step`` or ``update`` of the Trainer returns. At that moment
+    the gradients are still in their buffers, as the Trainer reduced them over the
+    devices, and the parameters are the new ones. The first step is logged.
 
     Args:
         block: a ``gluon.Block``, hybridized or not.
         writer: where to log.
-        every: the steps from one that is logged to the next.
+        every: log each ``every``-th step.
         parameters: log ``parameters/<name>``, with names of ``collect_params()``.
         gradients: log ``gradients/<name>``, of parameters that have a gradient.
         bins: as of ``SummaryWriter.add_histogram``.
-        trainer: whose steps count. Default: the one that the block's parameters
-            belong to; where there is none yet, it is looked for at each forward
-            pass that is recorded.
+        trainer: the Trainer whose steps count. Default: the one that the block's
+            parameters belong to. If there is none yet, each recorded forward pass
+            looks for it.
         prefix: begins every tag, such as ``"discriminator/"``.
         initial_step: number of the first step, for training that is resumed.
 
@@ -59,12 +59,12 @@ def watch(
         for loops without a Trainer. The watch lasts as long as the block and the
         Trainer, whether or not the handle is kept.
 
-    A parameter on several devices is logged as it is on the first. Sparse
+    If a parameter is on several devices, its values on the first are logged. Sparse
     parameters and gradients, and parameters that are not initialized yet, are
     left out.
 
     Raises:
-        TypeError, ValueError: for arguments that are not as described.
+        TypeError, ValueError: an argument is not as described.
     """
     if not isinstance(block, mx.gluon.Block):
         raise TypeError(f"block is a {type(block).__name__}, expected a gluon.Block")
@@ -85,7 +85,7 @@ def _tensors(
     block: Any, prefix: str, parameters: bool, gradients: bool
 ) -> Iterator[tuple[str, Any]]:
     for name, parameter in block.collect_params().items():
-        data, grad = parameter._data, parameter._grad  # None where there is none, not an error
+        data, grad = parameter._data, parameter._grad  # None, not an error, if there is none
         if parameters and data is not None and data[0].stype == "default":
             yield f"{prefix}parameters/{name}", data[0]
         if gradients and grad is not None and grad[0].stype == "default":
@@ -116,8 +116,8 @@ class _TrainerSteps:
                 self._follow(trainer)
 
     def _follow(self, trainer: Any) -> None:
-        # Trainer has no hooks, so the object's own methods are replaced. All of its
-        # subclasses' steps end in one of these two.
+        # Trainer has no hooks, so this replaces the object's own methods. The steps of
+        # all its subclasses end in one of these two.
         self._trainer = trainer
         for name in ("step", "update"):
             own = vars(trainer).get(name)
@@ -148,7 +148,7 @@ class _TrainerSteps:
             self._forward_hook = None
 
     def end(self) -> None:
-        """Takes the hooks away; where others were put over them, they do nothing from now on."""
+        """Takes the hooks away; those that others were put over do nothing from now on."""
         self._ended = True
         self._detach_forward_hook()
         for name, (own, replacement) in self._replaced.items():
@@ -169,7 +169,7 @@ def _trainer_of(block: Any) -> Any:
     return None
 
 
-#: After MXNet's own handlers that update parameters and metrics and validate, at -2000 and -1000.
+#: MXNet's own handlers, which update parameters and metrics and validate, are at -2000 and -1000.
 _PRIORITY: Final = 1000
 
 
@@ -177,26 +177,26 @@ _PRIORITY: Final = 1000
 class EstimatorHandler(TrainBegin, BatchEnd, EpochEnd):  # type: ignore[misc]
     """Logs loss and metrics of an Estimator's ``fit``.
 
-    - ``training/loss``: the mean of every ``every``-th batch's loss, over all
-      devices, resolved off the training thread;
+    - ``training/loss``: the mean loss of each ``every``-th batch, over all devices,
+      resolved off the training thread;
     - ``training/<metric>``: at the end of each epoch;
-    - ``validation/<metric>``: after each validation, be it at an epoch's end or
-      between batches.
+    - ``validation/<metric>``: after each validation, at an epoch's end or between
+      batches.
 
-    All are at the batch's number, counted from ``initial_step`` over all epochs
-    and calls of ``fit``. The handler waits for nothing. The Estimator's own
+    The step is always the batch's number, counted from ``initial_step`` over all
+    epochs and calls of ``fit``. The handler waits for nothing. The Estimator's own
     metrics do: their ``update`` waits for each batch. ``docs/hooks.md`` shows how
-    to do without.
+    to train without them.
 
     Args:
         writer: where to log.
-        every: the batches from one whose loss is logged to the next.
+        every: log the loss of each ``every``-th batch.
         prefix: begins every tag.
         initial_step: number of the first batch, for training that is resumed.
-        priority: the Estimator's: handlers are called in ascending order.
+        priority: the Estimator calls its handlers in ascending order of priority.
 
     Raises:
-        TypeError, ValueError: for arguments that are not as described.
+        TypeError, ValueError: an argument is not as described.
     """
 
     def __init__(
@@ -236,8 +236,8 @@ class EstimatorHandler(TrainBegin, BatchEnd, EpochEnd):  # type: ignore[misc]
         self._log_validation(estimator, step)
 
     def _log_validation(self, estimator: Any, step: int) -> None:
-        # A validation resets and adds up anew, hence makes new objects of the sums,
-        # be they equal to the old.
+        # A validation resets its sums and so makes new objects of them, even if they are
+        # equal to the old ones.
         for each in _parts(estimator.val_metrics):
             if each.sum_metric is not self._sums.get(each):
                 self._sums[each] = each.sum_metric
@@ -256,9 +256,9 @@ def _parts(metrics: Any) -> list[Any]:
 
 
 def _mean(loss: Any) -> Any:
-    """The mean of all elements of a loss, or of a list of one for each device; lazy.
+    """The lazy mean of all elements of a loss, or of a list with one loss per device.
 
-    In float32 at least, on the first device.
+    It is computed on the first device, in float32 or wider.
     """
     losses = list(loss) if isinstance(loss, (list, tuple)) else [loss]
     context = losses[0].context

@@ -33,14 +33,14 @@ def log_tree(
 
     Args:
         writer: where to log.
-        tag: begins every tag; that of a pytree which is a single array.
-        pytree: dicts, lists, dataclasses and other nodes with arrays (or numbers) as
-            leaves; None is no leaf.
+        tag: begins every tag, and is the tag of a pytree that is a single array.
+        pytree: dicts, lists, dataclasses and other nodes with arrays or numbers as
+            leaves. None is not a leaf.
         step: the step.
         bins: as of ``SummaryWriter.add_histogram``.
         copy: copy each array on its device first, so that it may be donated to a
-            later call (``donate_argnums``). Without, an array that is donated before
-            it was read is lost, with a warning.
+            later call (``donate_argnums``). Without the copy, an array that is donated
+            before it was read is lost, with a warning.
 
     Raises:
         TypeError, ValueError: not as described, or a leaf is no array (the

@@ -18,11 +18,11 @@ def flatten(metric: Any) -> Iterator[Any]:
 
 
 def values(metric: Any) -> Iterator[tuple[str, Any]]:
-    """Yields name and value of what a metric holds; nothing when it has seen no samples.
+    """Yields name and value of what a metric holds; nothing if it has seen no samples.
 
-    The value is over all samples since ``reset``, also where ``reset_local``
-    (MXNet's Speedometer) came in between. MXNet's own metrics keep sums on the
-    host, which ``update`` has waited for, so reading them waits for nothing.
+    The value covers all samples since ``reset``, even if ``reset_local`` (MXNet's
+    Speedometer) came in between. MXNet's own metrics keep sums on the host, which
+    ``update`` has waited for, so reading them waits for nothing.
     """
     for part in flatten(metric):
         if part.num_inst or part.global_num_inst:

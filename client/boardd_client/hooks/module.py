@@ -26,18 +26,18 @@ def batch_end_callback(
 ) -> BatchEndCallback:
     """Returns a callback that logs the training's metrics, as ``training/<metric>``.
 
-    It logs every ``every``-th batch and each epoch's last. The values are over
-    the epoch so far, also beside a Speedometer. Steps are batches, counted from
-    ``initial_step`` over all epochs and calls of ``fit``.
+    It logs each ``every``-th batch and each epoch's last. The values cover the epoch
+    so far, even beside a Speedometer. Steps count batches from ``initial_step`` over
+    all epochs and calls of ``fit``.
 
     Args:
         writer: where to log.
-        every: the batches from one that is logged to the next.
+        every: log each ``every``-th batch.
         prefix: begins every tag.
         initial_step: number of the first batch, for training that is resumed.
 
     Raises:
-        TypeError, ValueError: for arguments that are not as described.
+        TypeError, ValueError: an argument is not as described.
     """
     return BatchEndCallback(writer, every, prefix, initial_step)
 
@@ -52,12 +52,13 @@ def eval_end_callback(
 
     Args:
         writer: where to log.
-        batches: the training's ``batch_end_callback``, to log at the number of
-            the last batch, so that both fit on one axis. Default: at the epoch's.
+        batches: the training's ``batch_end_callback``. With it, the step is the number
+            of the last batch, so that both fit on one axis. Without it, the step is
+            the number of the epoch.
         prefix: begins every tag.
 
     Raises:
-        TypeError: for arguments that are not as described.
+        TypeError: an argument is not as described.
     """
     return EvalEndCallback(writer, batches, prefix)
 

@@ -33,21 +33,21 @@ def watch(
 ) -> Watch:
     """Logs histograms of a module's parameters and gradients at every ``every``-th step.
 
-    A step ends when ``step`` of the optimizer returns. Then the gradients are
-    those it used (accumulated, clipped and unscaled as they may be) and the
-    parameters are the new ones. The first step is logged. So gradient
-    accumulation, ``GradScaler``, ``DistributedDataParallel`` and learning-rate
-    schedules need nothing more.
+    A step ends when ``step`` of the optimizer returns. At that moment the gradients
+    are those it used (accumulated, clipped, unscaled) and the parameters are the new
+    ones. So gradient accumulation, ``GradScaler``, ``DistributedDataParallel`` and
+    learning-rate schedules need nothing more. The first step is logged.
 
     Args:
         module: a ``torch.nn.Module``, on any device.
         writer: where to log.
-        every: the steps from one that is logged to the next.
+        every: log each ``every``-th step.
         parameters: log ``parameters/<name>``, with names of ``named_parameters()``.
         gradients: log ``gradients/<name>``, of parameters whose ``grad`` is not None.
         bins: as of ``SummaryWriter.add_histogram``.
-        optimizer: whose steps count. Default: the first ``torch.optim.Optimizer``
-            that takes a step with one of the module's parameters.
+        optimizer: the optimizer whose steps count. Default: the first
+            ``torch.optim.Optimizer`` that takes a step with one of the module's
+            parameters.
         prefix: begins every tag, such as ``"discriminator/"``.
         initial_step: number of the first step, for training that is resumed.
 
@@ -56,13 +56,13 @@ def watch(
         for loops without such an optimizer. The watch lasts as long as the
         module, whether or not the handle is kept.
 
-    Tensors on the CPU are copied at the call. Those on a device are cloned
-    there, in stream order, and nothing waits for the device; the clones take as
-    much of its memory as they have bytes until they have reached the host. Of a
-    DTensor, this process's part is logged.
+    Tensors on the CPU are copied at the call. Tensors on a device are cloned there,
+    in stream order, and nothing waits for the device. The clones occupy device
+    memory until they have reached the host. Of a DTensor, this process's part is
+    logged.
 
     Raises:
-        TypeError, ValueError: for arguments that are not as described.
+        TypeError, ValueError: an argument is not as described.
     """
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"module is a {type(module).__name__}, expected a torch.nn.Module")
@@ -80,7 +80,7 @@ def watch(
         hook = optimizer.register_step_post_hook(lambda *_: handle.count())
     else:
         hook = register_optimizer_step_post_hook(_FirstOptimizer(watched, handle.count))
-        # The hook is the process's, so it must not outlive what it is for.
+        # The hook belongs to the process, so it must not outlive the module it is for.
         weakref.finalize(module, hook.remove).atexit = False
     handle.count_automatically(hook.remove)
     return handle
@@ -114,7 +114,7 @@ class _FirstOptimizer:
 
     def __call__(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         known = self._optimizer() if self._optimizer is not None else None
-        if known is None:  # also where it was replaced by another
+        if known is None:  # or the known one was replaced by another
             if not self._is_of_module(optimizer):
                 return
             self._optimizer = weakref.ref(optimizer)

@@ -20,13 +20,13 @@ class Watch:
 
     Args:
         writer: where to log.
-        tensors: yields tag and value of all that is to be logged, anew each time.
-        every: the steps from one that is logged to the next, 1 or more.
+        tensors: yields tag and value of everything to be logged, anew each time.
+        every: log each ``every``-th step; 1 or more.
         bins: as of ``SummaryWriter.add_histogram``.
         initial_step: number of the first step.
 
     Raises:
-        TypeError, ValueError: for arguments that are not as described.
+        TypeError, ValueError: an argument is not as described.
     """
 
     def __init__(
@@ -50,14 +50,14 @@ class Watch:
 
     @property
     def next_step(self) -> int:
-        """The number that the next step will have; so many were counted since the first's."""
+        """The number of the next step: ``initial_step`` plus the steps counted so far."""
         return self._next_step
 
     def step(self) -> None:
         """Counts a step by hand, and logs it if its turn has come.
 
-        For loops in which no optimizer does: call it once a step, when the
-        gradients are there. From the first call on, only calls count.
+        For loops without an optimizer: call it once a step, when the gradients are
+        there. From the first call on, only such calls count.
         """
         if self._end_automatic is not None:
             self._end_automatic()
@@ -67,7 +67,7 @@ class Watch:
         self.count()
 
     def remove(self) -> None:
-        """Ends the watch and takes its hooks away. What was logged stays; may be called again."""
+        """Ends the watch and takes its hooks away. What was logged stays. May be called again."""
         self._removed = True
         if self._end_automatic is not None:
             self._end_automatic()
@@ -89,7 +89,7 @@ class Watch:
             try:
                 self._writer.add_histogram(tag, value, step, bins=self._bins)
             except (TypeError, ValueError) as error:
-                # Of a kind that cannot be logged: sparse, or of parts on other hosts.
+                # This kind cannot be logged: it is sparse, or has parts on other hosts.
                 if tag not in self._refused:
                     self._refused.add(tag)
                     _logger.warning("%s is watched but cannot be logged: %s", tag, error)
@@ -115,7 +115,7 @@ def interval(every: object) -> int:
 
 
 def checked_writer(writer: object) -> SummaryWriter:
-    """Checks that a writer is one; hooks take several arguments that are easily swapped."""
+    """Checks that ``writer`` is one; the arguments of hooks are easily swapped."""
     if not isinstance(writer, SummaryWriter):
         raise TypeError(f"writer is a {type(writer).__name__}, expected a SummaryWriter")
     return writer

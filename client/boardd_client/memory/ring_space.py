@@ -23,8 +23,8 @@ _SIZE: Final = struct.Struct("<I")
 class RingSpace:
     """The space of ``Ring``, which is a subclass and not its user for speed.
 
-    A scalar's call looks at five of these attributes; one more step to each is
-    a twentieth of the call.
+    A scalar's call looks at five of these attributes; through a part of the ring, each
+    would take one look-up more.
     """
 
     __slots__ = (

@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-import numpy as np
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.limits import MAX_TENSORS
 
 from boardd_client.memory.arena import Arena, Slot
 from boardd_client.memory.drop_reason import DropReason
-
-#: Tensors of one record, at most.
-MAX_TENSORS: Final = 16
 
 
 class LargeSlots(Protocol):
@@ -90,11 +87,3 @@ class TensorSlots:
             message.slots.add(map=slot.map_number, offset=offset, size_bytes=len(slot.view))
         data: bytes = message.SerializeToString()
         return data
-
-
-def element(slot: memoryview, dtype: str) -> float:
-    """The first element of ``slot``, captured with ``dtype``, as a float."""
-    if dtype == "bfloat16":
-        upper = int(np.frombuffer(slot, "<u2", 1)[0])
-        return float(np.array(upper << 16, np.uint32).view(np.float32))
-    return float(np.frombuffer(slot, np.dtype(dtype).newbyteorder("<"), 1)[0])

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import Frame, decode, encode, frame_bytes
+from boardd_protos.limits import DEFAULT_MESSAGE_BYTES
 
 from boardd_client.memory.ring import Ring
 from boardd_client.session.captures import Capture
@@ -23,15 +24,13 @@ MESSAGE_BYTES: Final = 1 << 20
 WINDOW_BYTES: Final = 64 << 20
 
 _MESSAGE_OVERHEAD_BYTES: Final = 1024
-#: What any daemon that does not say takes in one message.
-_DEFAULT_MESSAGE_BYTES: Final = 4 << 20
 
 
 class _Limits(NamedTuple):
     """What the daemon of a connection takes."""
 
     message_bytes: int = MESSAGE_BYTES  #: that we use, in one message
-    max_frame_bytes: int = _DEFAULT_MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES
+    max_frame_bytes: int = DEFAULT_MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES
     max_tensor_bytes: int = 0  #: of one record; 0: no limit
 
     @classmethod

@@ -13,13 +13,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from boardd_protos.dtypes import element
 from boardd_protos.frame import FrameKind, frame_bytes
 
 from boardd_client.errors import CaptureError
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.pending import Failed, Pending
 from boardd_client.memory.ring import Ring
-from boardd_client.memory.slots import TensorSlots, element
+from boardd_client.memory.slots import TensorSlots
 from boardd_client.session.captures import Capture
 from boardd_client.session.counters import Counters
 from boardd_client.session.losses import Loss, LossReason

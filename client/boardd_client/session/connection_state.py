@@ -266,7 +266,7 @@ class ConnectionState:
         return self._move(Event.WINDOW_FULL if is_full else Event.WINDOW_OPEN)
 
     def defect(self, now: float) -> list[Effect]:
-        """Something raised that should not; begin again, and not at once."""
+        """Something raised that should not; begin again, but not at once."""
         was_starting = self.state is State.STARTING
         self._move(Event.DEFECT)
         self.retry_at = now + LAST_BACKOFF_SECS

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.reasons import reason_name
 
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.drop_reason import DropReason
@@ -206,9 +207,3 @@ class Counters:
             sent_bytes=sent_bytes,
             transport=transport,
         )
-
-
-def reason_name(reason: int) -> str:
-    """The name of a ``Reason``, or its number if a newer daemon sent it."""
-    value = pb.Reason.DESCRIPTOR.values_by_number.get(reason)
-    return value.name if value is not None else f"REASON_{reason}"

@@ -18,6 +18,7 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
+from boardd_protos.reasons import reason_name
 
 from boardd_client.errors import CaptureError
 from boardd_client.memory.arena import Arena
@@ -28,7 +29,7 @@ from boardd_client.memory.slots import LargeSlots, TensorSlots
 from boardd_client.session.by_value import MESSAGE_BYTES, WINDOW_BYTES, ByValue
 from boardd_client.session.captures import Capture
 from boardd_client.session.claims import Claims
-from boardd_client.session.counters import Counters, Statistics, reason_name
+from boardd_client.session.counters import Counters, Statistics
 from boardd_client.session.losses import Loss, LossReason
 from boardd_client.session.outgoing import Outgoing
 from boardd_client.session.scalar_history import Exported, ScalarHistory, export

@@ -1,9 +1,9 @@
-"""Autostart: a per-user daemon for an address where none answers.
+"""Autostart: starts a per-user daemon at an address at which none answers.
 
 Whatever accepts connections on the socket already is used, so an installed
 service (systemd's socket included) always wins. Else one daemon is started,
 however many processes ask at the same time: they queue for a lock beside the
-socket, and all but the first find the daemon of the first.
+socket, and all but the first find the daemon that the first started.
 
 The daemon is none of the training's business: not its child (no zombie, no
 SIGCHLD, not killed with its process tree), in a session of its own (no Ctrl-C
@@ -14,15 +14,11 @@ from the terminal), in ``/``, with no descriptor of the trainer's, its output in
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import importlib.util
 import os
-import select
 import shlex
 import shutil
-import socket
-import stat
 import subprocess
 import sys
 import time
@@ -30,25 +26,26 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from boardd_protos import local_socket
 from boardd_protos.address import UnixAddress
 
 from boardd_client.errors import AutostartError
 
-#: The daemon's log starts anew when it is larger.
+#: A daemon's log that is larger starts anew with the next daemon.
 MAX_LOG_BYTES: Final = 1 << 20
 
-#: What boardd[daemon] adds: the daemon's code is installed without it, too.
+#: What boardd[daemon] installs; the daemon's code is there without it, too.
 _DAEMON_PACKAGES: Final = ("grpc_health", "grpc_reflection", "isal", "numba", "uvloop")
 
 _LOG_TAIL_BYTES: Final = 2048
 _POLL_SECS: Final = 0.02
 
-# Starts "$@" as an orphan and prints its process id. A double fork without
-# forking the trainer, whose threads and frameworks (MXNet's engine stops and
-# starts anew around a fork) would suffer from it.
+# Starts "$@" as an orphan and prints its process id. This is a double fork that does
+# not fork the trainer, whose threads and frameworks would suffer from it (MXNet's
+# engine stops and restarts around a fork).
 _ORPHAN: Final = '"$@" >&2 & echo $!'
 
-# Meant for the training script's interpreter, and wrong for another one.
+# Meant for the interpreter of the training script, and wrong for another one.
 _DROPPED_VARIABLES: Final = (
     "PYTHONBREAKPOINT",
     "PYTHONDEVMODE",
@@ -73,13 +70,13 @@ _SET_VARIABLES: Final = {
 
 
 def ensure_daemon(address: UnixAddress, timeout_secs: float) -> None:
-    """Returns once a daemon accepts connections at ``address``, started if need be.
+    """Returns once a daemon accepts connections at ``address``; starts one if need be.
 
-    Blocks, up to ``timeout_secs``; not for the thread that trains.
+    Blocks for up to ``timeout_secs``; not for the thread that trains.
 
-    Environment: with ``BOARDD_AUTOSTART=0`` nothing is started.
-    ``BOARDD_COMMAND`` is started in place of ``boardd``, split like a shell
-    would. Other ``BOARDD_*`` variables are the daemon's own settings.
+    Environment: ``BOARDD_AUTOSTART=0`` forbids to start one. ``BOARDD_COMMAND`` is
+    started in place of ``boardd``, split as a shell would. Other ``BOARDD_*``
+    variables are the daemon's own settings.
 
     Raises:
         AutostartError: autostart is switched off, no ``boardd`` is installed, the
@@ -105,19 +102,12 @@ def ensure_daemon(address: UnixAddress, timeout_secs: float) -> None:
 def _accepts(address: UnixAddress) -> bool:
     """Whether something listens on the socket.
 
-    Raises ``AutostartError`` when the socket may not be reached.
+    Raises ``AutostartError`` if this user may not connect to it.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(os.fspath(address.path))
-        except BlockingIOError:  # its backlog is full
-            return True
-        except PermissionError as error:
-            raise AutostartError(f"cannot connect to {address}: {error.strerror}") from None
-        except OSError:
-            return False
-        return True
+    try:
+        return local_socket.accepts_connections(address.path)
+    except PermissionError as error:
+        raise AutostartError(f"cannot connect to {address}: {error.strerror}") from None
 
 
 def _command(environ: Mapping[str, str]) -> list[str]:
@@ -134,7 +124,7 @@ def _command(environ: Mapping[str, str]) -> list[str]:
         return [os.path.abspath(program), *command[1:]]
     if sys.executable and _has_daemon():
         return [sys.executable, "-m", "boardd"]
-    # Another environment's; the command of this one would lack the same packages.
+    # One of another environment: that of this one would lack the same packages.
     own = os.path.dirname(sys.executable)
     path = os.pathsep.join(
         directory for directory in os.get_exec_path(dict(environ)) if directory != own
@@ -164,26 +154,9 @@ def _has_daemon() -> bool:
 def _ensure_private_directory(path: Path) -> None:
     """Creates ``path`` with mode 0700, or checks that it is private to this user."""
     try:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
-        status = os.lstat(path)
-    except OSError as error:
-        raise AutostartError(
-            f"the socket's directory {path} cannot be made: {error.strerror}; create it with "
-            "mode 0700, or set XDG_RUNTIME_DIR or BOARDD_ADDRESS"
-        ) from None
-    if not stat.S_ISDIR(status.st_mode):
-        raise AutostartError(f"{path} is a symlink or no directory; set BOARDD_ADDRESS to another")
-    if status.st_uid != os.geteuid():
-        raise AutostartError(
-            f"the socket's directory {path} belongs to user {status.st_uid}; set BOARDD_ADDRESS "
-            "to a socket in a directory of your own"
-        )
-    if status.st_mode & 0o077:
-        raise AutostartError(
-            f"the socket's directory {path} is open to others (mode "
-            f"{stat.S_IMODE(status.st_mode):04o}); run: chmod 700 {path}"
-        )
+        local_socket.ensure_private_directory(path)
+    except local_socket.DirectoryRefusedError as error:
+        raise AutostartError(f"{error}; or set BOARDD_ADDRESS to another socket") from None
 
 
 @contextlib.contextmanager
@@ -249,7 +222,7 @@ def _start(command: list[str], address: UnixAddress, deadline: float) -> None:
             raise AutostartError(f"cannot start {shlex.join(arguments)}: {error}") from None
         with contextlib.closing(process):
             while not _accepts(address):
-                if process.ended():
+                if process.has_ended():
                     # It may have found another daemon, started by hand, at the address.
                     if _accepts(address):
                         return
@@ -299,25 +272,24 @@ class _Process:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self._descriptor: int | None = None
-        self._gone = False
+        self._has_ended = False
         try:
-            self._descriptor = os.pidfd_open(pid)
-        except OSError as error:
-            # Without pidfd (an old kernel, a sandbox) its end is not noticed early.
-            self._gone = error.errno == errno.ESRCH
+            self._descriptor = local_socket.open_process(pid)
+        except ProcessLookupError:
+            self._has_ended = True
+        except OSError:
+            pass  # without pidfd, only the deadline ends the wait for it
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether it has ended, as far as can be known."""
-        return self._gone
+        return self._has_ended
 
     def wait(self, timeout_secs: float) -> None:
         """Sleeps until the end of the process, ``timeout_secs`` at most."""
         if self._descriptor is None:
             time.sleep(timeout_secs)
-            return
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        self._gone = bool(poll.poll(timeout_secs * 1000))
+        else:
+            self._has_ended = local_socket.has_ended(self._descriptor, timeout_secs)
 
     def close(self) -> None:
         """Stops watching."""

@@ -1,6 +1,6 @@
 """A gRPC connection to a daemon: Open, Attach, then a stream in both directions.
 
-gRPC is imported only here and only when the first connection is made, so that a
+gRPC is imported only here, and only when the first connection is made, so that a
 program pays for it on a background thread, or not at all.
 
 gRPC and ``fork`` do not go together: its fork handlers may hang or abort if a
@@ -10,9 +10,9 @@ not loaded gRPC itself, it is loaded without its fork handlers, which makes
 ``fork`` in the parent safe at any moment; and a child of a process that has it
 loaded never touches it, and uses ``subprocess_connection`` instead.
 
-Nor do gRPC and the interpreter's end: a thread of gRPC's that holds a call's lock
-when it is frozen there keeps it for ever, and the call's finalizer waits for it
-(seen with grpcio 1.85: one process of some hundreds never ended). So ``close`` waits
+Nor do gRPC and the interpreter's end: a gRPC thread that is frozen there while it
+holds a call's lock keeps it for ever, and the call's finalizer waits for that lock
+(seen with grpcio 1.85: one process in some hundreds never ended). So ``close`` waits
 for gRPC's threads, and no reference cycle leaves a call to the last collection.
 """
 
@@ -151,7 +151,7 @@ class GrpcConnection:
             # A proxy set for the web is not for a socket file.
             options.append(("grpc.enable_http_proxy", 0))
             return grpc.insecure_channel(self._address.target, options)
-        # Finds out within a minute and a half that the other host is gone.
+        # A host that is gone is noticed within 80 s.
         options += [("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 20_000)]
         if self._address.is_loopback:
             options.append(("grpc.enable_http_proxy", 0))
@@ -169,7 +169,7 @@ class GrpcConnection:
     def _call(self, method: Any, request: Any, timeout_secs: float) -> Any:
         grpc = _load_grpc()
         try:
-            # No future of gRPC's, whose events need a thread; closing the channel cancels it.
+            # Not a gRPC future, whose events need a thread; closing the channel cancels the call.
             return method(request, timeout=timeout_secs, metadata=self._metadata)
         except ValueError:
             raise ConnectionFailedError("CANCELLED", "the channel is closed") from None
@@ -206,7 +206,7 @@ def _load_grpc() -> Any:
         try:
             import grpc
 
-            # gRPC reads the variable when its core starts, which a channel makes it do.
+            # gRPC reads the variable when its core starts, and a channel starts it.
             grpc.insecure_channel("unix:/nonexistent").close()
         finally:
             if asked is None:

@@ -18,9 +18,9 @@ from typing import Final, Protocol
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address
+from boardd_protos.reasons import reason_name
 
 from boardd_client.environment import Settings
-from boardd_client.session.counters import reason_name
 from boardd_client.session.scalar_history import ScalarHistory
 from boardd_client.session.schema import DefinedRun
 from boardd_client.session.session import Session

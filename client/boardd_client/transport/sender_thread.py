@@ -138,11 +138,11 @@ class SenderThread:
         last = self._session.ring.last_sequence
         while not self._pace.is_stopping:
             failure = self._session.commit_scalars()
-            if failure:
-                self._warn_lost(failure)
+            if failure is not None:
+                self._warn_lost(str(failure))
             capture = self._session.next_capture()
-            # What is logged meanwhile waits for the next round, or this one would never end; and
-            # a wait for a value competes with the trainer, so it is only for who waits for it.
+            # What is logged meanwhile waits for the next round, or this one would never end.
+            # Waiting for a value competes with the trainer, so only do it if somebody waits.
             if capture is None or capture.sequence > last:
                 break
             if not is_urgent and not capture.is_done():

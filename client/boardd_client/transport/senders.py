@@ -25,7 +25,7 @@ _STOP_SECS: Final = 1.0
 
 
 class Forkable(Protocol):
-    """What has to start anew in a forked child."""
+    """Starts afresh in a forked child."""
 
     def after_fork(self) -> None:
         """Forgets the parent's session, and locks that another thread may have held."""
@@ -61,7 +61,7 @@ class Senders:
             return sender
 
     def release(self, sender: Sender) -> None:
-        """One user less; the last one lets the sender end once everything is written."""
+        """One user less; after the last, the sender ends once everything is written."""
         with self._lock:
             sender.users -= 1
             if sender.users == 0:
@@ -77,13 +77,13 @@ class Senders:
             return True
 
     def drain(self) -> None:
-        """Waits for everything to be written, within the exit timeout, and ends all senders."""
+        """Waits until everything is written, up to the exit timeout; then ends all senders."""
         with self._lock:
             senders = list(self._senders.values())
             self._senders.clear()
         begin = time.monotonic()
         for sender in senders:
-            sender.start()  # so that records of a writer that never got to it are sent too
+            sender.start()  # a writer may have logged and not got as far as this
             deadline = begin + sender.settings.exit_timeout_secs
             if not sender.wait_written(sender.session.ring.last_sequence, deadline):
                 statistics = sender.session.statistics()
@@ -97,7 +97,7 @@ class Senders:
                         else " and lost with this process",
                         sender.why_not(),
                     )
-        # Also those that are ending: no thread of gRPC's may outlive the interpreter.
+        # Also those that are ending: no gRPC thread may outlive the interpreter.
         with self._lock:
             senders = list(self._all_senders)
         for sender in senders:
@@ -109,14 +109,14 @@ class Senders:
         return GrpcConnection(address, events, token=settings.token, tls_ca=settings.tls_ca)
 
     def _hook_multiprocessing(self) -> None:
-        # Its children leave by os._exit, without atexit, but run these.
+        # Its children leave by os._exit and skip atexit, but run these finalizers.
         util = sys.modules.get("multiprocessing.util")
         if util is not None and not self._hooks_multiprocessing:
             self._hooks_multiprocessing = True
             util.Finalize(None, self.drain, exitpriority=0)
 
     def after_fork_in_child(self) -> None:
-        """Starts anew; the parent's senders are kept, because to destroy them is to use gRPC."""
+        """Starts afresh; keeps the parent's senders, because destroying them would use gRPC."""
         inherited = list(self._all_senders)
         self._inherited.append(inherited)
         for sender in inherited:

@@ -153,7 +153,7 @@ class SessionMemory:
         try:
             self._map.allocate(self._log_bytes + start, end - start)
         except OSError as error:
-            # Not logged here: a handler of the program's may wait for whom this call holds up.
+            # Not logged here: a log handler may wait for a thread that this call holds up.
             self._has_no_more = True
             self._trouble = f"no memory for more than {start} bytes of tensors at a time: {error}"
             return False

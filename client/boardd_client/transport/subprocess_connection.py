@@ -159,7 +159,7 @@ class SubprocessConnection:
             raise ConnectionFailedError(code, "the helper process does not answer")
         answered, content = answer
         if answered == _PacketType.FAILED:
-            raise _failure(content)
+            raise _decode_failure(content)
         return content
 
     def _send_packet(self, packet_type: _PacketType, payload: bytes) -> None:
@@ -185,13 +185,13 @@ class SubprocessConnection:
                 if packet_type == _PacketType.MESSAGE:
                     self._events.on_message(pb.DaemonMessage.FromString(payload))
                 elif packet_type == _PacketType.ENDED:
-                    error = _failure(payload)
+                    error = _decode_failure(payload)
                     break
                 else:
                     self._settle(packet_type, payload)
         process.stdout.close()
         self._outbox.close()
-        self._settle(_PacketType.FAILED, f"{error.code}\n{error.message}".encode(), if_waiting=True)
+        self._settle(_PacketType.FAILED, _encode_failure(error), if_waiting=True)
         self._events.on_end(error)
 
     def _settle(
@@ -210,6 +210,7 @@ class _HelperProcess:
         self._output = sys.stdout.buffer
         self._lock = threading.Lock()
         self._room = threading.Event()
+        self._has_ended = False  # the stream has
         self._connection = GrpcConnection(
             address,
             self,
@@ -256,8 +257,6 @@ class _HelperProcess:
                 ).start()
         self._connection.close()
 
-    _has_ended = False
-
     def _open(self, data: bytes) -> tuple[_PacketType, Any]:
         (timeout_secs,) = struct.unpack_from("<d", data)
         request = pb.OpenRequest.FromString(data[8:])
@@ -267,7 +266,7 @@ class _HelperProcess:
         try:
             packet_type, reply = call(payload)
         except ConnectionFailedError as error:
-            self._tell(_PacketType.FAILED, f"{error.code}\n{error.message}".encode())
+            self._tell(_PacketType.FAILED, _encode_failure(error))
         else:
             self._tell(packet_type, reply.SerializeToString())
 
@@ -282,14 +281,18 @@ class _HelperProcess:
     def on_end(self, error: ConnectionFailedError) -> None:
         """See ``Events``."""
         self._has_ended = True
-        self._tell(_PacketType.ENDED, f"{error.code}\n{error.message}".encode())
+        self._tell(_PacketType.ENDED, _encode_failure(error))
 
     def _tell(self, packet_type: _PacketType, payload: bytes) -> None:
         with self._lock, contextlib.suppress(OSError, ValueError):
             _write_packet(self._output, packet_type, payload)
 
 
-def _failure(text: bytes) -> ConnectionFailedError:
+def _encode_failure(error: ConnectionFailedError) -> bytes:
+    return f"{error.code}\n{error.message}".encode()
+
+
+def _decode_failure(text: bytes) -> ConnectionFailedError:
     code, _, message = text.decode(errors="replace").partition("\n")
     return ConnectionFailedError(code, message)
 

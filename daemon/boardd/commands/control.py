@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -16,14 +14,13 @@ import grpc
 from boardd_protos import address
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub
+from boardd_protos.local_socket import has_ended, open_process, peer_credentials
+from boardd_protos.reasons import AUTHORIZATION
 
 from boardd.errors import CommandError, ConfigError, NoDaemonError
-from boardd.rpc.auth import AUTHORIZATION
 
 #: How long a daemon may take to answer before it counts as not answering.
 ANSWER_SECS: Final = 5.0
-
-_UCRED: Final = struct.Struct("3i")
 
 
 def fetch_status(
@@ -94,9 +91,13 @@ def stop(where: address.UnixAddress, *, timeout_secs: float) -> int:
     answer_secs = min(ANSWER_SECS, max(1.0, timeout_secs))
     pid = _listener(where)
     try:
-        process = os.pidfd_open(pid)
+        process = open_process(pid)
     except ProcessLookupError:
         return pid
+    except OSError as error:
+        raise CommandError(
+            f"pid {pid} at {where} cannot be watched: {error.strerror}; end it with: kill {pid}"
+        ) from None
     try:
         # The descriptor now holds the process that has this pid. That this process is
         # the daemon, and not a later one with its pid, follows from asking again.
@@ -105,7 +106,7 @@ def stop(where: address.UnixAddress, *, timeout_secs: float) -> int:
             draining = _is_draining(where, answer_secs)
             same = _listener(where) == pid
         except NoDaemonError as error:
-            if _is_gone(process, 1.0):
+            if has_ended(process, 1.0):
                 return pid
             raise NoDaemonError(f"{error}; its pid is {pid}") from None
         if not same:
@@ -117,7 +118,7 @@ def stop(where: address.UnixAddress, *, timeout_secs: float) -> int:
             raise CommandError(f"pid {pid} at {where} belongs to another user") from None
         except ProcessLookupError:
             return pid
-        if not _is_gone(process, timeout_secs):
+        if not has_ended(process, timeout_secs):
             raise CommandError(
                 f"pid {pid} still writes what it holds after {timeout_secs:g} s; wait on with "
                 f"'boardd stop', or end it at once with: kill {pid}"
@@ -140,12 +141,6 @@ def _is_draining(where: address.UnixAddress, timeout_secs: float) -> bool:
     return bool(reply.status == HealthCheckResponse.NOT_SERVING)
 
 
-def _is_gone(process: int, timeout_secs: float) -> bool:
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
-    return bool(poll.poll(timeout_secs * 1000))
-
-
 def _listener(where: address.UnixAddress) -> int:
     """The pid of the process that listens on a Unix socket, as the kernel knows it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -156,8 +151,7 @@ def _listener(where: address.UnixAddress) -> int:
             raise NoDaemonError(f"what listens at {where} does not answer") from None
         except OSError as error:
             raise NoDaemonError(f"no daemon at {where}: {error.strerror}") from None
-        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    pid: int = _UCRED.unpack(credentials)[0]
+        pid = peer_credentials(probe).pid
     if pid == 0:
         raise CommandError(
             f"the daemon at {where} runs in another container; stop it there, with SIGTERM"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.reasons import reason_name
 from google.protobuf.message import Message
 
 
@@ -100,14 +101,6 @@ def size(size_bytes: float) -> str:
     if unit == "B":
         return f"{value:.0f} B"
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
-
-
-def reason_name(value: int) -> str:
-    """The name of a ``Reason``; the number of one that a newer daemon sent."""
-    try:
-        return str(pb.Reason.Name(value))
-    except ValueError:
-        return str(value)
 
 
 def _counts(counters: pb.Counters) -> Iterable[tuple[str, str]]:

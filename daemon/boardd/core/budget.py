@@ -18,6 +18,8 @@ import os
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
 
+from boardd_protos.limits import DEFAULT_MESSAGE_BYTES
+
 MEBIBYTE = 1 << 20
 
 
@@ -34,7 +36,7 @@ class Budgets:
     #: Bytes of the memory that clients share, all sessions together.
     max_map_bytes: int = 64 * 1024 * MEBIBYTE
     #: Bytes of one message on a stream.
-    max_message_bytes: int = 4 * MEBIBYTE
+    max_message_bytes: int = DEFAULT_MESSAGE_BYTES
     #: Sessions open at once.
     max_sessions: int = 1024
     #: Run directories open at once, and runs defined by one session.

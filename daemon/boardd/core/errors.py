@@ -3,7 +3,7 @@
 ``STATUS`` is the one table from an error to its gRPC code (by name, so that
 the core stays free of gRPC). An error that is in no row is a defect of the
 daemon and answers INTERNAL. The reason travels beside the text, in the
-trailing metadata ``boardd-reason``.
+trailing metadata (``boardd_protos.reasons``).
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameError
-
-#: Trailing metadata key whose value is the name of a ``Reason``.
-REASON_METADATA: Final = "boardd-reason"
 
 
 class ProtocolError(Exception):

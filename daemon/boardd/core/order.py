@@ -1,17 +1,16 @@
 """Call order kept while the work in between finishes in any order.
 
 ``Order`` releases results in the order in which their tickets were drawn.
-``FairQueue`` chooses whose work is next: each key's items stay in order, and
-keys take turns, so that a key with a thousand items delays another's by one.
+``FairQueue`` chooses whose work is next: the items of one flow are begun in order,
+and flows take turns, so that one with a thousand items delays another's by one. A
+flow that is far ahead of the place where its results are used waits.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 
 
@@ -34,11 +33,6 @@ class Order(Generic[Item]):
 
     def __len__(self) -> int:
         return len(self._slots)
-
-    @property
-    def first_ticket(self) -> int:
-        """The ticket of the head; of the next place to be drawn where there is none."""
-        return self._first_ticket
 
     def draw(self) -> int:
         """Returns the ticket of the next place in the order."""
@@ -81,34 +75,78 @@ class Order(Generic[Item]):
         return self._slots[0].result  # type: ignore[return-value]  # done: it is set
 
 
-class FairQueue(Generic[Key, Item]):
-    """A queue for each key; keys take turns."""
+class Flow(Generic[Item]):
+    """One key's items in a ``FairQueue``, and how much was made of them and not yet used."""
+
+    __slots__ = ("has_turn", "unused_bytes", "waiting")
 
     def __init__(self) -> None:
-        self._items: dict[Key, deque[Item]] = {}
-        self._turns: deque[Key] = deque()
-        self._length = 0
+        self.waiting: deque[Item] = deque()
+        self.unused_bytes = 0
+        self.has_turn = False
 
-    def __len__(self) -> int:
-        return self._length
 
-    def push(self, key: Key, item: Item) -> None:
-        """Adds ``item`` behind the others of ``key``."""
-        items = self._items.get(key)
-        if items is None:
-            items = self._items[key] = deque()
-            self._turns.append(key)
-        items.append(item)
-        self._length += 1
+class FairQueue(Generic[Item]):
+    """Whose item is begun next: flows take turns, and each has a window of bytes.
 
-    def pop(self) -> Item:
-        """Takes the next item of the key whose turn it is. Raises ``IndexError`` when empty."""
-        key = self._turns.popleft()
-        items = self._items[key]
-        item = items.popleft()
-        self._length -= 1
-        if items:
-            self._turns.append(key)
-        else:
-            del self._items[key]
-        return item
+    What is made of a flow's items is used in their order. While at least
+    ``window_bytes`` of it wait for that, the flow is passed over. That never holds up
+    the item that all others wait for: items are begun in order, so when all before
+    it are used, nothing else of the flow waits.
+
+    Raises ``ValueError`` for a window below one byte.
+    """
+
+    def __init__(self, window_bytes: int) -> None:
+        if window_bytes < 1:
+            raise ValueError(f"a window of {window_bytes} bytes lets nothing begin")
+        self._window_bytes = window_bytes
+        #: Flows with an item that may be begun; some may have filled their window since.
+        self._turns: deque[Flow[Item]] = deque()
+
+    def __bool__(self) -> bool:
+        """Whether ``pop`` is worth a try."""
+        return bool(self._turns)
+
+    def push(self, flow: Flow[Item], item: Item) -> None:
+        """Adds ``item`` behind the others of ``flow``."""
+        flow.waiting.append(item)
+        self._give_turn(flow)
+
+    def pop(self) -> tuple[Flow[Item], Item] | None:
+        """Takes the next item that may be begun, and its flow; None if there is none.
+
+        Call ``made`` with the size of what becomes of it.
+        """
+        while self._turns:
+            flow = self._turns.popleft()
+            flow.has_turn = False
+            if flow.unused_bytes < self._window_bytes:
+                item = flow.waiting.popleft()
+                self._give_turn(flow)
+                return flow, item
+        return None
+
+    def made(self, flow: Flow[Item], size_bytes: int) -> None:
+        """Counts what was made of an item."""
+        flow.unused_bytes += size_bytes
+
+    def used(self, flow: Flow[Item], size_bytes: int) -> bool:
+        """Counts what was used. Returns whether the flow takes turns again."""
+        flow.unused_bytes -= size_bytes
+        return self._give_turn(flow)
+
+    def clear(self) -> None:
+        """Drops the items of all flows that take turns."""
+        for flow in self._turns:
+            flow.waiting.clear()
+            flow.has_turn = False
+        self._turns.clear()
+
+    def _give_turn(self, flow: Flow[Item]) -> bool:
+        may_begin = flow.waiting and flow.unused_bytes < self._window_bytes
+        if flow.has_turn or not may_begin:
+            return False
+        flow.has_turn = True
+        self._turns.append(flow)
+        return True

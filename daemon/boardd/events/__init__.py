@@ -1,4 +1,6 @@
 """The bytes of an event file: Event messages and the records that frame them.
 
-Pure: no files, no clock, no threads.
+Pure: no files, no clock, no threads. It takes arrays and numbers, whoever computed them.
+
+May import: no other room.
 """

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from boardd_protos.invalid import InvalidRecordError
+from boardd_protos.tags import CUSTOM_SCALARS_TAG
+
 from boardd.events import plugins_pb2 as plugins
 from boardd.events.event_pb2 import Summary
 from boardd.events.tensors import bytes_proto, plugin_value
 
 #: Names that the plugin defines (tensorboard/plugins/custom_scalar/metadata.py).
 PLUGIN: Final = "custom_scalars"
-CONFIG_TAG: Final = "custom_scalars__config__"
-
-
-class LayoutError(ValueError):
-    """A chart that the plugin could not draw; give it other tags."""
 
 
 class Chart(NamedTuple):
@@ -45,7 +43,7 @@ class Category(NamedTuple):
 def custom_scalars_value(categories: Iterable[Category]) -> Summary.Value:
     """The layout of the page; its tag is the plugin's own.
 
-    Raises ``LayoutError`` on a chart without tags, and a margin chart whose tags
+    Raises ``InvalidRecordError`` on a chart without tags, and a margin chart whose tags
     do not come in threes.
     """
     layout = plugins.Layout(
@@ -55,18 +53,18 @@ def custom_scalars_value(categories: Iterable[Category]) -> Summary.Value:
             for category in categories
         ],
     )
-    return plugin_value(CONFIG_TAG, bytes_proto(layout.SerializeToString()), PLUGIN)
+    return plugin_value(CUSTOM_SCALARS_TAG, bytes_proto(layout.SerializeToString()), PLUGIN)
 
 
 def _chart(chart: Chart) -> plugins.Chart:
     if not chart.tags:
-        raise LayoutError(f"chart {chart.title!r} has no tags")
+        raise InvalidRecordError(f"chart {chart.title!r} has no tags")
     if not chart.is_margin:
         return plugins.Chart(
             title=chart.title, multiline=plugins.MultilineChartContent(tag=chart.tags)
         )
     if len(chart.tags) % 3:
-        raise LayoutError(
+        raise InvalidRecordError(
             f"margin chart {chart.title!r} has {len(chart.tags)} tags; "
             "give value, lower and upper for each line"
         )

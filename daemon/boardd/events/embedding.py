@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
+from boardd_protos.invalid import InvalidTensorError
 from google.protobuf import text_format
 
 from boardd.events.projector_pb2 import EmbeddingInfo, ProjectorConfig, SpriteMetadata
@@ -47,10 +48,6 @@ _TEXT_CHECK_BYTES: Final = 1 << 20
 _TEXT_ELEMENTS: Final = 4096
 
 
-class EmbeddingError(ValueError):
-    """Parts of an embedding that do not agree, or a label that cannot be written."""
-
-
 class ConfigError(ValueError):
     """A projector config that TensorBoard could not read either."""
 
@@ -65,7 +62,7 @@ class EmbeddingFiles:
     ``metadata`` is what ``metadata_tsv`` returns. ``sprite`` is a PNG file that
     holds an image for each row, each of ``sprite_dims``, width and height in pixels.
 
-    Raises ``EmbeddingError`` for a matrix without rows or columns or whose size
+    Raises ``InvalidTensorError`` for a matrix without rows or columns or whose size
     is not that of its shape, and for a sprite without dimensions.
     """
 
@@ -80,11 +77,13 @@ class EmbeddingFiles:
         rows, columns = self.shape
         size_bytes = memoryview(self.tensors).nbytes
         if rows < 1 or columns < 1 or size_bytes != 4 * rows * columns:
-            raise EmbeddingError(
+            raise InvalidTensorError(
                 f"embedding {self.folder!r}: {size_bytes} bytes for shape {self.shape} of float32"
             )
         if (self.sprite is None) != (self.sprite_dims is None):
-            raise EmbeddingError(f"embedding {self.folder!r}: a sprite and its dimensions go along")
+            raise InvalidTensorError(
+                f"embedding {self.folder!r}: a sprite and its dimensions go along"
+            )
 
     def contents(self) -> dict[str, bytes | memoryview]:
         """Returns the files of the folder, by name, in the order to write them."""
@@ -114,7 +113,7 @@ def metadata_tsv(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> b
     and a line that would be blank gets ``EMPTY_LABEL``, since the projector
     skips those.
 
-    Raises ``EmbeddingError`` on a row that has another number of columns than
+    Raises ``InvalidTensorError`` on a row that has another number of columns than
     the first, several columns with fewer or more names in ``header``, an empty
     or repeated name, and a lone surrogate, which UTF-8 cannot hold.
     """
@@ -125,7 +124,7 @@ def metadata_tsv(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> b
         if number == 0 and count <= 1:
             count = len(row)
         if len(row) != count or not count:
-            raise EmbeddingError(
+            raise InvalidTensorError(
                 f"row {number} of the metadata has {len(row)} columns, not {count}"
             )
         fields = [_field(text) for text in row]
@@ -134,7 +133,7 @@ def metadata_tsv(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> b
         lines.append("\t".join(fields))
     if count > 1:
         if len(names) != count or not all(map(_is_visible, names)) or len(set(names)) < count:
-            raise EmbeddingError(
+            raise InvalidTensorError(
                 f"metadata of {count} columns with the header {list(header)}; "
                 "give each column a name of its own"
             )
@@ -142,7 +141,7 @@ def metadata_tsv(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> b
     try:
         return "".join(line + "\n" for line in lines).encode()
     except UnicodeEncodeError as error:
-        raise EmbeddingError(f"metadata that is not Unicode text: {error}") from error
+        raise InvalidTensorError(f"metadata that is not Unicode text: {error}") from error
 
 
 def _field(text: str) -> str:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from google.protobuf.message import DecodeError
+from boardd_protos.invalid import InvalidRecordError
 
 from boardd.events.graph_pb2 import AttrValue, GraphDef, NodeDef, VersionDef
 
 #: Version of TensorFlow's graphs that is claimed; MXBoard's.
 PRODUCER: Final = 100
-
-
-class GraphError(ValueError):
-    """Bytes that are no GraphDef, or nodes that make no graph."""
 
 
 class GraphNode(NamedTuple):
@@ -33,7 +29,7 @@ class GraphNode(NamedTuple):
 def graph_def(nodes: Iterable[GraphNode]) -> bytes:
     """Returns a serialized GraphDef with ``nodes`` in their order.
 
-    Raises ``GraphError`` on two nodes of one name, of which TensorBoard would
+    Raises ``InvalidRecordError`` on two nodes of one name, of which TensorBoard would
     draw one. An input that names no node is left to TensorBoard, which draws it
     as a node of its own.
     """
@@ -41,7 +37,7 @@ def graph_def(nodes: Iterable[GraphNode]) -> bytes:
     names = set()
     for name, op, inputs, attributes in nodes:
         if name in names:
-            raise GraphError(f"two nodes are named {name!r}; names must be unique")
+            raise InvalidRecordError(f"two nodes are named {name!r}; names must be unique")
         names.add(name)
         graph.node.append(
             NodeDef(
@@ -53,18 +49,4 @@ def graph_def(nodes: Iterable[GraphNode]) -> bytes:
         )
     # Else a map has no certain order.
     data: bytes = graph.SerializeToString(deterministic=True)
-    return data
-
-
-def checked_graph_def(data: bytes) -> bytes:
-    """Returns ``data``, a serialized GraphDef. Raises ``GraphError`` if it is none, or empty.
-
-    TensorBoard's graphs page fails on a GraphDef that it cannot parse.
-    """
-    try:
-        graph = GraphDef.FromString(data)
-    except DecodeError as error:
-        raise GraphError(f"{len(data)} bytes that are no GraphDef: {error}") from error
-    if not graph.node:
-        raise GraphError("a GraphDef without nodes")
     return data

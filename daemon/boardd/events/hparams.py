@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
+from boardd_protos.tags import HPARAMS_TAG
 from google.protobuf.struct_pb2 import ListValue, Value
 
 from boardd.events.event_pb2 import Summary
@@ -36,7 +37,6 @@ from boardd.events.tensors import plugin_value, tensor_proto
 #: Names that the plugin defines (tensorboard/plugins/hparams/metadata.py).
 PLUGIN: Final = "hparams"
 EXPERIMENT_TAG: Final = "_hparams_/experiment"
-SESSION_START_INFO_TAG: Final = "_hparams_/session_start_info"
 SESSION_END_INFO_TAG: Final = "_hparams_/session_end_info"
 
 HParam = bool | float | str
@@ -77,7 +77,7 @@ def hparams_values(
     end = SessionEndInfo(status=STATUS_SUCCESS, end_time_secs=session_secs)
     return [
         _metadata_value(EXPERIMENT_TAG, HParamsPluginData(experiment=experiment)),
-        _metadata_value(SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start)),
+        _metadata_value(HPARAMS_TAG, HParamsPluginData(session_start_info=start)),
         _metadata_value(SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end)),
     ]
 

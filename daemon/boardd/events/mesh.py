@@ -12,19 +12,15 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
 
 from boardd.events.event_pb2 import Summary
 from boardd.events.plugins_pb2 import MeshPluginData
 from boardd.events.tensors import as_float32, plugin_value, tensor_proto
-from boardd.reduce.dtypes import TensorError
 
 PLUGIN: Final = "mesh"
 
 _Content = MeshPluginData.ContentType
-
-
-class MeshConfigError(ValueError):
-    """The scene's configuration is not the JSON of an object."""
 
 
 def mesh_values(
@@ -43,8 +39,8 @@ def mesh_values(
     off. ``config_json`` sets the scene up, an object of THREE.js classes; empty
     for TensorBoard's own.
 
-    Raises ``TensorError`` on other shapes, on what is not numbers, on faces with a
-    vertex that is not there and on colors out of range, and ``MeshConfigError``.
+    Raises ``InvalidTensorError`` on other shapes, on what is not numbers, on faces with a
+    vertex that is not there and on colors out of range, and ``InvalidRecordError``.
     """
     _check(vertices, "vertices")
     parts: list[tuple[_Content, npt.NDArray[Any]]] = [(MeshPluginData.VERTEX, as_float32(vertices))]
@@ -56,7 +52,7 @@ def mesh_values(
     if colors is not None:
         _check(colors, "colors")
         if colors.shape != vertices.shape:
-            raise TensorError(
+            raise InvalidTensorError(
                 f"colors of shape {colors.shape} for vertices of shape {vertices.shape}; "
                 "give each vertex a color"
             )
@@ -84,14 +80,14 @@ def mesh_values(
 
 def _check(array: npt.NDArray[Any], what: str) -> None:
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "biuf":
-        raise TensorError(
+        raise InvalidTensorError(
             f"{what} of {array.dtype} and shape {array.shape}; give numbers of shape [batch, n, 3]"
         )
 
 
 def _check_batch(array: npt.NDArray[Any], what: str, vertices: npt.NDArray[Any]) -> None:
     if array.shape[0] != vertices.shape[0]:
-        raise TensorError(
+        raise InvalidTensorError(
             f"{what} of {array.shape[0]} meshes for vertices of {vertices.shape[0]}; "
             "give them the same batch"
         )
@@ -102,7 +98,7 @@ def _check_range(array: npt.NDArray[Any], what: str, most: int) -> None:
         return
     low, high = array.min(), array.max()
     if not (low >= 0 and high <= most):  # NaN is neither
-        raise TensorError(f"{what} from {low} to {high}; they may be from 0 to {most}")
+        raise InvalidTensorError(f"{what} from {low} to {high}; they may be from 0 to {most}")
 
 
 def _checked_config(config_json: str) -> str:
@@ -111,8 +107,8 @@ def _checked_config(config_json: str) -> str:
     try:
         config = json.loads(config_json)
     except (ValueError, RecursionError) as error:
-        raise MeshConfigError(f"mesh configuration {config_json[:60]!r}: {error}") from error
+        raise InvalidRecordError(f"mesh configuration {config_json[:60]!r}: {error}") from error
     # tensorboardX writes "null" where there is none.
     if config is not None and not isinstance(config, dict):
-        raise MeshConfigError(f"mesh configuration {config_json[:60]!r} is not a JSON object")
+        raise InvalidRecordError(f"mesh configuration {config_json[:60]!r} is not a JSON object")
     return config_json if config else ""

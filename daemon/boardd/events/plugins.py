@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidTensorError
 
 from boardd.events.event_pb2 import (
     DATA_CLASS_BLOB_SEQUENCE,
@@ -21,7 +22,6 @@ from boardd.events.event_pb2 import (
 )
 from boardd.events.plugins_pb2 import AudioPluginData, PrCurvePluginData, TextPluginData
 from boardd.events.tensors import bytes_proto, plugin_value, tensor_proto
-from boardd.reduce.dtypes import TensorError
 
 #: Names of the plugins, as tensorboard/plugins/*/metadata.py has them.
 TEXT_PLUGIN: Final = "text"
@@ -87,7 +87,7 @@ def pr_curve_value(
     float32[6, n], as other writers do, unless there are counts that only
     float64 holds.
 
-    Raises ``TensorError`` where they are not vectors of one length of at least
+    Raises ``InvalidTensorError`` where they are not vectors of one length of at least
     1, and on a value that is not finite, at which the plugin would fail.
     """
     rows: dict[str, npt.NDArray[Any]] = {
@@ -104,12 +104,14 @@ def pr_curve_value(
     count = rows["tp"].size
     for name, row in rows.items():
         if row.shape != (count,) or not count:
-            raise TensorError(
+            raise InvalidTensorError(
                 f"a PR curve whose {name} has shape {row.shape}; "
                 "give six vectors of one length, an element for each threshold"
             )
         if row.dtype.kind not in "biuf" or not np.isfinite(row).all():
-            raise TensorError(f"a PR curve whose {name} has values that are not finite numbers")
+            raise InvalidTensorError(
+                f"a PR curve whose {name} has values that are not finite numbers"
+            )
     data = np.stack(list(rows.values())).astype(np.float64)
     exact = np.abs(data).max() <= _EXACT_FLOAT32
     return plugin_value(

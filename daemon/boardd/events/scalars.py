@@ -88,11 +88,6 @@ def encode_scalars(
     return _encode_with_kernel(times, steps, singles, indices, tags)
 
 
-def warm_up() -> None:
-    """Compiles the loop, or loads it from numba's cache, if that was not done yet."""
-    _load_kernel()
-
-
 def _encode_with_protobuf(
     times: npt.NDArray[np.float64],
     steps: npt.NDArray[np.int64],

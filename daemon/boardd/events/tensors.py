@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidTensorError
 
 from boardd.events import event_pb2
 from boardd.events.event_pb2 import (
@@ -21,7 +22,6 @@ from boardd.events.event_pb2 import (
     TensorProto,
     TensorShapeProto,
 )
-from boardd.reduce.dtypes import TensorError
 
 #: The plugin that plain tensors name, as torch's and tensorboardX's writers do.
 #: No dashboard shows it; scripts that read event files find them.
@@ -47,11 +47,11 @@ _TYPES: Final[dict[tuple[str, int], event_pb2.DataType]] = {
 def tensor_proto(array: npt.NDArray[Any]) -> TensorProto:
     """Returns ``array``, of any shape, as the little-endian bytes of a TensorProto.
 
-    Raises ``TensorError`` unless it is of bool, integers or floats to 64 bits.
+    Raises ``InvalidTensorError`` unless it is of bool, integers or floats to 64 bits.
     """
     dtype = _TYPES.get((array.dtype.kind, array.dtype.itemsize))
     if dtype is None:
-        raise TensorError(
+        raise InvalidTensorError(
             f"a tensor of {array.dtype}; event files take bool, integers and floats to 64 bits"
         )
     little_endian = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)

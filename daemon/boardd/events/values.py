@@ -9,17 +9,14 @@ event files understands them. TensorBoard converts them as it loads
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidRecordError
 
 from boardd.events.event_pb2 import HistogramProto, Summary
 from boardd.events.wire import EncodedValue, varint
-from boardd.reduce.histogram.bins import BinsError
-
-if TYPE_CHECKING:
-    from boardd.reduce.histogram.histogram import Histogram
 
 #: Of Value's fields 1 and 5 and HistogramProto's fields 6 and 7, whose wire type is 2.
 _TAG_TAG: Final = b"\x0a"
@@ -30,13 +27,45 @@ _COUNT_TAG: Final = b"\x3a"
 _DOUBLE: Final = np.dtype("<f8")
 
 
+class CountedHistogram(Protocol):
+    """What is read of a histogram; whoever counts it need not know this room."""
+
+    @property
+    def edges(self) -> npt.NDArray[np.float64]:
+        """The bounds of its n buckets, float64[n + 1], ascending."""
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """The number of values in each bucket, int64[n]."""
+
+    @property
+    def num(self) -> int:
+        """The number of finite values, those outside all buckets included."""
+
+    @property
+    def min(self) -> float:
+        """The smallest finite value; 0 when there is none."""
+
+    @property
+    def max(self) -> float:
+        """The largest finite value; 0 when there is none."""
+
+    @property
+    def sum(self) -> float:
+        """The sum of the finite values."""
+
+    @property
+    def sum_squares(self) -> float:
+        """The sum of their squares."""
+
+
 def scalar_value(tag: str, value: float) -> Summary.Value:
     """A scalar, stored as float32: rounded to nearest, infinite past its range."""
     with np.errstate(over="ignore"):
         return Summary.Value(tag=tag, simple_value=float(np.float32(value)))
 
 
-def histogram_value(tag: str, histogram: Histogram) -> EncodedValue:
+def histogram_value(tag: str, histogram: CountedHistogram) -> EncodedValue:
     """A histogram, without the empty buckets at its ends; serialized, as it may have very many.
 
     ``bucket_limit`` holds right edges. TensorBoard takes the left edge of the
@@ -80,26 +109,26 @@ def histogram_raw_value(
     Outer buckets may reach far beyond ``min`` and ``max``, as TensorFlow's do:
     what is written is as for ``histogram_value``.
 
-    Raises ``BinsError`` unless limits and counts are two vectors of one length,
+    Raises ``InvalidRecordError`` unless limits and counts are two vectors of one length,
     the limits ascend, without NaN, the counts are finite and not negative, and
     ``min`` and ``max`` are finite where something was counted.
     """
     if limits.ndim != 1 or limits.shape != counts.shape:
-        raise BinsError(
+        raise InvalidRecordError(
             f"bucket limits of shape {limits.shape} and counts of shape {counts.shape}; "
             "give a limit and a count for each bucket"
         )
     for what, array in (("limits", limits), ("counts", counts)):
         if array.dtype.kind not in "biuf":
-            raise BinsError(f"bucket {what} of {array.dtype}; give numbers")
+            raise InvalidRecordError(f"bucket {what} of {array.dtype}; give numbers")
     limits = limits.astype(np.float64)
     counts = counts.astype(np.float64)
     if np.isnan(limits).any() or (limits[1:] < limits[:-1]).any():
-        raise BinsError("bucket limits that do not ascend; give the right edges in order")
+        raise InvalidRecordError("bucket limits that do not ascend; give the right edges in order")
     if not (np.isfinite(counts) & (counts >= 0)).all():
-        raise BinsError("bucket counts that are negative or not finite")
+        raise InvalidRecordError("bucket counts that are negative or not finite")
     if counts.any() and not (math.isfinite(min) and math.isfinite(max)):
-        raise BinsError(f"a histogram of values from {min} to {max}; give finite ones")
+        raise InvalidRecordError(f"a histogram of values from {min} to {max}; give finite ones")
     first = np.minimum(min, limits[:1])
     return _histogram_value(
         tag,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Final
 
-#: What the builds of BLAS that NumPy may come with read, each once, as it is loaded.
+#: The variables that the builds of BLAS which NumPy may come with read, once, when loaded.
 _VARIABLES: Final = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -18,10 +18,10 @@ _VARIABLES: Final = (
 def limit_libraries(environ: MutableMapping[str, str]) -> None:
     """Keeps a matrix product on the thread that asks for it, unless ``environ`` says otherwise.
 
-    Else each would take all cores, whatever the daemon's own bound of threads.
-    Call it before NumPy is imported.
+    Otherwise each product would take all cores, whatever the daemon's own bound on
+    threads. Call it before NumPy is imported.
     """
-    # Who set only the general variable means all of them.
+    # A user who set only the general variable means all of them.
     threads = environ.get("OMP_NUM_THREADS", "1")
     for name in _VARIABLES:
         environ.setdefault(name, threads)

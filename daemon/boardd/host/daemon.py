@@ -1,11 +1,10 @@
 """The running daemon: binds, serves, and leaves on a signal or when idle.
 
 Order matters. The lock of the socket comes first and goes last. The socket is
-bound under another name and renamed into place once it serves, so a client
-never finds one that does not answer, and nothing that gRPC removes at its end
-can be a later daemon's. TCP has a gRPC server of its own, because an
-interceptor cannot see by which transport a call came, and only calls over TCP
-must carry a token.
+bound under another name and renamed into place when it serves. So a client never
+finds a socket that does not answer, and gRPC cannot remove a later daemon's socket
+at its end. TCP has a gRPC server of its own: only calls over TCP must carry a
+token, and an interceptor cannot see by which transport a call came.
 """
 
 from __future__ import annotations
@@ -50,10 +49,10 @@ _MAX_STREAMS: Final = 64
 #: How long calls under way may take once everything is written.
 _FAREWELL_SECS: Final = 1.0
 
-#: With nothing to do for so long, the daemon gives memory back.
+#: After this time with nothing to do, the daemon gives memory back.
 _GIVE_BACK_SECS: Final = 5.0
 
-#: Past the drain's own deadline: something does not honour it.
+#: How long past its own deadline a drain may take before it is given up.
 _OVERTIME_SECS: Final = 2.0
 
 
@@ -77,8 +76,8 @@ def run(config: Config) -> NoReturn:
         daemon = _Daemon(config, lock, interceptors or (), credentials)
         loop = uvloop.new_event_loop()
         loop.run_until_complete(daemon.run())
-    # Everything that must be done was done and said. The rest of an interpreter's end
-    # waits for threads, and one of them may hang in a write to a dead disk.
+    # Everything is done and said. The rest of an interpreter's end waits for threads, and
+    # one of them may hang in a write to a dead disk.
     _end_process(ExitCode.OK)
 
 
@@ -124,7 +123,7 @@ class _Daemon:
             self._tasks.append(asyncio.ensure_future(self._watch_idleness(service)))
         await self._leaving.wait()
         await self._drain(service)
-        self._lock.remove_socket()  # from here on clients find none, and start the next daemon
+        self._lock.remove_socket()  # from here on clients find no socket, and start the next daemon
         await asyncio.gather(*(server.stop(_FAREWELL_SECS) for server in servers))
         for task in self._tasks:
             task.cancel()
@@ -162,7 +161,7 @@ class _Daemon:
         server = self._server(
             service,
             self._interceptors,
-            # A host that vanished says nothing; its streams would stay for ever.
+            # A host that vanished says nothing; without pings its streams would stay for ever.
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 20_000),
         )
@@ -194,7 +193,7 @@ class _Daemon:
                 ("grpc.max_concurrent_streams", _MAX_STREAMS),
                 # A second daemon on a port must fail, not share the connections.
                 ("grpc.so_reuseport", 0),
-                # Clients ping to find out that a daemon is gone; never cut them off for it.
+                # Clients ping to find out whether a daemon is gone; never cut them off for it.
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
@@ -230,7 +229,7 @@ class _Daemon:
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # nohup(1) ignores SIGHUP for the daemon; let it.
+            # nohup(1) makes the daemon ignore SIGHUP; leave it that way.
             if number != signal.SIGHUP or signal.getsignal(number) is signal.SIG_DFL:
                 loop.add_signal_handler(number, self._on_signal, number)
 
@@ -303,7 +302,7 @@ def _interceptors(config: Config) -> Sequence[grpc.aio.ServerInterceptor]:
 
 
 def _check_port(listen: address.TcpAddress) -> None:
-    """Says why a port cannot be bound; gRPC only says that it cannot."""
+    """Raises an error that says why a port cannot be bound; gRPC only says that it cannot."""
     try:
         found = socket.getaddrinfo(
             listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -326,7 +325,7 @@ def _check_port(listen: address.TcpAddress) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Allows as many open files as may be: one or two for each run directory."""
+    """Raises the limit of open files as far as it goes: a run directory needs one or two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(OSError, ValueError):
@@ -334,8 +333,8 @@ def _raise_file_limit() -> None:
 
 
 def _yield_to_training(nice: int) -> None:
-    # Linux has one for each thread, and inherits it to new ones; libraries have started
-    # some by now. Never up: that takes privileges.
+    # On Linux each thread has a priority of its own, which new threads inherit, and
+    # libraries have started some by now. It is never raised: that takes privileges.
     for thread in map(int, os.listdir("/proc/self/task")):
         with contextlib.suppress(ProcessLookupError):
             if os.getpriority(os.PRIO_PROCESS, thread) < nice:

@@ -1,20 +1,19 @@
 """Memory that the daemon gives back to the system when it has nothing to do.
 
-Three things stay after work unless somebody lets go of them: Python objects that
-hold each other, free memory that the C library keeps for later, and the code of
-LLVM, of which numba has touched most pages while it loaded the kernels and which
-is not needed again. The last are pages of a file: whoever runs into one again
+Three things stay resident after work unless something lets go of them: Python
+objects that hold each other, free memory that the C library keeps for later, and
+LLVM's code. Numba touched most pages of that code while it loaded the kernels, and
+does not need it again. These are pages of a file, so a thread that does need one
 reads it from the page cache.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import re
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 #: From malloc.h of glibc: how many separate heaps threads may have.
 _M_ARENA_MAX: Final = -8
@@ -22,52 +21,50 @@ _M_ARENA_MAX: Final = -8
 #: From asm-generic/mman-common.h.
 _MADV_DONTNEED: Final = 4
 
-#: Mapped, private, and never written: nothing is lost when such pages are let go.
+#: Mapped, private, and never written: letting go of such pages loses nothing.
 _CODE: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-xp \S+ \S+ \S+ +\S*/libllvmlite\.so")
 
-#: Less than this is not worth a tenth of a second.
+#: Giving back less than this is not worth a tenth of a second.
 _WORTH_BYTES: Final = 8 << 20
 
-#: Objects made and kept before the youngest are searched for cycles. A burst of records keeps
-#: thousands for a moment, none of them in a cycle.
+#: Python searches the youngest objects for cycles when this many more were made than freed. A
+#: burst of records keeps thousands for a moment, none of them in a cycle.
 _COLLECT_AFTER: Final = 50_000
 
 
 def limit_heaps() -> None:
-    """Has all threads share two heaps. Before they start: each would come to keep its own peak."""
-    with _libc("mallopt") as mallopt:
-        mallopt(_M_ARENA_MAX, 2)
+    """Makes all threads share two heaps, since each heap keeps its peak. Call before they start."""
+    _libc("mallopt")(_M_ARENA_MAX, 2)
 
 
 def collect_seldom() -> None:
-    """Has Python look for cycles less often. What is imported by now is never searched."""
+    """Makes Python look for cycles less often, and never among what is imported by now."""
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)
 
 
 def give_back() -> None:
-    """Gives back what is not in use. Takes about a tenth of a second, with the GIL."""
+    """Gives back what is not in use. Takes about 0.1 s, with the GIL held."""
     gc.collect()
-    with _libc("malloc_trim") as malloc_trim:
-        malloc_trim(ctypes.c_size_t(0))
-    with _libc("madvise") as madvise:
-        for start, end in _compiler_code():
-            madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+    _libc("malloc_trim")(ctypes.c_size_t(0))
+    madvise = _libc("madvise")
+    for start, end in _compiler_code():
+        madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
 class Keeping:
-    """What the daemon keeps resident by itself, from one giving back to the next."""
+    """The memory that the daemon keeps resident after it last gave some back."""
 
     def __init__(self) -> None:
         self._kept_bytes = own_bytes()
 
     def give_back(self) -> None:
-        """Does ``give_back``."""
+        """Gives back what is not in use, and measures what stays."""
         give_back()
         self._kept_bytes = own_bytes()
 
     def give_back_growth(self) -> bool:
-        """Does ``give_back`` if that is worth its time by now. Returns whether it did."""
+        """Gives back if enough has grown to be worth the time. Returns whether it did."""
         if own_bytes() - self._kept_bytes < _WORTH_BYTES:
             return False
         self.give_back()
@@ -75,7 +72,7 @@ class Keeping:
 
 
 def own_bytes() -> int:
-    """Resident memory of this process, less what clients share with it."""
+    """Resident memory of this process in bytes, less what clients share with it."""
     kibibytes = {"VmRSS": 0, "RssShmem": 0}
     with open("/proc/self/status") as file:
         for line in file:
@@ -92,8 +89,10 @@ def _compiler_code() -> Iterator[tuple[int, int]]:
                 yield int(found[1], 16), int(found[2], 16)
 
 
-@contextlib.contextmanager
-def _libc(name: str) -> Iterator[Any]:
-    """A function of the C library; nothing happens in a library that has none of that name."""
-    with contextlib.suppress(AttributeError, OSError):
-        yield getattr(ctypes.CDLL(None), name)
+def _libc(name: str) -> Callable[..., object]:
+    """A function of the C library; one that does nothing if the library lacks it, as musl may."""
+    return getattr(ctypes.CDLL(None), name, _do_nothing)
+
+
+def _do_nothing(*arguments: object) -> None:
+    pass

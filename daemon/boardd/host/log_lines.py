@@ -35,7 +35,7 @@ def configure(level: str, environ: Mapping[str, str]) -> None:
         else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # A terminal that is closed under the daemon is no reason for more output.
+    # If the terminal is closed under the daemon, logging must not report that to it.
     logging.raiseExceptions = False
     for chatty in ("asyncio", "numba", "grpc"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -9,15 +9,14 @@ holds the owner's pid for people and for messages.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
-import socket
-import stat
 import time
 from pathlib import Path
 from types import TracebackType
 
+from boardd_protos import local_socket
+from boardd_protos.local_socket import DirectoryRefusedError, accepts_connections
 from boardd_protos.shared import HANDOVER_SUFFIX
 
 from boardd.errors import AddressTakenError, ConfigError
@@ -29,67 +28,19 @@ _POLL_SECS = 0.02
 
 
 def ensure_private_directory(path: Path) -> None:
-    """Makes sure that only this user can reach into ``path``.
+    """Makes sure that only this user can reach into ``path``, created if it is missing.
 
-    Creates it with mode 0700 where it is missing; its parent must exist.
-    Raises ``ConfigError`` when it cannot be created, is a symlink or no
-    directory, belongs to another user, or is open to group or others.
+    Raises ``ConfigError`` when that cannot be, see ``local_socket``.
     """
     try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise ConfigError(
-            f"cannot create the socket's directory {path}: {error.strerror}; "
-            "create it with mode 0700, or choose another --socket"
-        ) from None
-    else:
-        os.chmod(path, 0o700)  # the umask may have taken bits the owner needs
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        reason = (
-            "is a symlink or no directory"
-            if error.errno in (errno.ELOOP, errno.ENOTDIR)
-            else f"cannot be opened: {error.strerror}"
-        )
-        raise ConfigError(
-            f"the socket's directory {path} {reason}; remove it, or choose another --socket"
-        ) from None
-    try:
-        status = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-    if status.st_uid != os.geteuid():
-        raise ConfigError(
-            f"the socket's directory {path} belongs to user {status.st_uid}, not to "
-            f"{os.geteuid()}; choose a --socket in a directory of your own"
-        )
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077:
-        raise ConfigError(
-            f"the socket's directory {path} has mode {mode:04o}, so other users could reach the "
-            f"socket; run: chmod 700 {path}  (or choose another --socket)"
-        )
+        local_socket.ensure_private_directory(path)
+    except DirectoryRefusedError as error:
+        raise ConfigError(f"{error} (or choose another --socket)") from None
 
 
 def lock_path(socket_path: Path) -> Path:
     """The file that is locked by the owner of ``socket_path``."""
     return socket_path.with_name(socket_path.name + ".lock")
-
-
-def accepts_connections(socket_path: Path) -> bool:
-    """Whether a process listens on ``socket_path``."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(os.fspath(socket_path))
-        except BlockingIOError:  # its backlog is full
-            return True
-        except OSError:
-            return False
-        return True
 
 
 class SocketLock:
@@ -109,7 +60,7 @@ class SocketLock:
         self._socket_path = socket_path
         deadline = time.monotonic() + handover_secs
         while (descriptor := self._try_lock()) is None:
-            if accepts_connections(socket_path) or time.monotonic() >= deadline:
+            if self._is_served() or time.monotonic() >= deadline:
                 raise AddressTakenError(
                     f"another boardd{self._holder()} has {socket_path}; use it, stop it with "
                     f"'boardd stop --socket {socket_path}', or choose another --socket"
@@ -136,6 +87,12 @@ class SocketLock:
             if not locked:
                 os.close(descriptor)
         return descriptor if locked else None
+
+    def _is_served(self) -> bool:
+        try:
+            return accepts_connections(self._socket_path)
+        except PermissionError:  # its holder has yet to open it to this user, or never will
+            return False
 
     def _holder(self) -> str:
         with contextlib.suppress(OSError, ValueError):

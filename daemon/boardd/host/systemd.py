@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 
 class Notifier:
-    """Tells the service manager about this process; silent where there is none.
+    """Tells the service manager about this process; does nothing if there is none.
 
-    ``watchdog_secs`` is how often at least ``alive`` must be called, ``None``
-    where no watchdog is set for this process.
+    ``alive`` must be called at least every ``watchdog_secs`` seconds. It is None if no
+    watchdog is set for this process.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -29,15 +29,15 @@ class Notifier:
             self.watchdog_secs = int(microseconds) / 1e6
 
     def ready(self, status: str) -> None:
-        """The service answers; ``status`` is one line for people."""
+        """Says that the service answers. ``status`` is one line for people."""
         self._send(f"READY=1\nSTATUS={status}")
 
     def stopping(self, status: str) -> None:
-        """The service has begun to leave."""
+        """Says that the service has begun to leave. ``status`` is one line for people."""
         self._send(f"STOPPING=1\nSTATUS={status}")
 
     def alive(self) -> None:
-        """The service still makes progress."""
+        """Says that the service still makes progress."""
         self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:

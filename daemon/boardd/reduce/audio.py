@@ -12,23 +12,19 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import MAX_UINT32, WAV_SAMPLE_BYTES, max_sample_rate
 
 #: The sample value of 1.0; MXBoard's and TensorFlow's scale.
 _FULL_SCALE: Final = 32767.0
 
-_SAMPLE_BYTES: Final = 2
 _PCM: Final = 1
-_MAX_UINT32: Final = 2**32 - 1
 
 #: "RIFF" size "WAVE", "fmt " size format channels rate byte rate frame bytes bits, "data" size.
 _HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 
 #: Samples converted at a time.
 _BLOCK: Final = 1 << 20
-
-
-class AudioError(ValueError):
-    """Samples or a sample rate that make no WAV file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +49,11 @@ def encode_wav(samples: npt.NDArray[Any], sample_rate: int) -> Wav:
             them or [2, length]; [2, 2] is two frames of two channels.
         sample_rate: frames a second, in hertz, at least 1.
 
-    Raises ``AudioError`` for another dtype or shape, no samples, or more or a
+    Raises ``InvalidTensorError`` for another dtype or shape, no samples, or more or a
     higher rate than a WAV file can hold.
     """
     if samples.dtype.str[1:] not in ("i2", "f2", "f4", "f8"):
-        raise AudioError(f"samples of {samples.dtype}; give floats in [-1, 1] or int16")
+        raise InvalidTensorError(f"samples of {samples.dtype}; give floats in [-1, 1] or int16")
     frames = samples.squeeze()
     if frames.ndim == 0:
         frames = frames.reshape(1)
@@ -66,18 +62,18 @@ def encode_wav(samples: npt.NDArray[Any], sample_rate: int) -> Wav:
     elif frames.ndim == 2 and frames.shape[1] != 2:
         frames = frames.T
     if frames.size == 0 or frames.ndim != 2 or frames.shape[1] not in (1, 2):
-        raise AudioError(
+        raise InvalidTensorError(
             f"samples of shape {samples.shape}; give [length], [length, 2] or [2, length]"
         )
     length_frames, channels = frames.shape
-    frame_bytes = channels * _SAMPLE_BYTES
+    frame_bytes = channels * WAV_SAMPLE_BYTES
     data_bytes = length_frames * frame_bytes
-    if not (sample_rate >= 1 and sample_rate * frame_bytes <= _MAX_UINT32):
-        raise AudioError(
-            f"a sample rate of {sample_rate}; give 1 to {_MAX_UINT32 // frame_bytes} hertz"
+    if not (1 <= sample_rate <= max_sample_rate(channels)):
+        raise InvalidTensorError(
+            f"a sample rate of {sample_rate}; give 1 to {max_sample_rate(channels)} hertz"
         )
-    if _HEADER.size - 8 + data_bytes > _MAX_UINT32:
-        raise AudioError(f"{data_bytes} bytes of samples; a WAV file holds less than 4 GiB")
+    if _HEADER.size - 8 + data_bytes > MAX_UINT32:
+        raise InvalidTensorError(f"{data_bytes} bytes of samples; a WAV file holds less than 4 GiB")
     header = _HEADER.pack(
         b"RIFF",
         _HEADER.size - 8 + data_bytes,
@@ -89,7 +85,7 @@ def encode_wav(samples: npt.NDArray[Any], sample_rate: int) -> Wav:
         sample_rate,
         sample_rate * frame_bytes,
         frame_bytes,
-        8 * _SAMPLE_BYTES,
+        8 * WAV_SAMPLE_BYTES,
         b"data",
         data_bytes,
     )

@@ -1,7 +1,6 @@
 """Tensor bytes to NumPy arrays.
 
-Tensors arrive C-contiguous and little-endian, with NumPy's name of their dtype
-or ``"bfloat16"``, which NumPy does not have.
+Tensors arrive C-contiguous and little-endian, with a name of ``ITEM_BYTES``.
 """
 
 from __future__ import annotations
@@ -11,23 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-
-#: What a tensor may be made of: names of dtypes and the size of one element in bytes.
-ITEM_BYTES: Final[dict[str, int]] = {
-    "bool": 1,
-    "int8": 1,
-    "int16": 2,
-    "int32": 4,
-    "int64": 8,
-    "uint8": 1,
-    "uint16": 2,
-    "uint32": 4,
-    "uint64": 8,
-    "float16": 2,
-    "bfloat16": 2,
-    "float32": 4,
-    "float64": 8,
-}
+from boardd_protos.dtypes import ITEM_BYTES
+from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import MAX_DIMENSIONS
 
 #: As what its bytes are taken at first.
 _STORED: Final = {
@@ -37,38 +22,31 @@ _STORED: Final = {
 
 _MAX_BYTES: Final = int(np.iinfo(np.intp).max)
 
-#: The most dimensions that every supported NumPy can hold.
-MAX_DIMENSIONS: Final = 32
-
-
-class TensorError(ValueError):
-    """A tensor whose dtype, shape and bytes do not agree, or are not allowed."""
-
 
 def size_bytes(dtype: str, shape: Sequence[int]) -> int:
     """Returns the size in bytes of a tensor of ``dtype`` and ``shape``.
 
-    Raises ``TensorError`` on a dtype not in ``ITEM_BYTES``, more than
+    Raises ``InvalidTensorError`` on a dtype not in ``ITEM_BYTES``, more than
     ``MAX_DIMENSIONS`` dimensions, a negative one, or a size that no address
     space holds.
     """
     try:
         item_bytes = ITEM_BYTES[dtype]
     except KeyError:
-        raise TensorError(
+        raise InvalidTensorError(
             f"dtype {dtype!r} is not supported; use one of {', '.join(ITEM_BYTES)}"
         ) from None
     if len(shape) > MAX_DIMENSIONS:
-        raise TensorError(f"a tensor of {len(shape)} dimensions; at most {MAX_DIMENSIONS}")
+        raise InvalidTensorError(f"a tensor of {len(shape)} dimensions; at most {MAX_DIMENSIONS}")
     # Zeros are left out: NumPy refuses (2**62, 0), whose other strides overflow.
     extent, is_empty = item_bytes, False
     for dimension in shape:
         if dimension < 0:
-            raise TensorError(f"shape {tuple(shape)} has a negative dimension")
+            raise InvalidTensorError(f"shape {tuple(shape)} has a negative dimension")
         extent *= dimension or 1
         is_empty |= not dimension
     if extent > _MAX_BYTES:
-        raise TensorError(f"shape {tuple(shape)} of {dtype} overflows the address space")
+        raise InvalidTensorError(f"shape {tuple(shape)} of {dtype} overflows the address space")
     return 0 if is_empty else extent
 
 
@@ -85,13 +63,13 @@ def as_array(data: bytes | memoryview, dtype: str, shape: Sequence[int]) -> npt.
         are copied: bool, where any byte but zero is true, and bfloat16, whose
         values become the same values in float32.
 
-    Raises ``TensorError`` where ``size_bytes`` does, and when ``data`` is not
+    Raises ``InvalidTensorError`` where ``size_bytes`` does, and when ``data`` is not
     as long as dtype and shape say.
     """
     expected = size_bytes(dtype, shape)
     actual = data.nbytes if isinstance(data, memoryview) else len(data)
     if actual != expected:
-        raise TensorError(
+        raise InvalidTensorError(
             f"{actual} bytes for a tensor of {dtype} and shape {tuple(shape)}, "
             f"which has {expected} bytes"
         )

@@ -13,15 +13,13 @@ import dataclasses
 import json
 from typing import Any, Final
 
+from boardd_protos.invalid import InvalidRecordError
+
 #: ``versions.producer`` of a GraphDef of these nodes; MXBoard's value.
 PRODUCER: Final = 100
 
 #: MXNet's name for the operator of a variable.
 _VARIABLE: Final = "null"
-
-
-class SymbolGraphError(ValueError):
-    """Text that is not the JSON of an MXNet symbol."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +42,7 @@ def symbol_nodes(text: str) -> list[Node]:
     Args:
         text: what ``mxnet.symbol.Symbol.tojson`` returns.
 
-    Raises ``SymbolGraphError`` naming what is wrong where.
+    Raises ``InvalidRecordError`` naming what is wrong where.
     """
     entries = _entries(text)
     inputs = [_inputs(number, entry, len(entries)) for number, entry in enumerate(entries)]
@@ -79,16 +77,20 @@ def _entries(text: str) -> list[dict[str, Any]]:
     try:
         symbol = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SymbolGraphError(f"a symbol that is no JSON: {error}") from error
+        raise InvalidRecordError(f"a symbol that is no JSON: {error}") from error
     entries = symbol.get("nodes") if isinstance(symbol, dict) else None
     if not isinstance(entries, list):
-        raise SymbolGraphError("a symbol without a list of nodes; give what Symbol.tojson returns")
+        raise InvalidRecordError(
+            "a symbol without a list of nodes; give what Symbol.tojson returns"
+        )
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            raise SymbolGraphError(f"node {number} is {entry!r}, not an object")
+            raise InvalidRecordError(f"node {number} is {entry!r}, not an object")
         for key in ("op", "name"):
             if not isinstance(entry.get(key), str):
-                raise SymbolGraphError(f"node {number} has {key} {entry.get(key)!r}, not a string")
+                raise InvalidRecordError(
+                    f"node {number} has {key} {entry.get(key)!r}, not a string"
+                )
     return entries
 
 
@@ -96,12 +98,12 @@ def _inputs(number: int, entry: dict[str, Any], count: int) -> list[int]:
     """Returns the numbers of the nodes that feed a node."""
     references = entry.get("inputs", [])
     if not isinstance(references, list):
-        raise SymbolGraphError(f"node {number} has inputs {references!r}, not a list")
+        raise InvalidRecordError(f"node {number} has inputs {references!r}, not a list")
     sources = []
     for reference in references:
         source = reference[0] if isinstance(reference, list) and reference else None
         if type(source) is not int or not 0 <= source < count:
-            raise SymbolGraphError(
+            raise InvalidRecordError(
                 f"node {number} has input {reference!r}; an input starts with the number of one "
                 f"of {count} nodes"
             )
@@ -113,6 +115,6 @@ def _param(number: int, entry: dict[str, Any]) -> str | None:
     if "attrs" not in entry:
         return None
     if not isinstance(entry["attrs"], dict):
-        raise SymbolGraphError(f"node {number} has attrs {entry['attrs']!r}, not an object")
+        raise InvalidRecordError(f"node {number} has attrs {entry['attrs']!r}, not an object")
     # TensorBoard would show the quotation marks escaped.
     return json.dumps(entry["attrs"], sort_keys=True).replace('"', " ")

@@ -22,12 +22,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import MAX_EMBEDDING_ROWS
 
 #: The largest smaller side of a matrix that is decomposed exactly.
 EXACT_SIDE: Final = 4096
-
-#: The rows that TensorBoard's projector loads, the first ones of a file.
-MAX_ROWS: Final = 100_000
 
 #: The columns above which the projector replaces the matrix by a random projection.
 MAX_DIMENSIONS: Final = 200
@@ -45,10 +44,6 @@ _SAFE_EXPONENT: Final = 300
 
 _Matrix = npt.NDArray[np.float64]
 _Blocks = Callable[[], Iterator[_Matrix]]
-
-
-class EmbeddingError(ValueError):
-    """A matrix that cannot be projected, or dimensions that cannot be."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,19 +81,19 @@ def project(
     (n = 1 and constant columns among them) get coordinates 0. The same matrix
     gives the same result, bit for bit on the same BLAS.
 
-    Raises ``EmbeddingError`` for another dtype or shape, rows that hold NaN or
+    Raises ``InvalidTensorError`` for another dtype or shape, rows that hold NaN or
     infinity, and distances that float32 cannot hold.
     """
     if matrix.dtype.kind not in "biuf" or matrix.dtype.itemsize > 8:
-        raise EmbeddingError(
+        raise InvalidTensorError(
             f"an embedding of {matrix.dtype}; give bool, an integer or a float up to 64 bits"
         )
     if matrix.ndim != 2 or matrix.size == 0:
-        raise EmbeddingError(
+        raise InvalidTensorError(
             f"an embedding of shape {matrix.shape}; give [rows, columns], at least one of each"
         )
     if dimensions < 1:
-        raise EmbeddingError(f"{dimensions} dimensions; give at least 1")
+        raise InvalidTensorError(f"{dimensions} dimensions; give at least 1")
     rows, columns = matrix.shape
     kept = min(dimensions, rows, columns)
     scale = _scale(_largest(matrix))
@@ -136,7 +131,7 @@ def project(
         axes *= np.sqrt(values) * _signs(block @ axes for block in blocks())
         _narrow(axes, scale, points)
     if not np.isfinite(points).all():
-        raise EmbeddingError(
+        raise InvalidTensorError(
             "distances between the rows are above the range of float32; scale the embedding down"
         )
     return Projection(points, values / total if total > 0 else values, exact)
@@ -172,16 +167,18 @@ def working_bytes(
     )
 
 
-def sample_rows(rows: int, limit: int = MAX_ROWS, seed: int = 0) -> npt.NDArray[np.int64]:
+def sample_rows(rows: int, limit: int = MAX_EMBEDDING_ROWS, seed: int = 0) -> npt.NDArray[np.int64]:
     """Returns the rows to keep, int64[min(rows, limit)], ascending.
 
     All of them, or a uniform sample without replacement. Index the matrix,
     the labels and the images by it, and they stay aligned.
 
-    Raises ``EmbeddingError`` for negative rows or a limit below 1.
+    Raises ``InvalidTensorError`` for negative rows or a limit below 1.
     """
     if rows < 0 or limit < 1:
-        raise EmbeddingError(f"a sample of {limit} of {rows} rows; keep at least 1 of 0 or more")
+        raise InvalidTensorError(
+            f"a sample of {limit} of {rows} rows; keep at least 1 of 0 or more"
+        )
     if rows <= limit:
         return np.arange(rows, dtype=np.int64)
     kept = np.random.default_rng(seed).choice(rows, limit, replace=False, shuffle=False)
@@ -230,7 +227,7 @@ def _largest(matrix: npt.NDArray[Any]) -> float:
             first = part.start + int(bad[0])
         bad_rows += bad.size
     if bad_rows:
-        raise EmbeddingError(
+        raise InvalidTensorError(
             f"{bad_rows} of {matrix.shape[0]} rows hold NaN or infinity, the first is row {first}; "
             "leave them out"
         )

@@ -13,19 +13,14 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-
-#: The most thresholds of a curve.
-MAX_THRESHOLDS: Final = 65_536
+from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import MAX_THRESHOLDS
 
 #: What divides instead of 0 where nothing was counted; TensorBoard's value.
 _MINIMUM_COUNT: Final = 1e-7
 
 #: Values taken at a time: numpy.histogram's block, so that weighted sums round alike.
 _BLOCK: Final = 65_536
-
-
-class PrCurveError(ValueError):
-    """Labels, predictions, weights or thresholds that make no curve."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,15 +72,17 @@ def pr_curve(
         weights: what each label counts, at least 0, 1 where there are none; any
             shape that broadcasts to that of ``labels``.
 
-    Raises ``PrCurveError`` for values outside of these, NaN among them.
+    Raises ``InvalidTensorError`` for values outside of these, NaN among them.
     """
     if not 2 <= num_thresholds <= MAX_THRESHOLDS:
-        raise PrCurveError(f"{num_thresholds} thresholds; give 2 to {MAX_THRESHOLDS}")
+        raise InvalidTensorError(f"{num_thresholds} thresholds; give 2 to {MAX_THRESHOLDS}")
     for name, array in (("labels", labels), ("predictions", predictions), ("weights", weights)):
         if array is not None and (array.dtype.kind not in "biuf" or array.dtype.itemsize > 8):
-            raise PrCurveError(f"{name} of {array.dtype}; give bool, integers or floats to 64 bits")
+            raise InvalidTensorError(
+                f"{name} of {array.dtype}; give bool, integers or floats to 64 bits"
+            )
     if labels.shape != predictions.shape:
-        raise PrCurveError(
+        raise InvalidTensorError(
             f"labels of shape {labels.shape} and predictions of shape {predictions.shape}; "
             "give them the same shape"
         )
@@ -94,7 +91,7 @@ def pr_curve(
         try:
             weights = np.broadcast_to(weights, labels.shape).reshape(-1)
         except ValueError:
-            raise PrCurveError(
+            raise InvalidTensorError(
                 f"weights of shape {weights.shape} do not broadcast to labels of {labels.shape}"
             ) from None
     dtype = np.result_type(predictions.dtype, np.float32)
@@ -128,10 +125,10 @@ def merge(a: PrCurve, b: PrCurve) -> PrCurve:
     """Returns the curve of the labels and predictions of ``a`` and ``b`` together.
 
     Associative and commutative, exactly where there are no weights. Raises
-    ``PrCurveError`` where the thresholds differ.
+    ``InvalidTensorError`` where the thresholds differ.
     """
     if a.tp.size != b.tp.size:
-        raise PrCurveError(
+        raise InvalidTensorError(
             f"curves of {a.tp.size} and {b.tp.size} thresholds do not merge; use the same number"
         )
     return PrCurve(a.tp + b.tp, a.fp + b.fp, a.tn + b.tn, a.fn + b.fn)
@@ -152,4 +149,4 @@ def _check(values: npt.NDArray[Any], name: str, largest: float) -> None:
     # NaN, which either one would be, fails both.
     if not (lowest >= 0 and highest <= largest and np.isfinite(highest)):
         what = "finite and at least 0" if np.isinf(largest) else f"in [0, {largest:g}]"
-        raise PrCurveError(f"{name} from {lowest} to {highest}; each is to be {what}")
+        raise InvalidTensorError(f"{name} from {lowest} to {highest}; each is to be {what}")

@@ -12,9 +12,9 @@ import grpc.aio
 from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version__
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameError
+from boardd_protos.reasons import REASON_METADATA
 
 from boardd.core.errors import (
-    REASON_METADATA,
     ProtocolError,
     RequestError,
     VersionError,

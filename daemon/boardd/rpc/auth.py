@@ -15,10 +15,9 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from boardd_protos.reasons import AUTHORIZATION
 
 from boardd.errors import ConfigError
-
-AUTHORIZATION = "authorization"
 
 #: Below this a token could be guessed.
 MIN_TOKEN_CHARACTERS = 16

@@ -17,6 +17,7 @@ import socket
 from collections.abc import Iterator
 from typing import Final, Protocol
 
+from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import (
     HANDOVER_BYTES,
     RELEASE,
@@ -27,8 +28,8 @@ from boardd_protos.shared import (
 )
 
 from boardd.core.errors import UnknownSessionError
+from boardd.core.refusals import RefusedError
 from boardd.sessions.live_session import LiveSession
-from boardd.sessions.maps import MapRefusedError
 from boardd.sessions.peer_process import PeerProcess
 from boardd.sessions.sessions import Sessions
 
@@ -134,7 +135,7 @@ class MapConnection:
             handover = Handover.decode(data)
             is_first = handover.action == SHARE and handover.map_number == 0
             self._act(handover, descriptors, is_cut)
-        except (HandoverError, MapRefusedError, UnknownSessionError) as error:
+        except (HandoverError, RefusedError, UnknownSessionError) as error:
             if self._live is None:
                 self.refuse(str(error))
                 return
@@ -154,7 +155,9 @@ class MapConnection:
             )
         live = self._sessions.registry.find(handover.session_id)
         if live.state.is_ending:
-            raise MapRefusedError("the session's client was gone, and the session ends")
+            raise RefusedError(
+                pb.UNKNOWN_SESSION, "the session's client was gone, and the session ends"
+            )
         if self._live is None and (handover.action, handover.map_number) != (SHARE, 0):
             raise HandoverError("the first message must share map 0")
         if self._live not in (None, live):

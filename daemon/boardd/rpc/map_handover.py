@@ -12,9 +12,10 @@ import contextlib
 import logging
 import os
 import socket
-import struct
 from pathlib import Path
 from typing import Final
+
+from boardd_protos.local_socket import peer_credentials
 
 from boardd.rpc.map_connection import MapConnection
 from boardd.sessions.peer_process import watch
@@ -31,8 +32,6 @@ MAX_WAITING: Final = 64
 _MAX_ACCEPTED: Final = 64
 #: Pause after the last descriptor for another connection is gone.
 _PAUSE_SECS: Final = 1.0
-
-_UCRED: Final = struct.Struct("3i")
 
 
 class MapHandover:
@@ -102,8 +101,7 @@ class MapHandover:
                 self._pause = loop.call_later(_PAUSE_SECS, self._resume)
                 return
             peer.setblocking(False)
-            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-            pid, user, _ = _UCRED.unpack(credentials)
+            pid, user, _ = peer_credentials(peer)
             if user not in (0, os.geteuid()):
                 _logger.warning("user %d may not share memory: only this user and root may", user)
                 peer.close()

@@ -1,18 +1,16 @@
-"""The gRPC service: from calls to the core and back.
+"""The gRPC service: from calls to the sessions and back.
 
-Everything here runs on the event loop and only moves messages; the pipeline's
-threads do the work.
+Everything here runs on the event loop and only moves messages; worker threads do the
+work.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 import grpc.aio
 from boardd_protos import __version__, boardd_pb2_grpc
@@ -25,11 +23,9 @@ from boardd.rpc.map_handover import HANDOVER_SECS, MapHandover
 from boardd.rpc.status_reply import status_reply
 from boardd.rpc.stream import Stream
 from boardd.runs.logdir import Roots
-from boardd.runs.run_writer import RETRY_SECS
+from boardd.runs.run_files import RETRY_SECS
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
-
-DAEMON_ID_BYTES: Final = 16
 
 
 class Service(boardd_pb2_grpc.BoarddServicer):
@@ -55,7 +51,6 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._clock = clock
         self._started_at = time.time()
         self._started = clock()
-        self._daemon_id = secrets.token_bytes(DAEMON_ID_BYTES)
         self._sessions = Sessions(self._roots, self.budgets, clock, retry_secs)
         self._map_handover: MapHandover | None = None
 
@@ -122,7 +117,6 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             return pb.OpenReply(
                 protocol_version=version,
                 daemon_version=__version__,
-                daemon_id=self._daemon_id,
                 received_sequence=session.received_sequence,
                 written_sequence=session.written_sequence,
                 max_message_bytes=self.budgets.max_message_bytes,
@@ -221,7 +215,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         return bool(live.session.schema.held_runs()) or not live.is_caught_up
 
     async def _sync(self, live: LiveSession, deadline: float) -> str:
-        sync = self._sessions.pipeline.sync(live.session.schema.held_runs())
+        sync = self._sessions.run_table.sync(live.session.schema.held_runs())
         try:
             return await asyncio.wait_for(sync, remaining(deadline - self._clock()))
         except (TimeoutError, asyncio.TimeoutError):
@@ -232,7 +226,9 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         if live.is_forgotten:
             return "the session has ended"
         trouble = "; ".join(
-            f"{run.path}: {run.trouble}" for run in session.schema.runs() if run.trouble
+            f"{run.path}: {run.progress.trouble}"
+            for run in session.schema.runs()
+            if run.progress.trouble
         )
         state = (
             f"written up to record {session.written_sequence} of {sequence}, "

@@ -56,12 +56,12 @@ def _session_status(live: LiveSession) -> pb.SessionStatus:
 def _run_status(run: RunState) -> pb.RunStatus:
     return pb.RunStatus(
         path=run.path,
-        file=run.file,
-        written_bytes=run.written_bytes,
+        file=run.progress.file,
+        written_bytes=run.progress.written_bytes,
         pending=run.pending,
-        trouble=run.trouble or (run.refusal.message if run.refusal is not None else ""),
+        trouble=run.progress.trouble or (run.refusal.message if run.refusal is not None else ""),
         series=len(run.tags),
-        steps_backwards=run.steps.backwards,
+        steps_backwards=run.progress.steps_backwards,
         dropped=min(sum(run.dropped.values()), (1 << 64) - 1),
     )
 

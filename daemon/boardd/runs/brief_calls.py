@@ -1,9 +1,9 @@
 """Brief calls on an executor's threads, many for one waking of a thread and one of the loop.
 
-To another thread and back takes longer than to append a few events, and two threads
-that want the interpreter slow each other down. So one thread makes all calls that
-wait, one after the other, and what they return goes back to the event loop together.
-Nobody waits long for a call that hangs: another thread then goes on with the rest.
+Going to another thread and back takes longer than appending a few events, and two
+threads that want the interpreter slow each other down. So one thread makes all calls
+that wait, one after the other, and their results go back to the event loop together.
+If a call hangs, another thread soon goes on with the rest.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Final, TypeVar
 
-#: For how long a result waits for others that go back with it. A call that takes longer
-#: is not waited for: another thread goes on with the rest.
+#: Seconds that a result waits for others that go back with it. If a call takes longer,
+#: another thread goes on with the rest.
 _LOOK_SECS: Final = 0.005
 
 _Result = TypeVar("_Result")
@@ -57,7 +57,7 @@ class BriefCalls:
         with self._lock:
             self._waiting.append((result, call))
         if self._start is None:
-            # What other tasks ask for in this turn of the loop goes along.
+            # Calls that other tasks ask for in this turn of the loop go with it.
             self._start = loop.call_soon(self._begin, loop)
         return await result
 

@@ -3,12 +3,12 @@
 The config never holds an entry whose files are not all there and whole, also
 after a kill or a power cut between any two steps:
 
-1. Where the folder was written before, its entry is taken out of the config.
+1. If the folder was written before, its entry is taken out of the config.
 2. Each file is written under a temporary name, synced, and renamed.
 3. Then the config with the new entry replaces the old one, in the same way.
 
 Every step is durable before the next begins, and each may be repeated: after
-an ``OSError`` the whole is called again.
+an ``OSError``, call the whole again.
 
 As in ``boardd.runs.logdir`` everything is opened relative to the run's directory,
 and no symbolic link is followed.
@@ -26,7 +26,8 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 
-from boardd.core.runs.names import NameRefusedError, segments
+from boardd.core.refusals import RefusedError
+from boardd.core.runs.names import segments
 from boardd.events import embedding
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.projector_pb2 import ProjectorConfig
@@ -40,14 +41,14 @@ from boardd.runs.logdir import (
     sync_directory,
 )
 
-__all__ = ["EmbeddingFiles", "EmbeddingRefusedError", "write_embedding"]
+__all__ = ["EmbeddingFiles", "write_embedding"]
 
 _logger = logging.getLogger(__name__)
 
-#: Where a config goes that cannot be read: beside the new one.
+#: A config that cannot be read gets this name, beside the new one.
 UNREADABLE_CONFIG_NAME: Final = f"{embedding.CONFIG_NAME}.unreadable"
 
-#: Nobody has a larger config; reading stops here.
+#: A larger config is refused: no run has that many embeddings.
 _CONFIG_BYTES_MAX: Final = 64 << 20
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -60,27 +61,19 @@ _IN_THE_WAY: Final = frozenset(
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
 
 
-class EmbeddingRefusedError(Exception):
-    """An embedding that cannot be written here; choose another tag. ``reason`` is a ``Reason``."""
-
-    def __init__(self, reason: int, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 def write_embedding(directory: RunDirectory, files: EmbeddingFiles) -> int:
-    """Writes ``files`` and their entry in the run's config; an earlier one of the folder goes.
+    """Writes ``files``, and their entry in the run's config in place of the folder's earlier one.
 
     Returns the bytes written. Blocks on the disk; for one thread at a time for a
-    run. Entries of other embeddings stay, those whose files have been removed
-    excepted. A config that cannot be read is put aside, under another name.
+    run. Entries of other embeddings stay, unless their files have been removed. A
+    config that cannot be read is put aside, under another name.
 
-    Raises ``EmbeddingRefusedError``: INVALID_NAME for a folder that cannot be a
+    Raises ``RefusedError``: INVALID_NAME for a folder that cannot be a
     directory's name or that TensorBoard would take for an event file,
     OUTSIDE_ROOTS for ``..`` and for a symbolic link in the way, NOT_A_DIRECTORY
-    where something else is, UNWRITABLE where the operating system refuses.
-    Raises ``DiskFullError`` where there is no room, and ``OSError`` for what may
-    also pass. After those two, call it again.
+    if something else is in the way, UNWRITABLE if the operating system refuses.
+    Raises ``DiskFullError`` if there is no room, and ``OSError`` for other trouble
+    that may pass. After those two, call it again.
     """
     parts = _folder_parts(files.folder)
     folder = "/".join(parts)
@@ -109,24 +102,19 @@ def write_embedding(directory: RunDirectory, files: EmbeddingFiles) -> int:
 
 
 def _folder_parts(folder: str) -> list[str]:
-    try:
-        parts = segments(folder, "embedding")
-    except NameRefusedError as error:
-        raise EmbeddingRefusedError(error.reason, str(error)) from error
+    parts = segments(folder, "embedding")
     if not parts:
-        raise EmbeddingRefusedError(pb.INVALID_NAME, f"embedding {folder!r} is no directory's name")
+        raise RefusedError(pb.INVALID_NAME, f"embedding {folder!r} is no directory's name")
     for part in parts:
         # TensorBoard would open the directory as a file and fail on the run.
         if EVENT_FILE_MARK in part:
-            raise EmbeddingRefusedError(
+            raise RefusedError(
                 pb.INVALID_NAME,
                 f"embedding {folder!r}: names with {EVENT_FILE_MARK!r} are those of event files",
             )
     if parts[0].startswith((embedding.CONFIG_NAME, f".{embedding.CONFIG_NAME}", "~")):
         # TensorBoard takes ~ for a home directory.
-        raise EmbeddingRefusedError(
-            pb.INVALID_NAME, f"embedding {folder!r} cannot be the name of a folder"
-        )
+        raise RefusedError(pb.INVALID_NAME, f"embedding {folder!r} cannot be the name of a folder")
     return parts
 
 
@@ -186,7 +174,7 @@ def _read_config_text(directory: RunDirectory) -> bytes | None:
         with open(fd, "rb") as file:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_size > _CONFIG_BYTES_MAX:
-                raise EmbeddingRefusedError(
+                raise RefusedError(
                     pb.NOT_A_DIRECTORY,
                     f"{directory.path / embedding.CONFIG_NAME} is no projector config; remove it",
                 )
@@ -276,21 +264,19 @@ def _refusing(directory: RunDirectory, path: str, parent: int) -> Iterator[None]
         if error.errno in FULL:
             raise DiskFullError(error.errno, error.strerror, full_path) from error
         if error.errno == errno.ENAMETOOLONG:
-            raise EmbeddingRefusedError(
-                pb.INVALID_NAME, f"{full_path}: {error.strerror}"
-            ) from error
+            raise RefusedError(pb.INVALID_NAME, f"{full_path}: {error.strerror}") from error
         if error.errno in _FORBIDDEN:
-            raise EmbeddingRefusedError(
+            raise RefusedError(
                 pb.UNWRITABLE,
                 f"{full_path}: {error.strerror}; let the daemon's user write there",
             ) from error
         if error.errno not in _IN_THE_WAY:
             raise OSError(error.errno, error.strerror, full_path) from error
         if is_link(path.rpartition("/")[2], parent):
-            raise EmbeddingRefusedError(
+            raise RefusedError(
                 pb.OUTSIDE_ROOTS, f"{full_path}: a symbolic link; links are not followed"
             ) from error
-        raise EmbeddingRefusedError(
+        raise RefusedError(
             pb.NOT_A_DIRECTORY,
             f"{full_path}: something else has that name ({error.strerror}); remove it or "
             "choose another tag",

@@ -1,7 +1,8 @@
 """What is written for each part of a run, in call order.
 
-Called on a thread, for one run at a time and in its order: what a tag is, and
-whether its steps go backwards, depends on what was written before.
+Called on a thread, one call at a time for a run and in its order: what a tag is, and
+whether its steps go backwards, depends on what was written before. A summary comes
+framed from its reduction; here its tags and step are only checked.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
+from boardd.core.refusals import RefusedError
 from boardd.core.runs.kinds import SCALAR
-from boardd.core.runs.names import NameRefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
@@ -27,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 
 class RefusedRecords(NamedTuple):
-    """Some records of a part that are rejected: so many, from ``sequence`` to ``last_sequence``."""
+    """``records`` of a part are rejected, from ``sequence`` to ``last_sequence``."""
 
     sequence: int
     records: int
@@ -48,11 +49,11 @@ class Encoded:
 
 
 def encode_scalar_part(part: ScalarPart) -> Encoded:
-    """Returns the framed events of scalars; those whose tag is another kind are left out."""
+    """Returns the framed events of scalars, without those whose tag is another kind."""
     run, columns, tag_index = part.run, part.columns, part.tag_index
     try:
         refused: list[RefusedRecords] = []
-        is_refused = run.kinds.claim_scalars(tag_index, run.tags)
+        is_refused = run.contents.kinds.claim_scalars(tag_index, run.tags)
         if is_refused is not None:
             refused = _refused(part, is_refused)
             columns, tag_index = columns[~is_refused], tag_index[~is_refused]
@@ -72,10 +73,11 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
 
 
 def encode_drops(part: DropPart) -> Encoded:
-    """Returns the framed events of what clients dropped; a tag that is another kind is left out.
+    """Returns the framed events of what clients dropped, without tags that are another kind.
 
-    They stand at the highest step that clients told of, which those tell again to the next
-    daemon, so that they never go backwards. The steps of records are none that it would know.
+    Their step is the highest that clients reported. They report it to the next daemon
+    too, so that it never goes backwards; that daemon would not know the steps of the
+    records.
     """
     try:
         return _encoded_drops(part)
@@ -84,21 +86,21 @@ def encode_drops(part: DropPart) -> Encoded:
 
 
 def _encoded_drops(part: DropPart) -> Encoded:
-    run = part.run
+    run, contents = part.run, part.run.contents
     values: dict[bytes, int] = {}
     for tag, value in drop_tags(part.dropped).items():
         name = tag.encode()
         try:
-            run.kinds.claim(DROPPED.encode(), {name: SCALAR})
-        except NameRefusedError as error:
+            contents.kinds.claim(DROPPED.encode(), {name: SCALAR})
+        except RefusedError as error:
             _logger.debug("run %s: %s", run.path, error)
             continue
         values[name] = value
-    run.dropped_step = max(run.dropped_step, part.step)
+    contents.dropped_step = max(contents.dropped_step, part.step)
     count = len(values)
     events = encode_scalars(
         np.full(count, part.wall_time),
-        np.full(count, run.dropped_step, np.int64),
+        np.full(count, contents.dropped_step, np.int64),
         np.array(list(values.values()), np.float64),
         np.arange(count),
         list(values),
@@ -112,18 +114,19 @@ def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> 
         return Encoded(error=result)
     run = part.run
     try:
-        run.kinds.claim(run.tags[part.tag], result.kinds)
-    except NameRefusedError as error:
+        run.contents.kinds.claim(run.tags[part.tag], result.kinds)
+    except RefusedError as error:
         return Encoded(error=SummaryError(error.reason, str(error)))
-    if run.steps.observe_one(part.tag, part.step):
+    if run.contents.steps.observe_one(part.tag, part.step):
         _warn_of_steps(run, part.tag)
     return Encoded(result.event, result.embedding)
 
 
 def _used(tag_index: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The tags that occur, of the very many that a run may have, and the place of each there.
+    """The tags that occur, in ascending order, and the index of each scalar's tag among them.
 
-    As ``numpy.unique`` with its inverse, which sorts; here that takes most of the time.
+    The same as ``numpy.unique`` with its inverse, but without its sort, which would
+    take most of the time here.
     """
     top = int(tag_index.max(initial=-1)) + 1
     if top > 8 * len(tag_index):
@@ -137,7 +140,7 @@ def _used(tag_index: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int
 
 
 def _refused(part: ScalarPart, is_refused: NDArray[np.bool_]) -> list[RefusedRecords]:
-    """Returns the refused scalars, those of a tag together."""
+    """Returns the refused scalars, one entry for each tag."""
     tags, first, counts = np.unique(
         part.tag_index[is_refused], return_index=True, return_counts=True
     )
@@ -147,7 +150,7 @@ def _refused(part: ScalarPart, is_refused: NDArray[np.bool_]) -> list[RefusedRec
             sequence,
             records,
             pb.INVALID_NAME,
-            part.run.kinds.conflict(part.run.tags[tag], SCALAR),
+            part.run.contents.kinds.conflict(part.run.tags[tag], SCALAR),
             int(sequences[-1]),
         )
         for tag, sequence, records in zip(
@@ -157,7 +160,7 @@ def _refused(part: ScalarPart, is_refused: NDArray[np.bool_]) -> list[RefusedRec
 
 
 def _watch_steps(run: RunState, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> None:
-    for tag in run.steps.observe(tag_index, step):
+    for tag in run.contents.steps.observe(tag_index, step):
         _warn_of_steps(run, tag)
 
 

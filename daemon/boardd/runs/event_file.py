@@ -1,10 +1,10 @@
 """The live event file of one run.
 
-A record is *written* when ``append`` returned: its bytes are with the operating
-system, nothing is held back here, and TensorBoard can read it. It is *synced*
-when ``sync`` returned.
+A record is *written* when ``append`` has returned: the operating system has its bytes,
+nothing is held back here, and TensorBoard can read it. It is *synced* when ``sync``
+has returned.
 
-What is done about each failure:
+What happens after each failure:
 
 - **No room** (ENOSPC, EDQUOT): the bytes that did get into the file stay; the
   rest is remembered and ``resume`` goes on at exactly the next byte, so the
@@ -34,6 +34,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from boardd_protos import boardd_pb2 as pb
+
+from boardd.core.refusals import RefusedError
 from boardd.events import event
 from boardd.events.tfrecord import whole_records_bytes
 from boardd.runs.logdir import FULL, NAME_BYTES_MAX, DiskFullError, RunDirectory
@@ -65,17 +68,49 @@ class SyncFailedError(OSError):
         return f"{super().__str__()}: {self.suspect_bytes} bytes may not survive a power cut"
 
 
-class EventFile:
-    """Appends framed events to a run's live file, beginning a new one where it must.
+class _Append:
+    """Framed events that are being written, and how much of them the live file has.
 
-    Blocks on the disk; for one thread at a time. The directory is the caller's
-    to close, after the writer.
+    The first ``opening_bytes`` are the file's opening event, which nobody appended.
+    """
+
+    __slots__ = ("done_bytes", "opening_bytes", "records")
+
+    def __init__(self, records: bytes | memoryview = b"", opening_bytes: int = 0) -> None:
+        self.records = memoryview(records)
+        self.opening_bytes = opening_bytes
+        self.done_bytes = 0
+
+    @property
+    def left_bytes(self) -> int:
+        """Bytes that are still to be written."""
+        return len(self.records) - self.done_bytes
+
+    @property
+    def holds_events(self) -> bool:
+        """Whether any event but the opening one is whole in the file."""
+        return self._whole_bytes > self.opening_bytes
+
+    def torn(self) -> _Append:
+        """What is not whole in the file, without the opening event, to be written anew."""
+        return _Append(self.records[max(self._whole_bytes, self.opening_bytes) :])
+
+    @property
+    def _whole_bytes(self) -> int:
+        return whole_records_bytes(self.records, self.done_bytes)
+
+
+class EventFile:
+    """Appends framed events to a run's live file, and begins a new one when it must.
+
+    Blocks on the disk; for one thread at a time. The caller closes the directory,
+    after this.
 
     ``filename_suffix`` ends the name of every file: no slash, no NUL.
     ``hostname`` is part of the name (default: this machine's). ``clock`` gives
     seconds since the epoch.
 
-    Raises ``ValueError`` on a suffix that cannot be part of a file name.
+    Raises ``RefusedError`` for a suffix that cannot be part of a file name.
     """
 
     def __init__(
@@ -88,25 +123,20 @@ class EventFile:
     ) -> None:
         host = (socket.gethostname() if hostname is None else hostname).replace("/", "_")
         self._name_end = f".{host}{filename_suffix}"
-        longest = len(os.fsencode(_PREFIX + "0" * _SECS_DIGITS + self._name_end))
-        if "/" in filename_suffix or "\0" in filename_suffix or longest > NAME_BYTES_MAX:
-            raise ValueError(
+        if not _is_file_name(_PREFIX + "0" * _SECS_DIGITS + self._name_end):
+            raise RefusedError(
+                pb.INVALID_NAME,
                 f"filename_suffix {filename_suffix!r} cannot end a file name: "
-                "no slash, no NUL, and not that long"
+                "no slash, no NUL, and not that long",
             )
         self._directory = directory
         self._clock = clock
         self._fd = -1
         self._path: Path | None = None
         self._closed = False
-        # What append was given and has not finished, and how much of that is
-        # in the live file. A file's opening event is put before it.
-        self._pending = memoryview(b"")
-        self._pending_done = 0
-        self._opening_bytes = 0
+        self._pending = _Append()
         self._file_holds_events = False
         self._is_suspect = False
-        self._written_bytes = 0
         self._unsynced_bytes = 0
         self._directory_is_synced = True
         # Of a file that was left between two syncs, for the next sync to report.
@@ -119,19 +149,14 @@ class EventFile:
 
     @property
     def pending_bytes(self) -> int:
-        """What an append that raised has still to write; 0 when nothing is held up."""
-        return len(self._pending) - self._pending_done
-
-    @property
-    def written_bytes(self) -> int:
-        """Bytes handed to the operating system so far, in all files."""
-        return self._written_bytes
+        """Bytes that an append that raised has still to write; 0 if nothing is held up."""
+        return self._pending.left_bytes
 
     def append(self, records: bytes) -> None:
         """Writes whole framed events; when it returns, all of them are written.
 
-        Makes the file if there is none. When it raises, it has taken over
-        ``records`` all the same: call ``resume``, not ``append`` again.
+        Makes the file if there is none. If it raises, it has taken over ``records``
+        all the same: then call ``resume``, not ``append`` again.
 
         Raises ``DiskFullError`` when there is no room, and ``OSError`` when the
         disk fails also in a new file, or no file can be made. Raises
@@ -145,9 +170,7 @@ class EventFile:
             )
         if not records:
             return
-        self._pending = memoryview(records)
-        self._pending_done = 0
-        self._opening_bytes = 0
+        self._pending = _Append(records)
         self.resume()
 
     def resume(self) -> None:
@@ -177,8 +200,7 @@ class EventFile:
                 if not may_change_file:
                     raise
                 may_change_file = False
-        self._pending = memoryview(b"")
-        self._pending_done = 0
+        self._pending = _Append()
 
     def sync(self) -> None:
         """Makes all that was appended durable, the file's directory entry included.
@@ -200,24 +222,23 @@ class EventFile:
     def close(self) -> None:
         """Closes the file, without a sync; what is pending is given up. May be called again.
 
-        Raises ``OSError`` where the filesystem reports a late write error, as
-        network filesystems do; the file is closed nevertheless.
+        Raises ``OSError`` if the filesystem reports a late write error, as network
+        filesystems do; the file is closed all the same.
         """
         self._closed = True
-        self._pending = memoryview(b"")
-        self._pending_done = 0
+        self._pending = _Append()
         fd, self._fd = self._fd, -1
         self._path = None
         if fd >= 0:
             os.close(fd)
 
     def _write_pending(self) -> None:
-        while self._pending_done < len(self._pending):
-            written = os.write(self._fd, self._pending[self._pending_done :])
+        pending = self._pending
+        while pending.left_bytes:
+            written = os.write(self._fd, pending.records[pending.done_bytes :])
             if written == 0:
                 raise OSError(errno.EIO, "write took nothing", str(self._path))
-            self._pending_done += written
-            self._written_bytes += written
+            pending.done_bytes += written
             self._unsynced_bytes += written
         self._file_holds_events = True
 
@@ -237,9 +258,7 @@ class EventFile:
                     raise DiskFullError(error.errno, error.strerror, path) from error
                 raise OSError(error.errno, error.strerror, path) from error
         self._path = self._directory.path / name
-        self._pending = memoryview(opening + self._pending)
-        self._pending_done = 0
-        self._opening_bytes = len(opening)
+        self._pending = _Append(opening + self._pending.records, len(opening))
         self._file_holds_events = False
         self._directory_is_synced = False
 
@@ -260,16 +279,12 @@ class EventFile:
 
     def _holds_events(self) -> bool:
         """Whether any event but the opening one is whole in the live file."""
-        whole = whole_records_bytes(self._pending, self._pending_done)
-        return self._file_holds_events or whole > self._opening_bytes
+        return self._file_holds_events or self._pending.holds_events
 
     def _leave_file(self) -> None:
         """Gives the live file up; what is pending then begins with the first torn record."""
         holds_events = self._holds_events()
-        whole = whole_records_bytes(self._pending, self._pending_done)
-        self._pending = self._pending[max(whole, self._opening_bytes) :]
-        self._pending_done = 0
-        self._opening_bytes = 0
+        self._pending = self._pending.torn()
         self._unsynced_bytes = 0
         self._is_suspect = False
         fd, self._fd = self._fd, -1
@@ -292,3 +307,11 @@ class EventFile:
         name = f"{_PREFIX}{secs:0{_SECS_DIGITS}d}{self._name_end}"
         # Some other program's name that no time of ours sorts after.
         return name if name > newest else f"{newest}.1{self._name_end}"
+
+
+def _is_file_name(text: str) -> bool:
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return b"/" not in encoded and b"\0" not in encoded and len(encoded) <= NAME_BYTES_MAX

@@ -1,10 +1,10 @@
 """Where runs may be written, and the directory of one run.
 
 Paths come from clients, so nothing outside the configured roots is ever opened
-or made. A path is resolved first, symlinks included, and must then lie beneath
-a root; next it is walked from the root one component at a time, each opened
-relative to the one before with ``O_NOFOLLOW``, so that a link that is put in
-the way after the check is met as a link and refused.
+or made. A path is first resolved, symlinks included, and must then lie beneath
+a root. Next it is walked from the root one component at a time, each opened
+relative to the one before with ``O_NOFOLLOW``. So a link that appears in the path
+after the check is met as a link and refused.
 
 A run's directory is held under an exclusive ``flock``: one daemon writes a run.
 """
@@ -23,6 +23,8 @@ from types import TracebackType
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+
+from boardd.core.refusals import RefusedError
 
 _logger = logging.getLogger(__name__)
 
@@ -43,27 +45,15 @@ _NO_DIRECTORY_SYNC: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENO
 _warned_no_flock = False
 
 
-class RunRefusedError(Exception):
-    """A run that cannot be written here; asking again is no use until something changes.
-
-    ``reason`` is the ``Reason`` of the wire contract, and the message names the
-    path and what is wrong with it.
-    """
-
-    def __init__(self, reason: pb.Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 class DiskFullError(OSError):
-    """No room on the disk, or in the quota. Try again once some was freed."""
+    """The disk or the quota is full. Try again when some space is free."""
 
 
 class RunDirectory:
     """The open and locked directory of one run. Made by ``Roots.open_run``."""
 
     def __init__(self, path: Path, fd: int, new_in: Sequence[int]) -> None:
-        """Takes over ``fd``, and ``new_in``: directories that were given a new entry."""
+        """Takes over ``fd`` and ``new_in``, the directories that got a new entry."""
         self.path = path  #: with symlinks resolved
         self._fd = fd
         self._new_in = list(new_in)
@@ -116,7 +106,7 @@ class RunDirectory:
 class Roots:
     """The directories beneath which runs may be written.
 
-    ``paths``: at least one, absolute; the first is where relative logdirs lie.
+    ``paths``: at least one, absolute; relative logdirs lie in the first.
     A root that does not exist yet is made when a run is first opened in it.
 
     Raises ``ValueError`` without a path and on a relative one.
@@ -139,9 +129,9 @@ class Roots:
         ``logdir`` is absolute or relative to the first root; ``parts`` are
         relative paths beneath it and may be empty. Changes nothing on disk.
 
-        Raises ``RunRefusedError``: INVALID_NAME for an empty logdir, a NUL, text
-        that cannot be a file name, an absolute part, or a name or path longer
-        than the system takes; OUTSIDE_ROOTS for ``..`` and for anything that is
+        Raises ``RefusedError``: INVALID_NAME for an empty logdir, a NUL, text
+        that cannot be a file name, an absolute part, or a name or path too long for
+        the system; OUTSIDE_ROOTS for ``..`` and for anything that is
         not a root or beneath one.
         """
         return self._locate(logdir, parts)[1]
@@ -149,13 +139,13 @@ class Roots:
     def open_run(self, logdir: str, *parts: str) -> RunDirectory:
         """Opens, makes if need be (mode 0777 less the umask) and locks a run's directory.
 
-        Arguments and refusals as for ``resolve``; further ``RunRefusedError``:
-        NOT_A_DIRECTORY where something else is in the way, UNWRITABLE where the
-        operating system refuses, RUN_LOCKED where the run is open already, here
-        or in another daemon.
+        Takes and refuses what ``resolve`` does. Raises ``RefusedError`` also with
+        NOT_A_DIRECTORY if something else is in the way, UNWRITABLE if the operating
+        system refuses, and RUN_LOCKED if the run is open already, here or in another
+        daemon.
 
-        Raises ``DiskFullError`` where there is no room for a new directory, and
-        ``OSError`` when descriptors or memory ran out or the disk failed: these may pass.
+        Raises ``DiskFullError`` if there is no room for a new directory, and
+        ``OSError`` if descriptors or memory ran out or the disk failed: these may pass.
         """
         root, path = self._locate(logdir, parts)
         opened: list[int] = []
@@ -187,10 +177,10 @@ class Roots:
     def _locate(self, logdir: str, parts: Sequence[str]) -> tuple[Path, Path]:
         """The root and the resolved path of a run."""
         if not logdir:
-            raise RunRefusedError(pb.INVALID_NAME, "logdir is empty: name a directory")
+            raise RefusedError(pb.INVALID_NAME, "logdir is empty: name a directory")
         for part in parts:
             if part.startswith("/"):
-                raise RunRefusedError(
+                raise RefusedError(
                     pb.INVALID_NAME, f"run {part!r} begins with a slash: give a relative name"
                 )
         for text in (logdir, *parts):
@@ -200,11 +190,11 @@ class Roots:
             path = _resolved(asked)
         except OSError as error:
             # realpath reads a link after it saw that it is one; it may be gone by then.
-            raise RunRefusedError(
+            raise RefusedError(
                 pb.OUTSIDE_ROOTS, f"logdir {asked!r} changed while it was resolved"
             ) from error
         if len(os.fsencode(path)) > PATH_BYTES_MAX:
-            raise RunRefusedError(
+            raise RefusedError(
                 pb.INVALID_NAME,
                 f"run directory {_shortened(str(path))!r} is longer than {PATH_BYTES_MAX} bytes",
             )
@@ -213,7 +203,7 @@ class Roots:
                 return root, path
         listed = ", ".join(map(str, self.paths))
         leads = "" if str(path) == asked else f" leads to {str(path)!r}, which"
-        raise RunRefusedError(
+        raise RefusedError(
             pb.OUTSIDE_ROOTS,
             f"logdir {asked!r}{leads} is not beneath a logdir root of the daemon ({listed})",
         )
@@ -233,17 +223,17 @@ def _check_names(text: str) -> None:
     try:
         encoded = os.fsencode(text)
     except UnicodeEncodeError as error:
-        raise RunRefusedError(pb.INVALID_NAME, f"{_shortened(text)!r} is no file name") from error
+        raise RefusedError(pb.INVALID_NAME, f"{_shortened(text)!r} is no file name") from error
     if b"\0" in encoded:
-        raise RunRefusedError(pb.INVALID_NAME, f"{_shortened(text)!r} contains a NUL")
+        raise RefusedError(pb.INVALID_NAME, f"{_shortened(text)!r} contains a NUL")
     names = encoded.split(b"/")
     if b".." in names:
-        raise RunRefusedError(
+        raise RefusedError(
             pb.OUTSIDE_ROOTS, f"{_shortened(text)!r} contains '..': name the directory itself"
         )
     longest = max(map(len, names))
     if longest > NAME_BYTES_MAX:
-        raise RunRefusedError(
+        raise RefusedError(
             pb.INVALID_NAME,
             f"a name in {_shortened(text)!r} has {longest} bytes, "
             f"at most {NAME_BYTES_MAX} are possible",
@@ -251,9 +241,9 @@ def _check_names(text: str) -> None:
 
 
 def open_or_make(name: str, parent: int) -> tuple[int, bool]:
-    """Opens the directory ``name`` in ``parent``; also whether it was made for that.
+    """Opens the directory ``name`` in ``parent``. Returns its descriptor, and whether it is new.
 
-    Raises ``OSError`` where something else is in the way, a link among others.
+    Raises ``OSError`` if something else is in the way, such as a link.
     """
     try:
         return os.open(name, _OPEN_DIRECTORY, dir_fd=parent), False
@@ -277,14 +267,14 @@ def _refusing(path: Path, parent: int | None = None, name: str = "") -> Iterator
         if error.errno in _PASSING:
             raise
         if error.errno == errno.ENAMETOOLONG:
-            raise RunRefusedError(pb.INVALID_NAME, f"{path}: {error.strerror}") from error
+            raise RefusedError(pb.INVALID_NAME, f"{path}: {error.strerror}") from error
         if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EEXIST):
             if parent is not None and is_link(name, parent):
-                raise RunRefusedError(
+                raise RefusedError(
                     pb.OUTSIDE_ROOTS, f"{path}: a symbolic link that leads nowhere or just appeared"
                 ) from error
-            raise RunRefusedError(pb.NOT_A_DIRECTORY, f"{path}: is not a directory") from error
-        raise RunRefusedError(
+            raise RefusedError(pb.NOT_A_DIRECTORY, f"{path}: is not a directory") from error
+        raise RefusedError(
             pb.UNWRITABLE,
             f"{path}: cannot be opened or made: {error.strerror}; "
             "let the daemon's user write there or choose another logdir",
@@ -306,7 +296,7 @@ def _check_writable(path: Path, fd: int) -> None:
         code = errno.EACCES
     else:
         return
-    raise RunRefusedError(
+    raise RefusedError(
         pb.UNWRITABLE,
         f"{path}: {os.strerror(code)}; let the daemon's user write there or choose another logdir",
     )
@@ -317,7 +307,7 @@ def _lock(path: Path, fd: int) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise RunRefusedError(
+        raise RefusedError(
             pb.RUN_LOCKED,
             f"{path}: another daemon is writing this run; stop it or choose another run",
         ) from error
@@ -335,7 +325,7 @@ def _lock(path: Path, fd: int) -> None:
 
 
 def sync_directory(fd: int) -> None:
-    """Makes a directory's entries durable, where its filesystem can do that.
+    """Makes a directory's entries durable, if its filesystem can do that.
 
     Raises ``OSError`` when the operating system could not.
     """

@@ -13,7 +13,7 @@ from typing import Final
 
 from boardd.core.errors import DrainingError, ProtocolError, SupersededError
 from boardd.core.session.lifecycle import Effect, Event, State
-from boardd.runs.pipeline import Pipeline
+from boardd.runs.run_table import RunTable
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.peer_process import PeerProcess
 from boardd.sessions.receiver import Receiver
@@ -46,12 +46,12 @@ class Effects:
         self,
         registry: Registry,
         receiver: Receiver,
-        pipeline: Pipeline,
+        run_table: RunTable,
         fire: Callable[[LiveSession, Event], None],
     ) -> None:
         self._registry = registry
         self._receiver = receiver
-        self._pipeline = pipeline
+        self._run_table = run_table
         self._fire = fire
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -162,7 +162,7 @@ class Effects:
 
     def _end_runs(self, live: LiveSession) -> None:
         try:
-            self._pipeline.admit(live.session.end().parts)
+            self._run_table.admit(live.session.end().parts)
         except Exception:  # a defect, and the session must end all the same
             _logger.exception("the runs of pid %d cannot be ended", live.session.pid)
 

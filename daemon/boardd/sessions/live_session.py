@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from boardd.core.runs.run_state import Refusal
+from boardd.core.refusals import Refusal
 from boardd.core.session.lifecycle import Lifecycle, State
 from boardd.core.session.session import Session
 from boardd.core.session.session_ring import SessionRing

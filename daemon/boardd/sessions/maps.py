@@ -14,10 +14,12 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
+from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import ALIGNMENT
 from boardd_protos.shared import F_GET_SEALS, SEALS, Handover
 
 from boardd.core.intake.shared_ring import MIN_RING_BYTES
+from boardd.core.refusals import RefusedError
 
 #: Maps of one session at once.
 MAX_MAPS: Final = 256
@@ -26,8 +28,9 @@ MAX_MAPS: Final = 256
 _BLOCK_BYTES: Final = 512
 
 
-class MapRefusedError(Exception):
-    """A map that cannot be used; says why."""
+def _refused(message: str) -> RefusedError:
+    # The answer to a handover is the text alone.
+    return RefusedError(pb.REASON_UNSPECIFIED, message)
 
 
 class MapBytes:
@@ -66,9 +69,9 @@ class Maps:
 
     def __init__(self, budget: MapBudget) -> None:
         self._budget = budget
-        #: By number; replaced, not changed, so that who takes it keeps what it names.
+        #: By number; replaced, not changed, so that whoever takes it keeps what it names.
         self.views: Mapping[int, memoryview] = {}
-        #: The log's ring, where map 0 is held.
+        #: The ring in map 0; None if map 0 is not held.
         self.ring: memoryview | None = None
         self._mapped = MapBytes()
 
@@ -81,13 +84,13 @@ class Maps:
         """Maps what ``fd`` refers to; ``fd`` stays the caller's.
 
         Map 0 takes the place of all that were shared before. Raises
-        ``MapRefusedError``.
+        ``RefusedError``.
         """
         number = handover.map_number
         if number in self.views and number:
-            raise MapRefusedError(f"map {number} is shared already")
+            raise _refused(f"map {number} is shared already")
         if len(self.views) >= MAX_MAPS:
-            raise MapRefusedError(f"map {number}: at most {MAX_MAPS} are taken")
+            raise _refused(f"map {number}: at most {MAX_MAPS} are taken")
         log_end = handover.log_offset + handover.log_bytes
         if number == 0 and (
             handover.log_bytes < MIN_RING_BYTES
@@ -95,8 +98,8 @@ class Maps:
             or handover.log_offset % ALIGNMENT
             or log_end > handover.size_bytes
         ):
-            raise MapRefusedError(
-                f"a log of {handover.log_bytes} bytes at {handover.log_offset} in a map of "
+            raise _refused(
+                f"a ring of {handover.log_bytes} bytes at {handover.log_offset} in a map of "
                 f"{handover.size_bytes}"
             )
         mapped = self._map(handover, fd)
@@ -114,35 +117,35 @@ class Maps:
         try:
             seals = fcntl.fcntl(fd, F_GET_SEALS)
         except OSError:
-            raise MapRefusedError(f"map {number} is no memfd") from None
+            raise _refused(f"map {number} is no memfd") from None
         if seals & SEALS != SEALS:
-            raise MapRefusedError(
+            raise _refused(
                 f"map {number} has the seals {seals:#x}; {SEALS:#x} are needed (seal, shrink, grow)"
             )
         status = os.fstat(fd)
         if status.st_size != size_bytes or not size_bytes:
-            raise MapRefusedError(f"map {number} has {status.st_size} bytes, not {size_bytes}")
+            raise _refused(f"map {number} has {status.st_size} bytes, not {size_bytes}")
         allocated_bytes = status.st_blocks * _BLOCK_BYTES
         if number and allocated_bytes < size_bytes:
-            # Who reads a hole takes the memory for it.
-            raise MapRefusedError(
+            # Reading a hole takes memory for it.
+            raise _refused(
                 f"map {number} has {size_bytes} bytes, and only {allocated_bytes} are allocated"
             )
         taken_bytes = self._budget.held_bytes
         if number == 0:
             taken_bytes -= sum(view.nbytes for view in self.views.values())
         if taken_bytes + size_bytes > self._budget.max_bytes:
-            raise MapRefusedError(
+            raise _refused(
                 f"map {number} of {size_bytes} bytes is past the budget of "
                 f"{self._budget.max_bytes}, of which {taken_bytes} are taken; see --max-map-bytes"
             )
         try:
             return mmap.mmap(fd, size_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
         except OSError as error:
-            raise MapRefusedError(f"map {number} cannot be mapped: {error.strerror}") from None
+            raise _refused(f"map {number} cannot be mapped: {error.strerror}") from None
 
     def release(self, number: int) -> None:
-        """Lets go of a map; nothing happens where there is none of that number."""
+        """Lets go of a map; nothing happens if none has that number."""
         self.views = {other: view for other, view in self.views.items() if other != number}
 
     def clear(self) -> None:

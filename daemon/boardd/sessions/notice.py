@@ -21,7 +21,7 @@ class Notice:
     async def wait(self, condition: Callable[[], bool], timeout_secs: float | None = None) -> bool:
         """Returns True as soon as ``condition`` holds, False after ``timeout_secs``.
 
-        None waits for ever. A condition that holds now returns without a pause.
+        None waits forever. A condition that holds now returns without a pause.
         """
         if condition():
             return True

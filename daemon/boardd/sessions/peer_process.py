@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 
+from boardd_protos.local_socket import open_process
+
 
 class PeerProcess:
     """The process ``pid``, watched until ``close``; for the event loop's thread only.
 
-    Raises ``OSError`` where there is no such process to be seen: it is gone, or in a
-    namespace of its own.
+    Raises ``OSError`` when it cannot be watched: it is gone, lies in a pid namespace that is
+    not visible from here, or there is no pidfd.
     """
 
     def __init__(self, pid: int) -> None:
-        self._fd = os.pidfd_open(pid)
+        self._fd = open_process(pid)
 
     async def has_ended(self, within_secs: float) -> bool:
         """Waits for its end; returns False when it still runs after ``within_secs``."""
@@ -37,8 +39,8 @@ class PeerProcess:
 
 
 def watch(pid: int) -> PeerProcess | None:
-    """Watches the process ``pid``; None where that cannot be."""
+    """Watches the process ``pid``; returns None when it cannot be watched."""
     try:
         return PeerProcess(pid)
-    except (OSError, AttributeError):  # Python may be built without pidfd
+    except OSError:
         return None

@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.errors import RequestError
-from boardd.core.runs.run_state import Refusal
+from boardd.core.intake.frames import WalkedFrames
+from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.session.batch import Batch
 from boardd.core.session.session import Session
-from boardd.runs.logdir import Roots, RunRefusedError
-from boardd.runs.pipeline import Pipeline
+from boardd.runs.logdir import Roots
+from boardd.runs.run_table import RunTable
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
 
 
 class Receiver:
-    """Hands what comes in to its session, and the parts that come of it to ``pipeline``."""
+    """Hands what comes in to its session, and the parts that come of it to ``run_table``."""
 
-    def __init__(self, registry: Registry, pipeline: Pipeline, roots: Roots) -> None:
+    def __init__(self, registry: Registry, run_table: RunTable, roots: Roots) -> None:
         self._registry = registry
-        self._pipeline = pipeline
+        self._run_table = run_table
         self._roots = roots
 
     async def room(self, session: Session) -> None:
@@ -57,18 +59,18 @@ class Receiver:
         elif kind == "definitions":
             await self.define(live, message.definitions)
         elif kind == "report":
-            self._pipeline.admit(live.session.report(message.report, time.time()).parts)
+            self._run_table.admit(live.session.report(message.report, time.time()).parts)
         elif kind == "attach":
             raise RequestError("the stream is attached already")
         else:
             raise RequestError("a message of a kind that this daemon does not know")
 
-    def receive(self, live: LiveSession, frames: bytes) -> None:
-        """Takes whole frames of a session's ring. Raises ``FrameError``."""
-        self._admit(live, live.session.receive(frames, live.maps.views))
+    def receive(self, live: LiveSession, frames: Sequence[WalkedFrames]) -> None:
+        """Takes the frames that come next in a session's ring."""
+        self._admit(live, live.session.receive_walked(frames, live.maps.views))
 
     def _admit(self, live: LiveSession, batch: Batch) -> None:
-        self._pipeline.admit(batch.parts)
+        self._run_table.admit(batch.parts)
         if batch.told:
             live.notice.notify()
 
@@ -78,10 +80,10 @@ class Receiver:
         wanted = {run.logdir for run in definitions.runs}
         logdirs: dict[str, str | Refusal] = {}
         if wanted:
-            logdirs = await loop.run_in_executor(self._pipeline.threads, self._resolve, wanted)
+            logdirs = await loop.run_in_executor(self._run_table.threads, self._resolve, wanted)
         defined = live.session.define(definitions, logdirs)
         for run in defined.runs:
-            self._pipeline.open(run)
+            self._run_table.open(run)
         for refused in defined.refusals:
             live.refusals[refused.run] = refused.refusal
         if defined.refusals:
@@ -92,6 +94,6 @@ class Receiver:
         for logdir in logdirs:
             try:
                 resolved[logdir] = os.fspath(self._roots.resolve(logdir))
-            except RunRefusedError as error:
-                resolved[logdir] = Refusal(error.reason, str(error))
+            except RefusedError as error:
+                resolved[logdir] = error.refusal
         return resolved

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.shared import SESSION_ID_BYTES
 
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import CapacityError, DrainingError, RequestError, UnknownSessionError
@@ -17,7 +18,6 @@ from boardd.sessions.live_session import LiveSession
 from boardd.sessions.maps import MapBudget
 from boardd.sessions.notice import Notice
 
-SESSION_ID_BYTES: Final = 16
 #: Ended sessions whose last record is remembered.
 MAX_ENDED: Final = 16_384
 #: What their clients dropped, by run and reason, that is remembered of all of them.
@@ -105,7 +105,7 @@ class Registry:
         self._ended.remember(session.session_id, session.written_sequence, session.drops)
 
     def forget(self, live: LiveSession) -> None:
-        """Takes a session off the list. Nothing of it may be out in the pipeline."""
+        """Takes a session off the list. Nothing of it may be out any more."""
         live.session.forget()
         self._past.add(live.session.counters)
         del self._sessions[live.session.session_id]

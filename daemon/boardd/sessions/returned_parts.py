@@ -1,4 +1,4 @@
-"""What comes back from the pipeline: parts for their sessions, refusals of runs."""
+"""What comes back from the run writers: parts for their sessions, refusals of runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from boardd.sessions.registry import Registry
 
 
 class ReturnedParts:
-    """Gives sessions their parts back; the pipeline's ``Outcomes``."""
+    """Gives sessions their parts back; ``Outcomes`` of ``RunTable``."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry

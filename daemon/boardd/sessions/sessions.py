@@ -21,7 +21,7 @@ from boardd.core.budget import Budgets
 from boardd.core.errors import UnknownSessionError
 from boardd.core.session.lifecycle import Event
 from boardd.runs.logdir import Roots
-from boardd.runs.pipeline import Pipeline
+from boardd.runs.run_table import RunTable
 from boardd.sessions.effects import Effects
 from boardd.sessions.live_session import AttachedStream, LiveSession, OpenMapConnection
 from boardd.sessions.peer_process import PeerProcess
@@ -39,9 +39,9 @@ class Sessions:
         self, roots: Roots, budgets: Budgets, clock: Callable[[], float], retry_secs: float
     ) -> None:
         self.registry = Registry(budgets, clock)
-        self.pipeline = Pipeline(budgets, roots, ReturnedParts(self.registry), retry_secs)
-        self.receiver = Receiver(self.registry, self.pipeline, roots)
-        self._effects = Effects(self.registry, self.receiver, self.pipeline, self.fire)
+        self.run_table = RunTable(budgets, roots, ReturnedParts(self.registry), retry_secs)
+        self.receiver = Receiver(self.registry, self.run_table, roots)
+        self._effects = Effects(self.registry, self.receiver, self.run_table, self.fire)
 
     def fire(self, live: LiveSession, event: Event) -> None:
         """Tells ``live`` what happened, and does what its life says."""
@@ -94,7 +94,7 @@ class Sessions:
 
     def end_runs(self, live: LiveSession) -> None:
         """Ends every run that a session still logs to, after what it sent before."""
-        self.pipeline.admit(live.session.end().parts)
+        self.run_table.admit(live.session.end().parts)
 
     # Map connections
 
@@ -143,7 +143,7 @@ class Sessions:
         return any(live.stream is not None for live in self.registry)
 
     async def close(self) -> None:
-        """Gives up what is not written by now; see ``Pipeline.close``."""
+        """Gives up what is not written by now; see ``RunTable.close``."""
         for live in self.registry:
             if live.state.is_ending:
                 _logger.error(
@@ -152,4 +152,4 @@ class Sessions:
                 )
             self.fire(live, Event.SHUT_DOWN)
         self._effects.cancel()
-        await self.pipeline.close()
+        await self.run_table.close()

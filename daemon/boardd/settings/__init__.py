@@ -1,1 +1,4 @@
-"""The service's settings: one table, read from flags, environment and file."""
+"""The service's settings: one table, read from flags, environment and file.
+
+May import: core, errors.
+"""

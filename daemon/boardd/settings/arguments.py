@@ -14,7 +14,7 @@ from boardd.settings.option import TRUTH
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Raises ``ConfigError`` with one line where argparse would print its usage."""
+    """Raises ``ConfigError`` with one line instead of printing its usage."""
 
     def error(self, message: str) -> NoReturn:
         """Raises ``ConfigError`` with ``message``."""
@@ -22,7 +22,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def argument_parser() -> argparse.ArgumentParser:
-    """The parser of the daemon's flags. Only flags that were given appear in its result."""
+    """The parser of the daemon's flags. Its result holds only flags that were given."""
     parser = ArgumentParser(
         prog="boardd",
         usage="boardd [flags]\n       boardd status [flags]\n       boardd stop [flags]",
@@ -52,32 +52,31 @@ def argument_parser() -> argparse.ArgumentParser:
 
 _DESCRIPTION = """\
 boardd takes what training processes log and writes it as TensorBoard event
-files, so that the reductions, the encoding and the disk never hold training up.
+files, so that reductions, encoding and the disk never hold training up.
 
 It runs in the foreground until SIGTERM or Ctrl-C, then writes what it holds and
-leaves; a second signal ends it at once. Clients on this host find it by
+leaves. A second signal ends it at once. Clients on this host find it by
 themselves:  from boardd_client import SummaryWriter
 
 commands:
   boardd           run the daemon in the foreground
   boardd status    show what a running daemon holds and has done
-  boardd stop      let a running daemon write what it holds, and end it
+  boardd stop      end a running daemon, which writes what it holds first
 """
 
 _EPILOG = """\
 Every flag is also an environment variable (--nice: BOARDD_NICE; BOARDD_LOGDIR_ROOT
 holds directories separated by ':') and a key of the --config file (nice = 10,
-logdir-root = ["/data"]).
-A flag overrides a variable, a variable the file.
+logdir-root = ["/data"]). A flag overrides a variable, and a variable the file.
 
 examples:
   boardd --logdir-root ~/runs
       serve this user's training processes; then: tensorboard --logdir ~/runs
   boardd --logdir-root /data/runs --listen 127.0.0.1:7654
-      also over TCP, for containers that share the host's network
+      the same and TCP, for containers that share the host's network
   boardd --logdir-root /data/runs --listen 0.0.0.0:7654 \\
          --token-file token --tls-cert cert.pem --tls-key key.pem
-      also for other hosts
+      the same, for other hosts too
   boardd status --json
 
 exit codes: 0 done, 1 failed or ended by a second signal, 2 a wrong setting,

@@ -74,7 +74,7 @@ class Config:
         SOCKET,
         _WHERE,
         "Unix socket to serve on; its directory must be yours alone (mode 0700) and is "
-        "made where it is missing",
+        "made if it is missing",
         default_text="$XDG_RUNTIME_DIR/boardd/boardd.sock, else /tmp/boardd-UID/boardd.sock",
         default_factory=lambda: address.default_address().path,
     )
@@ -91,8 +91,8 @@ class Config:
         "logdir-root",
         DIRECTORY,
         _WHERE,
-        "write only beneath this directory; may be given several times, and a relative "
-        "logdir of a client starts at the first",
+        "write only beneath this directory; may be given several times; a client's relative "
+        "logdir starts at the first",
         repeatable=True,
         default_text="the current directory",
         default_factory=lambda: (Path.cwd(),),
@@ -111,7 +111,7 @@ class Config:
         "idle-exit",
         SECONDS,
         _LIFE,
-        "leave when there was no session for so long; 0 means never",
+        "leave after this time without a session; 0 means never",
         default_text=f"0; {AUTOSTARTED_IDLE_SECS:g} with --autostarted",
         default=0.0,
     )
@@ -119,21 +119,21 @@ class Config:
         "drain-secs",
         SECONDS,
         _LIFE,
-        "after the first SIGTERM or SIGINT, write what is held for at most so long",
+        "the longest time to write what is held, after the first SIGTERM or SIGINT",
         default=30.0,
     )
     lease_secs: float = _setting(
         "lease-secs",
         POSITIVE_SECONDS,
         _LIFE,
-        "keep the session of a client that is not connected for so long",
+        "how long to keep the session of a client that is not connected",
         default=_BOUNDS.lease_secs,
     )
     reducers: int = _setting(
         "threads",
         COUNT,
         _SHARE,
-        "threads that make histograms and images, so many cores at most",
+        "threads that make histograms and images; they use at most N cores",
         default_text="half the cores",
         default=_BOUNDS.reducers,
     )
@@ -141,7 +141,7 @@ class Config:
         "writers",
         COUNT,
         _SHARE,
-        "threads that write event files, so many slow disks at once at most",
+        "threads that write event files; at most N slow disks are written at once",
         default=_BOUNDS.writers,
     )
     nice: int = _setting(
@@ -155,7 +155,7 @@ class Config:
         "intake-bytes",
         SIZE,
         _BUDGETS,
-        "records received and not yet written, all sessions; past it clients wait",
+        "records received and not yet written, all sessions; beyond that clients wait",
         default=_BOUNDS.intake_bytes,
     )
     session_intake_bytes: int = _setting(
@@ -176,7 +176,7 @@ class Config:
         "max-map-bytes",
         SIZE,
         _BUDGETS,
-        "memory that all clients on this host share; past it tensors come over the socket",
+        "memory that all clients on this host share; a client without room sends its records",
         default=_BOUNDS.max_map_bytes,
     )
     max_message_bytes: int = _setting(
@@ -210,7 +210,7 @@ class Config:
         "stall-secs",
         POSITIVE_SECONDS,
         _BUDGETS,
-        "a client may fall silent in the middle of a tensor for so long",
+        "how long a client may fall silent in the middle of a tensor",
         default=_BOUNDS.stall_secs,
     )
     token_file: Path | None = _setting(
@@ -258,7 +258,7 @@ class Config:
         )
 
     def check(self) -> None:
-        """Raises ``ConfigError`` where settings contradict each other or the machine."""
+        """Raises ``ConfigError`` if settings contradict each other or the machine."""
         for root in self.logdir_roots:
             if not root.is_dir():
                 raise ConfigError(f"logdir root {root} is not a directory; create it first")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from boardd_protos import address
+from boardd_protos.limits import MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES
 
 _SIZE = re.compile(r"(\d+)\s*([KMGT]i?)?B?", re.IGNORECASE)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -42,7 +43,7 @@ class Option:
     help: str
     repeatable: bool = False
     in_file: bool = True
-    default_text: str = ""  #: where the default itself would not help a reader
+    default_text: str = ""  #: shown in place of a default that would not help a reader
     field: str = ""  #: of ``Config``; filled in by ``OPTIONS``
 
     @property
@@ -114,8 +115,11 @@ def _positive_seconds(text: str, base: Path) -> float:
 def _message_size(text: str, base: Path) -> int:
     value = parse_size(text)
     # Clients send tensors in chunks of 1 MiB; gRPC holds a whole message in memory.
-    if not 2 << 20 <= value <= 64 << 20:
-        raise ValueError("expected a size from 2MiB to 64MiB")
+    if not MIN_MESSAGE_BYTES <= value <= MAX_MESSAGE_BYTES:
+        raise ValueError(
+            f"expected a size from {format_size(MIN_MESSAGE_BYTES)} to "
+            f"{format_size(MAX_MESSAGE_BYTES)}"
+        )
     return value
 
 

@@ -69,7 +69,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         where = f"{path}: {key}"
         items = value if option.repeatable and isinstance(value, list) else [value]
         for item in items:
-            # bool is an int to Python, but no count to a reader of the file.
+            # To Python a bool is an int, but a reader of the file does not mean a count by it.
             if type(item) not in option.kind.toml_types:
                 names = " or ".join(kind.__name__ for kind in option.kind.toml_types)
                 raise ConfigError(f"{where}: {item!r} is a {type(item).__name__}, expected {names}")

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import DEFAULT_BINS
 
 from boardd.events import plugins, values
 from boardd.events.event_pb2 import Summary
 from boardd.events.wire import EncodedValue
-from boardd.reduce.dtypes import TensorError
 from boardd.reduce.histogram.bins import Bins, Edges, EqualWidth, Rule, default_edges
 from boardd.reduce.histogram.histogram import histogram
-from boardd.reduce.pr_curve import PrCurveError, pr_curve
+from boardd.reduce.pr_curve import pr_curve
 from boardd.summaries.reduction import ReductionInput, ReductionOutput
-
-
-def summarize_lazy_scalar(record: ReductionInput) -> ReductionOutput:
-    """A scalar of one element. Raises ``TensorError`` for a tensor that has another number."""
-    (array,) = record.arrays
-    if array.size != 1:
-        raise TensorError(f"shape {array.shape} for a scalar; one element is expected")
-    return ReductionOutput([values.scalar_value(record.tag, float(array.reshape(-1)[0]))])
 
 
 def summarize_histogram(record: ReductionInput) -> ReductionOutput:
     """A histogram; beside it, scalars that count what is not finite, where there is any.
 
     A histogram has no room for them; their tags are the histogram's with
-    ``/nan``, ``/positive_infinity`` and ``/negative_infinity``. Raises ``BinsError``
-    and ``TensorError``.
+    ``/nan``, ``/positive_infinity`` and ``/negative_infinity``. Raises ``InvalidRecordError``
+    and ``InvalidTensorError``.
     """
     result = histogram(record.arrays[0], bins_of(record.payload.histogram))
     found: list[Summary.Value | EncodedValue] = [values.histogram_value(record.tag, result)]
@@ -43,19 +36,19 @@ def summarize_histogram(record: ReductionInput) -> ReductionOutput:
 
 
 def bins_of(message: pb.Histogram) -> Bins:
-    """Returns the bins that a payload asks for. Raises ``BinsError`` where there can be none."""
+    """Returns the bins that a payload asks for. Raises ``InvalidRecordError``, see ``Bins``."""
     kind = message.WhichOneof("bins")
     if kind == "count":
         return EqualWidth(message.count)
     if kind == "edges":
         return Edges(np.array(message.edges.edges, np.float64))
-    if kind == "rule" and message.rule != "default":
+    if kind == "rule" and message.rule != DEFAULT_BINS:
         return Rule(message.rule)
     return default_edges()
 
 
 def summarize_histogram_raw(record: ReductionInput) -> ReductionOutput:
-    """A histogram that the client counted. Raises ``BinsError``."""
+    """A histogram that the client counted. Raises ``InvalidRecordError``."""
     message = record.payload.histogram_raw
     limits, counts = record.arrays
     value = values.histogram_raw_value(
@@ -72,7 +65,7 @@ def summarize_histogram_raw(record: ReductionInput) -> ReductionOutput:
 
 
 def summarize_pr_curve(record: ReductionInput) -> ReductionOutput:
-    """A curve of predictions against labels. Raises ``PrCurveError``."""
+    """A curve of predictions against labels. Raises ``InvalidTensorError``."""
     labels, predictions, *weights = record.arrays
     curve = pr_curve(
         labels, predictions, record.payload.pr_curve.num_thresholds, weights[0] if weights else None
@@ -81,10 +74,10 @@ def summarize_pr_curve(record: ReductionInput) -> ReductionOutput:
 
 
 def summarize_pr_curve_raw(record: ReductionInput) -> ReductionOutput:
-    """A curve that the client counted. Raises ``PrCurveError`` and ``TensorError``."""
+    """A curve that the client counted. Raises ``InvalidTensorError``."""
     thresholds = record.payload.pr_curve_raw.num_thresholds
     if thresholds != record.arrays[0].size:
-        raise PrCurveError(
+        raise InvalidTensorError(
             f"{thresholds} thresholds and counts of shape {record.arrays[0].shape}; "
             "give a count for each threshold"
         )

@@ -13,30 +13,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
+from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
+from boardd_protos.limits import MAX_LABELS
 from numpy.typing import NDArray
 
 from boardd.events import plugins
-from boardd.events.embedding import (
-    EmbeddingError,
-    EmbeddingFiles,
-    embedding_folder,
-    metadata_tsv,
-)
+from boardd.events.embedding import EmbeddingFiles, embedding_folder, metadata_tsv
 from boardd.events.tensors import as_float32
 from boardd.reduce import pca
-from boardd.reduce.image.grid import ImageError
 from boardd.reduce.image.png import encode_png
 from boardd.reduce.image.sprite import sprite
-from boardd.summaries.reduction import RecordError, ReductionInput, ReductionOutput, named_arrays
+from boardd.summaries.reduction import ReductionInput, ReductionOutput, named_arrays
 
 #: Appended to an embedding's tag: the text that says what became of it.
 NOTE_SUFFIX: Final = "/projection"
 
 #: A projection may take so much memory in any case: what BLAS keeps, and a few blocks.
 MIN_WORKING_BYTES: Final = 256 << 20
-
-#: Labels of all rows and columns together; as text each takes some hundred bytes for a while.
-MAX_LABELS: Final = 5_000_000
 
 #: Axes whose share of the variance is listed.
 _LISTED_AXES: Final = 10
@@ -51,9 +44,9 @@ _Rows = NDArray[np.int64]
 def summarize_embedding(record: ReductionInput) -> ReductionOutput:
     """An embedding's side files, and the text that says what was changed, if anything was.
 
-    Raises ``RecordError`` where the payload names its tensors wrongly,
-    ``EmbeddingError`` (of ``events.embedding`` and ``reduce.pca``) for a matrix or labels that
-    do not fit and for a projection that does not fit the memory, ``ImageError``.
+    Raises ``InvalidRecordError`` when the payload names its tensors wrongly, and
+    ``InvalidTensorError`` for a matrix, labels or images that do not fit and for a projection
+    that does not fit the memory.
     """
     options = record.payload.embedding
     named = named_arrays(
@@ -97,7 +90,7 @@ def summarize_embedding(record: ReductionInput) -> ReductionOutput:
 
 def _checked_matrix(matrix: NDArray[Any]) -> NDArray[Any]:
     if matrix.dtype.kind not in "biuf" or matrix.ndim != 2 or not matrix.size:
-        raise EmbeddingError(
+        raise InvalidTensorError(
             f"an embedding of {matrix.dtype} and shape {matrix.shape}; "
             "give numbers [rows, columns], at least one of each"
         )
@@ -113,7 +106,7 @@ def _rows_to_show(matrix: NDArray[Any]) -> tuple[_Rows, list[str]]:
     is_finite = _is_finite(matrix)
     finite = np.flatnonzero(is_finite)
     if not len(finite):
-        raise EmbeddingError(f"each of the {len(matrix)} rows holds NaN or infinity")
+        raise InvalidTensorError(f"each of the {len(matrix)} rows holds NaN or infinity")
     if len(finite) < len(matrix):
         notes.append(
             f"{len(matrix) - len(finite):,} rows that hold NaN or infinity are left out; "
@@ -149,7 +142,7 @@ def _labels(
 ) -> Iterable[Sequence[str]] | None:
     """Returns the columns of text of each row that is shown."""
     if labels is not None and metadata is not None:
-        raise RecordError("labels as numbers and as text; give one of them")
+        raise InvalidRecordError("labels as numbers and as text; give one of them")
     if metadata is not None:
         lines = _lines(metadata, rows)
         _check_count(len(kept) * (lines[0].count("\t") + 1))
@@ -157,7 +150,7 @@ def _labels(
     if labels is None:
         return None
     if labels.ndim not in (1, 2):
-        raise EmbeddingError(f"labels of shape {labels.shape}; give [rows] or [rows, columns]")
+        raise InvalidTensorError(f"labels of shape {labels.shape}; give [rows] or [rows, columns]")
     _check_rows("labels", len(labels), rows)
     _check_count(len(kept) * (labels.size // rows))
     return _texts(labels.reshape(rows, -1), kept)
@@ -171,7 +164,7 @@ def _texts(labels: NDArray[Any], kept: _Rows) -> Iterator[list[str]]:
 
 def _lines(metadata: NDArray[Any], rows: int) -> list[str]:
     if metadata.dtype != np.uint8 or metadata.ndim != 1:
-        raise EmbeddingError(
+        raise InvalidTensorError(
             f"labels as text of {metadata.dtype} and shape {metadata.shape}; give uint8 [bytes]"
         )
     # Counted before so many texts are made.
@@ -179,20 +172,22 @@ def _lines(metadata: NDArray[Any], rows: int) -> list[str]:
     try:
         *lines, rest = metadata.tobytes().decode().split("\n")
     except UnicodeDecodeError as error:
-        raise EmbeddingError(f"labels that are not UTF-8: {error}") from error
+        raise InvalidTensorError(f"labels that are not UTF-8: {error}") from error
     if rest:
-        raise EmbeddingError("labels whose last line does not end")
+        raise InvalidTensorError("labels whose last line does not end")
     return lines
 
 
 def _check_rows(what: str, count: int, rows: int) -> None:
     if count != rows:
-        raise EmbeddingError(f"{what} of {count} rows for an embedding of {rows}; give one each")
+        raise InvalidTensorError(
+            f"{what} of {count} rows for an embedding of {rows}; give one each"
+        )
 
 
 def _check_count(labels: int) -> None:
     if labels > MAX_LABELS:
-        raise EmbeddingError(f"{labels} labels; at most {MAX_LABELS}, use fewer columns")
+        raise InvalidTensorError(f"{labels} labels; at most {MAX_LABELS}, use fewer columns")
 
 
 def _thumbnails(
@@ -202,7 +197,9 @@ def _thumbnails(
     if images is None:
         return None, None
     if images.ndim != 4:
-        raise ImageError(f"images of shape {images.shape}; give [rows, channels, height, width]")
+        raise InvalidTensorError(
+            f"images of shape {images.shape}; give [rows, channels, height, width]"
+        )
     _check_rows("images", len(images), rows)
     sheet = sprite(images if len(kept) == rows else images[kept])
     height, width = images.shape[2:]
@@ -228,7 +225,7 @@ def _projected(
         exact_side = 0
         needed_bytes = pca.working_bytes(rows, columns, dimensions, exact_side=exact_side)
     if needed_bytes > budget_bytes:
-        raise EmbeddingError(
+        raise InvalidTensorError(
             f"projecting {matrix.shape} to {dimensions} dimensions takes "
             f"{needed_bytes // _MEBIBYTE} MiB of memory; {budget_bytes // _MEBIBYTE} MiB may be "
             "used: log fewer rows or columns, or raise --max-tensor-bytes"

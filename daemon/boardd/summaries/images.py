@@ -6,53 +6,45 @@ from typing import Final, cast
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
 from numpy.typing import NDArray
 
 from boardd.events import values
 from boardd.events.event_pb2 import Summary
 from boardd.reduce.image.boxes import draw_boxes
 from boardd.reduce.image.gif import encode_gif
-from boardd.reduce.image.grid import ImageError, Normalize, as_batch, image_grid
+from boardd.reduce.image.grid import Normalize, as_batch, image_grid
 from boardd.reduce.image.png import encode_png
-from boardd.summaries.reduction import RecordError, ReductionInput, ReductionOutput
+from boardd.summaries.reduction import ReductionInput, ReductionOutput
 
 #: Images in a row of a grid where a payload does not say.
 DEFAULT_NROW: Final = 8
-#: Images of a batch that may be shown each by itself.
-MAX_SEPARATE: Final = 1000
 
 _VIDEO_DIMENSIONS: Final = "NTCHW"
 
 
 def summarize_image(record: ReductionInput) -> ReductionOutput:
-    """An image, a grid of a batch, or each image of a batch under a tag of its own.
+    """An image, or a batch as a grid.
 
-    Raises ``ImageError``, ``BoxesError`` and ``RecordError``.
+    Raises ``InvalidTensorError`` and ``InvalidRecordError``.
     """
     options = record.payload.image
     if len(record.arrays) != 1 + options.has_boxes:
-        raise RecordError(f"{len(record.arrays)} tensors of an image; has_boxes says otherwise")
-    if options.separate and options.has_boxes:
-        raise RecordError("boxes on separate images; boxes go on one image")
-    if options.separate and "N" in options.dataformats:
-        return ReductionOutput(
-            [
-                _image_value(f"{record.tag}/{number}", pixels)
-                for number, pixels in enumerate(_separate(record))
-            ]
+        raise InvalidRecordError(
+            f"{len(record.arrays)} tensors of an image; has_boxes says otherwise"
         )
     if options.has_boxes:
         count = len(as_batch(record.arrays[0], options.dataformats))
         if count != 1:
-            raise ImageError(f"boxes on a batch of {count} images; give one image")
-    pixels = _grid(record, options.nrow or DEFAULT_NROW, options.padding)
+            raise InvalidTensorError(f"boxes on a batch of {count} images; give one image")
+    pixels = _grid(record)
     if options.has_boxes:
         pixels = draw_boxes(pixels, record.arrays[1], list(options.box_labels) or None)
     return ReductionOutput([_image_value(record.tag, pixels)])
 
 
 def summarize_video(record: ReductionInput) -> ReductionOutput:
-    """A video as an animated GIF, which TensorBoard shows as an image. Raises ``VideoError``."""
+    """A video as a GIF, which TensorBoard shows as an image. Raises ``InvalidTensorError``."""
     options = record.payload.video
     gif = encode_gif(
         record.arrays[0],
@@ -64,25 +56,13 @@ def summarize_video(record: ReductionInput) -> ReductionOutput:
     )
 
 
-def _separate(record: ReductionInput) -> NDArray[np.uint8]:
-    """Returns the pixels of each image of a batch, uint8[images, height, width, channels]."""
-    count = len(as_batch(record.arrays[0], record.payload.image.dataformats))
-    if count > MAX_SEPARATE:
-        raise ImageError(
-            f"{count} images, each by itself; at most {MAX_SEPARATE}, or show them as a grid"
-        )
-    # In a column without padding, images are one after the other in memory too.
-    column = _grid(record, nrow=1, padding=0)
-    return column.reshape(count, -1, *column.shape[1:])
-
-
-def _grid(record: ReductionInput, nrow: int, padding: int) -> NDArray[np.uint8]:
+def _grid(record: ReductionInput) -> NDArray[np.uint8]:
     options = record.payload.image
     return image_grid(
         record.arrays[0],
         dataformats=options.dataformats,
-        nrow=nrow,
-        padding=padding,
+        nrow=options.nrow or DEFAULT_NROW,
+        padding=options.padding,
         normalize=cast(Normalize, options.normalize or "none"),
         value_range=_value_range(options),
         pad_value=options.pad_value,
@@ -93,7 +73,7 @@ def _value_range(options: pb.Image) -> tuple[float, float] | None:
     if not options.value_range:
         return None
     if len(options.value_range) != 2:
-        raise RecordError(f"a value_range of {len(options.value_range)} values; give two")
+        raise InvalidRecordError(f"a value_range of {len(options.value_range)} values; give two")
     return options.value_range[0], options.value_range[1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.invalid import InvalidRecordError
 
 from boardd.events import graph, plugins
 from boardd.events.custom_scalars import Category, Chart, custom_scalars_value
@@ -12,7 +13,7 @@ from boardd.events.mesh import mesh_values
 from boardd.events.tensors import tensor_value
 from boardd.reduce.audio import encode_wav
 from boardd.reduce.graph import symbol_nodes
-from boardd.summaries.reduction import RecordError, ReductionInput, ReductionOutput, named_arrays
+from boardd.summaries.reduction import ReductionInput, ReductionOutput, named_arrays
 
 
 def summarize_text(record: ReductionInput) -> ReductionOutput:
@@ -21,22 +22,20 @@ def summarize_text(record: ReductionInput) -> ReductionOutput:
 
 
 def summarize_audio(record: ReductionInput) -> ReductionOutput:
-    """A clip. Raises ``AudioError``."""
+    """A clip. Raises ``InvalidTensorError``."""
     wav = encode_wav(record.arrays[0], record.payload.audio.sample_rate)
     return ReductionOutput([plugins.audio_value(record.tag, wav.data)])
 
 
 def summarize_tensor(record: ReductionInput) -> ReductionOutput:
-    """A tensor as it is. Raises ``TensorError``."""
+    """A tensor as it is. Raises ``InvalidTensorError``."""
     return ReductionOutput([tensor_value(record.tag, record.arrays[0])])
 
 
 def summarize_graph(record: ReductionInput) -> ReductionOutput:
-    """A network. Raises ``GraphError`` and ``SymbolGraphError``."""
+    """A network. Raises ``InvalidRecordError``."""
     message = record.payload.graph
     kind = message.WhichOneof("graph")
-    if kind == "graph_def":
-        return ReductionOutput(graph_def=graph.checked_graph_def(message.graph_def))
     if kind == "mxnet_json":
         nodes = [
             GraphNode(
@@ -50,14 +49,14 @@ def summarize_graph(record: ReductionInput) -> ReductionOutput:
             for node in message.nodes.nodes
         ]
     else:
-        raise RecordError("a graph of a kind that this daemon does not know")
+        raise InvalidRecordError("a graph of a kind that this daemon does not know")
     if not nodes:
-        raise graph.GraphError("a graph without nodes")
+        raise InvalidRecordError("a graph without nodes")
     return ReductionOutput(graph_def=graph.graph_def(nodes))
 
 
 def summarize_hparams(record: ReductionInput) -> ReductionOutput:
-    """A run's hyperparameters. Raises ``RecordError``."""
+    """A run's hyperparameters. Raises ``InvalidRecordError``."""
     message = record.payload.hparams
     # A map has no certain order.
     hparams = {name: _hparam(name, message.hparams[name]) for name in sorted(message.hparams)}
@@ -65,7 +64,9 @@ def summarize_hparams(record: ReductionInput) -> ReductionOutput:
     for domain in message.domains:
         found = [_hparam(domain.hparam, value) for value in domain.values]
         if len(set(map(type, found))) > 1:
-            raise RecordError(f"hyperparameter {domain.hparam!r} has a domain of several types")
+            raise InvalidRecordError(
+                f"hyperparameter {domain.hparam!r} has a domain of several types"
+            )
         domains[domain.hparam] = found
     return ReductionOutput(
         hparams_values(hparams, message.metrics, domains, session_secs=record.wall_time)
@@ -75,13 +76,13 @@ def summarize_hparams(record: ReductionInput) -> ReductionOutput:
 def _hparam(name: str, message: pb.HParamValue) -> HParam:
     kind = message.WhichOneof("value")
     if kind is None:
-        raise RecordError(f"hyperparameter {name!r} has no value")
+        raise InvalidRecordError(f"hyperparameter {name!r} has no value")
     value: HParam = getattr(message, kind)
     return value
 
 
 def summarize_mesh(record: ReductionInput) -> ReductionOutput:
-    """A batch of meshes or point clouds. Raises ``TensorError`` and ``MeshConfigError``."""
+    """Meshes or point clouds. Raises ``InvalidTensorError`` and ``InvalidRecordError``."""
     message = record.payload.mesh
     named = named_arrays(record, colors=message.colors_tensor, faces=message.faces_tensor)
     return ReductionOutput(
@@ -92,7 +93,7 @@ def summarize_mesh(record: ReductionInput) -> ReductionOutput:
 
 
 def summarize_custom_scalars(record: ReductionInput) -> ReductionOutput:
-    """The layout of the custom scalars page. Raises ``LayoutError``."""
+    """The layout of the custom scalars page. Raises ``InvalidRecordError``."""
     categories = [
         Category(
             category.title,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.invalid import InvalidRecordError
 from numpy.typing import NDArray
 
 from boardd.events.embedding import EmbeddingFiles
@@ -20,10 +21,6 @@ class SummaryError(Exception):
     def __init__(self, reason: int, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-
-
-class RecordError(ValueError):
-    """A payload that contradicts itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +73,12 @@ class EncodedSummary:
 def named_arrays(record: ReductionInput, **indexes: int) -> dict[str, NDArray[Any] | None]:
     """Returns the optional tensors that a payload names by their index, None where it is 0.
 
-    The first tensor has no name. Raises ``RecordError`` unless every other one
+    The first tensor has no name. Raises ``InvalidRecordError`` unless every other one
     is named exactly once.
     """
     named = sorted(index for index in indexes.values() if index)
     if named != list(range(1, len(record.arrays))):
-        raise RecordError(
+        raise InvalidRecordError(
             f"{len(record.arrays)} tensors, of which "
             f"{', '.join(f'{name} names {index}' for name, index in indexes.items())}; "
             "each but the first is to be named once"

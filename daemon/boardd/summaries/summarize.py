@@ -11,29 +11,17 @@ from typing import Any, Final
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from boardd.events import embedding as embedding_events
 from boardd.events import event
-from boardd.events.custom_scalars import LayoutError
 from boardd.events.event_pb2 import Summary
-from boardd.events.graph import GraphError
-from boardd.events.mesh import MeshConfigError
 from boardd.events.wire import EncodedValue
-from boardd.reduce import dtypes, pca
-from boardd.reduce.audio import AudioError
-from boardd.reduce.dtypes import TensorError
-from boardd.reduce.graph import SymbolGraphError
-from boardd.reduce.histogram.bins import BinsError
-from boardd.reduce.image.boxes import BoxesError
-from boardd.reduce.image.gif import VideoError
-from boardd.reduce.image.grid import ImageError
-from boardd.reduce.pr_curve import PrCurveError
+from boardd.reduce import dtypes
 from boardd.summaries.distributions import (
     summarize_histogram,
     summarize_histogram_raw,
-    summarize_lazy_scalar,
     summarize_pr_curve,
     summarize_pr_curve_raw,
 )
@@ -48,13 +36,7 @@ from boardd.summaries.plugins import (
     summarize_tensor,
     summarize_text,
 )
-from boardd.summaries.reduction import (
-    EncodedSummary,
-    RecordError,
-    ReductionInput,
-    ReductionOutput,
-    SummaryError,
-)
+from boardd.summaries.reduction import EncodedSummary, ReductionInput, ReductionOutput, SummaryError
 
 #: From a kind of payload to the fewest and the most tensors it has, and its function.
 _SUMMARIES: Final[dict[str, tuple[int, int, Callable[[ReductionInput], ReductionOutput]]]] = {
@@ -66,7 +48,6 @@ _SUMMARIES: Final[dict[str, tuple[int, int, Callable[[ReductionInput], Reduction
     "histogram_raw": (2, 2, summarize_histogram_raw),
     "hparams": (0, 0, summarize_hparams),
     "image": (1, 2, summarize_image),
-    "lazy_scalar": (1, 1, summarize_lazy_scalar),
     "mesh": (1, 3, summarize_mesh),
     "pr_curve": (2, 3, summarize_pr_curve),
     "pr_curve_raw": (6, 6, summarize_pr_curve_raw),
@@ -75,44 +56,25 @@ _SUMMARIES: Final[dict[str, tuple[int, int, Callable[[ReductionInput], Reduction
     "video": (1, 1, summarize_video),
 }
 
-_INVALID_RECORD: Final = (
-    BinsError,
-    GraphError,
-    LayoutError,
-    MeshConfigError,
-    RecordError,
-    SymbolGraphError,
-)
-_INVALID_TENSOR: Final = (
-    AudioError,
-    BoxesError,
-    ImageError,
-    PrCurveError,
-    TensorError,
-    VideoError,
-    embedding_events.EmbeddingError,
-    pca.EmbeddingError,
-)
-
 
 def summarize(
     tag: str,
     step: int,
     wall_time: float,
     payload: bytes,
-    pieces: Mapping[int, Sequence[bytes]],
+    chunks: Mapping[int, Sequence[bytes]],
     max_working_bytes: int,
     maps: Mapping[int, memoryview] | None = None,
 ) -> EncodedSummary:
     """Returns what one record is made into.
 
-    ``payload`` is a serialized ``Payload``; ``pieces`` holds the bytes of those
-    of its tensors that are not inline, each as consecutive pieces; with ``maps``,
-    they lie in these, where the payload's slots say. A reduction whose memory grows
-    with more than its input and its result takes about ``max_working_bytes`` at most.
+    ``payload`` is a serialized ``Payload``. ``chunks`` holds the bytes of its tensors,
+    each as consecutive chunks. With ``maps`` they lie there instead, in the payload's
+    slots. A reduction that needs memory beside its input and its result takes about
+    ``max_working_bytes`` at most.
 
     Raises ``SummaryError``: UNSUPPORTED for a kind this daemon does not know,
-    INVALID_TENSOR where dtype, shape, bytes and kind do not agree,
+    INVALID_TENSOR when dtype, shape, bytes and kind do not agree,
     TENSOR_TOO_LARGE for more than ``max_working_bytes`` in maps,
     INVALID_RECORD for a payload that is none and for options that cannot be,
     REDUCTION_FAILED for everything else.
@@ -129,12 +91,12 @@ def summarize(
         count = len(message.tensors)
         if not fewest <= count <= most:
             expected = str(fewest) if fewest == most else f"{fewest} to {most}"
-            raise TensorError(f"{count} tensors; a {kind} has {expected}")
+            raise InvalidTensorError(f"{count} tensors; a {kind} has {expected}")
         if maps is not None and message.slots:
             arrays = _shared_arrays(message, maps, max_working_bytes)
         else:
             arrays = [
-                _array(tensor, pieces.get(number, ()))
+                _array(tensor, chunks.get(number, ()))
                 for number, tensor in enumerate(message.tensors)
             ]
         record = ReductionInput(tag, step, wall_time, message, arrays, max_working_bytes)
@@ -143,9 +105,9 @@ def summarize(
         raise
     except DecodeError as error:
         raise SummaryError(pb.INVALID_RECORD, f"tag {tag!r}: payload: {error}") from error
-    except _INVALID_RECORD as error:
+    except InvalidRecordError as error:
         raise SummaryError(pb.INVALID_RECORD, f"tag {tag!r}: {error}") from error
-    except _INVALID_TENSOR as error:
+    except InvalidTensorError as error:
         raise SummaryError(pb.INVALID_TENSOR, f"tag {tag!r}: {error}") from error
     except Exception as error:
         # Whatever a reduction meets, only this record may suffer.
@@ -177,9 +139,9 @@ def _kind(value: Summary.Value | EncodedValue) -> tuple[bytes, str]:
 def _shared_arrays(
     payload: pb.Payload, maps: Mapping[int, memoryview], max_bytes: int
 ) -> list[NDArray[Any]]:
-    """The tensors where they lie. The slot of one that is inline, or empty, is empty."""
+    """The tensors where they lie. The slot of an empty tensor is empty."""
     if len(payload.slots) != len(payload.tensors):
-        raise TensorError(f"{len(payload.slots)} slots for {len(payload.tensors)} tensors")
+        raise InvalidTensorError(f"{len(payload.slots)} slots for {len(payload.tensors)} tensors")
     size_bytes = 0
     for slot in payload.slots:
         size_bytes += slot.size_bytes
@@ -194,40 +156,36 @@ def _shared_arrays(
         if not slot_bytes:
             arrays.append(_array(tensor, ()))
             continue
-        if tensor.inline:
-            raise TensorError("the tensor is inline and in a map too")
         view = maps.get(slot.map)
         if view is None:
-            raise TensorError(f"the tensor lies in map {slot.map}, which is not shared")
+            raise InvalidTensorError(f"the tensor lies in map {slot.map}, which is not shared")
         start = slot.offset
         end = start + slot_bytes
         if end > view.nbytes:
-            raise TensorError(
+            raise InvalidTensorError(
                 f"the tensor ends at byte {end} of map {slot.map}, which has {view.nbytes}"
             )
         arrays.append(dtypes.as_array(view[start:end], tensor.dtype, tensor.shape))
     return arrays
 
 
-def _array(tensor: pb.Tensor, pieces: Sequence[bytes]) -> NDArray[Any]:
-    if tensor.inline and pieces:
-        raise TensorError("the tensor is inline and in chunks too")
-    size_bytes = sum(map(len, pieces))
-    if pieces and dtypes.size_bytes(tensor.dtype, tensor.shape) != size_bytes:
-        raise TensorError(
+def _array(tensor: pb.Tensor, chunks: Sequence[bytes]) -> NDArray[Any]:
+    size_bytes = sum(map(len, chunks))
+    if chunks and dtypes.size_bytes(tensor.dtype, tensor.shape) != size_bytes:
+        raise InvalidTensorError(
             f"{size_bytes} bytes in chunks for a tensor of {tensor.dtype} and shape "
             f"{tuple(tensor.shape)}"
         )
-    return dtypes.as_array(_joined(pieces, size_bytes) or tensor.inline, tensor.dtype, tensor.shape)
+    return dtypes.as_array(_joined(chunks, size_bytes), tensor.dtype, tensor.shape)
 
 
-def _joined(pieces: Sequence[bytes], size_bytes: int) -> bytes | memoryview:
-    if len(pieces) <= 1:
-        return pieces[0] if pieces else b""
+def _joined(chunks: Sequence[bytes], size_bytes: int) -> bytes | memoryview:
+    if len(chunks) <= 1:
+        return chunks[0] if chunks else b""
     joined = np.empty(size_bytes, np.uint8)
     offset = 0
-    for piece in pieces:
+    for chunk in chunks:
         # NumPy's copy releases the GIL, b"".join does not.
-        joined[offset : offset + len(piece)] = np.frombuffer(piece, np.uint8)
-        offset += len(piece)
+        joined[offset : offset + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        offset += len(chunk)
     return joined.data

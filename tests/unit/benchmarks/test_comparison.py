@@ -101,3 +101,29 @@ def test_embeddings_count_when_their_vectors_are_there(comparison: Any, tmp_path
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "tensors.tsv").write_text("1\t2\n")
     assert count_embeddings(tmp_path) == 1
+
+
+SCRIPTS = ("peers", "training_steps", "throughput", "stopped_daemon", "freshness")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_renews_its_own_table_and_no_other(
+    comparison: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = comparison("sustained.publish")
+    before = publish.DOCUMENT.read_text()
+    document = tmp_path / "README.md"
+    document.write_text(before)
+    monkeypatch.setattr(publish, "DOCUMENT", document)
+    publish.renew(name, "| new |\n")
+    begin, end = f"<!-- {name}.py: begin -->\n", f"\n<!-- {name}.py: end -->"
+    head, _, rest = document.read_text().partition(begin)
+    table, _, tail = rest.partition(end)
+    assert table == "| new |"
+    assert before.startswith(head + begin)
+    assert before.endswith(end + tail)
+
+
+def test_a_script_without_a_place_fails(comparison: Any) -> None:
+    with pytest.raises(ValueError, match="nowhere"):
+        comparison("sustained.publish").renew("nowhere", "")

@@ -1,22 +1,23 @@
-"""Tensors that arrive in pieces, before the frame that describes them."""
+"""Tensors that arrive in chunks, before the frame that describes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
+
+from boardd_protos.limits import MAX_TENSORS
 
 from boardd.core.errors import RequestError
 
-#: Tensors of one record; an embedding has two.
-MAX_TENSORS = 16
 #: Records with half-received tensors.
-MAX_RECORDS = 64
-#: What a piece costs beside its bytes.
-PIECE_BYTES = 128
+MAX_RECORDS: Final = 64
+#: What a chunk costs beside its bytes.
+CHUNK_COST_BYTES: Final = 128
 
 
 @dataclass
 class TensorChunks:
-    """The tensors of one record, each as its pieces in order."""
+    """The tensors of one record, each as its chunks in order."""
 
     tensors: dict[int, list[bytes]] = field(default_factory=dict)
     #: Bytes received of each tensor.
@@ -28,7 +29,7 @@ class TensorChunks:
 
 
 class TensorAssembly:
-    """Collects pieces until their frame comes.
+    """Collects chunks until their frame comes.
 
     A record whose tensors exceed ``max_tensor_bytes``, together with those of
     other records that wait for their frames, keeps no bytes and is marked
@@ -36,8 +37,8 @@ class TensorAssembly:
     """
 
     def __init__(self, max_tensor_bytes: int) -> None:
-        # A sixteenth more for the cost of pieces: enough for pieces of 2 KiB.
-        self._max_held_bytes = max_tensor_bytes + max_tensor_bytes // 16 + PIECE_BYTES
+        # A sixteenth more for the cost of chunks: enough for chunks of 2 KiB.
+        self._max_held_bytes = max_tensor_bytes + max_tensor_bytes // 16 + CHUNK_COST_BYTES
         self._records: dict[int, TensorChunks] = {}
         self.held_bytes = 0
 
@@ -45,46 +46,47 @@ class TensorAssembly:
         return len(self._records)
 
     def add(self, sequence: int, tensor: int, offset: int, data: bytes) -> None:
-        """Takes one piece.
+        """Takes one chunk.
 
         Raises ``RequestError`` when it does not begin where the one before it
-        ended, or the tensor's number is past ``MAX_TENSORS``.
+        ended, when the tensor's number is ``MAX_TENSORS`` or more, and when
+        ``MAX_RECORDS`` other records wait for their frames.
         """
-        pieces = self._records.get(sequence)
-        if pieces is None:
+        record = self._records.get(sequence)
+        if record is None:
             if len(self._records) >= MAX_RECORDS:
                 raise RequestError(
                     f"chunk of record {sequence}: {MAX_RECORDS} records wait for their frames"
                 )
-            pieces = self._records[sequence] = TensorChunks()
+            record = self._records[sequence] = TensorChunks()
         if tensor >= MAX_TENSORS:
             raise RequestError(
                 f"chunk of record {sequence}: tensor {tensor}; at most {MAX_TENSORS}"
             )
-        length = pieces.lengths.get(tensor, 0)
+        length = record.lengths.get(tensor, 0)
         if offset != length:
             raise RequestError(
                 f"chunk of record {sequence}, tensor {tensor}: offset {offset}, expected {length}"
             )
-        pieces.lengths[tensor] = length + len(data)
-        if pieces.too_large:
+        record.lengths[tensor] = length + len(data)
+        if record.too_large:
             return
-        held_bytes = len(data) + PIECE_BYTES
+        held_bytes = len(data) + CHUNK_COST_BYTES
         if self.held_bytes + held_bytes > self._max_held_bytes:
-            self.held_bytes -= pieces.held_bytes
-            self._records[sequence] = TensorChunks(lengths=pieces.lengths, too_large=True)
+            self.held_bytes -= record.held_bytes
+            self._records[sequence] = TensorChunks(lengths=record.lengths, too_large=True)
             return
-        pieces.tensors.setdefault(tensor, []).append(data)
-        pieces.held_bytes += held_bytes
+        record.tensors.setdefault(tensor, []).append(data)
+        record.held_bytes += held_bytes
         self.held_bytes += held_bytes
 
     def take(self, sequence: int) -> TensorChunks:
-        """Removes and returns the pieces of ``sequence``; none were needed where it has none."""
-        pieces = self._records.pop(sequence, None)
-        if pieces is None:
+        """Removes and returns the chunks of ``sequence``; there are none if it needed none."""
+        record = self._records.pop(sequence, None)
+        if record is None:
             return TensorChunks()
-        self.held_bytes -= pieces.held_bytes
-        return pieces
+        self.held_bytes -= record.held_bytes
+        return record
 
     def forget_until(self, sequence: int) -> None:
         """Throws away what belongs to records up to ``sequence``: their frames have come."""

@@ -1,7 +1,7 @@
 """One tag of a run is one kind of summary.
 
-TensorBoard fails to show a whole run where a tag is a scalar here and a
-histogram there. So the first kind that is written under a tag stays its kind.
+TensorBoard fails to show a whole run in which a tag is a scalar in one event and a
+histogram in another. So the first kind that is written under a tag stays its kind.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
-from boardd.core.runs.names import NameRefusedError
+from boardd.core.refusals import RefusedError
 
 SCALAR: Final = "scalar"
 
-#: Tags of a run that came by no definition: parts of a summary that need one of their own.
+#: Most tags of a run that no client defined: those that parts of a summary need.
 MAX_DERIVED_TAGS: Final = 100_000
 
 _UNKNOWN, _IS_SCALAR, _IS_OTHER = range(3)
@@ -39,8 +39,9 @@ class TagKinds:
     def claim(self, tag: bytes, kinds: Mapping[bytes, str]) -> None:
         """Takes a record of ``tag`` that writes under the tags of ``kinds``.
 
-        Raises ``NameRefusedError``, and takes none of them, where one is
-        another kind already, and where there are too many besides ``tag``.
+        Raises ``RefusedError``, and takes none of them, if one is another kind
+        already (INVALID_NAME), or if they need too many tags besides ``tag``
+        (TOO_MANY_SERIES).
         """
         is_new = False
         for name, kind in kinds.items():
@@ -48,15 +49,15 @@ class TagKinds:
             if known is None:
                 is_new = True
             elif known != kind:
-                raise NameRefusedError(self.conflict(name, kind))
+                raise RefusedError(pb.INVALID_NAME, self.conflict(name, kind))
         if not is_new:
             return
         derived = [name for name in kinds if name != tag and name not in self._kinds]
         if self._derived_tags + len(derived) > MAX_DERIVED_TAGS:
-            raise NameRefusedError(
+            raise RefusedError(
+                pb.TOO_MANY_SERIES,
                 f"tag {tag.decode()!r} needs {len(derived)} tags more; the run has its "
                 f"{MAX_DERIVED_TAGS} tags that were made from others",
-                pb.TOO_MANY_SERIES,
             )
         self._derived_tags += len(derived)
         self._kinds.update(kinds)
@@ -64,10 +65,10 @@ class TagKinds:
     def claim_scalars(
         self, tag_index: NDArray[np.intp], tags: Sequence[bytes]
     ) -> NDArray[np.bool_] | None:
-        """Takes scalars, each with the place of its tag in ``tags``; ``tag_index`` is of length n.
+        """Takes n scalars, each with the index of its tag in ``tags``.
 
-        Returns which of them are refused since their tag is another kind, bool[n],
-        or None where none is.
+        Returns which of them are refused because their tag is another kind, bool[n],
+        or None if none is.
         """
         if not len(tag_index):
             return None

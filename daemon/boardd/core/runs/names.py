@@ -12,47 +12,34 @@ import re
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos import tags
+from boardd_protos.tags import MAX_NAME_BYTES, MAX_SUFFIX_BYTES, MAX_TAG_BYTES
 
-#: UTF-8 bytes of a tag.
-MAX_TAG_BYTES: Final = 1024
-#: Bytes of one directory's name, as Linux file systems take.
-MAX_SEGMENT_BYTES: Final = 255
+from boardd.core.refusals import RefusedError
+
 #: Bytes of a whole path; Linux's PATH_MAX is 4096 with room for the file's name.
 MAX_PATH_BYTES: Final = 3800
-#: Bytes of a file name's suffix; the rest of the name needs up to 190.
-MAX_SUFFIX_BYTES: Final = 64
 
 #: How the ranks of a run may be merged.
 REDUCTIONS: Final = frozenset({"", "mean", "sum", "min", "max", "last"})
 
-_INVALID_IN_TAG = re.compile(r"[^-/\w.]")
 _INVALID_IN_HOST = re.compile(r"[^-\w.]", re.ASCII)
 
 
-class NameRefusedError(ValueError):
-    """A name that cannot be used; choose another. Carries the ``Reason``."""
-
-    def __init__(self, message: str, reason: int = pb.INVALID_NAME) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 def clean_tag(tag: str) -> str:
-    """Returns ``tag`` as MXBoard writes it.
+    """Returns ``tag`` as MXBoard writes it, see ``tags.clean``.
 
-    Every character but letters, digits, ``_``, ``-``, ``.`` and ``/`` becomes
-    ``_``; leading slashes go.
-
-    Raises ``NameRefusedError`` when nothing is left, or more than
+    Raises ``RefusedError`` when nothing is left, or more than
     ``MAX_TAG_BYTES`` bytes are.
     """
-    cleaned = _INVALID_IN_TAG.sub("_", tag).lstrip("/")
+    cleaned = tags.clean(tag)
     if not cleaned:
-        raise NameRefusedError(f"tag {_shown(tag)} is empty once cleaned")
+        raise RefusedError(pb.INVALID_NAME, f"tag {_shown(tag)} is empty once cleaned")
     size_bytes = len(cleaned.encode())
     if size_bytes > MAX_TAG_BYTES:
-        raise NameRefusedError(
-            f"tag {_shown(cleaned)} has {size_bytes} bytes; at most {MAX_TAG_BYTES} are taken"
+        raise RefusedError(
+            pb.INVALID_NAME,
+            f"tag {_shown(cleaned)} has {size_bytes} bytes; at most {MAX_TAG_BYTES} are taken",
         )
     return cleaned
 
@@ -60,19 +47,20 @@ def clean_tag(tag: str) -> str:
 def segments(name: str, what: str) -> list[str]:
     """Splits the relative path ``name`` into directory names; ``.`` and empty ones go.
 
-    Raises ``NameRefusedError`` for ``..``, a NUL character, and a part of more
-    than ``MAX_SEGMENT_BYTES`` bytes.
+    Raises ``RefusedError`` for ``..``, a NUL character, and a part of more
+    than ``MAX_NAME_BYTES`` bytes.
     """
-    parts = [part for part in name.split("/") if part not in ("", ".")]
+    parts = tags.segments(name)
     for part in parts:
         if part == "..":
-            raise NameRefusedError(f"{what} {_shown(name)} contains '..'", pb.OUTSIDE_ROOTS)
+            raise RefusedError(pb.OUTSIDE_ROOTS, f"{what} {_shown(name)} contains '..'")
         if "\0" in part:
-            raise NameRefusedError(f"{what} {_shown(name)} contains a NUL character")
-        if len(part.encode()) > MAX_SEGMENT_BYTES:
-            raise NameRefusedError(
+            raise RefusedError(pb.INVALID_NAME, f"{what} {_shown(name)} contains a NUL character")
+        if len(part.encode()) > MAX_NAME_BYTES:
+            raise RefusedError(
+                pb.INVALID_NAME,
                 f"{what}: {_shown(part)} has {len(part.encode())} bytes; "
-                f"at most {MAX_SEGMENT_BYTES} are taken"
+                f"at most {MAX_NAME_BYTES} are taken",
             )
     return parts
 
@@ -80,7 +68,7 @@ def segments(name: str, what: str) -> list[str]:
 def run_path(logdir: str, name: str) -> str:
     """Returns the directory of run ``name`` in ``logdir``: all ranks' parent.
 
-    Raises ``NameRefusedError`` as ``segments`` does.
+    Raises ``RefusedError`` as ``segments`` does.
     """
     return _checked(posixpath.join(logdir, *segments(name, "run")))
 
@@ -91,10 +79,10 @@ def rank_path(run: str, rank: int, world_size: int, hostname: str, pid: int) -> 
     ``rank`` is -1 and ``world_size`` 0 where not known. A launch of one process
     writes the run's own directory.
 
-    Raises ``NameRefusedError`` when the rank is not below the world size.
+    Raises ``RefusedError`` when the rank is not below the world size.
     """
     if rank < -1 or (world_size > 0 and rank >= world_size):
-        raise NameRefusedError(f"rank {rank} is not one of a world of {world_size}")
+        raise RefusedError(pb.INVALID_NAME, f"rank {rank} is not one of a world of {world_size}")
     if world_size <= 1:
         return run
     if rank >= 0:
@@ -106,38 +94,40 @@ def rank_path(run: str, rank: int, world_size: int, hostname: str, pid: int) -> 
 def sub_run_path(run: str, sub_run: str) -> str:
     """Returns the directory of ``sub_run`` beneath ``run``; ``run`` itself where it is empty.
 
-    Raises ``NameRefusedError`` as ``segments`` does.
+    Raises ``RefusedError`` as ``segments`` does.
     """
     return _checked(posixpath.join(run, *segments(sub_run, "sub-run")))
 
 
 def check_suffix(suffix: str) -> str:
-    """Returns the file name suffix. Raises ``NameRefusedError`` for one that is no file name."""
+    """Returns the file name suffix. Raises ``RefusedError`` for one that is no file name."""
     if "/" in suffix or "\0" in suffix:
-        raise NameRefusedError(f"filename_suffix {_shown(suffix)} contains '/' or NUL")
+        raise RefusedError(pb.INVALID_NAME, f"filename_suffix {_shown(suffix)} contains '/' or NUL")
     if len(suffix.encode()) > MAX_SUFFIX_BYTES:
-        raise NameRefusedError(
+        raise RefusedError(
+            pb.INVALID_NAME,
             f"filename_suffix {_shown(suffix)} has {len(suffix.encode())} bytes; "
-            f"at most {MAX_SUFFIX_BYTES} are taken"
+            f"at most {MAX_SUFFIX_BYTES} are taken",
         )
     return suffix
 
 
 def check_reduce(reduce: str) -> str:
-    """Returns ``reduce``. Raises ``NameRefusedError`` for one that is not in ``REDUCTIONS``."""
+    """Returns ``reduce``. Raises ``RefusedError`` for one that is not in ``REDUCTIONS``."""
     if reduce not in REDUCTIONS:
-        raise NameRefusedError(
-            f"reduce {_shown(reduce)} is none of {', '.join(sorted(REDUCTIONS - {''}))}",
+        raise RefusedError(
             pb.UNSUPPORTED,
+            f"reduce {_shown(reduce)} is none of {', '.join(sorted(REDUCTIONS - {''}))}",
         )
     return reduce
 
 
 def _checked(path: str) -> str:
     if len(path.encode()) > MAX_PATH_BYTES:
-        raise NameRefusedError(
+        raise RefusedError(
+            pb.INVALID_NAME,
             f"path {_shown(path)} has {len(path.encode())} bytes; "
-            f"at most {MAX_PATH_BYTES} are taken"
+            f"at most {MAX_PATH_BYTES} are taken",
         )
     return path
 

@@ -1,7 +1,9 @@
 """Run directories: who feeds each one, which tags it has, how it is doing.
 
-One ``Run`` is one directory with one live event file. Several sessions may feed
-it: they name the same path and share the ``Run``, so that it has one writer.
+A ``RunState`` is one directory with one live event file. Sessions that name the
+same path share it, so that it has one writer. Its fields are split by who writes
+them: the event loop's are in ``RunState`` itself, those of the run's writer in
+``RunProgress`` and ``RunContents``.
 
 Each session's place in the run is a ``Member`` with its rank, world size and
 the way ranks merge, beneath the run's ``group``, the directory that all ranks
@@ -12,12 +14,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.budget import Budgets
-from boardd.core.runs.kinds import TagKinds
-from boardd.core.runs.steps import StepMonitor
+from boardd.core.refusals import Refusal, RefusedError
+from boardd.core.runs.contents import RunContents
 
 #: A session and the number it gave the run.
 Holder = tuple[bytes, int]
@@ -32,25 +33,26 @@ class Member:
     reduce: str
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why a run or a tag is refused. ``reason`` is a ``Reason``."""
+@dataclass(eq=False)
+class RunProgress:
+    """How far the run's writer is. It writes this on the event loop, and status reads it there."""
 
-    reason: int
-    message: str
-
-
-class RefusedError(Exception):
-    """A run or tag that a budget refuses. Carries the ``Refusal``."""
-
-    def __init__(self, reason: int, message: str) -> None:
-        super().__init__(message)
-        self.refusal = Refusal(reason, message)
+    #: The name of the live event file; empty before the first.
+    file: str = ""
+    written_bytes: int = 0
+    #: Records whose step was below an earlier one of their tag.
+    steps_backwards: int = 0
+    #: Why writing is held up, for people; empty when it is not.
+    trouble: str = ""
 
 
 @dataclass(eq=False)
 class RunState:
-    """One run directory."""
+    """One run directory: who logs to it and what under. Written on the event loop only.
+
+    Threads may read ``tags``, which only grows, at the indexes that they were given,
+    and ``refusal``, which is replaced and never changed.
+    """
 
     path: str
     group: str
@@ -61,21 +63,16 @@ class RunState:
     holders: set[Holder] = field(default_factory=set)
     refusal: Refusal | None = None
     tags: list[bytes] = field(default_factory=list)
-    steps: StepMonitor = field(default_factory=StepMonitor)
-    kinds: TagKinds = field(default_factory=TagKinds)
     #: Records admitted and not yet written.
     pending: int = 0
-    written_bytes: int = 0
-    #: Records meant for it that clients dropped, by reason, and the step they were last told at.
+    #: Records meant for it that clients dropped, by reason.
     dropped: dict[str, int] = field(default_factory=dict)
-    dropped_step: int = np.iinfo(np.int64).min
-    file: str = ""
-    #: Why writing is held up, for people; empty when it is not.
-    trouble: str = ""
+    progress: RunProgress = field(default_factory=RunProgress)
+    contents: RunContents = field(default_factory=RunContents)
     _tag_index: dict[bytes, int] = field(default_factory=dict)
 
     def tag_index(self, tag: str) -> int:
-        """Returns the place of ``tag`` in ``tags``, after adding it where it is new.
+        """Returns the place of ``tag`` in ``tags``; adds it there if it is new.
 
         Raises ``RefusedError`` when the run has its budget of tags.
         """

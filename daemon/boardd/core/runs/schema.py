@@ -1,4 +1,4 @@
-"""What one session defined: its runs, their directories, its series and sets of series.
+"""What one session defined: its runs, their directories, and its series.
 
 A definition that cannot be honoured is kept with its refusal, so that the
 records that use it are rejected with the reason. Definitions are idempotent: a
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import CapacityError, RequestError
+from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs import names
-from boardd.core.runs.run_state import Member, Refusal, RefusedError, Runs, RunState
+from boardd.core.runs.run_state import Member, Runs, RunState
 from boardd.core.runs.series import Series, SeriesTable
-from boardd.core.runs.sets import MAX_SET_SERIES, SET_SERIES_BYTES, SetTable
 
-#: Bytes of all definitions of a session; a definition costs so many beside its text.
+#: Bytes of all definitions of a session.
 MAX_DEFINITION_BYTES: Final = 64 << 20
+#: What a definition costs beside its text.
 DEFINITION_BYTES: Final = 256
 
 
@@ -88,8 +89,6 @@ class Schema:
         self._definitions: dict[int, _Definition] = {}
         self._series_definitions: dict[int, tuple[int, str, str]] = {}
         self._series = SeriesTable()
-        #: What a frame of many scalars names.
-        self.sets = SetTable()
         self._refusals: dict[int, Refusal] = {}
         self._too_many_series = False
         self._places: list[Place] = []
@@ -99,7 +98,7 @@ class Schema:
         return number in self._definitions
 
     def main_place(self, number: int) -> Place | None:
-        """The place of run ``number`` itself; None where it was never defined."""
+        """The place of run ``number`` itself; None if it was never defined."""
         definition = self._definitions.get(number)
         return None if definition is None else self._places[definition.places[""]]
 
@@ -128,7 +127,7 @@ class Schema:
         ]
 
     def hold(self, place: Place, run: RunState) -> None:
-        """Notes that the session logs to ``run``, also where it had ended it."""
+        """Notes that the session logs to ``run``, even if it had ended it."""
         run.holders.add((self._session_id, place.number))
 
     def release(self, numbers: Iterable[int]) -> list[RunState]:
@@ -147,7 +146,7 @@ class Schema:
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """Returns the place, the tag and the refusal of each series, arrays of shape ``[n]``.
 
-        The refusal is a ``Reason``, 0 where there is none.
+        The refusal is a ``Reason``, 0 if there is none.
         """
         known, place, tag, reason = self._series.find(numbers)
         if not known.all():
@@ -171,15 +170,6 @@ class Schema:
             )
         return f"series {number} is not defined"
 
-    def set_refusal(self, number: int) -> Refusal | None:
-        """Why the records of set ``number`` are rejected, if they are."""
-        if number in self.sets:
-            return self.sets.refusal(number)
-        text = f"set {number} is not defined"
-        if self._too_many_series:
-            text += f", or past the {MAX_DEFINITION_BYTES} bytes of definitions of one session"
-        return Refusal(self._unknown, text)
-
     def _is_full(self, size_bytes: int) -> bool:
         """Counts a definition; whether that is more than a session may have."""
         self._size_bytes += size_bytes + DEFINITION_BYTES
@@ -190,7 +180,7 @@ class Schema:
         return pb.TOO_MANY_SERIES if self._too_many_series else pb.UNDEFINED_SERIES
 
     def define(self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]) -> Defined:
-        """Takes runs, series and sets; those known already are passed over.
+        """Takes runs and series; those known already are passed over.
 
         ``logdirs`` leads from each logdir as the client wrote it to its absolute
         path without symbolic links, or to why it is refused.
@@ -204,8 +194,6 @@ class Schema:
             self._define_run(run, logdirs, defined)
         for series in definitions.series:
             self._define_series(series, defined)
-        for series_set in definitions.sets:
-            self._define_set(series_set)
         return defined
 
     def _define_run(
@@ -244,9 +232,8 @@ class Schema:
             definition.path = names.rank_path(
                 definition.group, message.rank, message.world_size, self._hostname, self._pid
             )
-        except names.NameRefusedError as error:
-            refusal = Refusal(error.reason, str(error))
-            self._add_place(definition, "", None, refusal, defined)
+        except RefusedError as error:
+            self._add_place(definition, "", None, error.refusal, defined)
             return
         self._join(definition, "", definition.path, definition.group, defined)
 
@@ -304,8 +291,6 @@ class Schema:
             run = self._places[place].run
             if run is not None:
                 tag_index = run.tag_index(tag)
-        except names.NameRefusedError as error:
-            refusal = Refusal(error.reason, str(error))
         except RefusedError as error:
             refusal = error.refusal
         if refusal is not None:
@@ -313,31 +298,8 @@ class Schema:
         reason = refusal.reason if refusal is not None else 0
         self._series.add(message.series, Series(place, tag_index, reason))
 
-    def _define_set(self, message: pb.SeriesSet) -> None:
-        number, length = message.set, len(message.series)
-        is_acceptable = 0 < length <= MAX_SET_SERIES
-        series = np.array(message.series if is_acceptable else [], np.uint32)
-        if number in self.sets:
-            if not self.sets.is_same(number, series):
-                raise RequestError(f"set {number} is defined already, as something else")
-            return
-        if self._is_full(len(series) * SET_SERIES_BYTES):
-            self._too_many_series = True
-            return
-        if not is_acceptable:
-            text = f"set {number} has {length} series; from 1 to {MAX_SET_SERIES} are taken"
-            self.sets.refuse(number, Refusal(pb.UNDEFINED_SERIES, text))
-            return
-        members = self.find(series)
-        unknown = members[-1] == pb.UNDEFINED_SERIES
-        if unknown.any():
-            text = f"set {number} names series {series[unknown.argmax()]}, which is not defined"
-            self.sets.refuse(number, Refusal(pb.UNDEFINED_SERIES, text))
-            return
-        self.sets.add(number, series, members)
-
     def _place_of(self, definition: _Definition, sub_run: str, defined: Defined) -> int:
-        """The place of a sub-run. Raises ``NameRefusedError``."""
+        """The place of a sub-run. Raises ``RefusedError``."""
         place = definition.places.get(sub_run)
         if place is not None:
             return place

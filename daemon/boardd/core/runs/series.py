@@ -16,7 +16,7 @@ class Series(NamedTuple):
 
     run: int
     tag: int
-    #: A ``Reason``, or 0 where the series is good.
+    #: A ``Reason``, or 0 if the series is good.
     refusal: int
 
 
@@ -43,7 +43,7 @@ class SeriesTable:
     ) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """Returns which of ``numbers`` are known, and their run, tag and refusal.
 
-        All of shape ``[n]``; the last three hold 0 where the number is not known.
+        All of shape ``[n]``; the last three hold 0 for a number that is not known.
         """
         if self._added:
             self._merge()
@@ -59,7 +59,7 @@ class SeriesTable:
         return known, columns[0], columns[1], columns[2]
 
     def find_one(self, number: int) -> Series | None:
-        """Returns the series of ``number``, None where it is not known."""
+        """Returns the series of ``number``, None if it is not known."""
         kept = self._kept.get(number)
         if kept is not None:
             return kept

@@ -21,7 +21,7 @@ class StepMonitor:
         self.backwards = 0
 
     def observe(self, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> list[int]:
-        """Takes records in call order: each one's tag and step, two arrays of length n.
+        """Takes n records in call order: the tag and the step of each.
 
         Returns the tags that went backwards for the first time.
         """

@@ -1,1 +1,4 @@
-"""Room."""
+"""One client's records from arrival to acknowledgement, rejections and drops included.
+
+May import: intake, runs, the modules beside session.
+"""

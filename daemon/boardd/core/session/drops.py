@@ -1,9 +1,9 @@
 """What clients dropped themselves: taken from their reports, told in the logdir.
 
-A report is cumulative by run and reason, so that one which comes twice changes
-nothing; neither does that of a client which comes back to a run that counts its
-drops already. What a run has lost by now, all its sessions together, becomes scalars
-in its directory: ``boardd/dropped``, and one for each reason beneath it.
+A report is cumulative by run and reason, so a report that comes twice changes nothing;
+nor does that of a client which comes back to a run that counts its drops already. What a
+run has lost by now, in all its sessions, becomes scalars in its directory:
+``boardd/dropped``, and one for each reason beneath it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from weakref import ref
 
 from boardd_protos import boardd_pb2 as pb
 
-from boardd.core.runs.names import NameRefusedError, clean_tag
+from boardd.core.refusals import RefusedError
+from boardd.core.runs.names import clean_tag
 from boardd.core.runs.run_state import RunState
 
 #: Reasons that a client may name, and that a run tells apart.
@@ -95,7 +96,7 @@ class ClientDrops:
         return steps
 
     def count_in(self, number: int, run: RunState) -> bool:
-        """Has ``run``, the client's run ``number``, count what was dropped of it.
+        """Adds what was dropped of the client's run ``number`` to ``run``.
 
         Returns whether that is more than it counted already.
         """
@@ -130,7 +131,7 @@ class EndedSessions:
             self._amounts -= len(self._drops.popitem(last=False)[1])
 
     def take(self, session_id: bytes) -> tuple[int, ClientDrops | None]:
-        """Forgets a session; returns its last record, or 0, and its drops where they are known."""
+        """Forgets a session; returns its last record, or 0, and its drops if they are known."""
         drops = self._drops.pop(session_id, None)
         if drops is not None:
             self._amounts -= len(drops)
@@ -150,7 +151,7 @@ def drop_tags(records: dict[str, int]) -> dict[str, int]:
     for reason, count in records.items():
         try:
             tag = clean_tag(f"{DROPPED}/{reason}")
-        except NameRefusedError:
+        except RefusedError:
             continue  # too long; it is in the sum
         if tag != DROPPED:
             tags[tag] = tags.get(tag, 0) + count

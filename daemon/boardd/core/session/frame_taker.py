@@ -7,7 +7,7 @@ alone and counted; only frames that contradict the protocol are refused as a who
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from boardd_protos.frame import Frame, FrameKind, frame_bytes
 from numpy.typing import NDArray
 
 from boardd.core.intake.columns import SCALAR_BYTES, Columns
-from boardd.core.intake.frames import ScalarFrames, check_sequence, split
+from boardd.core.intake.frames import ScalarFrames, WalkedFrames
 from boardd.core.runs.run_state import RunState
 from boardd.core.runs.schema import Place, Schema
 from boardd.core.session.accounts import Accounts
@@ -55,20 +55,20 @@ class FrameTaker:
         self._max_tensor_bytes = max_tensor_bytes
         self._maps: Mapping[int, memoryview] | None = None
 
-    def receive(self, frames: bytes, maps: Mapping[int, memoryview] | None) -> Batch:
-        """Takes whole frames; see ``Session.receive``."""
+    def receive(
+        self, frames: Sequence[WalkedFrames], maps: Mapping[int, memoryview] | None
+    ) -> Batch:
+        """Takes frames in sequence; see ``Session.receive_walked``."""
         accounts = self._accounts
-        items = list(split(frames))
-        check_sequence(items, accounts.received_sequence)
         self._maps = maps
         batch = Batch()
         before = accounts.written_sequence
         try:
-            for item in items:
-                if isinstance(item, Frame):
-                    self._take_frame(item, batch)
+            for frame in frames:
+                if isinstance(frame, Frame):
+                    self._take_frame(frame, batch)
                 else:
-                    self._take_stretch(item, batch)
+                    self._take_scalar_frames(frame, batch)
         except BaseException:
             # A defect: nobody would bring back what was to go out.
             for part in batch.parts:
@@ -82,16 +82,16 @@ class FrameTaker:
 
     # Scalars
 
-    def _take_stretch(self, stretch: ScalarFrames, batch: Batch) -> None:
+    def _take_scalar_frames(self, frames: ScalarFrames, batch: Batch) -> None:
         accounts = self._accounts
-        known_already = max(0, accounts.received_sequence + 1 - stretch.first_sequence)
+        known_already = max(0, accounts.received_sequence + 1 - frames.first_sequence)
         if known_already:
-            accounts.counters.duplicates += stretch[:known_already].records()
-            stretch = stretch[known_already:]
-            if not len(stretch):
+            accounts.counters.duplicates += min(known_already, len(frames))
+            frames = frames[known_already:]
+            if not len(frames):
                 return
-        span = accounts.accept(stretch.first_sequence, stretch.last_sequence, stretch.records())
-        scalars = resolve(stretch, self._schema)
+        span = accounts.accept(frames.first_sequence, frames.last_sequence, len(frames))
+        scalars = resolve(frames, self._schema)
         for rejected in scalars.rejections:
             accounts.count_rejection(rejected)
         for index, columns, tag in scalars.by_place():

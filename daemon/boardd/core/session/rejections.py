@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 
 #: Characters of a message; what a client sent may be in it.
 MAX_MESSAGE = 1000
-#: Told one by one up to so many; beyond, added up by reason.
+#: Up to this many are told one by one; further ones are added up by reason.
 MAX_REJECTIONS = 64
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """Records that are not written: ``records`` of them, from ``sequence`` to ``last_sequence``.
+    """``records`` that are not written, the first at ``sequence``, the last at ``last_sequence``.
 
-    Not all between those need be of them.
+    Records in between may be written all the same.
     """
 
     sequence: int
@@ -27,8 +27,8 @@ class Rejection:
 class Rejections:
     """What a client has not been told yet.
 
-    Bounded while it does not listen: like follows like are added up, and past
-    ``MAX_REJECTIONS`` all of one reason.
+    Bounded while the client does not listen: a rejection is added to the one before if
+    reason and message are the same, and past ``MAX_REJECTIONS`` if the reason is.
     """
 
     def __init__(self) -> None:

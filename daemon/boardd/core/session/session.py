@@ -11,13 +11,16 @@ again after a reconnect is counted as a duplicate and ignored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.budget import Budgets, Intake
 from boardd.core.intake.columns import SCALAR_BYTES
-from boardd.core.runs.run_state import Refusal, Runs, RunState
+from boardd.core.intake.frames import WalkedFrames
+from boardd.core.intake.walker import walk_message
+from boardd.core.refusals import Refusal
+from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.runs.schema import Defined, Place, Schema
 from boardd.core.session.accounts import Accounts
 from boardd.core.session.batch import Batch, Counters, DropPart, RunPart
@@ -105,7 +108,7 @@ class Session:
     # What the client says
 
     def define(self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]) -> Defined:
-        """Takes runs, series and sets; arguments and errors as for ``Schema.define``."""
+        """Takes runs and series; arguments and errors as for ``Schema.define``."""
         return self.schema.define(definitions, logdirs)
 
     def report(self, report: pb.ClientReport, wall_time: float) -> Batch:
@@ -151,11 +154,21 @@ class Session:
         if chunk.sequence > self.received_sequence:
             self._tensors.add(chunk)
 
-    def receive(self, frames: bytes, maps: Mapping[int, memoryview] | None = None) -> Batch:
-        """Takes whole frames. Raises ``FrameError`` when they are malformed or leave a gap.
+    def receive(self, frames: bytes) -> Batch:
+        """Takes the frames of a message, which came by value.
+
+        Raises ``FrameError`` when they are malformed or leave a gap. Frames of
+        definitions are passed over.
+        """
+        return self.receive_walked(walk_message(frames, self.received_sequence), None)
+
+    def receive_walked(
+        self, frames: Sequence[WalkedFrames], maps: Mapping[int, memoryview] | None
+    ) -> Batch:
+        """As ``receive``, of frames that follow each other and were walked over before.
 
         ``maps`` are the client's, by number, if the frames come out of its shared
-        ring: their tensors lie there. Frames of definitions are passed over.
+        ring: their tensors lie there.
         """
         batch = self._taker.receive(frames, maps)
         self._leave_if_empty()

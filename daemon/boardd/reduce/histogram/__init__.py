@@ -1,1 +1,4 @@
-"""Room."""
+"""Exact histograms: what the buckets are, and how values are counted fast.
+
+May import: the modules beside histogram.
+"""

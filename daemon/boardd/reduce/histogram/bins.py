@@ -8,35 +8,27 @@ from typing import Final, Union
 
 import numpy as np
 import numpy.typing as npt
-
-#: The most buckets of one histogram that a caller may ask for.
-MAX_BINS: Final = 1 << 20
+from boardd_protos.invalid import InvalidRecordError
+from boardd_protos.limits import MAX_BINS, NUMPY_BIN_RULES
 
 #: Distances from here on are close to overflow.
 LARGE_DISTANCE: Final = 1e300
 #: A millionth of distances up to here may be subnormal.
 SMALL_DISTANCE: Final = 1e-290
 
-#: NumPy's rules, as in ``numpy.histogram_bin_edges``.
-RULES: Final = ("auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt")
-
-
-class BinsError(ValueError):
-    """Bins that no histogram can have."""
-
 
 @dataclasses.dataclass(frozen=True)
 class EqualWidth:
     """``count`` buckets of equal width over the range of the finite values.
 
-    Raises ``BinsError`` unless 1 <= ``count`` <= ``MAX_BINS``.
+    Raises ``InvalidRecordError`` unless 1 <= ``count`` <= ``MAX_BINS``.
     """
 
     count: int
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MAX_BINS:
-            raise BinsError(f"{self.count} bins; ask for 1 to {MAX_BINS}")
+            raise InvalidRecordError(f"{self.count} bins; ask for 1 to {MAX_BINS}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,7 +39,7 @@ class Edges:
     one its upper edge too, and values outside all buckets are in no bucket.
     Equal edges enclose an empty bucket. The edges are copied, read-only.
 
-    Raises ``BinsError`` for fewer than two edges, more than ``MAX_BINS`` + 1,
+    Raises ``InvalidRecordError`` for fewer than two edges, more than ``MAX_BINS`` + 1,
     an edge that is not finite, or one below the edge before it.
     """
 
@@ -57,19 +49,19 @@ class Edges:
         try:
             edges = np.array(self.edges, dtype=np.float64)
         except (TypeError, ValueError, OverflowError):
-            raise BinsError(f"bin edges {self.edges!r:.200} are no numbers") from None
+            raise InvalidRecordError(f"bin edges {self.edges!r:.200} are no numbers") from None
         if edges.ndim != 1:
-            raise BinsError(f"bin edges of shape {edges.shape}; give one dimension")
+            raise InvalidRecordError(f"bin edges of shape {edges.shape}; give one dimension")
         if not 2 <= edges.size <= MAX_BINS + 1:
-            raise BinsError(f"{edges.size} bin edges; give 2 to {MAX_BINS + 1}")
+            raise InvalidRecordError(f"{edges.size} bin edges; give 2 to {MAX_BINS + 1}")
         finite = np.isfinite(edges)
         if not finite.all():
             at = int(np.argmin(finite))
-            raise BinsError(f"bin edge {at} is {edges[at]}; edges must be finite")
+            raise InvalidRecordError(f"bin edge {at} is {edges[at]}; edges must be finite")
         falling = edges[1:] < edges[:-1]
         if falling.any():
             at = int(np.argmax(falling))
-            raise BinsError(
+            raise InvalidRecordError(
                 f"bin edge {at + 1} is {edges[at + 1]}, below edge {at}, which is {edges[at]}; "
                 "edges must not decrease"
             )
@@ -81,14 +73,16 @@ class Edges:
 class Rule:
     """As many buckets of equal width as one of NumPy's rules finds fit.
 
-    Raises ``BinsError`` for a name that is not in ``RULES``.
+    Raises ``InvalidRecordError`` for a name that is not in ``NUMPY_BIN_RULES``.
     """
 
     name: str
 
     def __post_init__(self) -> None:
-        if self.name not in RULES:
-            raise BinsError(f"rule of bins {self.name!r}; use one of {', '.join(RULES)}")
+        if self.name not in NUMPY_BIN_RULES:
+            raise InvalidRecordError(
+                f"rule of bins {self.name!r}; use one of {', '.join(NUMPY_BIN_RULES)}"
+            )
 
 
 Bins = Union[EqualWidth, Edges, Rule]  # noqa: UP007 - evaluated where Bins is imported

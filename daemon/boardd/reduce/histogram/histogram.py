@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
 
-from boardd.reduce.dtypes import TensorError
 from boardd.reduce.histogram.bins import (
     Bins,
-    BinsError,
     Edges,
     EqualWidth,
     Rule,
@@ -81,22 +80,6 @@ class Histogram:
     positive_infinity_count: int
     negative_infinity_count: int
 
-    def trimmed(self) -> Histogram:
-        """Returns this histogram without its empty outer buckets.
-
-        One empty bucket is kept at either side where there is one, as
-        TensorFlow and tensorboardX do, so that readers see where the values
-        end; one bucket is kept where all are empty.
-        """
-        filled = np.flatnonzero(self.counts)
-        start, stop = 0, 1
-        if filled.size:
-            start = max(int(filled[0]) - 1, 0)
-            stop = min(int(filled[-1]) + 2, self.counts.size)
-        return dataclasses.replace(
-            self, edges=self.edges[start : stop + 1], counts=self.counts[start:stop]
-        )
-
 
 def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
     """Returns the histogram of ``values``.
@@ -108,8 +91,8 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
             finite values, 0 to 1 where there are none. ``Rule`` also copies
             the values as float64, and some rules sort them.
 
-    Raises ``TensorError`` for another dtype. The first call in a process
-    compiles or loads the kernels, see ``warm_up``.
+    Raises ``InvalidTensorError`` for another dtype. The first call in a process
+    compiles or loads the kernels.
     """
     chunks, dtype = _chunked(values)
     if isinstance(bins, Rule):
@@ -122,7 +105,9 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
     if not math.isfinite(total):
         total = _scaled_sum(chunks)
     if not -math.inf < lowest <= highest < math.inf:
-        raise TensorError(f"values that change while they are read: from {lowest} to {highest}")
+        raise InvalidTensorError(
+            f"values that change while they are read: from {lowest} to {highest}"
+        )
     edges = _edges(bins, num, lowest, highest)
     counts: npt.NDArray[np.int64] = np.zeros(edges.size - 1, np.int64)
     is_uniform = not isinstance(bins, Edges)
@@ -143,10 +128,10 @@ def merge(a: Histogram, b: Histogram) -> Histogram:
     """Returns the histogram of the values of ``a`` and ``b`` together.
 
     Associative and commutative; the sums up to rounding, all else exactly.
-    Raises ``BinsError`` where the edges differ.
+    Raises ``InvalidRecordError`` where the edges differ.
     """
     if not np.array_equal(a.edges, b.edges):
-        raise BinsError(
+        raise InvalidRecordError(
             f"histograms over {a.counts.size} buckets from {a.edges[0]} to {a.edges[-1]} and "
             f"{b.counts.size} from {b.edges[0]} to {b.edges[-1]} do not merge; use the same edges"
         )
@@ -165,18 +150,6 @@ def merge(a: Histogram, b: Histogram) -> Histogram:
         positive_infinity_count=a.positive_infinity_count + b.positive_infinity_count,
         negative_infinity_count=a.negative_infinity_count + b.negative_infinity_count,
     )
-
-
-def warm_up() -> None:
-    """Imports numba and compiles or loads all kernels, so that no histogram waits for it.
-
-    Takes seconds where nothing is cached on disk: call it on a worker thread.
-    """
-    for dtype in (_FLOAT32, _FLOAT64):
-        for size in (64, DIRECT_SIZE + 1):
-            values = np.linspace(0.0, 1.0, size).astype(dtype)
-            for bins in (EqualWidth(8), default_edges()):
-                histogram(values, bins)
 
 
 def _equal_width_histogram(
@@ -233,7 +206,9 @@ def _chunked(values: npt.NDArray[Any]) -> tuple[Chunks, np.dtype[Any]]:
 def _compared_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Returns float32 where that holds every value of ``dtype``, else float64."""
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
-        raise TensorError(f"a histogram of {dtype}; use bool, an integer or a float up to 64 bits")
+        raise InvalidTensorError(
+            f"a histogram of {dtype}; use bool, an integer or a float up to 64 bits"
+        )
     return _FLOAT32 if np.result_type(dtype, np.float16).itemsize <= 4 else _FLOAT64
 
 

@@ -1,1 +1,4 @@
-"""Room."""
+"""Pixels: grids, boxes, sprites, and their PNG and GIF files.
+
+May import: the modules beside image.
+"""

@@ -13,19 +13,15 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import IMAGE_CHANNELS, MAX_PIXELS
 from PIL import Image, ImageColor, ImageDraw, ImageFont
-
-from boardd.reduce.image.grid import MAX_PIXELS, ImageError
 
 #: The characters of a label that are shown, more than fit a screen.
 MAX_LABEL_CHARACTERS: Final = 1000
 
 #: Coordinates further out than this are as good as there, and safe to draw.
 _FAR: Final = float(1 << 20)
-
-
-class BoxesError(ValueError):
-    """Boxes, or labels of boxes, that cannot be drawn."""
 
 
 def draw_boxes(
@@ -54,26 +50,28 @@ def draw_boxes(
         rescale: by how much the image is resized after drawing (Lanczos),
             above 0; each side has at least one pixel.
 
-    Raises ``ImageError`` for pixels that are no image, and ``BoxesError`` for
-    all else.
+    Raises ``InvalidTensorError`` for pixels that are no image, and for every other argument
+    that is not as described.
     """
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
-        raise ImageError(
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in IMAGE_CHANNELS:
+        raise InvalidTensorError(
             f"pixels of {pixels.dtype} and shape {pixels.shape}; give uint8 and "
             "[height, width, channels] with 1, 3 or 4 channels"
         )
     if pixels.size == 0:
-        raise ImageError(f"an image of shape {pixels.shape} has no pixels")
+        raise InvalidTensorError(f"an image of shape {pixels.shape} has no pixels")
     corners = _corners(boxes)
     if labels is not None and len(labels) != len(corners):
-        raise BoxesError(f"{len(labels)} labels for {len(corners)} boxes; give one for each")
+        raise InvalidTensorError(
+            f"{len(labels)} labels for {len(corners)} boxes; give one for each"
+        )
     if thickness < 1:
-        raise BoxesError(f"a thickness of {thickness}; give at least 1 pixel")
+        raise InvalidTensorError(f"a thickness of {thickness}; give at least 1 pixel")
     for name in (colour, label_colour):
         try:
             ImageColor.getrgb(name)
         except ValueError:
-            raise BoxesError(f'colour {name!r}; give a name or "#rrggbb"') from None
+            raise InvalidTensorError(f'colour {name!r}; give a name or "#rrggbb"') from None
     height, width = pixels.shape[:2]
     size = _rescaled(height, width, rescale)
 
@@ -103,14 +101,16 @@ def draw_boxes(
 def _corners(boxes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Returns float64[N, 4]: left, top, right, bottom."""
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise BoxesError(f"boxes of shape {boxes.shape}; give [N, 4]: xmin, ymin, xmax, ymax")
+        raise InvalidTensorError(
+            f"boxes of shape {boxes.shape}; give [N, 4]: xmin, ymin, xmax, ymax"
+        )
     if boxes.dtype.kind not in "iuf" or boxes.dtype.itemsize > 8:
-        raise BoxesError(f"boxes of {boxes.dtype}; give integers or floats up to 64 bits")
+        raise InvalidTensorError(f"boxes of {boxes.dtype}; give integers or floats up to 64 bits")
     with np.errstate(invalid="ignore"):
         corners = boxes.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(corners).all(axis=1))
     if bad.size:
-        raise BoxesError(
+        raise InvalidTensorError(
             f"{bad.size} of {len(boxes)} boxes hold NaN or infinity, the first is box {bad[0]}"
         )
     corners.reshape(-1, 2, 2).sort(axis=1)
@@ -121,8 +121,8 @@ def _corners(boxes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 def _rescaled(height: int, width: int, rescale: float) -> tuple[int, int]:
     """Returns width and height after resizing."""
     if not (math.isfinite(rescale) and rescale > 0):
-        raise BoxesError(f"rescale {rescale}; give a finite number above 0")
+        raise InvalidTensorError(f"rescale {rescale}; give a finite number above 0")
     size = max(1, int(width * rescale)), max(1, int(height * rescale))
     if size[0] * size[1] > MAX_PIXELS:
-        raise BoxesError(f"rescale {rescale} makes {size[1]} x {size[0]} pixels; use less")
+        raise InvalidTensorError(f"rescale {rescale} makes {size[1]} x {size[0]} pixels; use less")
     return size

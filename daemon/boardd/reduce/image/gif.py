@@ -16,12 +16,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import IMAGE_CHANNELS, MAX_GIF_SIDE, MAX_PIXELS
 from PIL import Image
 
-from boardd.reduce.image.grid import MAX_PIXELS, eight_bits
-
-#: The largest width or height of a GIF.
-MAX_SIDE: Final = 65_535
+from boardd.reduce.image.grid import eight_bits
 
 #: The shortest time of a frame, in hundredths of a second, that browsers keep to.
 MIN_DELAY: Final = 2
@@ -30,10 +29,6 @@ MIN_DELAY: Final = 2
 MAX_DELAY: Final = 65_535
 
 _DIMENSIONS: Final = "NTCHW"
-
-
-class VideoError(ValueError):
-    """An array that is no video, or frames a second that cannot be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,20 +61,20 @@ def encode_gif(video: npt.NDArray[Any], fps: float = 4, *, dataformats: str = "N
     Grey and up to 256 colours in a frame are kept exactly, more are quantized
     frame by frame. Like frames in a row are stored as one longer frame.
 
-    Raises ``VideoError`` for another dtype, shape or rate, and frames larger
+    Raises ``InvalidTensorError`` for another dtype, shape or rate, and frames larger
     than a GIF's.
     """
     clips = _clips(video, dataformats)
     if not (math.isfinite(fps) and fps > 0):
-        raise VideoError(f"{fps} frames a second; give a finite number above 0")
+        raise InvalidTensorError(f"{fps} frames a second; give a finite number above 0")
     count, length, height, width, channels = clips.shape
     rows = 1 << ((count.bit_length() - 1) // 2)
     columns = (1 << (count - 1).bit_length()) // rows
     height, width = rows * height, columns * width
-    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
-        raise VideoError(
+    if max(height, width) > MAX_GIF_SIDE or height * width > MAX_PIXELS:
+        raise InvalidTensorError(
             f"frames of {height} x {width} pixels; "
-            f"at most {MAX_SIDE} a side and {MAX_PIXELS} in all"
+            f"at most {MAX_GIF_SIDE} a side and {MAX_PIXELS} in all"
         )
     frames = _frames(clips, rows, columns)
     file = io.BytesIO()
@@ -98,14 +93,20 @@ def encode_gif(video: npt.NDArray[Any], fps: float = 4, *, dataformats: str = "N
 def _clips(video: npt.NDArray[Any], dataformats: str) -> npt.NDArray[Any]:
     """Returns ``video`` as a view [clips, frames, height, width, channels]."""
     if sorted(dataformats) != sorted(_DIMENSIONS):
-        raise VideoError(f"dataformats {dataformats!r}; use each of the letters {_DIMENSIONS} once")
+        raise InvalidTensorError(
+            f"dataformats {dataformats!r}; use each of the letters {_DIMENSIONS} once"
+        )
     if video.dtype != np.uint8 and (video.dtype.kind != "f" or video.dtype.itemsize > 8):
-        raise VideoError(f"a video of {video.dtype}; give uint8 in [0, 255] or floats in [0, 1]")
+        raise InvalidTensorError(
+            f"a video of {video.dtype}; give uint8 in [0, 255] or floats in [0, 1]"
+        )
     if video.ndim != len(dataformats) or video.size == 0:
-        raise VideoError(f"a video of shape {video.shape}; give {dataformats}, with pixels in it")
+        raise InvalidTensorError(
+            f"a video of shape {video.shape}; give {dataformats}, with pixels in it"
+        )
     clips = video.transpose([dataformats.index(letter) for letter in "NTHWC"])
-    if clips.shape[4] not in (1, 3, 4):
-        raise VideoError(
+    if clips.shape[4] not in IMAGE_CHANNELS:
+        raise InvalidTensorError(
             f"a video of shape {video.shape} as {dataformats!r} has {clips.shape[4]} channels; "
             "frames have 1, 3 or 4"
         )

@@ -7,19 +7,14 @@ them. A single image is left as it is, without padding.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-
-#: The most pixels of one grid, padding included.
-MAX_PIXELS: Final = 1 << 27
+from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import IMAGE_CHANNELS, MAX_PIXELS
 
 Normalize = Literal["none", "batch", "image"]
-
-
-class ImageError(ValueError):
-    """An array that is no image, or a request that no grid can meet."""
 
 
 def image_grid(
@@ -52,28 +47,34 @@ def image_grid(
             instead of the smallest and the largest.
         pad_value: the pixel value of the padding and of missing images, 0 to 255.
 
-    Raises ``ImageError`` for an array, dataformats or sizes that do not agree,
+    Raises ``InvalidTensorError`` for an array, dataformats or sizes that do not agree,
     another dtype, an image without pixels, or a grid above ``MAX_PIXELS``.
     """
     batch = as_batch(image, dataformats)
     if nrow < 1 or padding < 0 or not 0 <= pad_value <= 255:
-        raise ImageError(
+        raise InvalidTensorError(
             f"nrow {nrow}, padding {padding}, pad_value {pad_value}; "
             "nrow is at least 1, padding at least 0, pad_value 0 to 255"
         )
     if normalize not in ("none", "batch", "image"):
-        raise ImageError(f"normalize {normalize!r}; use 'none', 'batch' or 'image'")
+        raise InvalidTensorError(f"normalize {normalize!r}; use 'none', 'batch' or 'image'")
     if value_range is not None:
         if normalize == "none":
-            raise ImageError(f"value_range {value_range} without normalize; set 'batch' or 'image'")
+            raise InvalidTensorError(
+                f"value_range {value_range} without normalize; set 'batch' or 'image'"
+            )
         if not (np.isfinite(value_range).all() and value_range[0] < value_range[1]):
-            raise ImageError(f"value_range {value_range}; give two finite values, the lower first")
+            raise InvalidTensorError(
+                f"value_range {value_range}; give two finite values, the lower first"
+            )
     if normalize == "none" and batch.dtype != np.uint8 and batch.dtype.kind != "f":
-        raise ImageError(
+        raise InvalidTensorError(
             f"an image of {batch.dtype}; give uint8 in [0, 255] or floats in [0, 1], or normalize"
         )
     if batch.dtype.kind not in "biuf" or batch.dtype.itemsize > 8:
-        raise ImageError(f"an image of {batch.dtype}; give an integer or a float up to 64 bits")
+        raise InvalidTensorError(
+            f"an image of {batch.dtype}; give an integer or a float up to 64 bits"
+        )
 
     images, height, width, channels = batch.shape
     columns = min(nrow, images)
@@ -83,7 +84,7 @@ def image_grid(
     grid_height = rows * (height + padding) + padding
     grid_width = columns * (width + padding) + padding
     if grid_height * grid_width > MAX_PIXELS:
-        raise ImageError(
+        raise InvalidTensorError(
             f"a grid of {grid_height} x {grid_width} pixels; at most {MAX_PIXELS} in all"
         )
 
@@ -104,28 +105,28 @@ def image_grid(
 def as_batch(image: npt.NDArray[Any], dataformats: str) -> npt.NDArray[Any]:
     """Returns ``image`` as a view [images, height, width, channels].
 
-    Raises ``ImageError`` where ``dataformats`` is not what the image is.
+    Raises ``InvalidTensorError`` where ``dataformats`` is not what the image is.
     """
     letters = set(dataformats)
     if not {"H", "W"} <= letters <= set("NCHW") or len(letters) != len(dataformats):
-        raise ImageError(
+        raise InvalidTensorError(
             f"dataformats {dataformats!r}; use the letters H and W, and C and N where the image "
             "has channels or is a batch, each once, such as 'NCHW'"
         )
     if image.ndim != len(dataformats):
-        raise ImageError(
+        raise InvalidTensorError(
             f"an image of shape {image.shape} is not {dataformats!r}, "
             f"which has {len(dataformats)} dimensions"
         )
     if image.size == 0:
-        raise ImageError(f"an image of shape {image.shape} has no pixels")
+        raise InvalidTensorError(f"an image of shape {image.shape} has no pixels")
     batch = image.transpose([dataformats.index(axis) for axis in "NHWC" if axis in letters])
     if "N" not in letters:
         batch = batch[np.newaxis]
     if "C" not in letters:
         batch = batch[..., np.newaxis]
-    if batch.shape[3] not in (1, 3, 4):
-        raise ImageError(
+    if batch.shape[3] not in IMAGE_CHANNELS:
+        raise InvalidTensorError(
             f"an image of shape {image.shape} as {dataformats!r} has {batch.shape[3]} channels; "
             "images have 1, 3 or 4"
         )

@@ -14,9 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidTensorError
 from isal import isal_zlib
-
-from boardd.reduce.image.grid import ImageError
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -38,19 +37,21 @@ def encode_png(pixels: npt.NDArray[Any]) -> bytes:
         pixels: uint8[height, width, channels], of 1 channel (grey), 2 (grey
             and alpha), 3 (RGB) or 4 (RGBA), or uint8[height, width] (grey).
 
-    Raises ``ImageError`` for another dtype or shape, or no pixels.
+    Raises ``InvalidTensorError`` for another dtype or shape, or no pixels.
     """
     if pixels.dtype != np.uint8:
-        raise ImageError(f"pixels of {pixels.dtype}; give uint8")
+        raise InvalidTensorError(f"pixels of {pixels.dtype}; give uint8")
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in _COLOUR_TYPES):
-        raise ImageError(
+        raise InvalidTensorError(
             f"pixels of shape {pixels.shape}; give [height, width] or "
             "[height, width, channels] with 1 to 4 channels"
         )
     height, width = pixels.shape[:2]
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
-        raise ImageError(f"pixels of shape {pixels.shape}; each side has 1 to {MAX_SIDE} pixels")
+        raise InvalidTensorError(
+            f"pixels of shape {pixels.shape}; each side has 1 to {MAX_SIDE} pixels"
+        )
     header = struct.pack(">IIBBBBB", width, height, _BIT_DEPTH, _COLOUR_TYPES[channels], 0, 0, 0)
     rows = np.ascontiguousarray(pixels).reshape(height, width * channels)
     filtered = np.empty((height, width * channels + 1), np.uint8)

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.invalid import InvalidTensorError
 
-from boardd.reduce.image.grid import ImageError, as_batch, eight_bits
+from boardd.reduce.image.grid import as_batch, eight_bits
 
 #: The most pixels a side that the projector accepts.
 MAX_SIDE: Final = 8192
@@ -55,19 +56,23 @@ def sprite(
     keeping their proportions up to rounding: each pixel is the mean of the area
     that it covers, rounded. Places without an image are 0 in all channels.
 
-    Raises ``ImageError`` for what is no batch of images, and more images than
+    Raises ``InvalidTensorError`` for what is no batch of images, and more images than
     have room.
     """
     if "N" not in dataformats:
-        raise ImageError(f"dataformats {dataformats!r}; a sprite is made of a batch, such as NCHW")
+        raise InvalidTensorError(
+            f"dataformats {dataformats!r}; a sprite is made of a batch, such as NCHW"
+        )
     batch = as_batch(images, dataformats)
     if batch.dtype != np.uint8 and (batch.dtype.kind != "f" or batch.dtype.itemsize > 8):
-        raise ImageError(f"images of {batch.dtype}; give uint8 in [0, 255] or floats in [0, 1]")
+        raise InvalidTensorError(
+            f"images of {batch.dtype}; give uint8 in [0, 255] or floats in [0, 1]"
+        )
     count, height, width, channels = batch.shape
     per_row = math.isqrt(count - 1) + 1
     room = max_side // per_row
     if room < 1:
-        raise ImageError(f"{count} images; a sheet of {max_side} pixels a side has no room")
+        raise InvalidTensorError(f"{count} images; a sheet of {max_side} pixels a side has no room")
     source_height, source_width = height, width
     if max(height, width) > room:
         # Integers, so that the longer side becomes exactly the room there is.

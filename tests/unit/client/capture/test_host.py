@@ -12,8 +12,7 @@ import time
 import numpy as np
 import pytest
 from boardd_client import capture
-from boardd_client.capture import host
-from boardd_client.memory.slots import element
+from boardd_protos.dtypes import NUMPY_DTYPES, element
 from support.capturing import Captured, captured
 
 LAYOUTS = {
@@ -30,7 +29,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("dtype", host.DTYPES)
+@pytest.mark.parametrize("dtype", NUMPY_DTYPES)
 def test_arrays_of_every_dtype_and_layout(dtype: str, order: str, layout: str) -> None:
     values = np.arange(42).reshape(6, 7).astype(np.dtype(dtype).newbyteorder(order))
     values = LAYOUTS[layout](values)
@@ -117,7 +116,7 @@ class OnlyDLPack:
 
 
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"broadcast"}))
-@pytest.mark.parametrize("dtype", [name for name in host.DTYPES if name != "bool"])
+@pytest.mark.parametrize("dtype", [name for name in NUMPY_DTYPES if name != "bool"])
 def test_objects_with_dlpack_only(dtype: str, layout: str) -> None:
     values = LAYOUTS[layout](np.arange(42).reshape(6, 7).astype(dtype))
     result = captured(OnlyDLPack(values))
@@ -261,7 +260,7 @@ def test_scalars_of_another_size(value: object) -> None:
         capture.scalar(value, "loss")
 
 
-@pytest.mark.parametrize("dtype", host.DTYPES)
+@pytest.mark.parametrize("dtype", NUMPY_DTYPES)
 def test_element_reads_what_was_captured(dtype: str) -> None:
     result = Captured(np.array([1], dtype))
     result.wait()

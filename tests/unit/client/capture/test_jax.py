@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from boardd_client import capture
 from boardd_client.errors import CaptureError
-from boardd_client.memory.slots import element
+from boardd_protos.dtypes import element
 from support.capturing import Captured, captured
 
 jax = pytest.importorskip("jax", reason="needs jax", exc_type=ImportError)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from boardd_client import capture
 from boardd_client.errors import CaptureError
-from boardd_client.memory.slots import element
+from boardd_protos.dtypes import element
 from support.capturing import Captured, captured
 from support.commands import wait_until
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from boardd_client import capture
-from boardd_client.capture import host
 from boardd_client.errors import CaptureError
-from boardd_client.memory.slots import element
+from boardd_protos.dtypes import ITEM_BYTES, element
 from support.capturing import Captured, captured
 
 with warnings.catch_warnings():
@@ -26,7 +25,7 @@ def as_tensor(values: np.ndarray, dtype: str) -> Any:
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (0, 3), (3, 4)])
-@pytest.mark.parametrize("dtype", [*host.DTYPES, "bfloat16"])
+@pytest.mark.parametrize("dtype", ITEM_BYTES)
 def test_every_dtype_and_shape(dtype: str, shape: tuple[int, ...]) -> None:
     values = np.arange(np.prod(shape, dtype=int)).reshape(shape) % 2
     source = as_tensor(values, dtype)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from boardd_client import capture
 from boardd_client.errors import CaptureError
-from boardd_client.memory.slots import element
+from boardd_protos.dtypes import element
 from support.capturing import Captured, captured
 
 torch = pytest.importorskip("torch", reason="needs torch", exc_type=ImportError)

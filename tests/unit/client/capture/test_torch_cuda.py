@@ -13,7 +13,7 @@ import pytest
 from boardd_client import capture
 from boardd_client.errors import CaptureError
 from boardd_client.memory.pinning import PinnableMap
-from boardd_client.memory.slots import element
+from boardd_protos.dtypes import element
 from support.capturing import WAIT_SECS, Captured, captured
 
 torch = pytest.importorskip("torch", reason="needs torch", exc_type=ImportError)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import socket
 import threading
 import time
+import weakref
 
 import grpc
 import numpy as np
@@ -66,6 +69,24 @@ def test_without_a_record_nothing_is_sent_or_started(scripted: ScriptedDaemon) -
         assert sw.flush()
         assert threading.active_count() == before
     assert scripted.opens == []
+
+
+def test_a_sender_that_has_ended_is_in_no_cycle(scripted: ScriptedDaemon) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        sw = writer(scripted)
+        sw.add_scalar("loss", 0.0, 0)
+        assert sw._attached is not None
+        sender = weakref.ref(sw._attached.sender)
+        assert sw.close()
+        thread = next((t for t in threading.enumerate() if t.name == "boardd-sender"), None)
+        if thread is not None:
+            thread.join(20)
+        del sw
+        assert sender() is None
+    finally:
+        gc.enable()
 
 
 def test_a_daemon_that_announces_its_leave_is_no_trouble(
@@ -157,6 +178,29 @@ def test_an_outage_is_warned_about_once_and_its_end_too(
     assert sum("cannot be reached" in text for text in caplog.messages) == 1
     assert sum("is back" in text for text in caplog.messages) == 1
     assert scripted.values() == [0.0, 1.0]
+
+
+def test_an_error_that_nobody_expected_is_logged_and_survived(
+    scripted: ScriptedDaemon, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_state, "LAST_BACKOFF_SECS", 0.1)
+
+    names = iter([RuntimeError("no name"), "host"])
+
+    def host_name() -> str:
+        name = next(names)
+        if isinstance(name, Exception):
+            raise name
+        return name
+
+    monkeypatch.setattr(socket, "gethostname", host_name)
+    with writer(scripted) as sw:
+        sw.add_scalar("loss", 0.0, 0)
+        assert sw.flush()
+    assert scripted.values() == [0.0]
+    assert "boardd's sender failed and goes on" in caplog.messages
+    assert "no name" in caplog.text
+    assert [request.hostname for request in scripted.opens] == ["host"]
 
 
 @pytest.mark.parametrize("code", ["UNAUTHENTICATED", "FAILED_PRECONDITION"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from boardd.commands.status import duration, reason_name, render, size, to_json
+from boardd.commands.status import duration, render, size, to_json
 from boardd_protos import boardd_pb2 as pb
 
 
@@ -147,8 +147,3 @@ def test_durations(secs: float, text: str) -> None:
 )
 def test_sizes_in_text(size_bytes: int, text: str) -> None:
     assert size(size_bytes) == text
-
-
-def test_a_reason_of_a_newer_daemon_is_shown_by_number() -> None:
-    assert reason_name(pb.OUTSIDE_ROOTS) == "OUTSIDE_ROOTS"
-    assert reason_name(9999) == "9999"

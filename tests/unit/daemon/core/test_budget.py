@@ -1,4 +1,4 @@
-"""Budgets, the intake's account, and tensors in pieces."""
+"""Budgets, the intake's account, and tensors in chunks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import fields
 import pytest
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import RequestError
-from boardd.core.intake.tensors import MAX_RECORDS, MAX_TENSORS, PIECE_BYTES, TensorAssembly
+from boardd.core.intake.tensors import CHUNK_COST_BYTES, MAX_RECORDS, TensorAssembly
+from boardd_protos.limits import MAX_TENSORS
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Budgets)])
@@ -48,25 +49,25 @@ def test_past_the_budget_one_stream_in_a_tensor_goes_on() -> None:
     assert intake.may_read("b", in_tensor=True)
 
 
-def test_pieces_come_back_in_order() -> None:
+def test_chunks_come_back_in_order() -> None:
     assembly = TensorAssembly(1000)
     assembly.add(5, 0, 0, b"ab")
     assembly.add(5, 0, 2, b"c")
     assembly.add(5, 1, 0, b"z")
     assembly.add(6, 0, 0, b"")
     assert len(assembly) == 2
-    assert assembly.held_bytes == 4 + 4 * PIECE_BYTES
-    pieces = assembly.take(5)
-    assert pieces.tensors == {0: [b"ab", b"c"], 1: [b"z"]}
-    assert pieces.held_bytes == 4 + 3 * PIECE_BYTES
-    assert assembly.held_bytes == PIECE_BYTES
+    assert assembly.held_bytes == 4 + 4 * CHUNK_COST_BYTES
+    chunks = assembly.take(5)
+    assert chunks.tensors == {0: [b"ab", b"c"], 1: [b"z"]}
+    assert chunks.held_bytes == 4 + 3 * CHUNK_COST_BYTES
+    assert assembly.held_bytes == CHUNK_COST_BYTES
     assert assembly.take(5).tensors == {}
     assembly.forget_until(6)
     assert (len(assembly), assembly.held_bytes) == (0, 0)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 3, 2**40])
-def test_a_piece_begins_where_the_last_ended(offset: int) -> None:
+def test_a_chunk_begins_where_the_last_ended(offset: int) -> None:
     assembly = TensorAssembly(1000)
     assembly.add(1, 0, 0, b"ab")
     with pytest.raises(RequestError, match=f"offset {offset}, expected 2"):
@@ -83,18 +84,18 @@ def test_tensors_and_records_are_bounded() -> None:
         assembly.add(MAX_RECORDS + 1, 0, 0, b"")
 
 
-@pytest.mark.parametrize("piece", [1, 100, 4096, 1 << 20])
-def test_a_tensor_that_is_too_large_keeps_no_bytes(piece: int) -> None:
+@pytest.mark.parametrize("chunk_bytes", [1, 100, 4096, 1 << 20])
+def test_a_tensor_that_is_too_large_keeps_no_bytes(chunk_bytes: int) -> None:
     limit = 1 << 16
     assembly = TensorAssembly(limit)
     peak = 0
-    for offset in range(0, max(limit * 2, piece * 2), piece):
-        assembly.add(1, 0, offset, b"x" * piece)
+    for offset in range(0, max(limit * 2, chunk_bytes * 2), chunk_bytes):
+        assembly.add(1, 0, offset, b"x" * chunk_bytes)
         peak = max(peak, assembly.held_bytes)
-    assert peak <= limit + limit // 16 + PIECE_BYTES
+    assert peak <= limit + limit // 16 + CHUNK_COST_BYTES
     assert assembly.held_bytes == 0
-    pieces = assembly.take(1)
-    assert pieces.too_large
-    assert pieces.tensors == {}
+    chunks = assembly.take(1)
+    assert chunks.too_large
+    assert chunks.tensors == {}
     assembly.add(2, 0, 0, b"y" * limit)
     assert assembly.take(2).tensors == {0: [b"y" * limit]}

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from boardd.events.embedding import (
     ConfigError,
-    EmbeddingError,
     EmbeddingFiles,
     embedding_folder,
     metadata_tsv,
@@ -12,6 +11,7 @@ from boardd.events.embedding import (
     reads_as_text,
     tensors_tsv,
 )
+from boardd_protos.invalid import InvalidTensorError
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_no_line_is_blank(label: str) -> None:
     ],
 )
 def test_metadata_that_is_refused(rows: list[list[str]], header: list[str], message: str) -> None:
-    with pytest.raises(EmbeddingError, match=message):
+    with pytest.raises(InvalidTensorError, match=message):
         metadata_tsv(rows, header)
 
 
@@ -100,7 +100,7 @@ def test_text_is_the_same_float32() -> None:
     ],
 )
 def test_files_that_do_not_agree(options: dict[str, object]) -> None:
-    with pytest.raises(EmbeddingError, match="embedding 'e'"):
+    with pytest.raises(InvalidTensorError, match="embedding 'e'"):
         EmbeddingFiles(**{"folder": "e", "tensors": bytes(16), "shape": (2, 2), **options})
 
 

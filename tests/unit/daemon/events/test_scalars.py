@@ -74,7 +74,7 @@ def by_tensorboard(rows: Sequence[Row]) -> bytes:
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled() -> None:
-    scalars.warm_up()
+    encode_scalars(*columns(EDGE_ROWS[:1] * (scalars.UNCOMPILED_MAX + 1)))
 
 
 @pytest.mark.parametrize("row", EDGE_ROWS, ids=lambda row: row[3][:30])
@@ -189,8 +189,8 @@ def test_trouble_with_numbas_cache_stops_nothing(trouble: str, tmp_path: Path) -
         "    caching.CacheImpl._locator_classes = []\n"
         "from test_scalars import EDGE_ROWS, columns\n"
         "from boardd.events import scalars\n"
-        "scalars.warm_up()\n"
-        "sys.stdout.buffer.write(scalars.encode_scalars(*columns(EDGE_ROWS)))\n"
+        "rows = EDGE_ROWS + EDGE_ROWS[:1] * scalars.UNCOMPILED_MAX\n"
+        "sys.stdout.buffer.write(scalars.encode_scalars(*columns(rows)))\n"
     )
     command = [sys.executable, "-c", script, trouble, str(Path(__file__).parent)]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
@@ -201,4 +201,5 @@ def test_trouble_with_numbas_cache_stops_nothing(trouble: str, tmp_path: Path) -
         for path in cached:
             path.write_bytes(path.read_bytes()[:-20])
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, timeout=120)
-    assert done.stdout == encode_scalars(*columns(EDGE_ROWS))
+    rows = EDGE_ROWS + EDGE_ROWS[:1] * scalars.UNCOMPILED_MAX
+    assert done.stdout == encode_scalars(*columns(rows))

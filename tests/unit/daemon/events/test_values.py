@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,31 +178,3 @@ def test_every_field_and_enum_value_is_tensorboards() -> None:
             assert set(described) <= set(theirs[key]), key
         else:
             assert described == theirs[key], key
-
-
-def test_events_do_no_input_or_output() -> None:
-    allowed = {
-        *(
-            "__future__",
-            "collections",
-            "dataclasses",
-            "functools",
-            "json",
-            "logging",
-            "math",
-            "struct",
-            "threading",
-            "typing",
-        ),
-        *("boardd", "google", "google_crc32c", "numba", "numpy"),
-    }
-    directory = Path(event.__file__).parent
-    for path in directory.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module or ""]
-            for name in names:
-                assert name.split(".")[0] in allowed, f"{path.name} imports {name}"
-                if name.startswith("boardd"):
-                    assert name.startswith(("boardd.events", "boardd.reduce")), path.name

@@ -15,7 +15,7 @@ import gc
 import numpy as np
 from boardd.host import heap
 from boardd.reduce.histogram.bins import EqualWidth
-from boardd.reduce.histogram.histogram import histogram, warm_up
+from boardd.reduce.histogram.histogram import histogram
 
 def resident(name):
     total, inside = 0, False
@@ -27,7 +27,7 @@ def resident(name):
     return total
 
 heap.limit_heaps()
-warm_up()
+histogram(np.ones(4), EqualWidth(2))
 
 class Loop:
     pass
@@ -82,3 +82,7 @@ def test_growth_is_given_back_once():
     assert keeping.give_back_growth()
     assert not keeping.give_back_growth()
     assert kept[-1] == 1
+
+
+def test_a_c_library_without_a_function_is_left_alone() -> None:
+    assert heap._libc("no_such_function")(1) is None

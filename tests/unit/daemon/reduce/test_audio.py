@@ -7,7 +7,8 @@ import wave
 
 import numpy as np
 import pytest
-from boardd.reduce.audio import AudioError, Wav, encode_wav
+from boardd.reduce.audio import Wav, encode_wav
+from boardd_protos.invalid import InvalidTensorError
 
 
 def read_back(wav: Wav) -> np.ndarray:
@@ -101,11 +102,11 @@ def test_one_sample(samples):
     ],
 )
 def test_what_makes_no_file(samples, sample_rate, message):
-    with pytest.raises(AudioError, match=message):
+    with pytest.raises(InvalidTensorError, match=message):
         encode_wav(samples, sample_rate)
 
 
 def test_more_than_a_file_can_hold():
     endless = np.broadcast_to(np.int16(0), (2**31,))
-    with pytest.raises(AudioError, match="4 GiB"):
+    with pytest.raises(InvalidTensorError, match="4 GiB"):
         encode_wav(endless, 8000)

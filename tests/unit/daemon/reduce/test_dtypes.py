@@ -6,9 +6,9 @@ import struct
 
 import numpy as np
 import pytest
-from boardd.reduce.dtypes import ITEM_BYTES, TensorError, as_array
-
-NUMPY_DTYPES = [name for name in ITEM_BYTES if name != "bfloat16"]
+from boardd.reduce.dtypes import as_array
+from boardd_protos.dtypes import NUMPY_DTYPES
+from boardd_protos.invalid import InvalidTensorError
 
 
 @pytest.mark.parametrize("dtype", NUMPY_DTYPES)
@@ -68,7 +68,7 @@ def test_bfloat16_is_the_upper_half_of_a_float32():
     ],
 )
 def test_contradictions_are_refused(data, dtype, shape, message):
-    with pytest.raises(TensorError, match=message):
+    with pytest.raises(InvalidTensorError, match=message):
         as_array(data, dtype, shape)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from boardd.reduce.graph import Node, SymbolGraphError, symbol_nodes
+from boardd.reduce.graph import Node, symbol_nodes
+from boardd_protos.invalid import InvalidRecordError
 
 
 def symbol(*nodes):
@@ -157,5 +158,5 @@ def operator_names(traced):
     ],
 )
 def test_what_is_no_symbol(text, message):
-    with pytest.raises(SymbolGraphError, match=message):
+    with pytest.raises(InvalidRecordError, match=message):
         symbol_nodes(text)

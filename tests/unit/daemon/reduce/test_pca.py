@@ -8,7 +8,8 @@ import threading
 
 import numpy as np
 import pytest
-from boardd.reduce.pca import EmbeddingError, project, sample_rows, working_bytes
+from boardd.reduce.pca import project, sample_rows, working_bytes
+from boardd_protos.invalid import InvalidTensorError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
@@ -175,7 +176,7 @@ def test_huge_and_tiny_values(factor):
 
 
 def test_what_float32_cannot_hold_is_refused():
-    with pytest.raises(EmbeddingError, match="float32"):
+    with pytest.raises(InvalidTensorError, match="float32"):
         project(spread(40, 10) * 1e300, 4)
 
 
@@ -201,7 +202,7 @@ def test_the_approximation_keeps_nearly_all_variance_of_a_flat_spectrum():
 def test_rows_that_are_not_finite_are_counted(dtype, value):
     matrix = spread(50, 8).astype(dtype)
     matrix[[7, 7, 31], [2, 3, 0]] = value
-    with pytest.raises(EmbeddingError, match=r"2 of 50 rows .* the first is row 7"):
+    with pytest.raises(InvalidTensorError, match=r"2 of 50 rows .* the first is row 7"):
         project(matrix, 2)
 
 
@@ -219,7 +220,7 @@ def test_rows_that_are_not_finite_are_counted(dtype, value):
     ],
 )
 def test_what_is_no_embedding(matrix, dimensions, message):
-    with pytest.raises(EmbeddingError, match=message):
+    with pytest.raises(InvalidTensorError, match=message):
         project(matrix, dimensions)
 
 
@@ -286,5 +287,5 @@ def test_few_rows_are_all_kept(rows):
 
 @pytest.mark.parametrize(("rows", "limit"), [(-1, 10), (10, 0)])
 def test_samples_that_cannot_be(rows, limit):
-    with pytest.raises(EmbeddingError, match=f"{limit} of {rows}"):
+    with pytest.raises(InvalidTensorError, match=f"{limit} of {rows}"):
         sample_rows(rows, limit)

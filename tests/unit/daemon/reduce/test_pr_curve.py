@@ -7,7 +7,9 @@ import types
 
 import numpy as np
 import pytest
-from boardd.reduce.pr_curve import MAX_THRESHOLDS, PrCurve, PrCurveError, merge, pr_curve
+from boardd.reduce.pr_curve import PrCurve, merge, pr_curve
+from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import MAX_THRESHOLDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.plugins.pr_curve import summary
@@ -151,7 +153,7 @@ def test_raw_counts_make_a_curve_too():
 
 def test_other_thresholds_do_not_merge():
     curves = [pr_curve(np.ones(3), np.ones(3), number) for number in (5, 6)]
-    with pytest.raises(PrCurveError, match="5 and 6"):
+    with pytest.raises(InvalidTensorError, match="5 and 6"):
         merge(*curves)
 
 
@@ -183,5 +185,5 @@ def test_what_makes_no_curve(change, message):
         name: value if isinstance(value, int) else np.array(value)
         for name, value in arguments.items()
     }
-    with pytest.raises(PrCurveError, match=message):
+    with pytest.raises(InvalidTensorError, match=message):
         pr_curve(**arrays)

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 from boardd.core.budget import Budgets
+from boardd.core.refusals import RefusedError
 from boardd.rpc.map_handover import MAX_WAITING
-from boardd.sessions.maps import MAX_MAPS, MapBudget, MapRefusedError, Maps
+from boardd.sessions.maps import MAX_MAPS, MapBudget, Maps
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import (
     F_ADD_SEALS,
@@ -151,9 +152,9 @@ def plain_file() -> int:
         (plain_file, {}, "is no memfd"),
         (lambda: memory(SIZE_BYTES), {"size_bytes": SIZE_BYTES + 4096}, "65536 bytes, not 69632"),
         (lambda: memory(SIZE_BYTES), {"size_bytes": SIZE_BYTES - 4096}, "65536 bytes, not 61440"),
-        (lambda: memory(SIZE_BYTES), {"log_bytes": 0}, "a log of 0 bytes"),
-        (lambda: memory(SIZE_BYTES), {"log_bytes": 4097}, "a log of 4097 bytes"),
-        (lambda: memory(SIZE_BYTES), {"log_offset": 4}, "a log of 4096 bytes at 4"),
+        (lambda: memory(SIZE_BYTES), {"log_bytes": 0}, "a ring of 0 bytes"),
+        (lambda: memory(SIZE_BYTES), {"log_bytes": 4097}, "a ring of 4097 bytes"),
+        (lambda: memory(SIZE_BYTES), {"log_offset": 4}, "a ring of 4096 bytes at 4"),
         (lambda: memory(SIZE_BYTES), {"log_offset": SIZE_BYTES - 8}, "in a map of 65536"),
         (lambda: memory(SIZE_BYTES), {"log_bytes": 2**64 - 8}, "in a map of 65536"),
         (lambda: memory(SIZE_BYTES), {"map_number": 1}, "the first message must share map 0"),
@@ -293,7 +294,7 @@ def test_a_map_with_holes_is_refused() -> None:
     os.posix_fallocate(fd, 0, (1 << 20) - 4096)
     fcntl.fcntl(fd, F_ADD_SEALS, SEALS)
     maps.share(Handover(bytes(16), SHARE, 0, 1 << 20, 0, 1024), fd)  # its arena grows with use
-    with pytest.raises(MapRefusedError, match="1048576 bytes, and only 1044480 are allocated"):
+    with pytest.raises(RefusedError, match="1048576 bytes, and only 1044480 are allocated"):
         maps.share(Handover(bytes(16), SHARE, 1, 1 << 20), fd)
     os.posix_fallocate(fd, 0, 1 << 20)
     maps.share(Handover(bytes(16), SHARE, 1, 1 << 20), fd)
@@ -306,10 +307,10 @@ def test_so_many_maps_and_no_more() -> None:
     maps.share(Handover(bytes(16), SHARE, 0, 4096, 0, 1024), fd)
     for number in range(1, MAX_MAPS):
         maps.share(Handover(bytes(16), SHARE, number, 4096), fd)
-    with pytest.raises(MapRefusedError, match="at most 256"):
+    with pytest.raises(RefusedError, match="at most 256"):
         maps.share(Handover(bytes(16), SHARE, MAX_MAPS, 4096), fd)
     maps.release(5)
-    with pytest.raises(MapRefusedError, match="shared already"):
+    with pytest.raises(RefusedError, match="shared already"):
         maps.share(Handover(bytes(16), SHARE, 6, 4096), fd)
     os.close(fd)
     maps.clear()

@@ -51,8 +51,8 @@ def test_close_writes_what_is_pending_first(tmp_path: Path) -> None:
         async with serving(path) as harness:
             client = await harness.client().begin(tags={1: "weights", 2: "loss"})
             values = np.arange(2_000_000, dtype=np.float32)
-            await client.tensor(1, values.tobytes())
-            payload = histogram_payload(values, inline=False)
+            await client.tensor(1, values)
+            payload = histogram_payload(values)
             await client.records(summary(1, payload), scalar(2, series=2))
             await until(lambda: harness.status().counters.accepted == 2)
             reply = await client.close()
@@ -91,8 +91,8 @@ def test_drain_writes_acknowledges_and_leaves(tmp_path: Path) -> None:
         async with serving(path) as harness:
             client = await harness.client().begin()
             values = np.arange(2_000_000, dtype=np.float32)
-            await client.tensor(1, values.tobytes())
-            await client.records(summary(1, histogram_payload(values, inline=False)))
+            await client.tensor(1, values)
+            await client.records(summary(1, histogram_payload(values)))
             await until(lambda: harness.status().counters.accepted == 1)
             assert await harness.service.drain(DEADLINE_SECS)
             assert await client.end() == grpc.StatusCode.OK
@@ -122,7 +122,7 @@ def test_a_full_intake_holds_clients_up_and_loses_nothing(
 ) -> None:
     async def test(path: Path) -> None:
         values = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8)
-        payload = histogram_payload(values, inline=False)
+        payload = histogram_payload(values)
         payload.histogram.rule = "stone"  # slow
         async with serving(path, budgets) as harness:
             clients = [await harness.client().begin(f"run{number}") for number in range(writers)]
@@ -131,7 +131,7 @@ def test_a_full_intake_holds_clients_up_and_loses_nothing(
             async def log(client: RawClient) -> None:
                 nonlocal peak
                 for sequence in range(1, 11):
-                    await client.tensor(sequence, values.tobytes(), 100_000)
+                    await client.tensor(sequence, values, 100_000)
                     await client.records(summary(sequence, payload))
                     peak = max(peak, harness.status().intake_bytes)
                 await client.acknowledged(10)
@@ -159,7 +159,7 @@ def test_two_half_tensors_past_the_budget_do_not_wait_for_each_other(tmp_path: P
                 for offset in range(100_000, 400_000, 100_000):
                     piece = data[offset : offset + 100_000]
                     await client.send(chunk=pb.TensorChunk(sequence=1, offset=offset, data=piece))
-                await client.records(summary(1, histogram_payload(values, inline=False)))
+                await client.records(summary(1, histogram_payload(values)))
             for client in clients:
                 await client.acknowledged(1)
 
@@ -184,16 +184,18 @@ def test_a_run_with_much_to_reduce_does_not_hold_up_another(tmp_path: Path) -> N
             busy = await harness.client().begin("busy")
             quick = await harness.client().begin("quick", tags={1: "weights", 2: "loss"})
             # Warm, so that compiling does not decide who is first.
+            await quick.tensor(1, np.ones(4))
             await quick.records(summary(1, histogram_payload(np.ones(4))))
             await quick.acknowledged(1)
             for sequence in range(1, 16):
-                await busy.tensor(sequence, values.tobytes())
+                await busy.tensor(sequence, values)
                 payload = pb.Payload(
                     tensors=[pb.Tensor(dtype="float64", shape=values.shape)],
                     histogram=pb.Histogram(rule="stone"),
                 )
                 await busy.records(summary(sequence, payload))
             await until(lambda: harness.status().counters.accepted == 16)
+            await quick.tensor(2, np.ones(4))
             await quick.records(summary(2, histogram_payload(np.ones(4))), scalar(3, series=2))
             await quick.acknowledged(3)
             assert harness.status().counters.pending > 3

@@ -152,7 +152,6 @@ def test_a_newer_client_that_still_speaks_our_version_is_served(tmp_path: Path) 
         async with serving(path) as harness:
             reply = await harness.client().open(min_protocol_version=1, max_protocol_version=7)
             assert reply.protocol_version == 1
-            assert len(reply.daemon_id) == 16
 
     run_async(test, tmp_path)
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("no_defects")
 
 def test_bad_records_are_rejected_alone(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        tensor = pb.Tensor(dtype="float32", shape=[3], inline=bytes(12))
+        tensor = pb.Tensor(dtype="float32", shape=[3])
         bins = pb.Histogram(count=4)
         bad = {
             "UNDEFINED_SERIES": [scalar(1, series=77), summary(2, pb.Payload(), series=78)],
@@ -44,28 +44,22 @@ def test_bad_records_are_rejected_alone(tmp_path: Path) -> None:
                 summary(13, pb.Payload(tensors=[tensor, tensor], histogram=bins)),
                 summary(
                     14,
-                    pb.Payload(
-                        tensors=[pb.Tensor(dtype="float32", shape=[4], inline=bytes(12))],
-                        histogram=bins,
-                    ),
+                    pb.Payload(tensors=[pb.Tensor(dtype="float32", shape=[4])], histogram=bins),
                 ),
                 summary(
                     15,
-                    pb.Payload(
-                        tensors=[pb.Tensor(dtype="complex64", shape=[1], inline=bytes(8))],
-                        histogram=bins,
-                    ),
+                    pb.Payload(tensors=[pb.Tensor(dtype="complex64", shape=[1])], histogram=bins),
                 ),
                 summary(
                     16,
                     pb.Payload(tensors=[pb.Tensor(dtype="int8", shape=[2**63, 4])], histogram=bins),
                 ),
-                summary(17, pb.Payload(tensors=[tensor], lazy_scalar=pb.LazyScalar())),
+                summary(17, pb.Payload(tensors=[tensor], histogram=bins)),  # no chunk of it came
                 summary(18, pb.Payload(tensors=[tensor], image=pb.Image(dataformats="NCHW"))),
                 summary(
                     19,
                     pb.Payload(
-                        tensors=[pb.Tensor(dtype="uint8", shape=[2, 1, 1], inline=bytes(2))],
+                        tensors=[pb.Tensor(dtype="uint8", shape=[2, 1, 1])],
                         image=pb.Image(dataformats="NHW", padding=2**32 - 1),
                     ),
                 ),
@@ -78,6 +72,9 @@ def test_bad_records_are_rejected_alone(tmp_path: Path) -> None:
         }
         async with serving(path) as harness:
             client = await harness.client().begin(tags={1: "loss", 2: "///"})
+            tensors = {5: 16, 8: 16, 13: 12, 14: 12, 15: 8, 18: 12, 19: 2}
+            for sequence, size_bytes in tensors.items():
+                await client.tensor(sequence, bytes(size_bytes))
             frames = [frame for group in bad.values() for frame in group]
             await client.records(*frames, scalar(21))
             await client.acknowledged(21)
@@ -114,10 +111,10 @@ def test_a_tensor_past_its_bound_is_rejected_and_the_next_is_taken(tmp_path: Pat
         async with serving(path, Budgets(max_tensor_bytes=limit)) as harness:
             client = await harness.client().begin()
             large, small = np.zeros(3 * limit, np.uint8), np.zeros(limit, np.uint8)
-            await client.tensor(1, large.tobytes())
-            await client.records(summary(1, histogram_payload(large, inline=False)))
-            await client.tensor(2, small.tobytes())
-            await client.records(summary(2, histogram_payload(small, inline=False)))
+            await client.tensor(1, large)
+            await client.records(summary(1, histogram_payload(large)))
+            await client.tensor(2, small)
+            await client.records(summary(2, histogram_payload(small)))
             await client.acknowledged(2)
             assert steps_of(harness) == [2]
             assert reasons(harness) == {"TENSOR_TOO_LARGE": 1}
@@ -131,6 +128,7 @@ def test_values_that_are_not_finite_are_shown_beside_the_histogram(tmp_path: Pat
         values = np.array([1, np.nan, 2, np.inf, np.nan, -np.inf])
         async with serving(path) as harness:
             client = await harness.client().begin()
+            await client.tensor(1, values)
             await client.records(summary(1, histogram_payload(values)))
             await client.acknowledged(1)
             (event,) = events_of(harness.files()[0])[1:]

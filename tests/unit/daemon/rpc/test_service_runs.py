@@ -214,13 +214,15 @@ def test_reductions_wait_for_the_file_and_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Room for a few events at a time, so that every one must make room for the next.
-    monkeypatch.setattr("boardd.runs.run_writer.UNWRITTEN_BYTES", 1000)
+    monkeypatch.setattr("boardd.runs.reduction_pool.UNWRITTEN_BYTES", 1000)
 
     async def test(path: Path) -> None:
         values = np.random.default_rng(0).normal(size=100)
         async with serving(path) as harness:
             client = await harness.client().begin()
             payload = histogram_payload(values, 50)
+            for number in range(1, 41):
+                await client.tensor(number, values)
             await client.records(*(summary(number, payload) for number in range(1, 41)))
             await client.acknowledged(40)
             assert steps_of(harness) == list(range(1, 41))

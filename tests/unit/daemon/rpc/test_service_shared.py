@@ -16,7 +16,6 @@ from boardd_protos.frame import Frame, FrameKind, encode
 from boardd_protos.shared import RELEASE, Handover
 from support.raw_client import (
     definitions,
-    histogram_payload,
     scalar,
     scalars,
     serving,
@@ -72,7 +71,8 @@ def test_many_laps_keep_order_and_count(log_bytes: int, tmp_path: Path) -> None:
         async with shared(path, log_bytes=log_bytes) as (harness, client):
             await client.begin()
             total = 5_000 if log_bytes > 1024 else 300
-            payload = histogram_payload(np.arange(3.0))
+            values = np.arange(3.0)
+            payload = slotted_histogram(values, client.place(values))
             await client.log(
                 *(
                     summary(number, payload) if number % 50 == 0 else scalar(number, series=2)
@@ -202,7 +202,6 @@ def test_a_bad_slot_rejects_its_record_alone(
     [
         (lambda payload: payload.slots.add(), pb.INVALID_TENSOR),
         (lambda payload: payload.tensors.add(), pb.INVALID_TENSOR),
-        (lambda payload: setattr(payload.tensors[0], "inline", b"x"), pb.INVALID_TENSOR),
         (lambda payload: setattr(payload.slots[0], "size_bytes", 2**63), pb.TENSOR_TOO_LARGE),
     ],
 )
@@ -221,16 +220,13 @@ def test_slots_that_do_not_go_with_the_tensors_are_rejected(
     run_async(test, tmp_path)
 
 
-def test_an_inline_tensor_has_an_empty_slot_or_none(tmp_path: Path) -> None:
+def test_an_empty_tensor_has_an_empty_slot(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with shared(path) as (harness, client):
             await client.begin()
-            inline = histogram_payload(VALUES)
-            with_slot = histogram_payload(VALUES)
-            with_slot.slots.add()
-            await client.log(summary(2, inline), summary(3, with_slot))
-            await client.acknowledged(3)
-            assert [one.num for one in histograms_of(harness)] == [VALUES.size] * 2
+            await client.log(summary(2, slotted_histogram(np.zeros(0), 0, map=9)))
+            await client.acknowledged(2)
+            assert [one.num for one in histograms_of(harness)] == [0]
 
     run_async(test, tmp_path)
 
@@ -287,7 +283,7 @@ def test_values_that_change_while_they_are_read_harm_nobody(tmp_path: Path) -> N
         ),
         (
             lambda client: client.send(committed=pb.LogPosition(sequence=9, position=1 << 30)),
-            "the log has 65536 bytes",
+            "the ring has 65536 bytes",
         ),
         (lambda client: client.log(scalar(4)), "record 4, expected 2"),
         (lambda client: client.log(scalar(2)[:4] + b"\0" + scalar(2)[5:]), "not finished"),
@@ -381,7 +377,7 @@ def test_slots_of_a_record_by_value_mean_nothing(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with serving(path) as harness:
             client = await harness.client().begin()
-            await client.tensor(1, VALUES.tobytes())
+            await client.tensor(1, VALUES)
             await client.records(summary(1, slotted_histogram(VALUES, 1 << 40, number=3)))
             await client.acknowledged(1)
             assert [one.num for one in histograms_of(harness)] == [VALUES.size]

@@ -17,9 +17,9 @@ from boardd.core.session.session import Session
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import CLAIMED
 from boardd_protos.shared import HANDOVER_SUFFIX, SHARE, Handover
-from support.raw_client import Harness, definitions, histogram_payload, scalar, scalars, summary
+from support.raw_client import Harness, definitions, scalar, scalars, summary
 from support.service_reading import reasons, run_async, steps_of, until
-from support.shared_client import SharedClient, definitions_frame
+from support.shared_client import SharedClient, definitions_frame, slotted_histogram
 from support.shared_service import sessions, shared
 
 #: Hands over the memory of another process's descriptor, and waits.
@@ -231,7 +231,8 @@ def test_close_does_not_pass_over_what_was_committed_and_not_read(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("owner", "method"), [(Session, "receive"), (FrameTaker, "_take_summary"), (Session, "end")]
+    ("owner", "method"),
+    [(Session, "receive_walked"), (FrameTaker, "_take_summary"), (Session, "end")],
 )
 def test_a_defect_ends_the_session_of_a_dead_client_all_the_same(
     owner: type,
@@ -248,7 +249,8 @@ def test_a_defect_ends_the_session_of_a_dead_client_all_the_same(
             await client.begin()
             await client.log(scalars(2, 3))
             await client.acknowledged(4)
-            payload = histogram_payload(np.arange(3.0))
+            values = np.arange(3.0)
+            payload = slotted_histogram(values, client.place(values))
             client.ring.append(scalars(5, 5), summary(10, payload))
             with monkeypatch.context() as patch:
                 patch.setattr(owner, method, fail)

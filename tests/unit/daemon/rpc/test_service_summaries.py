@@ -33,12 +33,15 @@ def test_a_tag_stays_what_it_was_first(tmp_path: Path) -> None:
         async with serving(path) as harness:
             client = await harness.client().begin(tags={1: "weights", 2: "loss", 3: "both"})
             # The histogram comes first, though its reduction takes longer.
-            await client.tensor(1, values.tobytes())
+            few = np.ones(3)
+            await client.tensor(1, values)
+            await client.tensor(302, few)
+            await client.tensor(303, few)
             await client.records(
-                summary(1, histogram_payload(values, inline=False)),
+                summary(1, histogram_payload(values)),
                 *(scalar(number, series=number % 3 + 1) for number in range(2, 302)),
-                summary(302, histogram_payload(np.ones(3)), series=2),
-                summary(303, histogram_payload(np.ones(3))),
+                summary(302, histogram_payload(few), series=2),
+                summary(303, histogram_payload(few)),
             )
             await client.acknowledged(303)
             good = [number for number in range(2, 302) if number % 3]
@@ -61,6 +64,7 @@ def test_scalars_that_are_all_refused_end_the_run_like_others(tmp_path: Path) ->
     async def test(path: Path) -> None:
         async with serving(path) as harness:
             client = await harness.client().begin()
+            await client.tensor(1, np.ones(3))
             await client.records(summary(1, histogram_payload(np.ones(3))), scalars(2, 50))
             await client.acknowledged(51)
             assert (await client.close()).closed
@@ -76,6 +80,7 @@ def test_another_run_may_use_the_tag_for_another_kind(tmp_path: Path) -> None:
             first = await harness.client().begin("first")
             second = await harness.client().begin("second")
             await first.records(scalar(1))
+            await second.tensor(1, np.ones(3))
             await second.records(summary(1, histogram_payload(np.ones(3))))
             await first.acknowledged(1)
             await second.acknowledged(1)
@@ -86,13 +91,15 @@ def test_another_run_may_use_the_tag_for_another_kind(tmp_path: Path) -> None:
 
 def test_what_a_histogram_counts_beside_it_needs_its_tags_too(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        holed = histogram_payload(np.array([1, np.nan]))
+        whole, holed = np.ones(2), np.array([1, np.nan])
         async with serving(path) as harness:
             client = await harness.client().begin(tags={1: "w", 2: "w/nan"})
+            for sequence, values in enumerate([whole, holed, whole], start=1):
+                await client.tensor(sequence, values)
             await client.records(
-                summary(1, histogram_payload(np.ones(2)), series=2),
-                summary(2, holed),
-                summary(3, histogram_payload(np.ones(2))),
+                summary(1, histogram_payload(whole), series=2),
+                summary(2, histogram_payload(holed)),
+                summary(3, histogram_payload(whole)),
             )
             await client.acknowledged(3)
             assert steps_of(harness) == [1, 3]
@@ -133,13 +140,14 @@ def test_an_embedding_is_written_in_its_place_and_charged(tmp_path: Path) -> Non
 def test_an_embedding_that_cannot_be_written_is_rejected_alone(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         payload = pb.Payload(
-            tensors=[pb.Tensor(dtype="int8", shape=[1, 2], inline=b"ab")], embedding=pb.Embedding()
+            tensors=[pb.Tensor(dtype="int8", shape=[1, 2])], embedding=pb.Embedding()
         )
         async with serving(path) as harness:
             client = await harness.client().begin(tags={1: "taken", 2: "loss"})
             await client.records(scalar(1, series=2))
             await client.acknowledged(1)
             (harness.root / "run" / "taken").write_text("a file")
+            await client.tensor(2, b"ab")
             await client.records(summary(2, payload), scalar(3, series=2))
             await client.acknowledged(3)
             assert reasons(harness) == {"NOT_A_DIRECTORY": 1}
@@ -152,13 +160,15 @@ def test_an_embedding_that_cannot_be_written_is_rejected_alone(tmp_path: Path) -
 def test_a_removed_directory_is_made_anew_for_an_embedding(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         payload = pb.Payload(
-            tensors=[pb.Tensor(dtype="int8", shape=[1, 2], inline=b"ab")], embedding=pb.Embedding()
+            tensors=[pb.Tensor(dtype="int8", shape=[1, 2])], embedding=pb.Embedding()
         )
         async with serving(path, retry_secs=0.01) as harness:
             client = await harness.client().begin(tags={1: "words"})
+            await client.tensor(1, b"ab")
             await client.records(summary(1, payload))
             await client.acknowledged(1)
             shutil.rmtree(harness.root / "run")
+            await client.tensor(2, b"ab")
             await client.records(summary(2, payload))
             await client.acknowledged(2)
             run = harness.root / "run"

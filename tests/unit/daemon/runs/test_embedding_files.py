@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from boardd.core.refusals import RefusedError
 from boardd.events.embedding import EmbeddingFiles
-from boardd.runs.embedding_files import EmbeddingRefusedError, write_embedding
+from boardd.runs.embedding_files import write_embedding
 from boardd.runs.logdir import Roots, RunDirectory
 from boardd_protos import boardd_pb2 as pb
 
@@ -77,7 +78,7 @@ def test_folders_that_are_refused(run: RunDirectory, folder: str, reason: pb.Rea
         write_embedding(run, files(folder))
         assert names(run) == [folder]
         return
-    with pytest.raises(EmbeddingRefusedError) as caught:
+    with pytest.raises(RefusedError) as caught:
         write_embedding(run, files(folder))
     assert caught.value.reason == reason
     assert list(run.path.iterdir()) == []
@@ -95,7 +96,7 @@ def test_links_are_not_followed(run: RunDirectory, tmp_path: Path, way: str) -> 
     link = run.path / way
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(outside)
-    with pytest.raises(EmbeddingRefusedError, match="symbolic link") as caught:
+    with pytest.raises(RefusedError, match="symbolic link") as caught:
         write_embedding(run, files("e/f/g"))
     assert caught.value.reason == pb.OUTSIDE_ROOTS
     assert list(outside.iterdir()) == []
@@ -119,14 +120,14 @@ def test_linked_config_is_refused(run: RunDirectory, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("")
     (run.path / CONFIG).symlink_to(target)
-    with pytest.raises(EmbeddingRefusedError, match="symbolic link"):
+    with pytest.raises(RefusedError, match="symbolic link"):
         write_embedding(run, files("e"))
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["fifo", "directory"])
 def test_config_that_is_no_file(run: RunDirectory, make: object) -> None:
     make(run.path / CONFIG)  # type: ignore[operator]
-    with pytest.raises(EmbeddingRefusedError, match=CONFIG) as caught:
+    with pytest.raises(RefusedError, match=CONFIG) as caught:
         write_embedding(run, files("e"))
     assert caught.value.reason == pb.NOT_A_DIRECTORY
 
@@ -139,7 +140,7 @@ def test_something_in_the_way(run: RunDirectory, way: str) -> None:
         path.mkdir()
     else:
         path.write_text("a file")
-    with pytest.raises(EmbeddingRefusedError, match="something else") as caught:
+    with pytest.raises(RefusedError, match="something else") as caught:
         write_embedding(run, files("e/f"))
     assert caught.value.reason == pb.NOT_A_DIRECTORY
     assert not (run.path / CONFIG).exists()
@@ -203,7 +204,7 @@ def no_root() -> Iterator[None]:
 def test_folder_that_may_not_be_written(mode: int) -> None:
     with tempfile.TemporaryDirectory() as root, Roots([root]).open_run("run") as run:
         (run.path / "e").mkdir(mode=mode)
-        with pytest.raises(EmbeddingRefusedError, match="Permission denied") as caught:
+        with pytest.raises(RefusedError, match="Permission denied") as caught:
             write_embedding(run, files("e"))
         assert caught.value.reason == pb.UNWRITABLE
 
@@ -214,6 +215,6 @@ def test_no_descriptor_stays_open(run: RunDirectory) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         write_embedding(run, files("a/b/c"))
-        with pytest.raises(EmbeddingRefusedError):
+        with pytest.raises(RefusedError):
             write_embedding(run, files("bad/x"))
     assert len(os.listdir("/proc/self/fd")) <= before

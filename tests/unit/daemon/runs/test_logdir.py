@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from boardd.runs.logdir import NAME_BYTES_MAX, DiskFullError, Roots, RunRefusedError
+from boardd.core.refusals import RefusedError
+from boardd.runs.logdir import NAME_BYTES_MAX, DiskFullError, Roots
 from boardd_protos import boardd_pb2 as pb
 from support.tools import tmpfs
 
@@ -39,10 +40,10 @@ def open_descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd"))
 
 
-def refusal(roots: Roots, *names: str) -> RunRefusedError:
+def refusal(roots: Roots, *names: str) -> RefusedError:
     """The refusal of a run; checks that no descriptor is left behind."""
     before = open_descriptors()
-    with pytest.raises(RunRefusedError) as caught:
+    with pytest.raises(RefusedError) as caught:
         roots.open_run(*names)
     assert open_descriptors() == before
     return caught.value
@@ -308,10 +309,11 @@ def test_run_is_locked_until_closed(roots: Roots) -> None:
 def test_run_is_locked_against_another_process(roots: Roots, root: Path) -> None:
     script = (
         "import sys\n"
-        "from boardd.runs.logdir import Roots, RunRefusedError\n"
+        "from boardd.core.refusals import RefusedError\n"
+        "from boardd.runs.logdir import Roots\n"
         "try:\n"
         "    Roots([sys.argv[1]]).open_run('x')\n"
-        "except RunRefusedError as error:\n"
+        "except RefusedError as error:\n"
         "    print(error.reason)\n"
     )
     command = [sys.executable, "-c", script, str(root)]
@@ -380,7 +382,7 @@ def test_a_link_put_in_the_way_after_the_check_is_not_followed(
                 with roots.open_run("a", "run") as run:
                     opened += 1
                     assert not where(run.fd).is_relative_to(outside)
-            except RunRefusedError:
+            except RefusedError:
                 refused += 1
     finally:
         stop.set()

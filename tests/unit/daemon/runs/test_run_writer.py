@@ -1,4 +1,4 @@
-"""The one writer of a run, given the results of reductions in chosen orders."""
+"""The one writer of a run, with reductions that end when a test says so."""
 
 from __future__ import annotations
 
@@ -8,138 +8,138 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import EndPart, RunPart, SummaryPart
-from boardd.events import event, plugins
-from boardd.runs import run_writer
+from boardd.runs import reduction_pool
 from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.logdir import Roots
+from boardd.runs.reduction_pool import ReductionPool
+from boardd.runs.run_files import RunFiles
 from boardd.runs.run_writer import RunWriter
-from boardd.summaries.reduction import EncodedSummary
 from support.service_reading import events_of, run_async, until
+from support.shared_client import slotted_histogram
+from support.slow_maps import SlowMaps
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 
 SESSION = b"session"
+VALUES = np.arange(10, dtype=np.float32)
 
 
-class Finished:
-    """The sequence numbers of the parts that came back, in that order."""
+class Outcomes:
+    """The sequence numbers of the parts that were reduced and that came back, in that order."""
 
     def __init__(self) -> None:
-        self.sequences: list[int] = []
+        self.reduced: list[int] = []
+        self.finished: list[int] = []
 
     def finish(self, part: RunPart, written_bytes: int) -> None:
-        self.sequences.append(part.last_sequence)
+        self.finished.append(part.last_sequence)
 
     def reject(self, part: RunPart, reason: int, message: str) -> None:
         raise AssertionError(message)
 
     def recharge(self, part: RunPart, size_bytes: int) -> None:
-        pass
+        self.reduced.append(part.last_sequence)
 
     def refuse(self, run: RunState) -> None:
         raise AssertionError(run.refusal)
 
 
 class Writing:
-    """A run's writer, whose reductions wait in ``queue`` until a test hands them back."""
+    """A run's writer, and the maps of its records, by their sequence number."""
 
-    def __init__(self, path: Path, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, path: Path, threads: ThreadPoolExecutor, reductions: ReductionPool) -> None:
         self.path = path / "run"
         self.run = RunState(str(self.path), str(self.path), "", 10)
         self.run.tag_index("tag")
         self.run.holders.add((SESSION, 1))
-        self.finished = Finished()
-        self.queue: dict[int, SummaryPart] = {}
+        self.outcomes = Outcomes()
+        self.maps: dict[int, SlowMaps] = {}
         self.writer = RunWriter(
             self.run,
-            Roots([path]),
-            threads,
-            BriefCalls(threads, 1),
-            self.finished,
-            self._queue,
-            64,
+            RunFiles(
+                self.run, Roots([path]), threads, BriefCalls(threads, 1), self.outcomes.refuse
+            ),
+            self.outcomes,
+            reductions,
             lambda writer: None,
         )
 
-    def _queue(self, writer: RunWriter, records: list[tuple[int, SummaryPart]]) -> None:
-        assert writer is self.writer
-        self.queue.update(records)
-
-    def admit(self, sequence: int) -> None:
-        """Admits the record with this sequence number and step."""
-        self.writer.admit(
-            SummaryPart(SESSION, self.run, None, sequence, 1, 100, 0, sequence, 0.0, b"", {})
-        )
+    def admit(self, *sequences: int) -> None:
+        """Admits a histogram with each sequence number, which is its step too."""
+        for sequence in sequences:
+            maps = self.maps[sequence] = SlowMaps(VALUES)
+            payload = slotted_histogram(VALUES, 0).SerializeToString()
+            self.writer.admit(
+                SummaryPart(
+                    SESSION, self.run, None, sequence, 1, 100, 0, sequence, 0.0, payload, {}, maps
+                )
+            )
 
     def end_another(self, sequence: int) -> None:
         """Ends the run for one of two members, in the sequence number ``sequence``."""
         self.writer.admit(EndPart(SESSION, self.run, None, sequence, 1, 100))
 
-    def make(self, ticket: int) -> EncodedSummary:
-        """Reduces a record to as many bytes as may wait to be written."""
-        padding = "0" * run_writer.UNWRITTEN_BYTES
-        value = plugins.text_value("tag", padding)
-        result = EncodedSummary(
-            event.summary(0.0, self.queue[ticket].step, value), {b"tag": "text"}
-        )
-        self.writer.add_reduced_bytes(result.size_bytes)
-        return result
+    async def begun(self, *sequences: int) -> None:
+        """Waits until these are being reduced."""
+        await until(lambda: all(self.maps[sequence].is_used.is_set() for sequence in sequences))
 
-    def hand_back(self, ticket: int, result: EncodedSummary | None) -> None:
-        """Hands a record back; None: it was not reduced, as too many bytes waited."""
-        self.writer.reduced([(ticket, self.queue.pop(ticket), result)])
+    async def reduce(self, *sequences: int) -> None:
+        """Lets the reductions of these end, one after the other."""
+        for count, sequence in enumerate(sequences, len(self.outcomes.reduced) + 1):
+            self.maps[sequence].opened.set()
+            await until(lambda count=count: len(self.outcomes.reduced) == count)
+            assert self.outcomes.reduced[-1] == sequence
 
-    def steps(self) -> list[int]:
+    async def finished(self, *sequences: int) -> None:
+        """Waits until exactly these are written, and looks into the file."""
+        await until(lambda: len(self.outcomes.finished) >= len(sequences))
+        assert self.outcomes.finished == list(sequences)
         (file,) = self.path.iterdir()
-        return [one.step for one in events_of(file) if one.summary.value]
+        steps = [one.step for one in events_of(file) if one.summary.value]
+        assert steps == [sequence for sequence in sequences if sequence in self.maps]
 
 
 @asynccontextmanager
-async def writing_in(path: Path) -> AsyncIterator[Writing]:
+async def writing_in(path: Path, reducers: int) -> AsyncIterator[Writing]:
+    reductions = ReductionPool(reducers, 1 << 20)
     with ThreadPoolExecutor(2) as threads:
-        writing = Writing(path, threads)
+        writing = Writing(path, threads, reductions)
         try:
             yield writing
         finally:
+            for maps in writing.maps.values():
+                maps.opened.set()
             writing.writer.abandon()
             await asyncio.wait([writing.writer.task])
+            reductions.close()
 
 
-@pytest.fixture(autouse=True)
-def small_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_writer, "UNWRITTEN_BYTES", 1000)
-
-
-def test_a_record_put_back_is_written_though_later_ones_fill_the_run(tmp_path: Path) -> None:
+def test_records_are_written_in_call_order_whichever_is_reduced_first(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        async with writing_in(path) as writing:
-            for sequence in (1, 2, 3):
-                writing.admit(sequence)
-            first, second, third = writing.queue
-            # One thread finds the run full and does not reduce the second; another
-            # reduces the third once the first is written. They come back together.
-            writing.hand_back(first, writing.make(first))
-            await until(lambda: writing.finished.sequences == [1])
-            last = writing.make(third)
-            writing.hand_back(second, None)
-            writing.hand_back(third, last)
-            assert set(writing.queue) == {second}
-            writing.hand_back(second, writing.make(second))
-            await until(lambda: len(writing.finished.sequences) == 3)
-            assert writing.finished.sequences == writing.steps() == [1, 2, 3]
+        async with writing_in(path, reducers=3) as writing:
+            writing.admit(1, 2, 3)
+            await writing.begun(1, 2, 3)
+            await writing.reduce(3, 2)
+            assert writing.outcomes.finished == []
+            await writing.reduce(1)
+            await writing.finished(1, 2, 3)
+            assert writing.run.progress.written_bytes > 0
 
     run_async(test, tmp_path)
 
 
 @pytest.mark.parametrize("between", ["nothing", "sync", "end"])
-def test_a_record_is_reduced_once_all_before_it_is_done(tmp_path: Path, between: str) -> None:
-    """It is put back while it is not yet the head, and whatever was the head feeds it."""
+def test_no_record_is_reduced_while_too_much_waits_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: str
+) -> None:
+    monkeypatch.setattr(reduction_pool, "UNWRITTEN_BYTES", 1)
 
     async def test(path: Path) -> None:
-        async with writing_in(path) as writing:
+        async with writing_in(path, reducers=2) as writing:
             syncing: list[asyncio.Task[str]] = []
             writing.admit(1)
             if between == "sync":
@@ -147,35 +147,16 @@ def test_a_record_is_reduced_once_all_before_it_is_done(tmp_path: Path, between:
                 await asyncio.sleep(0)
             elif between == "end":
                 writing.end_another(2)
-            writing.admit(3)
-            writing.admit(4)
-            head, second, third = writing.queue
-            writing.hand_back(third, writing.make(third))
-            writing.hand_back(second, None)
-            assert set(writing.queue) == {head}
-            writing.hand_back(head, writing.make(head))
-            await until(lambda: second in writing.queue)
-            writing.hand_back(second, writing.make(second))
-            await until(lambda: writing.finished.sequences[-1:] == [4])
-            assert writing.finished.sequences == [1, *([2] if between == "end" else []), 3, 4]
-            assert writing.steps() == [1, 3, 4]
+            writing.admit(3, 4)
+            await writing.begun(1, 3)
+            await writing.reduce(3)
+            # Its thread looked for another record in the moment in which it gave this one back.
+            assert not writing.maps[4].is_used.is_set()
+            await writing.reduce(1)
+            await writing.begun(4)
+            await writing.finished(1, *([2] if between == "end" else []), 3)
+            await writing.reduce(4)
+            await writing.finished(1, *([2] if between == "end" else []), 3, 4)
             assert await asyncio.gather(*syncing) == [""] * len(syncing)
-
-    run_async(test, tmp_path)
-
-
-def test_only_the_head_may_be_reduced_while_the_run_is_full(tmp_path: Path) -> None:
-    async def test(path: Path) -> None:
-        async with writing_in(path) as writing:
-            for sequence in (1, 2, 3):
-                writing.admit(sequence)
-            first, second, third = writing.queue
-            may_reduce = writing.writer.may_reduce
-            assert all(map(may_reduce, writing.queue))
-            writing.hand_back(third, writing.make(third))
-            assert [may_reduce(first), may_reduce(second)] == [True, False]
-            writing.hand_back(first, writing.make(first))
-            await until(lambda: writing.finished.sequences == [1])
-            assert may_reduce(second)
 
     run_async(test, tmp_path)

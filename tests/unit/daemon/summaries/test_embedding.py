@@ -12,14 +12,14 @@ from boardd.summaries.embedding import MIN_WORKING_BYTES
 from boardd_protos import boardd_pb2 as pb
 from PIL import Image
 from sklearn.decomposition import PCA
-from support.summaries import check_rejected, event_of, payload, reduction
+from support.summaries import Record, check_rejected, event_of, record, reduction
 
 RANDOM = np.random.default_rng(6)
 MATRIX = RANDOM.normal(size=(6, 4)).astype(np.float32)
 WIDE = (RANDOM.normal(size=(40, 30)) * 0.8 ** np.arange(30)).astype(np.float32)
 
 
-def files_of(message: pb.Payload, **options: int) -> EmbeddingFiles:
+def files_of(message: Record, **options: int) -> EmbeddingFiles:
     made = reduction(message, **options).embedding
     assert made is not None
     return made
@@ -29,7 +29,7 @@ def matrix_of(files: EmbeddingFiles) -> np.ndarray:
     return np.frombuffer(files.tensors, "<f4").reshape(files.shape)
 
 
-def note_of(message: pb.Payload, **options: int) -> str:
+def note_of(message: Record, **options: int) -> str:
     """The text that goes with an embedding, empty where there is none."""
     made = reduction(message, **options)
     values = event_of(made).summary.value
@@ -50,7 +50,7 @@ def text_tensor(*lines: str) -> np.ndarray:
 @pytest.mark.parametrize("project_to", [0, 4, 200])
 def test_a_narrow_matrix_stays_as_it_is(has_step: bool, folder: str, project_to: int) -> None:
     options = pb.Embedding(has_step=has_step, project_to=project_to)
-    message = payload(MATRIX, embedding=options)
+    message = record(MATRIX, embedding=options)
     files = files_of(message)
     assert (files.folder, files.metadata, files.sprite) == (folder, None, None)
     np.testing.assert_array_equal(matrix_of(files), MATRIX)
@@ -60,12 +60,12 @@ def test_a_narrow_matrix_stays_as_it_is(has_step: bool, folder: str, project_to:
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint64", "float16", "float64"])
 def test_every_dtype_becomes_float32(dtype: str) -> None:
     matrix = np.array([[0, 1, 2], [3, 4, 100]]).astype(dtype)
-    files = files_of(payload(matrix, embedding=pb.Embedding()))
+    files = files_of(record(matrix, embedding=pb.Embedding()))
     np.testing.assert_array_equal(matrix_of(files), matrix.astype(np.float32))
 
 
 def test_a_wide_matrix_is_projected_and_says_how_much_is_kept() -> None:
-    message = payload(WIDE, embedding=pb.Embedding(project_to=12))
+    message = record(WIDE, embedding=pb.Embedding(project_to=12))
     reference = PCA(12, svd_solver="full").fit(WIDE.astype(np.float64))
     np.testing.assert_allclose(
         matrix_of(files_of(message)), reference.transform(WIDE.astype(np.float64)), atol=1e-5
@@ -91,7 +91,7 @@ def test_a_wide_matrix_is_projected_and_says_how_much_is_kept() -> None:
 )
 def test_labels_that_are_numbers(labels: np.ndarray, header: list[str], metadata: str) -> None:
     options = pb.Embedding(labels_tensor=1, metadata_header=header)
-    message = payload(MATRIX[:3], labels, embedding=options)
+    message = record(MATRIX[:3], labels, embedding=options)
     assert files_of(message).metadata == metadata.encode()
 
 
@@ -105,13 +105,13 @@ def test_labels_that_are_numbers(labels: np.ndarray, header: list[str], metadata
 )
 def test_labels_that_are_text(lines: list[str], header: list[str], metadata: str) -> None:
     options = pb.Embedding(metadata_tensor=1, metadata_header=header)
-    message = payload(MATRIX[:3], text_tensor(*lines), embedding=options)
+    message = record(MATRIX[:3], text_tensor(*lines), embedding=options)
     assert files_of(message).metadata == metadata.encode()
 
 
 def test_images_become_a_sheet_of_thumbnails() -> None:
     images = RANDOM.random((6, 3, 5, 7)).astype(np.float32)
-    files = files_of(payload(MATRIX, images, embedding=pb.Embedding(images_tensor=1)))
+    files = files_of(record(MATRIX, images, embedding=pb.Embedding(images_tensor=1)))
     assert files.sprite_dims == (7, 5)
     assert files.sprite is not None
     pixels = np.asarray(Image.open(io.BytesIO(files.sprite)))
@@ -120,16 +120,16 @@ def test_images_become_a_sheet_of_thumbnails() -> None:
 
 def test_thumbnails_that_were_scaled_down_are_told() -> None:
     images = np.zeros((2, 1, 10, 5000), np.uint8)
-    message = payload(MATRIX[:2], images, embedding=pb.Embedding(images_tensor=1))
+    message = record(MATRIX[:2], images, embedding=pb.Embedding(images_tensor=1))
     assert files_of(message).sprite_dims == (4096, 8)
     assert "scaled down to 4096 x 8" in note_of(message)
 
 
-def with_everything(matrix: np.ndarray, **options: int) -> pb.Payload:
+def with_everything(matrix: np.ndarray, **options: int) -> Record:
     """An embedding whose rows, labels and grey images all hold the row's number."""
     rows = len(matrix)
     images = np.arange(rows, dtype=np.uint8).reshape(rows, 1, 1, 1)
-    return payload(
+    return record(
         matrix,
         images,
         text_tensor(*map(str, range(rows))),
@@ -160,7 +160,7 @@ def test_rows_that_are_not_finite_are_left_out_everywhere() -> None:
 
 
 def test_rows_past_float32_are_left_out_of_what_is_not_projected() -> None:
-    files = files_of(payload(np.array([[1.0], [1e300]]), embedding=pb.Embedding()))
+    files = files_of(record(np.array([[1.0], [1e300]]), embedding=pb.Embedding()))
     assert matrix_of(files).tolist() == [[1.0]]
 
 
@@ -186,7 +186,7 @@ def test_a_sample_of_rows_keeps_labels_and_images_aligned(
 
 def test_rows_beyond_what_the_projector_loads_are_sampled() -> None:
     matrix = np.arange(100_500, dtype=np.int32).reshape(-1, 1)
-    message = payload(matrix, matrix[:, 0], embedding=pb.Embedding(labels_tensor=1))
+    message = record(matrix, matrix[:, 0], embedding=pb.Embedding(labels_tensor=1))
     files = files_of(message)
     assert files.shape == (100_000, 1)
     assert files.metadata is not None
@@ -203,7 +203,7 @@ def test_a_projection_that_does_not_fit_exactly_is_approximated(
     exact = pca.working_bytes(600, 600, 5)
     rough = pca.working_bytes(600, 600, 5, exact_side=0)
     assert rough < exact
-    message = payload(matrix, embedding=pb.Embedding(project_to=5))
+    message = record(matrix, embedding=pb.Embedding(project_to=5))
     monkeypatch.setattr(embedding, "MIN_WORKING_BYTES", 0)
     assert "approximated" not in note_of(message, max_working_bytes=exact)
     assert "approximated" in note_of(message, max_working_bytes=exact - 1)
@@ -214,7 +214,7 @@ def test_a_projection_that_does_not_fit_exactly_is_approximated(
 def test_small_projections_fit_whatever_the_budget_of_tensors() -> None:
     assert pca.working_bytes(10_000, 1000) < MIN_WORKING_BYTES
     files = files_of(
-        payload(WIDE, embedding=pb.Embedding(project_to=3)), max_working_bytes=WIDE.nbytes
+        record(WIDE, embedding=pb.Embedding(project_to=3)), max_working_bytes=WIDE.nbytes
     )
     assert files.shape == (40, 3)
 
@@ -306,5 +306,5 @@ LINES = text_tensor(*"abcdef")
 def test_what_is_no_embedding(
     arrays: list[np.ndarray], options: dict[str, object], reason: int, match: str
 ) -> None:
-    message = payload(*arrays, embedding=pb.Embedding(**options))  # type: ignore[arg-type]
+    message = record(*arrays, embedding=pb.Embedding(**options))  # type: ignore[arg-type]
     check_rejected(message, reason, match)

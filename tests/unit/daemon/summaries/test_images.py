@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from boardd.reduce.image.boxes import draw_boxes
 from boardd.reduce.image.grid import image_grid
-from boardd.summaries.images import MAX_SEPARATE
 from boardd_protos import boardd_pb2 as pb
 from PIL import Image
-from support.summaries import check_rejected, payload, values_of
+from support.summaries import check_rejected, record, values_of
 
 RANDOM = np.random.default_rng(2)
 BATCH = RANDOM.normal(size=(5, 3, 4, 6)).astype(np.float32)
@@ -33,7 +32,7 @@ def test_all_options_of_a_grid_are_honoured() -> None:
         value_range=[-1, 2],
         pad_value=200,
     )
-    (value,) = values_of(payload(BATCH, image=options))
+    (value,) = values_of(record(BATCH, image=options))
     expected = image_grid(
         BATCH,
         dataformats="NCHW",
@@ -47,36 +46,11 @@ def test_all_options_of_a_grid_are_honoured() -> None:
     assert (expected[0] == 200).all()
 
 
-@pytest.mark.parametrize("normalize", ["", "none", "batch", "image"])
-def test_separate_images_have_the_pixels_of_their_batch(normalize: str) -> None:
-    options = pb.Image(dataformats="NCHW", padding=2, separate=True, normalize=normalize)
-    values = values_of(payload(BATCH, image=options))
-    assert [value.tag for value in values] == [f"tag/{number}" for number in range(5)]
-    bounds = (float(BATCH.min()), float(BATCH.max())) if normalize == "batch" else None
-    for value, image in zip(values, BATCH, strict=True):
-        expected = image_grid(
-            image, dataformats="CHW", normalize=normalize or "none", value_range=bounds
-        )
-        np.testing.assert_array_equal(pixels_of(value), expected)
-
-
-@pytest.mark.parametrize(
-    ("shape", "dataformats", "tags"),
-    [((4, 6), "HW", ["tag"]), ((1, 4, 6), "NHW", ["tag/0"])],
-)
-def test_separate_is_about_batches(
-    shape: tuple[int, ...], dataformats: str, tags: list[str]
-) -> None:
-    image = np.zeros(shape, np.uint8)
-    message = payload(image, image=pb.Image(dataformats=dataformats, separate=True))
-    assert [value.tag for value in values_of(message)] == tags
-
-
 @pytest.mark.parametrize("labels", [[], ["cat", "dog"]])
 def test_boxes_are_drawn_on_the_image(labels: list[str]) -> None:
     image = RANDOM.integers(0, 256, (3, 40, 50), np.uint8)
     options = pb.Image(dataformats="CHW", has_boxes=True, box_labels=labels)
-    (value,) = values_of(payload(image, BOXES, image=options))
+    (value,) = values_of(record(image, BOXES, image=options))
     expected = draw_boxes(np.ascontiguousarray(image.transpose(1, 2, 0)), BOXES, labels or None)
     np.testing.assert_array_equal(pixels_of(value), expected)
 
@@ -93,12 +67,6 @@ def test_boxes_are_drawn_on_the_image(labels: list[str]) -> None:
             "batch of 5 images",
         ),
         (
-            [BATCH, BOXES],
-            pb.Image(dataformats="NCHW", has_boxes=True, separate=True),
-            pb.INVALID_RECORD,
-            "separate",
-        ),
-        (
             [BATCH[0], BOXES],
             pb.Image(dataformats="CHW", has_boxes=True, box_labels=["one"]),
             pb.INVALID_TENSOR,
@@ -112,18 +80,12 @@ def test_boxes_are_drawn_on_the_image(labels: list[str]) -> None:
         ),
         ([BATCH], pb.Image(dataformats="NCHW", normalize="all"), pb.INVALID_TENSOR, "'all'"),
         ([BATCH], pb.Image(dataformats="NCHW", pad_value=256), pb.INVALID_TENSOR, "256"),
-        (
-            [np.zeros((MAX_SEPARATE + 1, 1, 1), np.uint8)],
-            pb.Image(dataformats="NHW", separate=True),
-            pb.INVALID_TENSOR,
-            f"at most {MAX_SEPARATE}",
-        ),
     ],
 )
 def test_what_is_no_image(
     arrays: list[np.ndarray], options: pb.Image, reason: int, match: str
 ) -> None:
-    check_rejected(payload(*arrays, image=options), reason, match)
+    check_rejected(record(*arrays, image=options), reason, match)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +94,7 @@ def test_what_is_no_image(
 def test_video(dataformats: str, shape: tuple[int, ...]) -> None:
     # A frame of each third of grey.
     frames = np.array([0, 100, 200], np.uint8).reshape(-1, 1, 1) * np.ones((4, 6), np.uint8)
-    message = payload(
+    message = record(
         frames.reshape(shape), video=pb.Video(frames_per_second=10, dataformats=dataformats)
     )
     (value,) = values_of(message)
@@ -142,5 +104,5 @@ def test_video(dataformats: str, shape: tuple[int, ...]) -> None:
 
 
 def test_a_video_without_a_rate() -> None:
-    message = payload(np.zeros((1, 2, 1, 4, 6), np.uint8), video=pb.Video())
+    message = record(np.zeros((1, 2, 1, 4, 6), np.uint8), video=pb.Video())
     check_rejected(message, pb.INVALID_TENSOR, "frames a second")

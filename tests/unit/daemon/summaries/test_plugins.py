@@ -17,7 +17,15 @@ from boardd.reduce.audio import encode_wav
 from boardd.reduce.pr_curve import pr_curve
 from boardd.summaries.summarize import _SUMMARIES
 from boardd_protos import boardd_pb2 as pb
-from support.summaries import WALL_TIME, check_rejected, event_of, payload, reduction, values_of
+from support.summaries import (
+    WALL_TIME,
+    Record,
+    check_rejected,
+    event_of,
+    record,
+    reduction,
+    values_of,
+)
 
 RANDOM = np.random.default_rng(3)
 TRUTH = RANDOM.integers(0, 2, 50)
@@ -52,37 +60,37 @@ def test_every_kind_of_the_wire_is_known() -> None:
     ("message", "expected", "kinds"),
     [
         (
-            payload(text=pb.Text(markdown="# größe")),
+            record(text=pb.Text(markdown="# größe")),
             [plugins.text_value("tag", "# größe")],
             {"tag": "text"},
         ),
         (
-            payload(PREDICTIONS, audio=pb.Audio(sample_rate=8000)),
+            record(PREDICTIONS, audio=pb.Audio(sample_rate=8000)),
             [plugins.audio_value("tag", encode_wav(PREDICTIONS, 8000).data)],
             {"tag": "audio"},
         ),
         (
-            payload(FACES, tensor=pb.TensorSummary()),
+            record(FACES, tensor=pb.TensorSummary()),
             [tensor_value("tag", FACES)],
             {"tag": "tensor"},
         ),
         (
-            payload(TRUTH, PREDICTIONS, pr_curve=pb.PrCurve(num_thresholds=11)),
+            record(TRUTH, PREDICTIONS, pr_curve=pb.PrCurve(num_thresholds=11)),
             [plugins.pr_curve_value("tag", *CURVE.rows())],
             {"tag": "pr curve"},
         ),
         (
-            payload(TRUTH, PREDICTIONS, WEIGHTS, pr_curve=pb.PrCurve(num_thresholds=11)),
+            record(TRUTH, PREDICTIONS, WEIGHTS, pr_curve=pb.PrCurve(num_thresholds=11)),
             [plugins.pr_curve_value("tag", *pr_curve(TRUTH, PREDICTIONS, 11, WEIGHTS).rows())],
             {"tag": "pr curve"},
         ),
         (
-            payload(*CURVE.rows(), pr_curve_raw=pb.PrCurveRaw(num_thresholds=11)),
+            record(*CURVE.rows(), pr_curve_raw=pb.PrCurveRaw(num_thresholds=11)),
             [plugins.pr_curve_value("tag", *CURVE.rows())],
             {"tag": "pr curve"},
         ),
         (
-            payload(
+            record(
                 np.array([1.0, 2.0]),
                 np.array([3, 4]),
                 histogram_raw=pb.HistogramRaw(min=0.5, max=1.5, num=7, sum=6, sum_squares=8),
@@ -104,12 +112,12 @@ def test_every_kind_of_the_wire_is_known() -> None:
             {"tag": "histogram"},
         ),
         (
-            payload(VERTICES, mesh=pb.Mesh()),
+            record(VERTICES, mesh=pb.Mesh()),
             mesh_values("tag", VERTICES),
             {"tag_VERTEX": "mesh"},
         ),
         (
-            payload(
+            record(
                 VERTICES,
                 FACES,
                 COLORS,
@@ -119,7 +127,7 @@ def test_every_kind_of_the_wire_is_known() -> None:
             {"tag_VERTEX": "mesh", "tag_FACE": "mesh", "tag_COLOR": "mesh"},
         ),
         (
-            payload(
+            record(
                 hparams=pb.HParams(
                     hparams={
                         "rate": pb.HParamValue(number=0.1),
@@ -148,7 +156,7 @@ def test_every_kind_of_the_wire_is_known() -> None:
             },
         ),
         (
-            payload(
+            record(
                 custom_scalars=pb.CustomScalars(
                     categories=[
                         pb.ChartCategory(
@@ -173,10 +181,10 @@ def test_every_kind_of_the_wire_is_known() -> None:
             {"custom_scalars__config__": "custom scalar"},
         ),
     ],
-    ids=lambda item: item.WhichOneof("summary") if isinstance(item, pb.Payload) else "",
+    ids=lambda item: item.payload.WhichOneof("summary") if isinstance(item, Record) else "",
 )
 def test_values_and_their_kinds(
-    message: pb.Payload, expected: list[Summary.Value], kinds: dict[str, str]
+    message: Record, expected: list[Summary.Value], kinds: dict[str, str]
 ) -> None:
     assert values_of(message) == expected
     assert reduction(message).kinds == {tag.encode(): kind for tag, kind in kinds.items()}
@@ -188,7 +196,6 @@ NODES = [GraphNode("a/x", "Input"), GraphNode("a/y", "Add", ["a/x"], {"shape": "
 @pytest.mark.parametrize(
     ("graph", "expected"),
     [
-        (pb.Graph(graph_def=graph_def(NODES)), graph_def(NODES)),
         (
             pb.Graph(
                 nodes=pb.GraphNodes(
@@ -218,10 +225,10 @@ NODES = [GraphNode("a/x", "Input"), GraphNode("a/y", "Add", ["a/x"], {"shape": "
             ),
         ),
     ],
-    ids=["graph_def", "nodes", "mxnet"],
+    ids=["nodes", "mxnet"],
 )
 def test_graphs(graph: pb.Graph, expected: bytes) -> None:
-    made = reduction(payload(graph=graph))
+    made = reduction(record(graph=graph))
     assert event_of(made).graph_def == expected
     assert not made.kinds
 
@@ -229,42 +236,41 @@ def test_graphs(graph: pb.Graph, expected: bytes) -> None:
 @pytest.mark.parametrize(
     ("message", "reason", "match"),
     [
-        (payload(graph=pb.Graph()), pb.INVALID_RECORD, "of a kind"),
-        (payload(graph=pb.Graph(graph_def=b"\xff")), pb.INVALID_RECORD, "no GraphDef"),
-        (payload(graph=pb.Graph(nodes=pb.GraphNodes())), pb.INVALID_RECORD, "without nodes"),
-        (payload(graph=pb.Graph(mxnet_json='{"nodes": []}')), pb.INVALID_RECORD, "without nodes"),
-        (payload(graph=pb.Graph(mxnet_json="{")), pb.INVALID_RECORD, "no JSON"),
-        (payload(FACES, text=pb.Text(markdown="x")), pb.INVALID_TENSOR, "1 tensors; a text has 0"),
-        (payload(TRUTH, pr_curve=pb.PrCurve()), pb.INVALID_TENSOR, "has 2 to 3"),
+        (record(graph=pb.Graph()), pb.INVALID_RECORD, "of a kind"),
+        (record(graph=pb.Graph(nodes=pb.GraphNodes())), pb.INVALID_RECORD, "without nodes"),
+        (record(graph=pb.Graph(mxnet_json='{"nodes": []}')), pb.INVALID_RECORD, "without nodes"),
+        (record(graph=pb.Graph(mxnet_json="{")), pb.INVALID_RECORD, "no JSON"),
+        (record(FACES, text=pb.Text(markdown="x")), pb.INVALID_TENSOR, "1 tensors; a text has 0"),
+        (record(TRUTH, pr_curve=pb.PrCurve()), pb.INVALID_TENSOR, "has 2 to 3"),
         (
-            payload(TRUTH, PREDICTIONS, pr_curve=pb.PrCurve(num_thresholds=1)),
+            record(TRUTH, PREDICTIONS, pr_curve=pb.PrCurve(num_thresholds=1)),
             pb.INVALID_TENSOR,
             "1 thresholds",
         ),
         (
-            payload(TRUTH, PREDICTIONS + 1, pr_curve=pb.PrCurve(num_thresholds=5)),
+            record(TRUTH, PREDICTIONS + 1, pr_curve=pb.PrCurve(num_thresholds=5)),
             pb.INVALID_TENSOR,
             "predictions",
         ),
         (
-            payload(*CURVE.rows(), pr_curve_raw=pb.PrCurveRaw(num_thresholds=10)),
+            record(*CURVE.rows(), pr_curve_raw=pb.PrCurveRaw(num_thresholds=10)),
             pb.INVALID_TENSOR,
             "10 thresholds",
         ),
         (
-            payload(np.ones(2), np.ones(3), histogram_raw=pb.HistogramRaw()),
+            record(np.ones(2), np.ones(3), histogram_raw=pb.HistogramRaw()),
             pb.INVALID_RECORD,
             "limits of shape",
         ),
-        (payload(FACES, audio=pb.Audio(sample_rate=1)), pb.INVALID_TENSOR, "int32"),
-        (payload(PREDICTIONS, audio=pb.Audio()), pb.INVALID_TENSOR, "sample rate of 0"),
+        (record(FACES, audio=pb.Audio(sample_rate=1)), pb.INVALID_TENSOR, "int32"),
+        (record(PREDICTIONS, audio=pb.Audio()), pb.INVALID_TENSOR, "sample rate of 0"),
         (
-            payload(hparams=pb.HParams(hparams={"rate": pb.HParamValue()})),
+            record(hparams=pb.HParams(hparams={"rate": pb.HParamValue()})),
             pb.INVALID_RECORD,
             "'rate' has no value",
         ),
         (
-            payload(
+            record(
                 hparams=pb.HParams(
                     domains=[
                         pb.HParamDomain(
@@ -277,18 +283,18 @@ def test_graphs(graph: pb.Graph, expected: bytes) -> None:
             pb.INVALID_RECORD,
             "several types",
         ),
-        (payload(FACES[0], mesh=pb.Mesh()), pb.INVALID_TENSOR, "vertices"),
-        (payload(VERTICES, mesh=pb.Mesh(config_json="[]")), pb.INVALID_RECORD, "JSON object"),
-        (payload(VERTICES, FACES, mesh=pb.Mesh()), pb.INVALID_RECORD, "to be named once"),
-        (payload(VERTICES, mesh=pb.Mesh(faces_tensor=1)), pb.INVALID_RECORD, "to be named once"),
-        (payload(VERTICES, mesh=pb.Mesh(faces_tensor=-1)), pb.INVALID_RECORD, "faces names -1"),
+        (record(FACES[0], mesh=pb.Mesh()), pb.INVALID_TENSOR, "vertices"),
+        (record(VERTICES, mesh=pb.Mesh(config_json="[]")), pb.INVALID_RECORD, "JSON object"),
+        (record(VERTICES, FACES, mesh=pb.Mesh()), pb.INVALID_RECORD, "to be named once"),
+        (record(VERTICES, mesh=pb.Mesh(faces_tensor=1)), pb.INVALID_RECORD, "to be named once"),
+        (record(VERTICES, mesh=pb.Mesh(faces_tensor=-1)), pb.INVALID_RECORD, "faces names -1"),
         (
-            payload(VERTICES, FACES, mesh=pb.Mesh(faces_tensor=1, colors_tensor=1)),
+            record(VERTICES, FACES, mesh=pb.Mesh(faces_tensor=1, colors_tensor=1)),
             pb.INVALID_RECORD,
             "to be named once",
         ),
         (
-            payload(
+            record(
                 custom_scalars=pb.CustomScalars(
                     categories=[pb.ChartCategory(charts=[pb.Chart(title="empty")])]
                 )
@@ -298,5 +304,5 @@ def test_graphs(graph: pb.Graph, expected: bytes) -> None:
         ),
     ],
 )
-def test_what_is_rejected(message: pb.Payload, reason: int, match: str) -> None:
+def test_what_is_rejected(message: Record, reason: int, match: str) -> None:
     check_rejected(message, reason, match)

@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from boardd.events.event_pb2 import Event, Summary
 from boardd.reduce.histogram.bins import Edges, EqualWidth, Rule, default_edges
 from boardd.summaries.distributions import bins_of
 from boardd.summaries.reduction import SummaryError
 from boardd.summaries.summarize import summarize
 from boardd_protos import boardd_pb2 as pb
-from support.tfrecords import unframe
+from support.summaries import STEP, WALL_TIME, chunks, event_of, record, values_of
 
 
-def values_of(framed: bytes) -> list[Summary.Value]:
-    (data,) = unframe(framed)
-    event = Event.FromString(data)
-    assert (event.step, event.wall_time) == (7, 1.5)
-    return list(event.summary.value)
-
-
-def reduce(
-    payload: pb.Payload, pieces: dict[int, list[bytes]] | None = None
-) -> list[Summary.Value]:
-    return values_of(
-        summarize("tag", 7, 1.5, payload.SerializeToString(), pieces or {}, 1 << 30).event
-    )
-
-
-def tensor(array: np.ndarray, *, inline: bool = True) -> pb.Tensor:
-    data = array.tobytes() if inline else b""
-    return pb.Tensor(dtype=array.dtype.name, shape=array.shape, inline=data)
-
-
-@pytest.mark.parametrize("piece_bytes", [1, 7, 8, 4096, 1 << 20])
-def test_a_histogram_is_numpys_however_its_tensor_came(piece_bytes: int) -> None:
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 8, 4096, 1 << 20])
+def test_a_histogram_is_numpys_however_its_tensor_came(chunk_bytes: int) -> None:
     values = np.random.default_rng(3).normal(size=500)
-    data = values.tobytes()
-    pieces = [data[at : at + piece_bytes] for at in range(0, len(data), piece_bytes)]
-    payload = pb.Payload(tensors=[tensor(values, inline=False)], histogram=pb.Histogram(count=20))
-    (value,) = reduce(payload, {0: pieces})
+    given = record(values, histogram=pb.Histogram(count=20))
+    parts = chunks(values, chunk_bytes=chunk_bytes)
+    made = summarize("tag", STEP, WALL_TIME, given.payload.SerializeToString(), parts, 1 << 30)
+    (value,) = event_of(made).summary.value
     counts, edges = np.histogram(values, 20)
     assert list(value.histo.bucket) == counts.tolist()
     np.testing.assert_allclose(value.histo.bucket_limit, edges[1:])
@@ -65,34 +44,14 @@ def test_bins_with_edges() -> None:
     assert bins.edges.tolist() == [0, 1, 4]
 
 
-@pytest.mark.parametrize(
-    ("dtype", "data", "expected"),
-    [
-        ("float32", np.float32(0.5).tobytes(), 0.5),
-        ("int64", np.int64(-3).tobytes(), -3.0),
-        ("bool", b"\1", 1.0),
-        ("bfloat16", b"\x80\x3f", 1.0),
-        ("float64", np.float64(1e300).tobytes(), np.inf),
-    ],
-)
-@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
-def test_lazy_scalars(dtype: str, data: bytes, expected: float, shape: tuple[int, ...]) -> None:
-    payload = pb.Payload(
-        tensors=[pb.Tensor(dtype=dtype, shape=shape, inline=data)], lazy_scalar=pb.LazyScalar()
-    )
-    (value,) = reduce(payload)
-    assert value.simple_value == expected
-
-
 def test_an_image_takes_eight_in_a_row_by_default() -> None:
     images = np.zeros((10, 2, 3), np.uint8)
-    payload = pb.Payload(tensors=[tensor(images)], image=pb.Image(dataformats="NHW"))
-    (value,) = reduce(payload)
+    (value,) = values_of(record(images, image=pb.Image(dataformats="NHW")))
     assert (value.image.height, value.image.width) == (2 * 2, 8 * 3)
 
 
 @pytest.mark.parametrize(
-    ("payload", "pieces", "reason"),
+    ("payload", "parts", "reason"),
     [
         (b"\xff", {}, pb.INVALID_RECORD),
         (b"", {}, pb.UNSUPPORTED),
@@ -100,14 +59,6 @@ def test_an_image_takes_eight_in_a_row_by_default() -> None:
         (b"\x9a\x06\x00", {}, pb.UNSUPPORTED),
         (pb.Payload(histogram=pb.Histogram()), {}, pb.INVALID_TENSOR),
         (pb.Payload(tensors=[pb.Tensor()], histogram=pb.Histogram()), {}, pb.INVALID_TENSOR),
-        (
-            pb.Payload(
-                tensors=[pb.Tensor(dtype="int8", shape=[1], inline=b"x")],
-                histogram=pb.Histogram(),
-            ),
-            {0: [b"x"]},
-            pb.INVALID_TENSOR,
-        ),
         (
             pb.Payload(tensors=[pb.Tensor(dtype="int8", shape=[2])], histogram=pb.Histogram()),
             {0: [b"x", b"y", b"z"]},
@@ -123,10 +74,8 @@ def test_an_image_takes_eight_in_a_row_by_default() -> None:
         ),
         *(
             (
-                pb.Payload(
-                    tensors=[pb.Tensor(dtype="int8", shape=[1], inline=b"x")], histogram=histogram
-                ),
-                {},
+                pb.Payload(tensors=[pb.Tensor(dtype="int8", shape=[1])], histogram=histogram),
+                {0: [b"x"]},
                 pb.INVALID_RECORD,
             )
             for histogram in (
@@ -140,10 +89,8 @@ def test_an_image_takes_eight_in_a_row_by_default() -> None:
         ),
         *(
             (
-                pb.Payload(
-                    tensors=[pb.Tensor(dtype="uint8", shape=[2, 2], inline=b"abcd")], image=image
-                ),
-                {},
+                pb.Payload(tensors=[pb.Tensor(dtype="uint8", shape=[2, 2])], image=image),
+                {0: [b"abcd"]},
                 pb.INVALID_TENSOR,
             )
             for image in (
@@ -156,19 +103,18 @@ def test_an_image_takes_eight_in_a_row_by_default() -> None:
     ],
 )
 def test_what_cannot_be_summarized(
-    payload: pb.Payload | bytes, pieces: dict[int, list[bytes]], reason: int
+    payload: pb.Payload | bytes, parts: dict[int, list[bytes]], reason: int
 ) -> None:
     data = payload if isinstance(payload, bytes) else payload.SerializeToString()
     with pytest.raises(SummaryError, match="tag") as caught:
-        summarize("tag", 7, 1.5, data, pieces, 1 << 30)
+        summarize("tag", STEP, WALL_TIME, data, parts, 1 << 30)
     assert caught.value.reason == reason
 
 
 def test_any_other_failure_is_a_rejection_too() -> None:
-    payload = pb.Payload(
-        tensors=[pb.Tensor(dtype="int8", shape=[1], inline=b"x")], histogram=pb.Histogram(count=1)
-    )
+    values = np.ones(1, np.int8)
+    payload = record(values, histogram=pb.Histogram(count=1)).payload
     # A wall time that no event may have: refused before, by the session.
     with pytest.raises(SummaryError, match="ValueError") as caught:
-        summarize("tag", 7, float("nan"), payload.SerializeToString(), {}, 1 << 30)
+        summarize("tag", STEP, float("nan"), payload.SerializeToString(), chunks(values), 1 << 30)
     assert caught.value.reason == pb.REDUCTION_FAILED

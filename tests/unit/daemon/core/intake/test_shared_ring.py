@@ -7,13 +7,15 @@ import struct
 
 import pytest
 from boardd.core.errors import RequestError
-from boardd.core.intake.shared_ring import LOST, RingFrames, SharedRing
+from boardd.core.intake.shared_ring import RingFrames, SharedRing
+from boardd.core.intake.walker import LOST
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import CLAIMED, HEADER, Frame, FrameError, FrameKind, decode, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.raw_client import scalar, scalars, summary
 from support.shared_client import Ring, definitions_frame
+from support.walked import bytes_of
 
 RING_BYTES = 1 << 12
 LIMIT_BYTES = 1 << 20
@@ -32,9 +34,9 @@ def frame(
     return encode(Frame(kind, flags, sequence, 3, 1e9, 1, 0.0, bytes(payload_bytes)))
 
 
-def taken(log: SharedRing, chunk: RingFrames) -> bytes:
-    log.advance(chunk)
-    return chunk.frames
+def taken(log: SharedRing, found: RingFrames) -> bytes:
+    log.advance(found)
+    return bytes_of(found.frames)
 
 
 def all_committed(log: SharedRing, limit_bytes: int = LIMIT_BYTES) -> bytes:
@@ -47,9 +49,9 @@ def all_committed(log: SharedRing, limit_bytes: int = LIMIT_BYTES) -> bytes:
 def all_left(log: SharedRing, limit_bytes: int = LIMIT_BYTES) -> tuple[bytes, int]:
     """Frames, and how many were lost."""
     frames, lost = b"", 0
-    while (chunk := log.salvage(limit_bytes)).position != log.position:
-        frames += taken(log, chunk)
-        lost += chunk.lost
+    while (found := log.salvage(limit_bytes)).position != log.position:
+        frames += taken(log, found)
+        lost += found.lost
     return frames, lost
 
 
@@ -70,11 +72,13 @@ def test_reading_takes_nothing_until_it_advances() -> None:
     _, ring, log = ring_of()
     ring.append(scalars(1, 3))
     log.commit(3, ring.position)
-    assert log.read(LIMIT_BYTES) == log.read(LIMIT_BYTES)
+    first, again = log.read(LIMIT_BYTES), log.read(LIMIT_BYTES)
+    assert bytes_of(first.frames) == bytes_of(again.frames) == scalars(1, 3)
+    assert first.position == again.position == ring.position
     assert log.position == 0
 
 
-@pytest.mark.parametrize("limit_bytes", [48, 100, 1000, LIMIT_BYTES])
+@pytest.mark.parametrize("limit_bytes", [1, 48, 100, 1000, LIMIT_BYTES])
 @pytest.mark.parametrize("ring_bytes", [600, 608, 1000, RING_BYTES])
 def test_frames_come_out_as_they_went_in_whatever_the_sizes(
     ring_bytes: int, limit_bytes: int
@@ -128,9 +132,9 @@ def test_definitions_are_picked_out_and_stay_among_the_frames() -> None:
     frames = [definitions_frame(1, messages[0]), scalar(2), definitions_frame(3, messages[1])]
     ring.append(*frames)
     log.commit(3, ring.position)
-    chunk = log.read(LIMIT_BYTES)
-    assert [pb.Definitions.FromString(data) for data in chunk.definitions] == messages
-    assert chunk.frames == b"".join(frames)
+    found = log.read(LIMIT_BYTES)
+    assert [pb.Definitions.FromString(data) for data in found.definitions] == messages
+    assert bytes_of(found.frames) == b"".join(frames)
 
 
 def test_reading_begins_in_the_middle() -> None:
@@ -148,7 +152,7 @@ def test_reading_begins_in_the_middle() -> None:
         (5, 239, "no multiple of 8"),
         (4, 240, "before record 5"),
         (6, 200, "before record 5"),
-        (500, 240 + RING_BYTES + 8, "the log has 4096 bytes"),
+        (500, 240 + RING_BYTES + 8, "the ring has 4096 bytes"),
     ],
 )
 def test_a_commit_that_cannot_be_is_refused(sequence: int, position: int, text: str) -> None:
@@ -175,8 +179,8 @@ def test_a_position_between_words_is_refused() -> None:
         (struct.pack("<I", 56) + scalar(2)[4:], "record 2 has 56 bytes, its payload 0"),
         (struct.pack("<I", 40) + scalar(2)[4:], "record 2 has 40 bytes, its payload 0"),
         (frame(2, 1000)[:48], "record 2 has 1048 bytes, its payload 1000, and 48 are left"),
-        (struct.pack("<IBBxx", 48, 0, 2) + scalar(2)[8:], "a filler of 48 bytes"),
-        (struct.pack("<IBBxx", RING_BYTES - 48, 0, 2) + bytes(40), "a filler of 4048 bytes"),
+        (struct.pack("<IBBxx", 48, 0, 2) + scalar(2)[8:], "padding of 48 bytes"),
+        (struct.pack("<IBBxx", RING_BYTES - 48, 0, 2) + bytes(40), "padding of 4048 bytes"),
     ],
 )
 def test_what_is_no_frame_ends_the_reading_behind_the_last_one(second: bytes, text: str) -> None:
@@ -205,20 +209,6 @@ def test_a_commit_whose_sequence_is_another_is_refused(sequence: int) -> None:
     log.commit(sequence, ring.position)
     with pytest.raises(FrameError, match=f"record 3 ends at position 144, where record {sequence}"):
         log.read(LIMIT_BYTES)
-
-
-def test_stretches_of_many_values_are_read_without_a_look_at_each(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    _, ring, log = ring_of(1 << 20)
-    many = b"".join(frame(number, 80, kind=FrameKind.SCALARS) for number in range(1, 2001))
-    ring.append(many, scalars(2001, 3000))
-    log.commit(5000, ring.position)
-    looked_at = []
-    unfit = SharedRing._unfit
-    monkeypatch.setattr(SharedRing, "_unfit", lambda *all_: looked_at.append(all_) or unfit(*all_))
-    assert all_committed(log) == many + scalars(2001, 3000)
-    assert len(looked_at) == 2
 
 
 # A dead client
@@ -287,9 +277,9 @@ def test_an_endless_log_has_an_end() -> None:
     _, ring, log = ring_of(960)
     ring.append(scalars(1, 10))
     last = 0
-    while (chunk := log.salvage(100)).position != log.position:
-        log.advance(chunk)
-        last = chunk.sequence
+    while (found := log.salvage(100)).position != log.position:
+        log.advance(found)
+        last = found.sequence
         ring.append(scalar(ring.sequence + 1), scalar(ring.sequence + 2))
     assert last == 20
 
@@ -333,9 +323,9 @@ def test_whatever_the_ring_holds_only_whole_frames_come_out(
         for _ in range(100):
             if not living.has_more:
                 break
-            chunk = living.read(limit_bytes)
-            assert chunk.position > living.position
-            frames += taken(living, chunk)
+            found = living.read(limit_bytes)
+            assert found.position > living.position
+            frames += taken(living, found)
     except FrameError:
         pass
     dead = SharedRing(memoryview(memory), 0, start, MAX_FRAME_BYTES)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from boardd.core.refusals import RefusedError
 from boardd.core.runs import kinds
 from boardd.core.runs.kinds import TagKinds
-from boardd.core.runs.names import NameRefusedError
 from boardd_protos import boardd_pb2 as pb
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ def test_first_kind_of_a_tag_stays() -> None:
     assert claim_scalars(tag_kinds, 1) == [0]
     assert claim_scalars(tag_kinds) == []
     for tag in (b"a", b"c"):
-        with pytest.raises(NameRefusedError, match=r"is a scalar .* cannot be a image") as caught:
+        with pytest.raises(RefusedError, match=r"is a scalar .* cannot be a image") as caught:
             tag_kinds.claim(tag, {tag: "image"})
         assert caught.value.reason == pb.INVALID_NAME
     tag_kinds.claim(b"b", {b"b": "image"})
@@ -36,7 +36,7 @@ def test_first_kind_of_a_tag_stays() -> None:
 def test_a_refused_record_takes_no_tag() -> None:
     tag_kinds = TagKinds()
     assert claim_scalars(tag_kinds, 3) == []
-    with pytest.raises(NameRefusedError, match="'d/e'"):
+    with pytest.raises(RefusedError, match="'d/e'"):
         tag_kinds.claim(b"d", {b"d": "mesh", b"d/e": "mesh"})
     tag_kinds.claim(b"d", {b"d": "text"})
 
@@ -48,7 +48,7 @@ def test_tags_made_from_others_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     tag_kinds.claim(b"a", images)
     tag_kinds.claim(b"a", images)
     tag_kinds.claim(b"other", {b"other": "image"})
-    with pytest.raises(NameRefusedError, match="3 tags") as caught:
+    with pytest.raises(RefusedError, match="3 tags") as caught:
         tag_kinds.claim(b"b", {b"b": "image", b"b/0": "image"})
     assert caught.value.reason == pb.TOO_MANY_SERIES
     tag_kinds.claim(b"b", {b"b": "text"})
@@ -79,5 +79,5 @@ def test_many_claims_at_once_are_like_one_by_one(claims: list[object]) -> None:
         if model.setdefault(tag, kind) == kind:
             tag_kinds.claim(tag, {tag: kind})
         else:
-            with pytest.raises(NameRefusedError):
+            with pytest.raises(RefusedError):
                 tag_kinds.claim(tag, {tag: kind})

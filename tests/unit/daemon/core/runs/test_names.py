@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from boardd.core.refusals import RefusedError
 from boardd.core.runs import names
 from boardd_protos import boardd_pb2 as pb
 
@@ -25,7 +26,7 @@ def test_tags_are_cleaned_as_mxboard_does(tag: str, cleaned: str) -> None:
 
 @pytest.mark.parametrize("tag", ["", "/", "///", "x" * 1025, "é" * 513])
 def test_tags_that_cannot_be(tag: str) -> None:
-    with pytest.raises(names.NameRefusedError) as caught:
+    with pytest.raises(RefusedError) as caught:
         names.clean_tag(tag)
     assert caught.value.reason == pb.INVALID_NAME
 
@@ -48,7 +49,7 @@ def test_one_directory_for_each_rank(rank: int, world_size: int, path: str) -> N
 
 @pytest.mark.parametrize(("rank", "world_size"), [(2, 2), (1, 1), (-2, 0), (-2, 4)])
 def test_ranks_that_cannot_be(rank: int, world_size: int) -> None:
-    with pytest.raises(names.NameRefusedError, match=f"rank {rank}"):
+    with pytest.raises(RefusedError, match=f"rank {rank}"):
         names.rank_path("/r", rank, world_size, "h", 1)
 
 
@@ -83,7 +84,7 @@ def test_names_lie_beneath_the_logdir(name: str, path: str) -> None:
 )
 def test_names_that_cannot_be(name: str, reason: int) -> None:
     for make in (names.run_path, names.sub_run_path):
-        with pytest.raises(names.NameRefusedError) as caught:
+        with pytest.raises(RefusedError) as caught:
             make("/r", name)
         assert caught.value.reason == reason
 
@@ -91,10 +92,10 @@ def test_names_that_cannot_be(name: str, reason: int) -> None:
 def test_suffix_and_reduce() -> None:
     assert names.check_suffix(".mine") == ".mine"
     for suffix in ("a/b", "\0", "x" * 65):
-        with pytest.raises(names.NameRefusedError):
+        with pytest.raises(RefusedError):
             names.check_suffix(suffix)
     for reduce in ("", "mean", "sum", "min", "max", "last"):
         assert names.check_reduce(reduce) == reduce
-    with pytest.raises(names.NameRefusedError, match="median") as caught:
+    with pytest.raises(RefusedError, match="median") as caught:
         names.check_reduce("median")
     assert caught.value.reason == pb.UNSUPPORTED

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from boardd.core.budget import Budgets, Intake
-from boardd.core.runs.run_state import Refusal, Runs
+from boardd.core.refusals import Refusal
+from boardd.core.runs.run_state import Runs
 from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart
 from boardd.core.session.drops import MAX_DROP_REASONS, ClientDrops, EndedSessions, drop_tags
 from boardd.core.session.session import Session
@@ -249,8 +250,8 @@ def test_a_tag_of_the_users_that_is_another_kind_is_left_alone() -> None:
     session = Fixture().session
     (part,) = session.report(report((RUN, "log_full", 3), (RUN, "x", 1)), wall_time=1e9).parts
     assert isinstance(part, DropPart)
-    part.run.kinds.claim(b"boardd/dropped", {b"boardd/dropped": "histogram"})
-    part.run.kinds.claim(b"boardd/dropped/x", {b"boardd/dropped/x": "text"})
+    part.run.contents.kinds.claim(b"boardd/dropped", {b"boardd/dropped": "histogram"})
+    part.run.contents.kinds.claim(b"boardd/dropped/x", {b"boardd/dropped/x": "text"})
     assert [tag for tag, *_ in events(encode_drops(part).events)] == ["boardd/dropped/log_full"]
 
 

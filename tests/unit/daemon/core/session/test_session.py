@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import RequestError
-from boardd.core.intake.frames import split
-from boardd.core.runs.run_state import Refusal, Runs
+from boardd.core.refusals import Refusal
+from boardd.core.runs.run_state import Runs
 from boardd.core.runs.steps import StepMonitor
 from boardd.core.session.batch import EndPart, RunPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import MAX_DROP_REASONS
@@ -75,30 +75,6 @@ def test_a_message_becomes_one_part_for_each_run() -> None:
     assert session.written_sequence == 4
     assert session.counters.written_bytes == 150
     assert (fixture.intake.held_bytes, session.open_parts, first.run.pending) == (0, 0, 0)
-
-
-@pytest.mark.parametrize("pattern", ["s", "h", "sh", "ssssh" * 20, "h" * 40 + "s" * 100, "s" * 500])
-def test_frames_are_split_into_stretches_as_decoded_one_by_one(pattern: str) -> None:
-    payload = pb.Payload(histogram=pb.Histogram(count=3))
-    data = b"".join(
-        scalar(at + 1) if kind == "s" else summary(at + 1, payload)
-        for at, kind in enumerate(pattern)
-    )
-    sequences: list[int] = []
-    runs = 0
-    for item in split(data):
-        runs += 1
-        if isinstance(item, Frame):
-            sequences.append(item.sequence)
-            assert item.kind == FrameKind.SUMMARY
-        else:
-            sequences += item.headers["sequence"].tolist()
-            assert (item.headers["kind"] == FrameKind.SCALAR).all()
-    assert sequences == list(range(1, len(pattern) + 1))
-    stretches = sum(
-        1 for at, kind in enumerate(pattern) if kind == "h" or pattern[at - 1 : at] != "s"
-    )
-    assert runs == stretches
 
 
 @given(st.data())

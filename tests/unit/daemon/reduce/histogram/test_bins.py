@@ -8,9 +8,6 @@ import tracemalloc
 import numpy as np
 import pytest
 from boardd.reduce.histogram.bins import (
-    MAX_BINS,
-    RULES,
-    BinsError,
     Edges,
     EqualWidth,
     Rule,
@@ -18,11 +15,13 @@ from boardd.reduce.histogram.bins import (
     equal_width_edges,
 )
 from boardd.reduce.histogram.rules import MAX_RULE_BINS, rule_count
+from boardd_protos.invalid import InvalidRecordError
+from boardd_protos.limits import MAX_BINS, NUMPY_BIN_RULES
 
 
 @pytest.mark.parametrize("count", [-1, 0, MAX_BINS + 1])
 def test_a_count_out_of_bounds_is_refused(count):
-    with pytest.raises(BinsError, match=rf"^{count} bins"):
+    with pytest.raises(InvalidRecordError, match=rf"^{count} bins"):
         EqualWidth(count)
 
 
@@ -40,7 +39,7 @@ def test_a_count_out_of_bounds_is_refused(count):
     ],
 )
 def test_edges_that_bound_no_buckets_are_refused(edges, message):
-    with pytest.raises(BinsError, match=message):
+    with pytest.raises(InvalidRecordError, match=message):
         Edges(edges)
 
 
@@ -53,7 +52,7 @@ def test_edges_are_a_read_only_copy():
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(BinsError, match="'freedman'"):
+    with pytest.raises(InvalidRecordError, match="'freedman'"):
         Rule("freedman")
 
 
@@ -103,7 +102,7 @@ def test_equal_edges_never_fall_nor_leave_the_range(minimum, maximum, count):
     assert (edges[1:] >= edges[:-1]).all()
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", NUMPY_BIN_RULES)
 @pytest.mark.parametrize("size", [1, 2, 3, 50, 1000, 20_000])
 @pytest.mark.filterwarnings("ignore:The number of bins estimated may be suboptimal")
 def test_rules_are_numpys(name, size):
@@ -121,7 +120,7 @@ def test_rules_are_numpys(name, size):
         assert rule_count(name, values) == expected
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", NUMPY_BIN_RULES)
 def test_rules_are_bounded_on_any_values(name):
     outlier = np.append(np.linspace(0.0, 1e-9, 5000), 1e9)
     for values in (

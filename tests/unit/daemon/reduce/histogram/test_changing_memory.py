@@ -11,10 +11,10 @@ import threading
 
 import numpy as np
 import pytest
-from boardd.reduce.dtypes import TensorError
 from boardd.reduce.histogram import counting, thresholds
 from boardd.reduce.histogram.bins import EqualWidth, default_edges
 from boardd.reduce.histogram.histogram import histogram
+from boardd_protos.invalid import InvalidTensorError
 
 GUARD = 4096
 MARK = 0xA5A5A5A5
@@ -139,7 +139,7 @@ def test_values_that_change_while_they_are_counted(dtype, size):
             for bins in (EqualWidth(1000), EqualWidth(3), default_edges()):
                 try:
                     result = histogram(seen, bins)
-                except TensorError:  # what was found first cannot be
+                except InvalidTensorError:  # what was found first cannot be
                     continue
                 made += 1
                 assert 0 <= result.num <= size

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from boardd.reduce.image.boxes import MAX_LABEL_CHARACTERS, BoxesError, draw_boxes
-from boardd.reduce.image.grid import ImageError
+from boardd.reduce.image.boxes import MAX_LABEL_CHARACTERS, draw_boxes
+from boardd_protos.invalid import InvalidTensorError
 from PIL import Image, ImageDraw, ImageFont
 
 RED = [255, 0, 0]
@@ -161,7 +161,7 @@ def test_rescaling(rescale, shape):
     ],
 )
 def test_what_cannot_be_drawn(boxes, options, message):
-    with pytest.raises(BoxesError, match=message):
+    with pytest.raises(InvalidTensorError, match=message):
         draw_boxes(blank(), boxes, **options)
 
 
@@ -170,5 +170,5 @@ def test_what_cannot_be_drawn(boxes, options, message):
     [blank(channels=2), blank(height=0), blank().astype(np.float32), blank()[..., 0]],
 )
 def test_what_is_no_image(pixels):
-    with pytest.raises(ImageError):
+    with pytest.raises(InvalidTensorError):
         draw_boxes(pixels, np.zeros((1, 4)))

@@ -6,7 +6,8 @@ import io
 
 import numpy as np
 import pytest
-from boardd.reduce.image.gif import Gif, VideoError, encode_gif
+from boardd.reduce.image.gif import Gif, encode_gif
+from boardd_protos.invalid import InvalidTensorError
 from PIL import Image
 
 
@@ -154,5 +155,5 @@ def test_frames_alike_keep_their_time():
     ],
 )
 def test_what_makes_no_video(video, options, message):
-    with pytest.raises(VideoError, match=message):
+    with pytest.raises(InvalidTensorError, match=message):
         encode_gif(video, **options)

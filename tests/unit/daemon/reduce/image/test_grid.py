@@ -7,7 +7,9 @@ import math
 
 import numpy as np
 import pytest
-from boardd.reduce.image.grid import MAX_PIXELS, ImageError, image_grid
+from boardd.reduce.image.grid import image_grid
+from boardd_protos.invalid import InvalidTensorError
+from boardd_protos.limits import MAX_PIXELS
 
 
 def reference_pixel(value, dtype) -> int:
@@ -179,5 +181,5 @@ def test_normalizing_odd_values(values, pixels):
     ],
 )
 def test_what_is_no_image_is_refused(shape, dtype, arguments, message):
-    with pytest.raises(ImageError, match=message):
+    with pytest.raises(InvalidTensorError, match=message):
         image_grid(np.zeros(shape, dtype), **arguments)

@@ -6,8 +6,8 @@ import io
 
 import numpy as np
 import pytest
-from boardd.reduce.image.grid import ImageError
 from boardd.reduce.image.png import encode_png
+from boardd_protos.invalid import InvalidTensorError
 from PIL import Image
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -63,5 +63,5 @@ def test_pillow_finds_every_checksum_right():
     ],
 )
 def test_what_is_no_picture_is_refused(pixels, message):
-    with pytest.raises(ImageError, match=message):
+    with pytest.raises(InvalidTensorError, match=message):
         encode_png(pixels)

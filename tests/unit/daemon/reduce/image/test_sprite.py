@@ -7,9 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from boardd.reduce.image.grid import ImageError, image_grid
+from boardd.reduce.image.grid import image_grid
 from boardd.reduce.image.png import encode_png
 from boardd.reduce.image.sprite import sprite
+from boardd_protos.invalid import InvalidTensorError
 from PIL import Image
 
 
@@ -141,5 +142,5 @@ def test_nan_and_values_outside_do_not_spread_when_it_shrinks():
     ],
 )
 def test_what_makes_no_sheet(images, options, message):
-    with pytest.raises(ImageError, match=message):
+    with pytest.raises(InvalidTensorError, match=message):
         sprite(images, **options)

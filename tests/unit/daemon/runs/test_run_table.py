@@ -1,4 +1,4 @@
-"""The pipeline by itself: what happens around its end."""
+"""The table of runs by itself: what happens around its end."""
 
 from __future__ import annotations
 
@@ -13,29 +13,16 @@ from boardd.core.budget import Budgets
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import RunPart, SummaryPart
 from boardd.runs.logdir import Roots
-from boardd.runs.pipeline import Pipeline
+from boardd.runs.run_table import RunTable
 from support.service_reading import run_async, until
 from support.shared_client import slotted_histogram
+from support.slow_maps import SlowMaps
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 
 SESSION = b"session"
-#: More than are out for reduction at once.
+#: More than one thread has taken when the table is closed.
 RECORDS = 100
-
-
-class SlowMaps(dict[int, memoryview]):
-    """Maps that a reducing thread cannot look at before ``opened`` is set."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        super().__init__({0: memoryview(values).cast("B")})
-        self.is_used = threading.Event()
-        self.opened = threading.Event()
-
-    def get(self, number: int, default: Any = None) -> Any:
-        self.is_used.set()
-        assert self.opened.wait(30.0)
-        return super().get(number, default)
 
 
 class NoOutcomes:
@@ -77,24 +64,24 @@ def test_a_reduction_that_ends_after_close_is_dropped_with_the_backlog(tmp_path:
         before = set(threading.enumerate())
         values = np.arange(10, dtype=np.float32)
         maps = SlowMaps(values)
-        pipeline = Pipeline(Budgets(reducers=1), Roots([path]), NoOutcomes())
-        pipeline.admit(records(new_run(path / "run"), maps, values, 1))
+        table = RunTable(Budgets(reducers=1), Roots([path]), NoOutcomes())
+        table.admit(records(new_run(path / "run"), maps, values, 1))
         await until(maps.is_used.is_set)
         (reducer,) = [
             thread
             for thread in set(threading.enumerate()) - before
             if thread.name.startswith("boardd-reduce")
         ]
-        await pipeline.close()
+        await table.close()
         maps.opened.set()
         reducer.join(30.0)  # its result waits for the event loop by now
         assert not reducer.is_alive()
         await asyncio.sleep(0)
         # As from a stream that has not heard of the end.
         late = new_run(path / "late")
-        pipeline.open(late)
-        pipeline.admit(records(late, maps, values, RECORDS + 1))
-        assert await pipeline.sync([late]) == ""
+        table.open(late)
+        table.admit(records(late, maps, values, RECORDS + 1))
+        assert await table.sync([late]) == ""
         assert errors == []
 
     run_async(test, tmp_path)

@@ -1,0 +1,174 @@
+"""The one walk over frames, whether they came in a message or lie in a ring.
+
+It reads bytes that nobody else writes to: a message, or a copy of a part of a ring.
+Scalars in a row are found by NumPy and cost no Python each; every other frame is
+decoded once, and what comes out is what a session takes.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, NamedTuple
+
+import numpy as np
+from boardd_protos.frame import (
+    ALIGNMENT,
+    CLAIMED,
+    FRAME_DTYPE,
+    HEADER,
+    HEADER_BYTES,
+    PADDING,
+    Frame,
+    FrameError,
+    FrameKind,
+    frame_bytes,
+)
+
+from boardd.core.intake.frames import ScalarFrames, WalkedFrames
+
+#: What becomes of a frame whose value was still being captured when its client died.
+LOST: Final = "the process ended before the value was copied"
+
+_LOST_PAYLOAD: Final = LOST.encode()
+_HEADER_WORDS: Final = HEADER_BYTES // 8
+#: Bits of the first word of a header, for scalars that are alike: size and kind, or flags too.
+_SIZE_AND_KIND: Final = 0xFF_FFFF_FFFF
+_SIZE_KIND_AND_FLAGS: Final = 0xFFFF_FFFF_FFFF
+_PAYLOAD_SHIFT: Final = np.uint64(32)
+#: Frames looked at in the first step of a search for scalars in a row, and how steps grow:
+#: many frames take few steps, and a few do not look at the whole message.
+_FIRST_STEP: Final = 64
+_STEP_GROWTH: Final = 8
+
+
+class Source(enum.Enum):
+    """Where frames come from, which says what else may be among them."""
+
+    MESSAGE = enum.auto()  #: Sent by value. Every frame must be whole.
+    RING = enum.auto()  #: Committed in a ring. Padding and unfinished frames end the walk.
+    REMAINS = enum.auto()  #: Left in the ring of a dead client. Claimed frames become ABORTED.
+
+
+class Walk(NamedTuple):
+    """What a walk found, and where and why it ended."""
+
+    frames: list[WalkedFrames]  #: in their order, DEFINITIONS among them
+    definitions: list[bytes]  #: the payloads of those frames that are DEFINITIONS
+    sequence: int  #: of the last frame
+    size_bytes: int  #: of all frames
+    padding_bytes: int  #: what the padding behind them claims to have; 0 for none
+    lost: int  #: frames that were claimed, and are ABORTED here
+    why: str  #: what is wrong with the next frame; empty at the end
+
+
+def walk(
+    data: bytes, sequence: int, source: Source, *, available: int, max_frame_bytes: int
+) -> Walk:
+    """Walks over the frames that lie back to back in ``data``, up to one that does not fit.
+
+    The first frame must be that of ``sequence + 1``. ``data`` is the beginning of
+    ``available`` bytes: a frame that is whole there and not in ``data`` ends the walk.
+    """
+    frames: list[WalkedFrames] = []
+    definitions: list[bytes] = []
+    at = padding_bytes = lost = 0
+    why = ""
+    is_ring = source is not Source.MESSAGE
+    mask = _SIZE_KIND_AND_FLAGS if source is Source.REMAINS else _SIZE_AND_KIND
+    while at < len(data):
+        if is_ring:
+            padding_bytes = _padding_at(data, at)
+            if padding_bytes:
+                break
+        if len(data) - at < HEADER_BYTES:
+            why = f"{len(data) - at} bytes left, no whole header"
+            break
+        size_bytes, kind, flags, _, found, step, wall_time, target, payload_bytes, value = (
+            HEADER.unpack_from(data, at)
+        )
+        if is_ring and kind == FrameKind.UNFINISHED:
+            why = "a frame that is not finished"
+        elif found != sequence + 1:
+            why = f"record {found}, expected {sequence + 1}"
+        elif size_bytes != frame_bytes(payload_bytes) or size_bytes > available - at:
+            why = (
+                f"record {found} has {size_bytes} bytes, its payload {payload_bytes}, and "
+                f"{available - at} are left"
+            )
+        elif size_bytes > max_frame_bytes:
+            why = (
+                f"record {found} has {size_bytes} bytes; at most {max_frame_bytes} are "
+                "taken, see --max-message-bytes"
+            )
+        elif size_bytes > len(data) - at and not at:
+            # It was to be whole in the copy: the client changed it in the meantime.
+            why = f"a frame of {size_bytes} bytes that was smaller before"
+        if why or size_bytes > len(data) - at:
+            break
+        count = 1
+        is_lost = source is Source.REMAINS and flags == CLAIMED
+        if kind == FrameKind.SCALAR and not payload_bytes and not is_lost:
+            count = _scalars_at(data, at, found, mask)
+            frames.append(ScalarFrames(np.frombuffer(data, FRAME_DTYPE, count, at)))
+        else:
+            start = at + HEADER_BYTES
+            payload = data[start : start + payload_bytes]
+            if is_lost:
+                kind, flags, value, payload = FrameKind.ABORTED, 0, 0.0, _LOST_PAYLOAD
+                lost += 1
+            elif kind == FrameKind.DEFINITIONS:
+                definitions.append(payload)
+            frames.append(Frame(kind, flags, found, step, wall_time, target, value, payload))
+        at += count * size_bytes
+        sequence += count
+    return Walk(frames, definitions, sequence, at, padding_bytes, lost, why)
+
+
+def walk_message(data: bytes, received_sequence: int) -> list[WalkedFrames]:
+    """The frames of a message. The first may be one that was received before.
+
+    Raises ``FrameError`` unless all are whole and well-formed and their sequence
+    numbers rise by one, from at most ``received_sequence + 1``.
+    """
+    first = HEADER.unpack_from(data)[4] if len(data) >= HEADER_BYTES else 1
+    if not 1 <= first <= received_sequence + 1:
+        raise FrameError(f"record {first}, expected {received_sequence + 1}")
+    found = walk(data, first - 1, Source.MESSAGE, available=len(data), max_frame_bytes=len(data))
+    if found.why:
+        raise FrameError(f"frame at offset {found.size_bytes}: {found.why}")
+    return found.frames
+
+
+def _padding_at(data: bytes, at: int) -> int:
+    """What the padding at ``at`` claims to have; 0 if something else is there."""
+    word = int.from_bytes(data[at : at + ALIGNMENT], "little")
+    return word & 0xFFFF_FFFF if word >> 32 & 0xFFFF == PADDING << 8 else 0
+
+
+def _scalars_at(data: bytes, at: int, sequence: int, mask: int) -> int:
+    """How many scalars follow each other at ``at``, whose first has this ``sequence``.
+
+    They are alike in the bits of ``mask``, and their sequence numbers rise by one.
+    """
+    available = (len(data) - at) // HEADER_BYTES
+    following = at + HEADER_BYTES
+    if available < 2 or data[following : following + 5] != data[at : at + 5]:
+        return 1  # the usual end, without NumPy
+    first_word = np.uint64(int.from_bytes(data[at : at + 8], "little") & mask)
+    bits = np.uint64(mask)
+    count, step = 1, _FIRST_STEP
+    while count < available:
+        rows = min(step, available - count)
+        words = np.frombuffer(data, "<u8", rows * _HEADER_WORDS, at + count * HEADER_BYTES)
+        words = words.reshape(rows, _HEADER_WORDS)
+        expected = np.arange(sequence + count, sequence + count + rows, dtype=np.uint64)
+        alike = (
+            (words[:, 0] & bits == first_word)
+            & (words[:, 1] == expected)
+            & (words[:, 4] >> _PAYLOAD_SHIFT == 0)
+        )
+        if not alike.all():
+            return count + int(alike.argmin())
+        count += rows
+        step *= _STEP_GROWTH
+    return count

@@ -1,0 +1,200 @@
+"""The open directory and event file of one run.
+
+Trouble with the disk holds writing up and loses nothing: opening and appending are
+tried again every ``retry_secs`` for as long as it lasts, and ``RunProgress.trouble``
+says why. Only a refusal ends that, and it is kept in ``RunState.refusal``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
+from typing import Final, TypeVar
+
+from boardd.core.refusals import Refusal, RefusedError
+from boardd.core.runs.run_state import RunState
+from boardd.events.embedding import EmbeddingFiles
+from boardd.runs.brief_calls import BriefCalls
+from boardd.runs.embedding_files import write_embedding
+from boardd.runs.event_file import EventFile
+from boardd.runs.logdir import Roots, RunDirectory
+
+_logger = logging.getLogger(__name__)
+
+#: Seconds between tries of what the disk has refused.
+RETRY_SECS: Final = 1.0
+
+_Result = TypeVar("_Result")
+
+
+class RunFiles:
+    """Opens, appends, syncs and closes; see the module.
+
+    For one task on the event loop, and for the one call on a thread that it awaits.
+    Brief calls go to ``brief_calls``, all others to ``threads``. ``on_refused`` is
+    called when the run's directory is refused.
+    """
+
+    def __init__(
+        self,
+        run: RunState,
+        roots: Roots,
+        threads: Executor,
+        brief_calls: BriefCalls,
+        on_refused: Callable[[RunState], None],
+        retry_secs: float = RETRY_SECS,
+    ) -> None:
+        self._run = run
+        self._roots = roots
+        self._threads = threads
+        self._brief_calls = brief_calls
+        self._on_refused = on_refused
+        self._retry_secs = retry_secs
+        self._directory: RunDirectory | None = None
+        self._file: EventFile | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the directory and its event file are open."""
+        return self._file is not None
+
+    async def open(self, gives_up: Callable[[], bool] | None = None) -> bool:
+        """Opens the run's directory if it is not open. Returns whether it is open.
+
+        Tries for as long as that takes, until the directory is refused, or until
+        ``gives_up`` says so after a failed try.
+        """
+        while self._file is None and self._run.refusal is None:
+            try:
+                self._directory = await self.on_thread(lambda: self._roots.open_run(self._run.path))
+                self._file = EventFile(self._directory, filename_suffix=self._run.filename_suffix)
+                self.recovered()
+            except RefusedError as error:
+                self._refuse(error.refusal)
+            except OSError as error:
+                await self._wait_out(error)
+                if gives_up is not None and gives_up():
+                    break
+        return self._file is not None
+
+    async def on_thread(self, call: Callable[[], _Result], *, is_brief: bool = False) -> _Result:
+        """Returns what ``call`` returns on a thread, or raises what it raises."""
+        if is_brief:
+            return await self._brief_calls.run(call)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def append_once(self, events: bytes) -> None:
+        """Appends framed events, or goes on with an append that raised. On a thread.
+
+        Raises ``OSError``; go on with ``append`` then, which tries again.
+        """
+        file, directory = self._file, self._directory
+        if file is None or directory is None:
+            raise RuntimeError(f"{self._run.path} is not open")
+        if events:
+            self._check_current(directory)
+        if file.pending_bytes:
+            file.resume()
+        else:
+            file.append(events)
+
+    async def append(
+        self,
+        events: bytes,
+        embedding: EmbeddingFiles | None = None,
+        earlier: OSError | None = None,
+    ) -> int:
+        """Returns once all is written, however long that takes, or the run is refused.
+
+        ``embedding`` is written before ``events``, in the same directory. After a failed
+        try it is written anew and whole, the events from where they broke off.
+        ``earlier`` is how ``append_once`` failed with the same events. Returns the
+        bytes of the embedding's files.
+
+        Raises ``RefusedError`` if the embedding cannot be written here.
+        """
+        if earlier is not None:
+            await self._wait_out(earlier)
+        files_bytes = 0
+        files_in: RunDirectory | None = None
+        while await self.open():
+            try:
+                if embedding is not None and files_in is not self._directory:
+                    files_bytes = await self.on_thread(partial(self._write_embedding, embedding))
+                    files_in = self._directory
+                await self.on_thread(lambda: self.append_once(events))
+            except OSError as error:
+                await self._wait_out(error)
+            else:
+                break
+        self.appended()
+        return files_bytes
+
+    def appended(self) -> None:
+        """Notes that an append succeeded."""
+        self.recovered()
+        if self._file is not None and self._file.path is not None:
+            self._run.progress.file = self._file.path.name
+
+    def recovered(self) -> None:
+        """Notes that nothing holds the run up any more."""
+        if self._run.progress.trouble:
+            _logger.info("run %s goes on", self._run.path)
+            self._run.progress.trouble = ""
+
+    async def sync(self) -> str:
+        """Makes all that was appended durable. Returns why it is not, or an empty text."""
+        if self._file is None:
+            return ""
+        try:
+            await self.on_thread(self._file.sync)
+        except OSError as error:
+            return str(error)
+        return ""
+
+    async def close(self) -> None:
+        """Makes all that was appended durable, and closes file and directory."""
+        why = await self.sync()
+        if why:
+            _logger.error("run %s: %s", self._run.path, why)
+        await self.on_thread(self._abandon)
+
+    def _write_embedding(self, embedding: EmbeddingFiles) -> int:
+        if self._directory is None:
+            raise RuntimeError(f"{self._run.path} is not open")
+        self._check_current(self._directory)
+        return write_embedding(self._directory, embedding)
+
+    def _check_current(self, directory: RunDirectory) -> None:
+        if not directory.is_current():
+            # Somebody removed the directory of a live run: it is made anew, and
+            # what was half written went with the old one.
+            self._abandon()
+            raise FileNotFoundError(f"{self._run.path}: the directory was removed")
+
+    def _abandon(self) -> None:
+        file, self._file = self._file, None
+        directory, self._directory = self._directory, None
+        try:
+            if file is not None:
+                file.close()
+        except OSError as error:
+            _logger.error("run %s: close: %s", self._run.path, error)
+        finally:
+            if directory is not None:
+                directory.close()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        _logger.warning("run refused: %s", refusal.message)
+        self._run.refusal = refusal
+        self._abandon()
+        self._on_refused(self._run)
+
+    async def _wait_out(self, error: OSError) -> None:
+        if not self._run.progress.trouble:
+            _logger.error("run %s is held up: %s", self._run.path, error)
+        self._run.progress.trouble = str(error)
+        await asyncio.sleep(self._retry_secs)

@@ -1,0 +1,123 @@
+"""The call order of one run: what its writer takes next, while reductions end in any order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from boardd.core.order import Order
+from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart, SummaryPart
+from boardd.summaries.reduction import EncodedSummary, SummaryError
+
+#: One append takes about this many scalars and this many bytes at most.
+APPEND_RECORDS: Final = 1 << 16
+APPEND_BYTES: Final = 16 << 20
+#: An append up to this size is brief: it shares a thread with those of other runs.
+BRIEF_BYTES: Final = 64 << 10
+
+
+class ReducedSummary:
+    """A summary record, and what it was reduced to or why it cannot be."""
+
+    __slots__ = ("has_files", "part", "result", "size_bytes")
+
+    def __init__(self, part: SummaryPart, result: EncodedSummary | SummaryError) -> None:
+        self.part = part
+        self.result = result
+        self.size_bytes, self.has_files = 0, False
+        if isinstance(result, EncodedSummary):
+            self.size_bytes, self.has_files = result.size_bytes, result.embedding is not None
+
+
+@dataclass(eq=False)
+class Sync:
+    """A request to make all that came before it durable; the result says why it is not."""
+
+    done: asyncio.Future[str]
+
+    def answer(self, why: str) -> None:
+        """Says why, with an empty text if it is durable; nothing if nobody waits any more."""
+        if not self.done.done():
+            self.done.set_result(why)
+
+
+Item = ScalarPart | DropPart | EndPart | ReducedSummary | Sync
+
+
+class RunOrder:
+    """What is to be done for one run, in call order. For the event loop's thread only."""
+
+    def __init__(self) -> None:
+        self._order: Order[Item] = Order()
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next item can be taken."""
+        return self._order.ready
+
+    async def wait(self) -> None:
+        """Waits until the next item may have become ready."""
+        self._wake.clear()
+        await self._wake.wait()
+
+    def append(self, item: Item) -> None:
+        """Adds what is ready once all before it is taken."""
+        self._order.append(item)
+        self._wake.set()
+
+    def draw(self) -> int:
+        """Returns the ticket of the next place, for a summary that is still to be reduced."""
+        return self._order.draw()
+
+    def complete(self, ticket: int, item: ReducedSummary) -> None:
+        """Puts ``item`` in the place of ``ticket``. Raises ``ValueError`` as ``Order`` does."""
+        self._order.complete(ticket, item)
+        self._wake.set()
+
+    def take(self) -> deque[Item]:
+        """Takes what is ready: events up to a bound, or one item that is handled by itself."""
+        items: deque[Item] = deque()
+        records = size_bytes = 0
+        while self._order.ready and records < APPEND_RECORDS and size_bytes < APPEND_BYTES:
+            head = self._order.peek()
+            alone = isinstance(head, (EndPart, Sync)) or (
+                isinstance(head, ReducedSummary) and head.has_files
+            )
+            if alone and items:
+                break
+            item = self._order.release()
+            items.append(item)
+            if alone:
+                break
+            part = item.part if isinstance(item, ReducedSummary) else item
+            if isinstance(part, RunPart):
+                records += part.records
+                size_bytes += part.size_bytes
+        return items
+
+
+def take_part(items: deque[Item]) -> RunPart:
+    """Takes the first of ``items``. Returns its part. Raises ``TypeError`` for a ``Sync``."""
+    item = items.popleft()
+    if isinstance(item, ReducedSummary):
+        return item.part
+    if isinstance(item, Sync):
+        raise TypeError("a sync has no part")
+    return item
+
+
+def reduced_bytes(items: Iterable[Item]) -> int:
+    """The bytes that reductions made for ``items``."""
+    return sum(item.size_bytes for item in items if isinstance(item, ReducedSummary))
+
+
+def is_brief(items: Iterable[Item]) -> bool:
+    """Whether ``items`` are appended in so short a time that they may share a thread."""
+    return sum(item.size_bytes for item in items if not isinstance(item, Sync)) <= BRIEF_BYTES

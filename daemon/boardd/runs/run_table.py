@@ -1,0 +1,108 @@
+"""The runs that are being written: a writer for each, and the threads that they share.
+
+The event loop only moves parts between a run's writer and the threads: reductions
+run in the ``ReductionPool``, files are written on ``Budgets.writers`` threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+from boardd.core.budget import Budgets
+from boardd.core.runs.run_state import RunState
+from boardd.core.session.batch import RunPart
+from boardd.runs.brief_calls import BriefCalls
+from boardd.runs.logdir import Roots
+from boardd.runs.reduction_pool import ReductionPool
+from boardd.runs.run_files import RETRY_SECS, RunFiles
+from boardd.runs.run_writer import Outcomes, RunWriter
+
+
+class RunTable:
+    """Writes the parts that it is given, each run in its order.
+
+    Made, used and closed on the event loop's thread. ``outcomes`` is told what
+    becomes of each part. ``retry_secs`` lie between two tries of what the disk refused.
+    """
+
+    def __init__(
+        self,
+        budgets: Budgets,
+        roots: Roots,
+        outcomes: Outcomes,
+        retry_secs: float = RETRY_SECS,
+    ) -> None:
+        self._roots = roots
+        self._outcomes = outcomes
+        self._retry_secs = retry_secs
+        self._reductions = ReductionPool(budgets.reducers, budgets.max_tensor_bytes)
+        self._threads = ThreadPoolExecutor(budgets.writers, "boardd-write")
+        self._brief_calls = BriefCalls(self._threads, budgets.writers)
+        self._writers: dict[RunState, RunWriter] = {}
+        self._is_closed = False
+
+    @property
+    def threads(self) -> Executor:
+        """The threads for all that touches the file system."""
+        return self._threads
+
+    def open(self, run: RunState) -> None:
+        """Begins to open the directory of ``run``, so that a refusal comes early."""
+        if not self._is_closed:
+            self._writer_of(run)
+
+    def admit(self, parts: Iterable[RunPart]) -> None:
+        """Takes parts, in the call order of their sessions. After ``close`` they are dropped."""
+        if self._is_closed:
+            return
+        by_run: dict[RunState, list[RunPart]] = {}
+        for part in parts:
+            by_run.setdefault(part.run, []).append(part)
+        for run, own in by_run.items():
+            self._writer_of(run).admit(*own)
+
+    async def sync(self, runs: Iterable[RunState]) -> str:
+        """Waits until all that was admitted to ``runs`` is durable.
+
+        Returns why something is not, or an empty text. A run whose file is
+        closed became durable when it was closed.
+        """
+        waiting = [self._writers[run].sync() for run in dict.fromkeys(runs) if run in self._writers]
+        return "; ".join(why for why in await asyncio.gather(*waiting) if why)
+
+    async def close(self) -> None:
+        """Leaves, whatever is still open: gives up what is not written by now.
+
+        A thread that hangs in the file system is left behind.
+        """
+        self._is_closed = True
+        tasks = [writer.task for writer in self._writers.values()]
+        for writer in list(self._writers.values()):
+            writer.abandon()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+        self._brief_calls.close()
+        self._reductions.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _writer_of(self, run: RunState) -> RunWriter:
+        writer = self._writers.get(run)
+        if writer is None:
+            files = RunFiles(
+                run,
+                self._roots,
+                self._threads,
+                self._brief_calls,
+                self._outcomes.refuse,
+                self._retry_secs,
+            )
+            writer = self._writers[run] = RunWriter(
+                run, files, self._outcomes, self._reductions, self._forget
+            )
+        return writer
+
+    def _forget(self, writer: RunWriter) -> None:
+        if self._writers.get(writer.run) is writer:
+            del self._writers[writer.run]

@@ -1,0 +1,134 @@
+"""A Unix socket of this host: its private directory, who listens, and who is at the other end.
+
+Both ends rely on the directory for access control: only its owner can reach a
+socket in a directory of mode 0700, whatever the mode of the socket itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import stat
+import struct
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_UCRED: Final = struct.Struct("3i")
+
+
+class DirectoryRefusedError(Exception):
+    """A directory that does not keep other users out; correct it or choose another."""
+
+
+class PeerCredentials(NamedTuple):
+    """A process at the other end of a Unix socket, as the kernel knows it.
+
+    ``pid`` is 0 for a process in a pid namespace that is not visible from here.
+    """
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def ensure_private_directory(path: Path) -> None:
+    """Makes sure that only this user can reach into ``path``.
+
+    Creates it with mode 0700 when it is missing; its parent must exist. The mode
+    of a directory that is there is never changed.
+
+    Raises:
+        DirectoryRefusedError: it cannot be created or opened, is a symlink or no
+            directory, belongs to another user, or is open to group or others.
+    """
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise DirectoryRefusedError(
+            f"the socket's directory {path} cannot be made: {error.strerror}; create it with "
+            "mode 0700"
+        ) from None
+    else:
+        os.chmod(path, 0o700)  # the umask may have taken bits that the owner needs
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        reason = (
+            "is a symlink or no directory"
+            if error.errno in (errno.ELOOP, errno.ENOTDIR)
+            else f"cannot be opened: {error.strerror}"
+        )
+        raise DirectoryRefusedError(f"the socket's directory {path} {reason}; remove it") from None
+    try:
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if status.st_uid != os.geteuid():
+        raise DirectoryRefusedError(
+            f"the socket's directory {path} belongs to user {status.st_uid}, not to "
+            f"{os.geteuid()}; use a directory of your own"
+        )
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        raise DirectoryRefusedError(
+            f"the socket's directory {path} has mode {mode:04o}, so other users could reach the "
+            f"socket; run: chmod 700 {path}"
+        )
+
+
+def accepts_connections(socket_path: Path) -> bool:
+    """Whether a process listens on ``socket_path``. Does not wait.
+
+    Raises ``PermissionError`` when this user may not connect to it.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(socket_path))
+        except BlockingIOError:  # its backlog is full
+            return True
+        except PermissionError:
+            raise
+        except OSError:
+            return False
+        return True
+
+
+def peer_credentials(connection: socket.socket) -> PeerCredentials:
+    """The process that connected, or that listens, at the other end of ``connection``.
+
+    They are those of the moment of ``connect`` or ``listen``; the process may have
+    ended since. Raises ``OSError`` when ``connection`` is no connected Unix socket.
+    """
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return PeerCredentials(*_UCRED.unpack(data))
+
+
+def open_process(pid: int) -> int:
+    """Returns a descriptor of process ``pid`` (a pidfd), to be closed by the caller.
+
+    It becomes readable when the process ends, and never means a later process with
+    the same pid.
+
+    Raises:
+        ProcessLookupError: there is no such process.
+        OSError: a process cannot be watched here: the kernel, a sandbox or this build of
+            Python lacks pidfd.
+    """
+    if not hasattr(os, "pidfd_open"):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    return os.pidfd_open(pid)
+
+
+def has_ended(process: int, timeout_secs: float) -> bool:
+    """Waits for the end of ``process``, a descriptor of ``open_process``.
+
+    Returns False when it still runs after ``timeout_secs``.
+    """
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(timeout_secs * 1000))

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from boardd_client.transport.pace import LEAST_INTERVAL_SECS, SEND_INTERVAL_SECS, Pace
+
+
+def wait_secs(pace: Pace) -> float:
+    begin = time.monotonic()
+    pace.wait()
+    return time.monotonic() - begin
+
+
+def test_nobody_waits_and_the_interval_passes() -> None:
+    pace = Pace()
+    begin = time.monotonic()
+    assert not pace.wait()
+    assert time.monotonic() - begin >= 0.9 * SEND_INTERVAL_SECS
+
+
+def test_who_waits_is_not_kept_waiting_and_told_of_once() -> None:
+    pace = Pace()
+    pace.quicken(max_queue=0, flush_secs=60.0)
+    pace.wait()
+    pace.wake()
+    assert pace.wait()  # no sleep after the last round
+    assert not pace.wait()
+
+
+def test_a_backlog_is_sent_early_but_not_for_each_record() -> None:
+    pace = Pace()
+    pace.wait()
+    times = []
+    for _ in range(3):
+        pace.nudge()
+        times.append(wait_secs(pace))
+    assert min(times) >= 0.9 * SEND_INTERVAL_SECS / 2
+    assert not pace.is_stopping
+
+
+def test_a_wait_ends_when_another_thread_stops_it() -> None:
+    pace = Pace()
+    urgent = []
+    thread = threading.Thread(target=lambda: urgent.append(pace.wait()))
+    thread.start()
+    pace.stop()
+    thread.join(20)
+    assert urgent == [True]
+    assert pace.is_stopping
+
+
+@pytest.mark.parametrize(
+    ("wishes", "backlog_records"),
+    [([0, 0], 0), ([10, 0], 10), ([0, 10], 10), ([5, 10], 5), ([10, 5], 5)],
+)
+def test_the_most_impatient_writer_decides(wishes: list[int], backlog_records: int) -> None:
+    pace = Pace()
+    for max_queue in wishes:
+        pace.quicken(max_queue=max_queue, flush_secs=60.0)
+    assert pace.backlog_records == backlog_records
+    pace.quicken(max_queue=0, flush_secs=0.0)
+    pace.wait()
+    pace.nudge()
+    assert wait_secs(pace) >= 0.9 * LEAST_INTERVAL_SECS
