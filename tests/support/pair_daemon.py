@@ -18,7 +18,8 @@ from boardd.core.errors import RequestError, UnknownSessionError
 from boardd.core.intake.frames import ScalarFrames, WalkedFrames
 from boardd.core.intake.shared_ring import RingFrames, SharedRing
 from boardd.core.intake.walker import walk_message
-from boardd.core.runs.run_state import Refusal, Runs
+from boardd.core.refusals import Refusal
+from boardd.core.runs.run_state import Runs
 from boardd.core.session.drops import EndedSessions
 from boardd.core.session.lifecycle import Effect, Event, Lifecycle, State
 from boardd.core.session.session import Session
