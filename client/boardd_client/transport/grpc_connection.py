@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, TcpAddress
+from boardd_protos.limits import DEFAULT_MESSAGE_BYTES
+from boardd_protos.reasons import AUTHORIZATION
 
 from boardd_client.transport.connection import ConnectionFailedError, Events
 from boardd_client.transport.outbox import Outbox
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     import grpc
 
 _FORK_VARIABLE: Final = "GRPC_ENABLE_FORK_SUPPORT"
-_MAX_MESSAGE_BYTES: Final = 4 << 20
 #: They end within milliseconds, unless the process is starved.
 _THREADS_END_SECS: Final = 2.0
 
@@ -52,7 +53,7 @@ class GrpcConnection:
         self._address = address
         self._events = events
         self._tls_ca = tls_ca
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else None
+        self._metadata = ((AUTHORIZATION, f"Bearer {token}"),) if token else None
         self._outbox = Outbox(events.on_room)
         self._lock = threading.RLock()
         self._is_closed = False
@@ -139,8 +140,8 @@ class GrpcConnection:
 
     def _make_channel(self, grpc: Any) -> grpc.Channel:
         options: list[tuple[str, int]] = [
-            ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-            ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", DEFAULT_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", DEFAULT_MESSAGE_BYTES),
             # A new connection tries at once, whatever happened to the one before.
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.initial_reconnect_backoff_ms", 100),

@@ -27,8 +27,8 @@ WRITE_END_SECS: Final = 1.0
 class Stream:
     """Serves one stream of ``live`` until it ends; see the module.
 
-    ``reads_ring`` says that its records come through the ring. A message may not begin
-    for ``stall_secs`` in the middle of a tensor.
+    ``reads_ring`` says that its records come through the ring. The stream ends with
+    ``StalledError`` when nothing comes for ``stall_secs`` in the middle of a tensor.
     """
 
     def __init__(

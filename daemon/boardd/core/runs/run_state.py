@@ -12,7 +12,7 @@ share: what an aggregate over the ranks is made from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from boardd_protos import boardd_pb2 as pb
 
@@ -46,6 +46,23 @@ class RunProgress:
     trouble: str = ""
 
 
+class RunTags:
+    """The tags of one run, in the order in which they were first defined."""
+
+    def __init__(self, max_tags: int) -> None:
+        self.max_tags = max_tags
+        self.names: list[bytes] = []
+        self._indexes: dict[bytes, int] = {}
+
+    def index(self, name: bytes) -> int | None:
+        """The place of ``name``, which is added if it is new; None past ``max_tags``."""
+        index = self._indexes.get(name)
+        if index is None and len(self.names) < self.max_tags:
+            index = self._indexes[name] = len(self.names)
+            self.names.append(name)
+        return index
+
+
 @dataclass(eq=False)
 class RunState:
     """One run directory: who logs to it and what under. Written on the event loop only.
@@ -57,36 +74,39 @@ class RunState:
     path: str
     group: str
     filename_suffix: str
-    max_series: int
+    max_series: InitVar[int]
     members: dict[Holder, Member] = field(default_factory=dict)
     #: Members that still log to it; when the last leaves, its file is closed.
     holders: set[Holder] = field(default_factory=set)
     refusal: Refusal | None = None
-    tags: list[bytes] = field(default_factory=list)
     #: Records admitted and not yet written.
     pending: int = 0
     #: Records meant for it that clients dropped, by reason.
     dropped: dict[str, int] = field(default_factory=dict)
     progress: RunProgress = field(default_factory=RunProgress)
     contents: RunContents = field(default_factory=RunContents)
-    _tag_index: dict[bytes, int] = field(default_factory=dict)
+    _tags: RunTags = field(init=False)
+
+    def __post_init__(self, max_series: int) -> None:
+        self._tags = RunTags(max_series)
+
+    @property
+    def tags(self) -> list[bytes]:
+        """The run's tags, each at its index."""
+        return self._tags.names
 
     def tag_index(self, tag: str) -> int:
         """Returns the place of ``tag`` in ``tags``; adds it there if it is new.
 
         Raises ``RefusedError`` when the run has its budget of tags.
         """
-        name = tag.encode()
-        index = self._tag_index.get(name)
+        index = self._tags.index(tag.encode())
         if index is None:
-            if len(self.tags) >= self.max_series:
-                raise RefusedError(
-                    pb.TOO_MANY_SERIES,
-                    f"run {self.path}: tag {tag!r} is past the budget of {self.max_series} "
-                    "tags per run; use fewer tags or raise --max-series-per-run",
-                )
-            index = self._tag_index[name] = len(self.tags)
-            self.tags.append(name)
+            raise RefusedError(
+                pb.TOO_MANY_SERIES,
+                f"run {self.path}: tag {tag!r} is past the budget of {self._tags.max_tags} "
+                "tags per run; use fewer tags or raise --max-series-per-run",
+            )
         return index
 
 
