@@ -49,7 +49,9 @@ class Answer(Enum):
     OPENS = auto()
     #: It refuses map 0: records come by value.
     OPENS_BY_VALUE = auto()
-    #: It takes map 0, and its answer comes too late.
+    #: It takes map 0, and its answer comes too late. Only one that can watch processes: another
+    #: takes the client for dead, and a client that was taken for dead may wait for an
+    #: acknowledgement until it logs more.
     HESITATES = auto()
     #: Nobody answers until a daemon is started.
     STARTS = auto()

@@ -242,6 +242,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     *(EndRun(logdir) for logdir in _LOGDIRS),
     *(EndCopy(which, fails) for fails in (False, True) for which in _WHICH),
     *10 * (Connect(),),
+    *2 * (Connect(late=9),),
     *(Connect(answer) for answer in Answer),
     *2 * (Cut(),),
     *(Send(max_bytes) for max_bytes in 8 * (400, 100)),

@@ -9,19 +9,22 @@ map connections are noticed when a history says so.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import RequestError, UnknownSessionError
+from boardd.core.intake.frames import ScalarFrames, WalkedFrames
 from boardd.core.intake.shared_ring import RingFrames, SharedRing
-from boardd.core.runs.run_state import Refusal, Runs
+from boardd.core.intake.walker import walk_message
+from boardd.core.refusals import Refusal
+from boardd.core.runs.run_state import Runs
 from boardd.core.session.drops import EndedSessions
 from boardd.core.session.lifecycle import Effect, Event, Lifecycle, State
 from boardd.core.session.session import Session
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.frame import FrameKind, decode
+from boardd_protos.frame import FrameKind
 
 from support.pair_client import BAD_TAG, LOG_BYTES
 from support.pair_disk import Disk, sequences
@@ -291,7 +294,8 @@ class DaemonEnd:
         kind = message.WhichOneof("message")
         assert not (live.reads_ring and kind in ("records", "chunk"))
         if kind == "records":
-            self._receive(live, message.records.frames, None)
+            walked = walk_message(message.records.frames, live.session.received_sequence)
+            self._receive(live, walked, None)
         elif kind == "committed":
             assert live.reads_ring
             assert live.ring is not None
@@ -340,26 +344,29 @@ class DaemonEnd:
         live.refusals.update((refused.run, refused.refusal) for refused in defined.refusals)
 
     def _receive(
-        self, live: LiveSession, frames: bytes, views: Mapping[int, memoryview] | None
+        self,
+        live: LiveSession,
+        frames: Sequence[WalkedFrames],
+        views: Mapping[int, memoryview] | None,
     ) -> None:
         session = live.session
         before = session.received_sequence
         counted = Counter(session.counters.rejected)
-        batch = session.receive(frames, views)
+        batch = session.receive_walked(frames, views)
         admitted = {sequence for part in batch.parts for sequence in sequences(part)}
         expected: Counter[int] = Counter()
-        for frame in decode(frames):
-            is_new = frame.sequence > before and frame.kind != FrameKind.DEFINITIONS
-            if not is_new or frame.sequence in admitted:
+        for kind, sequence, target in _headers(frames):
+            is_new = sequence > before and kind != FrameKind.DEFINITIONS
+            if not is_new or sequence in admitted:
                 continue
-            key = session.session_id, frame.sequence
+            key = session.session_id, sequence
             content = self._ledger.records[key].content
-            if frame.kind == FrameKind.ABORTED:
+            if kind == FrameKind.ABORTED:
                 reason = pb.CAPTURE_FAILED
-            elif not self.knows(live, frame.target):
+            elif not self.knows(live, target):
                 assert session.session_id in self.undefined
                 reason = pb.UNDEFINED_SERIES
-            elif frame.kind == FrameKind.END_RUN:
+            elif kind == FrameKind.END_RUN:
                 self._ledger.written(self.life, *key, content)
                 continue
             else:
@@ -423,3 +430,13 @@ class DaemonEnd:
             assert live.session.open_parts == live.session.pending_bytes == 0
             assert live.session.counters.pending == 0
         assert self.intake.held_bytes == 0
+
+
+def _headers(frames: Iterable[WalkedFrames]) -> Iterator[tuple[int, int, int]]:
+    """The kind, the sequence number and the target of each frame."""
+    for walked in frames:
+        if isinstance(walked, ScalarFrames):
+            for header in walked.headers:
+                yield FrameKind.SCALAR, int(header["sequence"]), int(header["target"])
+        else:
+            yield walked.kind, walked.sequence, walked.target

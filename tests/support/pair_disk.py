@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from boardd.core.runs.run_state import Refusal, Runs, RunState
+from boardd.core.refusals import Refusal
+from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.session.batch import Batch, EndPart, RunPart, ScalarPart, SummaryPart
 from boardd.core.session.session import Session
 from boardd_protos import boardd_pb2 as pb

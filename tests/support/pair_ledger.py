@@ -106,10 +106,10 @@ class Ledger:
         self._note(record, Outcome(life, reason))
 
     def _note(self, record: Record, outcome: Outcome) -> None:
-        done_before = {known.life for known in record.outcomes}
+        done_by = {known.life for known in record.outcomes}
+        is_excused = may_come_twice(record) and done_by <= record.forgotten_by
+        assert not done_by or is_excused, f"{record} is done twice"
         record.outcomes.append(outcome)
-        repeated = done_before if may_come_twice(record) else set()
-        assert done_before <= record.forgotten_by & repeated, f"{record} is done twice"
 
     def forgotten(self, life: int, session_id: bytes, acknowledged_sequence: int) -> None:
         """A daemon was killed, and the client goes to another, having heard only so much."""

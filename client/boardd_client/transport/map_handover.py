@@ -127,6 +127,9 @@ class MapHandover:
             self._next_connection = connection = MapConnection(self._address, self._session_id)
             connection.share_first(first, log_bytes)
         except TimeoutError:
+            # It does not hold the maps over the connection of before. If it takes them over this
+            # one after all, it will say that it holds them, and then nobody may believe it.
+            self._cut()
             raise ConnectionFailedError(
                 "DEADLINE_EXCEEDED", "the daemon does not answer the handover of shared memory"
             ) from None

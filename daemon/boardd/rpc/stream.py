@@ -84,19 +84,24 @@ class Stream:
             tasks.clear()
 
     def end(self, error: Exception) -> None:
-        """Ends the stream now; the client is answered with ``error``."""
+        """Ends the stream now and takes nothing more; the client is answered with ``error``."""
         if self._error is None:
             self._error = error
+        self._stop_reading()
         self._stopped.set()
 
     def finish(self, *, draining: bool = False) -> None:
         """Reads no more; the stream ends when everything received is written and told."""
         if draining:
             self._teller.tell_draining()
+        self._stop_reading()
+        self._teller.end_when_told()
+
+    def _stop_reading(self) -> None:
+        """Takes nothing more, also of what has come already."""
         for task in (self._reader, self._ring_reader):
             if task is not None:
                 task.cancel()
-        self._teller.end_when_told()
 
     async def _read(self) -> None:
         session = self._live.session

@@ -14,15 +14,24 @@ from support.pair_actions import (
     DrainDaemon,
     Hear,
     History,
+    LogCurves,
+    LogMany,
     LogScalar,
+    LogTensor,
     NoticeMaps,
     Round,
+    Send,
     histories,
 )
 
 States = set[lifecycle.State | connection_state.State]
 
 #: Where chance seldom leads.
+BY_VALUE_WHILE_HELD = History(
+    [LogScalar("a"), Connect(Answer.HESITATES), Connect(Answer.OPENS_BY_VALUE)],
+    is_shareable=True,
+    can_watch=True,
+)
 BY_VALUE_WHILE_VERIFYING = History(
     [LogScalar("a"), Connect(Answer.HESITATES), NoticeMaps(), Connect(Answer.OPENS_BY_VALUE)],
     is_shareable=True,
@@ -31,6 +40,33 @@ BY_VALUE_WHILE_VERIFYING = History(
 CLOSED = History([LogScalar("a"), Round(), Close()], is_shareable=False, can_watch=True)
 DRAINED = History(
     [LogScalar("a"), Connect(), DrainDaemon(), Hear(9), Cut(), LogScalar("a")],
+    is_shareable=True,
+    can_watch=True,
+)
+#: What was under way when the client opened its session anew comes too late, by value and not.
+LATE = History(
+    [
+        LogTensor("outside", 8),
+        LogScalar("a"),
+        Connect(),
+        Send(),
+        Cut(),
+        Connect(late=9),
+        Hear(9),
+    ],
+    is_shareable=False,
+    can_watch=True,
+)
+LATE_BEFORE_SHARING = History(
+    [
+        LogCurves("outside"),
+        Connect(Answer.OPENS_BY_VALUE),
+        Send(),
+        Cut(),
+        Connect(late=9),
+        Hear(9),
+        LogMany("outside"),
+    ],
     is_shareable=True,
     can_watch=True,
 )
@@ -49,9 +85,12 @@ def search(max_examples: int, *, derandomize: bool) -> States:
         suppress_health_check=[HealthCheck.too_slow],
     )
     @given(histories)
+    @example(BY_VALUE_WHILE_HELD)
     @example(BY_VALUE_WHILE_VERIFYING)
     @example(CLOSED)
     @example(DRAINED)
+    @example(LATE)
+    @example(LATE_BEFORE_SHARING)
     def run(history: History) -> None:
         visited.update(history.run().visited)
 

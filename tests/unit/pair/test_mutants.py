@@ -46,20 +46,20 @@ def forget_what_was_received(patch: pytest.MonkeyPatch) -> None:
 
 def skip_the_salvage(patch: pytest.MonkeyPatch) -> None:
     def nothing(self: SharedRing, limit_bytes: int) -> RingFrames:
-        return RingFrames(b"", [], self.sequence, self.position)
+        return RingFrames([], [], self.sequence, self.position)
 
     patch.setattr(SharedRing, "salvage", nothing)
 
 
 def drop_the_order(patch: pytest.MonkeyPatch) -> None:
-    receive = DaemonSession.receive
+    receive_walked = DaemonSession.receive_walked
 
     def reversing(self: DaemonSession, *args: object) -> Batch:
-        batch = receive(self, *args)
+        batch = receive_walked(self, *args)
         batch.parts.reverse()
         return batch
 
-    patch.setattr(DaemonSession, "receive", reversing)
+    patch.setattr(DaemonSession, "receive_walked", reversing)
 
 
 def keep_slots(patch: pytest.MonkeyPatch) -> None:

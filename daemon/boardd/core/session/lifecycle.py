@@ -227,8 +227,10 @@ TABLE: Final[Mapping[State, Mapping[Event, Step]]] = {
         Event.DRAINING: Step(State.VERIFYING),
         Event.SHUT_DOWN: Step(State.ABANDONED, (Effect.STOP_WATCHING, Effect.LET_GO_OF_MAPS)),
     },
+    # A client that opens its session again has left its stream. Nothing more may come over that:
+    # the client goes on behind what the answer says was received.
     State.ATTACHED_BY_VALUE: {
-        Event.OPENED: Step(State.ATTACHED_BY_VALUE),
+        Event.OPENED: Step(State.ATTACHED_BY_VALUE, (Effect.END_STREAM_FOR_NEWER,)),
         Event.STREAM_ASKED: Step(State.ATTACHED_BY_VALUE, (Effect.END_STREAM_FOR_NEWER,)),
         Event.DETACHED: Step(State.LEASED, (Effect.DROP_CHUNKS, Effect.START_LEASE)),
         Event.MAPS_SHARED: Step(State.ATTACHED_HELD),
@@ -237,7 +239,7 @@ TABLE: Final[Mapping[State, Mapping[Event, Step]]] = {
         Event.SHUT_DOWN: Step(State.ABANDONED, (Effect.END_STREAM_FOR_SHUTDOWN,)),
     },
     State.ATTACHED_HELD: {
-        Event.OPENED: Step(State.ATTACHED_HELD),
+        Event.OPENED: Step(State.ATTACHED_HELD, (Effect.END_STREAM_FOR_NEWER,)),
         Event.STREAM_ASKED: Step(State.ATTACHED_HELD, (Effect.END_STREAM_FOR_NEWER,)),
         Event.DETACHED: Step(State.HELD, (Effect.DROP_CHUNKS,)),
         Event.MAPS_SHARED: Step(State.ATTACHED_HELD),
@@ -252,7 +254,7 @@ TABLE: Final[Mapping[State, Mapping[Event, Step]]] = {
         ),
     },
     State.ATTACHED_SHARED: {
-        Event.OPENED: Step(State.ATTACHED_SHARED),
+        Event.OPENED: Step(State.ATTACHED_SHARED, (Effect.END_STREAM_FOR_NEWER,)),
         Event.STREAM_ASKED: Step(State.ATTACHED_SHARED, (Effect.END_STREAM_FOR_NEWER,)),
         Event.DETACHED: Step(State.HELD, (Effect.DROP_CHUNKS,)),
         # The stream reads the ring of before until it has ended.
@@ -267,7 +269,7 @@ TABLE: Final[Mapping[State, Mapping[Event, Step]]] = {
         ),
     },
     State.ATTACHED_VERIFYING: {
-        Event.OPENED: Step(State.ATTACHED_VERIFYING),
+        Event.OPENED: Step(State.ATTACHED_VERIFYING, (Effect.END_STREAM_FOR_NEWER,)),
         Event.STREAM_ASKED: Step(State.ATTACHED_VERIFYING, (Effect.END_STREAM_FOR_NEWER,)),
         Event.DETACHED: Step(State.VERIFYING, (Effect.DROP_CHUNKS,)),
         Event.MAPS_SHARED: Step(State.ATTACHED_HELD, (Effect.STOP_WATCHING,)),
