@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from boardd.core.refusals import RefusedError
 from boardd.core.runs import names
 from boardd.reduce.audio import encode_wav
 from boardd.reduce.dtypes import as_array
@@ -117,7 +118,7 @@ def test_the_largest_is_taken(client: Check, daemon: Check) -> None:
 def test_what_is_larger_is_refused(client: Check, daemon: Check) -> None:
     with pytest.raises(ValueError, match=r"expected|more than|none of|out of"):
         client()
-    with pytest.raises((InvalidRecordError, InvalidTensorError, names.NameRefusedError)):
+    with pytest.raises((InvalidRecordError, InvalidTensorError, RefusedError)):
         daemon()
 
 
