@@ -29,7 +29,7 @@ from boardd_protos.limits import MAX_EMBEDDING_ROWS
 EXACT_SIDE: Final = 4096
 
 #: The columns above which the projector replaces the matrix by a random projection.
-MAX_DIMENSIONS: Final = 200
+MAX_PROJECTED_DIMENSIONS: Final = 200
 
 _BLOCK_BYTES: Final = 32 << 20
 _OVERSAMPLING: Final = 32
@@ -140,7 +140,7 @@ def project(
 def working_bytes(
     rows: int,
     columns: int,
-    dimensions: int = MAX_DIMENSIONS,
+    dimensions: int = MAX_PROJECTED_DIMENSIONS,
     *,
     exact_side: int = EXACT_SIDE,
 ) -> int:

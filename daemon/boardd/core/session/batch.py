@@ -40,7 +40,7 @@ class RunPart:
 
     session_id: bytes
     run: RunState
-    span: SequenceRange | None
+    sequences: SequenceRange | None
     sequence: int
     records: int
     size_bytes: int

@@ -19,9 +19,9 @@ from boardd.core.intake.columns import SCALAR_BYTES, Columns
 from boardd.core.intake.frames import ScalarFrames, WalkedFrames
 from boardd.core.runs.run_state import RunState
 from boardd.core.runs.schema import Place, Schema
-from boardd.core.session.accounts import Accounts
 from boardd.core.session.batch import Batch, EndPart, ScalarPart, SequenceRange, SummaryPart
 from boardd.core.session.half_tensors import HalfTensors
+from boardd.core.session.progress import SessionProgress
 from boardd.core.session.rejections import Rejection
 from boardd.core.session.scalars import rejection, resolve
 
@@ -34,22 +34,22 @@ RECORD_BYTES: Final = 1024
 def end_of(
     run: RunState,
     session_id: bytes,
-    span: SequenceRange | None = None,
+    sequences: SequenceRange | None = None,
     sequence: int = 0,
     records: int = 0,
 ) -> EndPart:
     """The part that ends a session's part in ``run``; no record of its own unless one is given."""
     size_bytes = records * frame_bytes(0)
-    return EndPart(session_id, run, span, sequence, records, size_bytes)
+    return EndPart(session_id, run, sequences, sequence, records, size_bytes)
 
 
 class FrameTaker:
     """Takes the frames of one session apart."""
 
     def __init__(
-        self, accounts: Accounts, schema: Schema, tensors: HalfTensors, max_tensor_bytes: int
+        self, progress: SessionProgress, schema: Schema, tensors: HalfTensors, max_tensor_bytes: int
     ) -> None:
-        self._accounts = accounts
+        self._progress = progress
         self._schema = schema
         self._tensors = tensors
         self._max_tensor_bytes = max_tensor_bytes
@@ -59,10 +59,10 @@ class FrameTaker:
         self, frames: Sequence[WalkedFrames], maps: Mapping[int, memoryview] | None
     ) -> Batch:
         """Takes frames in sequence; see ``Session.receive_walked``."""
-        accounts = self._accounts
+        progress = self._progress
         self._maps = maps
         batch = Batch()
-        before = accounts.written_sequence
+        before = progress.written_sequence
         try:
             for frame in frames:
                 if isinstance(frame, Frame):
@@ -72,74 +72,74 @@ class FrameTaker:
         except BaseException:
             # A defect: nobody would bring back what was to go out.
             for part in batch.parts:
-                accounts.reject(part, pb.REDUCTION_FAILED, "a defect of the daemon")
+                progress.reject(part, pb.REDUCTION_FAILED, "a defect of the daemon")
             raise
         finally:
             self._maps = None  # it would keep maps that the client releases
-        self._tensors.forget_until(accounts.received_sequence)
-        batch.told = accounts.written_sequence > before or accounts.has_rejections
+        self._tensors.forget_until(progress.received_sequence)
+        batch.told = progress.written_sequence > before or progress.has_rejections
         return batch
 
     # Scalars
 
     def _take_scalar_frames(self, frames: ScalarFrames, batch: Batch) -> None:
-        accounts = self._accounts
-        known_already = max(0, accounts.received_sequence + 1 - frames.first_sequence)
+        progress = self._progress
+        known_already = max(0, progress.received_sequence + 1 - frames.first_sequence)
         if known_already:
-            accounts.counters.duplicates += min(known_already, len(frames))
+            progress.counters.duplicates += min(known_already, len(frames))
             frames = frames[known_already:]
             if not len(frames):
                 return
-        span = accounts.accept(frames.first_sequence, frames.last_sequence, len(frames))
+        sequences = progress.accept(frames.first_sequence, frames.last_sequence, len(frames))
         scalars = resolve(frames, self._schema)
         for rejected in scalars.rejections:
-            accounts.count_rejection(rejected)
+            progress.count_rejection(rejected)
         for index, columns, tag in scalars.by_place():
-            self._take_scalars(self._schema.place(index), span, columns, tag, batch)
-        accounts.close_if_empty(span)
+            self._take_scalars(self._schema.place(index), sequences, columns, tag, batch)
+        progress.close_if_empty(sequences)
 
     def _take_scalars(
         self,
         place: Place,
-        span: SequenceRange,
+        sequences: SequenceRange,
         columns: Columns,
         tag: NDArray[np.intp],
         batch: Batch,
     ) -> None:
         if place.run is None or place.refusal is not None:
-            self._accounts.count_rejection(rejection(columns, pb.RUN_REFUSED, _refused(place)))
+            self._progress.count_rejection(rejection(columns, pb.RUN_REFUSED, _refused(place)))
             return
         self._schema.hold(place, place.run)
         part = ScalarPart(
-            self._accounts.session_id,
+            self._progress.session_id,
             place.run,
-            span,
+            sequences,
             sequence=int(columns.sequence[0]),
             records=len(columns),
             size_bytes=len(columns) * SCALAR_BYTES,
             columns=columns,
             tag_index=tag,
         )
-        self._accounts.hand_on(part, batch)
+        self._progress.hand_on(part, batch)
 
     # Single records
 
     def _take_frame(self, frame: Frame, batch: Batch) -> None:
-        accounts = self._accounts
+        progress = self._progress
         if frame.kind == FrameKind.DEFINITIONS:  # of a ring that is, or could have been, shared
-            if frame.sequence > accounts.received_sequence:
-                accounts.close_if_empty(accounts.accept(frame.sequence, frame.sequence, 0))
+            if frame.sequence > progress.received_sequence:
+                progress.close_if_empty(progress.accept(frame.sequence, frame.sequence, 0))
             return
-        if frame.sequence <= accounts.received_sequence:
-            accounts.counters.duplicates += 1
+        if frame.sequence <= progress.received_sequence:
+            progress.counters.duplicates += 1
             return
-        span = accounts.accept(frame.sequence, frame.sequence, 1)
+        sequences = progress.accept(frame.sequence, frame.sequence, 1)
         if frame.flags:
             self._reject(frame, pb.INVALID_RECORD, f"flags {frame.flags:#x}; none are allowed")
         elif frame.kind == FrameKind.SUMMARY:
-            self._take_summary(frame, span, batch)
+            self._take_summary(frame, sequences, batch)
         elif frame.kind == FrameKind.END_RUN:
-            self._take_end(frame, span, batch)
+            self._take_end(frame, sequences, batch)
         elif frame.kind == FrameKind.ABORTED:
             why = frame.payload[:MAX_TEXT].decode(errors="replace")
             self._reject(frame, pb.CAPTURE_FAILED, why)
@@ -147,9 +147,9 @@ class FrameTaker:
             self._reject(frame, pb.INVALID_RECORD, "a scalar has no payload")
         else:
             self._reject(frame, pb.UNSUPPORTED, f"this daemon knows no record kind {frame.kind}")
-        accounts.close_if_empty(span)
+        progress.close_if_empty(sequences)
 
-    def _take_summary(self, frame: Frame, span: SequenceRange, batch: Batch) -> None:
+    def _take_summary(self, frame: Frame, sequences: SequenceRange, batch: Batch) -> None:
         chunks = self._tensors.take(frame.sequence)
         index, tag, reason = self._schema.find_one(frame.target)
         place = self._schema.place(index) if reason == 0 else None
@@ -170,9 +170,9 @@ class FrameTaker:
         else:
             self._schema.hold(place, place.run)
             part = SummaryPart(
-                self._accounts.session_id,
+                self._progress.session_id,
                 place.run,
-                span,
+                sequences,
                 sequence=frame.sequence,
                 records=1,
                 size_bytes=frame_bytes(len(frame.payload))
@@ -184,25 +184,27 @@ class FrameTaker:
                 tensors=chunks.tensors,
                 maps=self._maps,
             )
-            self._accounts.hand_on(part, batch)
+            self._progress.hand_on(part, batch)
         # After the part was charged: what is held must not dip in between.
         self._tensors.settle()
 
-    def _take_end(self, frame: Frame, span: SequenceRange, batch: Batch) -> None:
+    def _take_end(self, frame: Frame, sequences: SequenceRange, batch: Batch) -> None:
         if frame.target not in self._schema:
             self._reject(frame, pb.UNDEFINED_SERIES, f"run {frame.target} is not defined")
             return
-        session_id = self._accounts.session_id
+        session_id = self._progress.session_id
         runs = self._schema.release([frame.target])
         for index, run in enumerate(runs):
             # One record ends several directories; the first part counts it.
             records = 1 if index == 0 else 0
-            self._accounts.hand_on(end_of(run, session_id, span, frame.sequence, records), batch)
+            self._progress.hand_on(
+                end_of(run, session_id, sequences, frame.sequence, records), batch
+            )
         if not runs:
-            self._accounts.counters.written += 1
+            self._progress.counters.written += 1
 
     def _reject(self, frame: Frame, reason: int, message: str) -> None:
-        self._accounts.count_rejection(
+        self._progress.count_rejection(
             Rejection(frame.sequence, 1, reason, message, frame.sequence)
         )
 

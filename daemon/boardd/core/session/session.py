@@ -22,11 +22,11 @@ from boardd.core.intake.walker import walk_message
 from boardd.core.refusals import Refusal
 from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.runs.schema import Defined, Place, Schema
-from boardd.core.session.accounts import Accounts
 from boardd.core.session.batch import Batch, Counters, DropPart, RunPart
 from boardd.core.session.drops import ClientDrops
 from boardd.core.session.frame_taker import MAX_TEXT, FrameTaker, end_of
 from boardd.core.session.half_tensors import HalfTensors
+from boardd.core.session.progress import SessionProgress
 from boardd.core.session.rejections import Rejection
 
 
@@ -55,41 +55,41 @@ class Session:
         self.drops = drops if drops is not None else ClientDrops(budgets.max_runs)
         self._runs = runs
         self._intake = intake
-        self._accounts = Accounts(self.session_id, sequence, intake)
+        self._progress = SessionProgress(self.session_id, sequence, intake)
         self._tensors = HalfTensors(budgets.max_tensor_bytes, intake)
         self._taker = FrameTaker(
-            self._accounts, self.schema, self._tensors, budgets.max_tensor_bytes
+            self._progress, self.schema, self._tensors, budgets.max_tensor_bytes
         )
 
     @property
     def counters(self) -> Counters:
         """The counts of its records."""
-        return self._accounts.counters
+        return self._progress.counters
 
     @property
     def received_sequence(self) -> int:
         """The last record that was received."""
-        return self._accounts.received_sequence
+        return self._progress.received_sequence
 
     @property
     def written_sequence(self) -> int:
         """Every record up to this one is written or rejected."""
-        return self._accounts.written_sequence
+        return self._progress.written_sequence
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of complete records that are not yet written."""
-        return self._accounts.pending_bytes
+        return self._progress.pending_bytes
 
     @property
     def open_parts(self) -> int:
         """Parts handed out and not yet back."""
-        return self._accounts.open_parts
+        return self._progress.open_parts
 
     @property
     def is_quiet(self) -> bool:
         """Whether all that was received is written or rejected."""
-        return self._accounts.open_parts == 0
+        return self._progress.open_parts == 0
 
     @property
     def in_tensor(self) -> bool:
@@ -99,11 +99,11 @@ class Session:
     @property
     def has_rejections(self) -> bool:
         """Whether ``take_rejections`` would return any."""
-        return self._accounts.has_rejections
+        return self._progress.has_rejections
 
     def take_rejections(self) -> list[Rejection]:
         """Returns the rejections since the last call."""
-        return self._accounts.take_rejections()
+        return self._progress.take_rejections()
 
     # What the client says
 
@@ -135,7 +135,7 @@ class Session:
             part = DropPart(
                 self.session_id,
                 run,
-                span=None,
+                sequences=None,
                 sequence=0,
                 records=0,
                 size_bytes=(1 + len(run.dropped)) * SCALAR_BYTES,
@@ -143,10 +143,10 @@ class Session:
                 step=step,
                 wall_time=wall_time,
             )
-            self._accounts.hand_on(part, batch)
+            self._progress.hand_on(part, batch)
             if not is_held:  # the session had ended it; the file is not to stay open
                 run.holders.discard((self.session_id, place.number))
-                self._accounts.hand_on(end_of(run, self.session_id), batch)
+                self._progress.hand_on(end_of(run, self.session_id), batch)
         return batch
 
     def add_chunk(self, chunk: pb.TensorChunk) -> None:
@@ -178,24 +178,24 @@ class Session:
         """Ends every run that the session still logs to."""
         batch = Batch()
         for run in self.schema.release(self.schema.numbers()):
-            self._accounts.hand_on(end_of(run, self.session_id), batch)
+            self._progress.hand_on(end_of(run, self.session_id), batch)
         return batch
 
     # Parts that come back
 
     def finish(self, part: RunPart, written_bytes: int) -> None:
         """Takes back a part whose events, ``written_bytes`` of them, are written."""
-        self._accounts.finish(part, written_bytes)
+        self._progress.finish(part, written_bytes)
         self._leave_if_empty()
 
     def reject(self, part: RunPart, reason: int, message: str) -> None:
         """Takes back a part that cannot be written."""
-        self._accounts.reject(part, reason, message)
+        self._progress.reject(part, reason, message)
         self._leave_if_empty()
 
     def recharge(self, part: RunPart, size_bytes: int) -> None:
         """Charges ``part`` with ``size_bytes`` from now on: its events, not its tensors."""
-        self._accounts.recharge(part, size_bytes)
+        self._progress.recharge(part, size_bytes)
 
     def _leave_if_empty(self) -> None:
         if not self.pending_bytes and not self.in_tensor:

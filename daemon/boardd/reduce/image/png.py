@@ -27,7 +27,7 @@ _FILTER_UP: Final = 2
 _COMPRESSION_LEVEL: Final = 1
 
 #: The largest width or height of a PNG.
-MAX_SIDE: Final = 2**31 - 1
+MAX_PNG_SIDE: Final = 2**31 - 1
 
 
 def encode_png(pixels: npt.NDArray[Any]) -> bytes:
@@ -48,9 +48,9 @@ def encode_png(pixels: npt.NDArray[Any]) -> bytes:
         )
     height, width = pixels.shape[:2]
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+    if not (1 <= height <= MAX_PNG_SIDE and 1 <= width <= MAX_PNG_SIDE):
         raise InvalidTensorError(
-            f"pixels of shape {pixels.shape}; each side has 1 to {MAX_SIDE} pixels"
+            f"pixels of shape {pixels.shape}; each side has 1 to {MAX_PNG_SIDE} pixels"
         )
     header = struct.pack(">IIBBBBB", width, height, _BIT_DEPTH, _COLOUR_TYPES[channels], 0, 0, 0)
     rows = np.ascontiguousarray(pixels).reshape(height, width * channels)

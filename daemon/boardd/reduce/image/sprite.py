@@ -20,7 +20,7 @@ from boardd_protos.invalid import InvalidTensorError
 from boardd.reduce.image.grid import as_batch, eight_bits
 
 #: The most pixels a side that the projector accepts.
-MAX_SIDE: Final = 8192
+MAX_SPRITE_SIDE: Final = 8192
 
 #: Images scaled down at a time, as float32.
 _BLOCK_BYTES: Final = 1 << 20
@@ -41,7 +41,7 @@ class Sprite:
 
 
 def sprite(
-    images: npt.NDArray[Any], *, dataformats: str = "NCHW", max_side: int = MAX_SIDE
+    images: npt.NDArray[Any], *, dataformats: str = "NCHW", max_side: int = MAX_SPRITE_SIDE
 ) -> Sprite:
     """Returns the sheet of ``images``, in their order, row by row from the top left.
 

@@ -57,7 +57,7 @@ def drops(parts: list[RunPart]) -> dict[str, dict[str, int]]:
     found = {}
     for part in parts:
         assert isinstance(part, DropPart)
-        assert (part.sequence, part.records, part.span) == (0, 0, None)
+        assert (part.sequence, part.records, part.sequences) == (0, 0, None)
         found[part.run.path] = part.dropped
     assert len(found) == len(parts)
     return found

@@ -1,4 +1,4 @@
-"""The accounts of a session: what it accepted, what is out, and what of it is written.
+"""How far a session is: what it accepted, what is out, and what of it is written.
 
 ``accepted = written + rejected + pending`` at any moment, and the intake is charged for
 every part from the moment it goes out until it is back.
@@ -12,8 +12,8 @@ from boardd.core.session.rejections import Rejection, Rejections
 from boardd.core.session.watermark import Watermark
 
 
-class Accounts:
-    """The accounts of the session ``session_id``; every record up to ``sequence`` is written."""
+class SessionProgress:
+    """How far the session ``session_id`` is, which begins after record ``sequence``."""
 
     def __init__(self, session_id: bytes, sequence: int, intake: Intake) -> None:
         self.session_id = session_id
@@ -51,8 +51,8 @@ class Accounts:
 
     def hand_on(self, part: RunPart, batch: Batch) -> None:
         """Adds ``part`` to ``batch``, and charges the intake for it."""
-        if part.span is not None:
-            part.span.parts += 1
+        if part.sequences is not None:
+            part.sequences.parts += 1
         part.run.pending += part.records
         self.counters.pending += part.records
         self.pending_bytes += part.size_bytes
@@ -60,10 +60,10 @@ class Accounts:
         self._intake.charge(part.size_bytes)
         batch.parts.append(part)
 
-    def close_if_empty(self, span: SequenceRange) -> None:
-        """Finishes ``span`` if none of its parts is out."""
-        if span.parts == 0:
-            self._watermark.finish(span.first, span.last)
+    def close_if_empty(self, sequences: SequenceRange) -> None:
+        """Finishes ``sequences`` if none of its parts is out."""
+        if sequences.parts == 0:
+            self._watermark.finish(sequences.first, sequences.last)
 
     # What comes back
 
@@ -101,6 +101,6 @@ class Accounts:
         self.pending_bytes -= part.size_bytes
         self.open_parts -= not isinstance(part, RejectedPart)
         self._intake.release(part.size_bytes)
-        if part.span is not None:
-            part.span.parts -= 1
-            self.close_if_empty(part.span)
+        if part.sequences is not None:
+            part.sequences.parts -= 1
+            self.close_if_empty(part.sequences)
