@@ -26,7 +26,7 @@ MAX_DIMENSIONS: Final = 32
 
 #: Buckets of a histogram, given as a count or as edges (one more than buckets).
 #: TensorBoard keeps up to 500 histograms of a tag in memory, as three float64 for each
-#: bucket: 750 MiB with so many buckets, and 12 GiB with 2**20. Edges travel in the payload,
+#: bucket: 750 MiB with this many buckets, and 12 GiB with 2**20. Edges travel in the payload,
 #: and 8 bytes for each leave half of it free.
 MAX_BINS: Final = 65_536
 #: Rules of ``numpy.histogram_bin_edges`` that find the number of buckets.

@@ -158,7 +158,7 @@ def write_all(logdir: Path) -> None:
 
 
 def kill_at(case: Path, call: str, when: int) -> bool:
-    """Kills a child at its ``when``th system call of a kind; returns whether it had so many."""
+    """Kills a child at its ``when``th system call of a kind; returns whether it got there."""
     case.mkdir()
     status, _, trace = run_child(case, f"inject={call}:signal=KILL:when={when}")
     run = case / "logdir" / "run"

@@ -69,7 +69,7 @@ class Training:
         self.logged: Counter[str] = Counter()  #: calls by tag
 
     def train(self, writer: SummaryWriter, steps: int) -> None:
-        """Makes so many steps."""
+        """Makes ``steps`` steps."""
         for _ in range(steps):
             images, labels = self._batches[self.steps % len(self._batches)]
             with mx.autograd.record():
@@ -99,7 +99,7 @@ class Thread:
         self.training = executor.submit(Training).result(STUCK_SECS)
 
     def train(self, writer: SummaryWriter, steps: int) -> None:
-        """Makes so many steps."""
+        """Makes ``steps`` steps."""
         self._executor.submit(self.training.train, writer, steps).result(STUCK_SECS)
 
 

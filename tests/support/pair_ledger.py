@@ -112,7 +112,7 @@ class Ledger:
         record.outcomes.append(outcome)
 
     def forgotten(self, life: int, session_id: bytes, acknowledged_sequence: int) -> None:
-        """A daemon was killed, and the client goes to another, having heard only so much."""
+        """A daemon was killed, and the client goes to another, having heard only up to there."""
         for record in self.of(session_id):
             if record.sequence > acknowledged_sequence:
                 record.forgotten_by.update(

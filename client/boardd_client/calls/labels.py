@@ -29,7 +29,7 @@ class Columns(NamedTuple):
 
 
 def columns(labels: Any, rows: int, header: object) -> Columns:
-    """Checks and captures labels for so many rows.
+    """Checks and captures the labels of ``rows`` rows.
 
     Raises ``TypeError`` for what is neither an array nor a list, and for a list of a
     framework's arrays, whose values would have to be waited for; ``ValueError`` for

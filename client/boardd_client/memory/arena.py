@@ -96,7 +96,7 @@ class Arena:
             self._starts, self._lengths, self._extend = [], [], None
 
     def may_fit(self, sizes: Iterable[int]) -> bool:
-        """Whether slots of so many bytes each, none reserved, find room when all else is free."""
+        """Whether slots of these sizes, none reserved, find room when all else is free."""
         return sum(map(_taken, sizes)) <= self.size_bytes - self._reserve_bytes
 
     def allocate(self, size_bytes: int, *, reserved: bool = False) -> Slot | None:
@@ -195,7 +195,7 @@ class Arena:
             return list(zip(self._starts, self._lengths, strict=True))
 
     def _index_of(self, taken: int) -> int | None:
-        """The first free block of so many bytes."""
+        """The first free block of at least ``taken`` bytes."""
         return next((i for i, length in enumerate(self._lengths) if length >= taken), None)
 
     def _extend_for(self, taken: int) -> None:

@@ -60,7 +60,7 @@ class Map:
             raise
 
     def allocate(self, offset: int, size_bytes: int) -> None:
-        """Takes memory for a range. Raises ``OSError`` when there is not so much.
+        """Takes memory for a range. Raises ``OSError`` when there is not enough.
 
         Releases the GIL; a quarter of a millisecond for each MiB.
         """
@@ -148,7 +148,7 @@ class LargeTensors:
         return len(self._maps) > len(self._free)
 
     def may_fit(self, size_bytes: int) -> bool:
-        """Whether tensors of so many bytes find room when all others are gone."""
+        """Whether tensors of ``size_bytes`` find room when all others are gone."""
         return size_bytes <= self.budget_bytes
 
     def allocate(self, size_bytes: int) -> Slot | None:

@@ -81,7 +81,7 @@ class Intake:
     def release(self, size_bytes: int) -> None:
         """Takes ``size_bytes`` off what is held.
 
-        Raises ``ValueError`` when so many are not held: a defect of the caller.
+        Raises ``ValueError`` when fewer are held: a defect of the caller.
         """
         if size_bytes > self._held_bytes:
             raise ValueError(f"{size_bytes} bytes released, {self._held_bytes} held")

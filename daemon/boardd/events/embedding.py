@@ -41,7 +41,7 @@ FILE_NAMES: Final = (TENSORS_RAW_NAME, TENSORS_TEXT_NAME, METADATA_NAME, SPRITE_
 #: label after one would be another row's.
 EMPTY_LABEL: Final = "(empty)"
 
-#: Whether raw bytes can pass for text is decided within so many, well below the
+#: The first bytes, which decide if raw data can pass for text: well below the
 #: 16 MiB that TensorBoard decodes at once.
 _TEXT_CHECK_BYTES: Final = 1 << 20
 #: Elements made text at a time: the GIL is held meanwhile.

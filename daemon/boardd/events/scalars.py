@@ -31,7 +31,7 @@ from boardd.events import event
 from boardd.events.event_pb2 import Summary
 from boardd.events.tfrecord import OVERHEAD_BYTES
 
-#: Up to so many scalars are left to protobuf while the loop is not compiled.
+#: Protobuf encodes up to this many scalars while the loop is not compiled.
 UNCOMPILED_MAX: Final = 64
 
 #: wall_time 9, step 11, and tag byte and length (at most 5 bytes) of summary,

@@ -28,7 +28,7 @@ from boardd.summaries.reduction import ReductionInput, ReductionOutput, named_ar
 #: Appended to an embedding's tag: the text that says what became of it.
 NOTE_SUFFIX: Final = "/projection"
 
-#: A projection may take so much memory in any case: what BLAS keeps, and a few blocks.
+#: A projection may always take this much memory: what BLAS keeps, and a few blocks.
 MIN_WORKING_BYTES: Final = 256 << 20
 
 #: Axes whose share of the variance is listed.
@@ -167,7 +167,7 @@ def _lines(metadata: NDArray[Any], rows: int) -> list[str]:
         raise InvalidTensorError(
             f"labels as text of {metadata.dtype} and shape {metadata.shape}; give uint8 [bytes]"
         )
-    # Counted before so many texts are made.
+    # Counted before a text is made of each.
     _check_rows("labels", np.count_nonzero(metadata == ord("\n")), rows)
     try:
         *lines, rest = metadata.tobytes().decode().split("\n")

@@ -31,10 +31,10 @@ from boardd.reduce.histogram.thresholds import BITS, DIRECT_SIZE, Keyed, Uniform
 if TYPE_CHECKING:
     from types import ModuleType
 
-#: Up to so many values are compared with edges that are not known to be at equal distances.
+#: Up to this many values are compared with edges that are not known to be at equal distances.
 _DIRECT_SEARCH_SIZE: Final = 8192
 
-#: Up to so many values and buckets, other threads wait while a histogram is made.
+#: Up to this many values and buckets, other threads wait while a histogram is made.
 _FEW: Final = 1024
 _FEW_BINS: Final = 4096
 

@@ -18,8 +18,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-#: Up to so many values are compared with the edges themselves, where these are about equally
-#: far from each other: thresholds would take longer to make.
+#: Up to this many values are compared with the edges themselves if these are about equally
+#: far from each other: making thresholds would take longer.
 DIRECT_SIZE: Final = 16_384
 
 #: The widest tolerance of ``Uniform``: the share of doubtful values is about twice this.
