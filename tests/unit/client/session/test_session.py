@@ -141,23 +141,6 @@ def test_after_a_reconnect_the_daemon_gets_definitions_and_what_it_lacks() -> No
     assert session.statistics().written == 6
 
 
-def test_a_restarted_daemon_gets_everything_that_was_not_written() -> None:
-    session, daemon = make_session(), Daemon()
-    _, series = define(session)
-    daemon.open(session)
-    log_scalars(session, series, 3)
-    log_tensor(session, series, b"tensor")
-    log_scalars(session, series, 3)
-    daemon.take_all(session)
-    session.acknowledged(2)
-    session.disconnected()
-    restarted = Daemon(received=2)
-    restarted.open(session)
-    restarted.take_all(session)
-    assert [frame.sequence for frame in restarted.frames] == [3, 4, 5, 6, 7]
-    assert restarted.tensors == {4: [b"tensor"]}
-
-
 def test_a_tensor_cut_off_in_the_middle_is_sent_again_from_its_start() -> None:
     session, daemon = make_session(), Daemon()
     _, series = define(session)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from boardd_client.memory.drop_reason import DropReason
-from boardd_client.session.captures import Capture
 from boardd_client.session.counters import MAX_REPORTED, REPORT_INTERVAL_SECS
 from boardd_client.session.session import Session
 from boardd_protos import boardd_pb2 as pb
@@ -236,67 +234,3 @@ def test_scalars_are_kept_for_export_also_when_the_daemon_has_them() -> None:
     session.clear_scalars([series])
     names = {series: "loss", other: "accuracy"}
     assert session.export_scalars(names)[0] == {"accuracy": [[11.0, 2, 0.25]]}
-
-
-class Walk:
-    """A random walk: logs, sends, acknowledgements, lost connections, restarted daemons."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.session = make_session(log_bytes=1 << 14, arena_bytes=1 << 14)
-        self.series = define(self.session)[1]
-        self.logged: dict[int, bytes] = {}
-        self.written: dict[int, bytes] = {}
-        self.daemon = Daemon()
-        self.daemon.open(self.session)
-
-    def scalar(self) -> None:
-        sequence = self.session.ring.append_scalar(self.series, 0, 1.0, 1.0)
-        if sequence:
-            self.logged[sequence] = b""
-
-    def tensor(self) -> None:
-        data = self.rng.bytes(int(self.rng.integers(0, 3000)))
-        capture = self.session.claim(self.series, 0, 1.0, b"p", [len(data)])
-        if isinstance(capture, Capture):
-            capture.slots[0].view[:] = data
-            self.session.copies_started(capture, [])
-            self.logged[capture.sequence] = data
-
-    def send(self) -> None:
-        self.daemon.take(self.session, int(self.rng.integers(100, 5000)))
-
-    def acknowledge(self) -> None:
-        first = self.session.acknowledged_sequence
-        self.write(int(self.rng.integers(first, self.daemon.received + 1)))
-
-    def reconnect(self) -> None:
-        self.session.disconnected()
-        self.daemon.open(self.session, written=self.session.acknowledged_sequence)
-
-    def restart(self) -> None:
-        self.session.disconnected()
-        self.daemon = Daemon(received=self.session.acknowledged_sequence)
-        self.daemon.open(self.session)
-
-    def write(self, through: int) -> None:
-        for frame in self.daemon.frames:
-            if frame.sequence <= through:
-                data = b"".join(self.daemon.tensors.get(frame.sequence, []))
-                assert self.written.setdefault(frame.sequence, data) == data
-        self.session.acknowledged(through)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_every_order_of_events_keeps_the_accounts_and_loses_nothing(seed: int) -> None:
-    walk = Walk(seed)
-    actions = [walk.scalar, walk.tensor, walk.send, walk.acknowledge, walk.reconnect, walk.restart]
-    for action in walk.rng.choice(len(actions), 300, p=[0.35, 0.2, 0.25, 0.15, 0.03, 0.02]):
-        actions[action]()
-        balance(walk.session)
-    walk.daemon.take_all(walk.session)
-    walk.write(walk.daemon.received)
-    assert walk.session.is_drained
-    assert walk.written == walk.logged
-    assert walk.session.arena.used_bytes == 0
-    assert walk.session.ring.used_bytes == 0

@@ -14,7 +14,6 @@ from boardd_protos.frame import HEADER_BYTES, FrameKind
 from support.client_session import (
     SESSION_ID,
     Copy,
-    Daemon,
     balance,
     begin,
     define,
@@ -168,19 +167,3 @@ def test_later_definitions_lie_in_the_log_too_and_count_as_nothing() -> None:
     session.acknowledged(session.ring.last_sequence)
     counts = session.statistics()
     assert (counts.accepted, counts.written, counts.pending) == (2, 2, 0)
-
-
-def test_a_daemon_that_shares_nothing_gets_everything_by_value() -> None:
-    session, daemon = make_session(), Daemon()
-    session.opened(OPENED, is_shared=True)
-    _, series = define(session)
-    log_tensor(session, series, b"first")
-    committed(session)
-    session.disconnected()
-    daemon.open(session)
-    assert session.attachment() == pb.Attach(session_id=SESSION_ID)
-    log_tensor(session, series, b"second")
-    daemon.take_all(session)
-    assert daemon.received == session.ring.last_sequence
-    assert list(daemon.tensors.values()) == [[b"first"], [b"second"]]
-    assert session.statistics().transport == "by value"
