@@ -39,7 +39,7 @@ def forget_what_was_received(patch: pytest.MonkeyPatch) -> None:
 
     def forgetting(self: DaemonSession) -> None:
         detach(self)
-        self._accounts.received_sequence = self.written_sequence
+        self._progress.received_sequence = self.written_sequence
 
     patch.setattr(DaemonSession, "detach", forgetting)
 
