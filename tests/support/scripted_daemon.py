@@ -57,6 +57,7 @@ class ScriptedDaemon(BoarddServicer):
         self.drop_steps: list[int] = []
         self.frames: dict[bytes, list[framing.Frame]] = {}
         self.written: dict[bytes, int] = {}
+        self._told: dict[bytes, int] = {}  # received, as Open said it
         self.all_tensors: dict[tuple[int, int], bytes] = {}  # by sequence and tensor
         self.duplicates = 0
         self.active_streams = 0
@@ -124,6 +125,7 @@ class ScriptedDaemon(BoarddServicer):
         with self._lock:
             known = self._received(request.session_id)
             received = max(known, request.acknowledged_sequence)
+            self._told[request.session_id] = known
             written = self.written.setdefault(request.session_id, request.acknowledged_sequence)
             return pb.OpenReply(
                 protocol_version=1,
@@ -138,7 +140,7 @@ class ScriptedDaemon(BoarddServicer):
         outgoing = self._outgoing = queue.SimpleQueue()
         self.active_streams += 1
         with self._lock:
-            received = self._received(session_id)
+            received = self._told[session_id]  # no more: the client sends what is behind that
         if self.acknowledges and received:  # what the stream before did not get to
             self.send(acknowledged=pb.Acknowledged(written_sequence=received))
 
