@@ -26,7 +26,7 @@ def test_a_map_with_holes_is_refused() -> None:
     os.close(fd)
 
 
-def test_so_many_maps_and_no_more() -> None:
+def test_a_session_has_a_bounded_number_of_maps() -> None:
     maps = Maps(MapBudget(1 << 40))
     fd = memory(4096)
     maps.share(Handover(bytes(16), SHARE, 0, 4096, 0, 1024), fd)
@@ -55,4 +55,55 @@ def test_what_refers_to_a_released_map_keeps_it() -> None:
     assert maps.size_bytes == 8192, "it still counts"
     del views
     assert maps.size_bytes == 4096
+    os.close(fd)
+
+
+def test_a_new_map_0_takes_the_place_of_all_maps() -> None:
+    budget = MapBudget(3 * 4096)
+    maps = Maps(budget)
+    fd = memory(4096)
+    for number, log_bytes in ((0, 1024), (1, 0)):
+        maps.share(Handover(bytes(16), SHARE, number, 4096, 0, log_bytes), fd)
+    assert (budget.held_bytes, maps.size_bytes) == (8192, 8192)
+    os.pwrite(fd, b"ring", 2048)
+    maps.share(Handover(bytes(16), SHARE, 0, 4096, 2048, 512), fd)
+    assert list(maps.views) == [0]
+    assert (budget.held_bytes, maps.size_bytes) == (4096, 4096)
+    assert maps.ring is not None
+    assert (len(maps.ring), bytes(maps.ring[:4])) == (512, b"ring")
+    assert maps.ring.readonly
+    os.close(fd)
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_a_map_that_is_refused_changes_nothing(is_first: bool) -> None:
+    budget = MapBudget(2 * 4096)
+    maps = Maps(budget)
+    small, large = memory(4096), memory(3 * 4096)
+    maps.share(Handover(bytes(16), SHARE, 0, 4096, 0, 1024), small)
+    views, ring = maps.views, maps.ring
+    number, log_bytes = (0, 1024) if is_first else (1, 0)
+    with pytest.raises(RefusedError, match="past the budget of 8192"):
+        maps.share(Handover(bytes(16), SHARE, number, 3 * 4096, 0, log_bytes), large)
+    assert maps.views is views
+    assert maps.ring is ring
+    assert (budget.held_bytes, maps.size_bytes) == (4096, 4096)
+    os.close(small)
+    os.close(large)
+
+
+def test_what_a_record_keeps_counts_for_all_sessions() -> None:
+    budget = MapBudget(2 * 4096)
+    one, another = Maps(budget), Maps(budget)
+    fd = memory(4096)
+    for number, log_bytes in ((0, 1024), (1, 0)):
+        one.share(Handover(bytes(16), SHARE, number, 4096, 0, log_bytes), fd)
+    views = one.views  # as a record does
+    one.clear()
+    assert (one.ring, dict(one.views)) == (None, {})
+    with pytest.raises(RefusedError, match="of which 8192 are taken"):
+        another.share(Handover(bytes(16), SHARE, 0, 4096, 0, 1024), fd)
+    del views
+    another.share(Handover(bytes(16), SHARE, 0, 4096, 0, 1024), fd)
+    assert (budget.held_bytes, one.size_bytes, another.size_bytes) == (4096, 0, 4096)
     os.close(fd)
