@@ -47,7 +47,7 @@ SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["Boardd"].full_name
 _MAX_STREAMS: Final = 64
 
 #: How long calls under way may take once everything is written.
-_FAREWELL_SECS: Final = 1.0
+_GRACE_SECS: Final = 1.0
 
 #: After this time with nothing to do, the daemon gives memory back.
 _GIVE_BACK_SECS: Final = 5.0
@@ -124,7 +124,7 @@ class _Daemon:
         await self._leaving.wait()
         await self._drain(service)
         self._lock.remove_socket()  # from here on clients find no socket, and start the next daemon
-        await asyncio.gather(*(server.stop(_FAREWELL_SECS) for server in servers))
+        await asyncio.gather(*(server.stop(_GRACE_SECS) for server in servers))
         for task in self._tasks:
             task.cancel()
         _logger.info("pid %d has left", os.getpid())

@@ -17,7 +17,6 @@ import socket
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import (
     HANDOVER_BYTES,
     RELEASE,
@@ -30,6 +29,7 @@ from boardd_protos.shared import (
 from boardd.core.errors import UnknownSessionError
 from boardd.core.refusals import RefusedError
 from boardd.sessions.live_session import LiveSession
+from boardd.sessions.maps import refused
 from boardd.sessions.peer_process import PeerProcess
 from boardd.sessions.sessions import Sessions
 
@@ -155,9 +155,7 @@ class MapConnection:
             )
         live = self._sessions.registry.find(handover.session_id)
         if live.state.is_ending:
-            raise RefusedError(
-                pb.UNKNOWN_SESSION, "the session's client was gone, and the session ends"
-            )
+            raise refused("the session's client was gone, and the session ends")
         if self._live is None and (handover.action, handover.map_number) != (SHARE, 0):
             raise HandoverError("the first message must share map 0")
         if self._live not in (None, live):

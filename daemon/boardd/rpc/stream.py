@@ -47,6 +47,8 @@ class Stream:
         self._stall_secs = stall_secs
         self._teller = Teller(live, context)
         self._error: Exception | None = None
+        #: Set once: nothing more is taken, also of what has come already.
+        self._takes_no_more = False
         self._stopped = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._ring_reader: asyncio.Task[None] | None = None
@@ -99,13 +101,14 @@ class Stream:
 
     def _stop_reading(self) -> None:
         """Takes nothing more, also of what has come already."""
+        self._takes_no_more = True
         for task in (self._reader, self._ring_reader):
             if task is not None:
                 task.cancel()
 
     async def _read(self) -> None:
         session = self._live.session
-        while True:
+        while not self._takes_no_more:
             await self._receiver.room(session)
             try:
                 # Half a tensor holds bytes that others may be waiting for.
@@ -116,6 +119,9 @@ class Stream:
                     f"nothing came for {timeout_secs} s in the middle of a tensor; send the record "
                     "again from its first chunk"
                 ) from None
+            # Until Python 3.12, wait_for loses a cancellation that comes with the result.
+            if self._takes_no_more:
+                return
             if message is grpc.aio.EOF:
                 await self._live.notice.wait(lambda: self._is_ring_read)
                 self._teller.end_when_told()

@@ -28,8 +28,8 @@ MAX_MAPS: Final = 256
 _BLOCK_BYTES: Final = 512
 
 
-def _refused(message: str) -> RefusedError:
-    # The answer to a handover is the text alone.
+def refused(message: str) -> RefusedError:
+    """The error for a map that is refused; the client is answered with the text alone."""
     return RefusedError(pb.REASON_UNSPECIFIED, message)
 
 
@@ -88,9 +88,9 @@ class Maps:
         """
         number = handover.map_number
         if number in self.views and number:
-            raise _refused(f"map {number} is shared already")
+            raise refused(f"map {number} is shared already")
         if len(self.views) >= MAX_MAPS:
-            raise _refused(f"map {number}: at most {MAX_MAPS} are taken")
+            raise refused(f"map {number}: at most {MAX_MAPS} are taken")
         log_end = handover.log_offset + handover.log_bytes
         if number == 0 and (
             handover.log_bytes < MIN_RING_BYTES
@@ -98,7 +98,7 @@ class Maps:
             or handover.log_offset % ALIGNMENT
             or log_end > handover.size_bytes
         ):
-            raise _refused(
+            raise refused(
                 f"a ring of {handover.log_bytes} bytes at {handover.log_offset} in a map of "
                 f"{handover.size_bytes}"
             )
@@ -117,32 +117,32 @@ class Maps:
         try:
             seals = fcntl.fcntl(fd, F_GET_SEALS)
         except OSError:
-            raise _refused(f"map {number} is no memfd") from None
+            raise refused(f"map {number} is no memfd") from None
         if seals & SEALS != SEALS:
-            raise _refused(
+            raise refused(
                 f"map {number} has the seals {seals:#x}; {SEALS:#x} are needed (seal, shrink, grow)"
             )
         status = os.fstat(fd)
         if status.st_size != size_bytes or not size_bytes:
-            raise _refused(f"map {number} has {status.st_size} bytes, not {size_bytes}")
+            raise refused(f"map {number} has {status.st_size} bytes, not {size_bytes}")
         allocated_bytes = status.st_blocks * _BLOCK_BYTES
         if number and allocated_bytes < size_bytes:
             # Reading a hole takes memory for it.
-            raise _refused(
+            raise refused(
                 f"map {number} has {size_bytes} bytes, and only {allocated_bytes} are allocated"
             )
         taken_bytes = self._budget.held_bytes
         if number == 0:
             taken_bytes -= sum(view.nbytes for view in self.views.values())
         if taken_bytes + size_bytes > self._budget.max_bytes:
-            raise _refused(
+            raise refused(
                 f"map {number} of {size_bytes} bytes is past the budget of "
                 f"{self._budget.max_bytes}, of which {taken_bytes} are taken; see --max-map-bytes"
             )
         try:
             return mmap.mmap(fd, size_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
         except OSError as error:
-            raise _refused(f"map {number} cannot be mapped: {error.strerror}") from None
+            raise refused(f"map {number} cannot be mapped: {error.strerror}") from None
 
     def release(self, number: int) -> None:
         """Lets go of a map; nothing happens if none has that number."""

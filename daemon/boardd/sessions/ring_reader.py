@@ -24,7 +24,7 @@ from boardd.sessions.receiver import Receiver
 _logger = logging.getLogger(__name__)
 
 #: Taken in one turn, about: what the event loop is busy with at a time.
-CHUNK_BYTES: Final = 1 << 20
+TURN_BYTES: Final = 1 << 20
 
 
 class Salvage(NamedTuple):
@@ -65,10 +65,10 @@ class RingReader:
                 await self._turn(ring, ring.read)
             accepted = counters.accepted
             while not self._live.state.is_over:
-                chunk = await self._turn(ring, ring.salvage)
-                if chunk is None:
+                taken = await self._turn(ring, ring.salvage)
+                if taken is None:
                     break
-                lost += chunk.lost
+                lost += taken.lost
         except (FrameError, ProtocolError) as error:
             # As text, here and below: the error's traceback names the ring.
             pid, why = self._live.session.pid, str(error)
@@ -87,18 +87,18 @@ class RingReader:
         if live.map_connection is not None:
             # A client shares a map before it commits what lies in it.
             live.map_connection.receive()
-        chunk = read(CHUNK_BYTES)
-        if chunk.position == ring.position:
+        taken = read(TURN_BYTES)
+        if taken.position == ring.position:
             return None
-        if chunk.definitions:
-            await self._receiver.define(live, _parsed(chunk.definitions))
+        if taken.definitions:
+            await self._receiver.define(live, _parsed(taken.definitions))
             if live.state.is_over:
                 return None
-        if chunk.frames:
-            self._receiver.receive(live, chunk.frames)
-        ring.advance(chunk)
+        if taken.frames:
+            self._receiver.receive(live, taken.frames)
+        ring.advance(taken)
         await asyncio.sleep(0)  # others' turn
-        return chunk
+        return taken
 
 
 def _parsed(payloads: list[bytes]) -> pb.Definitions:

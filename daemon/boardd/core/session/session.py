@@ -170,9 +170,10 @@ class Session:
         ``maps`` are the client's, by number, if the frames come out of its shared
         ring: their tensors lie there.
         """
-        batch = self._taker.receive(frames, maps)
-        self._leave_if_empty()
-        return batch
+        try:
+            return self._taker.receive(frames, maps)
+        finally:  # also after a defect, which rejects what it had handed out
+            self._leave_if_empty()
 
     def end(self) -> Batch:
         """Ends every run that the session still logs to."""

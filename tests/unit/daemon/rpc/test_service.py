@@ -194,6 +194,24 @@ def test_a_newer_stream_ends_the_older(tmp_path: Path) -> None:
     run_async(test, tmp_path)
 
 
+def test_a_session_opened_again_ends_its_stream(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            client = await harness.client().begin()
+            await client.records(scalars(1, 3))
+            await client.acknowledged(3)
+            reply = await client.open(2)
+            assert (reply.received_sequence, reply.written_sequence) == (3, 3)
+            assert await client.end() == grpc.StatusCode.ABORTED
+            await until(lambda: not harness.status().sessions[0].attached)
+            await client.attach()
+            await client.records(scalars(4, 3))
+            await client.acknowledged(6)
+            assert steps_of(harness) == list(range(1, 7))
+
+    run_async(test, tmp_path)
+
+
 def test_a_client_that_ends_its_side_is_told_everything(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with serving(path) as harness:

@@ -71,6 +71,26 @@ def test_a_stream_that_breaks_goes_on_where_it_was(
     run_async(test, tmp_path)
 
 
+def test_a_session_opened_again_ends_the_stream_that_reads_its_ring(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with shared(path) as (harness, client):
+            await client.begin()
+            await client.log(scalars(2, 100))
+            await client.acknowledged(101)
+            position = client.here()
+            client.ring.append(scalars(102, 100))
+            reply = await client.open()
+            assert (reply.received_sequence, reply.holds_maps) == (101, True)
+            assert await client.end() == grpc.StatusCode.ABORTED
+            await client.attach(position)
+            await client.commit()
+            await client.acknowledged(201)
+            assert steps_of(harness) == list(range(2, 202))
+            assert harness.status().counters.duplicates == 0
+
+    run_async(test, tmp_path)
+
+
 def test_by_value_after_a_shared_stream(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with shared(path) as (harness, client):

@@ -13,6 +13,7 @@ from boardd.core.runs.run_state import Runs
 from boardd.core.runs.steps import StepMonitor
 from boardd.core.session.batch import EndPart, RunPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import MAX_DROP_REASONS
+from boardd.core.session.frame_taker import FrameTaker
 from boardd.core.session.rejections import MAX_REJECTIONS
 from boardd.core.session.session import Session
 from boardd_protos import boardd_pb2 as pb
@@ -258,6 +259,28 @@ def test_reports_are_cumulative_and_bounded() -> None:
         assert not session.report(pb.ClientReport(dropped=drops), wall_time=1e9).parts
     assert len(session.counters.dropped_by_client) == MAX_DROP_REASONS
     assert session.counters.dropped_by_client["r0"] == (4, 9)
+
+
+def test_after_a_defect_another_session_may_go_past_the_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise MemoryError("no more")
+
+    fixture = Fixture(Budgets(intake_bytes=100))
+    session, other = fixture.session, fixture.another(b"b" * 16)
+    for one in (session, other):
+        one.define(definitions("run"), LOGDIRS)
+        one.add_chunk(pb.TensorChunk(sequence=1, offset=0, data=bytes(60)))
+    assert fixture.intake.may_read(session.session_id, in_tensor=session.in_tensor)
+    payload = pb.Payload(tensors=[pb.Tensor(dtype="uint8", shape=[60])])
+    # The tensor is complete, and the frame behind it meets a defect.
+    monkeypatch.setattr(FrameTaker, "_take_end", fail)
+    with pytest.raises(MemoryError):
+        session.receive(summary(1, payload) + end_run(2))
+    assert (session.pending_bytes, session.in_tensor) == (0, False)
+    assert fixture.intake.held_bytes > fixture.intake.budget_bytes, "the other tensor is held"
+    assert fixture.intake.may_read(other.session_id, in_tensor=other.in_tensor)
 
 
 def test_chunks_of_records_already_received_are_ignored() -> None:
