@@ -205,6 +205,9 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         if self._attached is not None and all(type(number) is float for *_, number in values):
             self._attached.learn_curves(tag, tuple(value))
 
+    def _wall_time(self) -> float:
+        return _time()
+
     def _log_scalar(
         self, tag: str, name: str, step: int, wall_time: float, value: float | capture.Tensor
     ) -> None:

@@ -81,11 +81,7 @@ PURE = {
     *("boardd.core", "boardd.reduce", "boardd.events", "boardd.summaries"),
     *("boardd_client.session", "boardd_client.memory", "boardd_client.calls"),
 }
-IMPURE = {
-    *("boardd_client.memory.maps", "boardd_client.memory.pinning"),
-    "boardd_client.calls.experiments",  # names a sub-run after the time
-    "boardd_client.calls",  # gathers the calls, those among them
-}
+IMPURE = {"boardd_client.memory.maps", "boardd_client.memory.pinning"}
 
 FORBIDDEN = {
     *("asyncio", "concurrent", "multiprocessing", "queue", "sched", "selectors", "signal"),

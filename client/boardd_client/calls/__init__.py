@@ -5,8 +5,8 @@ figures, videos, audio, text. ``spaces``: embeddings and meshes. ``experiments``
 graphs, hyperparameters, the layout of charts. Scalars are with the writer itself,
 in ``boardd_client.writer``.
 
-Rule: one call of the user's is checked, described and handed over. No thread, no I/O, and no
-wait for the data.
+Rule: one user call is checked, described and handed over. No thread, no clock, no I/O, and
+no wait for the data.
 
 May import: capture.
 """

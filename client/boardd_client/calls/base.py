@@ -12,6 +12,10 @@ class Calls(ABC):
     """Checks arguments and makes payloads; a writer logs them."""
 
     @abstractmethod
+    def _wall_time(self) -> float:
+        """The time now, in seconds since the epoch."""
+
+    @abstractmethod
     def _log_summary(
         self,
         tag: str,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,7 +61,7 @@ class ExperimentCalls(Calls):
         """
         step = arguments.step(global_step)
         values = hparams.values(hparam_dict)
-        sub_run = str(time.time()) if name is None else arguments.run(name)
+        sub_run = str(self._wall_time()) if name is None else arguments.run(name)
         if not isinstance(metric_dict, Mapping):
             raise TypeError(f"metric_dict is a {arguments.kind(metric_dict)}, expected a dict")
         metrics = {

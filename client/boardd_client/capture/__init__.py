@@ -11,8 +11,8 @@ type, dtype and shape only and never wait for the data:
 - ``host``: NumPy and everything that gives host memory: one plain copy at once,
   because the caller may write to that memory next.
 
-A framework's module is imported when the first of its values is seen, hence
-never before the process has imported the framework itself.
+A framework's module is imported when the first of its values is seen. So the process
+has always imported the framework itself before.
 
 Rule: nothing here waits for a device or knows of records, sessions and daemons.
 

@@ -126,7 +126,7 @@ def as_array(value: object, what: str) -> np.ndarray[Any, Any]:
 
 
 def not_one_element(what: str, kind: type, shape: tuple[int, ...]) -> ValueError:
-    """The error for an array where a scalar is expected."""
+    """The error for an array that does not have one element."""
     return ValueError(
         f"{what} is a {_name(kind)} of shape {shape}, expected a number or an array of one "
         f"element, not of {math.prod(shape)}"
@@ -159,7 +159,7 @@ def _of_buffer(value: object, what: str) -> np.ndarray[Any, Any]:
         return np.asarray(value)
     except ValueError as error:
         raise TypeError(
-            f"{what} is a {_name(type(value))} of elements that are no numbers: {error}"
+            f"{what} is a {_name(type(value))} of elements that are not numbers: {error}"
         ) from None
 
 

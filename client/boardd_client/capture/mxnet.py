@@ -4,7 +4,7 @@
 later write to the source, so the copy is a snapshot in program order. Its target
 is the slot itself, wrapped as an array through DLPack.
 
-``wait_to_read`` is no way to wait for the end of the copy. An operation that
+``wait_to_read`` must not be used to wait for the end of the copy. An operation that
 failed on the engine leaves its error with every array that depends on it, and the
 first wait takes that error away from all of them. A wait for the slot would hide
 the error from the training script, which would then read garbage without a word.

@@ -349,6 +349,6 @@ def error_of_mxnet() -> MXNetError:
 
 def _skipped() -> CaptureError:
     return CaptureError(
-        "an MXNet operation that the value depends on failed; MXNet raises its error where the "
+        "an MXNet operation that the value depends on failed; MXNet raises its error when the "
         "training script waits for the value"
     )

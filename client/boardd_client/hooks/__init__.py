@@ -8,8 +8,8 @@ Each imports its framework, so nothing is imported here:
 - ``hooks.torch``: ``watch`` for parameters and gradients of a module;
 - ``hooks.jax``: ``log_tree`` for the leaves of a pytree.
 
-What they read they hand to a ``SummaryWriter``; they change no value, gradient
-or random state, and wait for no device.
+Rule: a hook logs through the public methods of a ``SummaryWriter``. It changes no value,
+gradient or random state, and waits for no device.
 
 May import: calls, capture, writer.
 """

@@ -43,8 +43,8 @@ def log_tree(
             before it was read is lost, with a warning.
 
     Raises:
-        TypeError, ValueError: not as described, or a leaf is no array (the
-            message names it). Then nothing was logged.
+        TypeError, ValueError: not as described, or a leaf is not an array
+            (the message names it). Then nothing was logged.
     """
     checked_writer(writer)
     tag = arguments.tag(tag)
