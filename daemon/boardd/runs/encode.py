@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.summary_kind import SummaryKind
 from numpy.typing import NDArray
 
 from boardd.core.refusals import RefusedError
-from boardd.core.runs.kinds import SCALAR
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
@@ -91,7 +91,7 @@ def _encoded_drops(part: DropPart) -> Encoded:
     for tag, value in drop_tags(part.dropped).items():
         name = tag.encode()
         try:
-            contents.kinds.claim(DROPPED.encode(), {name: SCALAR})
+            contents.kinds.claim(DROPPED.encode(), {name: SummaryKind.SCALAR})
         except RefusedError as error:
             _logger.debug("run %s: %s", run.path, error)
             continue
@@ -150,7 +150,7 @@ def _refused(part: ScalarPart, is_refused: NDArray[np.bool_]) -> list[RefusedRec
             sequence,
             records,
             pb.INVALID_NAME,
-            part.run.contents.kinds.conflict(part.run.tags[tag], SCALAR),
+            part.run.contents.kinds.conflict(part.run.tags[tag], SummaryKind.SCALAR),
             int(sequences[-1]),
         )
         for tag, sequence, records in zip(

@@ -8,6 +8,7 @@ from typing import Any
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidRecordError
+from boardd_protos.summary_kind import SummaryKind
 from numpy.typing import NDArray
 
 from boardd.events.embedding import EmbeddingFiles
@@ -57,7 +58,7 @@ class EncodedSummary:
     """
 
     event: bytes
-    kinds: Mapping[bytes, str]
+    kinds: Mapping[bytes, SummaryKind]
     embedding: EmbeddingFiles | None = None
 
     @property

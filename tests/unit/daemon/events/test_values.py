@@ -11,6 +11,7 @@ from boardd.events.values import histogram_value, image_value, scalar_value
 from boardd.events.wire import EncodedValue
 from boardd.reduce.histogram.bins import Edges, EqualWidth
 from boardd.reduce.histogram.histogram import histogram
+from boardd_protos.summary_kind import SummaryKind
 from support.tfrecords import unframe
 
 SCALAR = Summary.Value(tag="loss", simple_value=0.625)
@@ -103,7 +104,7 @@ def test_encoded_histogram_is_written_as_its_message(tag: str, wall_time: float,
         made = histogram(values, EqualWidth(bins))
         encoded = histogram_value(tag, made)
         message = message_of(encoded)
-        assert (encoded.tag, encoded.kind) == (tag.encode(), "histogram")
+        assert (encoded.tag, encoded.kind) == (tag.encode(), SummaryKind.HISTOGRAM)
         assert message.tag == tag
         assert list(message.histo.bucket) == made.counts.tolist()
         assert list(message.histo.bucket_limit) == made.edges[1:].tolist()
