@@ -53,7 +53,7 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
     run, columns, tag_index = part.run, part.columns, part.tag_index
     try:
         refused: list[RefusedRecords] = []
-        is_refused = run.contents.kinds.claim_scalars(tag_index, run.tags)
+        is_refused = run.contents.kinds.take_scalars(tag_index, run.tags)
         if is_refused is not None:
             refused = _refused(part, is_refused)
             columns, tag_index = columns[~is_refused], tag_index[~is_refused]
@@ -91,7 +91,7 @@ def _encoded_drops(part: DropPart) -> Encoded:
     for tag, value in drop_tags(part.dropped).items():
         name = tag.encode()
         try:
-            contents.kinds.claim(DROPPED.encode(), {name: SummaryKind.SCALAR})
+            contents.kinds.take(DROPPED.encode(), {name: SummaryKind.SCALAR})
         except RefusedError as error:
             _logger.debug("run %s: %s", run.path, error)
             continue
@@ -114,7 +114,7 @@ def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> 
         return Encoded(error=result)
     run = part.run
     try:
-        run.contents.kinds.claim(run.tags[part.tag], result.kinds)
+        run.contents.kinds.take(run.tags[part.tag], result.kinds)
     except RefusedError as error:
         return Encoded(error=SummaryError(error.reason, str(error)))
     if run.contents.steps.observe_one(part.tag, part.step):

@@ -25,8 +25,7 @@ _UNKNOWN, _IS_SCALAR, _IS_OTHER = range(3)
 class TagKinds:
     """What kind of summary each tag of one run is; for one thread at a time.
 
-    ``claim`` and ``claim_scalars`` are called in the order in which the records
-    are written.
+    Call ``take`` and ``take_scalars`` in the order in which the records are written.
     """
 
     def __init__(self) -> None:
@@ -35,7 +34,7 @@ class TagKinds:
         #: By place in the run's list of tags, what ``_kinds`` says of scalars.
         self._states = np.zeros(16, np.uint8)
 
-    def claim(self, tag: bytes, kinds: Mapping[bytes, SummaryKind]) -> None:
+    def take(self, tag: bytes, kinds: Mapping[bytes, SummaryKind]) -> None:
         """Takes a record of ``tag`` that writes under the tags of ``kinds``.
 
         Raises ``RefusedError``, and takes none of them, if one is another kind
@@ -61,7 +60,7 @@ class TagKinds:
         self._derived_tags += len(derived)
         self._kinds.update(kinds)
 
-    def claim_scalars(
+    def take_scalars(
         self, tag_index: NDArray[np.intp], tags: Sequence[bytes]
     ) -> NDArray[np.bool_] | None:
         """Takes n scalars, each with the index of its tag in ``tags``.

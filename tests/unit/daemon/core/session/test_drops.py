@@ -251,8 +251,8 @@ def test_a_tag_of_the_users_that_is_another_kind_is_left_alone() -> None:
     session = Fixture().session
     (part,) = session.report(report((RUN, "log_full", 3), (RUN, "x", 1)), wall_time=1e9).parts
     assert isinstance(part, DropPart)
-    part.run.contents.kinds.claim(b"boardd/dropped", {b"boardd/dropped": SummaryKind.HISTOGRAM})
-    part.run.contents.kinds.claim(b"boardd/dropped/x", {b"boardd/dropped/x": SummaryKind.TEXT})
+    part.run.contents.kinds.take(b"boardd/dropped", {b"boardd/dropped": SummaryKind.HISTOGRAM})
+    part.run.contents.kinds.take(b"boardd/dropped/x", {b"boardd/dropped/x": SummaryKind.TEXT})
     assert [tag for tag, *_ in events(encode_drops(part).events)] == ["boardd/dropped/log_full"]
 
 
