@@ -2,7 +2,7 @@
 
 Called on a thread, one call at a time for a run and in its order: what a tag is, and
 whether its steps go backwards, depends on what was written before. A summary comes
-framed from its reduction; here its tags and step are only checked.
+from its reduction as an encoded record; here its tags and step are only checked.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Encoded:
 
 
 def encode_scalar_part(part: ScalarPart) -> Encoded:
-    """Returns the framed events of scalars, without those whose tag is another kind."""
+    """Returns the encoded records of scalars, without those whose tag is another kind."""
     run, columns, tag_index = part.run, part.columns, part.tag_index
     try:
         refused: list[RefusedRecords] = []
@@ -73,7 +73,7 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
 
 
 def encode_drops(part: DropPart) -> Encoded:
-    """Returns the framed events of what clients dropped, without tags that are another kind.
+    """Returns the encoded records of what clients dropped, without tags of another kind.
 
     Their step is the highest that clients reported. They report it to the next daemon
     too, so that it never goes backwards; that daemon would not know the steps of the

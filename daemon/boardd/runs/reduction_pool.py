@@ -7,7 +7,7 @@ over (``UNWRITTEN_BYTES``).
 A thread reduces until nothing may be begun. What it makes goes back to the event
 loop together with all that other threads make within a millisecond: waking a
 thread takes longer than a small histogram. So a summary crosses to a reducing
-thread once and back once, and comes back as framed bytes that nothing encodes
+thread once and back once, and comes back as an encoded record that nothing encodes
 again; its append goes with the run's next.
 """
 

@@ -88,7 +88,7 @@ class RunFiles:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def append_once(self, events: bytes) -> None:
-        """Appends framed events, or goes on with an append that raised. On a thread.
+        """Appends encoded records, or goes on with an append that raised. On a thread.
 
         Raises ``OSError``; go on with ``append`` then, which tries again.
         """

@@ -51,7 +51,7 @@ class ReductionOutput:
 
 @dataclass(frozen=True, eq=False)
 class EncodedSummary:
-    """A record ready to be written: its framed event, and side files where it has any.
+    """A record ready to be written: its encoded event, and side files if it has any.
 
     ``kinds`` leads from each tag that the event uses to the kind of summary it
     has there.

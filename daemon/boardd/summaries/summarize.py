@@ -130,12 +130,12 @@ def summarize(
 
 def _reduction(record: ReductionInput, content: ReductionOutput) -> EncodedSummary:
     if content.graph_def:
-        framed = event.graph(record.wall_time, record.step, content.graph_def)
+        encoded = event.graph(record.wall_time, record.step, content.graph_def)
     else:
         # Also without values: a run that has no event is none to TensorBoard.
-        framed = event.summary(record.wall_time, record.step, content.values)
+        encoded = event.summary(record.wall_time, record.step, content.values)
     kinds = dict(map(_kind, content.values))
-    return EncodedSummary(framed, kinds, content.embedding)
+    return EncodedSummary(encoded, kinds, content.embedding)
 
 
 def _kind(value: Summary.Value | EncodedValue) -> tuple[bytes, SummaryKind]:

@@ -16,7 +16,7 @@ from boardd_protos.summary_kind import SummaryKind
 from hypothesis import given
 from hypothesis import strategies as st
 from support.raw_client import definitions, end_run, scalar
-from support.tfrecords import unframe
+from support.tfrecords import read_records
 
 LOGDIRS: dict[str, str | Refusal] = {
     "run": "/root/run",
@@ -65,10 +65,10 @@ def drops(parts: list[RunPart]) -> dict[str, dict[str, int]]:
 
 
 def events(data: bytes) -> list[tuple[str, int, float, float]]:
-    """Tag, step, wall time and value of framed scalars."""
+    """Tag, step, wall time and value of encoded scalars."""
     return [
         (value.tag, event.step, event.wall_time, value.simple_value)
-        for event in map(Event.FromString, unframe(data))
+        for event in map(Event.FromString, read_records(data))
         for value in event.summary.value
     ]
 
