@@ -112,8 +112,8 @@ def summarize(
                 _array(tensor, chunks.get(number, ()))
                 for number, tensor in enumerate(message.tensors)
             ]
-        record = ReductionInput(tag, step, wall_time, message, arrays, max_working_bytes)
-        return _reduction(record, reduce(record))
+        source = ReductionInput(tag, step, wall_time, message, arrays, max_working_bytes)
+        return _reduction(source, reduce(source))
     except SummaryError:
         raise
     except DecodeError as error:
@@ -128,12 +128,12 @@ def summarize(
         raise SummaryError(pb.REDUCTION_FAILED, text) from error
 
 
-def _reduction(record: ReductionInput, content: ReductionOutput) -> EncodedSummary:
+def _reduction(source: ReductionInput, content: ReductionOutput) -> EncodedSummary:
     if content.graph_def:
-        encoded = event.graph(record.wall_time, record.step, content.graph_def)
+        encoded = event.graph(source.wall_time, source.step, content.graph_def)
     else:
         # Also without values: a run that has no event is none to TensorBoard.
-        encoded = event.summary(record.wall_time, record.step, content.values)
+        encoded = event.summary(source.wall_time, source.step, content.values)
     kinds = dict(map(_kind, content.values))
     return EncodedSummary(encoded, kinds, content.embedding)
 
