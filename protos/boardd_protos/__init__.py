@@ -3,7 +3,8 @@
 ``boardd.proto`` and the code generated from it, the binary frame of a record (``frame``), the
 memory they share (``shared``), and the form of an address (``address``) are the contract.
 Rules that both ends apply are here once: ``limits``, ``tags``, ``dtypes``, ``reasons``,
-``invalid``, and ``local_socket`` for what guards a Unix socket.
+``invalid``, and ``local_socket`` for what guards a Unix socket. ``summary_kind`` names what
+rooms of the daemon tell each other.
 
 Rule: nothing here knows either end.
 """

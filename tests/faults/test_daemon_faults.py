@@ -28,7 +28,7 @@ from support.raw_client import (
     scalars,
     summary,
 )
-from support.tfrecords import unframe
+from support.tfrecords import read_records
 from support.tools import tmpfs
 
 
@@ -60,7 +60,7 @@ async def until(condition: Callable[[], bool]) -> None:
 def steps_of(run: Path) -> list[int]:
     found = []
     for path in sorted(run.iterdir()):
-        for data in unframe(path.read_bytes()):
+        for data in read_records(path.read_bytes()):
             event = Event.FromString(data)
             found += [event.step] * len(event.summary.value)
     return found

@@ -23,7 +23,7 @@ from boardd_protos import boardd_pb2 as pb
 from google.protobuf import text_format
 from support.daemon_process import DaemonProcess
 from support.raw_client import DEADLINE_SECS, RawClient, definitions, scalar, summary
-from support.tfrecords import unframe
+from support.tfrecords import read_records
 from support.tools import require_tracing, tmpfs
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
@@ -92,7 +92,7 @@ def event_steps(run: Path) -> list[int]:
     found = []
     for path in sorted(run.glob("*tfevents*")):
         # The first event of a file has its version.
-        found += [Event.FromString(data).step for data in unframe(path.read_bytes())][1:]
+        found += [Event.FromString(data).step for data in read_records(path.read_bytes())][1:]
     return found
 
 

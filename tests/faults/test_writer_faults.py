@@ -22,7 +22,7 @@ from boardd.events.values import scalar_value
 from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import DiskFullError, Roots
 from support.tensorboard_reader import LOADERS, event_files, read_events, read_scalars
-from support.tfrecords import TruncatedRecordError, unframe
+from support.tfrecords import TruncatedRecordError, read_records
 from support.tools import require_tracing, tmpfs
 
 BATCHES = 6
@@ -86,7 +86,7 @@ def test_full_disk_that_is_freed_again(small_disk: Path) -> None:
         assert 0 < writer.pending_bytes < len(large)
         written = path.read_bytes()
         with pytest.raises(TruncatedRecordError):  # a record is torn, or this proves little
-            list(unframe(written))
+            list(read_records(written))
 
         for _ in range(3):
             pending_bytes = writer.pending_bytes

@@ -14,7 +14,7 @@ from support.raw_client import (
     DEADLINE_SECS,
     Harness,
 )
-from support.tfrecords import unframe
+from support.tfrecords import read_records
 
 
 def run_async(test: Callable[[Path], Coroutine[Any, Any, None]], tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def run_async(test: Callable[[Path], Coroutine[Any, Any, None]], tmp_path: Path)
 
 def events_of(path: Path) -> list[Event]:
     """The events of a file, the version first."""
-    return [Event.FromString(data) for data in unframe(path.read_bytes())]
+    return [Event.FromString(data) for data in read_records(path.read_bytes())]
 
 
 def values_of(harness: Harness, run: str = "run") -> list[tuple[int, str, float]]:

@@ -12,7 +12,7 @@ from boardd.summaries.reduction import EncodedSummary, SummaryError
 from boardd.summaries.summarize import summarize
 from boardd_protos import boardd_pb2 as pb
 
-from support.tfrecords import unframe
+from support.tfrecords import read_records
 
 STEP = 7
 WALL_TIME = 1.5
@@ -51,7 +51,7 @@ def reduction(
 
 def event_of(made: EncodedSummary) -> Event:
     """The one event, whose step and wall time are the record's."""
-    (data,) = unframe(made.event)
+    (data,) = read_records(made.event)
     event = Event.FromString(data)
     assert (event.step, event.wall_time) == (STEP, WALL_TIME)
     return event

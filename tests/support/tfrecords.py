@@ -18,7 +18,7 @@ class CorruptRecordError(ValueError):
     """A checksum does not match; nothing after it can be trusted."""
 
 
-def unframe(data: bytes) -> Iterator[bytes]:
+def read_records(data: bytes) -> Iterator[bytes]:
     """Yields what the records in ``data`` hold.
 
     Raises ``TruncatedRecordError`` where the data ends inside a record and

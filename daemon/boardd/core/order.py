@@ -103,6 +103,8 @@ class FairQueue(Generic[Item]):
         self._window_bytes = window_bytes
         #: Flows with an item that may be begun; some may have filled their window since.
         self._turns: deque[Flow[Item]] = deque()
+        #: Flows with an item that may not be begun, because their window is full.
+        self._passed_over: set[Flow[Item]] = set()
 
     def __bool__(self) -> bool:
         """Whether ``pop`` is worth a try."""
@@ -125,6 +127,7 @@ class FairQueue(Generic[Item]):
                 item = flow.waiting.popleft()
                 self._give_turn(flow)
                 return flow, item
+            self._passed_over.add(flow)
         return None
 
     def made(self, flow: Flow[Item], size_bytes: int) -> None:
@@ -137,16 +140,20 @@ class FairQueue(Generic[Item]):
         return self._give_turn(flow)
 
     def clear(self) -> None:
-        """Drops the items of all flows that take turns."""
-        for flow in self._turns:
+        """Drops the items of all flows."""
+        for flow in (*self._turns, *self._passed_over):
             flow.waiting.clear()
             flow.has_turn = False
         self._turns.clear()
+        self._passed_over.clear()
 
     def _give_turn(self, flow: Flow[Item]) -> bool:
-        may_begin = flow.waiting and flow.unused_bytes < self._window_bytes
-        if flow.has_turn or not may_begin:
+        if flow.has_turn or not flow.waiting:
             return False
+        if flow.unused_bytes >= self._window_bytes:
+            self._passed_over.add(flow)
+            return False
+        self._passed_over.discard(flow)
         flow.has_turn = True
         self._turns.append(flow)
         return True

@@ -1,4 +1,4 @@
-"""The bytes of an event file: Event messages and the records that frame them.
+"""The bytes of an event file: Event messages and the records that hold them.
 
 Pure: no files, no clock, no threads. It takes arrays and numbers, whoever computed them.
 

@@ -182,12 +182,12 @@ def tensors_tsv(tensors: bytes | memoryview, shape: tuple[int, int]) -> bytes:
     """Returns the matrix as text that reads back as the same float32."""
     matrix = np.frombuffer(tensors, "<f4").reshape(shape)
     row = "\t".join(["%.9g"] * shape[1]) + "\n"
-    pieces = []
+    lines = []
     rows = max(1, _TEXT_ELEMENTS // shape[1])
     for start in range(0, len(matrix), rows):
-        part = matrix[start : start + rows]
-        pieces.append(row * len(part) % tuple(part.reshape(-1).tolist()))
-    return "".join(pieces).encode("ascii")
+        block = matrix[start : start + rows]
+        lines.append(row * len(block) % tuple(block.reshape(-1).tolist()))
+    return "".join(lines).encode("ascii")
 
 
 def config_entry(files: EmbeddingFiles, folder: str, names: Iterable[str]) -> EmbeddingInfo:

@@ -1,4 +1,4 @@
-"""Events as framed bytes, ready to be appended to an event file.
+"""Events as encoded records, ready to be appended to an event file.
 
 ``wall_time`` is in seconds since the epoch and must be finite: TensorBoard's
 data server gives up on a file for good at an event whose wall time is NaN.
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from boardd.events.event_pb2 import Event, Summary
-from boardd.events.tfrecord import frame
+from boardd.events.tfrecord import record
 from boardd.events.wire import EncodedValue, varint
 
 #: First event of every file. Source: EventsWriter in
@@ -30,7 +30,7 @@ def file_version(wall_time: float) -> bytes:
     """The event that opens a file. Raises ``ValueError`` on a bad ``wall_time``."""
     event = Event(wall_time=checked_wall_time(wall_time), file_version=FILE_VERSION)
     event.source_metadata.writer = SOURCE_WRITER
-    return frame(event.SerializeToString())
+    return record(event.SerializeToString())
 
 
 def summary(
@@ -51,7 +51,7 @@ def summary(
         fields += (_VALUE_TAG, varint(len(data)), data)
     summary_bytes = sum(map(len, fields))
     event = Event(wall_time=checked_wall_time(wall_time), step=step)
-    return frame(event.SerializeToString(), _SUMMARY_TAG, varint(summary_bytes), *fields)
+    return record(event.SerializeToString(), _SUMMARY_TAG, varint(summary_bytes), *fields)
 
 
 def graph(wall_time: float, step: int, graph_def: bytes) -> bytes:
@@ -61,7 +61,7 @@ def graph(wall_time: float, step: int, graph_def: bytes) -> bytes:
     of range.
     """
     event = Event(wall_time=checked_wall_time(wall_time), step=step, graph_def=graph_def)
-    return frame(event.SerializeToString())
+    return record(event.SerializeToString())
 
 
 def checked_wall_time(wall_time: float) -> float:

@@ -1,4 +1,4 @@
-"""Scalars by the column: arrays in, framed Event bytes out.
+"""Scalars by the column: arrays in, encoded records out.
 
 Byte for byte what protobuf would serialize, without a message per scalar. An
 event that holds one scalar is::
@@ -52,7 +52,7 @@ def encode_scalars(
     tag_index: npt.NDArray[np.intp],
     tags: Sequence[bytes],
 ) -> bytes:
-    """Returns n framed events of one scalar each, in order.
+    """Returns n encoded records, in order: events of one scalar each.
 
     The four arrays have shape ``[n]``; scalar i has the tag
     ``tags[tag_index[i]]``, in UTF-8. Values are rounded to float32; any value is

@@ -155,7 +155,7 @@ def encode(
     tag_length: npt.NDArray[np.uint64],
     out: npt.NDArray[np.uint8],
 ) -> _Unsigned:
-    """Writes the framed events into ``out`` and returns their length in bytes.
+    """Writes the encoded records into ``out`` and returns their length in bytes.
 
     Checks no bounds: ``out`` must be long enough and every index in range.
     """

@@ -1,4 +1,4 @@
-"""TFRecord, the framing of an event file.
+"""TFRecord, the format of an event file.
 
 A file is records back to back and nothing else, all integers little-endian::
 
@@ -26,7 +26,7 @@ HEADER_BYTES: Final = HEADER.size
 LENGTH: Final = struct.Struct("<Q")
 FOOTER: Final = struct.Struct("<I")
 FOOTER_BYTES: Final = FOOTER.size
-#: What framing adds to the data.
+#: What a record takes beside its data.
 OVERHEAD_BYTES: Final = HEADER_BYTES + FOOTER_BYTES
 
 MASK_DELTA: Final = 0xA282EAD8
@@ -38,9 +38,9 @@ def masked_crc32c(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + MASK_DELTA) & 0xFFFFFFFF
 
 
-def frame(*pieces: bytes) -> bytes:
-    """One record that holds ``pieces`` back to back; 16 bytes longer than they are."""
-    data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+def record(*fields: bytes) -> bytes:
+    """One record that holds ``fields`` back to back; 16 bytes longer than they are."""
+    data = fields[0] if len(fields) == 1 else b"".join(fields)
     length = LENGTH.pack(len(data))
     return b"".join(
         (length, FOOTER.pack(masked_crc32c(length)), data, FOOTER.pack(masked_crc32c(data)))

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidRecordError
+from boardd_protos.summary_kind import SummaryKind
 
 from boardd.events.event_pb2 import HistogramProto, Summary
 from boardd.events.wire import EncodedValue, varint
@@ -176,7 +177,7 @@ def _histogram_value(
             *packed,
         )
     )
-    return EncodedValue(name, "histogram", data)
+    return EncodedValue(name, SummaryKind.HISTOGRAM, data)
 
 
 def _filled(counts: npt.NDArray[Any]) -> tuple[int, int]:

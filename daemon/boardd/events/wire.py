@@ -1,4 +1,4 @@
-"""TensorChunks of serialized messages, for what is large and made by hand.
+"""Parts of serialized messages, for what is large and made by hand.
 
 Source: protobuf.dev, "Encoding". A field of a length and its bytes is a tag
 (number << 3 | 2), the length as a varint, and the bytes.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
+from boardd_protos.summary_kind import SummaryKind
+
 
 class EncodedValue(NamedTuple):
     """A serialized ``Summary.Value``, its tag, and what kind of summary it is there."""
 
     tag: bytes
-    kind: str
+    kind: SummaryKind
     data: bytes
 
 

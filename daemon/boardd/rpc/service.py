@@ -24,6 +24,7 @@ from boardd.rpc.status_reply import status_reply
 from boardd.rpc.stream import Stream
 from boardd.runs.logdir import Roots
 from boardd.runs.run_files import RETRY_SECS
+from boardd.runs.sync_result import SyncResult
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
 
@@ -163,8 +164,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             reached = reached and session.written_sequence >= request.sequence
             message = "" if reached else self._why_not(live, request.sequence)
             if reached and request.level == pb.SYNCED:
-                message = await self._sync(live, deadline)
-                reached = not message
+                synced = await self._sync(live, deadline)
+                reached, message = synced.ok, synced.reason
             return pb.FlushReply(
                 reached=reached, written_sequence=session.written_sequence, message=message
             )
@@ -214,12 +215,13 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     def _is_busy(live: LiveSession) -> bool:
         return bool(live.session.schema.held_runs()) or not live.is_caught_up
 
-    async def _sync(self, live: LiveSession, deadline: float) -> str:
+    async def _sync(self, live: LiveSession, deadline: float) -> SyncResult:
         sync = self._sessions.run_table.sync(live.session.schema.held_runs())
         try:
             return await asyncio.wait_for(sync, remaining(deadline - self._clock()))
         except (TimeoutError, asyncio.TimeoutError):
-            return "written, but not synced in time; the disk is slow"
+            reason = "written, but not synced in time; the disk is slow"
+            return SyncResult(ok=False, reason=reason)
 
     def _why_not(self, live: LiveSession, sequence: int) -> str:
         session = live.session

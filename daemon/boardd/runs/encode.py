@@ -2,7 +2,7 @@
 
 Called on a thread, one call at a time for a run and in its order: what a tag is, and
 whether its steps go backwards, depends on what was written before. A summary comes
-framed from its reduction; here its tags and step are only checked.
+from its reduction as an encoded record; here its tags and step are only checked.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.summary_kind import SummaryKind
 from numpy.typing import NDArray
 
 from boardd.core.refusals import RefusedError
-from boardd.core.runs.kinds import SCALAR
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
@@ -49,11 +49,11 @@ class Encoded:
 
 
 def encode_scalar_part(part: ScalarPart) -> Encoded:
-    """Returns the framed events of scalars, without those whose tag is another kind."""
+    """Returns the encoded records of scalars, without those whose tag is another kind."""
     run, columns, tag_index = part.run, part.columns, part.tag_index
     try:
         refused: list[RefusedRecords] = []
-        is_refused = run.contents.kinds.claim_scalars(tag_index, run.tags)
+        is_refused = run.contents.kinds.take_scalars(tag_index, run.tags)
         if is_refused is not None:
             refused = _refused(part, is_refused)
             columns, tag_index = columns[~is_refused], tag_index[~is_refused]
@@ -73,7 +73,7 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
 
 
 def encode_drops(part: DropPart) -> Encoded:
-    """Returns the framed events of what clients dropped, without tags that are another kind.
+    """Returns the encoded records of what clients dropped, without tags of another kind.
 
     Their step is the highest that clients reported. They report it to the next daemon
     too, so that it never goes backwards; that daemon would not know the steps of the
@@ -91,7 +91,7 @@ def _encoded_drops(part: DropPart) -> Encoded:
     for tag, value in drop_tags(part.dropped).items():
         name = tag.encode()
         try:
-            contents.kinds.claim(DROPPED.encode(), {name: SCALAR})
+            contents.kinds.take(DROPPED.encode(), {name: SummaryKind.SCALAR})
         except RefusedError as error:
             _logger.debug("run %s: %s", run.path, error)
             continue
@@ -114,7 +114,7 @@ def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> 
         return Encoded(error=result)
     run = part.run
     try:
-        run.contents.kinds.claim(run.tags[part.tag], result.kinds)
+        run.contents.kinds.take(run.tags[part.tag], result.kinds)
     except RefusedError as error:
         return Encoded(error=SummaryError(error.reason, str(error)))
     if run.contents.steps.observe_one(part.tag, part.step):
@@ -150,7 +150,7 @@ def _refused(part: ScalarPart, is_refused: NDArray[np.bool_]) -> list[RefusedRec
             sequence,
             records,
             pb.INVALID_NAME,
-            part.run.contents.kinds.conflict(part.run.tags[tag], SCALAR),
+            part.run.contents.kinds.conflict(part.run.tags[tag], SummaryKind.SCALAR),
             int(sequences[-1]),
         )
         for tag, sequence, records in zip(

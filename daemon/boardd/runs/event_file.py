@@ -101,7 +101,7 @@ class _Append:
 
 
 class EventFile:
-    """Appends framed events to a run's live file, and begins a new one when it must.
+    """Appends encoded records to a run's live file, and begins a new one when it must.
 
     Blocks on the disk; for one thread at a time. The caller closes the directory,
     after this.
@@ -153,7 +153,7 @@ class EventFile:
         return self._pending.left_bytes
 
     def append(self, records: bytes) -> None:
-        """Writes whole framed events; when it returns, all of them are written.
+        """Writes whole encoded records; when it returns, all of them are written.
 
         Makes the file if there is none. If it raises, it has taken over ``records``
         all the same: then call ``resume``, not ``append`` again.

@@ -7,7 +7,7 @@ over (``UNWRITTEN_BYTES``).
 A thread reduces until nothing may be begun. What it makes goes back to the event
 loop together with all that other threads make within a millisecond: waking a
 thread takes longer than a small histogram. So a summary crosses to a reducing
-thread once and back once, and comes back as framed bytes that nothing encodes
+thread once and back once, and comes back as an encoded record that nothing encodes
 again; its append goes with the run's next.
 """
 
@@ -86,7 +86,7 @@ class ReductionPool:
             for ticket, part in records:
                 self._queue.push(run, (ticket, part, deliver))
                 added += 1
-            threads = self._claim_threads(added)
+            threads = self._reserve_threads(added)
         self._start(threads)
 
     def written(self, run: RunReductions, size_bytes: int) -> None:
@@ -94,7 +94,7 @@ class ReductionPool:
         threads = 0
         with self._lock:
             if self._queue.used(run, size_bytes):
-                threads = self._claim_threads(len(run.waiting))
+                threads = self._reserve_threads(len(run.waiting))
         if not self._is_closed:
             self._start(threads)
 
@@ -110,7 +110,7 @@ class ReductionPool:
             self._queue.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _claim_threads(self, records: int) -> int:
+    def _reserve_threads(self, records: int) -> int:
         """Counts threads as at work, for that many records. Returns how many are to be started."""
         if not self._queue:
             return 0

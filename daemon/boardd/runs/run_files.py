@@ -21,6 +21,7 @@ from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.embedding_files import write_embedding
 from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import Roots, RunDirectory
+from boardd.runs.sync_result import SyncResult
 
 _logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class RunFiles:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def append_once(self, events: bytes) -> None:
-        """Appends framed events, or goes on with an append that raised. On a thread.
+        """Appends encoded records, or goes on with an append that raised. On a thread.
 
         Raises ``OSError``; go on with ``append`` then, which tries again.
         """
@@ -145,21 +146,21 @@ class RunFiles:
             _logger.info("run %s goes on", self._run.path)
             self._run.progress.trouble = ""
 
-    async def sync(self) -> str:
-        """Makes all that was appended durable. Returns why it is not, or an empty text."""
+    async def sync(self) -> SyncResult:
+        """Makes all that was appended durable. Returns whether it is."""
         if self._file is None:
-            return ""
+            return SyncResult(ok=True)
         try:
             await self.on_thread(self._file.sync)
         except OSError as error:
-            return str(error)
-        return ""
+            return SyncResult(ok=False, reason=str(error))
+        return SyncResult(ok=True)
 
     async def close(self) -> None:
         """Makes all that was appended durable, and closes file and directory."""
-        why = await self.sync()
-        if why:
-            _logger.error("run %s: %s", self._run.path, why)
+        result = await self.sync()
+        if not result.ok:
+            _logger.error("run %s: %s", self._run.path, result.reason)
         await self.on_thread(self._abandon)
 
     def _write_embedding(self, embedding: EmbeddingFiles) -> int:

@@ -10,6 +10,7 @@ from typing import Final
 
 from boardd.core.order import Order
 from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart, SummaryPart
+from boardd.runs.sync_result import SyncResult
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 #: One append takes about this many scalars and this many bytes at most.
@@ -34,14 +35,14 @@ class ReducedSummary:
 
 @dataclass(eq=False)
 class Sync:
-    """A request to make all that came before it durable; the result says why it is not."""
+    """A request to make all that came before it durable."""
 
-    done: asyncio.Future[str]
+    done: asyncio.Future[SyncResult]
 
-    def answer(self, why: str) -> None:
-        """Says why, with an empty text if it is durable; nothing if nobody waits any more."""
+    def answer(self, result: SyncResult) -> None:
+        """Hands over the result, unless nobody waits for it any more."""
         if not self.done.done():
-            self.done.set_result(why)
+            self.done.set_result(result)
 
 
 Item = ScalarPart | DropPart | EndPart | ReducedSummary | Sync

@@ -18,6 +18,7 @@ from boardd.runs.logdir import Roots
 from boardd.runs.reduction_pool import ReductionPool
 from boardd.runs.run_files import RETRY_SECS, RunFiles
 from boardd.runs.run_writer import Outcomes, RunWriter
+from boardd.runs.sync_result import SyncResult
 
 
 class RunTable:
@@ -63,14 +64,13 @@ class RunTable:
         for run, own in by_run.items():
             self._writer_of(run).admit(*own)
 
-    async def sync(self, runs: Iterable[RunState]) -> str:
-        """Waits until all that was admitted to ``runs`` is durable.
+    async def sync(self, runs: Iterable[RunState]) -> SyncResult:
+        """Waits until all that was admitted to ``runs`` is durable. Returns whether it is.
 
-        Returns why something is not, or an empty text. A run whose file is
-        closed became durable when it was closed.
+        A run whose file is closed became durable when it was closed.
         """
         waiting = [self._writers[run].sync() for run in dict.fromkeys(runs) if run in self._writers]
-        return "; ".join(why for why in await asyncio.gather(*waiting) if why)
+        return SyncResult.of_all(await asyncio.gather(*waiting))
 
     async def close(self) -> None:
         """Leaves, whatever is still open: gives up what is not written by now.

@@ -37,6 +37,7 @@ from boardd.runs.run_order import (
     reduced_bytes,
     take_part,
 )
+from boardd.runs.sync_result import SyncResult
 from boardd.summaries.reduction import SummaryError
 
 _logger = logging.getLogger(__name__)
@@ -97,9 +98,9 @@ class RunWriter:
         if summaries:
             self._reductions.add(self._reducing, summaries, self._take_results)
 
-    async def sync(self) -> str:
-        """Waits until all that was admitted is durable. Returns why not, or an empty text."""
-        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async def sync(self) -> SyncResult:
+        """Waits until all that was admitted is durable. Returns whether it is."""
+        done: asyncio.Future[SyncResult] = asyncio.get_running_loop().create_future()
         self._order.append(Sync(done))
         return await done
 
@@ -208,7 +209,7 @@ class RunWriter:
         while items:
             head = items[0]
             if isinstance(head, Sync):
-                head.answer(message)
+                head.answer(SyncResult(ok=False, reason=message))
                 items.popleft()
             else:
                 self._outcomes.reject(take_part(items), reason, message)

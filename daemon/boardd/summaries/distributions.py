@@ -16,22 +16,22 @@ from boardd.reduce.pr_curve import pr_curve
 from boardd.summaries.reduction import ReductionInput, ReductionOutput
 
 
-def summarize_histogram(record: ReductionInput) -> ReductionOutput:
+def summarize_histogram(source: ReductionInput) -> ReductionOutput:
     """A histogram; beside it, scalars that count what is not finite, where there is any.
 
     A histogram has no room for them; their tags are the histogram's with
     ``/nan``, ``/positive_infinity`` and ``/negative_infinity``. Raises ``InvalidRecordError``
     and ``InvalidTensorError``.
     """
-    result = histogram(record.arrays[0], bins_of(record.payload.histogram))
-    found: list[Summary.Value | EncodedValue] = [values.histogram_value(record.tag, result)]
+    result = histogram(source.arrays[0], bins_of(source.payload.histogram))
+    found: list[Summary.Value | EncodedValue] = [values.histogram_value(source.tag, result)]
     for name, count in (
         ("nan", result.nan_count),
         ("positive_infinity", result.positive_infinity_count),
         ("negative_infinity", result.negative_infinity_count),
     ):
         if count:
-            found.append(values.scalar_value(f"{record.tag}/{name}", count))
+            found.append(values.scalar_value(f"{source.tag}/{name}", count))
     return ReductionOutput(found)
 
 
@@ -47,12 +47,12 @@ def bins_of(message: pb.Histogram) -> Bins:
     return default_edges()
 
 
-def summarize_histogram_raw(record: ReductionInput) -> ReductionOutput:
+def summarize_histogram_raw(source: ReductionInput) -> ReductionOutput:
     """A histogram that the client counted. Raises ``InvalidRecordError``."""
-    message = record.payload.histogram_raw
-    limits, counts = record.arrays
+    message = source.payload.histogram_raw
+    limits, counts = source.arrays
     value = values.histogram_raw_value(
-        record.tag,
+        source.tag,
         min=message.min,
         max=message.max,
         num=message.num,
@@ -64,21 +64,21 @@ def summarize_histogram_raw(record: ReductionInput) -> ReductionOutput:
     return ReductionOutput([value])
 
 
-def summarize_pr_curve(record: ReductionInput) -> ReductionOutput:
+def summarize_pr_curve(source: ReductionInput) -> ReductionOutput:
     """A curve of predictions against labels. Raises ``InvalidTensorError``."""
-    labels, predictions, *weights = record.arrays
+    labels, predictions, *weights = source.arrays
     curve = pr_curve(
-        labels, predictions, record.payload.pr_curve.num_thresholds, weights[0] if weights else None
+        labels, predictions, source.payload.pr_curve.num_thresholds, weights[0] if weights else None
     )
-    return ReductionOutput([plugins.pr_curve_value(record.tag, *curve.rows())])
+    return ReductionOutput([plugins.pr_curve_value(source.tag, *curve.rows())])
 
 
-def summarize_pr_curve_raw(record: ReductionInput) -> ReductionOutput:
+def summarize_pr_curve_raw(source: ReductionInput) -> ReductionOutput:
     """A curve that the client counted. Raises ``InvalidTensorError``."""
-    thresholds = record.payload.pr_curve_raw.num_thresholds
-    if thresholds != record.arrays[0].size:
+    thresholds = source.payload.pr_curve_raw.num_thresholds
+    if thresholds != source.arrays[0].size:
         raise InvalidTensorError(
-            f"{thresholds} thresholds and counts of shape {record.arrays[0].shape}; "
+            f"{thresholds} thresholds and counts of shape {source.arrays[0].shape}; "
             "give a count for each threshold"
         )
-    return ReductionOutput([plugins.pr_curve_value(record.tag, *record.arrays)])
+    return ReductionOutput([plugins.pr_curve_value(source.tag, *source.arrays)])

@@ -41,21 +41,21 @@ _MEBIBYTE: Final = 1 << 20
 _Rows = NDArray[np.int64]
 
 
-def summarize_embedding(record: ReductionInput) -> ReductionOutput:
+def summarize_embedding(source: ReductionInput) -> ReductionOutput:
     """An embedding's side files, and the text that says what was changed, if anything was.
 
     Raises ``InvalidRecordError`` when the payload names its tensors wrongly, and
     ``InvalidTensorError`` for a matrix, labels or images that do not fit and for a projection
     that does not fit the memory.
     """
-    options = record.payload.embedding
+    options = source.payload.embedding
     named = named_arrays(
-        record,
+        source,
         labels=options.labels_tensor,
         metadata=options.metadata_tensor,
         images=options.images_tensor,
     )
-    matrix = _checked_matrix(record.arrays[0])
+    matrix = _checked_matrix(source.arrays[0])
     rows, columns = matrix.shape
     is_wide = 0 < options.project_to < columns
     if not is_wide:
@@ -70,11 +70,11 @@ def summarize_embedding(record: ReductionInput) -> ReductionOutput:
 
     shown = matrix if len(kept) == rows else matrix[kept]
     if is_wide:
-        shown = _projected(shown, options.project_to, record.max_working_bytes, notes)
+        shown = _projected(shown, options.project_to, source.max_working_bytes, notes)
     points = np.ascontiguousarray(shown, "<f4")
-    step = record.step if options.has_step else None
+    step = source.step if options.has_step else None
     files = EmbeddingFiles(
-        embedding_folder(record.tag, step),
+        embedding_folder(source.tag, step),
         points.data,
         (points.shape[0], points.shape[1]),
         metadata=metadata,
@@ -84,7 +84,7 @@ def summarize_embedding(record: ReductionInput) -> ReductionOutput:
     if not notes:
         return ReductionOutput(embedding=files)
     text = "\n\n".join([f"**{files.folder}**: {rows:,} rows of {columns:,} dimensions.", *notes])
-    note = plugins.text_value(record.tag + NOTE_SUFFIX, text)
+    note = plugins.text_value(source.tag + NOTE_SUFFIX, text)
     return ReductionOutput([note], embedding=files)
 
 

@@ -23,43 +23,43 @@ DEFAULT_NROW: Final = 8
 _VIDEO_DIMENSIONS: Final = "NTCHW"
 
 
-def summarize_image(record: ReductionInput) -> ReductionOutput:
+def summarize_image(source: ReductionInput) -> ReductionOutput:
     """An image, or a batch as a grid.
 
     Raises ``InvalidTensorError`` and ``InvalidRecordError``.
     """
-    options = record.payload.image
-    if len(record.arrays) != 1 + options.has_boxes:
+    options = source.payload.image
+    if len(source.arrays) != 1 + options.has_boxes:
         raise InvalidRecordError(
-            f"{len(record.arrays)} tensors of an image; has_boxes says otherwise"
+            f"{len(source.arrays)} tensors of an image; has_boxes says otherwise"
         )
     if options.has_boxes:
-        count = len(as_batch(record.arrays[0], options.dataformats))
+        count = len(as_batch(source.arrays[0], options.dataformats))
         if count != 1:
             raise InvalidTensorError(f"boxes on a batch of {count} images; give one image")
-    pixels = _grid(record)
+    pixels = _grid(source)
     if options.has_boxes:
-        pixels = draw_boxes(pixels, record.arrays[1], list(options.box_labels) or None)
-    return ReductionOutput([_image_value(record.tag, pixels)])
+        pixels = draw_boxes(pixels, source.arrays[1], list(options.box_labels) or None)
+    return ReductionOutput([_image_value(source.tag, pixels)])
 
 
-def summarize_video(record: ReductionInput) -> ReductionOutput:
+def summarize_video(source: ReductionInput) -> ReductionOutput:
     """A video as a GIF, which TensorBoard shows as an image. Raises ``InvalidTensorError``."""
-    options = record.payload.video
+    options = source.payload.video
     gif = encode_gif(
-        record.arrays[0],
+        source.arrays[0],
         options.frames_per_second,
         dataformats=options.dataformats or _VIDEO_DIMENSIONS,
     )
     return ReductionOutput(
-        [values.image_value(record.tag, gif.data, gif.height, gif.width, gif.channels)]
+        [values.image_value(source.tag, gif.data, gif.height, gif.width, gif.channels)]
     )
 
 
-def _grid(record: ReductionInput) -> NDArray[np.uint8]:
-    options = record.payload.image
+def _grid(source: ReductionInput) -> NDArray[np.uint8]:
+    options = source.payload.image
     return image_grid(
-        record.arrays[0],
+        source.arrays[0],
         dataformats=options.dataformats,
         nrow=options.nrow or DEFAULT_NROW,
         padding=options.padding,

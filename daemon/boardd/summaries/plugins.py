@@ -16,25 +16,25 @@ from boardd.reduce.graph import symbol_nodes
 from boardd.summaries.reduction import ReductionInput, ReductionOutput, named_arrays
 
 
-def summarize_text(record: ReductionInput) -> ReductionOutput:
+def summarize_text(source: ReductionInput) -> ReductionOutput:
     """A text in Markdown."""
-    return ReductionOutput([plugins.text_value(record.tag, record.payload.text.markdown)])
+    return ReductionOutput([plugins.text_value(source.tag, source.payload.text.markdown)])
 
 
-def summarize_audio(record: ReductionInput) -> ReductionOutput:
+def summarize_audio(source: ReductionInput) -> ReductionOutput:
     """A clip. Raises ``InvalidTensorError``."""
-    wav = encode_wav(record.arrays[0], record.payload.audio.sample_rate)
-    return ReductionOutput([plugins.audio_value(record.tag, wav.data)])
+    wav = encode_wav(source.arrays[0], source.payload.audio.sample_rate)
+    return ReductionOutput([plugins.audio_value(source.tag, wav.data)])
 
 
-def summarize_tensor(record: ReductionInput) -> ReductionOutput:
+def summarize_tensor(source: ReductionInput) -> ReductionOutput:
     """A tensor as it is. Raises ``InvalidTensorError``."""
-    return ReductionOutput([tensor_value(record.tag, record.arrays[0])])
+    return ReductionOutput([tensor_value(source.tag, source.arrays[0])])
 
 
-def summarize_graph(record: ReductionInput) -> ReductionOutput:
+def summarize_graph(source: ReductionInput) -> ReductionOutput:
     """A network. Raises ``InvalidRecordError``."""
-    message = record.payload.graph
+    message = source.payload.graph
     kind = message.WhichOneof("graph")
     if kind == "mxnet_json":
         nodes = [
@@ -55,9 +55,9 @@ def summarize_graph(record: ReductionInput) -> ReductionOutput:
     return ReductionOutput(graph_def=graph.graph_def(nodes))
 
 
-def summarize_hparams(record: ReductionInput) -> ReductionOutput:
+def summarize_hparams(source: ReductionInput) -> ReductionOutput:
     """A run's hyperparameters. Raises ``InvalidRecordError``."""
-    message = record.payload.hparams
+    message = source.payload.hparams
     # A map has no certain order.
     hparams = {name: _hparam(name, message.hparams[name]) for name in sorted(message.hparams)}
     domains = {}
@@ -69,7 +69,7 @@ def summarize_hparams(record: ReductionInput) -> ReductionOutput:
             )
         domains[domain.hparam] = found
     return ReductionOutput(
-        hparams_values(hparams, message.metrics, domains, session_secs=record.wall_time)
+        hparams_values(hparams, message.metrics, domains, session_secs=source.wall_time)
     )
 
 
@@ -81,24 +81,24 @@ def _hparam(name: str, message: pb.HParamValue) -> HParam:
     return value
 
 
-def summarize_mesh(record: ReductionInput) -> ReductionOutput:
+def summarize_mesh(source: ReductionInput) -> ReductionOutput:
     """Meshes or point clouds. Raises ``InvalidTensorError`` and ``InvalidRecordError``."""
-    message = record.payload.mesh
-    named = named_arrays(record, colors=message.colors_tensor, faces=message.faces_tensor)
+    message = source.payload.mesh
+    named = named_arrays(source, colors=message.colors_tensor, faces=message.faces_tensor)
     return ReductionOutput(
         mesh_values(
-            record.tag, record.arrays[0], named["faces"], named["colors"], message.config_json
+            source.tag, source.arrays[0], named["faces"], named["colors"], message.config_json
         )
     )
 
 
-def summarize_custom_scalars(record: ReductionInput) -> ReductionOutput:
+def summarize_custom_scalars(source: ReductionInput) -> ReductionOutput:
     """The layout of the custom scalars page. Raises ``InvalidRecordError``."""
     categories = [
         Category(
             category.title,
             [Chart(chart.title, chart.tags, chart.is_margin) for chart in category.charts],
         )
-        for category in record.payload.custom_scalars.categories
+        for category in source.payload.custom_scalars.categories
     ]
     return ReductionOutput([custom_scalars_value(categories)])

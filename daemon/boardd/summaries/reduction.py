@@ -8,6 +8,7 @@ from typing import Any
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidRecordError
+from boardd_protos.summary_kind import SummaryKind
 from numpy.typing import NDArray
 
 from boardd.events.embedding import EmbeddingFiles
@@ -50,14 +51,14 @@ class ReductionOutput:
 
 @dataclass(frozen=True, eq=False)
 class EncodedSummary:
-    """A record ready to be written: its framed event, and side files where it has any.
+    """A record ready to be written: its encoded event, and side files if it has any.
 
     ``kinds`` leads from each tag that the event uses to the kind of summary it
     has there.
     """
 
     event: bytes
-    kinds: Mapping[bytes, str]
+    kinds: Mapping[bytes, SummaryKind]
     embedding: EmbeddingFiles | None = None
 
     @property
@@ -70,17 +71,17 @@ class EncodedSummary:
         return size_bytes
 
 
-def named_arrays(record: ReductionInput, **indexes: int) -> dict[str, NDArray[Any] | None]:
+def named_arrays(source: ReductionInput, **indexes: int) -> dict[str, NDArray[Any] | None]:
     """Returns the optional tensors that a payload names by their index, None where it is 0.
 
     The first tensor has no name. Raises ``InvalidRecordError`` unless every other one
     is named exactly once.
     """
     named = sorted(index for index in indexes.values() if index)
-    if named != list(range(1, len(record.arrays))):
+    if named != list(range(1, len(source.arrays))):
         raise InvalidRecordError(
-            f"{len(record.arrays)} tensors, of which "
+            f"{len(source.arrays)} tensors, of which "
             f"{', '.join(f'{name} names {index}' for name, index in indexes.items())}; "
             "each but the first is to be named once"
         )
-    return {name: record.arrays[index] if index else None for name, index in indexes.items()}
+    return {name: source.arrays[index] if index else None for name, index in indexes.items()}

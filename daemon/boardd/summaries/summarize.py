@@ -12,10 +12,11 @@ from typing import Any, Final
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
+from boardd_protos.summary_kind import SummaryKind
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from boardd.events import event
+from boardd.events import custom_scalars, event, hparams, mesh, plugins, tensors
 from boardd.events.event_pb2 import Summary
 from boardd.events.wire import EncodedValue
 from boardd.reduce import dtypes
@@ -54,6 +55,18 @@ _SUMMARIES: Final[dict[str, tuple[int, int, Callable[[ReductionInput], Reduction
     "tensor": (1, 1, summarize_tensor),
     "text": (0, 0, summarize_text),
     "video": (1, 1, summarize_video),
+}
+
+#: What a value is: by its field, and if that is "tensor", by the plugin that it names.
+_KIND_OF_FIELD: Final = {"simple_value": SummaryKind.SCALAR, "image": SummaryKind.IMAGE}
+_KIND_OF_PLUGIN: Final = {
+    custom_scalars.PLUGIN: SummaryKind.CUSTOM_SCALAR,
+    hparams.PLUGIN: SummaryKind.HPARAM,
+    mesh.PLUGIN: SummaryKind.MESH,
+    plugins.AUDIO_PLUGIN: SummaryKind.AUDIO,
+    plugins.PR_CURVES_PLUGIN: SummaryKind.PR_CURVE,
+    plugins.TEXT_PLUGIN: SummaryKind.TEXT,
+    tensors.TENSOR_PLUGIN: SummaryKind.TENSOR,
 }
 
 
@@ -99,8 +112,8 @@ def summarize(
                 _array(tensor, chunks.get(number, ()))
                 for number, tensor in enumerate(message.tensors)
             ]
-        record = ReductionInput(tag, step, wall_time, message, arrays, max_working_bytes)
-        return _reduction(record, reduce(record))
+        source = ReductionInput(tag, step, wall_time, message, arrays, max_working_bytes)
+        return _reduction(source, reduce(source))
     except SummaryError:
         raise
     except DecodeError as error:
@@ -115,25 +128,24 @@ def summarize(
         raise SummaryError(pb.REDUCTION_FAILED, text) from error
 
 
-def _reduction(record: ReductionInput, content: ReductionOutput) -> EncodedSummary:
+def _reduction(source: ReductionInput, content: ReductionOutput) -> EncodedSummary:
     if content.graph_def:
-        framed = event.graph(record.wall_time, record.step, content.graph_def)
+        encoded = event.graph(source.wall_time, source.step, content.graph_def)
     else:
         # Also without values: a run that has no event is none to TensorBoard.
-        framed = event.summary(record.wall_time, record.step, content.values)
+        encoded = event.summary(source.wall_time, source.step, content.values)
     kinds = dict(map(_kind, content.values))
-    return EncodedSummary(framed, kinds, content.embedding)
+    return EncodedSummary(encoded, kinds, content.embedding)
 
 
-def _kind(value: Summary.Value | EncodedValue) -> tuple[bytes, str]:
-    """A value's tag, and what TensorBoard reads it as, in words for people."""
+def _kind(value: Summary.Value | EncodedValue) -> tuple[bytes, SummaryKind]:
+    """A value's tag, and what TensorBoard reads it as."""
     if isinstance(value, EncodedValue):
         return value.tag, value.kind
-    kind: str = value.WhichOneof("value")
-    if kind == "tensor":
-        plugin: str = value.metadata.plugin_data.plugin_name
-        kind = plugin.removesuffix("s").replace("_", " ")
-    return value.tag.encode(), {"simple_value": "scalar", "histo": "histogram"}.get(kind, kind)
+    field = value.WhichOneof("value")
+    if field == "tensor":
+        return value.tag.encode(), _KIND_OF_PLUGIN[value.metadata.plugin_data.plugin_name]
+    return value.tag.encode(), _KIND_OF_FIELD[field]
 
 
 def _shared_arrays(

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from boardd.events.tfrecord import frame
+from boardd.events.tfrecord import record
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
@@ -85,10 +85,10 @@ def test_ratio_compares_within_rounds(comparison: Any) -> None:
 
 def test_events_are_counted_by_tag_without_a_torn_tail(comparison: Any, tmp_path: Path) -> None:
     count_events = comparison("comparison.event_files").count_events
-    whole = frame(b"..a/tag..")
+    whole = record(b"..a/tag..")
     run = tmp_path / "run"
     run.mkdir()
-    (tmp_path / "events.out.tfevents.1").write_bytes(whole + frame(b"..b/tag..") + whole)
+    (tmp_path / "events.out.tfevents.1").write_bytes(whole + record(b"..b/tag..") + whole)
     (run / "events.out.tfevents.2").write_bytes(whole + whole[:-1])
     assert count_events(tmp_path, "a/tag") == 3
 

@@ -11,11 +11,10 @@ from typing import Final
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.summary_kind import SummaryKind
 from numpy.typing import NDArray
 
 from boardd.core.refusals import RefusedError
-
-SCALAR: Final = "scalar"
 
 #: Most tags of a run that no client defined: those that parts of a summary need.
 MAX_DERIVED_TAGS: Final = 100_000
@@ -26,17 +25,16 @@ _UNKNOWN, _IS_SCALAR, _IS_OTHER = range(3)
 class TagKinds:
     """What kind of summary each tag of one run is; for one thread at a time.
 
-    ``claim`` and ``claim_scalars`` are called in the order in which the records
-    are written.
+    Call ``take`` and ``take_scalars`` in the order in which the records are written.
     """
 
     def __init__(self) -> None:
-        self._kinds: dict[bytes, str] = {}
+        self._kinds: dict[bytes, SummaryKind] = {}
         self._derived_tags = 0
         #: By place in the run's list of tags, what ``_kinds`` says of scalars.
         self._states = np.zeros(16, np.uint8)
 
-    def claim(self, tag: bytes, kinds: Mapping[bytes, str]) -> None:
+    def take(self, tag: bytes, kinds: Mapping[bytes, SummaryKind]) -> None:
         """Takes a record of ``tag`` that writes under the tags of ``kinds``.
 
         Raises ``RefusedError``, and takes none of them, if one is another kind
@@ -48,7 +46,7 @@ class TagKinds:
             known = self._kinds.get(name)
             if known is None:
                 is_new = True
-            elif known != kind:
+            elif known is not kind:
                 raise RefusedError(pb.INVALID_NAME, self.conflict(name, kind))
         if not is_new:
             return
@@ -62,7 +60,7 @@ class TagKinds:
         self._derived_tags += len(derived)
         self._kinds.update(kinds)
 
-    def claim_scalars(
+    def take_scalars(
         self, tag_index: NDArray[np.intp], tags: Sequence[bytes]
     ) -> NDArray[np.bool_] | None:
         """Takes n scalars, each with the index of its tag in ``tags``.
@@ -77,16 +75,16 @@ class TagKinds:
         if (states == _IS_SCALAR).all():
             return None
         for index in np.unique(tag_index[states == _UNKNOWN]).tolist():
-            kind = self._kinds.setdefault(tags[index], SCALAR)
-            self._states[index] = _IS_SCALAR if kind == SCALAR else _IS_OTHER
+            kind = self._kinds.setdefault(tags[index], SummaryKind.SCALAR)
+            self._states[index] = _IS_SCALAR if kind is SummaryKind.SCALAR else _IS_OTHER
         refused: NDArray[np.bool_] = self._states[tag_index] != _IS_SCALAR
         return refused if refused.any() else None
 
-    def conflict(self, tag: bytes, kind: str) -> str:
+    def conflict(self, tag: bytes, kind: SummaryKind) -> str:
         """Why ``tag`` cannot be a ``kind``, for people."""
         return (
-            f"tag {tag.decode()!r} is a {self._kinds[tag]} in this run and cannot be a {kind} "
-            "too, which TensorBoard does not read; choose another tag"
+            f"tag {tag.decode()!r} is a {self._kinds[tag].value} in this run and cannot be a "
+            f"{kind.value} too, which TensorBoard does not read; choose another tag"
         )
 
     def _grow(self, length: int) -> None:

@@ -182,9 +182,9 @@ def _equal_width_histogram(
 
 
 def _chunked(values: npt.NDArray[Any]) -> tuple[Chunks, np.dtype[Any]]:
-    """Returns ``values`` as contiguous 1-D pieces, anew at each call, and their dtype.
+    """Returns ``values`` as contiguous 1-D arrays, anew at each call, and their dtype.
 
-    The pieces are float32 where that holds every value of the dtype, else float64.
+    They are float32 if that holds every value of the dtype, else float64.
     """
     dtype = _compared_dtype(values.dtype)
     flat = values.reshape(-1)
@@ -360,8 +360,8 @@ def _count(
         seen += chunk.size
         step = chunk.size if compare == dtype else _CHUNK
         for start in range(0, chunk.size, step):
-            piece = _converted(chunk[start : start + step], compare)
-            _count_piece(kernels, _read_only(piece), plan, is_covered, scratch, tables)
+            values = _converted(chunk[start : start + step], compare)
+            _count_values(kernels, _read_only(values), plan, is_covered, scratch, tables)
     empty_tables()
 
 
@@ -386,7 +386,7 @@ def _default_plan(dtype: np.dtype[Any]) -> Keyed:
     return keyed(default_edges().edges, dtype, _DIRECT_SEARCH_SIZE)
 
 
-def _count_piece(
+def _count_values(
     kernels: ModuleType,
     values: npt.NDArray[Any],
     plan: Uniform | Keyed,

@@ -132,6 +132,25 @@ def test_what_was_made_is_used_before_a_cleared_queue_goes_on() -> None:
     assert drained(queue) == ["next"]
 
 
+@pytest.mark.parametrize("is_met", [True, False])
+def test_a_cleared_queue_keeps_nothing_of_flows_that_it_passed_over(is_met: bool) -> None:
+    queue: FairQueue[str] = FairQueue(1)
+    flow: Flow[str] = Flow()
+    queue.push(flow, "begun")
+    if is_met:  # it fills its window while it has a turn, and loses the turn
+        queue.push(flow, "gone")
+    assert queue.pop() == (flow, "begun")
+    queue.made(flow, 1)
+    if not is_met:
+        queue.push(flow, "gone")
+    assert queue.pop() is None
+    queue.clear()
+    assert not queue.used(flow, 1)
+    assert not flow.waiting
+    queue.push(flow, "next")
+    assert drained(queue) == ["next"]
+
+
 def test_a_window_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="0 bytes"):
         FairQueue(0)

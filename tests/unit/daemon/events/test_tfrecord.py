@@ -4,8 +4,8 @@ import io
 
 import pytest
 from boardd.events import tfrecord
-from boardd.events.tfrecord import frame, masked_crc32c, whole_records_bytes
-from support.tfrecords import CorruptRecordError, TruncatedRecordError, unframe
+from boardd.events.tfrecord import masked_crc32c, whole_records_bytes
+from support.tfrecords import CorruptRecordError, TruncatedRecordError, read_records
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -64,31 +64,31 @@ def test_masked_crc_is_tensorboards(size_bytes: int) -> None:
 
 
 @cases
-def test_frame(data: bytes, record: bytes) -> None:
-    assert frame(data) == record
+def test_record(data: bytes, record: bytes) -> None:
+    assert tfrecord.record(data) == record
 
 
 @cases
-def test_unframe(data: bytes, record: bytes) -> None:
-    assert list(unframe(record)) == [data]
+def test_reading(data: bytes, record: bytes) -> None:
+    assert list(read_records(record)) == [data]
 
 
-def test_frame_is_what_tensorboards_record_writer_writes() -> None:
+def test_record_is_what_tensorboards_record_writer_writes() -> None:
     out = io.BytesIO()
     writer = RecordWriter(out)
     for size_bytes in (0, 1, 200, 5000):
         writer.write(b"\xa5" * size_bytes)
-    framed = b"".join(frame(b"\xa5" * size_bytes) for size_bytes in (0, 1, 200, 5000))
-    assert framed == out.getvalue()
+    ours = b"".join(tfrecord.record(b"\xa5" * size_bytes) for size_bytes in (0, 1, 200, 5000))
+    assert ours == out.getvalue()
 
 
-def test_unframe_whole_file() -> None:
+def test_reading_whole_file() -> None:
     records = [record for _, record in RECORDS.values()]
-    assert list(unframe(b"".join(records))) == [data for data, _ in RECORDS.values()]
-    assert list(unframe(b"")) == []
+    assert list(read_records(b"".join(records))) == [data for data, _ in RECORDS.values()]
+    assert list(read_records(b"")) == []
 
 
-def test_unframe_cut_anywhere_yields_the_whole_records_before() -> None:
+def test_reading_cut_anywhere_yields_the_whole_records_before() -> None:
     first, second = TENSORBOARD_FILE_VERSION, TENSORBOARD_SCALAR
     both = first + second
     for size_bytes in range(1, len(both)):
@@ -96,28 +96,28 @@ def test_unframe_cut_anywhere_yields_the_whole_records_before() -> None:
             continue
         found: list[bytes] = []
         with pytest.raises(TruncatedRecordError):
-            found.extend(unframe(both[:size_bytes]))
+            found.extend(read_records(both[:size_bytes]))
         assert found == ([first[12:-4]] if size_bytes > len(first) else [])
 
 
-def test_unframe_refuses_any_flipped_bit() -> None:
+def test_reading_refuses_any_flipped_bit() -> None:
     for position in range(len(TENSORBOARD_SCALAR)):
         for bit in range(8):
             damaged = bytearray(TENSORBOARD_SCALAR)
             damaged[position] ^= 1 << bit
             with pytest.raises(CorruptRecordError):
-                list(unframe(bytes(damaged)))
+                list(read_records(bytes(damaged)))
 
 
-def test_unframe_does_not_believe_a_huge_length() -> None:
+def test_reading_does_not_believe_a_huge_length() -> None:
     length = (2**64 - 1).to_bytes(8, "little")
     header = length + masked_crc32c(length).to_bytes(4, "little")
     with pytest.raises(TruncatedRecordError, match=str(2**64 - 1)):
-        list(unframe(header + b"short"))
+        list(read_records(header + b"short"))
 
 
 def test_whole_records_bytes_at_every_length() -> None:
-    records = [frame(b"x" * size_bytes) for size_bytes in (0, 1, 30, 0, 5)]
+    records = [tfrecord.record(b"x" * size_bytes) for size_bytes in (0, 1, 30, 0, 5)]
     data = b"".join(records)
     ends = [0]
     for record in records:

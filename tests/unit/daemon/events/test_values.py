@@ -11,7 +11,8 @@ from boardd.events.values import histogram_value, image_value, scalar_value
 from boardd.events.wire import EncodedValue
 from boardd.reduce.histogram.bins import Edges, EqualWidth
 from boardd.reduce.histogram.histogram import histogram
-from support.tfrecords import unframe
+from boardd_protos.summary_kind import SummaryKind
+from support.tfrecords import read_records
 
 SCALAR = Summary.Value(tag="loss", simple_value=0.625)
 
@@ -30,8 +31,8 @@ def test_event_may_hold_several_values() -> None:
     assert list(several.summary.value) == values
 
 
-def only(framed: bytes) -> Event:
-    (data,) = unframe(framed)
+def only(encoded: bytes) -> Event:
+    (data,) = read_records(encoded)
     return Event.FromString(data)
 
 
@@ -103,7 +104,7 @@ def test_encoded_histogram_is_written_as_its_message(tag: str, wall_time: float,
         made = histogram(values, EqualWidth(bins))
         encoded = histogram_value(tag, made)
         message = message_of(encoded)
-        assert (encoded.tag, encoded.kind) == (tag.encode(), "histogram")
+        assert (encoded.tag, encoded.kind) == (tag.encode(), SummaryKind.HISTOGRAM)
         assert message.tag == tag
         assert list(message.histo.bucket) == made.counts.tolist()
         assert list(message.histo.bucket_limit) == made.edges[1:].tolist()
@@ -111,7 +112,7 @@ def test_encoded_histogram_is_written_as_its_message(tag: str, wall_time: float,
         whole = Event(
             wall_time=wall_time, step=step, summary=Summary(value=[SCALAR, message, SCALAR])
         )
-        (data,) = unframe(event.summary(wall_time, step, several))
+        (data,) = read_records(event.summary(wall_time, step, several))
         assert data == whole.SerializeToString()
 
 
@@ -148,7 +149,7 @@ def test_messages_live_beside_tensorboards() -> None:
     from tensorboard.compat.proto import event_pb2
 
     assert event_pb2.Event.DESCRIPTOR.full_name != Event.DESCRIPTOR.full_name
-    ours = Event.FromString(next(unframe(event.summary(2.0, 3, SCALAR))))
+    ours = Event.FromString(next(read_records(event.summary(2.0, 3, SCALAR))))
     theirs = event_pb2.Event.FromString(ours.SerializeToString())
     assert theirs.summary.value[0].simple_value == SCALAR.simple_value
 

@@ -13,7 +13,7 @@ from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import Roots, RunDirectory
 from boardd_protos import boardd_pb2 as pb
 from support.tensorboard_reader import event_files, read_events
-from support.tfrecords import unframe
+from support.tfrecords import read_records
 
 NOW = 1_700_000_000.75
 
@@ -198,5 +198,5 @@ def test_file_is_records_and_nothing_else(directory: RunDirectory) -> None:
     events = writer(directory)
     events.append(b"".join(map(scalar, range(50))))
     assert events.path is not None
-    assert len(list(unframe(events.path.read_bytes()))) == 51
+    assert len(list(read_records(events.path.read_bytes()))) == 51
     events.close()

@@ -10,6 +10,7 @@ from boardd.reduce.image.sprite import sprite
 from boardd.summaries import embedding
 from boardd.summaries.embedding import MIN_WORKING_BYTES
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.summary_kind import SummaryKind
 from PIL import Image
 from sklearn.decomposition import PCA
 from support.summaries import Record, check_rejected, event_of, record, reduction
@@ -37,7 +38,7 @@ def note_of(message: Record, **options: int) -> str:
         assert not made.kinds
         return ""
     (value,) = values
-    assert (value.tag, made.kinds) == ("tag/projection", {b"tag/projection": "text"})
+    assert (value.tag, made.kinds) == ("tag/projection", {b"tag/projection": SummaryKind.TEXT})
     text: bytes = value.tensor.string_val[0]
     return text.decode()
 

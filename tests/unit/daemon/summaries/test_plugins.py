@@ -187,7 +187,8 @@ def test_values_and_their_kinds(
     message: Record, expected: list[Summary.Value], kinds: dict[str, str]
 ) -> None:
     assert values_of(message) == expected
-    assert reduction(message).kinds == {tag.encode(): kind for tag, kind in kinds.items()}
+    found = reduction(message).kinds
+    assert {tag.decode(): kind.value for tag, kind in found.items()} == kinds
 
 
 NODES = [GraphNode("a/x", "Input"), GraphNode("a/y", "Add", ["a/x"], {"shape": "[1, 2]"})]

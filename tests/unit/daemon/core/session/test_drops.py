@@ -12,10 +12,11 @@ from boardd.core.session.session import Session
 from boardd.events.event_pb2 import Event
 from boardd.runs.encode import encode_drops, encode_scalar_part
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.summary_kind import SummaryKind
 from hypothesis import given
 from hypothesis import strategies as st
 from support.raw_client import definitions, end_run, scalar
-from support.tfrecords import unframe
+from support.tfrecords import read_records
 
 LOGDIRS: dict[str, str | Refusal] = {
     "run": "/root/run",
@@ -64,10 +65,10 @@ def drops(parts: list[RunPart]) -> dict[str, dict[str, int]]:
 
 
 def events(data: bytes) -> list[tuple[str, int, float, float]]:
-    """Tag, step, wall time and value of framed scalars."""
+    """Tag, step, wall time and value of encoded scalars."""
     return [
         (value.tag, event.step, event.wall_time, value.simple_value)
-        for event in map(Event.FromString, unframe(data))
+        for event in map(Event.FromString, read_records(data))
         for value in event.summary.value
     ]
 
@@ -250,8 +251,8 @@ def test_a_tag_of_the_users_that_is_another_kind_is_left_alone() -> None:
     session = Fixture().session
     (part,) = session.report(report((RUN, "log_full", 3), (RUN, "x", 1)), wall_time=1e9).parts
     assert isinstance(part, DropPart)
-    part.run.contents.kinds.claim(b"boardd/dropped", {b"boardd/dropped": "histogram"})
-    part.run.contents.kinds.claim(b"boardd/dropped/x", {b"boardd/dropped/x": "text"})
+    part.run.contents.kinds.take(b"boardd/dropped", {b"boardd/dropped": SummaryKind.HISTOGRAM})
+    part.run.contents.kinds.take(b"boardd/dropped/x", {b"boardd/dropped/x": SummaryKind.TEXT})
     assert [tag for tag, *_ in events(encode_drops(part).events)] == ["boardd/dropped/log_full"]
 
 
