@@ -31,6 +31,8 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
+from boardd_protos.frame import HEADER_BYTES
+
 #: A daemon at ``unix:/path/boardd.sock`` takes maps at ``/path/boardd.sock.maps``.
 HANDOVER_SUFFIX: Final = ".maps"
 
@@ -45,6 +47,13 @@ SHARE: Final = 1
 RELEASE: Final = 2  #: the client is done with a map; never map 0
 
 SESSION_ID_BYTES: Final = 16
+
+#: No ring is smaller: two scalars' frames.
+MIN_RING_BYTES: Final = 2 * HEADER_BYTES
+
+#: A client waits this long for the reply to its handover of map 0, and a daemon this long for
+#: the first message of a connection.
+HANDOVER_SECS: Final = 5.0
 
 _MAGIC: Final = b"boardd\1\0"
 _HANDOVER: Final = struct.Struct(f"<8s{SESSION_ID_BYTES}sIIQQQ")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from boardd_protos.local_socket import peer_credentials
+from boardd_protos.shared import HANDOVER_SECS
 
 from boardd.rpc.map_connection import MapConnection
 from boardd.sessions.peer_process import watch
@@ -23,8 +24,6 @@ from boardd.sessions.sessions import Sessions
 
 _logger = logging.getLogger(__name__)
 
-#: How long a connection may take to bring map 0.
-HANDOVER_SECS: Final = 5.0
 #: Connections at once that have not brought it yet.
 MAX_WAITING: Final = 64
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import grpc.aio
 from boardd_protos import __version__, boardd_pb2_grpc
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.shared import HANDOVER_SECS
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError
 from boardd.rpc.answering import agreed_version, answering, checked_timeout, remaining
-from boardd.rpc.map_handover import HANDOVER_SECS, MapHandover
+from boardd.rpc.map_handover import MapHandover
 from boardd.rpc.status_reply import status_reply
 from boardd.rpc.stream import Stream
 from boardd.runs.logdir import Roots

@@ -16,9 +16,8 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import ALIGNMENT
-from boardd_protos.shared import F_GET_SEALS, SEALS, Handover
+from boardd_protos.shared import F_GET_SEALS, MIN_RING_BYTES, SEALS, Handover
 
-from boardd.core.intake.shared_ring import MIN_RING_BYTES
 from boardd.core.refusals import RefusedError
 
 #: Maps of one session at once.

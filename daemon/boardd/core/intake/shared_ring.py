@@ -13,14 +13,11 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-from boardd_protos.frame import ALIGNMENT, HEADER_BYTES, FrameError
+from boardd_protos.frame import ALIGNMENT, FrameError
 
 from boardd.core.errors import RequestError
 from boardd.core.intake.frames import WalkedFrames
 from boardd.core.intake.walker import Source, walk
-
-#: No ring has fewer bytes.
-MIN_RING_BYTES: Final = 2 * HEADER_BYTES
 
 _SIZE: Final = struct.Struct("<I")
 
@@ -39,7 +36,7 @@ class SharedRing:
     """What was read of a client's ring, and what may be read.
 
     ``ring`` is the client's memory, a multiple of eight bytes and at least
-    ``MIN_RING_BYTES``. Reading begins at ``position``, behind the frame of
+    ``shared.MIN_RING_BYTES``. Reading begins at ``position``, behind the frame of
     ``sequence``. A frame has at most ``max_frame_bytes``.
 
     Raises ``RequestError`` for a position at which no frame can be.

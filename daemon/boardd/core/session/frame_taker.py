@@ -25,8 +25,8 @@ from boardd.core.session.progress import SessionProgress
 from boardd.core.session.rejections import Rejection
 from boardd.core.session.scalars import rejection, resolve
 
-#: Characters of what a client gives for people to read.
-MAX_TEXT: Final = 256
+#: Bytes of a client's reason for an aborted record; the rest is cut off.
+MAX_REASON_BYTES: Final = 256
 #: What a record costs whose tensors are the client's memory, beside its frame.
 RECORD_BYTES: Final = 1024
 
@@ -141,7 +141,7 @@ class FrameTaker:
         elif frame.kind == FrameKind.END_RUN:
             self._take_end(frame, sequences, batch)
         elif frame.kind == FrameKind.ABORTED:
-            why = frame.payload[:MAX_TEXT].decode(errors="replace")
+            why = frame.payload[:MAX_REASON_BYTES].decode(errors="replace")
             self._reject(frame, pb.CAPTURE_FAILED, why)
         elif frame.kind == FrameKind.SCALAR:
             self._reject(frame, pb.INVALID_RECORD, "a scalar has no payload")

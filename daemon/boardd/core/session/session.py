@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.limits import MAX_PROGRAM_TEXT
 
 from boardd.core.budget import Budgets, Intake
 from boardd.core.intake.columns import SCALAR_BYTES
@@ -24,7 +25,7 @@ from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.runs.schema import Defined, Place, Schema
 from boardd.core.session.batch import Batch, Counters, DropPart, RunPart
 from boardd.core.session.drops import ClientDrops
-from boardd.core.session.frame_taker import MAX_TEXT, FrameTaker, end_of
+from boardd.core.session.frame_taker import FrameTaker, end_of
 from boardd.core.session.half_tensors import HalfTensors
 from boardd.core.session.progress import SessionProgress
 from boardd.core.session.rejections import Rejection
@@ -47,9 +48,9 @@ class Session:
         ``drops`` are those of the session of that id that ended, if they are known.
         """
         self.session_id = request.session_id
-        self.hostname = request.hostname[:MAX_TEXT]
+        self.hostname = request.hostname[:MAX_PROGRAM_TEXT]
         self.pid = request.pid
-        self.program = request.program[:MAX_TEXT]
+        self.program = request.program[:MAX_PROGRAM_TEXT]
         self.schema = Schema(self.session_id, self.hostname, self.pid, budgets, runs)
         #: What the client dropped itself; it outlives the session.
         self.drops = drops if drops is not None else ClientDrops(budgets.max_runs)
