@@ -44,6 +44,10 @@ MAX_THRESHOLDS: Final = 65_536
 IMAGE_CHANNELS: Final = (1, 3, 4)
 #: Pixels of a grid, padding included, and of one frame of a video.
 MAX_PIXELS: Final = 1 << 27
+#: Images in a row of a grid if nobody says.
+DEFAULT_NROW: Final = 8
+#: Over what values are stretched to [0, 1]: all of a batch, or each image by itself.
+NORMALIZATIONS: Final = ("batch", "image")
 #: Width and height of a GIF, which has 16 bits for each.
 MAX_GIF_SIDE: Final = 65_535
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from boardd_protos.limits import max_sample_rate
+from boardd_protos.limits import DEFAULT_NROW, NORMALIZATIONS, max_sample_rate
 
 from boardd_client import capture
 from boardd_client.calls import arguments, figures, payloads, shapes
 from boardd_client.calls.base import Calls
-
-NORMALIZE = ("batch", "image")
 
 
 class MediaCalls(Calls):
@@ -24,7 +22,7 @@ class MediaCalls(Calls):
         global_step: Any = None,
         *,
         dataformats: str | None = None,
-        nrow: int = 8,
+        nrow: int = DEFAULT_NROW,
         padding: int = 2,
         normalize: str | None = None,
         value_range: tuple[float, float] | None = None,
@@ -55,7 +53,9 @@ class MediaCalls(Calls):
         nrow = arguments.integer(nrow, "nrow", 1, None)
         padding = arguments.integer(padding, "padding", 0, None)
         pad_value = arguments.integer(pad_value, "pad_value", 0, 255)
-        mode = "" if normalize is None else arguments.choice(normalize, "normalize", NORMALIZE)
+        mode = ""
+        if normalize is not None:
+            mode = arguments.choice(normalize, "normalize", NORMALIZATIONS)
         bounds = () if value_range is None else arguments.interval(value_range, "value_range")
         if bounds and not mode:
             raise ValueError(f"value_range is {value_range!r} without normalize")

@@ -12,7 +12,13 @@ from typing import Final
 
 import numpy as np
 from boardd_protos.dtypes import FLOATS
-from boardd_protos.limits import IMAGE_CHANNELS, MAX_GIF_SIDE, MAX_PIXELS, max_sample_rate
+from boardd_protos.limits import (
+    DEFAULT_NROW,
+    IMAGE_CHANNELS,
+    MAX_GIF_SIDE,
+    MAX_PIXELS,
+    max_sample_rate,
+)
 
 from boardd_client.calls import arguments
 from boardd_client.capture import Tensor
@@ -25,7 +31,7 @@ def image(
     tensor: Tensor,
     dataformats: object,
     *,
-    nrow: int = 8,
+    nrow: int = DEFAULT_NROW,
     padding: int = 0,
     any_dtype: bool = False,
 ) -> str:

@@ -35,11 +35,12 @@ from pathlib import Path
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.tags import MAX_NAME_BYTES
 
 from boardd.core.refusals import RefusedError
 from boardd.events import event
 from boardd.events.tfrecord import whole_records_bytes
-from boardd.runs.logdir import FULL, NAME_BYTES_MAX, DiskFullError, RunDirectory
+from boardd.runs.logdir import FULL, DiskFullError, RunDirectory
 
 __all__ = ["DiskFullError", "EventFile", "SyncFailedError"]
 
@@ -314,4 +315,4 @@ def _is_file_name(text: str) -> bool:
         encoded = os.fsencode(text)
     except UnicodeEncodeError:
         return False
-    return b"/" not in encoded and b"\0" not in encoded and len(encoded) <= NAME_BYTES_MAX
+    return b"/" not in encoded and b"\0" not in encoded and len(encoded) <= MAX_NAME_BYTES

@@ -23,13 +23,13 @@ from types import TracebackType
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.tags import MAX_NAME_BYTES
 
 from boardd.core.refusals import RefusedError
 
 _logger = logging.getLogger(__name__)
 
-#: Linux's NAME_MAX and PATH_MAX (the closing NUL left out).
-NAME_BYTES_MAX: Final = 255
+#: Linux's PATH_MAX, the closing NUL left out.
 PATH_BYTES_MAX: Final = 4095
 
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -232,11 +232,11 @@ def _check_names(text: str) -> None:
             pb.OUTSIDE_ROOTS, f"{_shortened(text)!r} contains '..': name the directory itself"
         )
     longest = max(map(len, names))
-    if longest > NAME_BYTES_MAX:
+    if longest > MAX_NAME_BYTES:
         raise RefusedError(
             pb.INVALID_NAME,
             f"a name in {_shortened(text)!r} has {longest} bytes, "
-            f"at most {NAME_BYTES_MAX} are possible",
+            f"at most {MAX_NAME_BYTES} are possible",
         )
 
 

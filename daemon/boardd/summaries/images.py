@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
+from boardd_protos.limits import DEFAULT_NROW
 from numpy.typing import NDArray
 
 from boardd.events import values
 from boardd.events.event_pb2 import Summary
 from boardd.reduce.image.boxes import draw_boxes
 from boardd.reduce.image.gif import encode_gif
-from boardd.reduce.image.grid import Normalize, as_batch, image_grid
+from boardd.reduce.image.grid import as_batch, image_grid
 from boardd.reduce.image.png import encode_png
 from boardd.summaries.reduction import ReductionInput, ReductionOutput
-
-#: Images in a row of a grid where a payload does not say.
-DEFAULT_NROW: Final = 8
 
 _VIDEO_DIMENSIONS: Final = "NTCHW"
 
@@ -63,7 +61,7 @@ def _grid(source: ReductionInput) -> NDArray[np.uint8]:
         dataformats=options.dataformats,
         nrow=options.nrow or DEFAULT_NROW,
         padding=options.padding,
-        normalize=cast(Normalize, options.normalize or "none"),
+        normalize=options.normalize or "none",
         value_range=_value_range(options),
         pad_value=options.pad_value,
     )

@@ -7,23 +7,21 @@ them. A single image is left as it is, without padding.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidTensorError
-from boardd_protos.limits import IMAGE_CHANNELS, MAX_PIXELS
-
-Normalize = Literal["none", "batch", "image"]
+from boardd_protos.limits import DEFAULT_NROW, IMAGE_CHANNELS, MAX_PIXELS, NORMALIZATIONS
 
 
 def image_grid(
     image: npt.NDArray[Any],
     *,
     dataformats: str,
-    nrow: int = 8,
+    nrow: int = DEFAULT_NROW,
     padding: int = 2,
-    normalize: Normalize = "none",
+    normalize: str = "none",
     value_range: tuple[float, float] | None = None,
     pad_value: int = 0,
 ) -> npt.NDArray[np.uint8]:
@@ -40,9 +38,10 @@ def image_grid(
             shows the same pixels.
         nrow: images in a row of the grid, at least 1; fewer where there are fewer.
         padding: pixels around each image of a grid, at least 0.
-        normalize: "batch" stretches the finite values from their smallest to
-            their largest over [0, 1] first, "image" does so for each image by
-            itself; equal values become 0. Integers may be normalised too.
+        normalize: "none", or one of ``NORMALIZATIONS``: "batch" stretches the
+            finite values from their smallest to their largest over [0, 1] first,
+            "image" does so for each image by itself; equal values become 0.
+            Integers may be normalised too.
         value_range: with ``normalize``, these two values become 0 and 1
             instead of the smallest and the largest.
         pad_value: the pixel value of the padding and of missing images, 0 to 255.
@@ -56,8 +55,9 @@ def image_grid(
             f"nrow {nrow}, padding {padding}, pad_value {pad_value}; "
             "nrow is at least 1, padding at least 0, pad_value 0 to 255"
         )
-    if normalize not in ("none", "batch", "image"):
-        raise InvalidTensorError(f"normalize {normalize!r}; use 'none', 'batch' or 'image'")
+    if normalize not in ("none", *NORMALIZATIONS):
+        choices = ", ".join(NORMALIZATIONS)
+        raise InvalidTensorError(f"normalize {normalize!r}; use none, or one of {choices}")
     if value_range is not None:
         if normalize == "none":
             raise InvalidTensorError(

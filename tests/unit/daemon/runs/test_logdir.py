@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 from boardd.core.refusals import RefusedError
-from boardd.runs.logdir import NAME_BYTES_MAX, DiskFullError, Roots
+from boardd.runs.logdir import DiskFullError, Roots
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.tags import MAX_NAME_BYTES
 from support.tools import tmpfs
 
 # <fcntl.h> and <linux/fs.h>
@@ -63,7 +64,7 @@ def where(fd: int) -> Path:
         (["./a//b/"], "a/b"),
         (["."], ""),
         (["größe", "損失"], "größe/損失"),
-        (["n" * NAME_BYTES_MAX], "n" * NAME_BYTES_MAX),
+        (["n" * MAX_NAME_BYTES], "n" * MAX_NAME_BYTES),
         (["...", ".hidden"], ".../.hidden"),
     ],
     ids=lambda value: "/".join(value)[:20] if isinstance(value, list) else "",
@@ -213,7 +214,7 @@ def test_root_that_is_a_file(tmp_path: Path) -> None:
         [""],
         ["a\0b"],
         ["a", "b\0"],
-        ["n" * (NAME_BYTES_MAX + 1)],
+        ["n" * (MAX_NAME_BYTES + 1)],
         ["ß" * 128],
         ["a", "n" * 300],
         ["/".join(["n" * 200] * 21)],
