@@ -6,7 +6,6 @@ that nothing here can alter them.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -16,8 +15,6 @@ import numpy.typing as npt
 from numba import types
 
 from boardd.events.tfrecord import FOOTER_BYTES, HEADER_BYTES, LENGTH, MASK_DELTA
-
-_logger = logging.getLogger(__name__)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: A uint64 or uint32 with numba's arithmetic, which NumPy's stubs do not describe.
@@ -61,14 +58,13 @@ _BYTES: Final = _column(types.uint8, readonly=False)
 
 
 def _compiled(signature: Any) -> Callable[[_F], _F]:
-    """Compiles for ``signature``, through numba's cache where that can be used."""
+    """Compiles for ``signature``, through numba's cache if that can be used."""
 
     def compile_function(function: _F) -> _F:
         compiled: _F
         try:
             compiled = numba.njit(signature, nogil=True, cache=True)(function)
-        except Exception as error:  # no writable directory, a full disk, a broken cache file
-            _logger.info("compiling %s without numba's cache: %s", function.__name__, error)
+        except Exception:  # no writable directory, a full disk, a broken cache file
             compiled = numba.njit(signature, nogil=True)(function)
         return compiled
 
