@@ -58,8 +58,8 @@ async def send_embedding(client: RawClient, sequence: int, rows: int) -> None:
     labels = np.frombuffer("".join(f"{row}\n" for row in range(rows)).encode(), np.uint8)
     data = matrix(sequence, rows).tobytes()
     for offset in range(0, len(data), 1 << 20):
-        piece = data[offset : offset + (1 << 20)]
-        await client.send(chunk=pb.TensorChunk(sequence=sequence, offset=offset, data=piece))
+        chunk = data[offset : offset + (1 << 20)]
+        await client.send(chunk=pb.TensorChunk(sequence=sequence, offset=offset, data=chunk))
     await client.send(chunk=pb.TensorChunk(sequence=sequence, tensor=1, data=labels.tobytes()))
     payload = pb.Payload(
         tensors=[

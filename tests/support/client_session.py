@@ -41,8 +41,8 @@ def log_scalars(session: Session, series: int, count: int) -> None:
         assert session.ring.append_scalar(series, step, 1.0, float(step))
 
 
-def begin(session: Session, series: int, data: bytes, payload: bytes = b"histogram") -> Capture:
-    """Begins a record with a tensor whose bytes are in its slot already."""
+def claim(session: Session, series: int, data: bytes, payload: bytes = b"histogram") -> Capture:
+    """Claims a record with a tensor whose bytes are in its slot already."""
     capture = session.claim(series, 0, 1.0, payload, [len(data)])
     assert isinstance(capture, Capture)
     capture.slots[0].view[:] = data
@@ -51,7 +51,7 @@ def begin(session: Session, series: int, data: bytes, payload: bytes = b"histogr
 
 def log_tensor(session: Session, series: int, data: bytes) -> None:
     """Logs a record with one tensor."""
-    session.copies_started(begin(session, series, data), [])
+    session.copies_started(claim(session, series, data), [])
 
 
 class Daemon:

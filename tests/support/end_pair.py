@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from boardd.core.errors import UnknownSessionError
 from boardd.core.session.lifecycle import Event, State
+from boardd.sessions.effects import FAREWELL_SECS
 from boardd_client.session import connection_state
 from boardd_client.session.connection_state import (
     Connect,
@@ -30,7 +31,6 @@ from boardd_client.session.connection_state import (
 from support.pair_client import ClientEnd
 from support.pair_daemon import (
     BUDGETS,
-    FAREWELL_SECS,
     DaemonEnd,
     LiveSession,
     MapConnection,
@@ -245,7 +245,7 @@ class EndPair:
         live = self.live
         if live is not None:
             last = live.session.received_sequence
-            if live.ring is not None:
+            if live.ring.reading is not None:
                 if self.lacks_definitions(live):
                     self.daemon.undefined.add(self.client.session_id)
                 else:

@@ -261,7 +261,7 @@ class ClientEnd:
     # The sender's thread
 
     def resolve(self) -> None:
-        """Gives the leading pending records their values, as far as the copies have ended."""
+        """Gives the oldest claimed records their values, as far as the copies have ended."""
         while True:
             self.session.commit_scalars()
             capture = self.session.next_capture()

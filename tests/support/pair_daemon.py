@@ -23,6 +23,8 @@ from boardd.core.runs.run_state import Runs
 from boardd.core.session.drops import EndedSessions
 from boardd.core.session.lifecycle import Effect, Event, Lifecycle, State
 from boardd.core.session.session import Session
+from boardd.core.session.session_ring import SessionRing
+from boardd.sessions.effects import FAREWELL_SECS, VERIFY_SECS
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 
@@ -33,7 +35,10 @@ from support.pair_ledger import Ledger
 BUDGETS: Final = Budgets(
     intake_bytes=4000, session_intake_bytes=3000, max_sessions=8, lease_secs=600.0
 )
-FAREWELL_SECS: Final = 1.0
+#: Larger than any frame of a pair.
+_MAX_FRAME_BYTES: Final = 1 << 16
+#: Taken of a dead client's ring in one turn: few frames, so that salvage takes several.
+_TURN_BYTES: Final = 300
 LOGDIRS: Final[Mapping[str, str | Refusal]] = {
     "a": "/a",
     "b": "/b",
@@ -67,7 +72,7 @@ class LiveSession:
     session: Session
     life: Lifecycle = field(default_factory=Lifecycle)
     views: Mapping[int, memoryview] = field(default_factory=dict)
-    ring: SharedRing | None = None
+    ring: SessionRing = field(default_factory=lambda: SessionRing(_MAX_FRAME_BYTES))
     map_connection: MapConnection | None = None
     stream: Stream | None = None
     is_reading: bool = False  #: messages of the stream
@@ -124,11 +129,7 @@ class DaemonEnd:
         if before is not None:
             before.is_open = False
         live.views = {0: connection.memory.toreadonly()}
-        ring = live.views[0][:LOG_BYTES]
-        if live.ring is not None:
-            live.ring = SharedRing(ring, live.ring.sequence, live.ring.position, 1 << 16)
-        elif live.session.received_sequence == 0:
-            live.ring = SharedRing(ring, 0, 0, 1 << 16)
+        live.ring.hand_over(live.views[0][:LOG_BYTES], live.session.received_sequence)
         self.fire(live, Event.MAPS_SHARED)
         return True
 
@@ -145,17 +146,16 @@ class DaemonEnd:
         if not attach.HasField("log_from"):
             self.fire(live, Event.ATTACHED_BY_VALUE)
             return
-        start = attach.log_from
-        if not live.views or start.sequence > live.session.received_sequence:
-            raise RequestError(f"{start} of a ring read up to {live.session.received_sequence}")
-        live.ring = SharedRing(live.views[0][:LOG_BYTES], start.sequence, start.position, 1 << 16)
+        start, received = attach.log_from, live.session.received_sequence
+        ring = live.views[0][:LOG_BYTES] if live.views else None
+        live.ring.attach(ring, start.sequence, start.position, received)
         self.fire(live, Event.ATTACHED_SHARED)
 
     def close(self, session_id: bytes) -> bool:
         """See ``Close``; returns False if not all is written."""
         live = self.sessions[session_id]
-        ring, received = live.ring, live.session.received_sequence
-        is_read = ring is None or ring.committed_sequence <= received
+        received = live.session.received_sequence
+        is_read = live.ring.committed_sequence(received) <= received
         if live.life.state.is_ending or live.session.open_parts or not is_read:
             return False
         self.fire(live, Event.CLOSED)
@@ -197,7 +197,7 @@ class DaemonEnd:
         elif effect is Effect.STOP_TIMER:
             live.timer = None
         elif effect is Effect.WATCH_PROCESS:
-            live.watched_until = self.now + FAREWELL_SECS
+            live.watched_until = self.now + VERIFY_SECS
         elif effect is Effect.STOP_WATCHING:
             live.watched_until = None
         elif effect is Effect.RELY_ON_CONNECTION:
@@ -210,7 +210,8 @@ class DaemonEnd:
         elif effect is Effect.DROP_CHUNKS:
             live.session.detach()
         elif effect is Effect.LET_GO_OF_MAPS:
-            live.map_connection, live.ring, live.views = None, None, {}
+            live.map_connection, live.views = None, {}
+            live.ring.let_go()
         elif effect is Effect.END_RUNS:
             self.end_runs(live)
         elif effect is Effect.REMEMBER:
@@ -298,8 +299,8 @@ class DaemonEnd:
             self._receive(live, walked, None)
         elif kind == "committed":
             assert live.reads_ring
-            assert live.ring is not None
-            live.ring.commit(message.committed.sequence, message.committed.position)
+            assert live.ring.reading is not None
+            live.ring.reading.commit(message.committed.sequence, message.committed.position)
         elif kind == "chunk":
             live.session.add_chunk(message.chunk)
         elif kind == "definitions":
@@ -310,7 +311,7 @@ class DaemonEnd:
 
     def read_ring(self, live: LiveSession, limit_bytes: int) -> bool:
         """Takes what comes next of what was committed; returns whether it could."""
-        ring = live.ring
+        ring = live.ring.reading
         if not live.reads_ring or ring is None or not ring.has_more or not self.has_room(live):
             return False
         self._turn(live, ring, ring.read(limit_bytes))
@@ -318,26 +319,27 @@ class DaemonEnd:
 
     def _salvage(self, live: LiveSession) -> bool:
         """Reads what a dead client left; returns False if it waits for room."""
-        ring = live.ring
+        ring = live.ring.reading
         while ring is not None:
             if not self.has_room(live):
                 return False
-            chunk = ring.read(300) if ring.has_more else ring.salvage(300)
-            if chunk.position == ring.position:
+            read = ring.read if ring.has_more else ring.salvage
+            taken = read(_TURN_BYTES)
+            if taken.position == ring.position:
                 break
             try:
-                self._turn(live, ring, chunk)
+                self._turn(live, ring, taken)
             except RequestError:
                 assert live.session.session_id in self.undefined
                 break
         return True
 
-    def _turn(self, live: LiveSession, ring: SharedRing, chunk: RingFrames) -> None:
-        for payload in chunk.definitions:
+    def _turn(self, live: LiveSession, ring: SharedRing, taken: RingFrames) -> None:
+        for payload in taken.definitions:
             self._define(live, pb.Definitions.FromString(payload))
-        if chunk.frames:
-            self._receive(live, chunk.frames, live.views)
-        ring.advance(chunk)
+        if taken.frames:
+            self._receive(live, taken.frames, live.views)
+        ring.advance(taken)
 
     def _define(self, live: LiveSession, definitions: pb.Definitions) -> None:
         defined = live.session.define(definitions, LOGDIRS)

@@ -75,8 +75,8 @@ class Disk:
         if len(rejected) == part.records:
             session.reject(part, pb.INVALID_NAME, "refused")
             return
-        piece = part.split_off(rejected[0], len(rejected), rejected[-1])
-        session.reject(piece, pb.INVALID_NAME, "refused")
+        split = part.split_off(rejected[0], len(rejected), rejected[-1])
+        session.reject(split, pb.INVALID_NAME, "refused")
         self._write(part, len(rejected))
 
     def refuse(self, which: int) -> RunState | None:

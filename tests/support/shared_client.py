@@ -49,7 +49,7 @@ def is_mapped() -> bool:
 
 
 def definitions_frame(sequence: int, message: pb.Definitions) -> bytes:
-    """The frame of definitions that lie in the log."""
+    """The frame of definitions that lie in the ring."""
     payload = message.SerializeToString()
     return encode(Frame(FrameKind.DEFINITIONS, 0, sequence, 0, 0.0, 0, 0.0, payload))
 
@@ -67,7 +67,7 @@ def slotted_histogram(
 
 
 def each(*frames: bytes) -> Iterator[bytes]:
-    """The frames one by one, where some lie back to back."""
+    """The frames one by one, also those that lie back to back."""
     for some in frames:
         at = 0
         while at < len(some):
@@ -76,8 +76,12 @@ def each(*frames: bytes) -> Iterator[bytes]:
             at += size_bytes
 
 
-class Ring:
-    """Writes frames as a client does. ``position`` is where the next one goes."""
+class FrameWriter:
+    """Writes frames into a ring as they are given, gaps and broken ones included.
+
+    The client's own ``Ring`` writes only what it has numbered itself. ``position`` is
+    where the next frame goes.
+    """
 
     def __init__(self, view: memoryview, sequence: int = 0, position: int = 0) -> None:
         self._view = view
@@ -85,7 +89,7 @@ class Ring:
         self.position = position
 
     def append(self, *frames: bytes) -> None:
-        """Writes frames, and a filler before one that does not fit before the end."""
+        """Writes frames, and padding before one that does not fit before the end."""
         for frame in each(*frames):
             to_end = len(self._view) - self.position % len(self._view)
             if to_end < len(frame):
@@ -100,13 +104,13 @@ class Ring:
         self._view[offset : offset + len(data)] = data
 
     def fill(self, size_bytes: int) -> None:
-        """Writes a filler."""
+        """Writes padding."""
         self.put(struct.pack("<Q", size_bytes | PADDING << 8 * FLAGS_OFFSET))
         self.position += size_bytes
 
 
 class SharedClient(RawClient):
-    """One session whose log and arena lie in map 0, the arena behind the log.
+    """One session whose ring and arena lie in map 0, the arena behind the ring.
 
     ``socket_path`` is that of the daemon.
     """
@@ -125,7 +129,7 @@ class SharedClient(RawClient):
         self.size_bytes = log_bytes + ARENA_BYTES
         self.fd = memory(self.size_bytes)
         self.view = memoryview(mmap.mmap(self.fd, self.size_bytes))
-        self.ring = Ring(self.view[:log_bytes])
+        self.ring = FrameWriter(self.view[:log_bytes])
         self.map_connection: socket.socket | None = None
 
     async def hand_over(self) -> str:
@@ -166,7 +170,7 @@ class SharedClient(RawClient):
         socket.send_fds(self.map_connection, [handover.encode()], list(fds))
 
     async def begin(self, logdir: str = "run", tags: dict[int, str] | None = None, **more: Any):
-        """Opens, hands over, attaches and defines one run in the log."""
+        """Opens, hands over, attaches and defines one run in the ring."""
         await self.open()
         assert await self.hand_over() == ""
         await self.attach(self.here())
@@ -183,7 +187,7 @@ class SharedClient(RawClient):
         await self.send(committed=self.here())
 
     async def log(self, *frames: bytes) -> None:
-        """Appends and commits, waiting for acknowledgements where the ring is full."""
+        """Appends and commits, waiting for acknowledgements when the ring is full."""
         half = self.log_bytes // 2
         taken = 0
         for frame in each(*frames):

@@ -303,10 +303,10 @@ def test_impurity_is_seen(source: str) -> None:
     [
         ("boardd.events.event", "from boardd.reduce.pca import project"),
         ("boardd.reduce.pca", "from boardd.core import order"),
-        ("boardd.core.order", "import boardd.runs.pipeline"),
+        ("boardd.core.order", "import boardd.runs.run_table"),
         ("boardd.core.runs.names", "from boardd.core.session import session"),
         ("boardd.reduce.image.grid", "from boardd.reduce.histogram import bins"),
-        ("boardd.runs.pipeline", "def f():\n    from boardd.rpc import service"),
+        ("boardd.runs.run_table", "def f():\n    from boardd.rpc import service"),
         ("boardd.cli", "import boardd_client"),
         ("boardd_client.writer", "from boardd.errors import CommandError"),
         ("boardd_client.memory.ring", "from boardd_client.session.session import Session"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 SCALAR = Frame(FrameKind.SCALAR, 0, 1, 7, 1700000000.5, 3, 0.25, b"")
 SUMMARY = Frame(FrameKind.SUMMARY, 0, 2, -1, 0.0, 4, 0.0, b"abc")
 END_RUN = Frame(FrameKind.END_RUN, 0, 2**64 - 1, 0, 1.0, 2**32 - 1, 0.0, b"")
-VOID = Frame(FrameKind.ABORTED, framing.CLAIMED, 9, 2**63 - 1, 1.0, 1, 0.0, "näh".encode())
+ABORTED = Frame(FrameKind.ABORTED, framing.CLAIMED, 9, 2**63 - 1, 1.0, 1, 0.0, "näh".encode())
 
 # Written by hand from the table in docs/wire.md.
 GOLDEN = [
@@ -34,7 +34,7 @@ GOLDEN = [
         "ffffffff 00000000 0000000000000000",
     ),
     (
-        VOID,
+        ABORTED,
         "38000000 04 01 0000 0900000000000000 ffffffffffffff7f 000000000000f03f"
         "01000000 04000000 0000000000000000 6ec3a46800000000",
     ),
@@ -54,7 +54,7 @@ def test_frames_lie_back_to_back() -> None:
     assert list(framing.decode(memoryview(data))) == frames
 
 
-def test_a_stretch_of_scalars_is_an_array() -> None:
+def test_scalars_back_to_back_are_an_array() -> None:
     frames = [SCALAR._replace(sequence=i, value=float(i)) for i in range(1, 6)]
     array = np.frombuffer(b"".join(map(framing.encode, frames)), framing.FRAME_DTYPE)
     assert array["sequence"].tolist() == [1, 2, 3, 4, 5]

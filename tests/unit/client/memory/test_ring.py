@@ -23,15 +23,15 @@ def targets(*series: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
     return np.array(series, np.uint64)
 
 
-def make_log(size_bytes: int = 4096, reserve_bytes: int = 0) -> Ring:
+def make_ring(size_bytes: int = 4096, reserve_bytes: int = 0) -> Ring:
     return Ring(memoryview(bytearray(size_bytes)), reserve_bytes=reserve_bytes)
 
 
-def read_all(log: Ring, after: int = 0, max_bytes: int = ENOUGH) -> list[framing.Frame]:
+def read_all(ring: Ring, after: int = 0, max_bytes: int = ENOUGH) -> list[framing.Frame]:
     """Everything readable after a sequence number, by as many reads as it takes."""
     frames: list[framing.Frame] = []
     while True:
-        view, last = log.read(after, UNTIL_THE_LAST, max_bytes)
+        view, last = ring.read(after, UNTIL_THE_LAST, max_bytes)
         if last == after:
             assert len(view) == 0
             return frames
@@ -42,10 +42,10 @@ def read_all(log: Ring, after: int = 0, max_bytes: int = ENOUGH) -> list[framing
 
 
 def test_a_scalar_is_the_frame_of_the_wire_byte_for_byte() -> None:
-    log = make_log()
-    assert log.append_scalar(7, -5, 1700000000.25, 0.1) == 1
-    assert log.append_scalar(0xFFFFFFFF, (1 << 63) - 1, 0.0, float("-inf")) == 2
-    view, last = log.read(0, UNTIL_THE_LAST, ENOUGH)
+    ring = make_ring()
+    assert ring.append_scalar(7, -5, 1700000000.25, 0.1) == 1
+    assert ring.append_scalar(0xFFFFFFFF, (1 << 63) - 1, 0.0, float("-inf")) == 2
+    view, last = ring.read(0, UNTIL_THE_LAST, ENOUGH)
     expected = framing.encode(framing.Frame(1, 0, 1, -5, 1700000000.25, 7, 0.1, b""))
     expected += framing.encode(
         framing.Frame(1, 0, 2, (1 << 63) - 1, 0.0, 0xFFFFFFFF, float("-inf"), b"")
@@ -55,7 +55,7 @@ def test_a_scalar_is_the_frame_of_the_wire_byte_for_byte() -> None:
 
 
 def test_scalars_appended_together_are_the_frames_of_scalars_appended_one_by_one() -> None:
-    together, one_by_one = make_log(), make_log()
+    together, one_by_one = make_ring(), make_ring()
     values = [0.1, float("-inf"), float("nan")]
     step = -(1 << 63)
     assert together.append_scalars(targets(7, 8, 0xFFFFFFFF), step, 2.5, np.array(values)) == 3
@@ -65,105 +65,105 @@ def test_scalars_appended_together_are_the_frames_of_scalars_appended_one_by_one
 
 
 def test_scalars_appended_together_go_round_the_end_of_the_buffer() -> None:
-    log = make_log(10 * HEADER_BYTES + 8)
+    ring = make_ring(10 * HEADER_BYTES + 8)
     for step in range(8):
-        log.append_scalar(1, step, 1.0, 1.0)
-    assert log.append_scalars(targets(1, 2, 3), 8, 1.0, np.arange(3.0)) == 0
-    assert log.last_sequence == 8
-    log.free(2)
-    assert log.append_scalars(targets(1, 2, 3), 8, 1.0, np.arange(3.0)) == 11
-    assert [(frame.target, frame.value) for frame in read_all(log, 8)] == [(1, 0), (2, 1), (3, 2)]
-    assert log.append_scalars(targets(1, 2), 9, 1.0, np.arange(2.0)) == 0
-    assert log.append_scalar(1, 9, 1.0, 1.0) == 12
+        ring.append_scalar(1, step, 1.0, 1.0)
+    assert ring.append_scalars(targets(1, 2, 3), 8, 1.0, np.arange(3.0)) == 0
+    assert ring.last_sequence == 8
+    ring.free(2)
+    assert ring.append_scalars(targets(1, 2, 3), 8, 1.0, np.arange(3.0)) == 11
+    assert [(frame.target, frame.value) for frame in read_all(ring, 8)] == [(1, 0), (2, 1), (3, 2)]
+    assert ring.append_scalars(targets(1, 2), 9, 1.0, np.arange(2.0)) == 0
+    assert ring.append_scalar(1, 9, 1.0, 1.0) == 12
 
 
 @pytest.mark.parametrize("payload", [b"", b"1", b"12345678", b"x" * 1000])
 def test_any_other_frame_is_the_frame_of_the_wire_byte_for_byte(payload: bytes) -> None:
-    log = make_log()
-    assert log.append(FrameKind.SUMMARY, 3, 9, 2.5, payload) == 1
-    view, _ = log.read(0, UNTIL_THE_LAST, ENOUGH)
+    ring = make_ring()
+    assert ring.append(FrameKind.SUMMARY, 3, 9, 2.5, payload) == 1
+    view, _ = ring.read(0, UNTIL_THE_LAST, ENOUGH)
     assert bytes(view) == framing.encode(framing.Frame(2, 0, 1, 9, 2.5, 3, 0.0, payload))
 
 
 @pytest.mark.parametrize("step", [1 << 63, -(1 << 63) - 1])
 def test_a_step_outside_int64_appends_nothing(step: int) -> None:
-    log = make_log()
-    log.append_scalar(1, 1, 1.0, 1.0)
+    ring = make_ring()
+    ring.append_scalar(1, 1, 1.0, 1.0)
     with pytest.raises(struct.error):
-        log.append_scalar(1, step, 1.0, 1.0)
+        ring.append_scalar(1, step, 1.0, 1.0)
     with pytest.raises(struct.error):
-        log.append(FrameKind.SUMMARY, 1, step, 1.0, b"payload")
+        ring.append(FrameKind.SUMMARY, 1, step, 1.0, b"payload")
     with pytest.raises(struct.error):
-        log.append_scalar(1, 1, 1.0, 10**400)
+        ring.append_scalar(1, 1, 1.0, 10**400)
     with pytest.raises(struct.error):
-        log.append_scalars(targets(1, 2), step, 1.0, np.zeros(2))
-    assert log.append_scalar(1, 2, 1.0, 1.0) == 2
-    assert [frame.step for frame in read_all(log)] == [1, 2]
+        ring.append_scalars(targets(1, 2), step, 1.0, np.zeros(2))
+    assert ring.append_scalar(1, 2, 1.0, 1.0) == 2
+    assert [frame.step for frame in read_all(ring)] == [1, 2]
 
 
 def test_a_refused_step_where_the_ring_wraps_appends_nothing() -> None:
-    log = make_log(3 * HEADER_BYTES)
+    ring = make_ring(3 * HEADER_BYTES)
     for step in range(3):
-        assert log.append_scalar(1, step, 1.0, 1.0)
-    log.free(2)
+        assert ring.append_scalar(1, step, 1.0, 1.0)
+    ring.free(2)
     with pytest.raises(struct.error):
-        log.append_scalar(1, 1 << 63, 1.0, 1.0)
-    assert log.append_scalar(1, 3, 1.0, 1.0) == 4
-    assert [frame.step for frame in read_all(log, 2)] == [2, 3]
+        ring.append_scalar(1, 1 << 63, 1.0, 1.0)
+    assert ring.append_scalar(1, 3, 1.0, 1.0) == 4
+    assert [frame.step for frame in read_all(ring, 2)] == [2, 3]
 
 
 def test_scalars_fill_the_buffer_to_the_last_frame_and_then_none_goes_in() -> None:
-    log = make_log(10 * HEADER_BYTES)
+    ring = make_ring(10 * HEADER_BYTES)
     for step in range(10):
-        assert log.append_scalar(1, step, 1.0, 1.0) == step + 1
-    assert log.append_scalar(1, 10, 1.0, 1.0) == 0
-    assert log.last_sequence == 10
-    assert log.used_bytes == 480
-    log.free(1)
-    assert log.append_scalar(1, 10, 1.0, 1.0) == 11
-    assert log.append_scalar(1, 11, 1.0, 1.0) == 0
-    assert [frame.step for frame in read_all(log, 1)] == list(range(1, 11))
+        assert ring.append_scalar(1, step, 1.0, 1.0) == step + 1
+    assert ring.append_scalar(1, 10, 1.0, 1.0) == 0
+    assert ring.last_sequence == 10
+    assert ring.used_bytes == 480
+    ring.free(1)
+    assert ring.append_scalar(1, 10, 1.0, 1.0) == 11
+    assert ring.append_scalar(1, 11, 1.0, 1.0) == 0
+    assert [frame.step for frame in read_all(ring, 1)] == list(range(1, 11))
 
 
 def test_the_reserve_is_left_to_scalars_and_reserved_frames() -> None:
-    log = make_log(1024, reserve_bytes=512)
+    ring = make_ring(1024, reserve_bytes=512)
     summaries = 0
-    while log.append(FrameKind.SUMMARY, 1, 0, 1.0, b"x" * 16):
+    while ring.append(FrameKind.SUMMARY, 1, 0, 1.0, b"x" * 16):
         summaries += 1
     assert summaries == 512 // frame_bytes(16)
-    assert log.append(FrameKind.SCALAR, 1, 0, 1.0, claimed=True, reserved=True)
+    assert ring.append(FrameKind.SCALAR, 1, 0, 1.0, claimed=True, reserved=True)
     scalars = 0
-    while log.append_scalar(1, 0, 1.0, 1.0):
+    while ring.append_scalar(1, 0, 1.0, 1.0):
         scalars += 1
     assert scalars == 9
 
 
 def test_a_frame_of_half_the_buffer_fits_an_empty_log_wherever_it_stands() -> None:
-    log = make_log(480)
-    assert log.largest_frame_bytes == 240
+    ring = make_ring(480)
+    assert ring.largest_frame_bytes == 240
     for size in (0, 100, 191, 192) * 10:
-        assert log.append_scalar(1, 0, 1.0, 1.0)
-        log.free(log.last_sequence)
-        assert log.append(FrameKind.SUMMARY, 1, 0, 1.0, b"x" * size)
-        assert len(read_all(log, log.freed_sequence)) == 1
-        log.free(log.last_sequence)
-        assert log.used_bytes == 0
+        assert ring.append_scalar(1, 0, 1.0, 1.0)
+        ring.free(ring.last_sequence)
+        assert ring.append(FrameKind.SUMMARY, 1, 0, 1.0, b"x" * size)
+        assert len(read_all(ring, ring.freed_sequence)) == 1
+        ring.free(ring.last_sequence)
+        assert ring.used_bytes == 0
 
 
 def test_reading_stops_before_a_pending_frame_and_goes_on_when_it_is_complete() -> None:
-    log = make_log()
-    log.append_scalar(1, 0, 1.0, 1.0)
-    lazy = log.append(FrameKind.SCALAR, 1, 1, 1.0, claimed=True)
-    summary = log.append(FrameKind.SUMMARY, 1, 2, 1.0, b"p", claimed=True)
-    log.append_scalar(1, 3, 1.0, 3.0)
-    assert log.first_claimed() == lazy
-    assert [frame.sequence for frame in read_all(log)] == [1]
-    log.commit(summary)  # out of order
-    assert not log.is_claimed(summary)
-    assert [frame.sequence for frame in read_all(log)] == [1]
-    log.commit_scalar(lazy, 0.75)
-    assert log.first_claimed() is None
-    frames = read_all(log)
+    ring = make_ring()
+    ring.append_scalar(1, 0, 1.0, 1.0)
+    lazy = ring.append(FrameKind.SCALAR, 1, 1, 1.0, claimed=True)
+    summary = ring.append(FrameKind.SUMMARY, 1, 2, 1.0, b"p", claimed=True)
+    ring.append_scalar(1, 3, 1.0, 3.0)
+    assert ring.first_claimed() == lazy
+    assert [frame.sequence for frame in read_all(ring)] == [1]
+    ring.commit(summary)  # out of order
+    assert not ring.is_claimed(summary)
+    assert [frame.sequence for frame in read_all(ring)] == [1]
+    ring.commit_scalar(lazy, 0.75)
+    assert ring.first_claimed() is None
+    frames = read_all(ring)
     assert [frame.flags for frame in frames] == [0, 0, 0, 0]
     assert frames[1].value == 0.75
 
@@ -185,96 +185,96 @@ def test_a_pending_frame_is_marked_in_the_buffer() -> None:
         (b"x" * 2, "aé", b"a "),
     ],
 )
-def test_a_void_frame_keeps_its_size_and_as_much_of_the_reason_as_fits(
+def test_an_aborted_frame_keeps_its_size_and_as_much_of_the_reason_as_fits(
     payload: bytes, reason: str, kept: bytes
 ) -> None:
-    log = make_log()
-    sequence = log.append(FrameKind.SUMMARY, 1, 2, 1.0, payload, claimed=True)
-    log.append_scalar(1, 3, 1.0, 1.0)
-    log.abort(sequence, reason)
-    void, scalar = read_all(log)
-    assert (void.kind, void.flags, void.payload) == (FrameKind.ABORTED, 0, kept)
+    ring = make_ring()
+    sequence = ring.append(FrameKind.SUMMARY, 1, 2, 1.0, payload, claimed=True)
+    ring.append_scalar(1, 3, 1.0, 1.0)
+    ring.abort(sequence, reason)
+    aborted, scalar = read_all(ring)
+    assert (aborted.kind, aborted.flags, aborted.payload) == (FrameKind.ABORTED, 0, kept)
     assert scalar.sequence == 2
 
 
 def test_reads_are_cut_at_whole_frames_but_are_never_empty() -> None:
-    log = make_log()
+    ring = make_ring()
     for step in range(10):
-        log.append_scalar(1, step, 1.0, 1.0)
-    log.append(FrameKind.SUMMARY, 1, 0, 1.0, b"x" * 500)
-    assert log.read(0, UNTIL_THE_LAST, 100)[1] == 2
-    assert log.read(0, UNTIL_THE_LAST, 1)[1] == 1
-    assert log.read(0, 4, ENOUGH)[1] == 4
-    assert log.read(9, UNTIL_THE_LAST, 500)[1] == 10
-    view, last = log.read(10, UNTIL_THE_LAST, 1)
+        ring.append_scalar(1, step, 1.0, 1.0)
+    ring.append(FrameKind.SUMMARY, 1, 0, 1.0, b"x" * 500)
+    assert ring.read(0, UNTIL_THE_LAST, 100)[1] == 2
+    assert ring.read(0, UNTIL_THE_LAST, 1)[1] == 1
+    assert ring.read(0, 4, ENOUGH)[1] == 4
+    assert ring.read(9, UNTIL_THE_LAST, 500)[1] == 10
+    view, last = ring.read(10, UNTIL_THE_LAST, 1)
     assert (len(view), last) == (frame_bytes(500), 11)
 
 
 def test_what_was_freed_cannot_be_read_and_what_is_pending_is_not_freed() -> None:
-    log = make_log()
+    ring = make_ring()
     for step in range(4):
-        log.append_scalar(1, step, 1.0, 1.0)
-    log.append(FrameKind.SCALAR, 1, 4, 1.0, claimed=True)
-    log.free(100)
-    assert log.freed_sequence == 4
+        ring.append_scalar(1, step, 1.0, 1.0)
+    ring.append(FrameKind.SCALAR, 1, 4, 1.0, claimed=True)
+    ring.free(100)
+    assert ring.freed_sequence == 4
     with pytest.raises(ValueError, match="frame 1 was freed"):
-        log.read(0, UNTIL_THE_LAST, ENOUGH)
+        ring.read(0, UNTIL_THE_LAST, ENOUGH)
     with pytest.raises(KeyError):
-        log.abort(4, "gone")
-    assert log.target_of(4) is None
-    assert log.target_of(5) == 1
+        ring.abort(4, "gone")
+    assert ring.target_of(4) is None
+    assert ring.target_of(5) == 1
 
 
 def test_the_backlog_is_notified_once_at_the_count_and_again_when_asked() -> None:
     calls: list[int] = []
-    log = make_log()
+    ring = make_ring()
 
     def notify() -> None:
-        calls.append(log.last_sequence)
+        calls.append(ring.last_sequence)
 
-    log.notify_backlog(5, notify)
+    ring.notify_backlog(5, notify)
     for step in range(20):
-        log.append_scalar(1, step, 1.0, 1.0)
+        ring.append_scalar(1, step, 1.0, 1.0)
     assert calls == [4]  # while the fifth is appended
-    log.notify_backlog(3, notify)
-    log.append_scalar(1, 0, 1.0, 1.0)
-    log.append(FrameKind.SUMMARY, 1, 0, 1.0, b"p")
+    ring.notify_backlog(3, notify)
+    ring.append_scalar(1, 0, 1.0, 1.0)
+    ring.append(FrameKind.SUMMARY, 1, 0, 1.0, b"p")
     assert len(calls) == 1
-    log.append(FrameKind.SUMMARY, 1, 0, 1.0, b"p")
+    ring.append(FrameKind.SUMMARY, 1, 0, 1.0, b"p")
     assert len(calls) == 2
-    log.notify_backlog(3, notify)
-    log.append_scalars(targets(1, 1), 0, 1.0, np.zeros(2))
+    ring.notify_backlog(3, notify)
+    ring.append_scalars(targets(1, 1), 0, 1.0, np.zeros(2))
     assert len(calls) == 2
-    log.append_scalars(targets(1, 1), 0, 1.0, np.zeros(2))
+    ring.append_scalars(targets(1, 1), 0, 1.0, np.zeros(2))
     assert len(calls) == 3
-    log.notify_backlog(0, None)
-    log.append_scalar(1, 0, 1.0, 1.0)
+    ring.notify_backlog(0, None)
+    ring.append_scalar(1, 0, 1.0, 1.0)
     assert len(calls) == 3
 
 
 @pytest.mark.parametrize("size_bytes", [0, 47, 95])
 def test_a_buffer_too_small_for_two_frames_is_refused(size_bytes: int) -> None:
     with pytest.raises(ValueError, match="96 writable bytes"):
-        make_log(size_bytes)
+        make_ring(size_bytes)
 
 
 def test_threads_that_append_get_numbers_of_their_own_and_lose_nothing() -> None:
-    log = make_log(1 << 20)
+    ring = make_ring(1 << 20)
     each = 2000
 
     def append(series: int) -> None:
         for step in range(each):
             if step % 10:
-                assert log.append_scalar(series, step, 1.0, float(step))
+                assert ring.append_scalar(series, step, 1.0, float(step))
             else:
-                assert log.append(FrameKind.SUMMARY, series, step, 1.0, b"p" * series)
+                assert ring.append(FrameKind.SUMMARY, series, step, 1.0, b"p" * series)
 
     threads = [threading.Thread(target=append, args=(series,)) for series in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    frames = read_all(log)
+    frames = read_all(ring)
     assert [frame.sequence for frame in frames] == list(range(1, 4 * each + 1))
     for series in range(4):
         steps = [frame.step for frame in frames if frame.target == series]
@@ -282,13 +282,13 @@ def test_threads_that_append_get_numbers_of_their_own_and_lose_nothing() -> None
 
 
 def test_a_signal_handler_that_logs_neither_hangs_nor_tears_a_frame() -> None:
-    log = make_log(1 << 20)
+    ring = make_ring(1 << 20)
     handled: list[int] = []
     many, values = targets(*[1] * 300), np.full(300, 1.0)
 
     def handler(*_: object) -> None:
-        handled.append(log.append_scalar(2, 0, 1.0, 2.0))
-        handled.append(log.append(FrameKind.SUMMARY, 2, 0, 1.0, b"from the handler"))
+        handled.append(ring.append_scalar(2, 0, 1.0, 2.0))
+        handled.append(ring.append(FrameKind.SUMMARY, 2, 0, 1.0, b"from the handler"))
 
     previous = signal.signal(signal.SIGPROF, handler)
     try:
@@ -297,22 +297,22 @@ def test_a_signal_handler_that_logs_neither_hangs_nor_tears_a_frame() -> None:
         while len(handled) < 100:
             appended += 1
             if appended % 3 == 1:
-                assert log.append_scalar(1, appended, 1.0, 1.0)
+                assert ring.append_scalar(1, appended, 1.0, 1.0)
             elif appended % 3 == 2:
                 # It goes on in the next lap every few times.
-                assert log.append_scalars(many, appended, 1.0, values)
+                assert ring.append_scalars(many, appended, 1.0, values)
                 appended += len(many) - 1
             else:
-                assert log.append(FrameKind.SUMMARY, 1, appended, 1.0, b"p")
-            if log.used_bytes > 1 << 19:
-                for frame in read_all(log, log.freed_sequence):
+                assert ring.append(FrameKind.SUMMARY, 1, appended, 1.0, b"p")
+            if ring.used_bytes > 1 << 19:
+                for frame in read_all(ring, ring.freed_sequence):
                     assert frame.target in (1, 2)
-                log.free(log.last_sequence)
+                ring.free(ring.last_sequence)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, previous)
     accepted = sum(1 for sequence in handled if sequence)
-    assert log.last_sequence == appended + accepted
+    assert ring.last_sequence == appended + accepted
 
 
 class RingMachine(RuleBasedStateMachine):
@@ -320,7 +320,7 @@ class RingMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ring = make_log(2048, reserve_bytes=200)
+        self.ring = make_ring(2048, reserve_bytes=200)
         self.frames: list[framing.Frame] = []  # from the first that is not freed
         self.pending: list[int] = []
 
@@ -372,7 +372,7 @@ class RingMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.pending)
     @rule(data=st.data())
-    def void(self, data: st.DataObject) -> None:
+    def abort(self, data: st.DataObject) -> None:
         sequence = data.draw(st.sampled_from(self.pending))
         self.pending.remove(sequence)
         self.ring.abort(sequence, "")
@@ -400,7 +400,7 @@ class RingMachine(RuleBasedStateMachine):
         assert read_all(self.ring, self.ring.freed_sequence) == readable
         assert read_all(self.ring, self.ring.freed_sequence, max_bytes=100) == readable
         used_bytes = sum(frame_bytes(len(frame.payload)) for frame in self.frames)
-        # At most one filler is kept, and it is smaller than the frame behind it.
+        # At most one padding is kept, and it is smaller than the frame behind it.
         assert used_bytes <= self.ring.used_bytes < used_bytes + frame_bytes(400)
 
 

@@ -11,7 +11,7 @@ from support.client_session import (
     Copy,
     Daemon,
     balance,
-    begin,
+    claim,
     define,
     log_scalars,
     log_tensor,
@@ -24,7 +24,7 @@ def test_nothing_overtakes_a_record_whose_tensor_is_still_being_copied() -> None
     _, series = define(session)
     daemon.open(session)
     log_scalars(session, series, 2)
-    first, second = begin(session, series, b"first"), begin(session, series, b"second")
+    first, second = claim(session, series, b"first"), claim(session, series, b"second")
     log_scalars(session, series, 2)
     session.copies_started(second, [])
     daemon.take_all(session)
@@ -78,9 +78,9 @@ def test_a_failed_copy_becomes_a_void_record_and_is_counted_once(scalar_dtype: s
     log_scalars(session, series, 1)
     assert session.statistics().arena_used_bytes == 0
     daemon.take_all(session)
-    void, _ = daemon.frames
-    assert void.kind == FrameKind.ABORTED
-    assert void.payload == (b"" if scalar_dtype else b"device lost ")
+    aborted, _ = daemon.frames
+    assert aborted.kind == FrameKind.ABORTED
+    assert aborted.payload == (b"" if scalar_dtype else b"device lost ")
     rejected = pb.Rejected(sequence=1, records=1, reason=pb.CAPTURE_FAILED, message="device lost")
     assert session.rejected(rejected) is None
     session.acknowledged(2)

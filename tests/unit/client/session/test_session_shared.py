@@ -15,7 +15,7 @@ from support.client_session import (
     SESSION_ID,
     Copy,
     balance,
-    begin,
+    claim,
     define,
     log_scalars,
     log_tensor,
@@ -86,7 +86,7 @@ def test_nothing_is_committed_behind_what_is_still_being_copied() -> None:
     _, series = define(session)
     log_scalars(session, series, 2)
     before = session.ring.last_sequence
-    capture = begin(session, series, b"x" * 8)
+    capture = claim(session, series, b"x" * 8)
     session.copies_started(capture, [Copy()])
     log_scalars(session, series, 2)
     assert committed(session) == [(before, session.ring.position_after(before))]
@@ -101,7 +101,7 @@ def test_a_record_says_where_its_tensors_lie() -> None:
     _, series = define(session)
     log_tensor(session, series, b"x" * 100)
     given = pb.Payload(text=pb.Text(markdown="m")).SerializeToString()
-    session.copies_started(begin(session, series, b"y" * 10, given), [])
+    session.copies_started(claim(session, series, b"y" * 10, given), [])
     payload = pb.Payload.FromString(frames(session)[-1].payload)
     assert payload.text.markdown == "m"
     assert list(payload.slots) == [pb.Slot(map=0, offset=ARENA_OFFSET + 128, size_bytes=10)]

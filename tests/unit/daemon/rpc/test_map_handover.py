@@ -207,7 +207,7 @@ def test_noise_is_refused(data: bytes, tmp_path: Path) -> None:
     run_async(test, tmp_path)
 
 
-def test_noise_on_a_lifeline_harms_nothing(
+def test_noise_on_a_map_connection_harms_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test(path: Path) -> None:
@@ -337,7 +337,7 @@ def test_a_crowd_of_silent_peers_keeps_nobody_out(tmp_path: Path) -> None:
             for peer in crowd:
                 peer.close()
             # One end of the connection here, one there, the mapping, and the process,
-            # which is not needed any more once the log is attached.
+            # which is not needed any more once the ring is attached.
             await until(lambda: open_files() == before + 4)
             await client.attach(pb.LogPosition())
             await until(lambda: harness.status().sessions[0].attached)

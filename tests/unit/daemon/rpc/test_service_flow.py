@@ -157,8 +157,8 @@ def test_two_half_tensors_past_the_budget_do_not_wait_for_each_other(tmp_path: P
             await until(lambda: harness.status().intake_bytes >= 300_000)
             for client in clients:
                 for offset in range(100_000, 400_000, 100_000):
-                    piece = data[offset : offset + 100_000]
-                    await client.send(chunk=pb.TensorChunk(sequence=1, offset=offset, data=piece))
+                    chunk = data[offset : offset + 100_000]
+                    await client.send(chunk=pb.TensorChunk(sequence=1, offset=offset, data=chunk))
                 await client.records(summary(1, histogram_payload(values)))
             for client in clients:
                 await client.acknowledged(1)

@@ -358,7 +358,7 @@ def test_a_commit_without_a_log_ends_the_stream(tmp_path: Path) -> None:
 
 
 def test_frames_of_definitions_by_value_are_passed_over(tmp_path: Path) -> None:
-    """A client whose handover was refused sends its log as it is, and the definitions too."""
+    """A client whose handover was refused sends its ring as it is, and the definitions too."""
 
     async def test(path: Path) -> None:
         async with serving(path) as harness:

@@ -1,4 +1,4 @@
-"""Whether a client that shares its log lives, and what becomes of its session."""
+"""Whether a client that shares its ring lives, and what becomes of its session."""
 
 from __future__ import annotations
 
@@ -167,7 +167,9 @@ def test_the_log_of_a_client_that_dies_before_it_attached_again_is_said_to_be_lo
 
 @pytest.mark.usefixtures("no_defects")
 @pytest.mark.parametrize("comes_back", [False, True])
-def test_a_session_has_no_lease_while_its_lifeline_holds(comes_back: bool, tmp_path: Path) -> None:
+def test_a_session_has_no_lease_while_its_connection_holds(
+    comes_back: bool, tmp_path: Path
+) -> None:
     async def test(path: Path) -> None:
         async with shared(path, Budgets(lease_secs=0.1)) as (harness, client):
             await client.begin()
@@ -213,7 +215,7 @@ def test_close_does_not_pass_over_what_was_committed_and_not_read(tmp_path: Path
             assert "of 80001" in reply.message
             assert "no stream is attached to read it" in reply.message
             assert sessions(harness) == 1
-            # By value the rest can come, too, and then none of the log is missing.
+            # By value the rest can come, too, and then none of the ring is missing.
             received = (await client.open()).received_sequence
             assert received < 80_001
             await client.attach()

@@ -1,4 +1,4 @@
-"""The reader of a shared log, against a ring that is written as a client does it."""
+"""The reader of a shared ring, against a ring that is written as a client does it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from boardd_protos.frame import CLAIMED, HEADER, Frame, FrameError, FrameKind, d
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.raw_client import scalar, scalars, summary
-from support.shared_client import Ring, definitions_frame
+from support.shared_client import FrameWriter, definitions_frame
 from support.walked import bytes_of
 
 RING_BYTES = 1 << 12
@@ -23,9 +23,9 @@ LIMIT_BYTES = 1 << 20
 MAX_FRAME_BYTES = 1 << 16
 
 
-def ring_of(size_bytes: int = RING_BYTES) -> tuple[memoryview, Ring, SharedRing]:
+def ring_of(size_bytes: int = RING_BYTES) -> tuple[memoryview, FrameWriter, SharedRing]:
     memory = memoryview(bytearray(size_bytes))
-    return memory, Ring(memory), SharedRing(memory.toreadonly(), 0, 0, MAX_FRAME_BYTES)
+    return memory, FrameWriter(memory), SharedRing(memory.toreadonly(), 0, 0, MAX_FRAME_BYTES)
 
 
 def frame(
@@ -34,23 +34,23 @@ def frame(
     return encode(Frame(kind, flags, sequence, 3, 1e9, 1, 0.0, bytes(payload_bytes)))
 
 
-def taken(log: SharedRing, found: RingFrames) -> bytes:
-    log.advance(found)
+def taken(reader: SharedRing, found: RingFrames) -> bytes:
+    reader.advance(found)
     return bytes_of(found.frames)
 
 
-def all_committed(log: SharedRing, limit_bytes: int = LIMIT_BYTES) -> bytes:
+def all_committed(reader: SharedRing, limit_bytes: int = LIMIT_BYTES) -> bytes:
     frames = b""
-    while log.has_more:
-        frames += taken(log, log.read(limit_bytes))
+    while reader.has_more:
+        frames += taken(reader, reader.read(limit_bytes))
     return frames
 
 
-def all_left(log: SharedRing, limit_bytes: int = LIMIT_BYTES) -> tuple[bytes, int]:
+def all_left(reader: SharedRing, limit_bytes: int = LIMIT_BYTES) -> tuple[bytes, int]:
     """Frames, and how many were lost."""
     frames, lost = b"", 0
-    while (found := log.salvage(limit_bytes)).position != log.position:
-        frames += taken(log, found)
+    while (found := reader.salvage(limit_bytes)).position != reader.position:
+        frames += taken(reader, found)
         lost += found.lost
     return frames, lost
 
@@ -59,23 +59,23 @@ def all_left(log: SharedRing, limit_bytes: int = LIMIT_BYTES) -> tuple[bytes, in
 
 
 def test_only_what_is_committed_is_read() -> None:
-    _, ring, log = ring_of()
+    _, ring, reader = ring_of()
     ring.append(scalars(1, 3))
-    assert not log.has_more
-    log.commit(3, ring.position)
+    assert not reader.has_more
+    reader.commit(3, ring.position)
     ring.append(scalar(4))
-    assert all_committed(log) == scalars(1, 3)
-    assert (log.sequence, log.position) == (3, 144)
+    assert all_committed(reader) == scalars(1, 3)
+    assert (reader.sequence, reader.position) == (3, 144)
 
 
 def test_reading_takes_nothing_until_it_advances() -> None:
-    _, ring, log = ring_of()
+    _, ring, reader = ring_of()
     ring.append(scalars(1, 3))
-    log.commit(3, ring.position)
-    first, again = log.read(LIMIT_BYTES), log.read(LIMIT_BYTES)
+    reader.commit(3, ring.position)
+    first, again = reader.read(LIMIT_BYTES), reader.read(LIMIT_BYTES)
     assert bytes_of(first.frames) == bytes_of(again.frames) == scalars(1, 3)
     assert first.position == again.position == ring.position
-    assert log.position == 0
+    assert reader.position == 0
 
 
 @pytest.mark.parametrize("limit_bytes", [1, 48, 100, 1000, LIMIT_BYTES])
@@ -84,55 +84,55 @@ def test_frames_come_out_as_they_went_in_whatever_the_sizes(
     ring_bytes: int, limit_bytes: int
 ) -> None:
     generator = random.Random(ring_bytes)
-    _, ring, log = ring_of(ring_bytes)
+    _, ring, reader = ring_of(ring_bytes)
     written = read = b""
     sequence = 0
     for _ in range(300):
-        while ring.position - log.position < ring_bytes // 4:
+        while ring.position - reader.position < ring_bytes // 4:
             sequence += 1
             one = generator.choice(
                 [scalar(sequence), scalar(sequence), frame(sequence, generator.randrange(90))]
             )
             ring.append(one)
             written += one
-        log.commit(ring.sequence, ring.position)
-        read += all_committed(log, limit_bytes)
+        reader.commit(ring.sequence, ring.position)
+        read += all_committed(reader, limit_bytes)
     assert read == written
-    assert log.position > 20 * ring_bytes
+    assert reader.position > 20 * ring_bytes
 
 
-def test_a_commit_may_include_the_filler_or_not() -> None:
-    _, ring, log = ring_of(RING_BYTES)
+def test_a_commit_may_include_the_padding_or_not() -> None:
+    _, ring, reader = ring_of(RING_BYTES)
     count = RING_BYTES // 48
     ring.append(scalars(1, count))
     end = ring.position
     assert 0 < RING_BYTES - end < 48
-    log.commit(count, end)
-    assert all_committed(log) == scalars(1, count)
+    reader.commit(count, end)
+    assert all_committed(reader) == scalars(1, count)
     ring.fill(RING_BYTES - end)
-    log.commit(count, RING_BYTES)
-    assert all_committed(log) == b""
+    reader.commit(count, RING_BYTES)
+    assert all_committed(reader) == b""
     ring.append(scalar(count + 1))
-    log.commit(count + 1, ring.position)
-    assert all_committed(log) == scalar(count + 1)
+    reader.commit(count + 1, ring.position)
+    assert all_committed(reader) == scalar(count + 1)
 
 
 def test_a_frame_larger_than_the_limit_is_read_alone() -> None:
-    _, ring, log = ring_of()
+    _, ring, reader = ring_of()
     ring.append(scalar(1), frame(2, 1000), scalar(3))
-    log.commit(3, ring.position)
-    assert taken(log, log.read(100)) == scalar(1)
-    assert taken(log, log.read(100)) == frame(2, 1000)
-    assert taken(log, log.read(100)) == scalar(3)
+    reader.commit(3, ring.position)
+    assert taken(reader, reader.read(100)) == scalar(1)
+    assert taken(reader, reader.read(100)) == frame(2, 1000)
+    assert taken(reader, reader.read(100)) == scalar(3)
 
 
 def test_definitions_are_picked_out_and_stay_among_the_frames() -> None:
-    _, ring, log = ring_of()
+    _, ring, reader = ring_of()
     messages = [pb.Definitions(runs=[pb.RunDefinition(run=number)]) for number in (1, 2)]
     frames = [definitions_frame(1, messages[0]), scalar(2), definitions_frame(3, messages[1])]
     ring.append(*frames)
-    log.commit(3, ring.position)
-    found = log.read(LIMIT_BYTES)
+    reader.commit(3, ring.position)
+    found = reader.read(LIMIT_BYTES)
     assert [pb.Definitions.FromString(data) for data in found.definitions] == messages
     assert bytes_of(found.frames) == b"".join(frames)
 
@@ -140,9 +140,9 @@ def test_definitions_are_picked_out_and_stay_among_the_frames() -> None:
 def test_reading_begins_in_the_middle() -> None:
     memory, ring, _ = ring_of()
     ring.append(scalars(1, 10))
-    log = SharedRing(memory, 4, 4 * 48, MAX_FRAME_BYTES)
-    log.commit(10, ring.position)
-    assert all_committed(log) == scalars(5, 6)
+    reader = SharedRing(memory, 4, 4 * 48, MAX_FRAME_BYTES)
+    reader.commit(10, ring.position)
+    assert all_committed(reader) == scalars(5, 6)
 
 
 @pytest.mark.parametrize(
@@ -156,13 +156,13 @@ def test_reading_begins_in_the_middle() -> None:
     ],
 )
 def test_a_commit_that_cannot_be_is_refused(sequence: int, position: int, text: str) -> None:
-    _, ring, log = ring_of()
+    _, ring, reader = ring_of()
     ring.append(scalars(1, 5))
-    log.commit(5, ring.position)
-    log.advance(log.read(LIMIT_BYTES))
+    reader.commit(5, ring.position)
+    reader.advance(reader.read(LIMIT_BYTES))
     with pytest.raises(RequestError, match=text):
-        log.commit(sequence, position)
-    assert not log.has_more
+        reader.commit(sequence, position)
+    assert not reader.has_more
 
 
 def test_a_position_between_words_is_refused() -> None:
@@ -184,68 +184,68 @@ def test_a_position_between_words_is_refused() -> None:
     ],
 )
 def test_what_is_no_frame_ends_the_reading_behind_the_last_one(second: bytes, text: str) -> None:
-    _, ring, log = ring_of()
+    _, ring, reader = ring_of()
     ring.append(scalar(1))
     ring.put(second)
-    log.commit(2, ring.position + len(second))
-    assert taken(log, log.read(LIMIT_BYTES)) == scalar(1)
+    reader.commit(2, ring.position + len(second))
+    assert taken(reader, reader.read(LIMIT_BYTES)) == scalar(1)
     with pytest.raises(FrameError, match=f"position 48: {text}"):
-        log.read(LIMIT_BYTES)
+        reader.read(LIMIT_BYTES)
 
 
 def test_too_large_a_frame_is_refused() -> None:
     memory, ring, _ = ring_of()
     ring.append(frame(1, 2000))
-    log = SharedRing(memory, 0, 0, 1024)
-    log.commit(1, ring.position)
+    reader = SharedRing(memory, 0, 0, 1024)
+    reader.commit(1, ring.position)
     with pytest.raises(FrameError, match="2048 bytes; at most 1024"):
-        log.read(LIMIT_BYTES)
+        reader.read(LIMIT_BYTES)
 
 
 @pytest.mark.parametrize("sequence", [2, 4])
 def test_a_commit_whose_sequence_is_another_is_refused(sequence: int) -> None:
-    _, ring, log = ring_of()
+    _, ring, reader = ring_of()
     ring.append(scalars(1, 3))
-    log.commit(sequence, ring.position)
+    reader.commit(sequence, ring.position)
     with pytest.raises(FrameError, match=f"record 3 ends at position 144, where record {sequence}"):
-        log.read(LIMIT_BYTES)
+        reader.read(LIMIT_BYTES)
 
 
 # A dead client
 
 
 def test_what_a_dead_client_left_is_read_to_the_last_whole_frame() -> None:
-    _, ring, log = ring_of()
+    _, ring, reader = ring_of()
     ring.append(scalars(1, 5))
-    log.commit(2, 96)
+    reader.commit(2, 96)
     unfinished = bytearray(scalar(6))
     unfinished[4] = FrameKind.UNFINISHED
     ring.put(bytes(unfinished))
-    assert all_committed(log) == scalars(1, 2)
-    assert all_left(log) == (scalars(3, 3), 0)
+    assert all_committed(reader) == scalars(1, 2)
+    assert all_left(reader) == (scalars(3, 3), 0)
 
 
 @pytest.mark.parametrize("laps", [0, 1, 2, 7])
 @pytest.mark.parametrize("limit_bytes", [48, 500, LIMIT_BYTES])
 def test_frames_of_earlier_laps_are_not_taken_for_new_ones(laps: int, limit_bytes: int) -> None:
     generator = random.Random(laps)
-    _, ring, log = ring_of()
+    _, ring, reader = ring_of()
     sequence = 0
     while ring.position < laps * RING_BYTES:
         sequence += 1
         ring.append(frame(sequence, generator.randrange(90)))
-        log.commit(sequence, ring.position)
-        all_committed(log)
+        reader.commit(sequence, ring.position)
+        all_committed(reader)
     left = b""
-    while ring.position - log.position < RING_BYTES - 300:
+    while ring.position - reader.position < RING_BYTES - 300:
         sequence += 1
         left += (one := frame(sequence, generator.randrange(90)))
         ring.append(one)
-    assert all_left(log, limit_bytes) == (left, 0)
+    assert all_left(reader, limit_bytes) == (left, 0)
 
 
-def test_frames_without_their_values_are_void() -> None:
-    _, ring, log = ring_of()
+def test_frames_without_their_values_are_aborted() -> None:
+    _, ring, reader = ring_of()
     ring.append(
         scalar(1),
         frame(2, 100, flags=CLAIMED),
@@ -254,7 +254,7 @@ def test_frames_without_their_values_are_void() -> None:
         frame(5, 7, flags=CLAIMED),
         frame(6, 10),
     )
-    frames, lost = all_left(log)
+    frames, lost = all_left(reader)
     assert lost == 3
     found = list(decode(frames))
     kinds = [
@@ -272,21 +272,21 @@ def test_frames_without_their_values_are_void() -> None:
     assert encode(found[-1]) == frame(6, 10)
 
 
-def test_an_endless_log_has_an_end() -> None:
+def test_an_endless_ring_has_an_end() -> None:
     """Whoever goes on writing, as no dead client does, is heard for one lap more."""
-    _, ring, log = ring_of(960)
+    _, ring, reader = ring_of(960)
     ring.append(scalars(1, 10))
     last = 0
-    while (found := log.salvage(100)).position != log.position:
-        log.advance(found)
+    while (found := reader.salvage(100)).position != reader.position:
+        reader.advance(found)
         last = found.sequence
         ring.append(scalar(ring.sequence + 1), scalar(ring.sequence + 2))
     assert last == 20
 
 
-def test_an_empty_log_holds_nothing() -> None:
-    _, _, log = ring_of()
-    assert all_left(log) == (b"", 0)
+def test_an_empty_ring_holds_nothing() -> None:
+    _, _, reader = ring_of()
+    assert all_left(reader) == (b"", 0)
 
 
 # Hostile bytes
@@ -337,7 +337,7 @@ def test_whatever_the_ring_holds_only_whole_frames_come_out(
 
 
 def test_a_summary_is_only_a_frame_to_it() -> None:
-    _, ring, log = ring_of()
+    _, ring, reader = ring_of()
     one = summary(1, pb.Payload(text=pb.Text(markdown="x")))
     ring.append(one)
-    assert all_left(log) == (one, 0)
+    assert all_left(reader) == (one, 0)

@@ -86,7 +86,7 @@ def test_whatever_comes_every_record_is_accounted_for_once(data: st.DataObject) 
     session.define(definitions("run", {1: "a", 2: "b", 3: "///"}), LOGDIRS)
     session.define(definitions("other", {4: "a"}, run=2), LOGDIRS)
     session.define(definitions("outside", {5: "a"}, run=3), LOGDIRS)
-    kinds = st.sampled_from(["scalar", "summary", "end", "void", "odd", "nan", "flags"])
+    kinds = st.sampled_from(["scalar", "summary", "end", "aborted", "odd", "nan", "flags"])
     log: list[bytes] = []
     start = session.received_sequence
     handed_on: dict[str, list[int]] = {}
@@ -102,7 +102,7 @@ def test_whatever_comes_every_record_is_accounted_for_once(data: st.DataObject) 
                     "scalar": lambda n=number, s=series: scalar(n, series=s),
                     "summary": lambda n=number, s=series: summary(n, pb.Payload(), series=s),
                     "end": lambda n=number, s=series: end_run(n, s),
-                    "void": lambda n=number: encode(
+                    "aborted": lambda n=number: encode(
                         Frame(FrameKind.ABORTED, 0, n, 0, 0.0, 0, 0.0, b"why")
                     ),
                     "odd": lambda n=number: encode(Frame(77, 0, n, 0, 0.0, 0, 0.0, b"?")),

@@ -1,4 +1,4 @@
-"""The log of a process that is killed while it writes: the daemon's reader finds whole frames."""
+"""The ring of a process that is killed while it writes: the daemon's reader finds whole frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from boardd_client.memory.maps import Map
 from boardd_protos.frame import FrameKind
 from support.walked import frames_of
 
-LOG_BYTES = 4096
+RING_BYTES = 4096
 KILLS = 60
 
 WRITE = """
@@ -23,18 +23,18 @@ import mmap, struct, sys
 from boardd_client.memory.ring import Ring
 from boardd_protos.frame import FrameKind
 
-log = Ring(memoryview(mmap.mmap(int(sys.argv[1]), int(sys.argv[2]))))
+ring = Ring(memoryview(mmap.mmap(int(sys.argv[1]), int(sys.argv[2]))))
 print("ready", flush=True)
 sequence = 0
 while True:
     sequence += 1
     if sequence % 7:
-        assert log.append_scalar(sequence, -sequence, float(sequence), sequence / 2) == sequence
+        assert ring.append_scalar(sequence, -sequence, float(sequence), sequence / 2) == sequence
     else:
         payload = struct.pack("<Q", sequence) * (sequence % 5)
-        appended = log.append(FrameKind.SUMMARY, sequence, -sequence, float(sequence), payload)
+        appended = ring.append(FrameKind.SUMMARY, sequence, -sequence, float(sequence), payload)
         assert appended == sequence
-    log.free(sequence - 10)
+    ring.free(sequence - 10)
 """
 
 
@@ -42,9 +42,9 @@ while True:
 def test_what_a_killed_writer_left_is_whole_frames_with_their_own_content() -> None:
     found_any = 0
     for _ in range(KILLS):
-        shared = Map(LOG_BYTES, is_shared=True)
+        shared = Map(RING_BYTES, is_shared=True)
         os.set_inheritable(shared.fd, True)
-        command = [sys.executable, "-c", WRITE, str(shared.fd), str(LOG_BYTES)]
+        command = [sys.executable, "-c", WRITE, str(shared.fd), str(RING_BYTES)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[shared.fd]) as writer:
             assert writer.stdout is not None
             writer.stdout.readline()
@@ -52,11 +52,11 @@ def test_what_a_killed_writer_left_is_whole_frames_with_their_own_content() -> N
             writer.send_signal(signal.SIGKILL)
         # A reader that stands at any frame of the last lap reads on to the end.
         sequences = []
-        for position in range(0, LOG_BYTES, 8):
+        for position in range(0, RING_BYTES, 8):
             after = int.from_bytes(shared.view[position + 8 : position + 16], "little") - 1
-            log = SharedRing(shared.view, after, position, 1 << 20)
-            chunk = log.salvage(LOG_BYTES)
-            for frame in frames_of(chunk.frames):
+            reader = SharedRing(shared.view, after, position, 1 << 20)
+            found = reader.salvage(RING_BYTES)
+            for frame in frames_of(found.frames):
                 sequence = frame.sequence
                 assert frame.target == sequence
                 assert (frame.step, frame.wall_time) == (-sequence, float(sequence))

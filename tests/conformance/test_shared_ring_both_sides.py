@@ -1,4 +1,4 @@
-"""What the client writes into its log is what the daemon reads out of it, at any pace."""
+"""What the client writes into its ring is what the daemon reads out of it, at any pace."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from support.walked import frames_of
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("log_bytes", [1000, 4096])
-def test_every_frame_is_read_once_and_in_order(seed: int, log_bytes: int) -> None:
+@pytest.mark.parametrize("ring_bytes", [1000, 4096])
+def test_every_frame_is_read_once_and_in_order(seed: int, ring_bytes: int) -> None:
     choose = random.Random(seed)
-    buffer = memoryview(bytearray(log_bytes))
-    log = Ring(buffer)
-    reader = SharedRing(buffer[: log.size_bytes], 0, 0, 1 << 20)
+    buffer = memoryview(bytearray(ring_bytes))
+    ring = Ring(buffer)
+    reader = SharedRing(buffer[: ring.size_bytes], 0, 0, 1 << 20)
     written: list[Frame] = []
     read: list[Frame] = []
     pending: list[int] = []
@@ -33,12 +33,12 @@ def test_every_frame_is_read_once_and_in_order(seed: int, log_bytes: int) -> Non
             is_claimed = kind == FrameKind.SUMMARY and choose.random() < 0.3
             value = step / 4 if kind == FrameKind.SCALAR else 0.0
             if kind == FrameKind.SUMMARY:
-                sequence = log.append(kind, 1, step, 2.0, payload, claimed=is_claimed)
+                sequence = ring.append(kind, 1, step, 2.0, payload, claimed=is_claimed)
             elif count == 1:
-                sequence = log.append_scalar(1, step, 2.0, value)
+                sequence = ring.append_scalar(1, step, 2.0, value)
             else:
                 targets = np.ones(count, np.uint64)
-                sequence = log.append_scalars(targets, step, 2.0, np.full(count, value))
+                sequence = ring.append_scalars(targets, step, 2.0, np.full(count, value))
             if not sequence:
                 break
             if is_claimed:
@@ -46,14 +46,14 @@ def test_every_frame_is_read_once_and_in_order(seed: int, log_bytes: int) -> Non
             for number in range(sequence - count + 1, sequence + 1):
                 written.append(Frame(kind, 0, number, step, 2.0, 1, value, payload))
         if pending and choose.random() < 0.5:
-            log.commit(pending.pop(choose.randrange(len(pending))))
-        last = log.readable()
-        reader.commit(last, log.position_after(last))
+            ring.commit(pending.pop(choose.randrange(len(pending))))
+        last = ring.readable()
+        reader.commit(last, ring.position_after(last))
         while reader.has_more and choose.random() < 0.8:
-            chunk = reader.read(choose.choice([1, 48, 200, 1 << 20]))
-            read += frames_of(chunk.frames)
-            reader.advance(chunk)
-        log.free(reader.sequence)
+            found = reader.read(choose.choice([1, 48, 200, 1 << 20]))
+            read += frames_of(found.frames)
+            reader.advance(found)
+        ring.free(reader.sequence)
     assert read == written[: len(read)]
 
 
@@ -61,21 +61,21 @@ def test_every_frame_is_read_once_and_in_order(seed: int, log_bytes: int) -> Non
 def test_all_that_was_written_is_found_behind_what_was_committed(seed: int) -> None:
     choose = random.Random(seed)
     buffer = memoryview(bytearray(4096))
-    log = Ring(buffer)
+    ring = Ring(buffer)
     reader = SharedRing(buffer, 0, 0, 1 << 20)
     for step in range(choose.randrange(500)):
         if choose.random() < 0.2:
-            log.append(FrameKind.SUMMARY, 1, step, 0.0, choose.randbytes(choose.randrange(60)))
+            ring.append(FrameKind.SUMMARY, 1, step, 0.0, choose.randbytes(choose.randrange(60)))
         else:
-            log.append_scalar(1, step, 0.0, 0.5)
+            ring.append_scalar(1, step, 0.0, 0.5)
         if step % 20 == 0:
-            last = log.readable()
-            reader.commit(last, log.position_after(last))
+            last = ring.readable()
+            reader.commit(last, ring.position_after(last))
             while reader.has_more:
                 reader.advance(reader.read(300))
-            log.free(last)
-    found = reader.sequence
-    while (chunk := reader.salvage(choose.choice([48, 1000]))).sequence > found:
-        reader.advance(chunk)
-        found = chunk.sequence
-    assert found == log.last_sequence
+            ring.free(last)
+    last = reader.sequence
+    while (left := reader.salvage(choose.choice([48, 1000]))).sequence > last:
+        reader.advance(left)
+        last = left.sequence
+    assert last == ring.last_sequence
