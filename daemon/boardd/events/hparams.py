@@ -53,7 +53,7 @@ def hparams_values(
 
     ``metrics`` are tags of scalars in the same run. ``domains`` lists the values
     that a hyperparameter may have, all of one type. ``session_secs`` is when the
-    session began, and ended successfully, in seconds since the epoch; 0 where
+    session began, and ended successfully, in seconds since the epoch; 0 if
     that is not to be shown.
 
     A number that is not finite is stored as its text, since the plugin fails
@@ -64,7 +64,7 @@ def hparams_values(
         domain = list(values)
         if not domain:
             continue
-        # A domain names the type also where this run has no such hyperparameter.
+        # A domain names the type even if this run has no such hyperparameter.
         info = infos.setdefault(name, HParamInfo(name=name, type=_type(domain[0])))
         info.domain_discrete.CopyFrom(ListValue(values=map(_value, domain)))
     experiment = Experiment(

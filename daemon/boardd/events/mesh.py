@@ -108,7 +108,7 @@ def _checked_config(config_json: str) -> str:
         config = json.loads(config_json)
     except (ValueError, RecursionError) as error:
         raise InvalidRecordError(f"mesh configuration {config_json[:60]!r}: {error}") from error
-    # tensorboardX writes "null" where there is none.
+    # tensorboardX writes "null" if there is none.
     if config is not None and not isinstance(config, dict):
         raise InvalidRecordError(f"mesh configuration {config_json[:60]!r} is not a JSON object")
     return config_json if config else ""

@@ -87,7 +87,7 @@ def pr_curve_value(
     float32[6, n], as other writers do, unless there are counts that only
     float64 holds.
 
-    Raises ``InvalidTensorError`` where they are not vectors of one length of at least
+    Raises ``InvalidTensorError`` if they are not vectors of one length of at least
     1, and on a value that is not finite, at which the plugin would fail.
     """
     rows: dict[str, npt.NDArray[Any]] = {

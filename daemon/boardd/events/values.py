@@ -71,9 +71,9 @@ def histogram_value(tag: str, histogram: CountedHistogram) -> EncodedValue:
 
     ``bucket_limit`` holds right edges. TensorBoard takes the left edge of the
     first bucket from ``min`` and the right edge of the last from ``max``; its
-    data server does so even where those buckets are empty, and then shows
+    data server does so even if those buckets are empty, and then shows
     edges that run backwards. So empty ones are left out, and ``min`` and ``max``
-    are the extremes of the data where those lie in the outer buckets, as they
+    are the extremes of the data if those lie in the outer buckets, as they
     do unless values fell outside the edges; then they are the edges, since the
     counts leave such values out.
 
@@ -112,7 +112,7 @@ def histogram_raw_value(
 
     Raises ``InvalidRecordError`` unless limits and counts are two vectors of one length,
     the limits ascend, without NaN, the counts are finite and not negative, and
-    ``min`` and ``max`` are finite where something was counted.
+    ``min`` and ``max`` are finite if something was counted.
     """
     if limits.ndim != 1 or limits.shape != counts.shape:
         raise InvalidRecordError(
@@ -181,7 +181,7 @@ def _histogram_value(
 
 
 def _filled(counts: npt.NDArray[Any]) -> tuple[int, int]:
-    """The first bucket that is not empty, and the end of the last one; 0 and 0 where all are."""
+    """The first bucket that is not empty, and the end of the last one; 0 and 0 if all are."""
     if counts.size and counts[0] and counts[-1]:
         return 0, counts.size
     filled = counts.nonzero()[0]

@@ -2,7 +2,7 @@
 
 Importing this module imports numba, which costs a tenth of a second and tens
 of megabytes. Compiled code is kept on disk beside the module or in the user's
-cache directory; where neither can be written it is compiled anew in each
+cache directory; if neither can be written it is compiled anew in each
 process.
 """
 
@@ -41,7 +41,7 @@ def entry(function: _Function) -> Callable[..., Any]:
 def brief_entry(function: _Function) -> Callable[..., Any]:
     """As ``entry``, of a function that keeps the GIL.
 
-    For what takes microseconds: to get the GIL back takes longer where other
+    For what takes microseconds: to get the GIL back takes longer if other
     threads want it too.
     """
     return _entry(function, releases_gil=False)

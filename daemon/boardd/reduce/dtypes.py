@@ -59,11 +59,11 @@ def as_array(data: bytes | memoryview, dtype: str, shape: Sequence[int]) -> npt.
         shape: the dimensions; ``()`` for one element.
 
     Returns:
-        A read-only view of ``data``, unaligned where ``data`` is. Two dtypes
-        are copied: bool, where any byte but zero is true, and bfloat16, whose
+        A read-only view of ``data``, unaligned if ``data`` is. Two dtypes
+        are copied: bool, in which any byte but zero is true, and bfloat16, whose
         values become the same values in float32.
 
-    Raises ``InvalidTensorError`` where ``size_bytes`` does, and when ``data`` is not
+    Raises ``InvalidTensorError`` when ``size_bytes`` does, and when ``data`` is not
     as long as dtype and shape say.
     """
     expected = size_bytes(dtype, shape)

@@ -27,7 +27,7 @@ class Node:
     """A NodeDef: its name with scopes, operator, and the names of its inputs in order.
 
     ``param`` is the value of its attribute "param", the node's attributes as
-    JSON with spaces for the quotation marks, or None where it has none.
+    JSON with spaces for the quotation marks, or None if it has none.
     """
 
     name: str
@@ -42,7 +42,7 @@ def symbol_nodes(text: str) -> list[Node]:
     Args:
         text: what ``mxnet.symbol.Symbol.tojson`` returns.
 
-    Raises ``InvalidRecordError`` naming what is wrong where.
+    Raises ``InvalidRecordError``, which names what is wrong and where.
     """
     entries = _entries(text)
     inputs = [_inputs(number, entry, len(entries)) for number, entry in enumerate(entries)]

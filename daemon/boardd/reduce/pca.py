@@ -6,7 +6,7 @@ non-zero eigenvalues are the same (Jolliffe, Principal Component Analysis, 2nd
 edition, section 3.5). All sums are float64 and made block by block, so the
 memory beside matrix and result depends on the smaller side, not on n times d.
 
-Where the smaller side is above ``EXACT_SIDE``, the leading eigenvectors come
+If the smaller side is above ``EXACT_SIDE``, the leading eigenvectors come
 from seeded randomized subspace iteration (Halko, Martinsson and Tropp, 2011,
 algorithms 4.4 and 5.3), which sees the same matrix only through its blocks.
 
@@ -52,7 +52,7 @@ class Projection:
 
     ``points`` is float32[n, k], centred. ``explained_variance_ratio`` is
     float64[k]: each axis's share of the variance of all columns, falling, 0
-    where nothing varies. ``exact`` is False where it was approximated.
+    if nothing varies. ``exact`` is False if it was approximated.
     """
 
     points: npt.NDArray[np.float32]
@@ -74,7 +74,7 @@ def project(
         matrix: [n, d], of bool, an integer type, float16, float32 or float64
             (bfloat16 comes as float32), at least one row and one column.
             64-bit integers are rounded to float64.
-        dimensions: axes to keep, at least 1; fewer where n or d is smaller.
+        dimensions: axes to keep, at least 1; fewer if n or d is smaller.
         exact_side: above this min(n, d) the axes are approximated.
 
     Directions whose variance drowns in the rounding of the largest one's
@@ -209,14 +209,14 @@ def _narrow(block: _Matrix, scale: float, points: npt.NDArray[np.float32]) -> No
 
 
 def _largest(matrix: npt.NDArray[Any]) -> float:
-    """Returns the largest absolute value; raises where one is not finite."""
+    """Returns the largest absolute value; raises if one is not finite."""
     if matrix.dtype.kind != "f":
         return 1.0
     largest = 0.0
     bad_rows = 0
     first = -1
     for part in _slices(*matrix.shape):
-        # The larger one is NaN where a value is.
+        # The larger one is NaN if a value is.
         with np.errstate(invalid="ignore"):
             bound = float(np.maximum(matrix[part].max(), -matrix[part].min()))
         if np.isfinite(bound):

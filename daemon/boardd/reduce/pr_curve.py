@@ -16,7 +16,7 @@ import numpy.typing as npt
 from boardd_protos.invalid import InvalidTensorError
 from boardd_protos.limits import MAX_THRESHOLDS
 
-#: What divides instead of 0 where nothing was counted; TensorBoard's value.
+#: What divides instead of 0 if nothing was counted; TensorBoard's value.
 _MINIMUM_COUNT: Final = 1e-7
 
 #: Values taken at a time: numpy.histogram's block, so that weighted sums round alike.
@@ -37,12 +37,12 @@ class PrCurve:
 
     @property
     def precision(self) -> npt.NDArray[np.float64]:
-        """Which share of the positive predictions is right, 0 where there are none."""
+        """Which share of the positive predictions is right, 0 if there are none."""
         return _share(self.tp, self.tp + self.fp)
 
     @property
     def recall(self) -> npt.NDArray[np.float64]:
-        """Which share of the positive labels is found, 0 where there are none."""
+        """Which share of the positive labels is found, 0 if there are none."""
         return _share(self.tp, self.tp + self.fn)
 
     def rows(self) -> npt.NDArray[np.float64]:
@@ -69,7 +69,7 @@ def pr_curve(
             are multiplied in their own type, float16 in float32 (bfloat16
             comes as that).
         num_thresholds: 2 to ``MAX_THRESHOLDS``, evenly from 0 to 1.
-        weights: what each label counts, at least 0, 1 where there are none; any
+        weights: what each label counts, at least 0, 1 if there are none; any
             shape that broadcasts to that of ``labels``.
 
     Raises ``InvalidTensorError`` for values outside of these, NaN among them.
@@ -124,8 +124,8 @@ def pr_curve(
 def merge(a: PrCurve, b: PrCurve) -> PrCurve:
     """Returns the curve of the labels and predictions of ``a`` and ``b`` together.
 
-    Associative and commutative, exactly where there are no weights. Raises
-    ``InvalidTensorError`` where the thresholds differ.
+    Associative and commutative, exactly if there are no weights. Raises
+    ``InvalidTensorError`` if the thresholds differ.
     """
     if a.tp.size != b.tp.size:
         raise InvalidTensorError(
@@ -142,7 +142,7 @@ def _share(
 
 
 def _check(values: npt.NDArray[Any], name: str, largest: float) -> None:
-    """Raises where a value is NaN, infinite, below 0 or above ``largest``."""
+    """Raises if a value is NaN, infinite, below 0 or above ``largest``."""
     if not values.size:
         return
     lowest, highest = values.min(), values.max()

@@ -17,7 +17,7 @@ from boardd.summaries.reduction import ReductionInput, ReductionOutput
 
 
 def summarize_histogram(source: ReductionInput) -> ReductionOutput:
-    """A histogram; beside it, scalars that count what is not finite, where there is any.
+    """A histogram; beside it, scalars that count what is not finite, if there is any.
 
     A histogram has no room for them; their tags are the histogram's with
     ``/nan``, ``/positive_infinity`` and ``/negative_infinity``. Raises ``InvalidRecordError``

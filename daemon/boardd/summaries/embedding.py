@@ -2,9 +2,9 @@
 
 What TensorBoard's projector would do less well is done here. Rows that hold NaN
 or infinity, at which it fails, are left out. Of more rows than it loads a
-uniform sample is kept, where it would take the first ones. A matrix with more
+uniform sample is kept, while the projector would take the first ones. A matrix with more
 columns than wished is projected by PCA. Labels and images stay with their rows.
-Where anything was changed, a text summary ``<tag>/projection`` says what.
+If anything was changed, a text summary ``<tag>/projection`` says what.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class EncodedSummary:
 
 
 def named_arrays(source: ReductionInput, **indexes: int) -> dict[str, NDArray[Any] | None]:
-    """Returns the optional tensors that a payload names by their index, None where it is 0.
+    """Returns the optional tensors that a payload names by their index, None if it is 0.
 
     The first tensor has no name. Raises ``InvalidRecordError`` unless every other one
     is named exactly once.

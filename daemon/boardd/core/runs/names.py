@@ -76,7 +76,7 @@ def run_path(logdir: str, name: str) -> str:
 def rank_path(run: str, rank: int, world_size: int, hostname: str, pid: int) -> str:
     """Returns the directory in ``run`` that one process of a launch writes.
 
-    ``rank`` is -1 and ``world_size`` 0 where not known. A launch of one process
+    ``rank`` is -1 and ``world_size`` 0 if they are not known. A launch of one process
     writes the run's own directory.
 
     Raises ``RefusedError`` when the rank is not below the world size.
@@ -92,7 +92,7 @@ def rank_path(run: str, rank: int, world_size: int, hostname: str, pid: int) -> 
 
 
 def sub_run_path(run: str, sub_run: str) -> str:
-    """Returns the directory of ``sub_run`` beneath ``run``; ``run`` itself where it is empty.
+    """Returns the directory of ``sub_run`` beneath ``run``; ``run`` itself if it is empty.
 
     Raises ``RefusedError`` as ``segments`` does.
     """

@@ -111,10 +111,10 @@ def default_edges() -> Edges:
 def equal_width_edges(minimum: float, maximum: float, count: int) -> npt.NDArray[np.float64]:
     """Returns the ``count`` + 1 edges of equal buckets from ``minimum`` to ``maximum``.
 
-    They are those of ``numpy.histogram_bin_edges`` in float64; where both are
-    equal, half a unit to each side is added. Where float64 has too few
+    They are those of ``numpy.histogram_bin_edges`` in float64; if both are
+    equal, half a unit to each side is added. If float64 has too few
     numbers between the two, some buckets have no width (newer NumPy raises);
-    where their distance overflows (NumPy raises) the edges are still finite.
+    if their distance overflows (NumPy raises) the edges are still finite.
     """
     if minimum == maximum:
         minimum, maximum = minimum - 0.5, maximum + 0.5

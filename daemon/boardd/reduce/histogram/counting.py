@@ -48,7 +48,7 @@ def _guess_slots(
     slots: npt.NDArray[Any],
 ) -> Any:
     # Returns the bits of the shortest distance to a whole number: they sort as
-    # distances do, and minima of integers vectorise where those of floats do not.
+    # distances do, and minima of integers vectorise while those of floats do not.
     nearest = bits_of(one)
     for index in range(values.size):
         position = (values[index] - first) * scale
@@ -147,7 +147,7 @@ def count_uniform(
 ) -> None:
     """Adds the slots of ``values`` to ``tables``, by thresholds of about equal distance.
 
-    A multiplication places a value. Where the place is further than
+    A multiplication places a value. If the place is further than
     ``tolerance`` from a whole number it is known to be right; else the
     thresholds on both sides decide. ``thresholds.uniform`` says why.
 
@@ -260,7 +260,7 @@ def count_direct(
     Args:
         values: float32[n] or float64[n].
         edges: float64[bins + 1], ascending, finite.
-        scale: buckets per unit where they are about equal, else 0. It only
+        scale: buckets per unit if they are about equal, else 0. It only
             saves time.
         counts: int64[bins].
     """
@@ -277,7 +277,7 @@ def count_direct(
         position = (value - lowest) * scale
         position = position if position > 0.0 else 0.0
         slot = np.uint64(np.int64(position if position < last_position else last_position))
-        # The place may be off by one bucket, and by many where edges repeat.
+        # The place may be off by one bucket, and by many if edges repeat.
         slot -= np.uint64(slot > zero and value < edges[slot])
         slot += np.uint64(slot < last and value >= edges[slot + one])
         if value < edges[slot] or (slot < last and value >= edges[slot + one]):

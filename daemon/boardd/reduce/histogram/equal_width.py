@@ -36,7 +36,7 @@ _count_uniform = callee(count_uniform)
 
 @inner()
 def _write_edges(minimum: float, maximum: float, edges: npt.NDArray[np.float64]) -> bool:
-    # As ``bins.equal_width_edges``, operation for operation; False where that goes another way.
+    # As ``bins.equal_width_edges``, operation for operation; False if that goes another way.
     if minimum == maximum:
         minimum, maximum = minimum - 0.5, maximum + 0.5
     distance = maximum - minimum
@@ -175,7 +175,7 @@ def equal_width(
     edges: npt.NDArray[np.float64],
     counts: npt.NDArray[np.int64],
 ) -> tuple[bool, float, float, int, float, float, int, int, int]:
-    """Makes the histogram of ``values`` over its own range, where that is an ordinary one.
+    """Makes the histogram of ``values`` over its own range, if that is an ordinary one.
 
     Args:
         values: float32[n] or float64[n], n at most 2**30.
@@ -186,7 +186,7 @@ def equal_width(
     Returns:
         whether it was made; then min, max, number of the finite values, their
         sum and sum of squares, numbers of NaN, of positive and of negative
-        infinities. It is not made where no value is finite, the sum or the
+        infinities. It is not made if no value is finite, the sum or the
         distances overflow, or many values need another way to be counted.
     """
     found = _begin(values, bits, mask, shift, infinity, edges)

@@ -62,7 +62,7 @@ class Histogram:
 
     NaN and infinities are counted in their own fields and nowhere else.
     ``num`` counts the finite values; ``min``, ``max``, ``sum`` and
-    ``sum_squares`` are theirs as float64, all zero where there are none. With
+    ``sum_squares`` are theirs as float64, all zero if there are none. With
     explicit edges, finite values outside them are in all these and in no
     bucket, so the counts then add up to less than ``num``.
 
@@ -88,7 +88,7 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
         values: any shape, of bool, an integer type, or float16, float32,
             float64 (bfloat16 comes as float32, see ``dtypes.as_array``).
         bins: ``EqualWidth`` and ``Rule`` put edges over the range of the
-            finite values, 0 to 1 where there are none. ``Rule`` also copies
+            finite values, 0 to 1 if there are none. ``Rule`` also copies
             the values as float64, and some rules sort them.
 
     Raises ``InvalidTensorError`` for another dtype. The first call in a process
@@ -128,7 +128,7 @@ def merge(a: Histogram, b: Histogram) -> Histogram:
     """Returns the histogram of the values of ``a`` and ``b`` together.
 
     Associative and commutative; the sums up to rounding, all else exactly.
-    Raises ``InvalidRecordError`` where the edges differ.
+    Raises ``InvalidRecordError`` if the edges differ.
     """
     if not np.array_equal(a.edges, b.edges):
         raise InvalidRecordError(
@@ -155,7 +155,7 @@ def merge(a: Histogram, b: Histogram) -> Histogram:
 def _equal_width_histogram(
     values: npt.NDArray[Any], dtype: np.dtype[Any], count: int
 ) -> Histogram | None:
-    """Returns the histogram in ``count`` buckets, or None where it needs more than one call.
+    """Returns the histogram in ``count`` buckets, or None if it needs more than one call.
 
     The values are compared as ``dtype``.
     """
@@ -204,7 +204,7 @@ def _chunked(values: npt.NDArray[Any]) -> tuple[Chunks, np.dtype[Any]]:
 
 @functools.cache
 def _compared_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Returns float32 where that holds every value of ``dtype``, else float64."""
+    """Returns float32 if that holds every value of ``dtype``, else float64."""
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise InvalidTensorError(
             f"a histogram of {dtype}; use bool, an integer or a float up to 64 bits"
@@ -283,11 +283,11 @@ def _moments(
 
 
 def _scaled_sum(chunks: Chunks) -> float:
-    """Returns the sum of the finite values where partial sums overflow."""
+    """Returns the sum of the finite values when partial sums overflow."""
     total = 0.0
     for chunk in chunks():
         finite = chunk[np.isfinite(chunk)].astype(np.float64, copy=False)
-        with np.errstate(invalid="ignore"):  # infinities, where the memory has changed by now
+        with np.errstate(invalid="ignore"):  # infinities, if the memory has changed by now
             total += float(np.add.reduce(np.ldexp(finite, -_SUM_EXPONENT)))
     try:
         return math.ldexp(total, _SUM_EXPONENT)

@@ -22,7 +22,7 @@ _BLOCK: Final = 4096
 @inner()
 def _key_range(bits: npt.NDArray[Any], mask: Any, shift: Any) -> tuple[Any, Any]:
     # Flipping the magnitude of negative floats makes their bits sort as integers,
-    # and integer minima vectorise where float ones, for the sake of NaN, do not.
+    # and integer minima vectorise, while float ones, for the sake of NaN, do not.
     lowest = bits[0] ^ ((bits[0] >> shift) & mask)
     highest = lowest
     for index in range(bits.size):
@@ -62,7 +62,7 @@ def moments(
         infinity: the bits of positive infinity, of that integer type.
         finite_keys: two elements of that type, of which the lowest and
             highest key of the finite values are written; the first is above
-            the second where there are none.
+            the second if there are none.
 
     Returns:
         sum, its compensation (to be added last), sum of squares, number of

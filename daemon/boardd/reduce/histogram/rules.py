@@ -3,7 +3,7 @@
 ``numpy.histogram_bin_edges`` decides, so the answer is that of the installed
 NumPy. Four things are kept from it: scales whose squares overflow, edges by
 the billion, values that another process may change between one look and the
-next, and the 'stone' rule on large inputs, where NumPy makes a histogram of
+next, and the 'stone' rule on large inputs, for which NumPy makes a histogram of
 all values for each of up to sqrt(n) numbers of buckets.
 """
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from boardd.reduce.histogram.bins import equal_width_edges
 
-#: The most buckets that a rule is given. Where it asks for more (one outlier
+#: The most buckets that a rule is given. If it asks for more (one outlier
 #: is enough for 'fd' and 'auto'), the histogram has this many.
 MAX_RULE_BINS: Final = 10_000
 

@@ -118,14 +118,14 @@ def thresholds(edges: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> npt.NDAr
 
 
 def uniform(edges: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> Uniform | None:
-    """Returns ``edges`` as ``Uniform`` thresholds for ``dtype``, or None where they are not.
+    """Returns ``edges`` as ``Uniform`` thresholds for ``dtype``, or None if they are not.
 
     A value's position is ``(value - first) * scale`` rounded to ``dtype``,
-    which never falls where the value rises. Let no threshold's own position
+    which never falls when the value rises. Let no threshold's own position
     be further than t from its number k. Then a value whose position is below
     k - t is below threshold k, and one above k + t is above it: positions
     further than t from every whole number need no comparison, whatever was
-    lost in rounding. This holds for any edges; where t is small it saves
+    lost in rounding. This holds for any edges; if t is small it saves
     nearly all comparisons.
     """
     bins = edges.size - 1

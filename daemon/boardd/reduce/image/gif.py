@@ -35,7 +35,7 @@ _DIMENSIONS: Final = "NTCHW"
 class Gif:
     """A GIF file ``data`` of frames of ``width`` and ``height`` pixels.
 
-    ``channels`` is 1 where the frames are grey, else 3.
+    ``channels`` is 1 if the frames are grey, else 3.
     """
 
     data: bytes

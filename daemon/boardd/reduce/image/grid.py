@@ -33,10 +33,10 @@ def image_grid(
             255 in their own type (float16 in float32) and truncated, as MXBoard
             does. Values below 0 and NaN are black, those above 1 are 255.
         dataformats: what the dimensions are, in order: "H" and "W", and "C"
-            and "N" where there are such. Channels are 1 (grey), 3 (RGB) or 4
+            and "N" if there are such. Channels are 1 (grey), 3 (RGB) or 4
             (RGBA); no "C" is one channel. MXBoard triples a grey channel, which
             shows the same pixels.
-        nrow: images in a row of the grid, at least 1; fewer where there are fewer.
+        nrow: images in a row of the grid, at least 1; fewer if there are fewer.
         padding: pixels around each image of a grid, at least 0.
         normalize: "none", or one of ``NORMALIZATIONS``: "batch" stretches the
             finite values from their smallest to their largest over [0, 1] first,
@@ -105,12 +105,12 @@ def image_grid(
 def as_batch(image: npt.NDArray[Any], dataformats: str) -> npt.NDArray[Any]:
     """Returns ``image`` as a view [images, height, width, channels].
 
-    Raises ``InvalidTensorError`` where ``dataformats`` is not what the image is.
+    Raises ``InvalidTensorError`` if ``dataformats`` is not what the image is.
     """
     letters = set(dataformats)
     if not {"H", "W"} <= letters <= set("NCHW") or len(letters) != len(dataformats):
         raise InvalidTensorError(
-            f"dataformats {dataformats!r}; use the letters H and W, and C and N where the image "
+            f"dataformats {dataformats!r}; use the letters H and W, and C and N if the image "
             "has channels or is a batch, each once, such as 'NCHW'"
         )
     if image.ndim != len(dataformats):
@@ -134,7 +134,7 @@ def as_batch(image: npt.NDArray[Any], dataformats: str) -> npt.NDArray[Any]:
 
 
 def _bounds(values: npt.NDArray[Any]) -> tuple[float, float]:
-    """Returns the smallest and the largest finite value, 0 and 0 where there is none."""
+    """Returns the smallest and the largest finite value, 0 and 0 if there is none."""
     with np.errstate(invalid="ignore"):
         lowest, highest = float(values.min()), float(values.max())
         if not (np.isfinite(lowest) and np.isfinite(highest)):
@@ -170,7 +170,7 @@ def eight_bits(
         if bounds is not None:
             _stretch(scaled, bounds)
         scaled *= 255
-        # fmax and fmin take the number where the other is NaN.
+        # fmax and fmin take the number when the other is NaN.
         np.fmax(scaled, 0, out=scaled)
         np.fmin(scaled, 255, out=scaled)
         return scaled.astype(np.uint8)

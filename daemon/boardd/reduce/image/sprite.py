@@ -51,7 +51,7 @@ def sprite(
         dataformats: what the dimensions are, "N" among them.
         max_side: the most pixels a side of the sheet.
 
-    Rows have ceil(sqrt(N)) thumbnails. Where the sheet would be larger than
+    Rows have ceil(sqrt(N)) thumbnails. If the sheet would be larger than
     ``max_side``, thumbnails are scaled down to the largest size that fits,
     keeping their proportions up to rounding: each pixel is the mean of the area
     that it covers, rounded. Places without an image are 0 in all channels.
