@@ -19,6 +19,9 @@ MAX_MESSAGE_BYTES: Final = 64 << 20
 #: Bytes of a payload, arrays excluded. It travels in one frame and a frame in one message.
 MAX_PAYLOAD_BYTES: Final = 1 << 20
 
+#: Characters of a program's name that a daemon keeps of a client.
+MAX_PROGRAM_TEXT: Final = 256
+
 #: Tensors of one record.
 MAX_TENSORS: Final = 16
 #: Dimensions of a tensor: what every supported NumPy can hold.
