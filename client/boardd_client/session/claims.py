@@ -116,7 +116,7 @@ class Claims:
             if self.captures.get(capture.sequence) is not capture:
                 slots, capture.slots = capture.slots, ()
                 self._slots.free(slots)
-            elif not capture.has_begun:
+            elif not capture.is_started:
                 if not isinstance(error, Exception):
                     # A copy may have been started that nobody knows: its slot is not used again.
                     capture.slots = ()
@@ -125,7 +125,7 @@ class Claims:
     # For the sender
 
     def next_capture(self) -> Capture | None:
-        """The oldest claimed record's capture; None if there is none or it has not begun."""
+        """The oldest claimed record's capture; None if none, or if not started."""
         with self._lock:
             while True:
                 sequence = self._ring.first_claimed()
@@ -133,7 +133,7 @@ class Claims:
                     return None
                 capture = self.captures.get(sequence)
                 if capture is not None:
-                    return capture if capture.has_begun else None
+                    return capture if capture.is_started else None
                 # A signal handler raised in ``claim``, after the frame; this one has the lock.
                 self._fail(Capture(sequence, ()), "interrupted by a signal")
 
