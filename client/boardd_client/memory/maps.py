@@ -3,7 +3,7 @@
 A shared map is a memfd, sealed against every change of its size, so that the
 daemon cannot be made to read behind its end. It is sparse: memory is taken
 (``allocate``) before it is used, so that running out of it is an error here and
-not a SIGBUS in the middle of a copy. Where there is no memfd, a map is private
+not a SIGBUS in the middle of a copy. If there is no memfd, a map is private
 memory of the process.
 """
 
