@@ -7,7 +7,7 @@
 
 from boardd_protos import __version__
 
-from boardd_client.errors import AutostartError, BoarddError, CaptureError
+from boardd_client.errors import BoarddError, CaptureError
 from boardd_client.run import FlushResult
 from boardd_client.session.counters import Statistics
 from boardd_client.writer import SummaryWriter
@@ -16,7 +16,6 @@ __all__ = [
     "BoarddError",
     "CaptureError",
     "FlushResult",
-    "AutostartError",
     "Statistics",
     "SummaryWriter",
     "__version__",

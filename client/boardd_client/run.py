@@ -274,7 +274,8 @@ class RunHandle:
             count = run.rejected - self._rejected_before
             reason = f"{count} records were rejected, the last: {run.last_rejection}"
         elif level == "synced":
-            reason = sender.sync(sequence, deadline).reason
+            synced = sender.sync(sequence, deadline)
+            reason = "" if synced.ok else synced.reason
         self._rejected_before = run.rejected
         if not reason:
             return FlushResult(ok=True)

@@ -14,7 +14,7 @@ import struct
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import Any, Final
@@ -37,6 +37,7 @@ from boardd_client.run import FlushResult, RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.session.scalar_history import Exported
 from boardd_client.transport.senders import senders
+from boardd_client.transport.warn_once import WarnOnce
 
 _logger = logging.getLogger("boardd_client")
 
@@ -115,7 +116,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             _logger.setLevel(logging.INFO)
         self._closed = False
         self._closed_drops = 0
-        self._warned: set[str] = set()
+        self._warn = WarnOnce()
         self._past: list[RunHandle] = []  # for statistics and exports
         self._start_anew()
         senders.add_forkable(self)
@@ -124,7 +125,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self._lock = threading.RLock()
         self._attached: RunHandle | None = None
         self._finalizer: weakref.finalize[Any, Any] | None = None
-        # What add_scalar needs and no more: a known tag's series, and the log's method.
+        # What add_scalar needs and no more: a known tag's series, and the ring's method.
         self._series: dict[str, int] = {}
         self._append_scalar: Any = None
 
@@ -276,26 +277,13 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             filename_suffix=self._filename_suffix,
         )
         block_secs = self._settings.block_timeout_secs if self._on_full == "block" else 0.0
-        run = RunHandle(sender, definition, self.get_logdir(), block_secs, self._warn_once())
+        run = RunHandle(sender, definition, self.get_logdir(), block_secs, self._warn)
         # For a writer that is never closed: the sender ends its run and releases itself.
         self._finalizer = weakref.finalize(self, sender.abandoned.append, run.run)
         self._finalizer.atexit = False
         if self._verbose:
             _logger.info("logging to %s through the daemon at %s", self.get_logdir(), self._address)
         return run
-
-    def _warn(self, key: str, text: str) -> None:
-        self._warn_once()(key, text)
-
-    def _warn_once(self) -> Callable[[str, str], None]:
-        warned = self._warned  # not self: a run must not keep its writer alive
-
-        def warn(key: str, text: str) -> None:
-            if key not in warned:
-                warned.add(key)
-                _logger.warning("%s", text)
-
-        return warn
 
     # Lifecycle
 
@@ -387,7 +375,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             _logger.warning("%s already exists and will be overwritten", os.fspath(path))
         exported: Exported = {}
         for run in self._all_runs():
-            run.sender.wait_captured(time.monotonic() + DEFAULT_TIMEOUT_SECS)
+            run.sender.wait_committed(time.monotonic() + DEFAULT_TIMEOUT_SECS)
             scalars, lost = run.sender.session.export_scalars(run.series.names)
             if lost:
                 _logger.warning("the export lacks the %d oldest scalars of this process", lost)

@@ -1,20 +1,20 @@
 """Memory that a client shares with the daemon of its host.
 
 A *map* is a memfd, sealed against every change of its size, that the client
-writes and the daemon only reads. Map 0 holds the client's log and its arena;
+writes and the daemon only reads. Map 0 holds the client's ring and its arena;
 a tensor that is larger than the arena has a map of its own, numbered from 1. A
 ``Slot`` (boardd.proto) names bytes of a map.
 
-**The log** is a ring of ``log_bytes`` bytes at ``log_offset`` of map 0. Positions
+**The ring** has ``log_bytes`` bytes at ``log_offset`` of map 0. Positions
 count the bytes appended since the session began, and never wrap; the frame at a
 position lies at ``log_offset + position % log_bytes``, 8-byte aligned and whole.
-Where the bytes up to the ring's end are too few for the next frame, they are a
+If the bytes up to the ring's end are too few for the next frame, they are a
 PADDING (``frame``), and the frame begins at the ring's start.
 
 A frame is first written with kind UNFINISHED, and its kind is set when all else
-is there. So whoever finds the log of a dead client reads on from the last
+is there. So whoever finds the ring of a dead client reads on from the last
 committed position while the kind is set and the sequence number is the next
-one; what is CLAIMED there is lost. A living client's log is read only up to
+one; what is CLAIMED there is lost. A living client's ring is read only up to
 the position that its stream has committed.
 
 **Handover** goes over a Unix socket of type SOCK_SEQPACKET that lies beside the
@@ -23,7 +23,7 @@ daemon's gRPC socket, named as that with ``HANDOVER_SUFFIX``. Each message is a
 shares map 0, and the daemon answers it with a ``HandoverReply``; the others are
 not answered. The daemon checks the peer's user and the seals. The connection
 then stays open for as long as the client lives: its end tells the daemon that
-the client is gone, and that what is left in the log is to be written.
+the client is gone, and that what is left in the ring is to be written.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class HandoverError(ValueError):
 class Handover(NamedTuple):
     """From the client: a map is shared or released.
 
-    The three sizes are 0 for RELEASE, and the log's are 0 for all maps but 0.
+    The three sizes are 0 for RELEASE, and the ring's are 0 for all maps but 0.
     """
 
     session_id: bytes

@@ -156,7 +156,7 @@ for step in range(5):
     sw.add_scalar("lazy", values.mean() + step, step)
     sw.add_histogram("nd", values + step, step, bins=10)
 mx.nd.waitall()
-assert sw._attached.sender.wait_captured(time.monotonic() + 60)
+assert sw._attached.sender.wait_committed(time.monotonic() + 60)
 told("copied")
 sys.stdin.readline()  # until it is killed
 """

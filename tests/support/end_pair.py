@@ -49,9 +49,8 @@ class Answer(Enum):
     OPENS = auto()
     #: It refuses map 0: records come by value.
     OPENS_BY_VALUE = auto()
-    #: It takes map 0, and its answer comes too late. Only one that can watch processes: another
-    #: takes the client for dead, and a client that was taken for dead may wait for an
-    #: acknowledgement until it logs more.
+    #: It takes map 0, and its answer comes too late. One that cannot watch processes takes the
+    #: client for dead.
     HESITATES = auto()
     #: Nobody answers until a daemon is started.
     STARTS = auto()
@@ -171,7 +170,7 @@ class EndPair:
         is_taken = answer is not Answer.OPENS_BY_VALUE
         is_taken = is_taken and self.daemon.share(self.client.session_id, connection)
         self._end_connection()
-        if answer is Answer.HESITATES and self._can_watch:
+        if answer is Answer.HESITATES:
             connection.is_open = False
             return None
         self._connection = connection if is_taken else None
@@ -245,7 +244,10 @@ class EndPair:
         live = self.live
         if live is not None:
             last = live.session.received_sequence
-            if live.ring.reading is not None:
+            state = live.life.state
+            # What is logged after the daemon took a living client for dead is not looked for.
+            is_given_up = state is State.SALVAGING or state.ends_when_written
+            if live.ring.reading is not None and not is_given_up:
                 if self.lacks_definitions(live):
                     self.daemon.undefined.add(self.client.session_id)
                 else:

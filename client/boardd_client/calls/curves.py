@@ -7,6 +7,7 @@ first two times. From then on it appends them from a template.
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -34,6 +35,7 @@ class CurveTemplates:
         self._templates: dict[tuple[str, tuple[object, ...]], CurveTemplate] = {}
         self._names = 0
         self._last: dict[str, tuple[object, ...]] = {}
+        self._lock = threading.RLock()  # a signal handler may log, too
 
     def find(
         self, tag: str, values: Mapping[str, object]
@@ -63,5 +65,9 @@ class CurveTemplates:
     def add(self, tag: str, names: tuple[object, ...], series: Sequence[int]) -> None:
         """Keeps a template: the series of each name."""
         pack = struct.Struct(f"<{len(names)}d").pack
-        self._templates[tag, names] = CurveTemplate(np.array(series, np.uint64), pack)
-        self._names += len(names)
+        template = CurveTemplate(np.array(series, np.uint64), pack)
+        with self._lock:
+            # Several threads may find at the same time that the names are repeated.
+            if (tag, names) not in self._templates:
+                self._names += len(names)
+            self._templates[tag, names] = template

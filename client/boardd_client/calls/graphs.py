@@ -180,7 +180,7 @@ class _Translation:
         return self._sources.get(value.debugName(), [])
 
     def _append(self, name: str, op: str, inputs: list[str], attributes: dict[str, str]) -> str:
-        """Adds a node under that name or, where it is taken, with a number behind it."""
+        """Adds a node under that name or, if it is taken, with a number behind it."""
         unique = name
         while unique in self._names:
             unique = f"{name}_{self._names[name]}"
@@ -210,7 +210,7 @@ def _shapes(module: Any) -> dict[str, dict[str, str]]:
 
 
 def _argument_names(node: Any) -> list[str]:
-    """The names of an operator's arguments; none where it has no schema."""
+    """The names of an operator's arguments; none if it has no schema."""
     torch: Any = sys.modules["torch"]
     try:
         schema = torch._C.parse_schema(node.schema())
@@ -220,7 +220,7 @@ def _argument_names(node: Any) -> list[str]:
 
 
 def _shape(value: Any) -> dict[str, str]:
-    """The shape of a value as an attribute, where it is known."""
+    """The shape of a value as an attribute, if it is known."""
     kind = value.type()
     sizes = kind.sizes() if kind.kind() == "TensorType" else None
     return {} if sizes is None else {"shape": str(list(sizes))}

@@ -133,7 +133,7 @@ def _header(header: object, count: int) -> tuple[str, ...]:
     names = arguments.strings(header, "labels_header")
     if count == 1:
         raise ValueError(
-            f"labels_header is {header!r}: TensorBoard names columns only where there are several"
+            f"labels_header is {header!r}: TensorBoard names columns only if there are several"
         )
     if len(names) != count:
         raise ValueError(

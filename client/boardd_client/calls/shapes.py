@@ -160,7 +160,7 @@ def vectors(tensors: Mapping[str, Tensor]) -> int:
 
 
 def mesh(tensors: Mapping[str, Tensor]) -> None:
-    """Checks ``vertices``, and ``colors`` and ``faces`` where there are such."""
+    """Checks ``vertices``, and ``colors`` and ``faces`` if given."""
     for name, tensor in tensors.items():
         if len(tensor.shape) != 3 or tensor.shape[2] != 3:
             raise ValueError(f"{_described(tensor, name)}: expected (batch, n, 3)")

@@ -1,9 +1,9 @@
-"""Maps: the memory that log and arena lie in, shared with the daemon where that can be.
+"""Maps: the memory that ring and arena lie in, shared with the daemon if possible.
 
 A shared map is a memfd, sealed against every change of its size, so that the
 daemon cannot be made to read behind its end. It is sparse: memory is taken
 (``allocate``) before it is used, so that running out of it is an error here and
-not a SIGBUS in the middle of a copy. Where there is no memfd, a map is private
+not a SIGBUS in the middle of a copy. If there is no memfd, a map is private
 memory of the process.
 """
 
@@ -38,7 +38,7 @@ PAGE_BYTES: Final = mmap.PAGESIZE
 class Map:
     """Zeroed memory of ``size_bytes``; a whole number of pages is taken.
 
-    ``is_shared`` asks for a memfd. Raises ``OSError`` where there is none, and
+    ``is_shared`` asks for a memfd. Raises ``OSError`` if there is none, and
     ``AttributeError`` on systems that know none.
     """
 
@@ -71,7 +71,7 @@ class Map:
             os.posix_fallocate(self.fd, start, min(_STEP_BYTES, offset + size_bytes - start))
 
     def populate(self, offset: int, size_bytes: int) -> None:
-        """Maps the pages of a range that was allocated, where the system can.
+        """Maps the pages of a range that was allocated, if the system can.
 
         Else the first writer of each page pays for that, which makes a first copy
         several times slower. Releases the GIL.
@@ -98,7 +98,7 @@ class Map:
 
 
 def make_map(size_bytes: int, first_bytes: int, *, is_shared: bool) -> Map:
-    """A map whose first bytes are allocated; a private one where a shared one cannot be had."""
+    """A map whose first bytes are allocated; a private one if a shared one cannot be had."""
     if is_shared:
         made = None
         try:

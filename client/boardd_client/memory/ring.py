@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -68,7 +69,7 @@ class Ring(RingSpace):
     re-entrant lock to share with others; by default the ring has its own.
     """
 
-    __slots__ = ("_bytes", "_claimed", "_values", "_words")
+    __slots__ = ("_bytes", "_claimed", "_values", "_words", "on_lost")
 
     def __init__(
         self,
@@ -78,6 +79,9 @@ class Ring(RingSpace):
         lock: AbstractContextManager[Any] | None = None,
     ) -> None:
         super().__init__(buffer, reserve_bytes=reserve_bytes, lock=lock)
+        #: Called, under the lock, with the number of each frame that became ABORTED because
+        #: something raised while it was written.
+        self.on_lost: Callable[[int], None] = lambda sequence: None
         # The same bytes as arrays, for many frames at once.
         self._bytes: NDArray[np.uint8] = np.frombuffer(self._view, np.uint8)
         self._words: NDArray[np.uint64] = self._bytes.view("<u8")
@@ -145,6 +149,7 @@ class Ring(RingSpace):
     ) -> int:
         """Appends frames of scalars, those that do not fit before the buffer's end behind it."""
         count = len(targets)
+        last_before = self._sequence
         try:
             sequence, offset, before = self._take_room(HEADER_BYTES, 0, count)
             if not sequence:
@@ -157,7 +162,7 @@ class Ring(RingSpace):
             for number in range(sequence, sequence + count):
                 self._unfinished.pop(number, None)
         except BaseException:
-            self._abort_unfinished()
+            self._abort_unfinished(last_before)
             raise
         return sequence + count - 1
 
@@ -232,6 +237,7 @@ class Ring(RingSpace):
         self, frame: bytes, kind: FrameKind, reserve_bytes: int, *, claimed: bool = False
     ) -> int:
         """Appends ``frame``, which has neither its kind nor its sequence number yet."""
+        last_before = self._sequence
         try:
             sequence, offset, _ = self._take_room(len(frame), reserve_bytes)
             if not sequence:
@@ -243,7 +249,7 @@ class Ring(RingSpace):
             self._view[offset + _KIND] = kind
             self._unfinished.pop(sequence, None)  # an interrupting handler may have been there
         except BaseException:
-            self._abort_unfinished()
+            self._abort_unfinished(last_before)
             raise
         return sequence
 
@@ -376,22 +382,23 @@ class Ring(RingSpace):
 
     def _undo(self, sequence: int, offset: int, count: int = 1) -> None:
         if not self._take_back(sequence, offset, count):
-            self._abort_unfinished()
+            self._abort_unfinished(sequence - count)
 
-    def _abort_unfinished(self) -> None:
-        """Turns into ABORTED what was claimed and not finished, because something raised.
+    def _abort_unfinished(self, last_before: int) -> None:
+        """Turns into ABORTED what was numbered after ``last_before`` and not finished.
 
-        A frame that a signal handler has interrupted may be among them; it is finished
-        after all if the handler's error is caught.
+        Something has raised. Frames up to ``last_before`` belong to the calls that a signal
+        handler interrupted, which finish them if the handler's error is caught.
         """
-        while self._unfinished:
-            sequence, (offset, size_bytes) = self._unfinished.popitem()
+        for sequence in [number for number in self._unfinished if number > last_before]:
+            offset, size_bytes = self._unfinished.pop(sequence)
             payload_bytes = size_bytes - HEADER_BYTES
             aborted = HEADER.pack(
                 size_bytes, FrameKind.ABORTED, 0, 0, sequence, 0, 0.0, 0, payload_bytes, 0.0
             )
             self._view[offset : offset + size_bytes] = aborted + b" " * payload_bytes
             self._claimed.pop(sequence, None)
+            self.on_lost(sequence)
 
 
 def _unnumbered(

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from boardd_protos.frame import ALIGNMENT, FLAGS_OFFSET, HEADER_BYTES, PADDING
+from boardd_protos.shared import MIN_RING_BYTES
 
 from boardd_client.memory.segments import Segments
 
@@ -55,8 +56,8 @@ class RingSpace:
     ) -> None:
         view = memoryview(buffer).cast("B")
         self.size_bytes = len(view) // ALIGNMENT * ALIGNMENT
-        if self.size_bytes < 2 * HEADER_BYTES or view.readonly:
-            raise ValueError(f"a ring needs {2 * HEADER_BYTES} writable bytes, got {len(view)}")
+        if self.size_bytes < MIN_RING_BYTES or view.readonly:
+            raise ValueError(f"a ring needs {MIN_RING_BYTES} writable bytes, got {len(view)}")
         self._view = view[: self.size_bytes]
         self._reserve_bytes = reserve_bytes
         self.lock = lock if lock is not None else threading.RLock()

@@ -99,7 +99,6 @@ class ByValue:
         self._claims = claims
         self._window = _Window(window_bytes)
         self._limits = _Limits()
-        self._unsent_captures: deque[int] = deque()
         self._chunk = (0, 0)  # tensor and offset that come next, of the first unsent capture
         self._chunk_bytes = 0  # of the record whose chunks are being sent
 
@@ -114,21 +113,8 @@ class ByValue:
         self._window.clear()
         self._chunk_bytes = 0
         self._chunk = (0, 0)
-        self._unsent_captures = deque(
-            sorted(
-                sequence
-                for sequence, capture in self._claims.captures.items()
-                if sequence > sent and not capture.scalar_dtype
-            )
-        )
+        self._claims.send_after(sent)
         self._limits = _Limits.of(reply, self._limits)
-
-    def add_capture(self, sequence: int) -> None:
-        """A record with tensors was appended."""
-        unsent = self._unsent_captures
-        unsent.append(sequence)
-        if len(unsent) > 1 and unsent[-2] > sequence:  # a signal handler's came in between
-            self._unsent_captures = deque(sorted(unsent))
 
     def committed(self, sequence: int) -> None:
         """The daemon may read frames up to ``sequence`` itself: nothing is left to send of them."""
@@ -151,11 +137,11 @@ class ByValue:
     def _add_message(self, messages: list[pb.ClientMessage], last: int, max_bytes: int) -> int:
         """Adds one message of frames or of a chunk of a tensor; returns its bytes."""
         self._forget_sent_captures()
-        if self._unsent_captures:
-            following = self._unsent_captures[0]
+        if self._claims.unsent:
+            following = self._claims.unsent[0]
             capture = self._claims.captures.get(following)
             if capture is None:  # aborted; its frame travels like any other
-                self._unsent_captures.popleft()
+                self._claims.unsent.popleft()
                 return self._add_message(messages, last, max_bytes)
             if following == self.sent + 1:
                 if self._ring.is_claimed(following):
@@ -173,22 +159,22 @@ class ByValue:
         return len(frames)
 
     def _forget_sent_captures(self) -> None:
-        while self._unsent_captures and self._unsent_captures[0] <= self.sent:
-            self._unsent_captures.popleft()
+        while self._claims.unsent and self._claims.unsent[0] <= self.sent:
+            self._claims.unsent.popleft()
 
     def _add_chunk(self, messages: list[pb.ClientMessage], capture: Capture, max_bytes: int) -> int:
         tensor_bytes = sum(len(slot.view) for slot in capture.slots)
         refusal = self._limits.refusal(self._ring.size_of(capture.sequence), tensor_bytes)
         if refusal is not None:
             # The daemon would end the stream, and every next one.
-            self._unsent_captures.popleft()
+            self._claims.unsent.popleft()
             self._claims.abort(capture, refusal)
             return self._add_message(messages, capture.sequence, max_bytes)
         tensor, offset = self._chunk
         while tensor < len(capture.slots) and offset >= len(capture.slots[tensor].view):
             tensor, offset = tensor + 1, 0
         if tensor == len(capture.slots):
-            self._unsent_captures.popleft()
+            self._claims.unsent.popleft()
             self._chunk = (0, 0)
             frames, sent = self._ring.read(self.sent, capture.sequence, max_bytes)
             messages.append(pb.ClientMessage(records=pb.Records(frames=bytes(frames))))

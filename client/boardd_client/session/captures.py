@@ -20,7 +20,7 @@ class CaptureResult(NamedTuple):
 
 @dataclass(slots=True)
 class Capture:
-    """A record whose tensors are being copied; ``pendings`` is None until that has begun."""
+    """A record whose tensors are being copied; ``pendings`` is None until they are started."""
 
     sequence: int
     slots: tuple[Slot, ...]
@@ -29,7 +29,7 @@ class Capture:
     lazy: PendingScalar | None = None  #: instead of pendings, of a scalar that needs no slot
 
     @property
-    def has_begun(self) -> bool:
+    def is_started(self) -> bool:
         """Whether it is known what is to be waited for."""
         return self.pendings is not None or self.lazy is not None
 

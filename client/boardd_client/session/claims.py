@@ -9,8 +9,8 @@ No I/O, no clock, no thread. Every method may be called from any thread.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import Final
 
 from boardd_protos.dtypes import element
@@ -33,8 +33,8 @@ class Claims:
     def __init__(self, ring: Ring, slots: TensorSlots, schema: Schema, counters: Counters) -> None:
         #: By sequence number, from the claim to the acknowledgement.
         self.captures: Final[OrderedDict[int, Capture]] = OrderedDict()
-        #: Called, under the ring's lock, with the number of each new record that has tensors.
-        self.on_tensors: Callable[[int], None] = lambda sequence: None
+        #: Records with tensors that this connection's daemon was not sent, by number, in order.
+        self.unsent: deque[int] = deque()
         self._ring = ring
         self._lock = ring.lock
         self._slots = slots
@@ -82,7 +82,7 @@ class Claims:
                 capture.sequence = sequence
                 self.captures[sequence] = capture
                 if not is_scalar:
-                    self.on_tensors(sequence)
+                    self._add_unsent(sequence)
                 return capture
         capture.slots = ()
         self._slots.free(slots)
@@ -116,7 +116,7 @@ class Claims:
             if self.captures.get(capture.sequence) is not capture:
                 slots, capture.slots = capture.slots, ()
                 self._slots.free(slots)
-            elif not capture.has_begun:
+            elif not capture.is_started:
                 if not isinstance(error, Exception):
                     # A copy may have been started that nobody knows: its slot is not used again.
                     capture.slots = ()
@@ -125,7 +125,7 @@ class Claims:
     # For the sender
 
     def next_capture(self) -> Capture | None:
-        """The oldest claimed record's capture; None if there is none or it has not begun."""
+        """The oldest claimed record's capture; None if none, or if not started."""
         with self._lock:
             while True:
                 sequence = self._ring.first_claimed()
@@ -133,7 +133,7 @@ class Claims:
                     return None
                 capture = self.captures.get(sequence)
                 if capture is not None:
-                    return capture if capture.has_begun else None
+                    return capture if capture.is_started else None
                 # A signal handler raised in ``claim``, after the frame; this one has the lock.
                 self._fail(Capture(sequence, ()), "interrupted by a signal")
 
@@ -177,6 +177,16 @@ class Claims:
             run = self._schema.run_of(capture.sequence)
             self._counters.lost(capture.sequence, loss, run)
 
+    def send_after(self, sequence: int) -> None:
+        """A new connection goes on behind ``sequence``; under the ring's lock."""
+        self.unsent = deque(
+            sorted(
+                number
+                for number, capture in self.captures.items()
+                if number > sequence and not capture.scalar_dtype
+            )
+        )
+
     def acknowledged(self, sequence: int) -> None:
         """Gives back the slots of records up to a sequence number; under the ring's lock."""
         while self.captures:
@@ -184,6 +194,12 @@ class Claims:
             if first > sequence:
                 break
             self._free(self.captures[first])
+
+    def _add_unsent(self, sequence: int) -> None:
+        unsent = self.unsent
+        unsent.append(sequence)
+        if len(unsent) > 1 and unsent[-2] > sequence:  # a signal handler's came in between
+            self.unsent = deque(sorted(unsent))
 
     def _fail(self, capture: Capture, message: str) -> None:
         self.abort(capture, Loss(LossReason.CAPTURE_FAILED, message))

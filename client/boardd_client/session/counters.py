@@ -16,7 +16,7 @@ from boardd_protos.reasons import reason_name
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.ring import Ring
-from boardd_client.session.losses import Loss
+from boardd_client.session.losses import Loss, LossReason
 from boardd_client.session.schema import DefinedRun
 
 #: Drops are reported at most this often: in an overload, every call is one.
@@ -151,6 +151,11 @@ class Counters:
         self._rejections.append(
             Rejection(sequence, sequence, 1, loss.reason.value, loss.message, run, is_local=True)
         )
+
+    def interrupted(self, sequence: int) -> None:
+        """Notes a record whose call raised after it was numbered and before it was written."""
+        # Its frame names no run.
+        self.lost(sequence, Loss(LossReason.CAPTURE_FAILED, "interrupted by an error"), None)
 
     def resume(self, received_sequence: int) -> None:
         """A daemon goes on behind a record: what it gets again it will reject again."""

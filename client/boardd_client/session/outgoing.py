@@ -39,6 +39,7 @@ class Outgoing:
         self._history = history
         self._is_open = False
         self._is_shared = False  # the daemon of this connection reads the ring itself
+        self._done = 0  # as this connection's daemon says, perhaps beyond what was sent
 
     @property
     def transport(self) -> str:
@@ -46,11 +47,6 @@ class Outgoing:
         if not self._is_open:
             return ""
         return "shared" if self._is_shared else "by value"
-
-    @property
-    def highest_sent(self) -> int:
-        """The last record that any daemon was sent."""
-        return self._by_value.highest_sent
 
     @property
     def sent_bytes(self) -> int:
@@ -63,10 +59,18 @@ class Outgoing:
         return self._by_value.is_window_full
 
     def begin(self, reply: pb.OpenReply, acknowledged: int, *, is_shared: bool) -> None:
-        """A connection was made; ``acknowledged`` takes ``reply`` into account."""
-        self._is_shared = is_shared
-        received = min(reply.received_sequence, self._by_value.highest_sent)
-        sent = max(acknowledged, received)
+        """A connection was made; before, records up to ``acknowledged`` were."""
+        self._done = 0  # another daemon may know less than the one before
+        received = self._believed(reply.received_sequence)
+        if received > self._by_value.highest_sent:
+            # A daemon that took this process for dead has read on in the ring. Up to the first
+            # record that is claimed, nothing needs to be sent again.
+            self._history.follow_all(self._ring)
+            self._by_value.committed(min(received, self._ring.readable()))
+        sent = max(acknowledged, min(received, self._by_value.highest_sent))
+        # What the daemon has behind a claimed record is sent again, to be passed over. It would
+        # be freed before the daemon reads it in the ring.
+        self._is_shared = is_shared and received <= sent
         self._counters.resume(sent)
         self._schema.tell_all()
         self._by_value.begin(sent, reply)
@@ -75,6 +79,19 @@ class Outgoing:
     def end(self) -> None:
         """The connection is gone."""
         self._is_open = False
+
+    def done(self, sequence: int) -> int:
+        """The daemon says that everything up to ``sequence`` is written or rejected.
+
+        Returns up to where that holds for what was sent; of the rest it will when it is sent.
+        """
+        self._done = max(self._done, self._believed(sequence))
+        return min(self._done, self._by_value.highest_sent)
+
+    def _believed(self, sequence: int) -> int:
+        """What a daemon says it has; of what was never in the ring, only what was sent."""
+        is_possible = sequence <= self._ring.last_sequence
+        return sequence if is_possible else self._by_value.highest_sent
 
     def acknowledged(self, sequence: int) -> None:
         """Everything up to ``sequence`` is done."""

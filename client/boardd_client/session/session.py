@@ -60,12 +60,12 @@ class Session:
         self._lock = ring.lock
         self._acknowledged = 0
         self._counters = Counters()
+        ring.on_lost = self._counters.interrupted
         self._schema = Schema(ring, self._counters.add_unlogged, is_shared=arena_offset is not None)
         self._history = history or ScalarHistory(0)
         slots = TensorSlots(arena, large, arena_offset)
         self._claims = Claims(ring, slots, self._schema, self._counters)
         by_value = ByValue(ring, self._claims, window_bytes)
-        self._claims.on_tensors = by_value.add_capture
         self._outgoing = Outgoing(ring, by_value, self._schema, self._counters, self._history)
 
     # For trainers
@@ -155,8 +155,8 @@ class Session:
         """
         with self._lock:
             self.refusal = ""
-            self._acknowledge(reply.written_sequence)
             self._outgoing.begin(reply, self._acknowledged, is_shared=is_shared)
+            self._acknowledge(reply.written_sequence)
 
     def attachment(self) -> pb.Attach:
         """What attaches the stream, once the session is opened."""
@@ -182,7 +182,7 @@ class Session:
         """Records were rejected one by one; returns the run of the first."""
         with self._lock:
             if message.reason == pb.CAPTURE_FAILED:
-                return None  # noted where it failed
+                return None  # noted when it failed
             run = self._schema.run_of(message.sequence)
             self._counters.rejected(message, self.ring.last_sequence, run)
             self._settle()
@@ -190,10 +190,9 @@ class Session:
 
     def run_refused(self, message: pb.RunRefused) -> DefinedRun | None:
         """The daemon writes none of a run; returns the run, unless it is over."""
+        why = f"{reason_name(message.reason)}: {message.message}"
         with self._lock:
-            return self._schema.refuse(
-                message.run, f"{reason_name(message.reason)}: {message.message}"
-            )
+            return self._schema.refuse(message.run, why)
 
     def next_messages(
         self, max_bytes: int = MESSAGE_BYTES, *, now: float = 0.0
@@ -203,7 +202,9 @@ class Session:
         ``now`` is in monotonic seconds: counts of drops are reported at intervals.
         """
         with self._lock:
-            return self._outgoing.next_messages(max_bytes, now)
+            messages = self._outgoing.next_messages(max_bytes, now)
+            self._acknowledge()  # what was sent may be done already
+            return messages
 
     def open_request(self, hostname: str, pid: int, program: str) -> pb.OpenRequest:
         """The message that begins or resumes this session."""
@@ -272,8 +273,8 @@ class Session:
 
     # Parts
 
-    def _acknowledge(self, sequence: int) -> None:
-        sequence = min(sequence, self._outgoing.highest_sent)
+    def _acknowledge(self, done: int = 0) -> None:
+        sequence = self._outgoing.done(done)
         if sequence <= self._acknowledged:
             return
         self._acknowledged = sequence

@@ -156,12 +156,16 @@ def _ensure_private_directory(path: Path) -> None:
     try:
         local_socket.ensure_private_directory(path)
     except local_socket.DirectoryRefusedError as error:
-        raise AutostartError(f"{error}; or set BOARDD_ADDRESS to another socket") from None
+        raise AutostartError(
+            f"{error}; or set XDG_RUNTIME_DIR to a private directory, or BOARDD_ADDRESS to another "
+            "socket"
+        ) from None
 
 
 @contextlib.contextmanager
 def _lock(address: UnixAddress, deadline: float) -> Iterator[bool]:
     """Holds the right to start the daemon; yields False when one accepts meanwhile."""
+    # Clients of other versions take the same lock, so its name stays.
     path = address.path.with_name(address.path.name + ".launch")
     descriptor = _open_private(path, os.O_RDWR)
     try:

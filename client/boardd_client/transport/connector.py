@@ -19,6 +19,7 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
+from boardd_protos.limits import MAX_PROGRAM_TEXT
 
 from boardd_client.errors import AutostartError
 from boardd_client.session.connection_state import (
@@ -226,4 +227,4 @@ class Connector:
 
 
 def _program() -> str:
-    return sys.argv[0][:256] if getattr(sys, "argv", None) else ""
+    return sys.argv[0][:MAX_PROGRAM_TEXT] if getattr(sys, "argv", None) else ""

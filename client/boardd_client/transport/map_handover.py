@@ -11,10 +11,10 @@ import logging
 import socket
 import threading
 from collections.abc import Mapping
-from typing import Final
 
 from boardd_protos.address import UnixAddress
 from boardd_protos.shared import (
+    HANDOVER_SECS,
     HANDOVER_SUFFIX,
     RELEASE,
     REPLY_BYTES_MAX,
@@ -28,8 +28,6 @@ from boardd_client.memory.maps import Map
 from boardd_client.transport.connection import ConnectionFailedError
 
 _logger = logging.getLogger("boardd_client")
-
-_TIMEOUT_SECS: Final = 5.0
 
 
 class HandoverFailedError(Exception):
@@ -53,7 +51,7 @@ class MapConnection:
         refuses, and ``TimeoutError`` when it does not answer within 5 s.
         """
         try:
-            self._socket.settimeout(_TIMEOUT_SECS)
+            self._socket.settimeout(HANDOVER_SECS)
             self._socket.connect(self._path)
             message = Handover(self._session_id, SHARE, 0, first.size_bytes, 0, log_bytes)
             socket.send_fds(self._socket, [message.encode()], [first.fd])

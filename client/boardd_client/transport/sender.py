@@ -143,9 +143,9 @@ class Sender:
             self._changed.wait(min(remaining, SEND_INTERVAL_SECS))
         return True
 
-    def wait_captured(self, deadline: float) -> bool:
+    def wait_committed(self, deadline: float) -> bool:
         """Waits until no value that was logged is still being copied; False past the deadline."""
-        while not self.is_captured:
+        while not self.has_no_claims:
             if time.monotonic() >= deadline or self.finished.is_set():
                 return False
             self.wake()
@@ -154,7 +154,7 @@ class Sender:
         return True
 
     @property
-    def is_captured(self) -> bool:
+    def has_no_claims(self) -> bool:
         """Whether no value that was logged is still being copied."""
         return self.session.ring.first_claimed() is None
 

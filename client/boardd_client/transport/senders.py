@@ -88,7 +88,7 @@ class Senders:
             if not sender.wait_written(sender.session.ring.last_sequence, deadline):
                 statistics = sender.session.statistics()
                 if statistics.pending:
-                    is_safe = statistics.transport == "shared" and sender.is_captured
+                    is_safe = statistics.transport == "shared" and sender.has_no_claims
                     _logger.warning(
                         "%d records are not written yet%s: %s",
                         statistics.pending,

@@ -116,6 +116,8 @@ def test_what_is_logged_after_an_interrupt_is_written() -> None:
             if sequence < last - 1:
                 assert tensors[0] == tensors[0][:1] * 100
         session.acknowledged(last)
+        aborted = sum(frame.kind == FrameKind.ABORTED for frame in daemon.frames)
+        assert sum(session.statistics().rejected.values()) == aborted
         balance(session)
     assert interrupted > TIMES // 10
 

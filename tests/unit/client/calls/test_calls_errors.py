@@ -263,7 +263,7 @@ CASES: list[tuple[Call, type[Exception], str]] = [
     (
         Call("add_embedding", "e", ZEROS((2, 2)), labels=["a", "b"], labels_header=["x"]),
         ValueError,
-        "labels_header is ['x']: TensorBoard names columns only where there are several",
+        "labels_header is ['x']: TensorBoard names columns only if there are several",
     ),
     (
         Call("add_embedding", "e", ZEROS((1, 2)), labels=[["a", "b"]], labels_header=["x"]),

@@ -56,3 +56,10 @@ def test_names_are_repeated_when_they_come_twice_in_a_row() -> None:
 def test_one_curve_and_names_that_are_no_text_make_none(names: tuple[object, ...]) -> None:
     templates = CurveTemplates()
     assert [templates.is_repeated("loss", names) for _ in range(3)] == [False] * 3
+
+
+def test_a_template_that_is_added_twice_takes_the_place_of_one() -> None:
+    templates = make_templates()
+    for _ in range(200_000):
+        templates.add("loss", NAMES, [7, 9, 8])
+    assert [templates.is_repeated("accuracy", NAMES) for _ in range(2)] == [False, True]

@@ -9,6 +9,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 from support.client_session import (
     Daemon,
+    begin,
     define,
     log_scalars,
     log_tensor,
@@ -205,3 +206,57 @@ def test_a_tensor_larger_than_the_daemon_takes_is_rejected_here() -> None:
     assert dict(session.statistics().rejected) == {"TENSOR_TOO_LARGE": 1}
     assert run.last_rejection == "TENSOR_TOO_LARGE: 1001 bytes; the daemon takes 1000"
     assert session.statistics().arena_used_bytes == 0
+
+
+def test_what_a_daemon_found_in_the_ring_is_acknowledged_once_it_is_sent() -> None:
+    session, daemon = make_session(), Daemon()
+    _, series = define(session)
+    log_scalars(session, series, 2)
+    begun = begin(session, series, b"tensor")
+    log_scalars(session, series, 2)
+    daemon.open(session, written=5)
+    session.acknowledged(5)  # a daemon tells it once
+    daemon.take_all(session)
+    assert session.acknowledged_sequence == 2
+    session.copies_started(begun, [])
+    daemon.take_all(session)
+    assert session.acknowledged_sequence == 5
+    assert session.is_drained
+    assert session.ring.used_bytes == session.arena.used_bytes == 0
+
+
+def test_a_shared_ring_is_read_on_behind_what_its_daemon_found_there() -> None:
+    session = make_session()
+    _, series = define(session)
+    log_scalars(session, series, 3)
+    session.opened(pb.OpenReply(received_sequence=2, written_sequence=2), is_shared=True)
+    assert session.acknowledged_sequence == session.ring.freed_sequence == 2
+    assert session.attachment().log_from.sequence == 2
+    session.next_messages()
+    session.acknowledged(3)
+    assert session.is_drained
+
+
+def test_what_a_daemon_found_behind_a_claimed_record_goes_to_it_by_value() -> None:
+    session = make_session()
+    _, series = define(session)
+    begun = begin(session, series, b"tensor")
+    log_scalars(session, series, 1)
+    session.opened(pb.OpenReply(received_sequence=2, written_sequence=2), is_shared=True)
+    assert not session.attachment().HasField("log_from")
+    session.copies_started(begun, [])
+    while session.next_messages():
+        pass
+    assert session.is_drained
+    assert session.ring.used_bytes == 0
+
+
+def test_what_one_daemon_found_in_the_ring_is_not_acknowledged_for_the_next() -> None:
+    session, daemon = make_session(), Daemon()
+    _, series = define(session)
+    log_scalars(session, series, 2)
+    daemon.open(session, written=2)
+    session.disconnected()
+    daemon.open(session, written=0)
+    daemon.take_all(session)
+    assert session.acknowledged_sequence == 0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import numpy as np
 import pytest
 from boardd_client.session.captures import Capture
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
+from numpy.typing import NDArray
 from support.client_session import (
     Copy,
     Daemon,
@@ -127,3 +131,63 @@ def test_lazy_scalars_find_room_where_tensors_no_longer_do() -> None:
         session.copies_started(capture, [])
     assert isinstance(session.claim(series, 0, 1.0, b"", [4], scalar_dtype="float32"), Capture)
     assert session.ring.append_scalar(series, 0, 1.0, 1.0)
+
+
+def test_frames_of_a_call_that_raises_after_they_are_numbered_are_lost_and_counted() -> None:
+    session, daemon = make_session(log_bytes=480), Daemon()
+    _, series = define(session)
+    daemon.open(session)
+    log_scalars(session, series, 6)
+    daemon.take_all(session)
+    session.acknowledged(6)
+    targets = np.full(6, series, np.uint64)
+    with pytest.raises(ValueError, match="broadcast"):  # two of six go to the buffer's start
+        session.ring.append_scalars(targets, 0, 1.0, np.zeros(3))
+    log_scalars(session, series, 1)
+    daemon.take_all(session)
+    aborted = sum(frame.kind == FrameKind.ABORTED for frame in daemon.frames)
+    session.acknowledged(daemon.received)
+    counts = session.statistics()
+    assert (counts.accepted, counts.written, aborted) == (13, 7, 6)
+    assert dict(counts.rejected) == {"CAPTURE_FAILED": aborted}
+    balance(session)
+
+
+class Interrupted(list[float]):
+    """Values that run a signal handler while they are written to the ring."""
+
+    def __init__(self, values: list[float], handler: Callable[[], None]) -> None:
+        super().__init__(values)
+        self._handler = handler
+
+    def __getitem__(self, index: Any) -> Any:
+        self._handler()
+        return super().__getitem__(index)
+
+
+def test_frames_that_a_handler_interrupted_are_written_if_its_own_loss_is_caught() -> None:
+    session, daemon = make_session(log_bytes=960), Daemon()
+    _, series = define(session)
+    daemon.open(session)
+    log_scalars(session, series, 17)
+    daemon.take_all(session)
+    session.acknowledged(17)
+    caught = 0
+
+    def log_in_vain() -> None:
+        nonlocal caught
+        session.ring.notify_backlog(1, lambda: None)  # so it takes the slow path
+        with pytest.raises(ValueError, match="broadcast"):
+            session.ring.append_scalars(np.full(5, series, np.uint64), 1, 1.0, np.zeros(4))
+        caught += 1
+
+    values = cast("NDArray[np.float64]", Interrupted([0.5] * 6, log_in_vain))
+    last = session.ring.append_scalars(np.full(6, series, np.uint64), 1, 1.0, values)
+    assert last == 23
+    daemon.take_all(session)
+    assert [frame.value for frame in daemon.frames[17:23]] == [0.5] * 6
+    aborted = sum(frame.kind == FrameKind.ABORTED for frame in daemon.frames)
+    session.acknowledged(daemon.received)
+    assert aborted == 5 * caught > 0
+    assert dict(session.statistics().rejected) == {"CAPTURE_FAILED": aborted}
+    balance(session)

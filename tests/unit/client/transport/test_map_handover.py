@@ -49,11 +49,11 @@ def test_a_daemon_that_does_not_answer_in_time_gets_the_maps_anew(
     made = Map(8192, is_shared=True)
     handover = MapHandover(UnixAddress(f"{runtime_directory}/b.sock"), bytes(16))
     assert hand_over(answers=True)
-    monkeypatch.setattr(map_handover, "_TIMEOUT_SECS", 0.05)
+    monkeypatch.setattr(map_handover, "HANDOVER_SECS", 0.05)
     with pytest.raises(ConnectionFailedError):
         hand_over(answers=False)
     # It took the maps over the connection that was given up, and says that it holds them.
-    monkeypatch.setattr(map_handover, "_TIMEOUT_SECS", 5.0)
+    monkeypatch.setattr(map_handover, "HANDOVER_SECS", 5.0)
     assert hand_over(answers=True)
     assert len(peers) == 3
     handover.close()
