@@ -87,10 +87,12 @@ FORBIDDEN = {
     *("asyncio", "concurrent", "multiprocessing", "queue", "sched", "selectors", "signal"),
     *("socket", "socketserver", "ssl", "subprocess", "tempfile", "time", "datetime", "uvloop"),
     *("fcntl", "glob", "http", "mmap", "pathlib", "shutil", "urllib", "grpc", "uuid"),
+    *("logging", "random", "secrets"),
 }
-#: Of modules that can do more, all that may be used: memory that acts as a file, and a
-#: lock, which waits for no other work.
+#: Of modules that can do more, all that may be used: memory that acts as a file, a lock,
+#: which waits for no other work, and a library that is imported only if the user has it.
 ALLOWED_NAMES = {
+    "importlib": {"import_module"},
     "io": {"BytesIO"},
     "os": {"PathLike", "cpu_count", "fspath", "getpid"},
     "threading": {"Lock", "RLock"},
@@ -261,6 +263,22 @@ def test_a_room_says_what_it_may_import(room: str) -> None:
     assert named == allowed - {"__init__"} | beside
 
 
+#: Folders of unit tests by the package whose rooms they test.
+TEST_FOLDERS = {"boardd_protos": "protos", "boardd_client": "client", "boardd": "daemon"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_room_has_its_folder_of_tests(package: str) -> None:
+    """A room that is a single module needs none; its test lies beside the folders."""
+    rooms = {
+        path.parent.relative_to(PACKAGES[package])
+        for path in PACKAGES[package].rglob("__init__.py")
+    }
+    tests = Path(__file__).parent / TEST_FOLDERS[package]
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")}
+    assert folders | {Path()} == rooms
+
+
 def module_tree(module: str) -> ast.Module:
     return ast.parse(source_of(module))
 
@@ -283,6 +301,10 @@ def test_what_is_said_to_be_impure_is(module: str) -> None:
         "from threading import Timer",
         "import grpc.aio",
         "from concurrent.futures import Executor",
+        "import logging",
+        "import random",
+        "from secrets import token_bytes",
+        "import importlib\nimportlib.reload(here)",
         "open('x')",
         "import io\nio.open('x')",
         "import os\nos.stat('x')",

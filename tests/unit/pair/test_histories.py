@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from boardd.core.session import lifecycle
 from boardd_client.session import connection_state
@@ -23,6 +25,9 @@ from support.pair_actions import (
     Send,
     histories,
 )
+
+#: In the environment: the number of new histories to search, others in each run.
+HISTORIES_VARIABLE = "PAIR_HISTORIES"
 
 States = set[lifecycle.State | connection_state.State]
 
@@ -104,5 +109,9 @@ def test_every_accepted_record_is_written_once_or_rejected_once() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    HISTORIES_VARIABLE not in os.environ,
+    reason=f"{HISTORIES_VARIABLE} does not say how many new histories to search",
+)
 def test_the_same_over_ever_new_histories() -> None:
-    search(5000, derandomize=False)
+    search(int(os.environ[HISTORIES_VARIABLE]), derandomize=False)
