@@ -9,7 +9,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 from support.client_session import (
     Daemon,
-    begin,
+    claim,
     define,
     log_scalars,
     log_tensor,
@@ -212,7 +212,7 @@ def test_what_a_daemon_found_in_the_ring_is_acknowledged_once_it_is_sent() -> No
     session, daemon = make_session(), Daemon()
     _, series = define(session)
     log_scalars(session, series, 2)
-    begun = begin(session, series, b"tensor")
+    begun = claim(session, series, b"tensor")
     log_scalars(session, series, 2)
     daemon.open(session, written=5)
     session.acknowledged(5)  # a daemon tells it once
@@ -240,7 +240,7 @@ def test_a_shared_ring_is_read_on_behind_what_its_daemon_found_there() -> None:
 def test_what_a_daemon_found_behind_a_claimed_record_goes_to_it_by_value() -> None:
     session = make_session()
     _, series = define(session)
-    begun = begin(session, series, b"tensor")
+    begun = claim(session, series, b"tensor")
     log_scalars(session, series, 1)
     session.opened(pb.OpenReply(received_sequence=2, written_sequence=2), is_shared=True)
     assert not session.attachment().HasField("log_from")
