@@ -100,7 +100,7 @@ class Ring(RingSpace):
             if end > self._limit:
                 frame = _unnumbered(target, step, wall_time, value=value)
                 return self._append(frame, FrameKind.SCALAR, 0)
-            # Claimed before it is written: see __init__ on signal handlers.
+            # Room is taken before the frame is written: see __init__ on signal handlers.
             sequence = self._sequence + 1
             self._sequence = sequence
             self._offset = end

@@ -63,8 +63,8 @@ class RingSpace:
         self.lock = lock if lock is not None else threading.RLock()
         self._lock = self.lock
         # A signal handler that logs may interrupt its own thread in here. The lock is re-entrant,
-        # so there is no deadlock; a frame is claimed before it is written, so the handler's
-        # frame goes behind it; and while one is being claimed, the handler's is refused.
+        # so there is no deadlock; room is taken before a frame is written, so the handler's
+        # frame goes behind it; and while room is being taken, the handler's is refused.
         self._taking_room = False
         self._sequence = 0  # of the newest frame
         self._lap = 0  # position of the buffer's first byte in this lap
