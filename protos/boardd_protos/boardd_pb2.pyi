@@ -6,6 +6,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 CAPTURE_FAILED: Reason
 DESCRIPTOR: _descriptor.FileDescriptor
+ELSEWHERE: Reason
 INVALID_NAME: Reason
 INVALID_RECORD: Reason
 INVALID_TENSOR: Reason
@@ -17,7 +18,9 @@ REASON_UNSPECIFIED: Reason
 REDUCTION_FAILED: Reason
 RUN_LOCKED: Reason
 RUN_REFUSED: Reason
+SUPERSEDED: Reason
 SYNCED: Level
+TENSOR_LOST: Reason
 TENSOR_TOO_LARGE: Reason
 TOO_MANY_RUNS: Reason
 TOO_MANY_SERIES: Reason
@@ -30,10 +33,14 @@ UNWRITABLE: Reason
 WRITTEN: Level
 
 class Acknowledged(_message.Message):
-    __slots__ = ["written_sequence"]
+    __slots__ = ["held", "settled_sequence", "written_sequence"]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     WRITTEN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    held: _containers.RepeatedCompositeFieldContainer[HeldRun]
+    settled_sequence: int
     written_sequence: int
-    def __init__(self, written_sequence: _Optional[int] = ...) -> None: ...
+    def __init__(self, written_sequence: _Optional[int] = ..., settled_sequence: _Optional[int] = ..., held: _Optional[_Iterable[_Union[HeldRun, _Mapping]]] = ...) -> None: ...
 
 class Attach(_message.Message):
     __slots__ = ["log_from", "session_id"]
@@ -68,20 +75,22 @@ class ChartCategory(_message.Message):
     def __init__(self, title: _Optional[str] = ..., charts: _Optional[_Iterable[_Union[Chart, _Mapping]]] = ...) -> None: ...
 
 class ClientMessage(_message.Message):
-    __slots__ = ["attach", "chunk", "committed", "definitions", "records", "report"]
+    __slots__ = ["attach", "chunk", "committed", "definitions", "heard_rejections", "records", "report"]
     ATTACH_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     COMMITTED_FIELD_NUMBER: _ClassVar[int]
     DEFINITIONS_FIELD_NUMBER: _ClassVar[int]
+    HEARD_REJECTIONS_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     attach: Attach
     chunk: TensorChunk
     committed: LogPosition
     definitions: Definitions
+    heard_rejections: int
     records: Records
     report: ClientReport
-    def __init__(self, attach: _Optional[_Union[Attach, _Mapping]] = ..., definitions: _Optional[_Union[Definitions, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., chunk: _Optional[_Union[TensorChunk, _Mapping]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., committed: _Optional[_Union[LogPosition, _Mapping]] = ...) -> None: ...
+    def __init__(self, attach: _Optional[_Union[Attach, _Mapping]] = ..., definitions: _Optional[_Union[Definitions, _Mapping]] = ..., records: _Optional[_Union[Records, _Mapping]] = ..., chunk: _Optional[_Union[TensorChunk, _Mapping]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., committed: _Optional[_Union[LogPosition, _Mapping]] = ..., heard_rejections: _Optional[int] = ...) -> None: ...
 
 class ClientReport(_message.Message):
     __slots__ = ["dropped"]
@@ -151,6 +160,16 @@ class Definitions(_message.Message):
     series: _containers.RepeatedCompositeFieldContainer[SeriesDefinition]
     def __init__(self, runs: _Optional[_Iterable[_Union[RunDefinition, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[SeriesDefinition, _Mapping]]] = ...) -> None: ...
 
+class Directory(_message.Message):
+    __slots__ = ["device", "inode", "path"]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    INODE_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    device: int
+    inode: int
+    path: str
+    def __init__(self, path: _Optional[str] = ..., device: _Optional[int] = ..., inode: _Optional[int] = ...) -> None: ...
+
 class Draining(_message.Message):
     __slots__ = []
     def __init__(self) -> None: ...
@@ -202,16 +221,18 @@ class FlushReply(_message.Message):
     def __init__(self, reached: bool = ..., written_sequence: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
 
 class FlushRequest(_message.Message):
-    __slots__ = ["level", "sequence", "session_id", "timeout_secs"]
+    __slots__ = ["level", "runs", "sequence", "session_id", "timeout_secs"]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_SECS_FIELD_NUMBER: _ClassVar[int]
     level: Level
+    runs: _containers.RepeatedScalarFieldContainer[int]
     sequence: int
     session_id: bytes
     timeout_secs: float
-    def __init__(self, session_id: _Optional[bytes] = ..., sequence: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ..., timeout_secs: _Optional[float] = ...) -> None: ...
+    def __init__(self, session_id: _Optional[bytes] = ..., sequence: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ..., timeout_secs: _Optional[float] = ..., runs: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Graph(_message.Message):
     __slots__ = ["mxnet_json", "nodes"]
@@ -280,6 +301,16 @@ class HParams(_message.Message):
     hparams: _containers.MessageMap[str, HParamValue]
     metrics: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, hparams: _Optional[_Mapping[str, HParamValue]] = ..., metrics: _Optional[_Iterable[str]] = ..., domains: _Optional[_Iterable[_Union[HParamDomain, _Mapping]]] = ...) -> None: ...
+
+class HeldRun(_message.Message):
+    __slots__ = ["first_sequence", "run", "trouble"]
+    FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    first_sequence: int
+    run: int
+    trouble: str
+    def __init__(self, run: _Optional[int] = ..., first_sequence: _Optional[int] = ..., trouble: _Optional[str] = ...) -> None: ...
 
 class Histogram(_message.Message):
     __slots__ = ["count", "edges", "rule"]
@@ -364,9 +395,10 @@ class OpenReply(_message.Message):
     def __init__(self, protocol_version: _Optional[int] = ..., daemon_version: _Optional[str] = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_tensor_bytes: _Optional[int] = ..., lease_secs: _Optional[float] = ..., holds_maps: bool = ...) -> None: ...
 
 class OpenRequest(_message.Message):
-    __slots__ = ["acknowledged_sequence", "client_version", "hostname", "max_protocol_version", "min_protocol_version", "pid", "program", "session_id"]
+    __slots__ = ["acknowledged_sequence", "client_version", "heard_rejections", "hostname", "max_protocol_version", "min_protocol_version", "pid", "program", "session_id"]
     ACKNOWLEDGED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     CLIENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HEARD_REJECTIONS_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     MAX_PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     MIN_PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -375,13 +407,14 @@ class OpenRequest(_message.Message):
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     acknowledged_sequence: int
     client_version: str
+    heard_rejections: int
     hostname: str
     max_protocol_version: int
     min_protocol_version: int
     pid: int
     program: str
     session_id: bytes
-    def __init__(self, min_protocol_version: _Optional[int] = ..., max_protocol_version: _Optional[int] = ..., session_id: _Optional[bytes] = ..., acknowledged_sequence: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., client_version: _Optional[str] = ...) -> None: ...
+    def __init__(self, min_protocol_version: _Optional[int] = ..., max_protocol_version: _Optional[int] = ..., session_id: _Optional[bytes] = ..., acknowledged_sequence: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., client_version: _Optional[str] = ..., heard_rejections: _Optional[int] = ...) -> None: ...
 
 class Payload(_message.Message):
     __slots__ = ["audio", "custom_scalars", "embedding", "graph", "histogram", "histogram_raw", "hparams", "image", "mesh", "pr_curve", "pr_curve_raw", "slots", "tensor", "tensors", "text", "video"]
@@ -432,10 +465,12 @@ class PrCurveRaw(_message.Message):
     def __init__(self, num_thresholds: _Optional[int] = ...) -> None: ...
 
 class Records(_message.Message):
-    __slots__ = ["frames"]
+    __slots__ = ["frames", "sparse"]
     FRAMES_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_FIELD_NUMBER: _ClassVar[int]
     frames: bytes
-    def __init__(self, frames: _Optional[bytes] = ...) -> None: ...
+    sparse: bool
+    def __init__(self, frames: _Optional[bytes] = ..., sparse: bool = ...) -> None: ...
 
 class RejectCount(_message.Message):
     __slots__ = ["reason", "records"]
@@ -446,46 +481,62 @@ class RejectCount(_message.Message):
     def __init__(self, reason: _Optional[_Union[Reason, str]] = ..., records: _Optional[int] = ...) -> None: ...
 
 class Rejected(_message.Message):
-    __slots__ = ["last_sequence", "message", "reason", "records", "sequence"]
+    __slots__ = ["last_sequence", "message", "number", "reason", "records", "sequence"]
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     last_sequence: int
     message: str
+    number: int
     reason: Reason
     records: int
     sequence: int
-    def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
 
 class RunDefinition(_message.Message):
-    __slots__ = ["filename_suffix", "logdir", "name", "rank", "reduce", "run", "world_size"]
+    __slots__ = ["ancestor", "epoch", "filename_suffix", "logdir", "name", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "umask", "world_size"]
+    ANCESTOR_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     FILENAME_SUFFIX_FIELD_NUMBER: _ClassVar[int]
     LOGDIR_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    PURGE_STEP_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
     REDUCE_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
+    SYNC_ON_FLUSH_FIELD_NUMBER: _ClassVar[int]
+    SYNC_SECS_FIELD_NUMBER: _ClassVar[int]
+    UMASK_FIELD_NUMBER: _ClassVar[int]
     WORLD_SIZE_FIELD_NUMBER: _ClassVar[int]
+    ancestor: Directory
+    epoch: int
     filename_suffix: str
     logdir: str
     name: str
+    purge_step: int
     rank: int
     reduce: str
     run: int
+    sync_on_flush: bool
+    sync_secs: float
+    umask: int
     world_size: int
-    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ...) -> None: ...
+    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ...) -> None: ...
 
 class RunRefused(_message.Message):
-    __slots__ = ["message", "reason", "run"]
+    __slots__ = ["message", "reason", "run", "sub_run"]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
+    SUB_RUN_FIELD_NUMBER: _ClassVar[int]
     message: str
     reason: Reason
     run: int
-    def __init__(self, run: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    sub_run: str
+    def __init__(self, run: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
 
 class RunStatus(_message.Message):
     __slots__ = ["dropped", "file", "path", "pending", "series", "steps_backwards", "trouble", "written_bytes"]
@@ -520,26 +571,26 @@ class SeriesDefinition(_message.Message):
     def __init__(self, series: _Optional[int] = ..., run: _Optional[int] = ..., tag: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
 
 class SessionStatus(_message.Message):
-    __slots__ = ["attached", "counters", "hostname", "map_bytes", "pid", "program", "received_sequence", "session_id", "written_sequence"]
+    __slots__ = ["attached", "counters", "hostname", "map_bytes", "number", "pid", "program", "received_sequence", "written_sequence"]
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     MAP_BYTES_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     PROGRAM_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
-    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     WRITTEN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     attached: bool
     counters: Counters
     hostname: str
     map_bytes: int
+    number: int
     pid: int
     program: str
     received_sequence: int
-    session_id: bytes
     written_sequence: int
-    def __init__(self, session_id: _Optional[bytes] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., attached: bool = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., map_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., attached: bool = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., map_bytes: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
 
 class Slot(_message.Message):
     __slots__ = ["map", "offset", "size_bytes"]

@@ -41,7 +41,7 @@ def status_reply(
 def _session_status(live: LiveSession) -> pb.SessionStatus:
     session = live.session
     return pb.SessionStatus(
-        session_id=session.session_id,
+        number=live.number,
         hostname=session.hostname,
         pid=session.pid,
         program=session.program,

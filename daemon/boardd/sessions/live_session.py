@@ -43,8 +43,12 @@ class LiveSession:
     ``life`` alone says what state it is in; the rest is what that state needs.
     """
 
-    def __init__(self, session: Session, map_budget: MapBudget, max_frame_bytes: int) -> None:
+    def __init__(
+        self, session: Session, number: int, map_budget: MapBudget, max_frame_bytes: int
+    ) -> None:
         self.session = session
+        #: Names it to people; its id is a secret of its client's.
+        self.number = number
         self.life = Lifecycle()
         #: Notified when records were written, rejected or refused, or something happened to it.
         self.notice = Notice()

@@ -79,9 +79,9 @@ class Registry:
         written, drops = self._ended.take(session_id)
         sequence = max(request.acknowledged_sequence, written)
         session = Session(request, sequence, self.budgets, self.runs, self.intake, drops)
-        live = LiveSession(session, self._map_budget, self.budgets.max_message_bytes)
-        self._sessions[session_id] = live
         self._opened += 1
+        live = LiveSession(session, self._opened, self._map_budget, self.budgets.max_message_bytes)
+        self._sessions[session_id] = live
         return live
 
     def check_draining(self) -> None:

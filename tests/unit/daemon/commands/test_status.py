@@ -31,7 +31,7 @@ def reply() -> pb.StatusReply:
         ),
         sessions=[
             pb.SessionStatus(
-                session_id=bytes(range(16)),
+                number=7,
                 hostname="node1",
                 pid=42,
                 program="train.py",
@@ -110,7 +110,7 @@ def test_json_holds_every_field_with_its_own_type() -> None:
     assert set(data) == {field.name for field in pb.StatusReply.DESCRIPTOR.fields}
     assert data["counters"]["accepted"] == 12000
     assert data["counters"]["rejected"] == [{"reason": "INVALID_TENSOR", "records": 3}]
-    assert data["sessions"][0]["session_id"] == bytes(range(16)).hex()
+    assert data["sessions"][0]["number"] == 7
     assert data["sessions"][0]["attached"] is True
     assert data["addresses"] == ["unix:/run/s", "127.0.0.1:7654"]
     assert data["started_at"] == 1700000000.5
