@@ -23,9 +23,10 @@ from typing import Protocol
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.refusals import RefusedError
+from boardd.core.runs.marks import drops_key, session_key
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart, SummaryPart
-from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary
+from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary, join
 from boardd.runs.reduction_pool import Reduced, ReductionPool, RunReductions
 from boardd.runs.run_files import RunFiles
 from boardd.runs.run_order import (
@@ -46,8 +47,8 @@ _logger = logging.getLogger(__name__)
 class Outcomes(Protocol):
     """Where parts and runs come back to; called on the event loop."""
 
-    def finish(self, part: RunPart, written_bytes: int) -> None:
-        """The events of ``part`` are written."""
+    def finish(self, part: RunPart, written_bytes: int, duplicates: int) -> None:
+        """The events of ``part`` are written, those of ``duplicates`` records before."""
 
     def reject(self, part: RunPart, reason: int, message: str) -> None:
         """``part`` cannot be written."""
@@ -139,9 +140,10 @@ class RunWriter:
         try:
             head = items[0]
             if isinstance(head, EndPart):
+                self._end(head)
                 if not self.run.holders:
                     await self._files.close()
-                self._outcomes.finish(take_part(items), 0)
+                self._outcomes.finish(take_part(items), 0, 0)
             elif isinstance(head, Sync):
                 head.answer(await self._files.sync())
                 items.clear()
@@ -150,6 +152,10 @@ class RunWriter:
         except Exception as error:  # a defect: these records suffer, the daemon goes on
             _logger.exception("run %s", self.run.path)
             self._reject(items, pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
+
+    def _end(self, part: EndPart) -> None:
+        for key in (session_key(part.session_id), drops_key(part.session_id)):
+            self.run.contents.marks.end(key)
 
     async def _write(self, items: deque[Item]) -> None:
         encoded: list[Encoded] = []
@@ -181,7 +187,7 @@ class RunWriter:
                 self._outcomes.reject(rejected, left_out.reason, left_out.message)
             written_bytes = len(one.events) + files_bytes
             self.run.progress.written_bytes += written_bytes
-            self._outcomes.finish(part, written_bytes)
+            self._outcomes.finish(part, written_bytes, one.duplicates)
 
     def _encode_and_append(self, items: deque[Item]) -> tuple[list[Encoded], OSError | None]:
         """Encodes ``items``, and appends them unless they have side files. On a thread.
@@ -191,7 +197,7 @@ class RunWriter:
         encoded = [_encode(item) for item in items]
         if encoded[0].embedding is None:
             try:
-                self._files.append_once(b"".join(one.events for one in encoded))
+                self._files.append_once(*join(encoded))
             except OSError as error:
                 return encoded, error
         return encoded, None
@@ -202,8 +208,7 @@ class RunWriter:
         if embedding is None and error is None:
             self._files.appended()
             return 0
-        events = b"".join(one.events for one in encoded)
-        return await self._files.append(events, embedding, earlier=error)
+        return await self._files.append(*join(encoded), embedding, earlier=error)
 
     def _reject(self, items: deque[Item], reason: int, message: str) -> None:
         while items:

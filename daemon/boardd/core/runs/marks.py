@@ -83,24 +83,24 @@ class Marks:
             self._forget_oldest()
 
     def drop(self, key: bytes, dropped: Mapping[str, int]) -> None:
-        """Notes what a session's client has dropped by now, by reason."""
+        """Notes that the run has told what a session's client dropped by now, by reason."""
         if key == NO_SESSION:
             _raise_to(self._dropped_by_others, dropped)
             return
         _raise_to(self._moved(key).dropped, dropped)
-        self._untold[key] = None
         self._forget_oldest()
 
-    def total_dropped(self) -> dict[str, int]:
-        """Returns what clients have dropped by now, by reason."""
-        total: dict[str, int] = {}
-        for _, mark in self:
-            for reason, records in mark.dropped.items():
-                total[reason] = total.get(reason, 0) + records
+    def total_dropped(self, key: bytes, dropped: Mapping[str, int]) -> dict[str, int]:
+        """Returns what all clients have dropped, by reason, with ``dropped`` by that of ``key``."""
+        total = dict(dropped)
+        for other, mark in self:
+            if other != key:
+                for reason, records in mark.dropped.items():
+                    total[reason] = total.get(reason, 0) + records
         return total
 
     def take_untold(self) -> list[tuple[bytes, Mark]]:
-        """Returns those that ended or dropped since the last call."""
+        """Returns those that ended since the last call."""
         untold, self._untold = self._untold, {}
         return [(key, self._marks[key]) for key in untold if key in self._marks]
 

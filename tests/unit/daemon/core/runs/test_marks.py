@@ -55,11 +55,12 @@ def test_drops_outlive_their_session(monkeypatch: pytest.MonkeyPatch) -> None:
     run.drop(b"a", {"full": 3})
     run.drop(b"a", {"full": 5, "other": 1})
     run.drop(b"a", {"full": 4})
-    assert run.total_dropped() == {"full": 5, "other": 1}
+    assert run.total_dropped(b"a", {"full": 6}) == {"full": 6}
+    assert run.total_dropped(b"b", {"full": 1}) == {"full": 6, "other": 1}
     run.drop(b"b", {"full": 1})
     assert [key for key, _ in run] == [NO_SESSION, b"b"]
-    assert run.total_dropped() == {"full": 6, "other": 1}
+    assert run.total_dropped(b"b", {"full": 2}) == {"full": 7, "other": 1}
     again = Marks()
     for key, mark in run:
         again.drop(key, mark.dropped)
-    assert again.total_dropped() == run.total_dropped()
+    assert again.total_dropped(b"c", {}) == run.total_dropped(b"c", {}) == {"full": 6, "other": 1}
