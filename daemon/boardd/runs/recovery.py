@@ -107,7 +107,7 @@ class _Reading:
         self._batch = batch
         if batch.offset:
             self._sessions = [entry.session for entry in batch.table if entry.session]
-            contents.epoch = contents.written_epoch = max(contents.written_epoch, batch.epoch)
+            self._raise_epoch(batch.epoch)
         for entry in batch.table:
             if entry.session != NO_SESSION:
                 contents.marks.advance(entry.session, entry.sequence)
@@ -140,8 +140,13 @@ class _Reading:
             if done < count:
                 return
             events -= done
-        if self._batch.next_epoch:
-            self._contents.epoch = self._contents.written_epoch = self._batch.next_epoch
+        self._raise_epoch(self._batch.next_epoch)
+
+    def _raise_epoch(self, written: int) -> None:
+        # It may be higher than any file says if its append is still held up.
+        contents = self._contents
+        contents.written_epoch = max(contents.written_epoch, written)
+        contents.epoch = max(contents.epoch, written)
 
 
 def _dropped(entry: Mark | Part) -> dict[str, int]:
