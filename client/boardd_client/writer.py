@@ -437,4 +437,4 @@ def _address(value: str | None, settings: Settings) -> Address:
 
 
 def _timeout(value: float | None) -> float:
-    return DEFAULT_TIMEOUT_SECS if value is None else arguments.secs(value, "timeout")
+    return DEFAULT_TIMEOUT_SECS if value is None else arguments.timeout(value)

@@ -15,6 +15,8 @@ import struct
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from boardd_protos.limits import MAX_TIMEOUT_SECS
+
 _UCRED: Final = struct.Struct("3i")
 
 
@@ -127,8 +129,9 @@ def open_process(pid: int) -> int:
 def has_ended(process: int, timeout_secs: float) -> bool:
     """Waits for the end of ``process``, a descriptor of ``open_process``.
 
-    Returns False when it still runs after ``timeout_secs``.
+    Returns False when it still runs after ``timeout_secs``; below 0 counts as 0.
     """
     poll = select.poll()
     poll.register(process, select.POLLIN)
-    return bool(poll.poll(timeout_secs * 1000))
+    # Below 0 the system would wait for ever.
+    return bool(poll.poll(min(max(0.0, timeout_secs), MAX_TIMEOUT_SECS) * 1000))
