@@ -22,9 +22,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from boardd_protos import local_socket
 from boardd_protos.address import UnixAddress
@@ -69,10 +69,13 @@ _SET_VARIABLES: Final = {
 }
 
 
-def ensure_daemon(address: UnixAddress, timeout_secs: float) -> None:
+def ensure_daemon(
+    address: UnixAddress, timeout_secs: float, is_given_up: Callable[[], bool] = lambda: False
+) -> None:
     """Returns once a daemon accepts connections at ``address``; starts one if need be.
 
-    Blocks for up to ``timeout_secs``; not for the thread that trains.
+    Blocks for up to ``timeout_secs``, and no longer once ``is_given_up()``; not for the thread
+    that trains.
 
     Environment: ``BOARDD_AUTOSTART=0`` forbids to start one. ``BOARDD_COMMAND`` is
     started in place of ``boardd``, split as a shell would. Other ``BOARDD_*``
@@ -83,7 +86,7 @@ def ensure_daemon(address: UnixAddress, timeout_secs: float) -> None:
             socket's directory is not private to this user, the daemon ended
             before it served (with its last words), or time ran out.
     """
-    deadline = time.monotonic() + timeout_secs
+    patience = _Patience(time.monotonic() + timeout_secs, is_given_up)
     if _accepts(address):
         return
     if os.environ.get("BOARDD_AUTOSTART", "1").lower() in ("0", "false", "no"):
@@ -93,10 +96,10 @@ def ensure_daemon(address: UnixAddress, timeout_secs: float) -> None:
         )
     command = _command(os.environ)
     _ensure_private_directory(address.path.parent)
-    with _lock(address, deadline) as locked:
+    with _lock(address, patience) as locked:
         # Those that waited for the lock find the daemon of the one that had it.
         if locked and not _accepts(address):
-            _start(command, address, deadline)
+            _start(command, address, patience)
 
 
 def _accepts(address: UnixAddress) -> bool:
@@ -163,7 +166,7 @@ def _ensure_private_directory(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _lock(address: UnixAddress, deadline: float) -> Iterator[bool]:
+def _lock(address: UnixAddress, patience: _Patience) -> Iterator[bool]:
     """Holds the right to start the daemon; yields False when one accepts meanwhile."""
     # Clients of other versions take the same lock, so its name stays.
     path = address.path.with_name(address.path.name + ".launch")
@@ -180,7 +183,7 @@ def _lock(address: UnixAddress, deadline: float) -> Iterator[bool]:
             if _accepts(address):
                 yield False
                 return
-            if time.monotonic() >= deadline:
+            if patience.has_ended():
                 raise AutostartError(
                     f"another process has been starting a daemon at {address} for too long; "
                     f"see {_log_path(address)}"
@@ -201,7 +204,7 @@ def _log_path(address: UnixAddress) -> Path:
     return address.path.with_suffix(".log")
 
 
-def _start(command: list[str], address: UnixAddress, deadline: float) -> None:
+def _start(command: list[str], address: UnixAddress, patience: _Patience) -> None:
     """Starts the daemon and returns once it accepts connections."""
     log = _open_private(_log_path(address), os.O_RDWR | os.O_APPEND)
     try:
@@ -219,7 +222,7 @@ def _start(command: list[str], address: UnixAddress, deadline: float) -> None:
                 env=_environment(os.environ),
                 start_new_session=True,
                 check=True,
-                timeout=max(0.0, deadline - time.monotonic()),
+                timeout=max(0.0, patience.deadline - time.monotonic()),
             )
             process = _Process(int(shell.stdout))
         except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -234,7 +237,7 @@ def _start(command: list[str], address: UnixAddress, deadline: float) -> None:
                         f"the daemon ended before it served {address}: "
                         f"{_last_words(log, log_start)}"
                     )
-                if time.monotonic() >= deadline:
+                if patience.has_ended():
                     raise AutostartError(
                         f"the daemon (pid {process.pid}) does not serve {address} yet; see "
                         f"{_log_path(address)}: {_last_words(log, log_start)}"
@@ -268,6 +271,17 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     if result.get("BOARDD_CONFIG"):
         result["BOARDD_CONFIG"] = os.path.abspath(os.path.expanduser(result["BOARDD_CONFIG"]))
     return result
+
+
+class _Patience(NamedTuple):
+    """How long to wait for a daemon."""
+
+    deadline: float  #: of ``time.monotonic``
+    is_given_up: Callable[[], bool]
+
+    def has_ended(self) -> bool:
+        """Whether to wait no more."""
+        return time.monotonic() >= self.deadline or self.is_given_up()
 
 
 class _Process:

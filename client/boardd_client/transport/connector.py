@@ -176,7 +176,9 @@ class Connector:
     def _start_daemon(self) -> list[Effect]:
         assert isinstance(self._address, UnixAddress)
         try:
-            autostart.ensure_daemon(self._address, _START_TIMEOUT_SECS)
+            autostart.ensure_daemon(
+                self._address, _START_TIMEOUT_SECS, lambda: self._pace.is_stopping
+            )
         except AutostartError as error:
             return self._state.start_failed(str(error), time.monotonic())
         return self._state.daemon_started(time.monotonic())
