@@ -66,9 +66,9 @@ class Settings:
         )
 
 
-def token_in_clear(address: Address, token: str, tls_ca: str) -> str:
-    """Why a token may not be sent to ``address``; empty if it may, or if there is none."""
-    if not token or tls_ca or not isinstance(address, TcpAddress) or address.is_loopback:
+def token_in_clear(address: Address, tls_ca: str) -> str:
+    """Why a token may not be sent to ``address``; empty if it may."""
+    if tls_ca or not isinstance(address, TcpAddress) or address.is_loopback:
         return ""
     return (
         f"BOARDD_TOKEN would cross the network to {address} in clear; set BOARDD_TLS_CA to the PEM "

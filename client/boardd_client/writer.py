@@ -105,8 +105,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self._verbose = bool(verbose)
         self._settings = Settings.from_environ(os.environ)
         self._address = _address(address, self._settings)
-        in_clear = token_in_clear(self._address, self._settings.token, self._settings.tls_ca)
-        if in_clear:
+        in_clear = token_in_clear(self._address, self._settings.tls_ca)
+        if in_clear and self._settings.token:
             raise ValueError(in_clear)
         # Later changes of directory must not move the run.
         is_local = isinstance(self._address, UnixAddress)

@@ -54,7 +54,6 @@ class GrpcConnection:
         self._address = address
         self._events = events
         self._tls_ca = tls_ca
-        self._token = token
         self._metadata = ((AUTHORIZATION, f"Bearer {token}"),) if token else None
         self._outbox = Outbox(events.on_room)
         self._lock = threading.RLock()
@@ -68,8 +67,8 @@ class GrpcConnection:
 
     def open(self, request: pb.OpenRequest, timeout_secs: float) -> pb.OpenReply:
         """See ``Connection``."""
-        in_clear = token_in_clear(self._address, self._token, self._tls_ca)
-        if in_clear:
+        in_clear = token_in_clear(self._address, self._tls_ca)
+        if in_clear and self._metadata is not None:
             raise ConnectionFailedError("INVALID_ARGUMENT", in_clear)
         grpc = _load_grpc()
         from boardd_protos.boardd_pb2_grpc import BoarddStub
