@@ -121,7 +121,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         if self._verbose and _logger.level == logging.NOTSET:
             _logger.setLevel(logging.INFO)
         if isinstance(self._address, UnixAddress) and (found := autostart.obstacle(self._address)):
-            _warn_of_obstacle(found, f"records cannot be sent, and are only kept: {found}")
+            _warn_of_obstacle(found, f"no record can be sent before this changes: {found}")
         self._closed = False
         self._closed_drops = 0
         self._warn = WarnOnce()

@@ -19,6 +19,9 @@ from boardd_protos.limits import MAX_TIMEOUT_SECS
 
 _UCRED: Final = struct.Struct("3i")
 
+#: Whom a user that is not mapped appears as: the host's root, in many containers.
+_OVERFLOW_USER: Final = 65534
+
 
 class DirectoryRefusedError(Exception):
     """A directory that does not keep other users out; correct it or choose another."""
@@ -94,24 +97,30 @@ def directory_obstacle(path: Path) -> str:
     """
     parent = path.parent
     try:
-        if os.path.lexists(path):
-            check_private_directory(path)
-            if not _is_writable(path):
-                return f"the socket's directory {path} cannot be written"
-            return ""
         status = os.stat(parent)
+        exists = os.path.lexists(path)
+        if exists:
+            check_private_directory(path)
     except DirectoryRefusedError as error:
         return str(error)
     except OSError as error:
         return f"the socket's directory {path} cannot be made: {error.strerror}"
-    # In another one somebody else could put a directory of theirs in the place of ours.
-    is_safe = status.st_uid == os.geteuid() or bool(status.st_mode & stat.S_ISVTX)
-    if not stat.S_ISDIR(status.st_mode) or not is_safe or not _is_writable(parent):
-        return (
-            f"the socket's directory {path} cannot be made: {parent} (user {status.st_uid}, mode "
-            f"{stat.S_IMODE(status.st_mode):04o}) is not this user's to write"
-        )
+    what = f"{parent} (user {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o})"
+    if not _keeps_others_out(status):
+        return f"the socket's directory {path} could be replaced by others: {what}"
+    if not _is_writable(path if exists else parent):
+        problem = "cannot be written" if exists else f"cannot be made in {what}"
+        return f"the socket's directory {path} {problem}"
     return ""
+
+
+def _keeps_others_out(parent: os.stat_result) -> bool:
+    """Whether nobody else may rename what this user has in a directory."""
+    if parent.st_uid == os.geteuid():
+        return True
+    is_roots = parent.st_uid in (0, _OVERFLOW_USER)
+    is_shared = bool(parent.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    return is_roots and (not is_shared or bool(parent.st_mode & stat.S_ISVTX))
 
 
 def _is_writable(directory: Path) -> bool:

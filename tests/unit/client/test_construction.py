@@ -23,7 +23,7 @@ def test_a_socket_that_can_never_be_there_is_told_once(
     for _ in range(3):
         SummaryWriter("logs", address=address)
     (text,) = warnings(caplog)
-    assert f"records cannot be sent, and are only kept: the socket's directory {tmp_path}" in text
+    assert f"no record can be sent before this changes: the socket's directory {tmp_path}" in text
     assert "No such file" in text
     assert "BOARDD_ADDRESS" in text
 
