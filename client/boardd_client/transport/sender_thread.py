@@ -94,7 +94,8 @@ class SenderThread:
         with self._start_lock:
             thread = self._thread
         if thread is None:
-            self._finish()
+            if not self.finished.is_set():
+                self._finish()
             return
         thread.join(timeout_secs)
         if thread.is_alive():  # in a call, or in a copy
