@@ -15,7 +15,12 @@ import struct
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from boardd_protos.limits import MAX_TIMEOUT_SECS
+
 _UCRED: Final = struct.Struct("3i")
+
+#: Whom a user that is not mapped appears as: the host's root, in many containers.
+_OVERFLOW_USER: Final = 65534
 
 
 class DirectoryRefusedError(Exception):
@@ -54,6 +59,11 @@ def ensure_private_directory(path: Path) -> None:
         ) from None
     else:
         os.chmod(path, 0o700)  # the umask may have taken bits that the owner needs
+    check_private_directory(path)
+
+
+def check_private_directory(path: Path) -> None:
+    """Raises ``DirectoryRefusedError`` unless ``path`` is a directory of this user's alone."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
@@ -78,6 +88,43 @@ def ensure_private_directory(path: Path) -> None:
             f"the socket's directory {path} has mode {mode:04o}, so other users could reach the "
             f"socket; run: chmod 700 {path}"
         )
+
+
+def directory_obstacle(path: Path) -> str:
+    """Why ``path`` is no private directory of this user's and cannot become one.
+
+    Empty if it is one, or is missing and can be made. Changes nothing.
+    """
+    parent = path.parent
+    try:
+        status = os.stat(parent)
+        exists = os.path.lexists(path)
+        if exists:
+            check_private_directory(path)
+    except DirectoryRefusedError as error:
+        return str(error)
+    except OSError as error:
+        return f"the socket's directory {path} cannot be made: {error.strerror}"
+    what = f"{parent} (user {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o})"
+    if not _keeps_others_out(status):
+        return f"the socket's directory {path} could be replaced by others: {what}"
+    if not _is_writable(path if exists else parent):
+        problem = "cannot be written" if exists else f"cannot be made in {what}"
+        return f"the socket's directory {path} {problem}"
+    return ""
+
+
+def _keeps_others_out(parent: os.stat_result) -> bool:
+    """Whether nobody else may rename what this user has in a directory."""
+    if parent.st_uid == os.geteuid():
+        return True
+    is_roots = parent.st_uid in (0, _OVERFLOW_USER)
+    is_shared = bool(parent.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    return is_roots and (not is_shared or bool(parent.st_mode & stat.S_ISVTX))
+
+
+def _is_writable(directory: Path) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def accepts_connections(socket_path: Path) -> bool:
@@ -127,8 +174,9 @@ def open_process(pid: int) -> int:
 def has_ended(process: int, timeout_secs: float) -> bool:
     """Waits for the end of ``process``, a descriptor of ``open_process``.
 
-    Returns False when it still runs after ``timeout_secs``.
+    Returns False when it still runs after ``timeout_secs``; below 0 counts as 0.
     """
     poll = select.poll()
     poll.register(process, select.POLLIN)
-    return bool(poll.poll(timeout_secs * 1000))
+    # Below 0 the system would wait for ever.
+    return bool(poll.poll(min(max(0.0, timeout_secs), MAX_TIMEOUT_SECS) * 1000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
+from support.scripted_daemon import wait_for
 from support.tensorboard_reader import read_events
 from support.transports import check_transport
 
@@ -118,3 +120,103 @@ def test_a_gluon_data_loader_with_workers(daemon: DaemonProcess, tmp_path: Path)
         assert sw.flush(timeout=30)
         del loader
     assert logged_steps(logdir, "loss") == list(range(9))
+
+
+EXEC = """
+import os, sys
+from boardd_client import SummaryWriter
+sw = SummaryWriter(sys.argv[1], address=sys.argv[2])
+sw.add_scalar("loss", 0, 0)
+assert sw.flush(timeout=30)
+for step in range(1, 1000):
+    sw.add_scalar("loss", step, step)
+os.execv(sys.executable, [sys.executable, "-c", "print('exec'); input()"])
+"""
+
+
+def test_what_a_program_logged_before_exec_is_written(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    logdir = tmp_path / "logs"
+    with subprocess.Popen(
+        [sys.executable, "-c", EXEC, str(logdir), daemon.address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "exec\n"
+        # While the new program runs, in the same process: the session is over for the daemon.
+        wait_for(lambda: not daemon.status().sessions)
+        assert logged_steps(logdir, "loss") == list(range(1000))
+        assert process.poll() is None
+        process.communicate("\n")
+
+
+LEFT_BEHIND = """
+import os, signal, subprocess, sys, time
+from boardd_client import SummaryWriter
+how, logdir, address = sys.argv[1:]
+sw = SummaryWriter(logdir, address=address)
+sw.add_scalar("loss", 0, 0)
+assert sw.flush(timeout=30)
+if how == "subprocess":
+    print(subprocess.Popen(["sleep", "60"], close_fds=False).pid, flush=True)
+elif pid := os.fork():
+    print(pid, flush=True)
+else:
+    time.sleep(60)
+    os._exit(0)
+for step in range(1, 100):
+    sw.add_scalar("loss", step, step)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("how", ["subprocess", "fork"])
+def test_what_a_trainer_started_does_not_keep_its_session_open(
+    how: str, daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    logdir = tmp_path / "logs"
+    with subprocess.Popen(
+        [sys.executable, "-c", LEFT_BEHIND, how, str(logdir), daemon.address],
+        stdout=subprocess.PIPE,
+    ) as trainer:
+        assert trainer.stdout is not None
+        left = int(trainer.stdout.readline())
+        try:
+            wait_for(lambda: not daemon.status().sessions)
+            os.kill(left, 0)
+        finally:
+            os.kill(left, signal.SIGKILL)
+    assert logged_steps(logdir, "loss") == list(range(100))
+
+
+FORKED = """
+import os, sys, threading
+from boardd_client import SummaryWriter
+sw = SummaryWriter(sys.argv[1], address=sys.argv[2])
+sw.add_scalar("parent", 0, 0)
+assert sw.flush(timeout=30)
+if pid := os.fork():
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    sw.add_scalar("parent", 1, 1)
+    assert sw.close(timeout=30)
+else:
+    assert sw.statistics().accepted == 0
+    sw.add_scalar("child", 0, 0)
+    assert sw.flush(timeout=30)
+    os._exit(0)
+"""
+
+
+@pytest.mark.usefixtures("transport")
+def test_a_forked_child_logs_to_the_same_run_in_a_session_of_its_own(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    logdir = tmp_path / "logs"
+    subprocess.run(
+        [sys.executable, "-c", FORKED, str(logdir), daemon.address], check=True, timeout=60
+    )
+    assert logged_steps(logdir, "parent") == [0, 1]
+    assert logged_steps(logdir, "child") == [0]

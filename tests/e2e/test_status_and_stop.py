@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 from pathlib import Path
 
-from boardd_protos.address import default_address
+import pytest
+from boardd.commands.control import stop
+from boardd.errors import NoDaemonError
+from boardd_protos.address import UnixAddress, default_address
 from support.commands import assert_refused, boardd, wait_until
 from support.daemon_process import DaemonProcess
 from support.plain_session import Session
+
+#: By how much a wait may exceed its timeout on a busy machine.
+LATE_SECS = 0.7
 
 
 def test_status_in_text_and_json(daemon: DaemonProcess) -> None:
@@ -46,6 +53,20 @@ def test_a_stopped_daemon_does_not_hold_status_up(daemon: DaemonProcess) -> None
     with daemon.stop_cont():
         result = boardd("status", "--address", daemon.address, "--timeout", "0.5")
     assert_refused(result, 3, "did not answer in 0.5 s")
+
+
+def test_stop_waits_no_longer_than_it_may(daemon: DaemonProcess) -> None:
+    where = UnixAddress(daemon.socket)
+    with daemon.stop_cont():
+        for timeout_secs in (0.0, 0.4):
+            begin = time.monotonic()
+            with pytest.raises(
+                NoDaemonError, match=f"did not answer in .* its pid is {daemon.pid}"
+            ):
+                stop(where, timeout_secs=timeout_secs)
+            assert timeout_secs <= time.monotonic() - begin < timeout_secs + LATE_SECS
+    assert stop(where, timeout_secs=1e10) == daemon.pid
+    assert daemon.returncode == 0
 
 
 def test_stop_ends_it_and_waits_until_it_is_gone(daemon: DaemonProcess) -> None:

@@ -218,15 +218,16 @@ class RawClient:
 
 
 class Harness:
-    """A service on a Unix socket in this process."""
+    """A service on a Unix socket, and on TCP, in this process."""
 
     def __init__(
-        self, service: Service, channel: grpc.aio.Channel, root: Path, socket: Path
+        self, service: Service, channel: grpc.aio.Channel, root: Path, socket: Path, tcp_port: int
     ) -> None:
         self.service = service
         self.channel = channel
         self.root = root
         self.socket = socket
+        self.tcp_port = tcp_port
 
     def client(self, session_id: bytes | None = None) -> RawClient:
         return RawClient(self.channel, session_id)
@@ -261,12 +262,13 @@ async def serving(
     with tempfile.TemporaryDirectory(prefix="bd-", dir="/tmp") as directory:
         # tmp_path may be too long for a socket's name.
         server.add_insecure_port(f"unix:{directory}/s")
+        tcp_port = server.add_insecure_port("127.0.0.1:0")
         await service.start()
         service.take_maps(Path(f"{directory}/s{HANDOVER_SUFFIX}"), waiting_secs=handover_secs)
         await server.start()
         channel = grpc.aio.insecure_channel(f"unix:{directory}/s")
         try:
-            harness = Harness(service, channel, root, Path(directory) / "s")
+            harness = Harness(service, channel, root, Path(directory) / "s", tcp_port)
             yield harness
             harness.status()
         finally:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,11 @@ def fetch_status(
     ``NoDaemonError`` when nothing answers in ``timeout_secs``, ``CommandError``
     when the daemon refuses, ``ConfigError`` for a file that cannot be used.
     """
+    if token and tls_ca is None and isinstance(where, address.TcpAddress) and not where.is_loopback:
+        raise ConfigError(
+            f"the token would cross the network to {where} in clear; give the authority of the "
+            "daemon's certificate with --tls-ca"
+        )
     metadata = [(AUTHORIZATION, f"Bearer {token}")] if token else []
     with _channel(where, tls_ca) as channel:
         try:
@@ -88,8 +94,15 @@ def stop(where: address.UnixAddress, *, timeout_secs: float) -> int:
     Raises ``NoDaemonError`` when there is none, ``CommandError`` when it may
     not be signalled or is still there after ``timeout_secs``.
     """
-    answer_secs = min(ANSWER_SECS, max(1.0, timeout_secs))
-    pid = _listener(where)
+    deadline = time.monotonic() + timeout_secs
+
+    def remaining() -> float:
+        return max(0.0, deadline - time.monotonic())
+
+    def answer_secs() -> float:
+        return min(ANSWER_SECS, remaining())
+
+    pid = _listener(where, answer_secs())
     try:
         process = open_process(pid)
     except ProcessLookupError:
@@ -102,11 +115,11 @@ def stop(where: address.UnixAddress, *, timeout_secs: float) -> int:
         # The descriptor now holds the process that has this pid. That this process is
         # the daemon, and not a later one with its pid, follows from asking again.
         try:
-            fetch_status(where, timeout_secs=answer_secs)
-            draining = _is_draining(where, answer_secs)
-            same = _listener(where) == pid
+            fetch_status(where, timeout_secs=answer_secs())
+            draining = _is_draining(where, answer_secs())
+            same = _listener(where, answer_secs()) == pid
         except NoDaemonError as error:
-            if has_ended(process, 1.0):
+            if has_ended(process, min(1.0, remaining())):
                 return pid
             raise NoDaemonError(f"{error}; its pid is {pid}") from None
         if not same:
@@ -118,7 +131,7 @@ def stop(where: address.UnixAddress, *, timeout_secs: float) -> int:
             raise CommandError(f"pid {pid} at {where} belongs to another user") from None
         except ProcessLookupError:
             return pid
-        if not has_ended(process, timeout_secs):
+        if not has_ended(process, remaining()):
             raise CommandError(
                 f"pid {pid} still writes what it holds after {timeout_secs:g} s; wait on with "
                 f"'boardd stop', or end it at once with: kill {pid}"
@@ -141,13 +154,13 @@ def _is_draining(where: address.UnixAddress, timeout_secs: float) -> bool:
     return bool(reply.status == HealthCheckResponse.NOT_SERVING)
 
 
-def _listener(where: address.UnixAddress) -> int:
+def _listener(where: address.UnixAddress, timeout_secs: float) -> int:
     """The pid of the process that listens on a Unix socket, as the kernel knows it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(ANSWER_SECS)
+        probe.settimeout(timeout_secs)
         try:
             probe.connect(os.fspath(where.path))
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # with no time at all it does not wait
             raise NoDaemonError(f"what listens at {where} does not answer") from None
         except OSError as error:
             raise NoDaemonError(f"no daemon at {where}: {error.strerror}") from None

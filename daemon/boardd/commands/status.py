@@ -29,11 +29,12 @@ def render(reply: pb.StatusReply) -> str:
     lines.extend(
         _columns(
             (
-                *("host", "pid", "program", "stream", "shares"),
+                *("session", "host", "pid", "program", "stream", "shares"),
                 *("received", "written", "rejected", "dropped"),
             ),
             [
                 (
+                    str(session.number),
                     session.hostname,
                     str(session.pid),
                     session.program,

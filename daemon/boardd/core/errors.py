@@ -37,11 +37,11 @@ class RequestError(ProtocolError):
 
 
 class UnknownSessionError(ProtocolError):
-    """Open the session again."""
+    """Open the session again. The text holds no more of the id, a secret, than to tell it by."""
 
     def __init__(self, session_id: bytes) -> None:
         super().__init__(
-            f"session {session_id.hex() or '(empty)'} is not open here; open it",
+            f"session {session_id[:2].hex() or '(empty)'}... is not open here; open it",
             pb.UNKNOWN_SESSION,
         )
 

@@ -297,7 +297,10 @@ def _interceptors(config: Config) -> Sequence[grpc.aio.ServerInterceptor]:
     if is_open_to_others(path):
         _logger.warning("token file %s can be read by every user; run: chmod 600 %s", path, path)
     if config.listen is not None and not config.listen.is_loopback and config.tls_cert is None:
-        _logger.warning("the token crosses the network in clear: add --tls-cert and --tls-key")
+        _logger.warning(
+            "the token crosses the network in clear, so boardd's clients refuse to send it: add "
+            "--tls-cert and --tls-key"
+        )
     return (TokenInterceptor(token),)
 
 

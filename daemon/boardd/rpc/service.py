@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import grpc.aio
 from boardd_protos import __version__, boardd_pb2_grpc
@@ -18,9 +19,10 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import HANDOVER_SECS
 
 from boardd.core.budget import Budgets
-from boardd.core.errors import RequestError
-from boardd.rpc.answering import agreed_version, answering, checked_timeout, remaining
+from boardd.core.errors import RequestError, StalledError
+from boardd.rpc.answering import agreed_version, answering, checked_timeout
 from boardd.rpc.map_handover import MapHandover
+from boardd.rpc.session_ids import bound_id
 from boardd.rpc.status_reply import status_reply
 from boardd.rpc.stream import Stream
 from boardd.runs.logdir import Roots
@@ -29,12 +31,16 @@ from boardd.runs.sync_result import SyncResult
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
 
+#: How long a stream may take to say whose it is.
+ATTACH_SECS: Final = 10.0
+
 
 class Service(boardd_pb2_grpc.BoarddServicer):
     """Serves ``boardd.v1.Boardd``; writes beneath ``logdir_roots`` within ``budgets``.
 
     ``clock`` gives seconds that never go back. ``retry_secs`` lie between tries
-    of what a full or failing disk has refused. ``start`` before serving; ``drain``
+    of what a full or failing disk has refused. A stream may take ``attach_secs`` to bring
+    its Attach. ``start`` before serving; ``drain``
     at the end, once.
     """
 
@@ -45,6 +51,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         *,
         clock: Callable[[], float] = time.monotonic,
         retry_secs: float = RETRY_SECS,
+        attach_secs: float = ATTACH_SECS,
     ) -> None:
         self.budgets = budgets or Budgets()
         #: Where the daemon listens, for its status.
@@ -55,6 +62,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._started = clock()
         self._sessions = Sessions(self._roots, self.budgets, clock, retry_secs)
         self._map_handover: MapHandover | None = None
+        self._attach_secs = attach_secs
 
     @property
     def idle_secs(self) -> float:
@@ -114,6 +122,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """Begins or resumes a session."""
         async with answering(context):
             version = agreed_version(request)
+            request.session_id = bound_id(request.session_id, context)
             live = self._sessions.open(request)
             session = live.session
             return pb.OpenReply(
@@ -131,12 +140,12 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     async def Stream(self, request_iterator: object, context: grpc.aio.ServicerContext) -> None:
         """Serves a session's stream."""
         async with answering(context):
-            first = await context.read()
+            first = await self._first_message(context)
             if not isinstance(first, pb.ClientMessage) or not first.HasField("attach"):
                 raise RequestError("the first message of a stream must be Attach")
             attach = first.attach
             start = attach.log_from if attach.HasField("log_from") else None
-            live = self._sessions.registry.find(attach.session_id)
+            live = self._sessions.registry.find(bound_id(attach.session_id, context))
             stream = Stream(
                 self._sessions.receiver,
                 live,
@@ -155,12 +164,12 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     ) -> pb.FlushReply:
         """Waits until records are written, or synced."""
         async with answering(context):
-            live = self._sessions.registry.find(request.session_id)
+            live = self._sessions.registry.find(bound_id(request.session_id, context))
             session = live.session
             deadline = self._clock() + checked_timeout(request.timeout_secs)
             reached = await live.notice.wait(
                 lambda: session.written_sequence >= request.sequence or live.is_forgotten,
-                remaining(deadline - self._clock()),
+                deadline - self._clock(),
             )
             reached = reached and session.written_sequence >= request.sequence
             message = "" if reached else self._why_not(live, request.sequence)
@@ -177,7 +186,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     ) -> pb.CloseReply:
         """Ends a session once all it sent is written."""
         async with answering(context):
-            live = self._sessions.registry.find(request.session_id)
+            live = self._sessions.registry.find(bound_id(request.session_id, context))
             deadline = self._clock() + checked_timeout(request.timeout_secs)
             closed = True
             # A record that still comes takes up a run again: that is ended, too.
@@ -186,7 +195,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                     self._sessions.end_runs(live)
                 closed = await live.notice.wait(
                     lambda: live.is_caught_up or live.is_forgotten,
-                    remaining(deadline - self._clock()),
+                    deadline - self._clock(),
                 )
             written_sequence = live.session.written_sequence
             if not closed:
@@ -212,6 +221,12 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             addresses=self.addresses,
         )
 
+    async def _first_message(self, context: grpc.aio.ServicerContext) -> object:
+        try:
+            return await asyncio.wait_for(context.read(), self._attach_secs)
+        except (TimeoutError, asyncio.TimeoutError):
+            raise StalledError(f"no Attach came within {self._attach_secs:g} s") from None
+
     @staticmethod
     def _is_busy(live: LiveSession) -> bool:
         return bool(live.session.schema.held_runs()) or not live.is_caught_up
@@ -219,7 +234,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     async def _sync(self, live: LiveSession, deadline: float) -> SyncResult:
         sync = self._sessions.run_table.sync(live.session.schema.held_runs())
         try:
-            return await asyncio.wait_for(sync, remaining(deadline - self._clock()))
+            return await asyncio.wait_for(sync, max(0.0, deadline - self._clock()))
         except (TimeoutError, asyncio.TimeoutError):
             reason = "written, but not synced in time; the disk is slow"
             return SyncResult(ok=False, reason=reason)

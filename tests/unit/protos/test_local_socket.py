@@ -12,6 +12,7 @@ import pytest
 from boardd_protos.local_socket import (
     DirectoryRefusedError,
     accepts_connections,
+    directory_obstacle,
     ensure_private_directory,
     has_ended,
     open_process,
@@ -65,6 +66,46 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(directory, 12345, -1)
     with pytest.raises(DirectoryRefusedError, match="belongs to user 12345, not to 0"):
         ensure_private_directory(directory)
+
+
+def in_a_directory(owner: int, mode: int, path: Path) -> Path:
+    path.mkdir()
+    os.chown(path, owner, -1)
+    path.chmod(mode)
+    return path / "boardd"
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "exists", "obstacle"),
+    [
+        (0, 0o700, False, ""),
+        (0, 0o700, True, ""),
+        (12345, 0o755, False, "could be replaced by others"),
+        (12345, 0o755, True, "could be replaced by others"),
+        (12345, 0o1777, False, "could be replaced by others"),
+        # The host's root, as a container may see it.
+        (65534, 0o1777, False, ""),
+        (65534, 0o777, False, "could be replaced by others"),
+        (65534, 0o755, True, ""),
+    ],
+)
+def test_a_directory_is_private_only_where_nobody_can_replace_it(
+    owner: int, mode: int, exists: bool, obstacle: str, tmp_path: Path
+) -> None:
+    require_root()
+    directory = in_a_directory(owner, mode, tmp_path / "parent")
+    if exists:
+        ensure_private_directory(directory)
+    assert obstacle in directory_obstacle(directory)
+    assert bool(obstacle) == bool(directory_obstacle(directory))
+    assert directory.exists() == exists
+
+
+def test_a_directory_that_cannot_be_made_or_used_is_told(tmp_path: Path) -> None:
+    assert "No such file" in directory_obstacle(tmp_path / "missing" / "boardd")
+    (tmp_path / "file").touch()
+    assert "cannot be made in" in directory_obstacle(tmp_path / "file" / "boardd")
+    assert "no directory" in directory_obstacle(tmp_path / "file")
 
 
 def test_a_listener_is_seen_also_with_a_full_backlog(runtime_directory: Path) -> None:
