@@ -38,8 +38,8 @@ from boardd.runs.logdir import (
     RunDirectory,
     is_link,
     open_or_make,
-    sync_directory,
 )
+from boardd.runs.sync_directory import sync_directory
 
 __all__ = ["EmbeddingFiles", "write_embedding"]
 
@@ -212,7 +212,7 @@ def _open_folder(directory: RunDirectory, parts: Sequence[str]) -> Iterator[list
         for depth, part in enumerate(parts, 1):
             parent = opened[-1] if opened else directory.fd
             with _refusing(directory, "/".join(parts[:depth]), parent):
-                fd, _ = open_or_make(part, parent)
+                fd, _ = open_or_make(part, parent, directory.umask)
             stack.callback(os.close, fd)
             opened.append(fd)
         yield opened
@@ -224,7 +224,7 @@ def _replace(directory: RunDirectory, fd: int, path: str, content: bytes | memor
     temporary = f".{name}.partial"
     with _refusing(directory, path, fd):
         _remove(temporary, fd)  # of a daemon that was killed
-        file = os.open(temporary, _CREATE, 0o644, dir_fd=fd)
+        file = os.open(temporary, _CREATE, 0o666 & ~directory.umask, dir_fd=fd)
         try:
             try:
                 _write(file, content)

@@ -246,19 +246,20 @@ class EventFile:
     def _begin_file(self) -> None:
         """Makes the next file and puts its opening event before what is pending."""
         opening = event.file_version(self._clock())
+        directory = self._directory
         while True:
             name = self._next_name()
             try:
-                self._fd = os.open(name, _FLAGS, 0o644, dir_fd=self._directory.fd)
+                self._fd = os.open(name, _FLAGS, 0o666 & ~directory.umask, dir_fd=directory.fd)
                 break
             except FileExistsError:
                 continue  # made by someone else since the directory was listed
             except OSError as error:
-                path = str(self._directory.path / name)
+                path = str(directory.path / name)
                 if error.errno in FULL:
                     raise DiskFullError(error.errno, error.strerror, path) from error
                 raise OSError(error.errno, error.strerror, path) from error
-        self._path = self._directory.path / name
+        self._path = directory.path / name
         self._pending = _Append(opening + self._pending.records, len(opening))
         self._file_holds_events = False
         self._directory_is_synced = False

@@ -141,7 +141,7 @@ def test_old_files_are_never_touched(directory: RunDirectory) -> None:
     assert steps(directory) == [1]
 
 
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o644)])
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o666)])
 def test_mode_follows_the_umask(directory: RunDirectory, umask: int, mode: int) -> None:
     events = writer(directory)
     old = os.umask(umask)
