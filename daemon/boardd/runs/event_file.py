@@ -111,7 +111,8 @@ class EventFile:
     ``hostname`` is part of the name (default: this machine's). ``clock`` gives
     seconds since the epoch.
 
-    Raises ``RefusedError`` for a suffix that cannot be part of a file name.
+    Raises ``RefusedError`` for a suffix that cannot be part of a file name, and if no name
+    sorts after those in the directory.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class EventFile:
             )
         self._directory = directory
         self._clock = clock
+        self._next_name()
         self._fd = -1
         self._path: Path | None = None
         self._closed = False
@@ -248,7 +250,10 @@ class EventFile:
         opening = event.file_version(self._clock())
         directory = self._directory
         while True:
-            name = self._next_name()
+            try:
+                name = self._next_name()
+            except RefusedError as error:  # since the directory was opened
+                raise OSError(errno.ENAMETOOLONG, str(error)) from error
             try:
                 self._fd = os.open(name, _FLAGS, 0o666 & ~directory.umask, dir_fd=directory.fd)
                 break
@@ -307,8 +312,28 @@ class EventFile:
         if newest.startswith(_PREFIX) and len(digits) == _SECS_DIGITS and digits.isdecimal():
             secs = max(secs, int(digits) + 1)
         name = f"{_PREFIX}{secs:0{_SECS_DIGITS}d}{self._name_end}"
-        # Some other program's name that no time of ours sorts after.
-        return name if name > newest else f"{newest}.1{self._name_end}"
+        return name if name > newest else _name_after(newest, self._name_end)
+
+
+def _name_after(newest: str, end: str) -> str:
+    """A name that ends in ``end`` and sorts after another program's, which no time sorts after.
+
+    Raises ``RefusedError`` if there is none.
+    """
+    name = f"{newest}.1{end}"
+    if _is_file_name(name):
+        return name
+    # Cut off at a character that "~", the last one in ASCII, sorts after.
+    first = newest.index(EVENT_FILE_MARK) + len(EVENT_FILE_MARK)
+    for length in range(first, len(newest)):
+        name = f"{newest[:length]}~{end}"
+        if newest[length] < "~" and _is_file_name(name):
+            return name
+    raise RefusedError(
+        pb.INVALID_NAME,
+        f"{newest}: no name of an event file sorts after this one, so TensorBoard would not "
+        "read it; rename that file or choose another run",
+    )
 
 
 def _is_file_name(text: str) -> bool:

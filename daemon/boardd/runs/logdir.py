@@ -148,6 +148,13 @@ class Roots:
         """
         return self._locate(logdir, parts)[1]
 
+    def as_written(self, logdir: str) -> Path:
+        """The same, without a look at the disk: links are not resolved, and roots not minded.
+
+        Raises ``RefusedError`` as ``resolve`` does for names that cannot be.
+        """
+        return Path(self._asked(logdir, ()))
+
     def open_run(self, logdir: str, *parts: str, umask: int | None = None) -> RunDirectory:
         """Opens, makes if need be (mode 0777 less ``umask``) and locks a run's directory.
 
@@ -190,16 +197,7 @@ class Roots:
 
     def _locate(self, logdir: str, parts: Sequence[str]) -> tuple[Path, Path]:
         """The root and the resolved path of a run."""
-        if not logdir:
-            raise RefusedError(pb.INVALID_NAME, "logdir is empty: name a directory")
-        for part in parts:
-            if part.startswith("/"):
-                raise RefusedError(
-                    pb.INVALID_NAME, f"run {part!r} begins with a slash: give a relative name"
-                )
-        for text in (logdir, *parts):
-            _check_names(text)
-        asked = os.path.join(self.paths[0], logdir, *filter(None, parts))
+        asked = self._asked(logdir, parts)
         try:
             path = _resolved(asked)
         except OSError as error:
@@ -221,6 +219,19 @@ class Roots:
             pb.OUTSIDE_ROOTS,
             f"logdir {asked!r}{leads} is not beneath a logdir root of the daemon ({listed})",
         )
+
+    def _asked(self, logdir: str, parts: Sequence[str]) -> str:
+        """The absolute path of a run, checked as text."""
+        if not logdir:
+            raise RefusedError(pb.INVALID_NAME, "logdir is empty: name a directory")
+        for part in parts:
+            if part.startswith("/"):
+                raise RefusedError(
+                    pb.INVALID_NAME, f"run {part!r} begins with a slash: give a relative name"
+                )
+        for text in (logdir, *parts):
+            _check_names(text)
+        return os.path.join(self.paths[0], logdir, *filter(None, parts))
 
 
 def _resolved(path: str) -> Path:

@@ -68,10 +68,10 @@ class RunFiles:
         Tries for as long as that takes, until the directory is refused, or until
         ``gives_up`` says so after a failed try.
         """
+        umask = self._run.umask
         while self._file is None and self._run.refusal is None:
             try:
-                self._directory = await self.on_thread(lambda: self._roots.open_run(self._run.path))
-                self._file = EventFile(self._directory, filename_suffix=self._run.filename_suffix)
+                self._directory, self._file = await self.on_thread(lambda: self._open(umask))
                 self.recovered()
             except RefusedError as error:
                 self._refuse(error.refusal)
@@ -80,6 +80,14 @@ class RunFiles:
                 if gives_up is not None and gives_up():
                     break
         return self._file is not None
+
+    def _open(self, umask: int | None) -> tuple[RunDirectory, EventFile]:
+        directory = self._roots.open_run(self._run.path, umask=umask)
+        try:
+            return directory, EventFile(directory, filename_suffix=self._run.filename_suffix)
+        except BaseException:
+            directory.close()
+            raise
 
     async def on_thread(self, call: Callable[[], _Result], *, is_brief: bool = False) -> _Result:
         """Returns what ``call`` returns on a thread, or raises what it raises."""
