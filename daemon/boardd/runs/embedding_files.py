@@ -31,7 +31,9 @@ from boardd.core.runs.names import segments
 from boardd.events import embedding
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.projector_pb2 import ProjectorConfig
+from boardd.runs import file_mode
 from boardd.runs.event_file import EVENT_FILE_MARK
+from boardd.runs.file_mode import FILE_MODE
 from boardd.runs.logdir import (
     FULL,
     DiskFullError,
@@ -224,9 +226,11 @@ def _replace(directory: RunDirectory, fd: int, path: str, content: bytes | memor
     temporary = f".{name}.partial"
     with _refusing(directory, path, fd):
         _remove(temporary, fd)  # of a daemon that was killed
-        file = os.open(temporary, _CREATE, 0o666 & ~directory.umask, dir_fd=fd)
+        mode = file_mode.mode(FILE_MODE, directory.umask)
+        file = os.open(temporary, _CREATE, mode, dir_fd=fd)
         try:
             try:
+                file_mode.complete(file, FILE_MODE, directory.umask)
                 _write(file, content)
                 os.fsync(file)
             finally:

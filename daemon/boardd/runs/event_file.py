@@ -40,6 +40,8 @@ from boardd_protos.tags import MAX_NAME_BYTES
 from boardd.core.refusals import RefusedError
 from boardd.events import event
 from boardd.events.tfrecord import whole_records_bytes
+from boardd.runs import file_mode
+from boardd.runs.file_mode import FILE_MODE
 from boardd.runs.logdir import FULL, DiskFullError, RunDirectory
 
 __all__ = ["DiskFullError", "EventFile", "SyncFailedError"]
@@ -255,7 +257,9 @@ class EventFile:
             except RefusedError as error:  # since the directory was opened
                 raise OSError(errno.ENAMETOOLONG, str(error)) from error
             try:
-                self._fd = os.open(name, _FLAGS, 0o666 & ~directory.umask, dir_fd=directory.fd)
+                mode = file_mode.mode(FILE_MODE, directory.umask)
+                self._fd = os.open(name, _FLAGS, mode, dir_fd=directory.fd)
+                file_mode.complete(self._fd, FILE_MODE, directory.umask)
                 break
             except FileExistsError:
                 continue  # made by someone else since the directory was listed

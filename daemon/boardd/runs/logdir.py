@@ -27,6 +27,8 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.tags import MAX_NAME_BYTES
 
 from boardd.core.refusals import RefusedError
+from boardd.runs import file_mode
+from boardd.runs.file_mode import DIRECTORY_MODE
 from boardd.runs.run_lock import lock_directory
 from boardd.runs.sync_directory import sync_directory, sync_parents
 
@@ -43,6 +45,9 @@ _WALK: Final = os.O_PATH | _DIRECTORY
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: Trouble that may pass: out of descriptors or memory, a disk or server that fails now.
 _PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
+#: Of an absolute path, which needs none.
+_NO_PARENT: Final = -1
+
 #: There is no directory of that name, or none that its server still knows.
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 
@@ -54,11 +59,12 @@ class DiskFullError(OSError):
 class RunDirectory:
     """The open and locked directory of one run. Made by ``Roots.open_run``."""
 
-    def __init__(self, path: Path, fd: int, new_levels: int, umask: int) -> None:
+    def __init__(self, path: Path, fd: int, new_levels: int, umask: int | None) -> None:
         """Takes over ``fd``.
 
         ``new_levels``: so many directories, the run's own first and then those above it,
-        were made for it. ``umask``: what files and directories in it lack.
+        were made for it. ``umask``: what files and directories in it lack; None: what the
+        umask of the process says.
         """
         self.path = path  #: with symlinks resolved
         self.umask = umask
@@ -117,13 +123,13 @@ class Roots:
 
     ``paths``: at least one, absolute; relative logdirs lie in the first.
     A root that does not exist yet is made when a run is first opened in it.
-    ``umask``: what new files and directories lack, unless a run says otherwise; that of
-    the process comes on top.
+    ``umask``: what new files and directories lack, unless a run says otherwise; None: what
+    the umask of the process says.
 
     Raises ``ValueError`` without a path and on a relative one.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]], umask: int = 0) -> None:
+    def __init__(self, paths: Sequence[str | os.PathLike[str]], umask: int | None = None) -> None:
         if not paths:
             raise ValueError("no logdir root: at least one directory is needed")
         roots = []
@@ -265,27 +271,36 @@ def _check_names(text: str) -> None:
         )
 
 
-def open_or_make(name: str, parent: int, umask: int, flags: int = _READ) -> tuple[int, bool]:
+def open_or_make(name: str, parent: int, umask: int | None, flags: int = _READ) -> tuple[int, bool]:
     """Opens the directory ``name`` in ``parent``. Returns its descriptor, and whether it is new.
 
-    A new one has mode 0777 less ``umask``. Raises ``OSError`` if something else is in the
-    way, such as a link.
+    A new one has mode 0777 less ``umask``, see ``file_mode``. Raises ``OSError`` if something
+    else is in the way, such as a link.
     """
     try:
         return os.open(name, flags, dir_fd=parent), False
     except FileNotFoundError:
         is_new = True
         try:
-            os.mkdir(name, 0o777 & ~umask, dir_fd=parent)
+            os.mkdir(name, file_mode.mode(DIRECTORY_MODE, umask), dir_fd=parent)
         except FileExistsError:
             is_new = False
-        return os.open(name, flags, dir_fd=parent), is_new
+        fd = os.open(name, flags, dir_fd=parent)
+        try:
+            if is_new:
+                file_mode.complete(fd, DIRECTORY_MODE, umask)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd, is_new
 
 
-def _make_root(root: Path, umask: int) -> None:
+def _make_root(root: Path, umask: int | None) -> None:
+    """Makes a root and what is missing above it, which was configured and is to be trusted."""
     for path in (*reversed(root.parents), root):
         if not path.is_dir():
-            path.mkdir(0o777 & ~umask, exist_ok=True)
+            fd, _ = open_or_make(os.fspath(path), _NO_PARENT, umask, _WALK)
+            os.close(fd)
 
 
 @contextlib.contextmanager

@@ -19,14 +19,17 @@ from boardd.core.runs.run_state import RunState
 from boardd.events.embedding import EmbeddingFiles
 from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.embedding_files import write_embedding
-from boardd.runs.event_file import EventFile
+from boardd.runs.event_file import EventFile, SyncFailedError
 from boardd.runs.logdir import Roots, RunDirectory
 from boardd.runs.sync_result import SyncResult
+from boardd.runs.writer_threads import HANGING_SECS
 
 _logger = logging.getLogger(__name__)
 
 #: Seconds between tries of what the disk has refused.
 RETRY_SECS: Final = 1.0
+
+_HANGS: Final = f"the file system has not answered for more than {HANGING_SECS:g} s"
 
 _Result = TypeVar("_Result")
 
@@ -36,7 +39,7 @@ class RunFiles:
 
     For one task on the event loop, and for the one call on a thread that it awaits.
     Brief calls go to ``brief_calls``, all others to ``threads``. ``on_refused`` is
-    called when the run's directory is refused.
+    called when the run's directory is refused, ``on_written`` when something was appended.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class RunFiles:
         brief_calls: BriefCalls,
         on_refused: Callable[[RunState], None],
         retry_secs: float = RETRY_SECS,
+        on_written: Callable[[RunState], None] = lambda run: None,
     ) -> None:
         self._run = run
         self._roots = roots
@@ -54,6 +58,7 @@ class RunFiles:
         self._brief_calls = brief_calls
         self._on_refused = on_refused
         self._retry_secs = retry_secs
+        self._on_written = on_written
         self._directory: RunDirectory | None = None
         self._file: EventFile | None = None
 
@@ -91,9 +96,16 @@ class RunFiles:
 
     async def on_thread(self, call: Callable[[], _Result], *, is_brief: bool = False) -> _Result:
         """Returns what ``call`` returns on a thread, or raises what it raises."""
-        if is_brief:
-            return await self._brief_calls.run(call)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        loop = asyncio.get_running_loop()
+        notice = loop.call_later(HANGING_SECS, self._hang)
+        try:
+            if is_brief:
+                return await self._brief_calls.run(call)
+            return await loop.run_in_executor(self._threads, call)
+        finally:
+            notice.cancel()
+            if self._run.progress.trouble == _HANGS:
+                self.recovered()
 
     def append_once(self, events: bytes) -> None:
         """Appends encoded records, or goes on with an append that raised. On a thread.
@@ -147,6 +159,7 @@ class RunFiles:
         self.recovered()
         if self._file is not None and self._file.path is not None:
             self._run.progress.file = self._file.path.name
+            self._on_written(self._run)
 
     def recovered(self) -> None:
         """Notes that nothing holds the run up any more."""
@@ -155,11 +168,16 @@ class RunFiles:
             self._run.progress.trouble = ""
 
     async def sync(self) -> SyncResult:
-        """Makes all that was appended durable. Returns whether it is."""
+        """Makes all that was appended durable. Returns whether it can be.
+
+        What never will be is noted in ``RunProgress.sync_failure``, until a flush tells it.
+        """
         if self._file is None:
             return SyncResult(ok=True)
         try:
             await self.on_thread(self._file.sync)
+        except SyncFailedError as error:
+            self._note_lost(str(error))
         except OSError as error:
             return SyncResult(ok=False, reason=str(error))
         return SyncResult(ok=True)
@@ -170,6 +188,11 @@ class RunFiles:
         if not result.ok:
             _logger.error("run %s: %s", self._run.path, result.reason)
         await self.on_thread(self._abandon)
+
+    def _note_lost(self, what: str) -> None:
+        _logger.error("run %s: %s", self._run.path, what)
+        progress = self._run.progress
+        progress.sync_failure = "; ".join(filter(None, (progress.sync_failure, what)))
 
     def _write_embedding(self, embedding: EmbeddingFiles) -> int:
         if self._directory is None:
@@ -191,7 +214,7 @@ class RunFiles:
             if file is not None:
                 file.close()
         except OSError as error:
-            _logger.error("run %s: close: %s", self._run.path, error)
+            self._note_lost(f"close: {error}")
         finally:
             if directory is not None:
                 directory.close()
@@ -201,6 +224,11 @@ class RunFiles:
         self._run.refusal = refusal
         self._abandon()
         self._on_refused(self._run)
+
+    def _hang(self) -> None:
+        if not self._run.progress.trouble:
+            _logger.error("run %s is held up: %s", self._run.path, _HANGS)
+            self._run.progress.trouble = _HANGS
 
     async def _wait_out(self, error: OSError) -> None:
         if not self._run.progress.trouble:

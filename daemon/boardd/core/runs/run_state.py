@@ -103,7 +103,8 @@ class RunState:
         """When it is made durable, for the most demanding of its members."""
         policy = NEVER
         for member in self.members.values():
-            policy = policy.stricter(member.sync)
+            if member.sync != policy:
+                policy = policy.stricter(member.sync)
         return policy
 
     @property

@@ -212,7 +212,7 @@ def test_files_lack_what_the_writer_lacks(tmp_path: Path) -> None:
             }
             assert found == {"a": (0o775, 0o664), "b": (0o700, 0o600)}
 
-    old = os.umask(0)  # as the daemon has it
+    old = os.umask(0o027)
     try:
         run_async(test, tmp_path)
     finally:

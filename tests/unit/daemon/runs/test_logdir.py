@@ -403,9 +403,10 @@ def test_an_entry_in_a_directory_that_cannot_be_read_is_synced(as_nobody: Path) 
         assert where(run.fd) == drop_box / "run"
 
 
-def test_a_run_says_which_bits_its_directories_lack(tmp_path: Path) -> None:
+@pytest.mark.parametrize("of_process", [0, 0o022, 0o077])
+def test_a_run_says_which_bits_its_directories_lack(tmp_path: Path, of_process: int) -> None:
     roots = Roots([tmp_path / "root"], umask=0o027)
-    old = os.umask(0)
+    old = os.umask(of_process)
     try:
         with roots.open_run("a/b", umask=0o002), roots.open_run("c"):
             found = {
