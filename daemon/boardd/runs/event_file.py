@@ -43,6 +43,7 @@ from boardd.events.tfrecord import whole_records_bytes
 from boardd.runs import file_mode
 from boardd.runs.file_mode import FILE_MODE
 from boardd.runs.logdir import FULL, DiskFullError, RunDirectory
+from boardd.runs.resting_file import RestingFile
 
 __all__ = ["DiskFullError", "EventFile", "SyncFailedError"]
 
@@ -135,7 +136,7 @@ class EventFile:
             )
         self._directory = directory
         self._clock = clock
-        self._next_name()
+        _next_name(directory.fd, clock(), self._name_end)
         self._fd = -1
         self._path: Path | None = None
         self._closed = False
@@ -237,6 +238,28 @@ class EventFile:
         if fd >= 0:
             os.close(fd)
 
+    def rest(self) -> RestingFile | None:
+        """Closes the descriptor, if there is one, until ``wake`` gets what this returns."""
+        if self._fd < 0 or self._path is None:
+            return None
+        resting = RestingFile(self._fd, self._path.name)
+        fd, self._fd = self._fd, -1
+        try:
+            os.close(fd)
+        except OSError as error:  # a late write error, of a network file system
+            self._note_failure(error)
+        return resting
+
+    def wake(self, resting: RestingFile) -> None:
+        """Opens the file again that rests. Raises ``OSError``; then call it again."""
+        try:
+            self._fd = resting.reopen(self._directory.fd)
+        except FileNotFoundError as error:
+            # What is pending is written anew and whole, in the next file.
+            self._note_failure(error)
+            self._pending = _Append(self._pending.records[self._pending.opening_bytes :])
+            self._path = None
+
     def _write_pending(self) -> None:
         pending = self._pending
         while pending.left_bytes:
@@ -253,7 +276,7 @@ class EventFile:
         directory = self._directory
         while True:
             try:
-                name = self._next_name()
+                name = _next_name(directory.fd, self._clock(), self._name_end)
             except RefusedError as error:  # since the directory was opened
                 raise OSError(errno.ENAMETOOLONG, str(error)) from error
             try:
@@ -281,12 +304,17 @@ class EventFile:
                 self._directory.sync()
             self._directory_is_synced = True
         except OSError as error:
-            earlier = self._sync_failure.suspect_bytes if self._sync_failure else 0
-            self._sync_failure = SyncFailedError(
-                error, self._path or self._directory.path, earlier + self._unsynced_bytes
-            )
-            _logger.error("fsync: %s", self._sync_failure)
+            self._note_failure(error)
         self._unsynced_bytes = 0
+
+    def _note_failure(self, error: OSError) -> None:
+        """What is not synced may be lost; the next sync is to say so."""
+        earlier = self._sync_failure.suspect_bytes if self._sync_failure else 0
+        self._sync_failure = SyncFailedError(
+            error, self._path or self._directory.path, earlier + self._unsynced_bytes
+        )
+        self._unsynced_bytes = 0
+        _logger.error("fsync: %s", self._sync_failure)
 
     def _holds_events(self) -> bool:
         """Whether any event but the opening one is whole in the live file."""
@@ -307,16 +335,20 @@ class EventFile:
             with contextlib.suppress(OSError):
                 os.unlink(path.name, dir_fd=self._directory.fd)
 
-    def _next_name(self) -> str:
-        """A name that sorts after every event file of the directory."""
-        names = [name for name in os.listdir(self._directory.fd) if EVENT_FILE_MARK in name]
-        secs = int(self._clock())
-        newest = max(names, default="")
-        digits = newest.removeprefix(_PREFIX)[:_SECS_DIGITS]
-        if newest.startswith(_PREFIX) and len(digits) == _SECS_DIGITS and digits.isdecimal():
-            secs = max(secs, int(digits) + 1)
-        name = f"{_PREFIX}{secs:0{_SECS_DIGITS}d}{self._name_end}"
-        return name if name > newest else _name_after(newest, self._name_end)
+
+def _next_name(directory: int, now: float, end: str) -> str:
+    """A name with ``end`` that sorts after every event file of the directory.
+
+    Raises ``RefusedError`` if there is none.
+    """
+    names = [name for name in os.listdir(directory) if EVENT_FILE_MARK in name]
+    secs = int(now)
+    newest = max(names, default="")
+    digits = newest.removeprefix(_PREFIX)[:_SECS_DIGITS]
+    if newest.startswith(_PREFIX) and len(digits) == _SECS_DIGITS and digits.isdecimal():
+        secs = max(secs, int(digits) + 1)
+    name = f"{_PREFIX}{secs:0{_SECS_DIGITS}d}{end}"
+    return name if name > newest else _name_after(newest, end)
 
 
 def _name_after(newest: str, end: str) -> str:

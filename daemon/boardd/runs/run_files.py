@@ -18,6 +18,7 @@ from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.events.embedding import EmbeddingFiles
 from boardd.runs.brief_calls import BriefCalls
+from boardd.runs.descriptors import Descriptors
 from boardd.runs.embedding_files import write_embedding
 from boardd.runs.event_file import EventFile, SyncFailedError
 from boardd.runs.logdir import Roots, RunDirectory
@@ -40,6 +41,7 @@ class RunFiles:
     For one task on the event loop, and for the one call on a thread that it awaits.
     Brief calls go to ``brief_calls``, all others to ``threads``. ``on_refused`` is
     called when the run's directory is refused, ``on_written`` when something was appended.
+    ``descriptors`` are those of all runs.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class RunFiles:
         on_refused: Callable[[RunState], None],
         retry_secs: float = RETRY_SECS,
         on_written: Callable[[RunState], None] = lambda run: None,
+        descriptors: Descriptors | None = None,
     ) -> None:
         self._run = run
         self._roots = roots
@@ -59,6 +62,7 @@ class RunFiles:
         self._on_refused = on_refused
         self._retry_secs = retry_secs
         self._on_written = on_written
+        self._descriptors = descriptors or Descriptors()
         self._directory: RunDirectory | None = None
         self._file: EventFile | None = None
 
@@ -87,11 +91,16 @@ class RunFiles:
         return self._file is not None
 
     def _open(self, umask: int | None) -> tuple[RunDirectory, EventFile]:
-        directory = self._roots.open_run(self._run.path, umask=umask)
+        self._descriptors.add_directory()
         try:
-            return directory, EventFile(directory, filename_suffix=self._run.filename_suffix)
+            directory = self._roots.open_run(self._run.path, umask=umask)
+            try:
+                return directory, EventFile(directory, filename_suffix=self._run.filename_suffix)
+            except BaseException:
+                directory.close()
+                raise
         except BaseException:
-            directory.close()
+            self._descriptors.remove_directory()
             raise
 
     async def on_thread(self, call: Callable[[], _Result], *, is_brief: bool = False) -> _Result:
@@ -117,10 +126,11 @@ class RunFiles:
             raise RuntimeError(f"{self._run.path} is not open")
         if events:
             self._check_current(directory)
-        if file.pending_bytes:
-            file.resume()
-        else:
-            file.append(events)
+        with self._descriptors.using(file):
+            if file.pending_bytes:
+                file.resume()
+            else:
+                file.append(events)
 
     async def append(
         self,
@@ -175,12 +185,16 @@ class RunFiles:
         if self._file is None:
             return SyncResult(ok=True)
         try:
-            await self.on_thread(self._file.sync)
+            await self.on_thread(partial(self._sync, self._file))
         except SyncFailedError as error:
             self._note_lost(str(error))
         except OSError as error:
             return SyncResult(ok=False, reason=str(error))
         return SyncResult(ok=True)
+
+    def _sync(self, file: EventFile) -> None:
+        with self._descriptors.using(file):
+            file.sync()
 
     async def close(self) -> None:
         """Makes all that was appended durable, and closes file and directory."""
@@ -212,12 +226,14 @@ class RunFiles:
         directory, self._directory = self._directory, None
         try:
             if file is not None:
+                self._descriptors.remove(file)
                 file.close()
         except OSError as error:
             self._note_lost(f"close: {error}")
         finally:
             if directory is not None:
                 directory.close()
+                self._descriptors.remove_directory()
 
     def _refuse(self, refusal: Refusal) -> None:
         _logger.warning("run refused: %s", refusal.message)

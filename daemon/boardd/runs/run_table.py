@@ -15,6 +15,7 @@ from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import RunPart
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.runs.brief_calls import BriefCalls
+from boardd.runs.descriptors import Descriptors
 from boardd.runs.logdir import Roots
 from boardd.runs.reduction_pool import ReductionPool
 from boardd.runs.run_files import RETRY_SECS, RunFiles
@@ -48,6 +49,7 @@ class RunTable:
         self._reductions = ReductionPool(budgets.reducers, budgets.max_tensor_bytes)
         self._threads = WriterThreads(budgets.writers)
         self._brief_calls = BriefCalls(self._threads, budgets.writers)
+        self._descriptors = Descriptors()
         self._writers: dict[RunState, RunWriter] = {}
         self._is_closed = False
 
@@ -126,6 +128,7 @@ class RunTable:
                 self._outcomes.refuse,
                 self._retry_secs,
                 self._wrote,
+                self._descriptors,
             )
             writer = self._writers[run] = RunWriter(
                 run, files, self._outcomes, self._reductions, self._forget
