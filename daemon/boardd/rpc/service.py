@@ -226,7 +226,11 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """Syncs the runs of a session, or those of which every flush is to be synced."""
         table = self._sessions.run_table
         runs = live.session.schema.runs()
-        sync = table.sync(run for run in runs if of_all or table.policy(run).on_flush)
+        if not of_all:
+            runs = [run for run in runs if table.policy(run).on_flush]
+        if not runs:
+            return SyncResult(ok=True)
+        sync = table.sync(runs)
         try:
             return await asyncio.wait_for(sync, remaining(deadline - self._clock()))
         except (TimeoutError, asyncio.TimeoutError):
