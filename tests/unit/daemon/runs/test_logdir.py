@@ -366,6 +366,17 @@ def test_a_run_holds_one_descriptor(roots: Roots) -> None:
         assert len(open_descriptors() - before) == 1
 
 
+def test_a_directory_that_its_server_forgot_is_not_current(
+    roots: Roots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(*arguments: object, **options: object) -> os.stat_result:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with roots.open_run("x") as run, monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", stale)
+        assert not run.is_current()
+
+
 def test_a_directory_that_cannot_be_asked_for_is_not_taken_for_removed(
     as_nobody: Path,
 ) -> None:
