@@ -1,0 +1,89 @@
+"""An fsync that the kernel fails, under the real daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from boardd_client import SummaryWriter
+from support.daemon_process import DaemonProcess
+from support.tensorboard_reader import event_files, read_events
+from support.tools import require_tracing
+
+DEADLINE_SECS = 30.0
+
+
+@contextlib.contextmanager
+def failing_fsync(daemon: DaemonProcess, run: Path, trace: Path) -> Iterator[None]:
+    """Lets every fsync of the run's one file fail; writes them down."""
+    require_tracing()
+    (file,) = event_files(run)
+    inject = ["-e", "trace=fsync", "-e", "inject=fsync:error=EIO", "-P", str(file)]
+    command = ["strace", "-f", *inject, "-o", str(trace), "-p", str(daemon.pid)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
+        assert strace.stderr is not None
+        assert "attached" in strace.stderr.readline()
+        try:
+            yield
+        finally:
+            strace.send_signal(signal.SIGINT)
+            strace.communicate(timeout=DEADLINE_SECS)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_sync_by_time_that_failed_is_told_by_the_next_flush(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    run, trace = daemon.logdir / "run", tmp_path / "trace"
+    with SummaryWriter(run, address=daemon.address, sync=0.3) as sw:
+        sw.add_scalar("loss", 0.0, 0)
+        assert sw.flush(level="synced")
+        with failing_fsync(daemon, run, trace):
+            sw.add_scalar("loss", 1.0, 1)
+            until(lambda: "INJECTED" in trace.read_text())
+            first = event_files(run)[0]
+            flushed = sw.flush(level="synced")
+            assert not flushed
+            assert first.name in flushed.reason
+            sw.add_scalar("loss", 2.0, 2)
+            assert sw.flush(level="synced")
+    assert trace.read_text().count("fsync(") == 1
+    assert len(event_files(run)) == 2
+    steps = [read.step for read in read_events(run) if read.HasField("summary")]
+    assert steps == [0, 1, 2]
+
+
+def test_close_says_if_the_disk_was_not_reached(daemon: DaemonProcess, tmp_path: Path) -> None:
+    run, trace = daemon.logdir / "run", tmp_path / "trace"
+    sw = SummaryWriter(run, address=daemon.address, sync="flush")
+    sw.add_scalar("loss", 0.0, 0)
+    assert sw.flush()
+    sw.add_scalar("loss", 1.0, 1)
+    with failing_fsync(daemon, run, trace):
+        closed = sw.close()
+        assert not closed
+        assert "may not survive" in closed.reason
+        assert trace.read_text().count("INJECTED") == 1
+
+
+def test_the_daemon_can_ask_for_every_flush_to_reach_the_disk(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path, "--sync", "flush") as daemon:
+        run = daemon.logdir / "run"
+        sw = SummaryWriter(run, address=daemon.address)
+        sw.add_scalar("loss", 0.0, 0)
+        assert sw.flush()
+        sw.add_scalar("loss", 1.0, 1)
+        with failing_fsync(daemon, run, tmp_path / "trace"):
+            assert not sw.flush()
+            assert sw.flush()
+        assert sw.close()
