@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from boardd.core.order import Order
-from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart, SummaryPart
+from boardd.core.session.batch import (
+    DropPart,
+    EndPart,
+    PurgePart,
+    RunPart,
+    ScalarPart,
+    SummaryPart,
+)
 from boardd.runs.sync_result import SyncResult
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
@@ -45,7 +52,7 @@ class Sync:
             self.done.set_result(result)
 
 
-Item = ScalarPart | DropPart | EndPart | ReducedSummary | Sync
+Item = ScalarPart | DropPart | EndPart | PurgePart | ReducedSummary | Sync
 
 
 class RunOrder:
@@ -88,7 +95,7 @@ class RunOrder:
         records = size_bytes = 0
         while self._order.ready and records < APPEND_RECORDS and size_bytes < APPEND_BYTES:
             head = self._order.peek()
-            alone = isinstance(head, (EndPart, Sync)) or (
+            alone = isinstance(head, (EndPart, PurgePart, Sync)) or (
                 isinstance(head, ReducedSummary) and head.has_files
             )
             if alone and items:

@@ -24,7 +24,14 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.run_state import RunState
-from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart, SummaryPart
+from boardd.core.session.batch import (
+    DropPart,
+    EndPart,
+    PurgePart,
+    RunPart,
+    ScalarPart,
+    SummaryPart,
+)
 from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary
 from boardd.runs.reduction_pool import Reduced, ReductionPool, RunReductions
 from boardd.runs.run_files import RunFiles
@@ -37,6 +44,7 @@ from boardd.runs.run_order import (
     reduced_bytes,
     take_part,
 )
+from boardd.runs.succession import encode_purge, purged, superseded
 from boardd.runs.sync_result import SyncResult
 from boardd.summaries.reduction import SummaryError
 
@@ -91,7 +99,7 @@ class RunWriter:
         for part in parts:
             if isinstance(part, SummaryPart):
                 summaries.append((self._order.draw(), part))
-            elif isinstance(part, (ScalarPart, DropPart, EndPart)):
+            elif isinstance(part, (ScalarPart, DropPart, EndPart, PurgePart)):
                 self._order.append(part)
             else:
                 raise TypeError(f"no kind of part: {part!r}")
@@ -179,6 +187,8 @@ class RunWriter:
                     left_out.sequence, left_out.records, left_out.last_sequence
                 )
                 self._outcomes.reject(rejected, left_out.reason, left_out.message)
+            if isinstance(part, PurgePart):
+                purged(part)
             written_bytes = len(one.events) + files_bytes
             self.run.progress.written_bytes += written_bytes
             self._outcomes.finish(part, written_bytes)
@@ -216,6 +226,12 @@ class RunWriter:
 
 
 def _encode(item: Item) -> Encoded:
+    if isinstance(item, PurgePart):
+        return encode_purge(item)
+    part = item.part if isinstance(item, ReducedSummary) else item
+    error = superseded(part) if isinstance(part, RunPart) else None
+    if error is not None:
+        return Encoded(error=error)
     if isinstance(item, ReducedSummary):
         return encode_summary(item.part, item.result)
     if isinstance(item, ScalarPart):

@@ -20,5 +20,7 @@ class RunContents:
 
     kinds: TagKinds = field(default_factory=TagKinds)
     steps: StepMonitor = field(default_factory=StepMonitor)
+    #: That of the last writer which purged the run; 0 if none did.
+    epoch: int = 0
     #: The step at which the run last told of what clients dropped.
     dropped_step: int = np.iinfo(np.int64).min

@@ -80,6 +80,10 @@ class TagKinds:
         refused: NDArray[np.bool_] = self._states[tag_index] != _IS_SCALAR
         return refused if refused.any() else None
 
+    def names(self) -> list[bytes]:
+        """The tags that have a kind, in the order in which they were first written."""
+        return list(self._kinds)
+
     def conflict(self, tag: bytes, kind: SummaryKind) -> str:
         """Why ``tag`` cannot be a ``kind``, for people."""
         return (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
@@ -44,6 +44,13 @@ class Defined:
     refusals: list[RunRefusal] = field(default_factory=list)
 
 
+class Purge(NamedTuple):
+    """What a run holds from ``step`` on is out of date for writers of ``epoch`` and later."""
+
+    epoch: int
+    step: int
+
+
 @dataclass
 class Place:
     """A directory of one of the session's runs: the run's own, or a sub-run's."""
@@ -51,11 +58,48 @@ class Place:
     number: int
     run: RunState | None
     refused: Refusal | None
+    #: What is to be done once, before the first record.
+    purge: Purge | None = None
 
     @property
     def refusal(self) -> Refusal | None:
         """Why nothing can be written here, if so."""
         return self.run.refusal if self.run is not None else self.refused
+
+
+class Places(list[Place]):
+    """The places of one session, and which of them are to be purged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unpurged: set[int] = set()
+
+    def add(self, place: Place) -> int:
+        """Adds a place; returns its index."""
+        if place.purge is not None:
+            self._unpurged.add(len(self))
+        self.append(place)
+        return len(self) - 1
+
+    @property
+    def has_unpurged(self) -> bool:
+        """Whether any is still to be purged."""
+        return bool(self._unpurged)
+
+    def first_to_purge(self, place: NDArray[np.intp], reason: NDArray[np.intp]) -> int | None:
+        """The first of n records whose place is to be purged before it.
+
+        ``place`` and ``reason`` have shape ``[n]`` and are as ``Schema.find`` returns them.
+        """
+        found = np.isin(place, list(self._unpurged)) & (reason == 0)
+        return int(found.argmax()) if found.any() else None
+
+    def take_purge(self, index: int) -> Purge | None:
+        """Returns the purge that is due at a place, once."""
+        if index not in self._unpurged:
+            return None
+        self._unpurged.discard(index)
+        return self[index].purge
 
 
 @dataclass
@@ -91,7 +135,7 @@ class Schema:
         self._series = SeriesTable()
         self._refusals: dict[int, Refusal] = {}
         self._too_many_series = False
-        self._places: list[Place] = []
+        self._places = Places()
         self._size_bytes = 0
 
     def __contains__(self, number: int) -> bool:
@@ -109,6 +153,11 @@ class Schema:
     def place(self, index: int) -> Place:
         """The place that ``find`` names by ``index``."""
         return self._places[index]
+
+    @property
+    def places(self) -> Places:
+        """The places, as ``find`` names them."""
+        return self._places
 
     def numbers(self) -> list[int]:
         """The session's numbers of its runs."""
@@ -219,7 +268,7 @@ class Schema:
             )
         copy = pb.RunDefinition()
         copy.CopyFrom(message)
-        definition = _Definition(copy, Member(message.rank, message.world_size, message.reduce))
+        definition = _Definition(copy, _member(message))
         self._definitions[message.run] = definition
         logdir = logdirs[message.logdir]
         if isinstance(logdir, Refusal):
@@ -228,6 +277,7 @@ class Schema:
         try:
             names.check_reduce(message.reduce)
             names.check_suffix(message.filename_suffix)
+            _check_purge(message)
             definition.group = names.run_path(logdir, message.name)
             definition.path = names.rank_path(
                 definition.group, message.rank, message.world_size, self._hostname, self._pid
@@ -262,11 +312,14 @@ class Schema:
         refused: Refusal | None,
         defined: Defined,
     ) -> int:
-        definition.places[sub_run] = len(self._places)
-        self._places.append(Place(definition.message.run, run, refused))
+        message = definition.message
+        purge = _purge_of(message) if run is not None else None
+        index = definition.places[sub_run] = self._places.add(
+            Place(message.run, run, refused, purge)
+        )
         if refused is not None:
-            defined.refusals.append(RunRefusal(definition.message.run, refused))
-        return len(self._places) - 1
+            defined.refusals.append(RunRefusal(message.run, refused))
+        return index
 
     def _define_series(self, message: pb.SeriesDefinition, defined: Defined) -> None:
         content = (message.run, message.tag, message.sub_run)
@@ -311,3 +364,20 @@ class Schema:
         if path == definition.path:
             return main
         return self._join(definition, sub_run, path, group, defined)
+
+
+def _member(message: pb.RunDefinition) -> Member:
+    return Member(message.rank, message.world_size, message.reduce, message.epoch)
+
+
+def _purge_of(message: pb.RunDefinition) -> Purge | None:
+    return Purge(message.epoch, message.purge_step) if message.HasField("purge_step") else None
+
+
+def _check_purge(message: pb.RunDefinition) -> None:
+    """Raises ``RefusedError`` for a purge that could not be told from the next one."""
+    if message.HasField("purge_step") and not message.epoch:
+        raise RefusedError(
+            pb.UNSUPPORTED,
+            f"purge_step {message.purge_step} without an epoch; set RunDefinition.epoch",
+        )

@@ -115,6 +115,17 @@ class DropPart(RunPart):
     wall_time: float
 
 
+@dataclass(eq=False)
+class PurgePart(RunPart):
+    """What the run holds from ``step`` on is out of date, unless ``epoch`` did that already.
+
+    It has no records itself.
+    """
+
+    epoch: int
+    step: int
+
+
 @dataclass
 class Batch:
     """What came of one message."""
