@@ -202,9 +202,10 @@ def test_settings_come_from_the_environment() -> None:
         "BOARDD_EXIT_TIMEOUT_SECS": "0",
         "BOARDD_TOKEN": "secret",
         "BOARDD_TLS_CA": "/ca.pem",
+        "BOARDD_EPOCH": "12",
     }
     assert Settings.from_environ(environ) == Settings(
-        "unix:/s", 100_000, 200_000, 300_000, False, 0, 1.5, 0.0, "secret", "/ca.pem"
+        "unix:/s", 100_000, 200_000, 300_000, False, 0, 1.5, 0.0, "secret", "/ca.pem", 12
     )
     assert Settings.from_environ({"BOARDD_SHARED_MEMORY": "1"}).shared_memory
 
