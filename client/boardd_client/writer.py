@@ -112,6 +112,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self._settings = Settings.from_environ(os.environ)
         # Forked and unpickled writers keep it: they are not this one's successors.
         self._epoch = self._settings.epoch or time.time_ns()
+        self._has_siblings = False
         self._address = _address(address, self._settings)
         # Later changes of directory must not move the run.
         is_local = isinstance(self._address, UnixAddress)
@@ -145,6 +146,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         if self._finalizer is not None:
             self._finalizer.detach()
         self._past = []
+        self._has_siblings = True
         self._start_anew()
 
     # Logging
@@ -297,6 +299,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             filename_suffix=self._filename_suffix,
             purge_step=self._purge_step,
             epoch=self._epoch,
+            has_siblings=self._has_siblings,
         )
         block_secs = self._settings.block_timeout_secs if self._on_full == "block" else 0.0
         run = RunHandle(sender, definition, self.get_logdir(), block_secs, self._warn)
@@ -449,7 +452,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
     def __setstate__(self, state: dict[str, Any]) -> None:
         closed, epoch = state.pop("closed"), state.pop("epoch")
         self.__init__(**state)  # type: ignore[misc]
-        self._epoch = epoch
+        self._epoch, self._has_siblings = epoch, True
         self._closed = closed
 
 

@@ -20,8 +20,10 @@ from boardd.core.refusals import RefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
+from boardd.events import event
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.scalars import encode_scalars
+from boardd.events.values import scalar_value
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 _logger = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
     """Returns the encoded records of scalars, without those whose tag is another kind."""
     run, columns, tag_index = part.run, part.columns, part.tag_index
     try:
+        if len(columns) == 1:
+            return _encode_scalar(part)
         refused: list[RefusedRecords] = []
         is_refused = run.contents.kinds.take_scalars(tag_index, run.tags)
         if is_refused is not None:
@@ -70,6 +74,21 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
         return Encoded(error=SummaryError(pb.REDUCTION_FAILED, text))
     _watch_steps(run, tag_index, columns.step)
     return Encoded(events, refused=refused)
+
+
+def _encode_scalar(part: ScalarPart) -> Encoded:
+    """As ``encode_scalar_part``, of one scalar: workers' in turns come one by one."""
+    run, columns, tag = part.run, part.columns, int(part.tag_index[0])
+    name, step = run.tags[tag], int(columns.step[0])
+    try:
+        run.contents.kinds.take(name, {name: SummaryKind.SCALAR})
+    except RefusedError as error:
+        return Encoded(error=SummaryError(error.reason, str(error)))
+    value = scalar_value(name.decode(), float(columns.value[0]))
+    events = event.summary(float(columns.wall_time[0]), step, value)
+    if run.contents.steps.observe_one(tag, step):
+        _warn_of_steps(run, tag)
+    return Encoded(events)
 
 
 def encode_drops(part: DropPart) -> Encoded:

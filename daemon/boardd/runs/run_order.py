@@ -61,6 +61,8 @@ class RunOrder:
     def __init__(self) -> None:
         self._order: Order[Item] = Order()
         self._wake = asyncio.Event()
+        #: Sessions' ends among them.
+        self.ends = 0
 
     def __len__(self) -> int:
         return len(self._order)
@@ -78,6 +80,7 @@ class RunOrder:
     def append(self, item: Item) -> None:
         """Adds what is ready once all before it is taken."""
         self._order.append(item)
+        self.ends += isinstance(item, EndPart)
         self._wake.set()
 
     def draw(self) -> int:
@@ -101,6 +104,7 @@ class RunOrder:
             if alone and items:
                 break
             item = self._order.release()
+            self.ends -= isinstance(item, EndPart)
             items.append(item)
             if alone:
                 break

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from boardd_protos import boardd_pb2 as pb
@@ -33,6 +33,7 @@ from boardd.core.session.batch import (
     SummaryPart,
 )
 from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary
+from boardd.runs.hold_back import HoldBack
 from boardd.runs.reduction_pool import Reduced, ReductionPool, RunReductions
 from boardd.runs.run_files import RunFiles
 from boardd.runs.run_order import (
@@ -88,6 +89,7 @@ class RunWriter:
         self._reductions = reductions
         self._on_idle = on_idle
         self._order = RunOrder()
+        self._held = HoldBack(run, self._put_in_order)
         self._reducing = RunReductions()
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
 
@@ -95,6 +97,9 @@ class RunWriter:
 
     def admit(self, *parts: RunPart) -> None:
         """Takes the next parts of the run."""
+        self._held.admit(parts)
+
+    def _put_in_order(self, parts: Sequence[RunPart]) -> None:
         summaries: list[tuple[int, SummaryPart]] = []
         for part in parts:
             if isinstance(part, SummaryPart):
@@ -107,7 +112,10 @@ class RunWriter:
             self._reductions.add(self._reducing, summaries, self._take_results)
 
     async def sync(self) -> SyncResult:
-        """Waits until all that was admitted is durable. Returns whether it is."""
+        """Waits until all that was admitted, and is not held back, is durable.
+
+        Returns whether it is.
+        """
         done: asyncio.Future[SyncResult] = asyncio.get_running_loop().create_future()
         self._order.append(Sync(done))
         return await done
@@ -117,6 +125,7 @@ class RunWriter:
 
         Files stay open: a thread may be writing them.
         """
+        self._held.close()
         self.task.cancel()
 
     def _take_results(self, results: list[Reduced]) -> None:
@@ -131,7 +140,7 @@ class RunWriter:
     async def _work(self) -> None:
         try:
             await self._files.open(gives_up=lambda: self._order.ready and not self.run.holders)
-            while len(self._order) or self._files.is_open:
+            while len(self._order) or len(self._held) or self._files.is_open:
                 if self._order.ready:
                     items = self._order.take()
                     size_bytes = reduced_bytes(items)
@@ -147,7 +156,8 @@ class RunWriter:
         try:
             head = items[0]
             if isinstance(head, EndPart):
-                if not self.run.holders:
+                # The last end closes the file; of others the records are still to come.
+                if not (self.run.holders or self._order.ends or len(self._held)):
                     await self._files.close()
                 self._outcomes.finish(take_part(items), 0)
             elif isinstance(head, Sync):

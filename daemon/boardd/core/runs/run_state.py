@@ -35,6 +35,8 @@ class Member:
     world_size: int
     reduce: str
     epoch: int = 0
+    #: Whether others like it may log to the run: it was forked or unpickled.
+    has_siblings: bool = False
 
 
 class Members(dict[Holder, Member]):
@@ -127,13 +129,6 @@ class RunState:
     def tags(self) -> list[bytes]:
         """The run's tags, each at its index."""
         return self._tags.names
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether more than one session logs to it."""
-        if len(self.holders) < 2:
-            return False
-        return len({session_id for session_id, _ in self.holders}) > 1
 
     def tag_index(self, tag: str) -> int:
         """Returns the place of ``tag`` in ``tags``; adds it there if it is new.

@@ -367,7 +367,9 @@ class Schema:
 
 
 def _member(message: pb.RunDefinition) -> Member:
-    return Member(message.rank, message.world_size, message.reduce, message.epoch)
+    return Member(
+        message.rank, message.world_size, message.reduce, message.epoch, message.has_siblings
+    )
 
 
 def _purge_of(message: pb.RunDefinition) -> Purge | None:

@@ -72,6 +72,30 @@ class ScalarPart(RunPart):
         """See ``RunPart``."""
         return int(self.columns.sequence[-1])
 
+    def split_front(self, count: int) -> ScalarPiece:
+        """Returns its first ``count`` scalars, less than all, which come back by themselves."""
+        size_bytes = self.size_bytes * count // self.records
+        piece = ScalarPiece(
+            self.session_id,
+            self.run,
+            None,
+            self.sequence,
+            count,
+            size_bytes,
+            self.columns[:count],
+            self.tag_index[:count],
+        )
+        self.columns, self.tag_index = self.columns[count:], self.tag_index[count:]
+        self.sequence = int(self.columns.sequence[0])
+        self.records -= count
+        self.size_bytes -= size_bytes
+        return piece
+
+
+@dataclass(eq=False)
+class ScalarPiece(ScalarPart):
+    """The first scalars of a part, which come back before the part does."""
+
 
 @dataclass(eq=False)
 class RejectedPart(RunPart):
