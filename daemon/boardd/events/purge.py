@@ -32,8 +32,10 @@ _TAG_TAG: Final = b"\x0a"
 _NOTHING: Final = b"\x1a\x00"
 
 
-def purge(wall_time: float, step: int, tags: Sequence[bytes]) -> bytes:
-    """The events after which nothing is shown at ``step`` and later; ``tags`` are all of the run.
+def purge(wall_time: float, step: int, tags: Sequence[bytes]) -> list[bytes]:
+    """The events after which nothing is shown at ``step`` and later, as encoded records.
+
+    ``tags`` are all of the run.
 
     Raises ``ValueError`` on a ``wall_time`` that is not finite or a step out of range.
     """
@@ -44,7 +46,7 @@ def purge(wall_time: float, step: int, tags: Sequence[bytes]) -> bytes:
     for begin in range(0, len(tags), TAGS_PER_EVENT):
         values = b"".join(map(_value, tags[begin : begin + TAGS_PER_EVENT]))
         events.append(record(head, _SUMMARY_TAG, varint(len(values)), values))
-    return b"".join(events)
+    return events
 
 
 def _value(tag: bytes) -> bytes:

@@ -47,16 +47,17 @@ def record(*fields: bytes) -> bytes:
     )
 
 
-def whole_records_bytes(records: bytes | memoryview, size_bytes: int) -> int:
-    """Length of the leading records that lie wholly in the first ``size_bytes`` bytes.
+def whole_records(records: bytes | memoryview, size_bytes: int) -> tuple[int, int]:
+    """Length and number of the leading records that lie wholly in the first ``size_bytes`` bytes.
 
     ``records`` are intact records; their checksums are not looked at.
     """
-    offset = 0
+    offset = count = 0
     while offset + OVERHEAD_BYTES <= size_bytes:
         (length,) = LENGTH.unpack_from(records, offset)
         end = offset + OVERHEAD_BYTES + length
         if end > size_bytes:
             break
         offset = end
-    return offset
+        count += 1
+    return offset, count

@@ -8,6 +8,7 @@ from its reduction as an encoded record; here its tags and step are only checked
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,11 +18,14 @@ from boardd_protos.summary_kind import SummaryKind
 from numpy.typing import NDArray
 
 from boardd.core.refusals import RefusedError
+from boardd.core.runs.marks import drops_key, session_key
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
 from boardd.events import event
 from boardd.events.embedding import EmbeddingFiles
+from boardd.events.event_pb2 import Summary
+from boardd.events.marks import Part
 from boardd.events.scalars import encode_scalars
 from boardd.events.values import scalar_value
 from boardd.summaries.reduction import EncodedSummary, SummaryError
@@ -44,23 +48,35 @@ class Encoded:
     """What is to be written for one part, or why nothing is."""
 
     events: bytes = b""
+    #: Whose records the events are; None if there are no events.
+    part: Part | None = None
     embedding: EmbeddingFiles | None = None
     error: SummaryError | None = None
+    #: Records that are left out because an earlier daemon wrote them.
+    duplicates: int = 0
     #: Records that are left out of it.
     refused: list[RefusedRecords] = field(default_factory=list)
 
 
 def encode_scalar_part(part: ScalarPart) -> Encoded:
-    """Returns the encoded records of scalars, without those whose tag is another kind."""
+    """Returns the encoded records of scalars.
+
+    Without those whose tag is another kind, and without those that are written already.
+    """
     run, columns, tag_index = part.run, part.columns, part.tag_index
     try:
-        if len(columns) == 1:
-            return _encode_scalar(part)
+        if len(columns) == 1 and (encoded := _encode_scalar(part)) is not None:
+            return encoded
         refused: list[RefusedRecords] = []
         is_refused = run.contents.kinds.take_scalars(tag_index, run.tags)
         if is_refused is not None:
             refused = _refused(part, is_refused)
             columns, tag_index = columns[~is_refused], tag_index[~is_refused]
+        _watch_steps(run, tag_index, columns.step)
+        key = session_key(part.session_id)
+        duplicates = _written(columns.sequence, run.contents.marks.sequence(key))
+        if duplicates:
+            columns, tag_index = columns[duplicates:], tag_index[duplicates:]
         used, index = _used(tag_index)
         events = encode_scalars(
             columns.wall_time,
@@ -72,31 +88,38 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
         return Encoded(error=SummaryError(pb.REDUCTION_FAILED, text))
-    _watch_steps(run, tag_index, columns.step)
-    return Encoded(events, refused=refused)
+    encoded = Encoded(events, duplicates=duplicates, refused=refused)
+    if events:
+        encoded.part = Part(key, columns.sequence)
+    return encoded
 
 
-def _encode_scalar(part: ScalarPart) -> Encoded:
-    """As ``encode_scalar_part``, of one scalar: workers' in turns come one by one."""
+def _encode_scalar(part: ScalarPart) -> Encoded | None:
+    """As ``encode_scalar_part``, of one scalar: workers' in turns come one by one.
+
+    None if its tag is another kind.
+    """
     run, columns, tag = part.run, part.columns, int(part.tag_index[0])
     name, step = run.tags[tag], int(columns.step[0])
     try:
         run.contents.kinds.take(name, {name: SummaryKind.SCALAR})
-    except RefusedError as error:
-        return Encoded(error=SummaryError(error.reason, str(error)))
-    value = scalar_value(name.decode(), float(columns.value[0]))
-    events = event.summary(float(columns.wall_time[0]), step, value)
+    except RefusedError:
+        return None
     if run.contents.steps.observe_one(tag, step):
         _warn_of_steps(run, tag)
-    return Encoded(events)
+    key = session_key(part.session_id)
+    if part.sequence <= run.contents.marks.sequence(key):
+        return Encoded(duplicates=1)
+    value = scalar_value(name.decode(), float(columns.value[0]))
+    events = event.summary(float(columns.wall_time[0]), step, value)
+    return Encoded(events, Part(key, columns.sequence))
 
 
 def encode_drops(part: DropPart) -> Encoded:
-    """Returns the encoded records of what clients dropped, without tags of another kind.
+    """Returns an event of what clients dropped, without tags of another kind.
 
-    Their step is the highest that clients reported. They report it to the next daemon
-    too, so that it never goes backwards; that daemon would not know the steps of the
-    records.
+    It tells the sum over all clients, those of earlier daemons too, at the highest step
+    that they reported. There is none if this client's drops were told before.
     """
     try:
         return _encoded_drops(part)
@@ -106,29 +129,31 @@ def encode_drops(part: DropPart) -> Encoded:
 
 def _encoded_drops(part: DropPart) -> Encoded:
     run, contents = part.run, part.run.contents
-    values: dict[bytes, int] = {}
-    for tag, value in drop_tags(part.dropped).items():
+    key, dropped = drops_key(part.session_id), sum(part.dropped.values())
+    if dropped <= contents.marks.sequence(key):
+        return Encoded()
+    values: list[Summary.Value] = []
+    for tag, value in drop_tags(contents.marks.total_dropped(key, part.dropped)).items():
         name = tag.encode()
         try:
             contents.kinds.take(DROPPED.encode(), {name: SummaryKind.SCALAR})
         except RefusedError as error:
             _logger.debug("run %s: %s", run.path, error)
             continue
-        values[name] = value
+        values.append(scalar_value(tag, value))
     contents.dropped_step = max(contents.dropped_step, part.step)
-    count = len(values)
-    events = encode_scalars(
-        np.full(count, part.wall_time),
-        np.full(count, contents.dropped_step, np.int64),
-        np.array(list(values.values()), np.float64),
-        np.arange(count),
-        list(values),
-    )
-    return Encoded(events)
+    if not values:
+        return Encoded()
+    # One event, so that it is written as a whole or not at all.
+    told = event.summary(part.wall_time, contents.dropped_step, values)
+    return Encoded(told, Part(key, np.array([dropped], np.uint64), part.dropped))
 
 
 def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> Encoded:
-    """Returns what a record was reduced to, unless one of its tags is another kind."""
+    """Returns what a record was reduced to, unless it is written already.
+
+    An error if one of its tags is another kind.
+    """
     if isinstance(result, SummaryError):
         return Encoded(error=result)
     run = part.run
@@ -138,7 +163,39 @@ def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> 
         return Encoded(error=SummaryError(error.reason, str(error)))
     if run.contents.steps.observe_one(part.tag, part.step):
         _warn_of_steps(run, part.tag)
-    return Encoded(result.event, result.embedding)
+    key = session_key(part.session_id)
+    if part.sequence <= run.contents.marks.sequence(key):
+        return Encoded(duplicates=1)
+    sequences = np.array([part.sequence], np.uint64)
+    return Encoded(result.event, Part(key, sequences), result.embedding)
+
+
+def join(encoded: Iterable[Encoded]) -> tuple[bytes, list[Part]]:
+    """Returns all events, and whose records they are: those of one session in a row together."""
+    events: list[bytes] = []
+    parts: list[Part] = []
+    joined: list[NDArray[np.uint64]] = []
+    for one in encoded:
+        if one.part is None:
+            continue
+        events.append(one.events)
+        if parts and parts[-1].session == one.part.session:
+            joined.append(one.part.sequences)
+            continue
+        if len(joined) > 1:
+            parts[-1] = parts[-1]._replace(sequences=np.concatenate(joined))
+        parts.append(one.part)
+        joined = [one.part.sequences]
+    if len(joined) > 1:
+        parts[-1] = parts[-1]._replace(sequences=np.concatenate(joined))
+    return b"".join(events), parts
+
+
+def _written(sequences: NDArray[np.uint64], mark: int) -> int:
+    """How many of ascending ``sequences`` are not above ``mark``."""
+    if not len(sequences) or sequences[0] > mark:
+        return 0
+    return int(np.searchsorted(sequences, np.uint64(mark), side="right"))
 
 
 def _used(tag_index: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

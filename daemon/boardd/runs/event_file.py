@@ -30,7 +30,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,8 +39,10 @@ from boardd_protos.tags import MAX_NAME_BYTES
 
 from boardd.core.refusals import RefusedError
 from boardd.events import event
-from boardd.events.tfrecord import whole_records_bytes
+from boardd.events.marks import Part
+from boardd.events.tfrecord import whole_records
 from boardd.runs.logdir import FULL, DiskFullError, RunDirectory
+from boardd.runs.mark_writer import MarkWriter
 
 __all__ = ["DiskFullError", "EventFile", "SyncFailedError"]
 
@@ -58,7 +60,8 @@ class SyncFailedError(OSError):
     """An fsync failed; what was written since the last good one may be lost in a power cut.
 
     ``suspect_bytes`` says how much that is. Nothing can be retried; writing
-    goes on in a new file.
+    goes on in a new file. Also raised for a file that was removed, or replaced by
+    another: what it held is where nobody looks for it.
     """
 
     def __init__(self, error: OSError, path: Path, suspect_bytes: int) -> None:
@@ -66,21 +69,30 @@ class SyncFailedError(OSError):
         self.suspect_bytes = suspect_bytes
 
     def __str__(self) -> str:
-        return f"{super().__str__()}: {self.suspect_bytes} bytes may not survive a power cut"
+        return f"{super().__str__()}: {self.suspect_bytes} bytes are in doubt"
 
 
 class _Append:
     """Framed events that are being written, and how much of them the live file has.
 
-    The first ``opening_bytes`` are the file's opening event, which nobody appended.
+    ``parts`` says whose records they are. The first ``framed_bytes`` are what nobody
+    appended: the file's opening event and the mark; -1 until they are there.
     """
 
-    __slots__ = ("done_bytes", "opening_bytes", "records")
+    __slots__ = ("done_bytes", "framed_bytes", "is_suspect", "parts", "records")
 
-    def __init__(self, records: bytes | memoryview = b"", opening_bytes: int = 0) -> None:
-        self.records = memoryview(records)
-        self.opening_bytes = opening_bytes
+    def __init__(
+        self,
+        events: bytes | memoryview = b"",
+        parts: Sequence[Part] = (),
+        frame: bytes | None = None,
+    ) -> None:
+        self.records = memoryview(events if frame is None else frame + events)
+        self.parts = parts
+        self.framed_bytes = -1 if frame is None else len(frame)
         self.done_bytes = 0
+        #: Whether a write failed, so that the file may not take more.
+        self.is_suspect = False
 
     @property
     def left_bytes(self) -> int:
@@ -88,17 +100,13 @@ class _Append:
         return len(self.records) - self.done_bytes
 
     @property
-    def holds_events(self) -> bool:
-        """Whether any event but the opening one is whole in the file."""
-        return self._whole_bytes > self.opening_bytes
+    def events(self) -> memoryview:
+        """What was appended."""
+        return self.records[max(self.framed_bytes, 0) :]
 
-    def torn(self) -> _Append:
-        """What is not whole in the file, without the opening event, to be written anew."""
-        return _Append(self.records[max(self._whole_bytes, self.opening_bytes) :])
-
-    @property
-    def _whole_bytes(self) -> int:
-        return whole_records_bytes(self.records, self.done_bytes)
+    def whole_events(self) -> tuple[int, int]:
+        """Length and number of the events that are whole in the file."""
+        return whole_records(self.events, self.done_bytes - max(self.framed_bytes, 0))
 
 
 class EventFile:
@@ -109,7 +117,8 @@ class EventFile:
 
     ``filename_suffix`` ends the name of every file: no slash, no NUL.
     ``hostname`` is part of the name (default: this machine's). ``clock`` gives
-    seconds since the epoch.
+    seconds since the epoch. ``marks`` says in the file whose events it holds; None
+    leaves that out.
 
     Raises ``RefusedError`` for a suffix that cannot be part of a file name.
     """
@@ -121,6 +130,7 @@ class EventFile:
         filename_suffix: str = "",
         hostname: str | None = None,
         clock: Callable[[], float] = time.time,
+        marks: MarkWriter | None = None,
     ) -> None:
         host = (socket.gethostname() if hostname is None else hostname).replace("/", "_")
         self._name_end = f".{host}{filename_suffix}"
@@ -132,12 +142,12 @@ class EventFile:
             )
         self._directory = directory
         self._clock = clock
+        self._marks = marks
         self._fd = -1
         self._path: Path | None = None
         self._closed = False
         self._pending = _Append()
         self._file_holds_events = False
-        self._is_suspect = False
         self._unsynced_bytes = 0
         self._directory_is_synced = True
         # Of a file that was left between two syncs, for the next sync to report.
@@ -153,11 +163,12 @@ class EventFile:
         """Bytes that an append that raised has still to write; 0 if nothing is held up."""
         return self._pending.left_bytes
 
-    def append(self, records: bytes) -> None:
+    def append(self, events: bytes, parts: Sequence[Part] = ()) -> None:
         """Writes whole encoded records; when it returns, all of them are written.
 
-        Makes the file if there is none. If it raises, it has taken over ``records``
-        all the same: then call ``resume``, not ``append`` again.
+        ``parts`` has a sequence number for each of them, in their order; needed if the
+        file has marks. Makes the file if there is none. If it raises, it has taken over
+        the events all the same: then call ``resume``, not ``append`` again.
 
         Raises ``DiskFullError`` when there is no room, and ``OSError`` when the
         disk fails also in a new file, or no file can be made. Raises
@@ -169,9 +180,9 @@ class EventFile:
             raise RuntimeError(
                 f"append while {self.pending_bytes} bytes are pending: call resume first"
             )
-        if not records:
+        if not events:
             return
-        self._pending = _Append(records)
+        self._pending = _Append(events, parts)
         self.resume()
 
     def resume(self) -> None:
@@ -179,28 +190,36 @@ class EventFile:
 
         Raises as ``append``, and may be called again after any ``OSError``.
         """
+        if not self.pending_bytes:
+            return
         may_change_file = True
         while self.pending_bytes:
-            if self._is_suspect:
+            if self._pending.is_suspect:
                 # What it holds is written, but a later sync reaches only the
                 # new file: sync this one now.
                 if self._holds_events():
                     self._sync_file()
                 self._leave_file()
+                continue
+            size_bytes = self._check_in_place()
             if self._fd < 0:
                 self._begin_file()
+            elif self._pending.framed_bytes < 0:
+                self._frame_pending(b"", size_bytes)
             try:
                 self._write_pending()
             except OSError as error:
                 if error.errno in FULL:
                     raise DiskFullError(error.errno, error.strerror, str(self._path)) from error
-                self._is_suspect = True
+                self._pending.is_suspect = True
                 _logger.warning("%s: %s; going on in a new file", self._path, error.strerror)
                 # One new file a call: if that fails too, the disk is ill, and
                 # the caller decides how long to wait.
                 if not may_change_file:
                     raise
                 may_change_file = False
+        if self._marks is not None:
+            self._marks.written(self._pending.parts)
         self._pending = _Append()
 
     def sync(self) -> None:
@@ -209,9 +228,11 @@ class EventFile:
         Goes on with a pending append first. Returns at once when nothing was
         written since the last sync.
 
-        Raises as ``resume``, and ``SyncFailedError`` when an fsync failed.
+        Raises as ``resume``, and ``SyncFailedError`` when an fsync failed, or the file
+        was removed or replaced.
         """
         self.resume()
+        self._check_in_place()
         if self._fd >= 0 and (self._unsynced_bytes or not self._directory_is_synced):
             self._sync_file()
             if self._sync_failure is not None:
@@ -219,6 +240,18 @@ class EventFile:
         failure, self._sync_failure = self._sync_failure, None
         if failure is not None:
             raise failure
+
+    def finish(self) -> None:
+        """Notes in the file which sessions have ended; it takes no more events.
+
+        Raises nothing: who reads the marks gets along without.
+        """
+        if self._marks is None or self._fd < 0 or self.pending_bytes:
+            return
+        with contextlib.suppress(OSError):
+            record = self._marks.mark((), os.fstat(self._fd).st_size)
+            if record:
+                self._unsynced_bytes += os.write(self._fd, record)
 
     def close(self) -> None:
         """Closes the file, without a sync; what is pending is given up. May be called again.
@@ -246,22 +279,40 @@ class EventFile:
     def _begin_file(self) -> None:
         """Makes the next file and puts its opening event before what is pending."""
         opening = event.file_version(self._clock())
-        while True:
-            name = self._next_name()
-            try:
-                self._fd = os.open(name, _FLAGS, 0o644, dir_fd=self._directory.fd)
-                break
-            except FileExistsError:
-                continue  # made by someone else since the directory was listed
-            except OSError as error:
-                path = str(self._directory.path / name)
-                if error.errno in FULL:
-                    raise DiskFullError(error.errno, error.strerror, path) from error
-                raise OSError(error.errno, error.strerror, path) from error
+        while self._fd < 0:
+            name = _next_name(self._directory.fd, self._clock(), self._name_end)
+            # Someone else may have made it since the directory was listed.
+            with contextlib.suppress(FileExistsError):
+                self._fd = _made(self._directory, name)
         self._path = self._directory.path / name
-        self._pending = _Append(opening + self._pending.records, len(opening))
+        if self._marks is not None:
+            self._marks.begin_file()
+        self._frame_pending(opening, len(opening))
         self._file_holds_events = False
         self._directory_is_synced = False
+
+    def _frame_pending(self, opening: bytes, offset: int) -> None:
+        """Puts ``opening``, and behind it at ``offset`` the mark, before what is pending."""
+        events, parts = self._pending.events, self._pending.parts
+        mark = b"" if self._marks is None else self._marks.mark(parts, offset)
+        self._pending = _Append(events, parts, opening + mark)
+
+    def _check_in_place(self) -> int:
+        """Leaves the live file if it is no longer the one at its path; returns its size.
+
+        What is pending is then written anew and whole. Raises ``OSError`` if the path
+        cannot be looked at.
+        """
+        if self._fd < 0 or self._path is None:
+            return 0
+        status = os.fstat(self._fd)
+        if _is_at(status, self._path.name, self._directory.fd):
+            return status.st_size
+        gone = FileNotFoundError(errno.ENOENT, "the event file was removed or replaced")
+        self._fail_sync(gone, status.st_size)
+        self._pending = _Append(self._pending.events, self._pending.parts)
+        self._close_file()
+        return 0
 
     def _sync_file(self) -> None:
         """One fsync of the live file; ``sync`` raises the failure, if it is one."""
@@ -271,43 +322,76 @@ class EventFile:
                 self._directory.sync()
             self._directory_is_synced = True
         except OSError as error:
-            earlier = self._sync_failure.suspect_bytes if self._sync_failure else 0
-            self._sync_failure = SyncFailedError(
-                error, self._path or self._directory.path, earlier + self._unsynced_bytes
-            )
-            _logger.error("fsync: %s", self._sync_failure)
+            self._fail_sync(error, self._unsynced_bytes)
         self._unsynced_bytes = 0
 
+    def _fail_sync(self, error: OSError, suspect_bytes: int) -> None:
+        """Notes what the next ``sync`` is to raise."""
+        earlier = self._sync_failure.suspect_bytes if self._sync_failure else 0
+        path = self._path or self._directory.path
+        self._sync_failure = SyncFailedError(error, path, earlier + suspect_bytes)
+        _logger.error("not synced: %s", self._sync_failure)
+
     def _holds_events(self) -> bool:
-        """Whether any event but the opening one is whole in the live file."""
-        return self._file_holds_events or self._pending.holds_events
+        """Whether any event that was appended is whole in the live file."""
+        return self._file_holds_events or self._pending.whole_events()[1] > 0
 
     def _leave_file(self) -> None:
         """Gives the live file up; what is pending then begins with the first torn record."""
         holds_events = self._holds_events()
-        self._pending = self._pending.torn()
-        self._unsynced_bytes = 0
-        self._is_suspect = False
-        fd, self._fd = self._fd, -1
-        path, self._path = self._path, None
-        with contextlib.suppress(OSError):
-            os.close(fd)
+        pending = self._pending
+        whole_bytes, whole = pending.whole_events()
+        parts = pending.parts
+        if self._marks is not None:
+            parts = self._marks.written(parts, whole)
+        self._pending = _Append(pending.events[whole_bytes:], parts)
+        path = self._close_file()
         if not holds_events and path is not None:
             # A failing disk would fill the run with files that hold nothing.
             with contextlib.suppress(OSError):
                 os.unlink(path.name, dir_fd=self._directory.fd)
 
-    def _next_name(self) -> str:
-        """A name that sorts after every event file of the directory."""
-        names = [name for name in os.listdir(self._directory.fd) if EVENT_FILE_MARK in name]
-        secs = int(self._clock())
-        newest = max(names, default="")
-        digits = newest.removeprefix(_PREFIX)[:_SECS_DIGITS]
-        if newest.startswith(_PREFIX) and len(digits) == _SECS_DIGITS and digits.isdecimal():
-            secs = max(secs, int(digits) + 1)
-        name = f"{_PREFIX}{secs:0{_SECS_DIGITS}d}{self._name_end}"
-        # Some other program's name that no time of ours sorts after.
-        return name if name > newest else f"{newest}.1{self._name_end}"
+    def _close_file(self) -> Path | None:
+        """Closes the live file; returns its path."""
+        self._unsynced_bytes = 0
+        fd, self._fd = self._fd, -1
+        path, self._path = self._path, None
+        with contextlib.suppress(OSError):
+            os.close(fd)
+        return path
+
+
+def _next_name(directory: int, now: float, end: str) -> str:
+    """A name with ``end`` that sorts after every event file of the directory."""
+    names = [name for name in os.listdir(directory) if EVENT_FILE_MARK in name]
+    secs = int(now)
+    newest = max(names, default="")
+    digits = newest.removeprefix(_PREFIX)[:_SECS_DIGITS]
+    if newest.startswith(_PREFIX) and len(digits) == _SECS_DIGITS and digits.isdecimal():
+        secs = max(secs, int(digits) + 1)
+    name = f"{_PREFIX}{secs:0{_SECS_DIGITS}d}{end}"
+    # Some other program's name that no time of ours sorts after.
+    return name if name > newest else f"{newest}.1{end}"
+
+
+def _made(directory: RunDirectory, name: str) -> int:
+    """Makes a file; returns its descriptor."""
+    try:
+        return os.open(name, _FLAGS, 0o644, dir_fd=directory.fd)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        kind = DiskFullError if error.errno in FULL else OSError
+        raise kind(error.errno, error.strerror, str(directory.path / name)) from error
+
+
+def _is_at(status: os.stat_result, name: str, directory: int) -> bool:
+    """Whether the open file with ``status`` is the one called ``name`` in ``directory``."""
+    try:
+        at_name = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(status, at_name)
 
 
 def _is_file_name(text: str) -> bool:

@@ -64,10 +64,13 @@ class RunDirectory:
         return self._fd
 
     def is_current(self) -> bool:
-        """Whether ``path`` still leads to this directory, not removed or replaced."""
+        """Whether ``path`` still leads to this directory, not removed or replaced.
+
+        Raises ``OSError`` if that cannot be told: no permission, a stale handle.
+        """
         try:
             return os.path.samestat(os.fstat(self._fd), os.stat(self.path, follow_symlinks=False))
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def sync(self) -> None:

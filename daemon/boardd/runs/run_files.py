@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Final, TypeVar
@@ -17,10 +18,13 @@ from typing import Final, TypeVar
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.events.embedding import EmbeddingFiles
+from boardd.events.marks import Part
 from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.embedding_files import write_embedding
 from boardd.runs.event_file import EventFile
 from boardd.runs.logdir import Roots, RunDirectory
+from boardd.runs.mark_writer import MarkWriter
+from boardd.runs.recovery import recover
 from boardd.runs.sync_result import SyncResult
 
 _logger = logging.getLogger(__name__)
@@ -56,6 +60,8 @@ class RunFiles:
         self._retry_secs = retry_secs
         self._directory: RunDirectory | None = None
         self._file: EventFile | None = None
+        #: What was written and is gone, for the next sync to report.
+        self._lost = ""
 
     @property
     def is_open(self) -> bool:
@@ -70,8 +76,7 @@ class RunFiles:
         """
         while self._file is None and self._run.refusal is None:
             try:
-                self._directory = await self.on_thread(lambda: self._roots.open_run(self._run.path))
-                self._file = EventFile(self._directory, filename_suffix=self._run.filename_suffix)
+                self._directory, self._file = await self.on_thread(self._open)
                 self.recovered()
             except RefusedError as error:
                 self._refuse(error.refusal)
@@ -87,8 +92,22 @@ class RunFiles:
             return await self._brief_calls.run(call)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
-    def append_once(self, events: bytes) -> None:
+    def _open(self) -> tuple[RunDirectory, EventFile]:
+        """Opens the directory, and finds out what its event files hold. On a thread."""
+        directory = self._roots.open_run(self._run.path)
+        try:
+            recover(directory, self._run.contents)
+            marks = MarkWriter(self._run.contents, time.time)
+            suffix = self._run.filename_suffix
+            return directory, EventFile(directory, filename_suffix=suffix, marks=marks)
+        except BaseException:
+            directory.close()
+            raise
+
+    def append_once(self, events: bytes, parts: Sequence[Part]) -> None:
         """Appends encoded records, or goes on with an append that raised. On a thread.
+
+        ``parts`` has a sequence number for each of them, in their order.
 
         Raises ``OSError``; go on with ``append`` then, which tries again.
         """
@@ -100,11 +119,12 @@ class RunFiles:
         if file.pending_bytes:
             file.resume()
         else:
-            file.append(events)
+            file.append(events, parts)
 
     async def append(
         self,
         events: bytes,
+        parts: Sequence[Part],
         embedding: EmbeddingFiles | None = None,
         earlier: OSError | None = None,
     ) -> int:
@@ -126,7 +146,7 @@ class RunFiles:
                 if embedding is not None and files_in is not self._directory:
                     files_bytes = await self.on_thread(partial(self._write_embedding, embedding))
                     files_in = self._directory
-                await self.on_thread(lambda: self.append_once(events))
+                await self.on_thread(lambda: self.append_once(events, parts))
             except OSError as error:
                 await self._wait_out(error)
             else:
@@ -148,16 +168,18 @@ class RunFiles:
 
     async def sync(self) -> SyncResult:
         """Makes all that was appended durable. Returns whether it is."""
-        if self._file is None:
-            return SyncResult(ok=True)
+        lost, self._lost = self._lost, ""
         try:
-            await self.on_thread(self._file.sync)
+            if self._file is not None:
+                await self.on_thread(self._file.sync)
         except OSError as error:
-            return SyncResult(ok=False, reason=str(error))
-        return SyncResult(ok=True)
+            lost = "; ".join(filter(None, (lost, str(error))))
+        return SyncResult(ok=not lost, reason=lost)
 
     async def close(self) -> None:
         """Makes all that was appended durable, and closes file and directory."""
+        if self._file is not None:
+            await self.on_thread(self._file.finish)
         result = await self.sync()
         if not result.ok:
             _logger.error("run %s: %s", self._run.path, result.reason)
@@ -174,7 +196,8 @@ class RunFiles:
             # Somebody removed the directory of a live run: it is made anew, and
             # what was half written went with the old one.
             self._abandon()
-            raise FileNotFoundError(f"{self._run.path}: the directory was removed")
+            self._lost = f"{self._run.path}: the directory was removed or replaced"
+            raise FileNotFoundError(self._lost)
 
     def _abandon(self) -> None:
         file, self._file = self._file, None

@@ -98,7 +98,7 @@ class RunOrder:
         records = size_bytes = 0
         while self._order.ready and records < APPEND_RECORDS and size_bytes < APPEND_BYTES:
             head = self._order.peek()
-            alone = isinstance(head, (EndPart, PurgePart, Sync)) or (
+            alone = isinstance(head, (DropPart, EndPart, PurgePart, Sync)) or (
                 isinstance(head, ReducedSummary) and head.has_files
             )
             if alone and items:

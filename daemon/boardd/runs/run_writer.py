@@ -23,6 +23,7 @@ from typing import Protocol
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.refusals import RefusedError
+from boardd.core.runs.marks import drops_key, session_key
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import (
     DropPart,
@@ -32,7 +33,7 @@ from boardd.core.session.batch import (
     ScalarPart,
     SummaryPart,
 )
-from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary
+from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary, join
 from boardd.runs.hold_back import HoldBack
 from boardd.runs.reduction_pool import Reduced, ReductionPool, RunReductions
 from boardd.runs.run_files import RunFiles
@@ -45,7 +46,7 @@ from boardd.runs.run_order import (
     reduced_bytes,
     take_part,
 )
-from boardd.runs.succession import encode_purge, purged, superseded
+from boardd.runs.succession import encode_purge, superseded
 from boardd.runs.sync_result import SyncResult
 from boardd.summaries.reduction import SummaryError
 
@@ -55,8 +56,8 @@ _logger = logging.getLogger(__name__)
 class Outcomes(Protocol):
     """Where parts and runs come back to; called on the event loop."""
 
-    def finish(self, part: RunPart, written_bytes: int) -> None:
-        """The events of ``part`` are written."""
+    def finish(self, part: RunPart, written_bytes: int, duplicates: int) -> None:
+        """The events of ``part`` are written, those of ``duplicates`` records before."""
 
     def reject(self, part: RunPart, reason: int, message: str) -> None:
         """``part`` cannot be written."""
@@ -156,10 +157,11 @@ class RunWriter:
         try:
             head = items[0]
             if isinstance(head, EndPart):
+                self._end(head)
                 # The last end closes the file; of others the records are still to come.
                 if not (self.run.holders or self._order.ends or len(self._held)):
                     await self._files.close()
-                self._outcomes.finish(take_part(items), 0)
+                self._outcomes.finish(take_part(items), 0, 0)
             elif isinstance(head, Sync):
                 head.answer(await self._files.sync())
                 items.clear()
@@ -168,6 +170,10 @@ class RunWriter:
         except Exception as error:  # a defect: these records suffer, the daemon goes on
             _logger.exception("run %s", self.run.path)
             self._reject(items, pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
+
+    def _end(self, part: EndPart) -> None:
+        for key in (session_key(part.session_id), drops_key(part.session_id)):
+            self.run.contents.marks.end(key)
 
     async def _write(self, items: deque[Item]) -> None:
         encoded: list[Encoded] = []
@@ -197,11 +203,9 @@ class RunWriter:
                     left_out.sequence, left_out.records, left_out.last_sequence
                 )
                 self._outcomes.reject(rejected, left_out.reason, left_out.message)
-            if isinstance(part, PurgePart):
-                purged(part)
             written_bytes = len(one.events) + files_bytes
             self.run.progress.written_bytes += written_bytes
-            self._outcomes.finish(part, written_bytes)
+            self._outcomes.finish(part, written_bytes, one.duplicates)
 
     def _encode_and_append(self, items: deque[Item]) -> tuple[list[Encoded], OSError | None]:
         """Encodes ``items``, and appends them unless they have side files. On a thread.
@@ -211,7 +215,7 @@ class RunWriter:
         encoded = [_encode(item) for item in items]
         if encoded[0].embedding is None:
             try:
-                self._files.append_once(b"".join(one.events for one in encoded))
+                self._files.append_once(*join(encoded))
             except OSError as error:
                 return encoded, error
         return encoded, None
@@ -222,8 +226,7 @@ class RunWriter:
         if embedding is None and error is None:
             self._files.appended()
             return 0
-        events = b"".join(one.events for one in encoded)
-        return await self._files.append(events, embedding, earlier=error)
+        return await self._files.append(*join(encoded), embedding, earlier=error)
 
     def _reject(self, items: deque[Item], reason: int, message: str) -> None:
         while items:
@@ -239,9 +242,9 @@ def _encode(item: Item) -> Encoded:
     if isinstance(item, PurgePart):
         return encode_purge(item)
     part = item.part if isinstance(item, ReducedSummary) else item
-    error = superseded(part) if isinstance(part, RunPart) else None
-    if error is not None:
-        return Encoded(error=error)
+    refused = superseded(part) if isinstance(part, RunPart) else None
+    if refused is not None:
+        return refused
     if isinstance(item, ReducedSummary):
         return encode_summary(item.part, item.result)
     if isinstance(item, ScalarPart):

@@ -1,20 +1,30 @@
 """A run that is taken over by a newer writer: what it holds is purged, older writers are fenced.
 
-The epoch of a run is that of the last writer which purged it. It rises only when the
-events of the purge are written, before any record of the new writer. So if the daemon is
-killed in between, the next one does the purge again, which changes nothing.
+The epoch of a run is that of the last writer which purged it. The mark before the events
+of a purge tells it, and it counts once these are whole in the file. So if the daemon is
+killed in between, the next one does the purge again, before any record of the new writer.
 """
 
 from __future__ import annotations
 
 import time
+from typing import Final
 
+import numpy as np
 from boardd_protos import boardd_pb2 as pb
 
-from boardd.core.session.batch import PurgePart, RunPart
+from boardd.core.runs.marks import NO_SESSION, session_key
+from boardd.core.session.batch import PurgePart, RunPart, ScalarPart
+from boardd.events.marks import Part
 from boardd.events.purge import purge
-from boardd.runs.encode import Encoded
+from boardd.runs.encode import Encoded, RefusedRecords
 from boardd.summaries.reduction import SummaryError
+
+_WHY: Final = (
+    "a writer that was made later took this run over with purge_step; what this older writer "
+    "logs to it is not written. End this process, or give writers that are to share the run one "
+    "BOARDD_EPOCH"
+)
 
 
 def encode_purge(part: PurgePart) -> Encoded:
@@ -22,27 +32,29 @@ def encode_purge(part: PurgePart) -> Encoded:
     contents = part.run.contents
     if part.epoch <= contents.epoch:
         return Encoded()
-    return Encoded(purge(time.time(), part.step, contents.kinds.names()))
+    events = purge(time.time(), part.step, [tag for tag, _ in contents.kinds])
+    contents.epoch = part.epoch
+    contents.steps.rewind(part.step)
+    return Encoded(b"".join(events), Part(NO_SESSION, np.zeros(len(events), np.uint64)))
 
 
-def purged(part: PurgePart) -> None:
-    """Notes that the events of a purge are written."""
+def superseded(part: RunPart) -> Encoded | None:
+    """What becomes of ``part`` if a newer writer took its run over; None if it is not so.
+
+    Records that an earlier daemon wrote, before that, are duplicates and no more.
+    """
     contents = part.run.contents
-    if part.epoch > contents.epoch:
-        contents.epoch = part.epoch
-        contents.steps.rewind(part.step)
-        contents.dropped_step = min(contents.dropped_step, part.step)
-
-
-def superseded(part: RunPart) -> SummaryError | None:
-    """Why ``part`` must not be written beside its successor's records, if so."""
-    run = part.run
-    epoch = run.members.epoch_of(part.session_id)
-    if not 0 < epoch < run.contents.epoch:
+    epoch = part.run.members.epoch_of(part.session_id)
+    if not 0 < epoch < contents.epoch:
         return None
-    return SummaryError(
-        pb.SUPERSEDED,
-        f"run {run.path}: a writer that was made later took this run over with purge_step; "
-        "what this older writer logs to it is not written. End this process, or give writers "
-        "that are to share the run one BOARDD_EPOCH",
-    )
+    written = contents.marks.sequence(session_key(part.session_id))
+    message = f"run {part.run.path}: {_WHY}"
+    if not part.records or part.sequence > written:
+        return Encoded(error=SummaryError(pb.SUPERSEDED, message))
+    if part.last_sequence <= written or not isinstance(part, ScalarPart):
+        return None
+    sequences = part.columns.sequence
+    duplicates = int(np.searchsorted(sequences, np.uint64(written), side="right"))
+    left = sequences[duplicates:]
+    refused = RefusedRecords(int(left[0]), len(left), pb.SUPERSEDED, message, int(left[-1]))
+    return Encoded(duplicates=duplicates, refused=[refused])

@@ -14,10 +14,10 @@ class ReturnedParts:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def finish(self, part: RunPart, written_bytes: int) -> None:
+    def finish(self, part: RunPart, written_bytes: int, duplicates: int) -> None:
         """See ``Outcomes``."""
         live = self._registry.find(part.session_id)
-        live.session.finish(part, written_bytes)
+        live.session.finish(part, written_bytes, duplicates)
         self._came_back(live)
 
     def reject(self, part: RunPart, reason: int, message: str) -> None:

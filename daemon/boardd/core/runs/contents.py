@@ -1,4 +1,4 @@
-"""What the event files of one run hold, as far as this daemon has written them."""
+"""What the event files of one run hold."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from boardd.core.runs.kinds import TagKinds
+from boardd.core.runs.marks import Marks
 from boardd.core.runs.steps import StepMonitor
+
+#: Below every step of a record.
+NO_STEP = int(np.iinfo(np.int64).min)
 
 
 @dataclass(eq=False)
 class RunContents:
-    """The kinds and steps of a run's tags, in the order in which records are written.
+    """What is written of a run, in the order in which records are written.
 
-    Read and written by the thread that encodes for the run. There is one at a time,
-    and the event loop waits for it, so it may read this between two encodings.
+    Begins with what its event files say when its directory is opened. Read and written
+    by the thread that encodes for the run. There is one at a time, and the event loop
+    waits for it, so it may read this between two encodings.
     """
 
     kinds: TagKinds = field(default_factory=TagKinds)
+    #: As far as this daemon has written them.
     steps: StepMonitor = field(default_factory=StepMonitor)
-    #: That of the last writer which purged the run; 0 if none did.
-    epoch: int = 0
+    marks: Marks = field(default_factory=Marks)
     #: The step at which the run last told of what clients dropped.
-    dropped_step: int = np.iinfo(np.int64).min
+    dropped_step: int = NO_STEP
+    #: Of the writer that last took the run over. Who raises it writes at least one event in
+    #: the same append; until that is whole in the file, ``written_epoch`` stays behind.
+    epoch: int = 0
+    written_epoch: int = 0

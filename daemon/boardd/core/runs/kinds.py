@@ -6,7 +6,7 @@ histogram in another. So the first kind that is written under a tag stays its ki
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -30,9 +30,25 @@ class TagKinds:
 
     def __init__(self) -> None:
         self._kinds: dict[bytes, SummaryKind] = {}
+        #: Those that no event file tells yet.
+        self._new: dict[bytes, SummaryKind] = {}
         self._derived_tags = 0
         #: By place in the run's list of tags, what ``_kinds`` says of scalars.
         self._states = np.zeros(16, np.uint8)
+
+    def __iter__(self) -> Iterator[tuple[bytes, SummaryKind]]:
+        """Yields every tag and its kind."""
+        return iter(self._kinds.items())
+
+    def restore(self, kinds: Mapping[bytes, SummaryKind]) -> None:
+        """Takes what event files hold; the kind of a tag that is known stays."""
+        for name, kind in kinds.items():
+            self._kinds.setdefault(name, kind)
+
+    def take_new(self) -> dict[bytes, SummaryKind]:
+        """Returns the tags that were taken, not restored, since the last call."""
+        new, self._new = self._new, {}
+        return new
 
     def take(self, tag: bytes, kinds: Mapping[bytes, SummaryKind]) -> None:
         """Takes a record of ``tag`` that writes under the tags of ``kinds``.
@@ -50,7 +66,8 @@ class TagKinds:
                 raise RefusedError(pb.INVALID_NAME, self.conflict(name, kind))
         if not is_new:
             return
-        derived = [name for name in kinds if name != tag and name not in self._kinds]
+        new = {name: kind for name, kind in kinds.items() if name not in self._kinds}
+        derived = [name for name in new if name != tag]
         if self._derived_tags + len(derived) > MAX_DERIVED_TAGS:
             raise RefusedError(
                 pb.TOO_MANY_SERIES,
@@ -58,7 +75,8 @@ class TagKinds:
                 f"{MAX_DERIVED_TAGS} tags that were made from others",
             )
         self._derived_tags += len(derived)
-        self._kinds.update(kinds)
+        self._kinds.update(new)
+        self._new.update(new)
 
     def take_scalars(
         self, tag_index: NDArray[np.intp], tags: Sequence[bytes]
@@ -75,14 +93,12 @@ class TagKinds:
         if (states == _IS_SCALAR).all():
             return None
         for index in np.unique(tag_index[states == _UNKNOWN]).tolist():
-            kind = self._kinds.setdefault(tags[index], SummaryKind.SCALAR)
+            kind = self._kinds.get(tags[index])
+            if kind is None:
+                kind = self._kinds[tags[index]] = self._new[tags[index]] = SummaryKind.SCALAR
             self._states[index] = _IS_SCALAR if kind is SummaryKind.SCALAR else _IS_OTHER
         refused: NDArray[np.bool_] = self._states[tag_index] != _IS_SCALAR
         return refused if refused.any() else None
-
-    def names(self) -> list[bytes]:
-        """The tags that have a kind, in the order in which they were first written."""
-        return list(self._kinds)
 
     def conflict(self, tag: bytes, kind: SummaryKind) -> str:
         """Why ``tag`` cannot be a ``kind``, for people."""

@@ -7,7 +7,7 @@ client sends all of them again after a reconnect.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -67,19 +67,54 @@ class Place:
         return self.run.refusal if self.run is not None else self.refused
 
 
-class Places(list[Place]):
-    """The places of one session, and which of them are to be purged."""
+@dataclass
+class _Definition:
+    """A run as the session defined it."""
+
+    message: pb.RunDefinition
+    member: Member
+    path: str = ""
+    group: str = ""
+    #: From sub-directory to its place in the table of places.
+    places: dict[str, int] = field(default_factory=dict)
+
+
+class Places:
+    """The places of one session, by their index."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self._places: list[Place] = []
+        self._first_of_run: dict[RunState, int] = {}
+        self._first = np.zeros(0, np.intp)
         self._unpurged: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Place:
+        return self._places[index]
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._places)
+
+    @property
+    def first(self) -> NDArray[np.intp]:
+        """For each place, the first one of the same run, intp[n]."""
+        known = len(self._first)
+        if known < len(self._places):
+            new = [
+                index if place.run is None else self._first_of_run.setdefault(place.run, index)
+                for index, place in enumerate(self._places[known:], known)
+            ]
+            self._first = np.append(self._first, new).astype(np.intp)
+        return self._first
 
     def add(self, place: Place) -> int:
         """Adds a place; returns its index."""
         if place.purge is not None:
-            self._unpurged.add(len(self))
-        self.append(place)
-        return len(self) - 1
+            self._unpurged.add(len(self._places))
+        self._places.append(place)
+        return len(self._places) - 1
 
     @property
     def has_unpurged(self) -> bool:
@@ -99,19 +134,7 @@ class Places(list[Place]):
         if index not in self._unpurged:
             return None
         self._unpurged.discard(index)
-        return self[index].purge
-
-
-@dataclass
-class _Definition:
-    """A run as the session defined it."""
-
-    message: pb.RunDefinition
-    member: Member
-    path: str = ""
-    group: str = ""
-    #: From sub-directory to its place in the table of places.
-    places: dict[str, int] = field(default_factory=dict)
+        return self._places[index].purge
 
 
 class Schema:
@@ -135,7 +158,8 @@ class Schema:
         self._series = SeriesTable()
         self._refusals: dict[int, Refusal] = {}
         self._too_many_series = False
-        self._places = Places()
+        #: What ``find`` names by an index.
+        self.places = Places()
         self._size_bytes = 0
 
     def __contains__(self, number: int) -> bool:
@@ -144,34 +168,33 @@ class Schema:
     def main_place(self, number: int) -> Place | None:
         """The place of run ``number`` itself; None if it was never defined."""
         definition = self._definitions.get(number)
-        return None if definition is None else self._places[definition.places[""]]
+        return None if definition is None else self.places[definition.places[""]]
 
     def holds(self, place: Place) -> bool:
         """Whether the session still logs to the run at ``place``."""
         return place.run is not None and (self._session_id, place.number) in place.run.holders
 
-    def place(self, index: int) -> Place:
-        """The place that ``find`` names by ``index``."""
-        return self._places[index]
-
-    @property
-    def places(self) -> Places:
-        """The places, as ``find`` names them."""
-        return self._places
-
     def numbers(self) -> list[int]:
         """The session's numbers of its runs."""
         return list(self._definitions)
 
+    def numbers_of(self, run: RunState) -> list[int]:
+        """The session's numbers of the runs whose own directory is ``run``."""
+        return [
+            number
+            for number, definition in self._definitions.items()
+            if self.places[definition.places[""]].run is run
+        ]
+
     def runs(self) -> list[RunState]:
         """The runs that the session defined, sub-runs too."""
-        return list(dict.fromkeys(place.run for place in self._places if place.run is not None))
+        return list(dict.fromkeys(place.run for place in self.places if place.run is not None))
 
     def held_runs(self) -> list[RunState]:
         """The runs that the session still logs to."""
         return [
             place.run
-            for place in self._places
+            for place in self.places
             if place.run is not None and (self._session_id, place.number) in place.run.holders
         ]
 
@@ -184,7 +207,7 @@ class Schema:
         released = []
         for number in numbers:
             for index in self._definitions[number].places.values():
-                run = self._places[index].run
+                run = self.places[index].run
                 if run is not None and (self._session_id, number) in run.holders:
                     run.holders.discard((self._session_id, number))
                     released.append(run)
@@ -255,7 +278,7 @@ class Schema:
         if known is not None:
             if known.message != message:
                 raise RequestError(f"run {message.run} is defined already, as something else")
-            refusal = self._places[known.places[""]].refusal
+            refusal = self.places[known.places[""]].refusal
             if refusal is not None:
                 defined.refusals.append(RunRefusal(message.run, refusal))
             return
@@ -312,13 +335,11 @@ class Schema:
         refused: Refusal | None,
         defined: Defined,
     ) -> int:
-        message = definition.message
-        purge = _purge_of(message) if run is not None else None
-        index = definition.places[sub_run] = self._places.add(
-            Place(message.run, run, refused, purge)
-        )
+        purge = _purge_of(definition.message) if run is not None else None
+        index = self.places.add(Place(definition.message.run, run, refused, purge))
+        definition.places[sub_run] = index
         if refused is not None:
-            defined.refusals.append(RunRefusal(message.run, refused))
+            defined.refusals.append(RunRefusal(definition.message.run, refused))
         return index
 
     def _define_series(self, message: pb.SeriesDefinition, defined: Defined) -> None:
@@ -341,7 +362,7 @@ class Schema:
         try:
             tag = names.clean_tag(message.tag)
             place = self._place_of(definition, message.sub_run, defined)
-            run = self._places[place].run
+            run = self.places[place].run
             if run is not None:
                 tag_index = run.tag_index(tag)
         except RefusedError as error:
@@ -357,7 +378,7 @@ class Schema:
         if place is not None:
             return place
         main = definition.places[""]
-        if self._places[main].run is None:
+        if self.places[main].run is None:
             return main  # the run itself is refused
         path = names.sub_run_path(definition.path, sub_run)
         group = names.sub_run_path(definition.group, sub_run)

@@ -131,10 +131,10 @@ class EndPart(RunPart):
 
 @dataclass(eq=False)
 class DropPart(RunPart):
-    """What clients have dropped of a run by now: records by reason. It has no records itself."""
+    """What one client has dropped of a run by now: records by reason. It has no records itself."""
 
     dropped: dict[str, int]
-    #: The highest step among them, as far as the client knows.
+    #: The highest step among what was reported last, as far as the client knows.
     step: int
     wall_time: float
 

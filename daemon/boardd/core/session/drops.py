@@ -9,6 +9,7 @@ run has lost by now, in all its sessions, becomes scalars in its directory:
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from typing import Final
 from weakref import ref
 
@@ -95,6 +96,15 @@ class ClientDrops:
             steps[count.run] = max(steps.get(count.run, count.step), count.step)
         return steps
 
+    def records(self, numbers: Iterable[int]) -> dict[str, int]:
+        """Returns how many records were dropped of these runs of the client, by reason."""
+        total: dict[str, int] = {}
+        for number in numbers:
+            if number in self._runs:
+                for reason, (records, _) in self._runs[number].amounts.items():
+                    total[reason] = total.get(reason, 0) + records
+        return total
+
     def count_in(self, number: int, run: RunState) -> bool:
         """Adds what was dropped of the client's run ``number`` to ``run``.
 
@@ -145,10 +155,13 @@ def _add(dropped: dict[str, int], reason: str, records: int) -> None:
     dropped[reason] = dropped.get(reason, 0) + records
 
 
-def drop_tags(records: dict[str, int]) -> dict[str, int]:
+def drop_tags(records: Mapping[str, int]) -> dict[str, int]:
     """The tags that tell of drops, and the value of each; ``records`` are those of each reason."""
-    tags = {DROPPED: sum(records.values())}
+    counts: dict[str, int] = {}
     for reason, count in records.items():
+        _add(counts, reason, count)
+    tags = {DROPPED: sum(counts.values())}
+    for reason, count in counts.items():
         try:
             tag = clean_tag(f"{DROPPED}/{reason}")
         except RefusedError:

@@ -115,22 +115,25 @@ class FrameTaker:
         scalars = resolve(frames, self._schema)
         for rejected in scalars.rejections:
             progress.count_rejection(rejected)
-        for index, columns, tag in scalars.by_place():
-            self._take_scalars(self._schema.place(index), sequences, columns, tag, batch)
+        for indexes, columns, tag in scalars.by_run(self._schema.places.first):
+            places = [self._schema.places[index] for index in indexes]
+            self._take_scalars(places, sequences, columns, tag, batch)
         progress.close_if_empty(sequences)
 
     def _take_scalars(
         self,
-        place: Place,
+        places: Sequence[Place],
         sequences: SequenceRange,
         columns: Columns,
         tag: NDArray[np.intp],
         batch: Batch,
     ) -> None:
+        place = places[0]
         if place.run is None or place.refusal is not None:
             self._progress.count_rejection(rejection(columns, pb.RUN_REFUSED, _refused(place)))
             return
-        self._schema.hold(place, place.run)
+        for held in places:
+            self._schema.hold(held, place.run)
         part = ScalarPart(
             self._progress.session_id,
             place.run,
@@ -150,7 +153,7 @@ class FrameTaker:
         purge = self._schema.places.take_purge(index)
         if purge is None:
             return
-        place = self._schema.place(index)
+        place = self._schema.places[index]
         if place.run is None or place.refusal is not None:
             return
         self._schema.hold(place, place.run)
@@ -196,7 +199,7 @@ class FrameTaker:
     def _take_summary(self, frame: Frame, sequences: SequenceRange, batch: Batch) -> None:
         chunks = self._tensors.take(frame.sequence)
         index, tag, reason = self._schema.find_one(frame.target)
-        place = self._schema.place(index) if reason == 0 else None
+        place = self._schema.places[index] if reason == 0 else None
         if place is None:
             self._reject(frame, reason, self._schema.why(frame.target))
         elif not math.isfinite(frame.wall_time):

@@ -74,9 +74,13 @@ class SessionProgress:
 
     # What comes back
 
-    def finish(self, part: RunPart, written_bytes: int) -> None:
-        """Takes back a part whose events, ``written_bytes`` of them, are written."""
+    def finish(self, part: RunPart, written_bytes: int, duplicates: int = 0) -> None:
+        """Takes back a part whose events, ``written_bytes`` of them, are written.
+
+        ``duplicates`` of its records were written before, by an earlier daemon.
+        """
         self.counters.written += part.records
+        self.counters.duplicates += duplicates
         self.counters.written_bytes += written_bytes
         self._return(part)
 

@@ -25,22 +25,32 @@ class Resolved:
     tag: NDArray[np.intp]
     rejections: list[Rejection] = field(default_factory=list)
 
-    def by_place(self) -> Iterator[tuple[int, Columns, NDArray[np.intp]]]:
-        """Yields each place that occurs with its scalars and their tags, in call order."""
+    def by_run(
+        self, first_places: NDArray[np.intp]
+    ) -> Iterator[tuple[list[int], Columns, NDArray[np.intp]]]:
+        """Yields the places of each run that occurs, its scalars and their tags, in call order.
+
+        ``first_places`` leads from each place to the first one of the same run: writers of
+        a client may share a run, and their calls keep the order among each other.
+        """
         if not len(self.place):
             return
         lowest, highest = int(self.place.min()), int(self.place.max())
         if lowest == highest:
-            yield lowest, self.columns, self.tag
+            yield [lowest], self.columns, self.tag
             return
-        place = self.place
+        run = first_places[self.place]
         if highest <= np.iinfo(np.uint16).max:
-            place = place.astype(np.uint16)  # NumPy sorts these in one pass, not in many
-        order = np.argsort(place, kind="stable")
-        place, columns, tag = place[order], self.columns[order], self.tag[order]
-        begins = [0, *(np.flatnonzero(place[1:] != place[:-1]) + 1).tolist(), len(place)]
+            run = run.astype(np.uint16)  # NumPy sorts these in one pass, not in many
+        order = np.argsort(run, kind="stable")
+        run, place = run[order], self.place[order]
+        columns, tag = self.columns[order], self.tag[order]
+        begins = [0, *(np.flatnonzero(run[1:] != run[:-1]) + 1).tolist(), len(run)]
         for begin, end in itertools.pairwise(begins):
-            yield int(place[begin]), columns[begin:end], tag[begin:end]
+            places = [int(run[begin])]
+            if (place[begin:end] != places[0]).any():
+                places = np.unique(place[begin:end]).tolist()
+            yield places, columns[begin:end], tag[begin:end]
 
 
 def resolve(frames: ScalarFrames, schema: Schema) -> Resolved:

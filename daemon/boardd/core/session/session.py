@@ -131,6 +131,7 @@ class Session:
             first, highest = told.get(place.run, (place, step))
             told[place.run] = first, max(highest, step)
         for run, (place, step) in told.items():
+            dropped = self.drops.records(self.schema.numbers_of(run))
             is_held = self.schema.holds(place)
             self.schema.hold(place, run)
             part = DropPart(
@@ -139,8 +140,8 @@ class Session:
                 sequences=None,
                 sequence=0,
                 records=0,
-                size_bytes=(1 + len(run.dropped)) * SCALAR_BYTES,
-                dropped=dict(run.dropped),
+                size_bytes=(1 + len(dropped)) * SCALAR_BYTES,
+                dropped=dropped,
                 step=step,
                 wall_time=wall_time,
             )
@@ -185,9 +186,9 @@ class Session:
 
     # Parts that come back
 
-    def finish(self, part: RunPart, written_bytes: int) -> None:
-        """Takes back a part whose events, ``written_bytes`` of them, are written."""
-        self._progress.finish(part, written_bytes)
+    def finish(self, part: RunPart, written_bytes: int, duplicates: int = 0) -> None:
+        """Takes back a part whose events are written; see ``SessionProgress.finish``."""
+        self._progress.finish(part, written_bytes, duplicates)
         self._leave_if_empty()
 
     def reject(self, part: RunPart, reason: int, message: str) -> None:

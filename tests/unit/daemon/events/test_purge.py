@@ -11,8 +11,8 @@ from support.tfrecords import read_records
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
 
-def events(data: bytes) -> list[Event]:
-    return [Event.FromString(record) for record in read_records(data)]
+def events(records: list[bytes]) -> list[Event]:
+    return [Event.FromString(data) for record in records for data in read_records(record)]
 
 
 def test_two_starts_and_a_value_without_content_for_each_tag() -> None:

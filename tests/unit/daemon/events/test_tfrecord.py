@@ -4,7 +4,7 @@ import io
 
 import pytest
 from boardd.events import tfrecord
-from boardd.events.tfrecord import masked_crc32c, whole_records_bytes
+from boardd.events.tfrecord import masked_crc32c, whole_records
 from support.tfrecords import CorruptRecordError, TruncatedRecordError, read_records
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 from tensorboard.summary.writer.record_writer import RecordWriter
@@ -116,13 +116,13 @@ def test_reading_does_not_believe_a_huge_length() -> None:
         list(read_records(header + b"short"))
 
 
-def test_whole_records_bytes_at_every_length() -> None:
+def test_whole_records_at_every_length() -> None:
     records = [tfrecord.record(b"x" * size_bytes) for size_bytes in (0, 1, 30, 0, 5)]
     data = b"".join(records)
     ends = [0]
     for record in records:
         ends.append(ends[-1] + len(record))
     for size_bytes in range(len(data) + 1):
-        expected = max(end for end in ends if end <= size_bytes)
-        assert whole_records_bytes(data, size_bytes) == expected
-        assert whole_records_bytes(memoryview(data), size_bytes) == expected
+        count = sum(end <= size_bytes for end in ends) - 1
+        assert whole_records(data, size_bytes) == (ends[count], count)
+        assert whole_records(memoryview(data), size_bytes) == (ends[count], count)

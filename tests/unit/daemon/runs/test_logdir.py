@@ -341,7 +341,6 @@ def test_is_current(roots: Roots, root: Path) -> None:
         assert not run.is_current()
         (root / "x").mkdir()
         assert not run.is_current()
-    assert not run.is_current()
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])

@@ -36,7 +36,7 @@ class Outcomes:
         self.reduced: list[int] = []
         self.finished: list[int] = []
 
-    def finish(self, part: RunPart, written_bytes: int) -> None:
+    def finish(self, part: RunPart, written_bytes: int, duplicates: int) -> None:
         self.finished.append(part.last_sequence)
 
     def reject(self, part: RunPart, reason: int, message: str) -> None:

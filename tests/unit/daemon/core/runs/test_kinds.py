@@ -34,6 +34,23 @@ def test_first_kind_of_a_tag_stays() -> None:
     assert take_scalars(tag_kinds, 3, 0) == []
 
 
+def test_what_event_files_hold_is_known_from_the_start() -> None:
+    tag_kinds = TagKinds()
+    tag_kinds.restore({b"a": SummaryKind.HISTOGRAM, b"b": SummaryKind.SCALAR})
+    tag_kinds.restore({b"a": SummaryKind.SCALAR})
+    assert take_scalars(tag_kinds, 0, 1) == [0]
+    assert take_scalars(tag_kinds, 2) == []
+    tag_kinds.take(b"a", {b"a": SummaryKind.HISTOGRAM, b"d/e": SummaryKind.HISTOGRAM})
+    assert tag_kinds.take_new() == {b"c": SummaryKind.SCALAR, b"d/e": SummaryKind.HISTOGRAM}
+    assert tag_kinds.take_new() == {}
+    assert dict(tag_kinds) == {
+        b"a": SummaryKind.HISTOGRAM,
+        b"b": SummaryKind.SCALAR,
+        b"c": SummaryKind.SCALAR,
+        b"d/e": SummaryKind.HISTOGRAM,
+    }
+
+
 def test_a_refused_record_takes_no_tag() -> None:
     tag_kinds = TagKinds()
     assert take_scalars(tag_kinds, 3) == []

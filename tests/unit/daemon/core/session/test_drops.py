@@ -11,6 +11,7 @@ from boardd.core.session.drops import MAX_DROP_REASONS, ClientDrops, EndedSessio
 from boardd.core.session.session import Session
 from boardd.events.event_pb2 import Event
 from boardd.runs.encode import encode_drops, encode_scalar_part
+from boardd.runs.mark_writer import MarkWriter
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.summary_kind import SummaryKind
 from hypothesis import given
@@ -118,9 +119,16 @@ def test_a_part_that_tells_of_drops_counts_no_records_and_is_charged_while_it_is
 def test_sessions_of_one_run_add_up() -> None:
     fixture = Fixture()
     other = fixture.another(b"b" * 16)
-    fixture.session.report(report((RUN, "log_full", 3)), wall_time=1e9)
-    batch = other.report(report((RUN, "log_full", 10)), wall_time=1e9)
-    assert drops(batch.parts) == {"/root/run": {"log_full": 13}}
+    assert told(fixture.session, report((RUN, "log_full", 3)))[0] == ("boardd/dropped", 0, 1e9, 3)
+    (part,) = other.report(report((RUN, "log_full", 10)), wall_time=1e9).parts
+    assert drops([part]) == {"/root/run": {"log_full": 10}}
+    assert told(other, report((RUN, "log_full", 11)))[0] == ("boardd/dropped", 0, 1e9, 14)
+
+
+def test_drops_that_were_told_are_told_no_more() -> None:
+    session = Fixture().session
+    assert told(session, report((RUN, "log_full", 3)))[0] == ("boardd/dropped", 0, 1e9, 3)
+    assert told(session, report((RUN, "log_full", 4)))[0] == ("boardd/dropped", 0, 1e9, 4)
 
 
 def test_runs_that_are_refused_or_not_known_count_and_tell_nothing() -> None:
@@ -144,7 +152,11 @@ def told(session: Session, message: pb.ClientReport) -> list[tuple[str, int, flo
     """The points that a report makes, all of one run."""
     (part,) = session.report(message, wall_time=1e9).parts
     assert isinstance(part, DropPart)
-    return events(encode_drops(part).events)
+    encoded = encode_drops(part)
+    assert encoded.part is not None
+    MarkWriter(part.run.contents, lambda: 0.0).written([encoded.part])
+    assert encode_drops(part).events == b""
+    return events(encoded.events)
 
 
 def test_points_stand_at_the_highest_step_told_and_never_go_backwards() -> None:

@@ -1,0 +1,100 @@
+"""Reads the records of event files, as far as they are whole and undamaged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from boardd.events.marks import BATCH_TAG, BATCH_TAG_OFFSET, batch_of, is_mark
+from boardd.events.tfrecord import (
+    FOOTER,
+    FOOTER_BYTES,
+    HEADER,
+    HEADER_BYTES,
+    LENGTH,
+    OVERHEAD_BYTES,
+    masked_crc32c,
+)
+
+_CHUNK_BYTES: Final = 1 << 20
+#: From the tag of a mark's batch back to where its record begins.
+_BEFORE_TAG_BYTES: Final = HEADER_BYTES + BATCH_TAG_OFFSET
+
+
+class EventRecords:
+    """The records of the file ``fd``, whose size is that of this moment. Blocks on the disk."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.size_bytes = os.fstat(fd).st_size
+        #: Lengths that were met, each with its checksum.
+        self._checksums: dict[int, int] = {}
+
+    def walk(self, offset: int = 0) -> Iterator[bytes]:
+        """Yields what the records hold, from ``offset`` to the first that is torn or damaged.
+
+        Raises ``OSError``.
+        """
+        chunk, at = b"", 0
+        while True:
+            if len(chunk) - at < OVERHEAD_BYTES:
+                offset, chunk, at = offset + at, self._read(offset + at, _CHUNK_BYTES), 0
+                if len(chunk) < OVERHEAD_BYTES:
+                    return
+            length, checksum = HEADER.unpack_from(chunk, at)
+            if self._checksum(length) != checksum:
+                return
+            end = at + OVERHEAD_BYTES + length
+            if end > len(chunk):
+                if offset + end > self.size_bytes:
+                    return
+                size_bytes = max(_CHUNK_BYTES, OVERHEAD_BYTES + length)
+                offset, chunk, at = offset + at, self._read(offset + at, size_bytes), 0
+                end = OVERHEAD_BYTES + length
+                if end > len(chunk):  # cut off since
+                    return
+            data = chunk[at + HEADER_BYTES : end - FOOTER_BYTES]
+            if masked_crc32c(data) != FOOTER.unpack_from(chunk, end - FOOTER_BYTES)[0]:
+                return
+            yield data
+            at = end
+
+    def last_table(self) -> int | None:
+        """Returns where the last mark that tells all of the run begins; None if there is none.
+
+        Raises ``OSError``.
+        """
+        end = self.size_bytes
+        while end > 0:
+            start = max(0, end - _CHUNK_BYTES)
+            # A tag may lie across the edge.
+            chunk = self._read(start, end - start + len(BATCH_TAG) - 1)
+            at = chunk.rfind(BATCH_TAG)
+            while at >= 0:
+                offset = start + at - _BEFORE_TAG_BYTES
+                if offset >= 0 and self._is_table(offset):
+                    return offset
+                at = chunk.rfind(BATCH_TAG, 0, at + len(BATCH_TAG) - 1)
+            end = start
+        return None
+
+    def _is_table(self, offset: int) -> bool:
+        data = next(self.walk(offset), b"")
+        if not is_mark(data):
+            return False
+        try:
+            return batch_of(data).offset == offset
+        except ValueError:
+            return False
+
+    def _read(self, offset: int, size_bytes: int) -> bytes:
+        return os.pread(self._fd, size_bytes, offset)
+
+    def _checksum(self, length: int) -> int:
+        known = self._checksums.get(length)
+        if known is None:
+            if len(self._checksums) >= _CHUNK_BYTES:
+                self._checksums.clear()
+            known = self._checksums[length] = masked_crc32c(LENGTH.pack(length))
+        return known

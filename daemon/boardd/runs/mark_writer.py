@@ -1,0 +1,132 @@
+"""Says in an event file which records its events are; see ``boardd.events.marks``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from boardd_protos.summary_kind import SummaryKind
+
+from boardd.core.runs.contents import NO_STEP, RunContents
+from boardd.core.runs.marks import NO_SESSION, Mark
+from boardd.events import marks, marks_pb2
+from boardd.events.marks import Part
+
+#: All that is known is told again after so many bytes, for whoever reads the file from its
+#: end; or after so many times its own size, if that is more.
+TABLE_BYTES: Final = 4 << 20
+TABLE_SHARE: Final = 16
+
+
+class MarkWriter:
+    """Makes the marks of one run's files, and keeps those of ``contents`` in step with them.
+
+    For one thread at a time. ``clock`` gives seconds since the epoch.
+    """
+
+    def __init__(self, contents: RunContents, clock: Callable[[], float]) -> None:
+        self._contents = contents
+        self._clock = clock
+        #: The numbers of sessions in the live file.
+        self._numbers: dict[bytes, int] = {}
+        #: Where the next whole table is due.
+        self._table_offset = 0
+        self._told_dropped_step = contents.dropped_step
+
+    def begin_file(self) -> None:
+        """What follows is for a new file."""
+        self._table_offset = 0
+
+    def mark(self, parts: Sequence[Part], offset: int) -> bytes:
+        """Returns the record that goes before the events of ``parts``, at ``offset`` of the file.
+
+        Empty if there are no parts, and no session has ended since the last.
+        """
+        contents = self._contents
+        batch = marks_pb2.Batch()
+        untold = contents.marks.take_untold()
+        new_tags = contents.kinds.take_new()
+        is_whole = offset >= self._table_offset
+        if is_whole:
+            self._numbers = {}
+            batch.offset = offset
+            batch.epoch = contents.written_epoch
+            for key, mark in contents.marks:
+                self._number(key)
+                _add_mark(batch, key, mark)
+            _add_tags(batch, contents.kinds)
+        else:
+            for key, mark in untold:
+                _add_mark(batch, key, mark)
+            _add_tags(batch, new_tags.items())
+        has_dropped = contents.dropped_step != self._told_dropped_step
+        if has_dropped or (is_whole and contents.dropped_step != NO_STEP):
+            batch.dropped_step = self._told_dropped_step = contents.dropped_step
+        if contents.epoch != contents.written_epoch:
+            batch.next_epoch = contents.epoch
+        for part in parts:
+            self._add_part(batch, part)
+        if not parts and not batch.table:
+            return b""
+        record = marks.mark(self._clock(), batch)
+        if is_whole:
+            self._table_offset = offset + max(TABLE_BYTES, TABLE_SHARE * len(record))
+        return record
+
+    def written(self, parts: Iterable[Part], events: int | None = None) -> list[Part]:
+        """Notes that the first ``events`` events of ``parts`` are written, all by default.
+
+        Returns the parts that are left.
+        """
+        left: list[Part] = []
+        for part in parts:
+            count = len(part.sequences)
+            done = count if events is None else min(events, count)
+            if done and part.session != NO_SESSION:
+                self._contents.marks.advance(part.session, int(part.sequences[done - 1]))
+                self._contents.marks.drop(part.session, part.dropped)
+            if done < count:
+                left.append(part._replace(sequences=part.sequences[done:]))
+            if events is not None:
+                events -= done
+        if not left:
+            self._contents.written_epoch = self._contents.epoch
+        return left
+
+    def _number(self, key: bytes) -> int:
+        """The number of a session, from 1; 0 if it has none in this file yet."""
+        number = self._numbers.get(key, 0)
+        if not number and key != NO_SESSION:
+            self._numbers[key] = len(self._numbers) + 1
+        return number
+
+    def _add_part(self, batch: marks_pb2.Batch, part: Part) -> None:
+        count = len(part.sequences)
+        if part.session == NO_SESSION:
+            batch.parts.add(runs=[0, count])
+            return
+        runs = marks.runs_of(part.sequences)
+        number = self._number(part.session)
+        if number:
+            entry = batch.parts.add(known=number, runs=runs)
+        else:
+            entry = batch.parts.add(session=part.session, runs=runs)
+        _add_dropped(entry, part.dropped)
+
+
+def _add_mark(batch: marks_pb2.Batch, key: bytes, mark: Mark) -> None:
+    entry = batch.table.add(session=key, sequence=mark.sequence, has_ended=mark.has_ended)
+    _add_dropped(entry, mark.dropped)
+
+
+def _add_dropped(entry: marks_pb2.Mark | marks_pb2.Part, dropped: Mapping[str, int]) -> None:
+    for reason, records in dropped.items():
+        entry.dropped.add(reason=reason, records=records)
+
+
+def _add_tags(batch: marks_pb2.Batch, kinds: Iterable[tuple[bytes, SummaryKind]]) -> None:
+    names: dict[SummaryKind, list[bytes]] = {}
+    for name, kind in kinds:
+        names.setdefault(kind, []).append(name)
+    for kind, tags in names.items():
+        batch.tags.add(kind=kind.value, names=tags)

@@ -1,0 +1,152 @@
+"""What the event files of a run say when its directory is opened.
+
+The newest file whose first mark is whole has all: its last table tells what was known
+there, the marks behind it what was written since, and the whole events behind the last
+mark how much of its batch. A file that was torn before that holds no events of ours.
+Files without marks are of other programs or older versions. They say no more than what
+kind of summary each tag is.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import os
+import stat
+from typing import Final
+
+from boardd_protos.summary_kind import SummaryKind
+
+from boardd.core.runs.contents import RunContents
+from boardd.core.runs.marks import NO_SESSION
+from boardd.events.kinds import kinds_of
+from boardd.events.marks import batch_of, events_in, is_mark, sequence_after
+from boardd.events.marks_pb2 import Batch, Mark, Part
+from boardd.runs.event_file import EVENT_FILE_MARK
+from boardd.runs.event_records import EventRecords
+from boardd.runs.logdir import RunDirectory
+
+_logger = logging.getLogger(__name__)
+
+#: So many bytes of files without marks are read, the newest first.
+MAX_UNMARKED_BYTES: Final = 64 << 20
+
+#: A FIFO is not waited for.
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: What cannot be read is no file of ours.
+_NOT_OURS: Final = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO})
+
+
+def recover(directory: RunDirectory, contents: RunContents) -> None:
+    """Adds to ``contents`` what the event files in ``directory`` hold.
+
+    Blocks on the disk. Raises ``OSError`` if it fails; then call it again.
+    """
+    names = sorted(name for name in os.listdir(directory.fd) if EVENT_FILE_MARK in name)
+    left_bytes = MAX_UNMARKED_BYTES
+    for name in reversed(names):
+        try:
+            fd = os.open(name, _READ, dir_fd=directory.fd)
+        except OSError as error:
+            if error.errno not in _NOT_OURS:
+                raise
+            _logger.warning("%s: %s; its tags are not known", directory.path / name, error.strerror)
+            continue
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                continue
+            records = EventRecords(fd)
+            if _has_marks(records):
+                _read_marks(records, contents)
+                break
+            left_bytes = _read_kinds(records, contents, left_bytes)
+        finally:
+            os.close(fd)
+        if left_bytes <= 0:
+            _logger.warning(
+                "%s: over %d MiB of event files without marks; not all of their tags are known",
+                directory.path,
+                MAX_UNMARKED_BYTES >> 20,
+            )
+            break
+
+
+def _has_marks(records: EventRecords) -> bool:
+    """Whether the first mark is whole. It comes behind the event that opens the file."""
+    return any(map(is_mark, itertools.islice(records.walk(), 1, 2)))
+
+
+def _read_marks(records: EventRecords, contents: RunContents) -> None:
+    reading = _Reading(contents)
+    events = 0
+    for data in records.walk(records.last_table() or 0):
+        if is_mark(data):
+            reading.settle(events)
+            reading.begin(batch_of(data))
+            events = 0
+        else:
+            events += 1
+    reading.settle(events)
+
+
+class _Reading:
+    """The marks of one file, read from a whole table on."""
+
+    def __init__(self, contents: RunContents) -> None:
+        self._contents = contents
+        self._batch = Batch()
+        #: Sessions in the order of their numbers.
+        self._sessions: list[bytes] = []
+
+    def begin(self, batch: Batch) -> None:
+        """Takes what is known before a batch."""
+        contents = self._contents
+        self._batch = batch
+        if batch.offset:
+            self._sessions = [entry.session for entry in batch.table if entry.session]
+            contents.epoch = contents.written_epoch = max(contents.written_epoch, batch.epoch)
+        for entry in batch.table:
+            if entry.session != NO_SESSION:
+                contents.marks.advance(entry.session, entry.sequence)
+                if entry.has_ended:
+                    contents.marks.end(entry.session)
+            if entry.dropped:
+                contents.marks.drop(entry.session, _dropped(entry))
+        for tags in batch.tags:
+            try:
+                kind = SummaryKind(tags.kind)
+            except ValueError:
+                continue  # of a newer version
+            contents.kinds.restore(dict.fromkeys(tags.names, kind))
+        if batch.HasField("dropped_step"):
+            contents.dropped_step = max(contents.dropped_step, batch.dropped_step)
+
+    def settle(self, events: int) -> None:
+        """Takes what the whole events behind a mark, ``events`` of them, say of its batch."""
+        for part in self._batch.parts:
+            key = part.session
+            if key:
+                self._sessions.append(key)
+            elif part.known:
+                key = self._sessions[part.known - 1]
+            count = events_in(part.runs)
+            done = min(count, events)
+            if done and key != NO_SESSION:
+                self._contents.marks.advance(key, sequence_after(part.runs, done))
+                self._contents.marks.drop(key, _dropped(part))
+            if done < count:
+                return
+            events -= done
+        if self._batch.next_epoch:
+            self._contents.epoch = self._contents.written_epoch = self._batch.next_epoch
+
+
+def _dropped(entry: Mark | Part) -> dict[str, int]:
+    return {one.reason: one.records for one in entry.dropped}
+
+
+def _read_kinds(records: EventRecords, contents: RunContents, left_bytes: int) -> int:
+    """Returns how many of ``left_bytes`` are left for older files."""
+    contents.kinds.restore(kinds_of(records.walk(), left_bytes))
+    return left_bytes - records.size_bytes
