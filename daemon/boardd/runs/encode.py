@@ -108,7 +108,7 @@ def _encode_scalar(part: ScalarPart) -> Encoded | None:
     if run.contents.steps.observe_one(tag, step):
         _warn_of_steps(run, tag)
     key = session_key(part.session_id)
-    if part.sequence <= run.contents.marks.sequence(key):
+    if _written(columns.sequence, run.contents.marks.sequence(key)):
         return Encoded(duplicates=1)
     value = scalar_value(name.decode(), float(columns.value[0]))
     events = event.summary(float(columns.wall_time[0]), step, value)

@@ -20,6 +20,9 @@ from boardd.core.session.interleave import interleave
 
 #: Seconds that a part waits at most. A client sends every 0.1 s, a busy one later.
 HOLD_SECS: Final = 0.4
+#: Seconds in which the siblings of a forked writer are to begin: to connect takes them longer
+#: than to send, and at different times.
+BEGIN_SECS: Final = 1.0
 #: Parts that would be due within this time of each other go together.
 _TOGETHER_SECS: Final = 0.1
 
@@ -37,7 +40,7 @@ class HoldBack:
         self._parts: list[RunPart] = []
         self._due: deque[float] = deque()  # of each part, in seconds of the event loop
         self._timer: asyncio.TimerHandle | None = None
-        self._begins_until = asyncio.get_running_loop().time() + HOLD_SECS
+        self._begins_until = asyncio.get_running_loop().time() + BEGIN_SECS
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -49,6 +52,8 @@ class HoldBack:
             return
         loop = asyncio.get_running_loop()
         due = loop.time() + HOLD_SECS
+        if self._awaits_siblings():
+            due = max(due, self._begins_until)
         for part in parts:
             if isinstance(part, PurgePart):  # what came before it is to be written before it
                 self._go(len(self._parts))
@@ -69,9 +74,9 @@ class HoldBack:
     def _may_get_company(self, parts: Sequence[RunPart]) -> bool:
         """Whether records may still come that belong between those of ``parts``."""
         logging = {session_id for session_id, _ in self._run.holders}
-        if len(logging) == 1:
-            return logging != {part.session_id for part in parts} or self._awaits_siblings()
-        return bool(logging)
+        if len(logging) == 1 and logging == {part.session_id for part in parts}:
+            return self._awaits_siblings()
+        return bool(logging) or self._awaits_siblings()
 
     def _awaits_siblings(self) -> bool:
         if asyncio.get_running_loop().time() >= self._begins_until:

@@ -9,7 +9,7 @@ import numpy as np
 from boardd.core.intake.columns import Columns
 from boardd.core.runs.run_state import Member, RunState
 from boardd.core.session.batch import EndPart, PurgePart, RunPart, ScalarPart
-from boardd.runs.hold_back import HOLD_SECS, HoldBack
+from boardd.runs.hold_back import BEGIN_SECS, HOLD_SECS, HoldBack
 from support.service_reading import until
 
 A, B = b"a", b"b"
@@ -125,14 +125,15 @@ def test_a_forked_writer_waits_for_its_siblings_at_the_beginning_only() -> None:
         begun = asyncio.get_running_loop().time()
         run = Held(A, has_siblings=True)
         run.log(A, 1)
+        run.end(A)
         assert run.released == []
         run.run.holders.add((B, 1))
         run.log(B, 0)
-        run.end(B)
         await until(lambda: bool(run.released))
-        assert run.released == [0, "end", 1]
-        await until(lambda: asyncio.get_running_loop().time() > begun + HOLD_SECS)
-        run.log(A, 2)
+        assert asyncio.get_running_loop().time() >= begun + BEGIN_SECS - 0.15
+        assert run.released == [0, 1, "end"]
+        await until(lambda: asyncio.get_running_loop().time() > begun + BEGIN_SECS)
+        run.log(B, 2)
         assert run.released[-1] == 2
 
     on_loop(test)
