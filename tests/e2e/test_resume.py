@@ -182,3 +182,56 @@ def test_what_was_logged_before_in_the_same_process_is_purged_too(
         assert [(point.step, point.value) for point in points] == [
             *((0, 0.0), (1, 0.0), (2, 0.0), (3, 1.0))
         ]
+
+
+def test_a_killed_training_goes_on_beside_another_daemon(tmp_path: Path) -> None:
+    """What the run holds is known from its files, those of another program too."""
+    logdir = tmp_path / "logs" / "run"
+    tensorboardx = pytest.importorskip("tensorboardX", reason="needs tensorboardX")
+    with tensorboardx.SummaryWriter(str(logdir)) as other:
+        for step in range(20):
+            other.add_scalar("of another program", step, step)
+            other.add_histogram("histogram of another program", np.arange(5.0), step)
+    with DaemonProcess(tmp_path) as first:
+        with training(logdir, first) as old:
+            old.process.kill()
+            first.kill()
+        with (
+            DaemonProcess(tmp_path, socket=first.socket) as second,
+            SummaryWriter(logdir, address=second.address, purge_step=STEP) as sw,
+        ):
+            sw.add_scalar("loss", 1.0, STEP)
+            assert sw.flush()
+            second.kill()
+            with DaemonProcess(tmp_path, socket=first.socket):
+                sw.add_scalar("loss", 1.0, STEP + 1)
+                assert sw.close()
+    starts = [event.step for event in read_events(logdir) if event.HasField("session_log")]
+    assert starts == [STEP, STEP]
+    for loader in LOADERS:
+        steps = shown(logdir.parent, loader)
+        assert steps.pop("run/loss") == [*range(STEP), STEP, STEP + 1]
+        # It was not logged again, so it is as it was.
+        assert steps.pop("run/curves/a/curves") == list(range(20))
+        assert len(steps) == 9
+        assert all(found == list(range(STEP)) for found in steps.values()), (loader, steps)
+
+
+@pytest.mark.usefixtures("transport")
+def test_an_older_trainer_stays_fenced_beside_another_daemon(tmp_path: Path) -> None:
+    logdir = tmp_path / "logs" / "run"
+    with DaemonProcess(tmp_path) as first, training(logdir, first) as old:
+        old.process.send_signal(signal.SIGSTOP)
+        with SummaryWriter(logdir, address=first.address, purge_step=STEP) as sw:
+            sw.add_scalar("loss", 1.0, STEP)
+        first.kill()
+        with DaemonProcess(tmp_path, socket=first.socket):
+            old.process.send_signal(signal.SIGCONT)
+            old.go_on()
+    ok, reason, rejected = old.told
+    assert not ok
+    assert "SUPERSEDED" in reason
+    # Its curve goes to a sub-run, which the new writer did not log to.
+    assert rejected == {"SUPERSEDED": 45}
+    for loader in LOADERS:
+        assert shown(logdir.parent, loader)["run/loss"] == list(range(STEP + 1))
