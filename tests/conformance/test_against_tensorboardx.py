@@ -182,7 +182,7 @@ def test_scalars(reader: Reader) -> None:
             np.testing.assert_array_equal(
                 [point.value for point in ours[tag]], [point.value for point in theirs[tag]]
             )
-    assert {"scalar", "no_step"} == set(scalars["boardd"])
+    assert {"scalar", "no_step", "walltime"} == set(scalars["boardd"])
 
 
 @pytest.mark.parametrize(
