@@ -19,6 +19,7 @@ import pytest
 from boardd.events.event_pb2 import Event
 from boardd_protos import boardd_pb2 as pb
 from support.daemon_process import DaemonProcess
+from support.independent_reader import points
 from support.raw_client import (
     DEADLINE_SECS,
     RawClient,
@@ -191,6 +192,53 @@ def test_a_full_disk_holds_up_its_runs_only_and_loses_nothing(
                 assert (await full.close()).closed
         assert steps_of(small_disk / "run") == list(range(1, 5_001))
         assert len(list((small_disk / "run").iterdir())) == 1
+
+    run_async(test())
+
+
+def test_a_daemon_that_leaves_a_full_disk_is_followed_at_the_very_record(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    async def test() -> None:
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(400 * 1024))
+        total = 20_000
+        runs = [definitions("small/run", {1: "loss"}), definitions("run", {2: "loss"}, run=2)]
+        with DaemonProcess(tmp_path, "--drain-secs", "0.2") as daemon:
+            async with connected(daemon) as channel:
+                client = await RawClient(channel).begin("small/run")
+                await client.send(definitions=runs[1])
+                for first in range(1, total, 500):
+                    frames = [scalar(at, series=1 + at % 2) for at in range(first, first + 500)]
+                    await client.records(*frames)
+                await until(lambda: any(run.trouble for run in daemon.status().runs))
+                await until(lambda: daemon.status().counters.accepted == total)
+                daemon.signal(signal.SIGTERM)
+                await until(lambda: daemon.returncode is not None)
+                await client.end()
+                acknowledged = max(client.written_sequence, 0)
+        assert acknowledged < total
+        ballast.unlink()
+        with DaemonProcess(tmp_path) as daemon:
+            async with connected(daemon) as channel:
+                again = RawClient(channel, client.session_id)
+                await again.open(acknowledged_sequence=acknowledged)
+                await again.attach()
+                for message in runs:
+                    await again.send(definitions=message)
+                for first in range(acknowledged + 1, total + 1, 500):
+                    last = min(first + 500, total + 1)
+                    await again.records(
+                        *(scalar(at, series=1 + at % 2) for at in range(first, last))
+                    )
+                await again.acknowledged(total)
+                counters = daemon.status().counters
+                assert counters.written == counters.accepted == total - acknowledged
+                assert counters.duplicates > 0
+                assert (await again.close()).closed
+        assert steps_of(daemon.logdir / "run") == list(range(1, total + 1, 2))
+        found = [step for step, _ in points(small_disk / "run", "loss")]
+        assert found == list(range(2, total + 1, 2))
 
     run_async(test())
 

@@ -34,7 +34,7 @@ class DaemonProcess:
 
     ``tmp_path`` may be shared by several daemons; ``socket`` makes one take
     the socket of another. ``environ`` adds to the environment; ``python`` is
-    another environment's interpreter.
+    another environment's interpreter, ``module`` another program around the daemon.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class DaemonProcess:
         socket: Path | None = None,
         environ: Mapping[str, str] | None = None,
         python: Path | None = None,
+        module: str = "boardd",
         wait: bool = True,
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="boardd-", dir="/tmp"))
@@ -53,7 +54,7 @@ class DaemonProcess:
         self._log = open(self._directory / "log", "w+b")  # noqa: SIM115
         self._process = subprocess.Popen(
             [
-                *(str(python or sys.executable), "-m", "boardd"),
+                *(str(python or sys.executable), "-m", module),
                 *("--socket", str(self.socket), "--logdir-root", str(self.logdir)),
                 *flags,
             ],

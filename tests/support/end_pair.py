@@ -5,8 +5,8 @@ clock that is put forward, and processes that can be killed. After each action t
 both ends are checked; ``settle`` then brings both ends to rest, and checks that every
 accepted record was written once or rejected once.
 
-Three rules have exceptions today, each with a name: ``pair_ledger.may_come_twice``,
-``EndPair.rejections_may_be_untold`` and ``EndPair.lacks_definitions``.
+Two rules have exceptions today, each with a name: ``EndPair.rejections_may_be_untold``
+and ``EndPair.lacks_definitions``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from support.pair_daemon import (
     MapConnection,
     Stream,
 )
-from support.pair_ledger import Ledger, may_come_twice
+from support.pair_ledger import Ledger
 
 HELPING_BYTES: Final = 200
 #: Rounds in which both ends come to rest.
@@ -335,8 +335,6 @@ class EndPair:
         for session_id, last in self._recoverable.items():
             records = self.ledger.of(session_id)
             self.ledger.check_done(record for record in records if record.sequence <= last)
-        for record in self.ledger.records.values():
-            assert len(record.outcomes) <= 1 or may_come_twice(record), record
 
     def _is_alone(self) -> bool:
         """Whether no session is left but the client's."""

@@ -22,7 +22,8 @@ EVENT_BYTES: Final = 40
 class Disk:
     """What ``runs`` do in the daemon: parts come in order, and go back written or rejected.
 
-    ``session_of`` finds the session that a part goes back to; ``life`` is the daemon's.
+    ``session_of`` finds the session that a part goes back to; ``life`` is the daemon's. It
+    knows what earlier daemons wrote, as the event files say.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Disk:
     ) -> None:
         self.queues: dict[RunState, deque[RunPart]] = {}
         self._life = life
+        self._marks = dict(ledger.marks)
         self._ledger = ledger
         self._runs = runs
         self._session_of = session_of
@@ -69,7 +71,11 @@ class Disk:
         queue = self.queues[runs[which % len(runs)]]
         part = queue.popleft()
         session = self._session_of(part.session_id)
-        rejected = sequences(part)[: max(1, part.records // 2)]
+        known = self._known(part)
+        rejected = sequences(part)[known:][: max(1, part.records // 2)]
+        if known or not rejected:
+            self._write(part)
+            return
         for sequence in rejected:
             self._ledger.rejected(self._life, part.session_id, sequence, pb.INVALID_NAME)
         if len(rejected) == part.records:
@@ -97,21 +103,27 @@ class Disk:
                 self._ledger.rejected(self._life, part.session_id, sequence, pb.RUN_REFUSED)
             session.reject(part, pb.RUN_REFUSED, "refused")
             return
-        if isinstance(part, SummaryPart):
+        known = self._known(part)
+        if isinstance(part, SummaryPart) and not known:
             data = _tensor_of(part)
             part.payload, part.tensors, part.maps = b"", {}, None
             session.recharge(part, EVENT_BYTES)
             content = Content(part.run.path, part.run.tags[part.tag].decode(), part.step, data)
             self._ledger.written(self._life, part.session_id, part.sequence, content)
         elif isinstance(part, ScalarPart):
-            self._write_scalars(part, rejected)
-        else:
+            self._write_scalars(part, max(rejected, known))
+        elif isinstance(part, EndPart) and not known:
             for sequence in records:
                 path = self._ledger.records[part.session_id, sequence].content.path
                 self._ledger.written(
                     self._life, part.session_id, sequence, Content(path, "", 0, b"")
                 )
-        session.finish(part, EVENT_BYTES * len(records))
+        session.finish(part, EVENT_BYTES * len(records), known)
+
+    def _known(self, part: RunPart) -> int:
+        """How many of the first records of a part an earlier daemon wrote."""
+        mark = self._marks.get((part.session_id, part.run.path), 0)
+        return sum(sequence <= mark for sequence in sequences(part))
 
     def _write_scalars(self, part: ScalarPart, rejected: int) -> None:
         columns = part.columns

@@ -57,20 +57,13 @@ class Record:
         return not self.has_failed and not self.ring.is_claimed(self.sequence)
 
 
-def may_come_twice(record: Record) -> bool:
-    """Whether today's one exception from exactly-once holds for a record.
-
-    A daemon that is killed knows nothing afterwards. What it wrote or rejected and its client
-    has not heard of is sent to the next daemon, which does it again.
-    """
-    return bool(record.forgotten_by)
-
-
 @dataclass(eq=False)
 class Ledger:
     """Every record of a history. Methods raise ``AssertionError`` when a rule is broken."""
 
     records: dict[tuple[bytes, int], Record] = field(default_factory=dict)
+    #: What the event files say: up to where each session's records of a run are in them.
+    marks: dict[tuple[bytes, str], int] = field(default_factory=dict)
     _by_client: dict[bytes, list[Record]] = field(default_factory=dict)
     _last: dict[tuple[int, bytes, str], int] = field(default_factory=dict)
 
@@ -95,6 +88,7 @@ class Ledger:
         before = self._last.get(key, 0)
         assert sequence > before, f"{content.path}: record {sequence} is written behind {before}"
         self._last[key] = sequence
+        self.marks[session_id, content.path] = sequence
         self._note(record, Outcome(life))
 
     def rejected(self, life: int, session_id: bytes, sequence: int, reason: int) -> None:
@@ -106,9 +100,12 @@ class Ledger:
         self._note(record, Outcome(life, reason))
 
     def _note(self, record: Record, outcome: Outcome) -> None:
+        # What a daemon did and its client has not heard of is sent to the next one. That finds
+        # in the event files what is written; what was rejected it decides anew.
         done_by = {known.life for known in record.outcomes}
-        is_excused = may_come_twice(record) and done_by <= record.forgotten_by
-        assert not done_by or is_excused, f"{record} is done twice"
+        assert done_by <= record.forgotten_by, f"{record} is done twice"
+        is_written = any(known.is_written for known in record.outcomes)
+        assert not (is_written and outcome.is_written), f"{record} is written twice"
         record.outcomes.append(outcome)
 
     def forgotten(self, life: int, session_id: bytes, acknowledged_sequence: int) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+import numpy as np
 from boardd_protos.summary_kind import SummaryKind
 from google.protobuf.message import DecodeError
 
@@ -42,17 +43,16 @@ _BY_PLUGIN: Final = {
 }
 
 
-def kinds_of(events: Iterable[bytes], max_bytes: int) -> dict[bytes, SummaryKind]:
+def kinds_of(events: Iterable[bytes]) -> dict[bytes, SummaryKind]:
     """Returns the kind of each tag, the first that it has, in serialized ``events``.
 
-    Reads about ``max_bytes`` of them, and up to ``MAX_TAGS`` tags. Kinds that boardd does
-    not know are left out, as are events that cannot be read.
+    Takes up to ``MAX_TAGS`` tags. Kinds that boardd does not know are left out, as are
+    events that cannot be read.
     """
     kinds: dict[bytes, SummaryKind] = {}
     known: set[bytes] = set()
     for data in events:
-        max_bytes -= len(data)
-        if max_bytes < 0 or len(kinds) >= MAX_TAGS:
+        if len(kinds) >= MAX_TAGS:
             break
         # Nearly all events are scalars whose tag was met before.
         shown = data[_after_step(data) : -_VALUE_BYTES]
@@ -69,6 +69,29 @@ def kinds_of(events: Iterable[bytes], max_bytes: int) -> dict[bytes, SummaryKind
             if kind is not None:
                 kinds.setdefault(value.tag.encode(), kind)
     return kinds
+
+
+def notable_events(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yields serialized events, without those that show no other tag or kind than one before.
+
+    ``chunks`` are the bytes of an event file in order, which are not checked; what is
+    damaged ends it. Releases the GIL for most of the work.
+    """
+    from boardd.events.kinds_kernel import notable
+
+    seen = np.zeros(2 << 19, np.uint64)
+    found, end = np.zeros(1 << 14, np.uint64), np.zeros(2, np.uint64)
+    rest = bytearray()
+    for chunk in chunks:
+        rest += chunk
+        while True:
+            notable(np.frombuffer(rest, np.uint8), seen, found, end)
+            count, at = end.tolist()
+            for start, stop in found[:count].reshape(-1, 2).tolist():
+                yield bytes(rest[start:stop])
+            del rest[:at]
+            if count + 1 < len(found):
+                break
 
 
 def _after_step(data: bytes) -> int:

@@ -78,6 +78,9 @@ def batch_of(data: bytes) -> Batch:
 
 def runs_of(sequences: npt.NDArray[np.uint64]) -> list[int]:
     """Returns ascending numbers, at least one, as ``Part.runs`` has them."""
+    lowest, count = int(sequences[0]), len(sequences)
+    if int(sequences[-1]) - lowest == count - 1:
+        return [lowest - 1, count]
     begins = np.flatnonzero(np.diff(sequences) != 1) + 1
     edges = np.concatenate(([0], begins, [len(sequences)]))
     first = sequences[edges[:-1]].astype(np.int64)

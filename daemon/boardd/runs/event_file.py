@@ -13,6 +13,8 @@ What happens after each failure:
   file): the file is not trusted to take more. A new one, later by name, begins
   with the first record that had not gone wholly into the old one. The torn tail
   is left alone, since a reader may have read it.
+- **The file is not at its path any more**, removed or replaced by someone: a new one
+  begins with all of the append. The next ``sync`` tells.
 - **A failed fsync**: never tried again, because the kernel may have dropped the
   pages and a second fsync would report success. The file is left, the next
   append begins a new one, and the caller is told how much is in doubt.

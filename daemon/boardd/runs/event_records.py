@@ -60,6 +60,16 @@ class EventRecords:
             yield data
             at = end
 
+    def chunks(self, max_bytes: int) -> Iterator[bytes]:
+        """Yields the bytes of the file, ``max_bytes`` of them at most. Raises ``OSError``."""
+        at = 0
+        while at < min(max_bytes, self.size_bytes):
+            chunk = self._read(at, _CHUNK_BYTES)
+            if not chunk:
+                return
+            yield chunk
+            at += len(chunk)
+
     def last_table(self) -> int | None:
         """Returns where the last mark that tells all of the run begins; None if there is none.
 

@@ -43,8 +43,10 @@ class MarkWriter:
         Empty if there are no parts, and no session has ended since the last.
         """
         contents = self._contents
-        batch = marks_pb2.Batch()
         untold = contents.marks.take_untold()
+        if not parts and not untold:
+            return b""
+        batch = marks_pb2.Batch()
         new_tags = contents.kinds.take_new()
         is_whole = offset >= self._table_offset
         if is_whole:
@@ -66,8 +68,6 @@ class MarkWriter:
             batch.next_epoch = contents.epoch
         for part in parts:
             self._add_part(batch, part)
-        if not parts and not batch.table:
-            return b""
         record = marks.mark(self._clock(), batch)
         if is_whole:
             self._table_offset = offset + max(TABLE_BYTES, TABLE_SHARE * len(record))

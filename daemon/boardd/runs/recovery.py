@@ -20,7 +20,7 @@ from boardd_protos.summary_kind import SummaryKind
 
 from boardd.core.runs.contents import RunContents
 from boardd.core.runs.marks import NO_SESSION
-from boardd.events.kinds import kinds_of
+from boardd.events.kinds import kinds_of, notable_events
 from boardd.events.marks import batch_of, events_in, is_mark, sequence_after
 from boardd.events.marks_pb2 import Batch, Mark, Part
 from boardd.runs.event_file import EVENT_FILE_MARK
@@ -30,7 +30,9 @@ from boardd.runs.logdir import RunDirectory
 _logger = logging.getLogger(__name__)
 
 #: So many bytes of files without marks are read, the newest first.
-MAX_UNMARKED_BYTES: Final = 64 << 20
+MAX_UNMARKED_BYTES: Final = 256 << 20
+#: A file up to this size is read without the compiled loop.
+UNCOMPILED_BYTES: Final = 64 << 10
 
 #: A FIFO is not waited for.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -105,7 +107,7 @@ class _Reading:
         self._batch = batch
         if batch.offset:
             self._sessions = [entry.session for entry in batch.table if entry.session]
-            contents.epoch = contents.written_epoch = max(contents.written_epoch, batch.epoch)
+            self._raise_epoch(batch.epoch)
         for entry in batch.table:
             if entry.session != NO_SESSION:
                 contents.marks.advance(entry.session, entry.sequence)
@@ -138,8 +140,13 @@ class _Reading:
             if done < count:
                 return
             events -= done
-        if self._batch.next_epoch:
-            self._contents.epoch = self._contents.written_epoch = self._batch.next_epoch
+        self._raise_epoch(self._batch.next_epoch)
+
+    def _raise_epoch(self, written: int) -> None:
+        # It may be higher than any file says if its append is still held up.
+        contents = self._contents
+        contents.written_epoch = max(contents.written_epoch, written)
+        contents.epoch = max(contents.epoch, written)
 
 
 def _dropped(entry: Mark | Part) -> dict[str, int]:
@@ -148,5 +155,8 @@ def _dropped(entry: Mark | Part) -> dict[str, int]:
 
 def _read_kinds(records: EventRecords, contents: RunContents, left_bytes: int) -> int:
     """Returns how many of ``left_bytes`` are left for older files."""
-    contents.kinds.restore(kinds_of(records.walk(), left_bytes))
+    if records.size_bytes <= UNCOMPILED_BYTES:
+        contents.kinds.restore(kinds_of(records.walk()))
+    else:
+        contents.kinds.restore(kinds_of(notable_events(records.chunks(left_bytes))))
     return left_bytes - records.size_bytes

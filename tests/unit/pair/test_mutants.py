@@ -15,6 +15,7 @@ from boardd_client.session.session import Session as ClientSession
 from boardd_protos import boardd_pb2 as pb
 from hypothesis import Phase, find, settings
 from support.pair_actions import History, histories
+from support.pair_disk import Disk
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
@@ -66,6 +67,10 @@ def keep_slots(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TensorSlots, "free", lambda self, slots: None)
 
 
+def read_no_marks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Disk, "_known", lambda self, part: 0)
+
+
 @pytest.mark.parametrize(
     ("mutant", "most_actions"),
     [
@@ -75,6 +80,7 @@ def keep_slots(patch: pytest.MonkeyPatch) -> None:
         (skip_the_salvage, 4),
         (drop_the_order, 4),
         (keep_slots, 3),
+        (read_no_marks, 6),
     ],
 )
 def test_a_broken_rule_is_found(mutant: Mutant, most_actions: int) -> None:

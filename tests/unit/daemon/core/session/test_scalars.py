@@ -26,6 +26,7 @@ LOGDIRS: dict[str, str | Refusal] = {
     "outside": Refusal(pb.OUTSIDE_ROOTS, "outside"),
 }
 #: Series 1 to 3 lie in the run, 4 and 5 in sub-runs, 6 has no tag, 7 is in a run that is refused.
+#: 8 is of another writer of the client that shares the run.
 TAGS = {1: ("a", ""), 2: ("b", ""), 3: ("c", ""), 4: ("d", "x"), 5: ("d", "y"), 6: ("///", "")}
 
 
@@ -35,6 +36,7 @@ def make_session(budgets: Budgets | None = None, sequence: int = 0) -> Session:
     session = Session(request, sequence, budgets, Runs(budgets), Intake(budgets.intake_bytes))
     session.define(definitions("run", {1: "a"}), LOGDIRS)
     session.define(definitions("outside", {7: "a"}, run=2), LOGDIRS)
+    session.define(definitions("run", {8: "a"}, run=3), LOGDIRS)
     session.define(
         pb.Definitions(
             series=[
@@ -77,7 +79,7 @@ def model(frames: list[Frame]) -> tuple[dict[str, list[Point]], int]:
     found: dict[str, list[Point]] = defaultdict(list)
     rejected = 0
     for frame in frames:
-        tag, sub_run = TAGS.get(frame.target, ("///", ""))
+        tag, sub_run = ("a", "") if frame.target == 8 else TAGS.get(frame.target, ("///", ""))
         if not math.isfinite(frame.wall_time) or frame.flags or tag == "///":
             rejected += 1
             continue
@@ -95,7 +97,7 @@ def messages(draw: st.DrawFn) -> list[list[Frame]]:
     for _ in range(draw(st.integers(1, 4))):
         frames: list[Frame] = []
         for _ in range(draw(st.integers(1, 8))):
-            number = draw(st.sampled_from([1, 2, 4, 5, 6, 7, 9]))
+            number = draw(st.sampled_from([1, 2, 4, 5, 6, 7, 8, 9]))
             odd = draw(st.sampled_from([0] * 8 + [1, 2]))
             for _ in range(draw(st.sampled_from([1, 1, 2, 5, 40]))):
                 sequence += 1

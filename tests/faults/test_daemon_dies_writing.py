@@ -1,0 +1,63 @@
+"""A daemon that dies at any of its writes, between what it wrote and what it told.
+
+Two processes log to two runs, while one daemon after the other is killed at its first
+write to an event file, its second, and so on: before the write, with a part of it in the
+file, and after it, before the acknowledgement. ``WRITE_SWEEP=40`` goes as far as the 40th.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from support import steady_trainer
+from support.daemon_process import DaemonProcess
+from support.dying_daemon import HOWS
+from support.independent_reader import points, run_events
+from support.transports import SETTINGS, VARIABLE
+
+WRITES = int(os.environ.get("WRITE_SWEEP", "3"))
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_every_record_is_written_once_wherever_the_daemon_dies(
+    transport: str, tmp_path: Path, runtime_directory: Path
+) -> None:
+    socket = runtime_directory / "s"
+    logdir = tmp_path / "logs"
+    logdir.mkdir()
+    environ = {**os.environ, VARIABLE: SETTINGS[transport], "BOARDD_AUTOSTART": "0"}
+    trainers: list[subprocess.Popen[str]] = []
+    try:
+        for number in (1, 2):
+            trainers.append(steady_trainer.start(f"unix:{socket}", logdir, number, environ))
+        for write in range(1, WRITES + 1):
+            for how in HOWS:
+                dying = {"DIES_AT_WRITE": str(write), "DIES": how, "PYTHONPATH": str(TESTS)}
+                module = "support.dying_daemon"
+                with DaemonProcess(
+                    tmp_path, socket=socket, environ=dying, module=module, wait=False
+                ) as daemon:
+                    assert daemon.wait() == -signal.SIGKILL, daemon.log
+        with DaemonProcess(tmp_path, socket=socket):
+            steps = [steady_trainer.end(trainer, timeout_secs=60) for trainer in trainers]
+    finally:
+        for trainer in trainers:
+            trainer.kill()
+            trainer.wait()
+    assert min(steps) > 0
+    for name in ("a", "b"):
+        run = logdir / name
+        for number, count in enumerate(steps, 1):
+            found = [step for step, value in points(run, "loss") if value == number]
+            assert found == list(range(count))
+            histograms = [step for step, _ in points(run, f"h{number}")]
+            assert histograms == list(range(0, count, steady_trainer.HISTOGRAM_STEPS))
+        # Nothing else is there.
+        shown = sum(len(event.values) for event in run_events(run))
+        every = steady_trainer.HISTOGRAM_STEPS
+        assert shown == sum(count + (count + every - 1) // every for count in steps)
