@@ -30,12 +30,18 @@ from boardd_protos import local_socket
 from boardd_protos.address import UnixAddress
 
 from boardd_client.errors import AutostartError
+from boardd_client.transport.connection import ConnectionFailedError
+from boardd_client.transport.listener import check_listener
 
 #: A daemon's log that is larger starts anew with the next daemon.
 MAX_LOG_BYTES: Final = 1 << 20
 
 #: What boardd[daemon] installs; the daemon's code is there without it, too.
 _DAEMON_PACKAGES: Final = ("grpc_health", "grpc_reflection", "isal", "numba", "uvloop")
+
+_ELSEWHERE: Final = (
+    "or set XDG_RUNTIME_DIR to a private directory, or BOARDD_ADDRESS to another socket"
+)
 
 _LOG_TAIL_BYTES: Final = 2048
 _POLL_SECS: Final = 0.02
@@ -89,7 +95,7 @@ def ensure_daemon(
     patience = _Patience(time.monotonic() + timeout_secs, is_given_up)
     if _accepts(address):
         return
-    if os.environ.get("BOARDD_AUTOSTART", "1").lower() in ("0", "false", "no"):
+    if not _may_start(os.environ):
         raise AutostartError(
             f"no daemon accepts connections at {address}, and BOARDD_AUTOSTART="
             f"{os.environ['BOARDD_AUTOSTART']} forbids to start one; run: boardd"
@@ -100,6 +106,26 @@ def ensure_daemon(
         # Those that waited for the lock find the daemon of the one that had it.
         if locked and not _accepts(address):
             _start(command, address, patience)
+
+
+def obstacle(address: UnixAddress) -> str:
+    """Why no daemon can be used at ``address`` before somebody changes something; else empty.
+
+    Looks, and changes nothing.
+    """
+    try:
+        check_listener(address)
+        if _accepts(address) or not _may_start(os.environ):
+            return ""
+        _command(os.environ)
+    except (AutostartError, ConnectionFailedError) as error:
+        return str(error)
+    found = local_socket.directory_obstacle(address.path.parent)
+    return f"{found}; {_ELSEWHERE}" if found else ""
+
+
+def _may_start(environ: Mapping[str, str]) -> bool:
+    return environ.get("BOARDD_AUTOSTART", "1").lower() not in ("0", "false", "no")
 
 
 def _accepts(address: UnixAddress) -> bool:
@@ -159,10 +185,7 @@ def _ensure_private_directory(path: Path) -> None:
     try:
         local_socket.ensure_private_directory(path)
     except local_socket.DirectoryRefusedError as error:
-        raise AutostartError(
-            f"{error}; or set XDG_RUNTIME_DIR to a private directory, or BOARDD_ADDRESS to another "
-            "socket"
-        ) from None
+        raise AutostartError(f"{error}; {_ELSEWHERE}") from None
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ from boardd_protos.address import Address, TcpAddress
 from boardd_protos.limits import DEFAULT_MESSAGE_BYTES, MAX_TIMEOUT_SECS
 from boardd_protos.reasons import AUTHORIZATION
 
+from boardd_client.environment import token_in_clear
 from boardd_client.transport.connection import ANSWER_SECS, ConnectionFailedError, Events
 from boardd_client.transport.outbox import Outbox
 
@@ -53,6 +54,7 @@ class GrpcConnection:
         self._address = address
         self._events = events
         self._tls_ca = tls_ca
+        self._token = token
         self._metadata = ((AUTHORIZATION, f"Bearer {token}"),) if token else None
         self._outbox = Outbox(events.on_room)
         self._lock = threading.RLock()
@@ -66,6 +68,9 @@ class GrpcConnection:
 
     def open(self, request: pb.OpenRequest, timeout_secs: float) -> pb.OpenReply:
         """See ``Connection``."""
+        in_clear = token_in_clear(self._address, self._token, self._tls_ca)
+        if in_clear:
+            raise ConnectionFailedError("INVALID_ARGUMENT", in_clear)
         grpc = _load_grpc()
         from boardd_protos.boardd_pb2_grpc import BoarddStub
 
