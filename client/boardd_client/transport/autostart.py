@@ -8,7 +8,7 @@ socket, and all but the first find the daemon that the first started.
 The daemon is none of the training's business: not its child (no zombie, no
 SIGCHLD, not killed with its process tree), in a session of its own (no Ctrl-C
 from the terminal), in ``/``, with no descriptor of the trainer's, its output in
-``boardd.log`` beside the socket. It leaves by itself when idle.
+``boardd.log`` beside the socket. It leaves by itself when idle, and never listens on TCP.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from boardd_protos.address import UnixAddress
 
 from boardd_client.errors import AutostartError
 from boardd_client.transport.connection import ConnectionFailedError
+from boardd_client.transport.daemon_environment import daemon_environment
 from boardd_client.transport.listener import check_listener
 
 #: A daemon's log that is larger starts anew with the next daemon.
@@ -51,29 +52,6 @@ _POLL_SECS: Final = 0.02
 # engine stops and restarts around a fork).
 _ORPHAN: Final = '"$@" >&2 & echo $!'
 
-# Meant for the interpreter of the training script, and wrong for another one.
-_DROPPED_VARIABLES: Final = (
-    "PYTHONBREAKPOINT",
-    "PYTHONDEVMODE",
-    "PYTHONINSPECT",
-    "PYTHONMALLOC",
-    "PYTHONOPTIMIZE",
-    "PYTHONPROFILEIMPORTTIME",
-    "PYTHONSTARTUP",
-    "PYTHONVERBOSE",
-    "PYTHONWARNINGS",
-)
-
-# The daemon must not touch the accelerator nor spread over the training's cores.
-_SET_VARIABLES: Final = {
-    "CUDA_VISIBLE_DEVICES": "",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    # Tracebacks and warnings reach the log when they happen.
-    "PYTHONUNBUFFERED": "1",
-}
-
 
 def ensure_daemon(
     address: UnixAddress, timeout_secs: float, is_given_up: Callable[[], bool] = lambda: False
@@ -84,8 +62,8 @@ def ensure_daemon(
     that trains.
 
     Environment: ``BOARDD_AUTOSTART=0`` forbids to start one. ``BOARDD_COMMAND`` is
-    started in place of ``boardd``, split as a shell would. Other ``BOARDD_*``
-    variables are the daemon's own settings.
+    started in place of ``boardd``, split as a shell would. What else the daemon takes
+    from it is listed in ``daemon_environment``.
 
     Raises:
         AutostartError: autostart is switched off, no ``boardd`` is installed, the
@@ -242,7 +220,7 @@ def _start(command: list[str], address: UnixAddress, patience: _Patience) -> Non
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd="/",
-                env=_environment(os.environ),
+                env=daemon_environment(os.environ),
                 start_new_session=True,
                 check=True,
                 timeout=max(0.0, patience.deadline - time.monotonic()),
@@ -280,20 +258,6 @@ def _flags(address: UnixAddress, environ: Mapping[str, str]) -> list[str]:
     for root in roots:
         flags += ["--logdir-root", os.path.abspath(os.path.expanduser(root))]
     return flags
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The daemon's environment, made from the trainer's."""
-    result = {
-        name: value for name, value in environ.items() if name not in _DROPPED_VARIABLES
-    } | _SET_VARIABLES
-    # The daemon runs in another directory: what is relative must not change its meaning.
-    if result.get("PYTHONPATH"):
-        paths = result["PYTHONPATH"].split(os.pathsep)
-        result["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in paths)
-    if result.get("BOARDD_CONFIG"):
-        result["BOARDD_CONFIG"] = os.path.abspath(os.path.expanduser(result["BOARDD_CONFIG"]))
-    return result
 
 
 class _Patience(NamedTuple):
