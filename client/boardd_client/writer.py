@@ -31,11 +31,12 @@ from boardd_client.calls import (
     SpaceCalls,
     arguments,
 )
-from boardd_client.environment import Settings
+from boardd_client.environment import Settings, token_in_clear
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.run import FlushResult, RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.session.scalar_history import Exported
+from boardd_client.transport import autostart
 from boardd_client.transport.senders import senders
 from boardd_client.transport.warn_once import WarnOnce
 
@@ -44,6 +45,7 @@ _logger = logging.getLogger("boardd_client")
 DEFAULT_TIMEOUT_SECS: Final = 30.0
 
 _END_SECS: Final = 5.0
+_warn_of_obstacle: Final = WarnOnce()
 _time = time.time
 
 
@@ -76,7 +78,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             ``BOARDD_BLOCK_TIMEOUT_SECS`` (60) at most, and then drops.
 
     Raises:
-        TypeError, ValueError: an argument or environment variable is not as described.
+        TypeError, ValueError: an argument or environment variable is not as described, or
+            ``BOARDD_TOKEN`` would cross a network in clear.
     """
 
     def __init__(
@@ -102,6 +105,9 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self._verbose = bool(verbose)
         self._settings = Settings.from_environ(os.environ)
         self._address = _address(address, self._settings)
+        in_clear = token_in_clear(self._address, self._settings.token, self._settings.tls_ca)
+        if in_clear:
+            raise ValueError(in_clear)
         # Later changes of directory must not move the run.
         is_local = isinstance(self._address, UnixAddress)
         self._directory = os.path.abspath(self._logdir) if is_local else self._logdir
@@ -114,6 +120,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             )
         if self._verbose and _logger.level == logging.NOTSET:
             _logger.setLevel(logging.INFO)
+        if isinstance(self._address, UnixAddress) and (found := autostart.obstacle(self._address)):
+            _warn_of_obstacle(found, f"records cannot be sent, and are only kept: {found}")
         self._closed = False
         self._closed_drops = 0
         self._warn = WarnOnce()
@@ -437,4 +445,4 @@ def _address(value: str | None, settings: Settings) -> Address:
 
 
 def _timeout(value: float | None) -> float:
-    return DEFAULT_TIMEOUT_SECS if value is None else arguments.secs(value, "timeout")
+    return DEFAULT_TIMEOUT_SECS if value is None else arguments.timeout(value)

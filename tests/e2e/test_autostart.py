@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from boardd_client.errors import AutostartError
 from boardd_client.transport import autostart
+from boardd_client.transport.daemon_environment import daemon_environment
 from boardd_protos.address import UnixAddress
 
 START_SECS = 60.0
@@ -65,6 +66,10 @@ def test_a_daemon_of_nobodys_is_started_once(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("PYTHONINSPECT", "1")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/training/notify")
+    monkeypatch.setenv("BOARDD_LISTEN", "127.0.0.1:0")
+    monkeypatch.setenv("BOARDD_TOKEN", "correct-horse-battery-staple")
+    monkeypatch.setenv("BOARDD_MAX_RUNS", "77")
     with open(tmp_path / "inherited", "w") as file:
         os.set_inheritable(file.fileno(), True)
         autostart.ensure_daemon(address, START_SECS)
@@ -86,9 +91,17 @@ def test_a_daemon_of_nobodys_is_started_once(
     assert descriptors["0"] == "/dev/null"
     assert descriptors["1"] == descriptors["2"] == os.fspath(log_of(address))
     assert not [target for target in descriptors.values() if "inherited" in target]
-    environ = process.joinpath("environ").read_bytes().split(b"\0")
-    assert b"CUDA_VISIBLE_DEVICES=" in environ
-    assert not [variable for variable in environ if variable.startswith(b"PYTHONINSPECT")]
+    environ = dict(
+        variable.split("=", 1)
+        for variable in process.joinpath("environ").read_text().split("\0")
+        if variable
+    )
+    assert environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert environ["BOARDD_MAX_RUNS"] == "77"
+    of_the_shell = {"PWD", "OLDPWD", "SHLVL", "_"}
+    assert set(environ) - of_the_shell == set(daemon_environment(os.environ))
+    assert not {"PYTHONINSPECT", "NOTIFY_SOCKET", "BOARDD_LISTEN", "BOARDD_TOKEN"} & set(environ)
+    assert f"listening on {address};" in log_of(address).read_text()
     assert address.path.parent.stat().st_mode & 0o777 == 0o700
     assert log_of(address).stat().st_mode & 0o777 == 0o600
 

@@ -18,7 +18,13 @@ from typing import Any, Final, SupportsIndex
 
 import numpy as np
 from boardd_protos import tags
-from boardd_protos.limits import DEFAULT_BINS, MAX_BINS, MAX_UINT32, NUMPY_BIN_RULES
+from boardd_protos.limits import (
+    DEFAULT_BINS,
+    MAX_BINS,
+    MAX_TIMEOUT_SECS,
+    MAX_UINT32,
+    NUMPY_BIN_RULES,
+)
 from boardd_protos.tags import MAX_NAME_BYTES, MAX_SUFFIX_BYTES, MAX_TAG_BYTES
 from numpy.typing import NDArray
 
@@ -183,6 +189,13 @@ def secs(value: object, what: str) -> float:
     if result < 0:
         raise ValueError(f"{what} is {value!r}, expected seconds, 0 or more")
     return result
+
+
+def timeout(value: object) -> float:
+    """Checks a timeout as ``secs`` does; one past ``MAX_TIMEOUT_SECS`` becomes that."""
+    if isinstance(value, int) and value > MAX_TIMEOUT_SECS:  # a float may not hold it
+        return MAX_TIMEOUT_SECS
+    return min(secs(value, "timeout"), MAX_TIMEOUT_SECS)
 
 
 def choice(value: object, what: str, choices: tuple[str, ...]) -> str:

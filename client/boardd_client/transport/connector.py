@@ -36,6 +36,7 @@ from boardd_client.session.connection_state import (
 from boardd_client.session.session import Session
 from boardd_client.transport import autostart
 from boardd_client.transport.connection import Connection, ConnectionFailedError, Events, Link
+from boardd_client.transport.listener import check_listener
 from boardd_client.transport.pace import Pace
 from boardd_client.transport.session_memory import SessionMemory
 
@@ -152,6 +153,8 @@ class Connector:
         link = Link(events)
         connection = self._opening = self._make_connection(link)
         try:
+            if isinstance(self._address, UnixAddress):
+                check_listener(self._address)
             if self._pace.is_stopping:  # nobody would close it any more
                 raise ConnectionFailedError("CANCELLED", "the process ends")
             request = self._session.open_request(socket.gethostname(), os.getpid(), _program())
@@ -176,7 +179,9 @@ class Connector:
     def _start_daemon(self) -> list[Effect]:
         assert isinstance(self._address, UnixAddress)
         try:
-            autostart.ensure_daemon(self._address, _START_TIMEOUT_SECS)
+            autostart.ensure_daemon(
+                self._address, _START_TIMEOUT_SECS, lambda: self._pace.is_stopping
+            )
         except AutostartError as error:
             return self._state.start_failed(str(error), time.monotonic())
         return self._state.daemon_started(time.monotonic())

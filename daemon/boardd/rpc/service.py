@@ -19,7 +19,7 @@ from boardd_protos.shared import HANDOVER_SECS
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError
-from boardd.rpc.answering import agreed_version, answering, checked_timeout, remaining
+from boardd.rpc.answering import agreed_version, answering, checked_timeout
 from boardd.rpc.map_handover import MapHandover
 from boardd.rpc.status_reply import status_reply
 from boardd.rpc.stream import Stream
@@ -160,7 +160,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             deadline = self._clock() + checked_timeout(request.timeout_secs)
             reached = await live.notice.wait(
                 lambda: session.written_sequence >= request.sequence or live.is_forgotten,
-                remaining(deadline - self._clock()),
+                deadline - self._clock(),
             )
             reached = reached and session.written_sequence >= request.sequence
             message = "" if reached else self._why_not(live, request.sequence)
@@ -186,7 +186,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                     self._sessions.end_runs(live)
                 closed = await live.notice.wait(
                     lambda: live.is_caught_up or live.is_forgotten,
-                    remaining(deadline - self._clock()),
+                    deadline - self._clock(),
                 )
             written_sequence = live.session.written_sequence
             if not closed:
@@ -219,7 +219,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     async def _sync(self, live: LiveSession, deadline: float) -> SyncResult:
         sync = self._sessions.run_table.sync(live.session.schema.held_runs())
         try:
-            return await asyncio.wait_for(sync, remaining(deadline - self._clock()))
+            return await asyncio.wait_for(sync, max(0.0, deadline - self._clock()))
         except (TimeoutError, asyncio.TimeoutError):
             reason = "written, but not synced in time; the disk is slow"
             return SyncResult(ok=False, reason=reason)

@@ -244,7 +244,8 @@ class Config:
         "autostarted",
         TRUTH,
         _OTHER,
-        "set by a client that starts the daemon by itself: it then leaves when idle",
+        "set by a client that starts the daemon by itself: it then leaves when idle, and never "
+        "listens on TCP",
         in_file=False,
         default_text="no",
         default=False,

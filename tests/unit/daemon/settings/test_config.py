@@ -151,6 +151,15 @@ def test_autostarted_daemon_leaves_when_idle_unless_told_otherwise() -> None:
     assert load([], {"BOARDD_AUTOSTARTED": "true"}).autostarted
 
 
+def test_an_autostarted_daemon_never_listens_on_tcp(tmp_path: Path) -> None:
+    file = tmp_path / "boardd.toml"
+    file.write_text('listen = "127.0.0.1:0"')
+    environ = {"BOARDD_LISTEN": "0.0.0.0:7654", "BOARDD_TOKEN_FILE": "/token"}
+    for settings in (environ, {"BOARDD_CONFIG": str(file)}):
+        assert load([], settings).listen is not None
+        assert load(["--autostarted"], settings).listen is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "environ", "message"),
     [
