@@ -279,7 +279,8 @@ class RunHandle:
         elif run.rejected > self._rejected_before:
             count = run.rejected - self._rejected_before
             reason = f"{count} records were rejected, the last: {run.last_rejection}"
-        elif level == "synced":
+        elif level == "synced" or sender.syncs_on_flush or run.definition.sync_on_flush:
+            level = "synced"
             synced = sender.sync(sequence, deadline)
             reason = "" if synced.ok else synced.reason
         self._rejected_before = run.rejected

@@ -36,7 +36,7 @@ from boardd_client.memory.drop_reason import DropReason
 from boardd_client.run import FlushResult, RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.session.scalar_history import Exported
-from boardd_client.transport import autostart
+from boardd_client.transport import autostart, run_location
 from boardd_client.transport.senders import senders
 from boardd_client.transport.warn_once import WarnOnce
 
@@ -76,6 +76,12 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         on_full: what a call does when there is no room for its record. ``"drop"`` loses
             the record, counts it, and warns once. ``"block"`` waits for room, for
             ``BOARDD_BLOCK_TIMEOUT_SECS`` (60) at most, and then drops.
+        sync: when the run's files are made durable, so that a power cut does not lose
+            them. ``"never"``: when its file is closed, and by
+            ``flush(level="synced")``. ``"flush"``: by every ``flush()`` and
+            ``close()``, which say whether it was done. A number: so many seconds after
+            something was written, at the latest (0.1 at least). Default: as the daemon's
+            ``--sync`` says; if both ask for something, both are done.
 
     Raises:
         TypeError, ValueError: an argument or environment variable is not as described, or
@@ -95,6 +101,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         world_size: int | None = None,
         run: str | None = None,
         on_full: str = "drop",
+        sync: str | float | None = None,
     ) -> None:
         self._logdir = arguments.logdir(logdir)
         self._max_queue = arguments.count(max_queue, "max_queue")
@@ -102,6 +109,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self._filename_suffix = arguments.filename_suffix(filename_suffix)
         self._run_name = arguments.run(run)
         self._on_full = arguments.choice(on_full, "on_full", arguments.ON_FULL)
+        self._sync = sync
+        self._sync_secs, self._sync_on_flush = arguments.sync(sync)
         self._verbose = bool(verbose)
         self._settings = Settings.from_environ(os.environ)
         self._address = _address(address, self._settings)
@@ -283,7 +292,11 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             rank=-1 if rank is None else rank,
             world_size=world_size or 0,
             filename_suffix=self._filename_suffix,
+            sync_secs=self._sync_secs,
+            sync_on_flush=self._sync_on_flush,
         )
+        if isinstance(self._address, UnixAddress):
+            run_location.describe(definition)
         block_secs = self._settings.block_timeout_secs if self._on_full == "block" else 0.0
         run = RunHandle(sender, definition, self.get_logdir(), block_secs, self._warn)
         # For a writer that is never closed: the sender ends its run and releases itself.
@@ -427,6 +440,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             "world_size": self._ranks.world_size,
             "run": self._run_name or None,
             "on_full": self._on_full,
+            "sync": self._sync,
             "closed": self._closed,
         }
 

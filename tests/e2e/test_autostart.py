@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import struct
@@ -104,6 +105,42 @@ def test_a_daemon_of_nobodys_is_started_once(
     assert f"listening on {address};" in log_of(address).read_text()
     assert address.path.parent.stat().st_mode & 0o777 == 0o700
     assert log_of(address).stat().st_mode & 0o777 == 0o600
+
+
+PECULIAR = """
+import os, resource, signal, sys
+from pathlib import Path
+from boardd_client.transport import autostart
+from boardd_protos.address import UnixAddress
+os.umask(0o077)
+os.nice(15)
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGCHLD})
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 24, resource.RLIM_INFINITY))
+autostart.ensure_daemon(UnixAddress(Path(sys.argv[1])), 60.0)
+"""
+
+
+def test_the_daemon_is_as_any_process_would_have_started_it(address: UnixAddress) -> None:
+    done = subprocess.run([sys.executable, "-c", PECULIAR, address.path], timeout=START_SECS)
+    assert done.returncode == 0
+    pid = serving_pid(address)
+    assert pid is not None
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in lines)
+    assert int(status["Umask"], 8) == 0o022
+    assert int(status["SigBlk"], 16) == 0
+    ignored = int(status["SigIgn"], 16)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGCHLD):
+        assert not ignored >> (number - 1) & 1, number
+    assert resource.prlimit(pid, resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            assert os.sched_getaffinity(int(task.name)) == os.sched_getaffinity(os.getpid())
+    if os.geteuid() == 0:  # others may not raise a priority
+        assert os.getpriority(os.PRIO_PROCESS, pid) == 10
 
 
 CALLER = """

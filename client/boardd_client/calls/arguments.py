@@ -207,6 +207,21 @@ def choice(value: object, what: str, choices: tuple[str, ...]) -> str:
     return value
 
 
+def sync(value: object) -> tuple[float, bool]:
+    """Checks when a run is made durable; returns the seconds, 0 if not by time, and if by flush.
+
+    ``value`` is None, ``"never"``, ``"flush"`` or a number of seconds above 0.
+    """
+    if value is None or isinstance(value, str):
+        if value not in (None, "never", "flush"):
+            raise ValueError(f"sync is {value!r}, expected 'never', 'flush' or seconds")
+        return 0.0, value == "flush"
+    result = secs(value, "sync")
+    if result == 0:
+        raise ValueError("sync is 0, expected 'never', 'flush' or seconds above 0")
+    return result, False
+
+
 def integer(value: object, what: str, least: int, most: int | None) -> int:
     """Checks a whole number from ``least`` to ``most``; None is what 32 bits hold."""
     limit = MAX_UINT32 if most is None else most

@@ -53,7 +53,7 @@ class Connector:
     """See the module.
 
     All methods are for the sender's thread, except ``interrupt``; any thread may
-    read ``connection``, ``is_held_up`` and ``trouble``. ``changed`` is notified
+    read ``connection``, ``syncs_on_flush``, ``is_held_up`` and ``trouble``. ``changed`` is notified
     after each change of the connection. Refers to nobody who gets its events for
     longer than a connection lasts, so that no cycle keeps a session's memory.
     """
@@ -68,6 +68,7 @@ class Connector:
         changed: threading.Condition,
     ) -> None:
         self.connection: Connection | None = None
+        self.syncs_on_flush = False  #: whether the daemon wants every flush to reach the disk
         self._address = address
         self._session = session
         self._memory = memory
@@ -159,6 +160,7 @@ class Connector:
                 raise ConnectionFailedError("CANCELLED", "the process ends")
             request = self._session.open_request(socket.gethostname(), os.getpid(), _program())
             reply = connection.open(request, _OPEN_TIMEOUT_SECS)
+            self.syncs_on_flush = reply.sync_on_flush
             self._session.opened(reply, is_shared=self._memory.hand_over(reply))
             connection.attach(self._session.attachment())
         except BaseException as error:

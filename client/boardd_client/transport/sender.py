@@ -101,6 +101,11 @@ class Sender:
         """Set once the thread has ended."""
         return self._thread.finished
 
+    @property
+    def syncs_on_flush(self) -> bool:
+        """Whether the daemon wants every flush to reach the disk."""
+        return self._connector.syncs_on_flush
+
     def start(self) -> None:
         """Starts the thread, once; if the system has none to spare, a later call tries again."""
         self._thread.start(self)

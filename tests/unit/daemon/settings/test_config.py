@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from boardd.core.budget import Budgets
+from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.errors import ConfigError, ExitCode
 from boardd.settings.arguments import argument_parser
 from boardd.settings.config import AUTOSTARTED_IDLE_SECS, OPTIONS, Config
@@ -21,6 +22,7 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "socket": ("/tmp/d/s.sock", '"/tmp/d/s.sock"', Path("/tmp/d/s.sock")),
     "listen": ("127.0.0.1:0", '"127.0.0.1:0"', TcpAddress("127.0.0.1", 0)),
     "logdir-root": ("/tmp", '["/tmp"]', (Path("/tmp"),)),
+    "sync": ("12", "12", SyncPolicy(12.0)),
     "idle-exit": ("2.5", "2.5", 2.5),
     "drain-secs": ("7", "7", 7.0),
     "lease-secs": ("8", "8", 8.0),
@@ -91,6 +93,15 @@ def test_every_option_has_a_flag_a_variable_and_a_key(name: str, tmp_path: Path)
     file.write_text("\n".join(lines))
     assert getattr(load(["--config", str(file)], {}), option.field) == value
     assert getattr(load([], {"BOARDD_CONFIG": str(file)}), option.field) == value
+
+
+def test_sync_has_words_and_seconds() -> None:
+    assert load(["--sync", "never"], {}).sync == NEVER
+    assert load(["--sync", "flush"], {}).sync == SyncPolicy(on_flush=True)
+    assert load([], {"BOARDD_SYNC": "0.5"}).sync == SyncPolicy(0.5)
+    for text in ("0", "-1", "inf", "always", ""):
+        with pytest.raises(ConfigError, match="--sync"):
+            load(["--sync", text], {})
 
 
 def test_flag_overrides_variable_overrides_file_overrides_default(tmp_path: Path) -> None:
