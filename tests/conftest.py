@@ -22,9 +22,15 @@ SESSION_VARIABLE = "BOARDD_TEST_SESSION"
 GRACE_SECS = 10.0
 
 
+#: Runtime directories that this session has made: autostarted daemons have them in their
+#: environment, and none of the session's own variables.
+_runtime_directories: list[str] = []
+
+
 def short_directory() -> str:
     """Makes a directory whose sockets keep below the 107 bytes that the kernel takes."""
-    return tempfile.mkdtemp(prefix="bd-", dir="/tmp")
+    _runtime_directories.append(tempfile.mkdtemp(prefix="bd-", dir="/tmp"))
+    return _runtime_directories[-1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Ends daemons that outlived every test, and fails the session for them."""
-    left = processes.daemons(SESSION_VARIABLE, os.environ[SESSION_VARIABLE])
+    left = processes.daemons(SESSION_VARIABLE, {os.environ[SESSION_VARIABLE]})
+    left += processes.daemons("XDG_RUNTIME_DIR", set(_runtime_directories))
     for process in left:
         processes.end(process, grace_secs=0)
     if left:
@@ -73,7 +80,7 @@ def runtime_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     directory = short_directory()
     monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
     yield Path(directory)
-    left = processes.daemons("XDG_RUNTIME_DIR", directory)
+    left = processes.daemons("XDG_RUNTIME_DIR", {directory})
     for process in left:
         processes.end(process, grace_secs=GRACE_SECS)
     shutil.rmtree(directory)

@@ -23,6 +23,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from boardd_protos.address import Address, TcpAddress
+
 MEBIBYTE = 1 << 20
 
 
@@ -66,6 +68,16 @@ class Settings:
             tls_ca=environ.get("BOARDD_TLS_CA", ""),
             epoch=_epoch(environ, "BOARDD_EPOCH"),
         )
+
+
+def token_in_clear(address: Address, token: str, tls_ca: str) -> str:
+    """Why a token may not be sent to ``address``; empty if it may, or if there is none."""
+    if not token or tls_ca or not isinstance(address, TcpAddress) or address.is_loopback:
+        return ""
+    return (
+        f"BOARDD_TOKEN would cross the network to {address} in clear; set BOARDD_TLS_CA to the PEM "
+        "file of the authority that signed the daemon's certificate (boardd --tls-cert --tls-key)"
+    )
 
 
 def _bytes(environ: Mapping[str, str], name: str, least: int, default: int) -> int:

@@ -149,6 +149,7 @@ class RunHandle:
         self._warn = warn
         self._curves = CurveTemplates()
         self._rejected_before = 0
+        self._too_late = 0  # records logged after the session's end
 
     def series_of(self, tag: str, name: str = "", *, step: int = 0) -> int:
         """The series of a tag, or of curve ``name`` in its plot.
@@ -306,6 +307,9 @@ class RunHandle:
     def _drop(
         self, reason: DropReason, size_bytes: int = 0, *, step: int = 0, records: int = 1
     ) -> None:
+        if self.sender.session.ring.is_closed:
+            reason = DropReason.PROCESS_ENDED
+            self._too_late += records
         self.sender.session.drop(reason, size_bytes, run=self.run, step=step, records=records)
         self._warn(
             reason.value,
@@ -323,10 +327,13 @@ class RunHandle:
             reason = f"the daemon refuses the run: {run.refusal}"
         elif not written:
             reason = sender.why_not()
+        elif self._too_late:
+            reason = f"{self._too_late} records were dropped: {DropReason.PROCESS_ENDED.text}"
         elif run.rejected > self._rejected_before:
             count = run.rejected - self._rejected_before
             reason = f"{count} records were rejected, the last: {run.last_rejection}"
-        elif level == "synced":
+        elif level == "synced" or sender.syncs_on_flush or run.definition.sync_on_flush:
+            level = "synced"
             synced = sender.sync(sequence, deadline)
             reason = "" if synced.ok else synced.reason
         self._rejected_before = run.rejected

@@ -32,11 +32,12 @@ from boardd_client.calls import (
     SpaceCalls,
     arguments,
 )
-from boardd_client.environment import Settings
+from boardd_client.environment import Settings, token_in_clear
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.run import FlushResult, RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.session.scalar_history import Exported
+from boardd_client.transport import autostart, run_location
 from boardd_client.transport.senders import senders
 from boardd_client.transport.warn_once import WarnOnce
 
@@ -45,6 +46,7 @@ _logger = logging.getLogger("boardd_client")
 DEFAULT_TIMEOUT_SECS: Final = 30.0
 
 _END_SECS: Final = 5.0
+_warn_of_obstacle: Final = WarnOnce()
 _time = time.time
 
 
@@ -75,6 +77,12 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         on_full: what a call does when there is no room for its record. ``"drop"`` loses
             the record, counts it, and warns once. ``"block"`` waits for room, for
             ``BOARDD_BLOCK_TIMEOUT_SECS`` (60) at most, and then drops.
+        sync: when the run's files are made durable, so that a power cut does not lose
+            them. ``"never"``: when its file is closed, and by
+            ``flush(level="synced")``. ``"flush"``: by every ``flush()`` and
+            ``close()``, which say whether it was done. A number: so many seconds after
+            something was written, at the latest (0.1 at least). Default: as the daemon's
+            ``--sync`` says; if both ask for something, both are done.
 
         purge_step: the step from which training goes on: what the run holds at this step
             and later is out of date, and TensorBoard shows it no more. Writers of other
@@ -83,7 +91,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             to again. Default: nothing is out of date.
 
     Raises:
-        TypeError, ValueError: an argument or environment variable is not as described.
+        TypeError, ValueError: an argument or environment variable is not as described, or
+            ``BOARDD_TOKEN`` would cross a network in clear.
     """
 
     def __init__(
@@ -100,6 +109,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         run: str | None = None,
         on_full: str = "drop",
         purge_step: int | None = None,
+        sync: str | float | None = None,
     ) -> None:
         self._logdir = arguments.logdir(logdir)
         self._max_queue = arguments.count(max_queue, "max_queue")
@@ -107,6 +117,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self._filename_suffix = arguments.filename_suffix(filename_suffix)
         self._run_name = arguments.run(run)
         self._on_full = arguments.choice(on_full, "on_full", arguments.ON_FULL)
+        self._sync = sync
+        self._sync_secs, self._sync_on_flush = arguments.sync(sync)
         self._verbose = bool(verbose)
         self._purge_step = arguments.purge_step(purge_step)
         self._settings = Settings.from_environ(os.environ)
@@ -114,6 +126,9 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self._epoch = self._settings.epoch or time.time_ns()
         self._has_siblings = False
         self._address = _address(address, self._settings)
+        in_clear = token_in_clear(self._address, self._settings.token, self._settings.tls_ca)
+        if in_clear:
+            raise ValueError(in_clear)
         # Later changes of directory must not move the run.
         is_local = isinstance(self._address, UnixAddress)
         self._directory = os.path.abspath(self._logdir) if is_local else self._logdir
@@ -126,6 +141,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             )
         if self._verbose and _logger.level == logging.NOTSET:
             _logger.setLevel(logging.INFO)
+        if isinstance(self._address, UnixAddress) and (found := autostart.obstacle(self._address)):
+            _warn_of_obstacle(found, f"records cannot be sent, and are only kept: {found}")
         self._closed = False
         self._closed_drops = 0
         self._warn = WarnOnce()
@@ -300,7 +317,11 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             purge_step=self._purge_step,
             epoch=self._epoch,
             has_siblings=self._has_siblings,
+            sync_secs=self._sync_secs,
+            sync_on_flush=self._sync_on_flush,
         )
+        if isinstance(self._address, UnixAddress):
+            run_location.describe(definition)
         block_secs = self._settings.block_timeout_secs if self._on_full == "block" else 0.0
         run = RunHandle(sender, definition, self.get_logdir(), block_secs, self._warn)
         # For a writer that is never closed: the sender ends its run and releases itself.
@@ -446,6 +467,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             "on_full": self._on_full,
             "purge_step": self._purge_step,
             "epoch": self._epoch,
+            "sync": self._sync,
             "closed": self._closed,
         }
 
@@ -470,4 +492,4 @@ def _time_of(walltime: object) -> float:
 
 
 def _timeout(value: float | None) -> float:
-    return DEFAULT_TIMEOUT_SECS if value is None else arguments.secs(value, "timeout")
+    return DEFAULT_TIMEOUT_SECS if value is None else arguments.timeout(value)

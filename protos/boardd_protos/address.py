@@ -5,9 +5,13 @@ An address is ``unix:/path/to/boardd.sock`` or ``host:port``.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from boardd_protos.local_socket import directory_obstacle
+from boardd_protos.shared import HANDOVER_SUFFIX
 
 SOCKET_NAME = "boardd.sock"
 
@@ -50,7 +54,12 @@ class TcpAddress:
     @property
     def is_loopback(self) -> bool:
         """Whether the host names this machine only."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:  # a name, whatever it looks like
+            return False
 
     def __str__(self) -> str:
         return self.target
@@ -84,12 +93,17 @@ def parse(text: str) -> Address:
 def runtime_directory() -> Path:
     """The per-user directory of sockets and locks (mode 0700, not created here).
 
-    ``$XDG_RUNTIME_DIR/boardd``; where that is not set, ``/tmp/boardd-<uid>``.
+    ``$XDG_RUNTIME_DIR/boardd``; where that is not set, or is not this user's to write (a
+    variable that ``su``, ``srun`` or ``docker exec`` brought along), ``/tmp/boardd-<uid>``.
     """
+    last = Path("/tmp") / f"boardd-{os.getuid()}"
     base = os.environ.get("XDG_RUNTIME_DIR")
     if base and os.path.isabs(base):
-        return Path(base) / "boardd"
-    return Path("/tmp") / f"boardd-{os.getuid()}"
+        first = Path(base) / "boardd"
+        socket_bytes = len(os.fsencode(first / SOCKET_NAME)) + len(HANDOVER_SUFFIX)
+        if socket_bytes <= MAX_SOCKET_PATH_BYTES and not directory_obstacle(first):
+            return first
+    return last
 
 
 def default_address() -> UnixAddress:

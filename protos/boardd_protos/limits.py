@@ -19,6 +19,10 @@ MAX_MESSAGE_BYTES: Final = 64 << 20
 #: Bytes of a payload, arrays excluded. It travels in one frame and a frame in one message.
 MAX_PAYLOAD_BYTES: Final = 1 << 20
 
+#: A longer timeout, in seconds, is taken for this one, which is 23 days: no clock, no library
+#: and no system call fails on it (``poll`` takes 31 bits of milliseconds).
+MAX_TIMEOUT_SECS: Final = 2e6
+
 #: Characters of a program's name that a daemon keeps of a client.
 MAX_PROGRAM_TEXT: Final = 256
 

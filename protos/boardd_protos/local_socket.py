@@ -15,6 +15,8 @@ import struct
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from boardd_protos.limits import MAX_TIMEOUT_SECS
+
 _UCRED: Final = struct.Struct("3i")
 
 
@@ -54,6 +56,11 @@ def ensure_private_directory(path: Path) -> None:
         ) from None
     else:
         os.chmod(path, 0o700)  # the umask may have taken bits that the owner needs
+    check_private_directory(path)
+
+
+def check_private_directory(path: Path) -> None:
+    """Raises ``DirectoryRefusedError`` unless ``path`` is a directory of this user's alone."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
@@ -78,6 +85,37 @@ def ensure_private_directory(path: Path) -> None:
             f"the socket's directory {path} has mode {mode:04o}, so other users could reach the "
             f"socket; run: chmod 700 {path}"
         )
+
+
+def directory_obstacle(path: Path) -> str:
+    """Why ``path`` is no private directory of this user's and cannot become one.
+
+    Empty if it is one, or is missing and can be made. Changes nothing.
+    """
+    parent = path.parent
+    try:
+        if os.path.lexists(path):
+            check_private_directory(path)
+            if not _is_writable(path):
+                return f"the socket's directory {path} cannot be written"
+            return ""
+        status = os.stat(parent)
+    except DirectoryRefusedError as error:
+        return str(error)
+    except OSError as error:
+        return f"the socket's directory {path} cannot be made: {error.strerror}"
+    # In another one somebody else could put a directory of theirs in the place of ours.
+    is_safe = status.st_uid == os.geteuid() or bool(status.st_mode & stat.S_ISVTX)
+    if not stat.S_ISDIR(status.st_mode) or not is_safe or not _is_writable(parent):
+        return (
+            f"the socket's directory {path} cannot be made: {parent} (user {status.st_uid}, mode "
+            f"{stat.S_IMODE(status.st_mode):04o}) is not this user's to write"
+        )
+    return ""
+
+
+def _is_writable(directory: Path) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def accepts_connections(socket_path: Path) -> bool:
@@ -127,8 +165,9 @@ def open_process(pid: int) -> int:
 def has_ended(process: int, timeout_secs: float) -> bool:
     """Waits for the end of ``process``, a descriptor of ``open_process``.
 
-    Returns False when it still runs after ``timeout_secs``.
+    Returns False when it still runs after ``timeout_secs``; below 0 counts as 0.
     """
     poll = select.poll()
     poll.register(process, select.POLLIN)
-    return bool(poll.poll(timeout_secs * 1000))
+    # Below 0 the system would wait for ever.
+    return bool(poll.poll(min(max(0.0, timeout_secs), MAX_TIMEOUT_SECS) * 1000))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import struct
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from boardd_client.errors import AutostartError
 from boardd_client.transport import autostart
+from boardd_client.transport.daemon_environment import daemon_environment
 from boardd_protos.address import UnixAddress
 
 START_SECS = 60.0
@@ -65,6 +67,10 @@ def test_a_daemon_of_nobodys_is_started_once(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("PYTHONINSPECT", "1")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/training/notify")
+    monkeypatch.setenv("BOARDD_LISTEN", "127.0.0.1:0")
+    monkeypatch.setenv("BOARDD_TOKEN", "correct-horse-battery-staple")
+    monkeypatch.setenv("BOARDD_MAX_RUNS", "77")
     with open(tmp_path / "inherited", "w") as file:
         os.set_inheritable(file.fileno(), True)
         autostart.ensure_daemon(address, START_SECS)
@@ -86,11 +92,55 @@ def test_a_daemon_of_nobodys_is_started_once(
     assert descriptors["0"] == "/dev/null"
     assert descriptors["1"] == descriptors["2"] == os.fspath(log_of(address))
     assert not [target for target in descriptors.values() if "inherited" in target]
-    environ = process.joinpath("environ").read_bytes().split(b"\0")
-    assert b"CUDA_VISIBLE_DEVICES=" in environ
-    assert not [variable for variable in environ if variable.startswith(b"PYTHONINSPECT")]
+    environ = dict(
+        variable.split("=", 1)
+        for variable in process.joinpath("environ").read_text().split("\0")
+        if variable
+    )
+    assert environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert environ["BOARDD_MAX_RUNS"] == "77"
+    of_the_shell = {"PWD", "OLDPWD", "SHLVL", "_"}
+    assert set(environ) - of_the_shell == set(daemon_environment(os.environ))
+    assert not {"PYTHONINSPECT", "NOTIFY_SOCKET", "BOARDD_LISTEN", "BOARDD_TOKEN"} & set(environ)
+    assert f"listening on {address};" in log_of(address).read_text()
     assert address.path.parent.stat().st_mode & 0o777 == 0o700
     assert log_of(address).stat().st_mode & 0o777 == 0o600
+
+
+PECULIAR = """
+import os, resource, signal, sys
+from pathlib import Path
+from boardd_client.transport import autostart
+from boardd_protos.address import UnixAddress
+os.umask(0o077)
+os.nice(15)
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGCHLD})
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 24, resource.RLIM_INFINITY))
+autostart.ensure_daemon(UnixAddress(Path(sys.argv[1])), 60.0)
+"""
+
+
+def test_the_daemon_is_as_any_process_would_have_started_it(address: UnixAddress) -> None:
+    done = subprocess.run([sys.executable, "-c", PECULIAR, address.path], timeout=START_SECS)
+    assert done.returncode == 0
+    pid = serving_pid(address)
+    assert pid is not None
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in lines)
+    assert int(status["Umask"], 8) == 0o022
+    assert int(status["SigBlk"], 16) == 0
+    ignored = int(status["SigIgn"], 16)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGCHLD):
+        assert not ignored >> (number - 1) & 1, number
+    assert resource.prlimit(pid, resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            assert os.sched_getaffinity(int(task.name)) == os.sched_getaffinity(os.getpid())
+    if os.geteuid() == 0:  # others may not raise a priority
+        assert os.getpriority(os.PRIO_PROCESS, pid) == 10
 
 
 CALLER = """

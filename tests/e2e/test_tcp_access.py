@@ -84,6 +84,11 @@ def test_a_token_opens_an_address_of_all_hosts(token_file: Path, tmp_path: Path)
         assert "crosses the network in clear" in process.log
 
 
+def test_status_sends_no_token_in_clear_past_this_host(token_file: Path) -> None:
+    result = boardd("status", "--address", "192.0.2.1:7654", "--token-file", str(token_file))
+    assert_refused(result, 2, "token would cross the network to 192.0.2.1:7654 in clear.*--tls-ca")
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return self_signed_certificate(tmp_path)

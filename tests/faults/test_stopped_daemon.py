@@ -199,7 +199,7 @@ def test_training_goes_on_while_the_client_starts_the_next_daemon(
     monkeypatch.setenv("BOARDD_LOGDIR_ROOT", str(tmp_path))
 
     def pids() -> set[int]:
-        found = processes.daemons("XDG_RUNTIME_DIR", str(runtime_directory))
+        found = processes.daemons("XDG_RUNTIME_DIR", {str(runtime_directory)})
         return {process.pid for process in found}
 
     writer = SummaryWriter(str(tmp_path / "run"))

@@ -50,12 +50,12 @@ def processes() -> Iterator[Process]:
                 )
 
 
-def daemons(variable: str, value: str) -> list[Process]:
-    """The daemons that were started with ``variable`` set to ``value``."""
+def daemons(variable: str, values: set[str]) -> list[Process]:
+    """The daemons that were started with ``variable`` set to one of ``values``."""
     return [
         process
         for process in processes()
-        if process.is_daemon and process.environ.get(variable) == value
+        if process.is_daemon and process.environ.get(variable) in values
     ]
 
 

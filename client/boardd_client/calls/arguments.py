@@ -18,7 +18,13 @@ from typing import Any, Final, SupportsIndex
 
 import numpy as np
 from boardd_protos import tags
-from boardd_protos.limits import DEFAULT_BINS, MAX_BINS, MAX_UINT32, NUMPY_BIN_RULES
+from boardd_protos.limits import (
+    DEFAULT_BINS,
+    MAX_BINS,
+    MAX_TIMEOUT_SECS,
+    MAX_UINT32,
+    NUMPY_BIN_RULES,
+)
 from boardd_protos.tags import MAX_NAME_BYTES, MAX_SUFFIX_BYTES, MAX_TAG_BYTES
 from numpy.typing import NDArray
 
@@ -201,6 +207,13 @@ def secs(value: object, what: str) -> float:
     return result
 
 
+def timeout(value: object) -> float:
+    """Checks a timeout as ``secs`` does; one past ``MAX_TIMEOUT_SECS`` becomes that."""
+    if isinstance(value, int) and value > MAX_TIMEOUT_SECS:  # a float may not hold it
+        return MAX_TIMEOUT_SECS
+    return min(secs(value, "timeout"), MAX_TIMEOUT_SECS)
+
+
 def choice(value: object, what: str, choices: tuple[str, ...]) -> str:
     """Checks that a value is one of ``choices``."""
     if not isinstance(value, str):
@@ -208,6 +221,21 @@ def choice(value: object, what: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ValueError(f"{what} is {value!r}, expected one of {', '.join(choices)}")
     return value
+
+
+def sync(value: object) -> tuple[float, bool]:
+    """Checks when a run is made durable; returns the seconds, 0 if not by time, and if by flush.
+
+    ``value`` is None, ``"never"``, ``"flush"`` or a number of seconds above 0.
+    """
+    if value is None or isinstance(value, str):
+        if value not in (None, "never", "flush"):
+            raise ValueError(f"sync is {value!r}, expected 'never', 'flush' or seconds")
+        return 0.0, value == "flush"
+    result = secs(value, "sync")
+    if result == 0:
+        raise ValueError("sync is 0, expected 'never', 'flush' or seconds above 0")
+    return result, False
 
 
 def integer(value: object, what: str, least: int, most: int | None) -> int:

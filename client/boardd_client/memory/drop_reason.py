@@ -34,6 +34,12 @@ class DropReason(str, Enum):
     )
     TOO_MANY_SERIES = "too_many_series", "too many different tags", False
     CLOSED = "closed", "the SummaryWriter is closed", False
+    PROCESS_ENDED = (
+        "process_ended",
+        "the process ends, and boardd has ended before: import boardd_client before you register "
+        "what logs at the exit",
+        False,
+    )
 
     def __new__(cls, value: str, text: str, may_pass: bool) -> DropReason:
         """A member; the arguments are its value, ``text`` and ``may_pass``."""

@@ -32,6 +32,7 @@ class RingSpace:
         "_backlog_at",
         "_backlog_notify",
         "_freed_sequence",
+        "_is_closed",
         "_lap",
         "_limit",
         "_lock",
@@ -74,6 +75,7 @@ class RingSpace:
         self._tail = 0  # position of the oldest frame that is kept
         self._segments = Segments()
         self._unfinished: dict[int, tuple[int, int]] = {}  # by sequence: offset and size
+        self._is_closed = False
         self._backlog_notify: Callable[[], None] | None = None
         self._backlog_at = 0  # notify when the sequence reaches this; 0: do not
         self._update_limit()
@@ -101,6 +103,17 @@ class RingSpace:
         Half of the ring: such a frame and the padding before it never exceed the whole.
         """
         return min(self.size_bytes // 2, self.size_bytes - self._reserve_bytes)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Takes no frame any more; those that are there are kept."""
+        with self._lock:
+            self._is_closed = True
+            self._limit = 0
 
     def position_after(self, sequence: int) -> int:
         """The position where the frame after ``sequence`` begins or will begin.
@@ -134,7 +147,7 @@ class RingSpace:
         Those that do not fit before the buffer's end go to its start. Returns the first one's
         sequence number and offset, and how many lie before the end; (0, 0, 0) if there is no room.
         """
-        if self._taking_room or not self._view:
+        if self._taking_room or self._is_closed or not self._view:
             return 0, 0, 0
         self._taking_room = True
         self._limit = 0
@@ -212,7 +225,7 @@ class RingSpace:
         return False
 
     def _update_limit(self) -> None:
-        if not self._view:
+        if self._is_closed or not self._view:
             return
         free_bytes = self.size_bytes - (self._lap + self._offset - self._tail)
         limit = min(self.size_bytes, self._offset + free_bytes)

@@ -8,7 +8,7 @@ socket, and all but the first find the daemon that the first started.
 The daemon is none of the training's business: not its child (no zombie, no
 SIGCHLD, not killed with its process tree), in a session of its own (no Ctrl-C
 from the terminal), in ``/``, with no descriptor of the trainer's, its output in
-``boardd.log`` beside the socket. It leaves by itself when idle.
+``boardd.log`` beside the socket. It leaves by itself when idle, and never listens on TCP.
 """
 
 from __future__ import annotations
@@ -22,20 +22,27 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from boardd_protos import local_socket
 from boardd_protos.address import UnixAddress
 
 from boardd_client.errors import AutostartError
+from boardd_client.transport.connection import ConnectionFailedError
+from boardd_client.transport.daemon_environment import daemon_environment
+from boardd_client.transport.listener import check_listener
 
 #: A daemon's log that is larger starts anew with the next daemon.
 MAX_LOG_BYTES: Final = 1 << 20
 
 #: What boardd[daemon] installs; the daemon's code is there without it, too.
 _DAEMON_PACKAGES: Final = ("grpc_health", "grpc_reflection", "isal", "numba", "uvloop")
+
+_ELSEWHERE: Final = (
+    "or set XDG_RUNTIME_DIR to a private directory, or BOARDD_ADDRESS to another socket"
+)
 
 _LOG_TAIL_BYTES: Final = 2048
 _POLL_SECS: Final = 0.02
@@ -45,58 +52,58 @@ _POLL_SECS: Final = 0.02
 # engine stops and restarts around a fork).
 _ORPHAN: Final = '"$@" >&2 & echo $!'
 
-# Meant for the interpreter of the training script, and wrong for another one.
-_DROPPED_VARIABLES: Final = (
-    "PYTHONBREAKPOINT",
-    "PYTHONDEVMODE",
-    "PYTHONINSPECT",
-    "PYTHONMALLOC",
-    "PYTHONOPTIMIZE",
-    "PYTHONPROFILEIMPORTTIME",
-    "PYTHONSTARTUP",
-    "PYTHONVERBOSE",
-    "PYTHONWARNINGS",
-)
 
-# The daemon must not touch the accelerator nor spread over the training's cores.
-_SET_VARIABLES: Final = {
-    "CUDA_VISIBLE_DEVICES": "",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    # Tracebacks and warnings reach the log when they happen.
-    "PYTHONUNBUFFERED": "1",
-}
-
-
-def ensure_daemon(address: UnixAddress, timeout_secs: float) -> None:
+def ensure_daemon(
+    address: UnixAddress, timeout_secs: float, is_given_up: Callable[[], bool] = lambda: False
+) -> None:
     """Returns once a daemon accepts connections at ``address``; starts one if need be.
 
-    Blocks for up to ``timeout_secs``; not for the thread that trains.
+    Blocks for up to ``timeout_secs``, and no longer once ``is_given_up()``; not for the thread
+    that trains.
 
     Environment: ``BOARDD_AUTOSTART=0`` forbids to start one. ``BOARDD_COMMAND`` is
-    started in place of ``boardd``, split as a shell would. Other ``BOARDD_*``
-    variables are the daemon's own settings.
+    started in place of ``boardd``, split as a shell would. What else the daemon takes
+    from it is listed in ``daemon_environment``.
 
     Raises:
         AutostartError: autostart is switched off, no ``boardd`` is installed, the
             socket's directory is not private to this user, the daemon ended
             before it served (with its last words), or time ran out.
     """
-    deadline = time.monotonic() + timeout_secs
+    patience = _Patience(time.monotonic() + timeout_secs, is_given_up)
     if _accepts(address):
         return
-    if os.environ.get("BOARDD_AUTOSTART", "1").lower() in ("0", "false", "no"):
+    if not _may_start(os.environ):
         raise AutostartError(
             f"no daemon accepts connections at {address}, and BOARDD_AUTOSTART="
             f"{os.environ['BOARDD_AUTOSTART']} forbids to start one; run: boardd"
         )
     command = _command(os.environ)
     _ensure_private_directory(address.path.parent)
-    with _lock(address, deadline) as locked:
+    with _lock(address, patience) as locked:
         # Those that waited for the lock find the daemon of the one that had it.
         if locked and not _accepts(address):
-            _start(command, address, deadline)
+            _start(command, address, patience)
+
+
+def obstacle(address: UnixAddress) -> str:
+    """Why no daemon can be used at ``address`` before somebody changes something; else empty.
+
+    Looks, and changes nothing.
+    """
+    try:
+        check_listener(address)
+        if _accepts(address) or not _may_start(os.environ):
+            return ""
+        _command(os.environ)
+    except (AutostartError, ConnectionFailedError) as error:
+        return str(error)
+    found = local_socket.directory_obstacle(address.path.parent)
+    return f"{found}; {_ELSEWHERE}" if found else ""
+
+
+def _may_start(environ: Mapping[str, str]) -> bool:
+    return environ.get("BOARDD_AUTOSTART", "1").lower() not in ("0", "false", "no")
 
 
 def _accepts(address: UnixAddress) -> bool:
@@ -156,14 +163,11 @@ def _ensure_private_directory(path: Path) -> None:
     try:
         local_socket.ensure_private_directory(path)
     except local_socket.DirectoryRefusedError as error:
-        raise AutostartError(
-            f"{error}; or set XDG_RUNTIME_DIR to a private directory, or BOARDD_ADDRESS to another "
-            "socket"
-        ) from None
+        raise AutostartError(f"{error}; {_ELSEWHERE}") from None
 
 
 @contextlib.contextmanager
-def _lock(address: UnixAddress, deadline: float) -> Iterator[bool]:
+def _lock(address: UnixAddress, patience: _Patience) -> Iterator[bool]:
     """Holds the right to start the daemon; yields False when one accepts meanwhile."""
     # Clients of other versions take the same lock, so its name stays.
     path = address.path.with_name(address.path.name + ".launch")
@@ -180,7 +184,7 @@ def _lock(address: UnixAddress, deadline: float) -> Iterator[bool]:
             if _accepts(address):
                 yield False
                 return
-            if time.monotonic() >= deadline:
+            if patience.has_ended():
                 raise AutostartError(
                     f"another process has been starting a daemon at {address} for too long; "
                     f"see {_log_path(address)}"
@@ -201,7 +205,7 @@ def _log_path(address: UnixAddress) -> Path:
     return address.path.with_suffix(".log")
 
 
-def _start(command: list[str], address: UnixAddress, deadline: float) -> None:
+def _start(command: list[str], address: UnixAddress, patience: _Patience) -> None:
     """Starts the daemon and returns once it accepts connections."""
     log = _open_private(_log_path(address), os.O_RDWR | os.O_APPEND)
     try:
@@ -216,10 +220,10 @@ def _start(command: list[str], address: UnixAddress, deadline: float) -> None:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd="/",
-                env=_environment(os.environ),
+                env=daemon_environment(os.environ),
                 start_new_session=True,
                 check=True,
-                timeout=max(0.0, deadline - time.monotonic()),
+                timeout=max(0.0, patience.deadline - time.monotonic()),
             )
             process = _Process(int(shell.stdout))
         except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -234,7 +238,7 @@ def _start(command: list[str], address: UnixAddress, deadline: float) -> None:
                         f"the daemon ended before it served {address}: "
                         f"{_last_words(log, log_start)}"
                     )
-                if time.monotonic() >= deadline:
+                if patience.has_ended():
                     raise AutostartError(
                         f"the daemon (pid {process.pid}) does not serve {address} yet; see "
                         f"{_log_path(address)}: {_last_words(log, log_start)}"
@@ -256,18 +260,15 @@ def _flags(address: UnixAddress, environ: Mapping[str, str]) -> list[str]:
     return flags
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The daemon's environment, made from the trainer's."""
-    result = {
-        name: value for name, value in environ.items() if name not in _DROPPED_VARIABLES
-    } | _SET_VARIABLES
-    # The daemon runs in another directory: what is relative must not change its meaning.
-    if result.get("PYTHONPATH"):
-        paths = result["PYTHONPATH"].split(os.pathsep)
-        result["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in paths)
-    if result.get("BOARDD_CONFIG"):
-        result["BOARDD_CONFIG"] = os.path.abspath(os.path.expanduser(result["BOARDD_CONFIG"]))
-    return result
+class _Patience(NamedTuple):
+    """How long to wait for a daemon."""
+
+    deadline: float  #: of ``time.monotonic``
+    is_given_up: Callable[[], bool]
+
+    def has_ended(self) -> bool:
+        """Whether to wait no more."""
+        return time.monotonic() >= self.deadline or self.is_given_up()
 
 
 class _Process:

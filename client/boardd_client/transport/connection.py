@@ -6,11 +6,15 @@ and thrown away; whoever reconnects makes a new one.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from boardd_protos import boardd_pb2 as pb
 
 from boardd_client.errors import BoarddError
+
+#: How much longer than its timeout a call waits for the answer, which the daemon sends at the
+#: end of that time. A caller that is to wait for no longer gets no answer.
+ANSWER_SECS: Final = 0.1
 
 
 class ConnectionFailedError(BoarddError):

@@ -36,6 +36,7 @@ from boardd_client.session.connection_state import (
 from boardd_client.session.session import Session
 from boardd_client.transport import autostart
 from boardd_client.transport.connection import Connection, ConnectionFailedError, Events, Link
+from boardd_client.transport.listener import check_listener
 from boardd_client.transport.pace import Pace
 from boardd_client.transport.session_memory import SessionMemory
 
@@ -52,7 +53,7 @@ class Connector:
     """See the module.
 
     All methods are for the sender's thread, except ``interrupt``; any thread may
-    read ``connection``, ``is_held_up`` and ``trouble``. ``changed`` is notified
+    read ``connection``, ``syncs_on_flush``, ``is_held_up`` and ``trouble``. ``changed`` is notified
     after each change of the connection. Refers to nobody who gets its events for
     longer than a connection lasts, so that no cycle keeps a session's memory.
     """
@@ -67,6 +68,7 @@ class Connector:
         changed: threading.Condition,
     ) -> None:
         self.connection: Connection | None = None
+        self.syncs_on_flush = False  #: whether the daemon wants every flush to reach the disk
         self._address = address
         self._session = session
         self._memory = memory
@@ -152,10 +154,13 @@ class Connector:
         link = Link(events)
         connection = self._opening = self._make_connection(link)
         try:
+            if isinstance(self._address, UnixAddress):
+                check_listener(self._address)
             if self._pace.is_stopping:  # nobody would close it any more
                 raise ConnectionFailedError("CANCELLED", "the process ends")
             request = self._session.open_request(socket.gethostname(), os.getpid(), _program())
             reply = connection.open(request, _OPEN_TIMEOUT_SECS)
+            self.syncs_on_flush = reply.sync_on_flush
             self._session.opened(reply, is_shared=self._memory.hand_over(reply))
             connection.attach(self._session.attachment())
         except BaseException as error:
@@ -176,7 +181,9 @@ class Connector:
     def _start_daemon(self) -> list[Effect]:
         assert isinstance(self._address, UnixAddress)
         try:
-            autostart.ensure_daemon(self._address, _START_TIMEOUT_SECS)
+            autostart.ensure_daemon(
+                self._address, _START_TIMEOUT_SECS, lambda: self._pace.is_stopping
+            )
         except AutostartError as error:
             return self._state.start_failed(str(error), time.monotonic())
         return self._state.daemon_started(time.monotonic())

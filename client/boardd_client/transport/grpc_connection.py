@@ -30,10 +30,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, TcpAddress
-from boardd_protos.limits import DEFAULT_MESSAGE_BYTES
+from boardd_protos.limits import DEFAULT_MESSAGE_BYTES, MAX_TIMEOUT_SECS
 from boardd_protos.reasons import AUTHORIZATION
 
-from boardd_client.transport.connection import ConnectionFailedError, Events
+from boardd_client.environment import token_in_clear
+from boardd_client.transport.connection import ANSWER_SECS, ConnectionFailedError, Events
 from boardd_client.transport.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class GrpcConnection:
         self._address = address
         self._events = events
         self._tls_ca = tls_ca
+        self._token = token
         self._metadata = ((AUTHORIZATION, f"Bearer {token}"),) if token else None
         self._outbox = Outbox(events.on_room)
         self._lock = threading.RLock()
@@ -66,6 +68,9 @@ class GrpcConnection:
 
     def open(self, request: pb.OpenRequest, timeout_secs: float) -> pb.OpenReply:
         """See ``Connection``."""
+        in_clear = token_in_clear(self._address, self._token, self._tls_ca)
+        if in_clear:
+            raise ConnectionFailedError("INVALID_ARGUMENT", in_clear)
         grpc = _load_grpc()
         from boardd_protos.boardd_pb2_grpc import BoarddStub
 
@@ -104,12 +109,12 @@ class GrpcConnection:
 
     def flush(self, request: pb.FlushRequest) -> pb.FlushReply:
         """See ``Connection``."""
-        reply: pb.FlushReply = self._call(self._stub.Flush, request, request.timeout_secs + 1)
+        reply: pb.FlushReply = self._call(self._stub.Flush, request, _call_secs(request))
         return reply
 
     def end(self, request: pb.CloseRequest) -> pb.CloseReply:
         """See ``Connection``."""
-        reply: pb.CloseReply = self._call(self._stub.Close, request, request.timeout_secs + 1)
+        reply: pb.CloseReply = self._call(self._stub.Close, request, _call_secs(request))
         return reply
 
     def close(self) -> None:
@@ -187,6 +192,10 @@ class GrpcConnection:
         finally:
             self._outbox.close()
             self._events.on_end(error)
+
+
+def _call_secs(request: pb.FlushRequest | pb.CloseRequest) -> float:
+    return min(request.timeout_secs, MAX_TIMEOUT_SECS) + ANSWER_SECS
 
 
 def _failed(error: Any) -> ConnectionFailedError:

@@ -101,6 +101,11 @@ class Sender:
         """Set once the thread has ended."""
         return self._thread.finished
 
+    @property
+    def syncs_on_flush(self) -> bool:
+        """Whether the daemon wants every flush to reach the disk."""
+        return self._connector.syncs_on_flush
+
     def start(self) -> None:
         """Starts the thread, once; if the system has none to spare, a later call tries again."""
         self._thread.start(self)
@@ -136,7 +141,7 @@ class Sender:
     def wait_room(self, deadline: float) -> bool:
         """Waits until something was acknowledged, 0.1 s at most; False past the deadline."""
         remaining = deadline - time.monotonic()
-        if remaining <= 0 or self.finished.is_set():
+        if remaining <= 0 or self.session.ring.is_closed or self.finished.is_set():
             return False
         self.wake()
         with self._changed:
@@ -200,10 +205,16 @@ class Sender:
 
     # For the owner
 
-    def stop(self, timeout_secs: float) -> None:
-        """Ends the thread and the connection, whatever is still to be written."""
+    def request_stop(self) -> None:
+        """Makes the thread end, whatever is still to be written."""
         self._pace.stop()
-        self.wake()
+
+    def stop(self, timeout_secs: float) -> None:
+        """Ends the thread and the connection, whatever is still to be written.
+
+        They get ``timeout_secs`` to end in order.
+        """
+        self._pace.stop()
         self._thread.stop(timeout_secs)
 
     def forget_in_child(self) -> None:

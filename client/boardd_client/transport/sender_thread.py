@@ -26,6 +26,8 @@ _logger = logging.getLogger("boardd_client")
 
 #: A wait for a copy that took longer was a real one; send what there is before the next.
 _SLOW_WAIT_SECS: Final = 0.001
+#: In which a thread ends whose call was cut short.
+_INTERRUPTED_SECS: Final = 1.0
 
 
 class Client(Events, Protocol):
@@ -71,7 +73,7 @@ class SenderThread:
         """Starts the thread, once; if the system has none to spare, a later call tries again."""
         if self._thread is None:
             with self._start_lock:
-                if self._thread is None:
+                if self._thread is None and not self._pace.is_stopping:
                     # Only the thread refers to the client, and only while it runs: no cycle
                     # keeps a session's memory.
                     thread = threading.Thread(
@@ -87,14 +89,17 @@ class SenderThread:
     def stop(self, timeout_secs: float) -> None:
         """Ends the thread, whatever is still to be written; ``pace`` was told to stop.
 
-        Waits for ``timeout_secs``, and once more if the thread had to be interrupted.
+        Waits for ``timeout_secs``, and for another moment if it had to be interrupted.
         """
-        if self._thread is None:
+        with self._start_lock:
+            thread = self._thread
+        if thread is None:
+            self._finish()
             return
-        self._thread.join(timeout_secs)
-        if self._thread.is_alive():  # in a call, in a copy, or in the daemon's start
+        thread.join(timeout_secs)
+        if thread.is_alive():  # in a call, or in a copy
             self._connector.interrupt()
-            self._thread.join(timeout_secs)
+            thread.join(_INTERRUPTED_SECS)
 
     def _run(self, client: Client) -> None:
         try:
@@ -112,13 +117,16 @@ class SenderThread:
                 self._connector.end_session()
         finally:
             self._connector.close()
-            # Else the daemon keeps the memory until this process ends, and writes what is left.
-            if self._session.is_drained:
-                self._session.release()
-                self._memory.release()
-            self.finished.set()
-            with self._changed:
-                self._changed.notify_all()
+            self._finish()
+
+    def _finish(self) -> None:
+        # Else the daemon keeps the memory until this process ends, and writes what is left.
+        if self._session.is_drained:
+            self._session.release()
+            self._memory.release()
+        self.finished.set()
+        with self._changed:
+            self._changed.notify_all()
 
     def _work(self, client: Client, *, is_urgent: bool) -> None:
         self._session.ring.notify_backlog(self._pace.backlog_records, self._pace.nudge)

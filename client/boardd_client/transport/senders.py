@@ -22,6 +22,10 @@ from boardd_client.transport.subprocess_connection import SubprocessConnection
 _logger = logging.getLogger("boardd_client")
 
 _STOP_SECS: Final = 1.0
+#: In the arguments of a child that multiprocessing has spawned: it ends as any script does.
+_SPAWNED_FLAG: Final = "--multiprocessing-fork"
+#: Of multiprocessing's finalizers, those with the lowest run last; its own have -5 and more.
+_LAST_PRIORITY: Final = -100
 
 
 class Forkable(Protocol):
@@ -42,6 +46,8 @@ class Senders:
         self._needs_subprocess = False
         self._inherited: list[object] = []
         self._hooks_multiprocessing = False
+        self._is_forked = False
+        self._has_ended = False
 
     def add_forkable(self, forkable: Forkable) -> None:
         """Makes a forked child call ``forkable.after_fork``, as long as that lives."""
@@ -56,6 +62,9 @@ class Senders:
                 sender = Sender(address, settings, self._connect, self)
                 self._senders[str(address)] = sender
                 self._all_senders.add(sender)
+                if self._has_ended:  # what is logged now is dropped, and counted
+                    sender.session.ring.close()
+                    sender.stop(0)
                 self._hook_multiprocessing()
             sender.users += 1
             return sender
@@ -76,32 +85,56 @@ class Senders:
                 del self._senders[str(sender.address)]
             return True
 
+    def end(self) -> None:
+        """Drains at the end of the process; what is logged from then on is dropped, and counted.
+
+        No thread can be started there any more (since Python 3.12), and none may be left.
+        """
+        with self._lock:
+            self._has_ended = True
+        self.drain()
+
     def drain(self) -> None:
-        """Waits until everything is written, up to the exit timeout; then ends all senders."""
+        """Waits until everything is written, up to the exit timeout; then ends all senders.
+
+        Their writers can log no more.
+        """
         with self._lock:
             senders = list(self._senders.values())
             self._senders.clear()
         begin = time.monotonic()
-        for sender in senders:
-            sender.start()  # a writer may have logged and not got as far as this
-            deadline = begin + sender.settings.exit_timeout_secs
-            if not sender.wait_written(sender.session.ring.last_sequence, deadline):
-                statistics = sender.session.statistics()
-                if statistics.pending:
-                    is_safe = statistics.transport == "shared" and sender.has_no_claims
-                    _logger.warning(
-                        "%d records are not written yet%s: %s",
-                        statistics.pending,
-                        "; the daemon has them and will"
-                        if is_safe
-                        else " and lost with this process",
-                        sender.why_not(),
-                    )
+        late = [
+            sender
+            for sender in senders
+            if not self._drain(sender, begin + sender.settings.exit_timeout_secs)
+        ]
         # Also those that are ending: no gRPC thread may outlive the interpreter.
         with self._lock:
             senders = list(self._all_senders)
         for sender in senders:
-            sender.stop(_STOP_SECS)
+            sender.request_stop()
+        for sender in senders:
+            sender.stop(0 if sender in late else _STOP_SECS)
+
+    def _drain(self, sender: Sender, deadline: float) -> bool:
+        """Waits until everything is written, and lets nothing more be logged."""
+        sender.start()  # a writer may have logged and not got as far as this
+        ring = sender.session.ring
+        # Threads may log meanwhile.
+        sender.wait_written(ring.last_sequence, deadline)
+        ring.close()
+        if sender.wait_written(ring.last_sequence, deadline):
+            return True
+        statistics = sender.session.statistics()
+        if statistics.pending:
+            is_safe = statistics.transport == "shared" and sender.has_no_claims
+            _logger.warning(
+                "%d records are not written yet%s: %s",
+                statistics.pending,
+                "; the daemon has them and will" if is_safe else " and lost with this process",
+                sender.why_not(),
+            )
+        return False
 
     def _connect(self, address: Address, settings: Settings, events: Events) -> Connection:
         if self._needs_subprocess:
@@ -109,11 +142,15 @@ class Senders:
         return GrpcConnection(address, events, token=settings.token, tls_ca=settings.tls_ca)
 
     def _hook_multiprocessing(self) -> None:
-        # Its children leave by os._exit and skip atexit, but run these finalizers.
-        util = sys.modules.get("multiprocessing.util")
-        if util is not None and not self._hooks_multiprocessing:
+        # Children that multiprocessing has forked leave by os._exit and skip atexit, but run its
+        # finalizers: ours last, as others may log.
+        process, util = map(sys.modules.get, ("multiprocessing.process", "multiprocessing.util"))
+        if process is None or util is None or process.parent_process() is None:
+            return
+        is_spawned = _SPAWNED_FLAG in sys.orig_argv and not self._is_forked
+        if not is_spawned and not self._hooks_multiprocessing:
             self._hooks_multiprocessing = True
-            util.Finalize(None, self.drain, exitpriority=0)
+            util.Finalize(None, self.end, exitpriority=_LAST_PRIORITY)
 
     def after_fork_in_child(self) -> None:
         """Starts afresh; keeps the parent's senders, because destroying them would use gRPC."""
@@ -125,6 +162,8 @@ class Senders:
         self._senders = {}
         self._all_senders = weakref.WeakSet()
         self._hooks_multiprocessing = False
+        self._is_forked = True
+        self._has_ended = False
         self._needs_subprocess = self._needs_subprocess or "grpc" in sys.modules
         for forkable in list(self._forkables):
             forkable.after_fork()
@@ -132,4 +171,4 @@ class Senders:
 
 senders: Final = Senders()
 os.register_at_fork(after_in_child=senders.after_fork_in_child)
-atexit.register(senders.drain)
+atexit.register(senders.end)

@@ -6,13 +6,17 @@ Such a process was forked from one in which gRPC is loaded (see
 connection. It ends when its standard input does, hence also when its parent is
 killed.
 
-Both pipes carry packets::
+Both pipes carry packets, little-endian::
 
     offset  type  field
          0  u8    packet_type    a _PacketType
-         1  u32   payload_bytes  little-endian
-         5        payload        a serialized message; for FAILED and ENDED, UTF-8
+         1  u32   call           of a call and its answer, else 0
+         5  u32   payload_bytes
+         9        payload        a serialized message; for FAILED and ENDED, UTF-8
                                  text: the code's name, a newline, the message
+
+Calls are numbered, so that several can be under way, and a late answer is not
+taken for that of a later call.
 """
 
 from __future__ import annotations
@@ -20,24 +24,26 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import select
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from boardd_protos import address as addresses
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address
+from boardd_protos.limits import MAX_TIMEOUT_SECS
 
-from boardd_client.transport.connection import ConnectionFailedError, Events
+from boardd_client.transport.connection import ANSWER_SECS, ConnectionFailedError, Events
 from boardd_client.transport.grpc_connection import GrpcConnection
 from boardd_client.transport.outbox import Outbox
 
 _COMMAND: Final = f"from {__name__} import main; main()"
-_HEADER: Final = struct.Struct("<BI")
-_ANSWER_GRACE_SECS: Final = 5.0
+_HEADER: Final = struct.Struct("<BII")
 #: A first start reads Python and gRPC from a cold disk.
 _START_SECS: Final = 30.0
 
@@ -54,6 +60,16 @@ class _PacketType(enum.IntEnum):
     ENDED = 9  # the stream has
 
 
+class _Packet(NamedTuple):
+    packet_type: _PacketType
+    call: int
+    payload: bytes
+
+
+#: By number; None: no answer yet.
+_Answers = dict[int, _Packet | None]
+
+
 class SubprocessConnection:
     """See ``Connection``."""
 
@@ -64,8 +80,9 @@ class SubprocessConnection:
         self._lock = threading.RLock()
         self._write_lock = threading.Lock()
         self._answered = threading.Condition()
-        self._answer: tuple[_PacketType, bytes] | None = None
-        self._calling = threading.Lock()
+        self._answers: _Answers = {}  # of the calls that wait
+        self._last_call = 0
+        self._error: ConnectionFailedError | None = None  # how the stream ended, if it has
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closed = False
 
@@ -112,14 +129,14 @@ class SubprocessConnection:
 
     def flush(self, request: pb.FlushRequest) -> pb.FlushReply:
         """See ``Connection``."""
-        secs = request.timeout_secs + _ANSWER_GRACE_SECS
+        secs = min(request.timeout_secs, MAX_TIMEOUT_SECS) + ANSWER_SECS
         answer = self._ask(_PacketType.FLUSH, request.SerializeToString(), secs)
         reply: pb.FlushReply = pb.FlushReply.FromString(answer)
         return reply
 
     def end(self, request: pb.CloseRequest) -> pb.CloseReply:
         """See ``Connection``."""
-        secs = request.timeout_secs + _ANSWER_GRACE_SECS
+        secs = min(request.timeout_secs, MAX_TIMEOUT_SECS) + ANSWER_SECS
         answer = self._ask(_PacketType.CLOSE, request.SerializeToString(), secs)
         reply: pb.CloseReply = pb.CloseReply.FromString(answer)
         return reply
@@ -142,37 +159,56 @@ class SubprocessConnection:
             self._answered.notify_all()
 
     def _ask(self, packet_type: _PacketType, payload: bytes, timeout_secs: float) -> bytes:
-        with self._calling:
-            with self._answered:
-                self._answer = None
-            try:
-                self._send_packet(packet_type, payload)
-            except (OSError, ValueError):
-                raise ConnectionFailedError("UNAVAILABLE", "the helper process has ended") from None
+        deadline = time.monotonic() + timeout_secs
+        with self._answered:
+            if self._error is not None:
+                raise self._error
+            self._last_call = call = self._last_call + 1
+            self._answers[call] = None
+        try:
+            self._send_call(_Packet(packet_type, call, payload), deadline)
             with self._answered:
                 self._answered.wait_for(
-                    lambda: self._answer is not None or self._is_closed, timeout_secs
+                    lambda: self._answers[call] is not None or self._is_closed,
+                    max(0.0, deadline - time.monotonic()),
                 )
-                answer = self._answer
+        except (OSError, ValueError):
+            raise ConnectionFailedError("UNAVAILABLE", "the helper process has ended") from None
+        finally:
+            with self._answered:
+                answer = self._answers.pop(call)
         if answer is None:
             code = "CANCELLED" if self._is_closed else "DEADLINE_EXCEEDED"
             raise ConnectionFailedError(code, "the helper process does not answer")
-        answered, content = answer
-        if answered == _PacketType.FAILED:
-            raise _decode_failure(content)
-        return content
+        if answer.packet_type == _PacketType.FAILED:
+            raise _decode_failure(answer.payload)
+        return answer.payload
 
-    def _send_packet(self, packet_type: _PacketType, payload: bytes) -> None:
+    def _send_call(self, packet: _Packet, deadline: float) -> None:
+        """Sends a call, or gives up at ``deadline``: the pipe may be full of records."""
+        file = self._input()
+        if not self._write_lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return
+        try:
+            poll = select.poll()
+            poll.register(file, select.POLLOUT)
+            if poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                _write_packet(file, packet)
+        finally:
+            self._write_lock.release()
+
+    def _input(self) -> Any:
         process = self._process
         assert process is not None
         assert process.stdin is not None
-        with self._write_lock:
-            _write_packet(process.stdin, packet_type, payload)
+        return process.stdin
 
     def _write(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             for message in self._outbox:
-                self._send_packet(_PacketType.MESSAGE, message.SerializeToString())
+                packet = _Packet(_PacketType.MESSAGE, 0, message.SerializeToString())
+                with self._write_lock:
+                    _write_packet(self._input(), packet)
 
     def _read(self) -> None:
         process = self._process
@@ -181,25 +217,29 @@ class SubprocessConnection:
         error = ConnectionFailedError("UNAVAILABLE", "the helper process has ended")
         with contextlib.suppress(OSError, ValueError):
             while packet := _read_packet(process.stdout):
-                packet_type, payload = packet
-                if packet_type == _PacketType.MESSAGE:
-                    self._events.on_message(pb.DaemonMessage.FromString(payload))
-                elif packet_type == _PacketType.ENDED:
-                    error = _decode_failure(payload)
+                if packet.packet_type == _PacketType.MESSAGE:
+                    self._events.on_message(pb.DaemonMessage.FromString(packet.payload))
+                elif packet.packet_type == _PacketType.ENDED:
+                    error = _decode_failure(packet.payload)
                     break
                 else:
-                    self._settle(packet_type, payload)
+                    self._settle(packet)
         process.stdout.close()
         self._outbox.close()
-        self._settle(_PacketType.FAILED, _encode_failure(error), if_waiting=True)
+        self._fail_calls(error)
         self._events.on_end(error)
 
-    def _settle(
-        self, packet_type: _PacketType, payload: bytes, *, if_waiting: bool = False
-    ) -> None:
+    def _settle(self, answer: _Packet) -> None:
         with self._answered:
-            if self._answer is None or not if_waiting:
-                self._answer = (packet_type, payload)
+            if answer.call in self._answers:  # else its caller has given up
+                self._answers[answer.call] = answer
+                self._answered.notify_all()
+
+    def _fail_calls(self, error: ConnectionFailedError) -> None:
+        with self._answered:
+            self._error = error
+            for call in [call for call, answer in self._answers.items() if answer is None]:
+                self._answers[call] = _Packet(_PacketType.FAILED, call, _encode_failure(error))
             self._answered.notify_all()
 
 
@@ -236,24 +276,23 @@ class _HelperProcess:
             packet = _read_packet(sys.stdin.buffer)
             if packet is None:
                 break
-            packet_type, payload = packet
-            if packet_type == _PacketType.MESSAGE:
+            if packet.packet_type == _PacketType.MESSAGE:
                 while not self._connection.has_room() and os.getppid() == parent:
                     # A timeout, since a connection that has ended makes no room either.
                     if not self._room.wait(0.1) and self._has_ended:
                         return
                     self._room.clear()
-                message = pb.ClientMessage.FromString(payload)
+                message = pb.ClientMessage.FromString(packet.payload)
                 if message.HasField("attach"):
                     self._connection.attach(message.attach)
                 else:
                     self._connection.send(message)
-            elif packet_type == _PacketType.OPEN:
-                self._answer(calls[packet_type], payload)
+            elif packet.packet_type == _PacketType.OPEN:
+                self._answer(calls[packet.packet_type], packet)
             else:
                 # Records must go on while a flush waits for them.
                 threading.Thread(
-                    target=self._answer, args=(calls[packet_type], payload), daemon=True
+                    target=self._answer, args=(calls[packet.packet_type], packet), daemon=True
                 ).start()
         self._connection.close()
 
@@ -262,13 +301,13 @@ class _HelperProcess:
         request = pb.OpenRequest.FromString(data[8:])
         return _PacketType.OPENED, self._connection.open(request, timeout_secs)
 
-    def _answer(self, call: Callable[[bytes], tuple[_PacketType, Any]], payload: bytes) -> None:
+    def _answer(self, call: Callable[[bytes], tuple[_PacketType, Any]], packet: _Packet) -> None:
         try:
-            packet_type, reply = call(payload)
+            packet_type, reply = call(packet.payload)
         except ConnectionFailedError as error:
-            self._tell(_PacketType.FAILED, _encode_failure(error))
+            self._tell(_PacketType.FAILED, _encode_failure(error), packet.call)
         else:
-            self._tell(packet_type, reply.SerializeToString())
+            self._tell(packet_type, reply.SerializeToString(), packet.call)
 
     def on_message(self, message: pb.DaemonMessage) -> None:
         """See ``Events``."""
@@ -283,9 +322,9 @@ class _HelperProcess:
         self._has_ended = True
         self._tell(_PacketType.ENDED, _encode_failure(error))
 
-    def _tell(self, packet_type: _PacketType, payload: bytes) -> None:
+    def _tell(self, packet_type: _PacketType, payload: bytes, call: int = 0) -> None:
         with self._lock, contextlib.suppress(OSError, ValueError):
-            _write_packet(self._output, packet_type, payload)
+            _write_packet(self._output, _Packet(packet_type, call, payload))
 
 
 def _encode_failure(error: ConnectionFailedError) -> bytes:
@@ -297,18 +336,19 @@ def _decode_failure(text: bytes) -> ConnectionFailedError:
     return ConnectionFailedError(code, message)
 
 
-def _write_packet(file: Any, packet_type: _PacketType, payload: bytes) -> None:
-    file.write(_HEADER.pack(packet_type, len(payload)) + payload)
+def _write_packet(file: Any, packet: _Packet) -> None:
+    packet_type, call, payload = packet
+    file.write(_HEADER.pack(packet_type, call, len(payload)) + payload)
     file.flush()
 
 
-def _read_packet(file: BinaryIO | Any) -> tuple[_PacketType, bytes] | None:
+def _read_packet(file: BinaryIO | Any) -> _Packet | None:
     header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
         return None
-    packet_type, length = _HEADER.unpack(header)
+    packet_type, call, length = _HEADER.unpack(header)
     payload = file.read(length)
-    return (_PacketType(packet_type), payload) if len(payload) == length else None
+    return _Packet(_PacketType(packet_type), call, payload) if len(payload) == length else None
 
 
 def main() -> None:

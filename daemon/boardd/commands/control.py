@@ -37,6 +37,11 @@ def fetch_status(
     ``NoDaemonError`` when nothing answers in ``timeout_secs``, ``CommandError``
     when the daemon refuses, ``ConfigError`` for a file that cannot be used.
     """
+    if token and tls_ca is None and isinstance(where, address.TcpAddress) and not where.is_loopback:
+        raise ConfigError(
+            f"the token would cross the network to {where} in clear; give the authority of the "
+            "daemon's certificate with --tls-ca"
+        )
     metadata = [(AUTHORIZATION, f"Bearer {token}")] if token else []
     with _channel(where, tls_ca) as channel:
         try:

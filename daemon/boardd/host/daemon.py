@@ -32,7 +32,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
 from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
-from boardd.host import heap, log_lines
+from boardd.host import heap, log_lines, process_attributes
 from boardd.host.socket_lock import SocketLock, ensure_private_directory
 from boardd.host.systemd import Notifier
 from boardd.rpc.auth import TokenInterceptor, is_open_to_others, read_token, server_credentials
@@ -62,6 +62,11 @@ def run(config: Config) -> NoReturn:
     Raises ``CommandError`` when the daemon cannot be started.
     """
     log_lines.configure(config.log_level, os.environ)
+    # Nobody's files are made with it: runs have their writers'. What libraries make is safe.
+    umask = os.umask(process_attributes.UMASK)
+    if config.autostarted:
+        process_attributes.reset()
+        umask = process_attributes.UMASK
     _raise_file_limit()
     heap.limit_heaps()
     heap.collect_seldom()
@@ -73,7 +78,7 @@ def run(config: Config) -> NoReturn:
             credentials = server_credentials(config.tls_cert, config.tls_key)
     ensure_private_directory(config.socket.parent)
     with SocketLock(config.socket) as lock:
-        daemon = _Daemon(config, lock, interceptors or (), credentials)
+        daemon = _Daemon(config, lock, interceptors or (), credentials, umask)
         loop = uvloop.new_event_loop()
         loop.run_until_complete(daemon.run())
     # Everything is done and said. The rest of an interpreter's end waits for threads, and
@@ -88,8 +93,10 @@ class _Daemon:
         lock: SocketLock,
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         credentials: grpc.ServerCredentials | None,
+        umask: int,
     ) -> None:
         self._config = config
+        self._umask = umask
         self._lock = lock
         self._interceptors = interceptors
         self._credentials = credentials
@@ -102,7 +109,7 @@ class _Daemon:
         """Starts, serves until something calls ``_leave``, drains and stops."""
         self._handle_signals()
         config = self._config
-        service = Service(config.logdir_roots, config.budgets)
+        service = Service(config.logdir_roots, config.budgets, sync=config.sync, umask=self._umask)
         servers = [self._unix_server(service)]
         addresses: list[address.Address] = [address.UnixAddress(config.socket)]
         if config.listen is not None:

@@ -12,6 +12,7 @@ import grpc.aio
 from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version__
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameError
+from boardd_protos.limits import MAX_TIMEOUT_SECS
 from boardd_protos.reasons import REASON_METADATA
 
 from boardd.core.errors import (
@@ -59,12 +60,10 @@ def agreed_version(request: pb.OpenRequest) -> int:
 
 
 def checked_timeout(timeout_secs: float) -> float:
-    """``timeout_secs``, which may be infinite. Raises ``RequestError`` if it is below 0 or NaN."""
+    """``timeout_secs``, which may be infinite: ``MAX_TIMEOUT_SECS`` at most.
+
+    Raises ``RequestError`` if it is below 0 or NaN.
+    """
     if math.isnan(timeout_secs) or timeout_secs < 0:
         raise RequestError(f"timeout_secs {timeout_secs} must be at least 0")
-    return timeout_secs
-
-
-def remaining(secs: float) -> float | None:
-    """A timeout for asyncio: None for an infinite one, never below 0."""
-    return None if math.isinf(secs) else max(0.0, secs)
+    return min(timeout_secs, MAX_TIMEOUT_SECS)

@@ -19,7 +19,8 @@ from boardd_protos.shared import HANDOVER_SECS
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError
-from boardd.rpc.answering import agreed_version, answering, checked_timeout, remaining
+from boardd.core.sync_policy import NEVER, SyncPolicy
+from boardd.rpc.answering import agreed_version, answering, checked_timeout
 from boardd.rpc.map_handover import MapHandover
 from boardd.rpc.status_reply import status_reply
 from boardd.rpc.stream import Stream
@@ -34,8 +35,9 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     """Serves ``boardd.v1.Boardd``; writes beneath ``logdir_roots`` within ``budgets``.
 
     ``clock`` gives seconds that never go back. ``retry_secs`` lie between tries
-    of what a full or failing disk has refused. ``start`` before serving; ``drain``
-    at the end, once.
+    of what a full or failing disk has refused. ``sync`` says when runs are made durable,
+    ``umask`` what their files and directories lack if the client does not say. ``start``
+    before serving; ``drain`` at the end, once.
     """
 
     def __init__(
@@ -45,15 +47,18 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         *,
         clock: Callable[[], float] = time.monotonic,
         retry_secs: float = RETRY_SECS,
+        sync: SyncPolicy = NEVER,
+        umask: int | None = None,
     ) -> None:
         self.budgets = budgets or Budgets()
         #: Where the daemon listens, for its status.
         self.addresses: Sequence[str] = ()
-        self._roots = Roots(logdir_roots)
+        self._sync_policy = sync
+        self._roots = Roots(logdir_roots, umask)
         self._clock = clock
         self._started_at = time.time()
         self._started = clock()
-        self._sessions = Sessions(self._roots, self.budgets, clock, retry_secs)
+        self._sessions = Sessions(self._roots, self.budgets, clock, retry_secs, sync)
         self._map_handover: MapHandover | None = None
 
     @property
@@ -125,6 +130,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                 max_tensor_bytes=self.budgets.max_tensor_bytes,
                 lease_secs=self.budgets.lease_secs,
                 holds_maps=live.state.is_held,
+                sync_on_flush=self._sync_policy.on_flush,
             )
         raise AssertionError("an aborted call goes on")
 
@@ -160,12 +166,12 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             deadline = self._clock() + checked_timeout(request.timeout_secs)
             reached = await live.notice.wait(
                 lambda: session.written_sequence >= request.sequence or live.is_forgotten,
-                remaining(deadline - self._clock()),
+                deadline - self._clock(),
             )
             reached = reached and session.written_sequence >= request.sequence
             message = "" if reached else self._why_not(live, request.sequence)
-            if reached and request.level == pb.SYNCED:
-                synced = await self._sync(live, deadline)
+            if reached:
+                synced = await self._sync(live, deadline, of_all=request.level == pb.SYNCED)
                 reached, message = synced.ok, synced.reason
             return pb.FlushReply(
                 reached=reached, written_sequence=session.written_sequence, message=message
@@ -186,7 +192,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                     self._sessions.end_runs(live)
                 closed = await live.notice.wait(
                     lambda: live.is_caught_up or live.is_forgotten,
-                    remaining(deadline - self._clock()),
+                    deadline - self._clock(),
                 )
             written_sequence = live.session.written_sequence
             if not closed:
@@ -216,10 +222,13 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     def _is_busy(live: LiveSession) -> bool:
         return bool(live.session.schema.held_runs()) or not live.is_caught_up
 
-    async def _sync(self, live: LiveSession, deadline: float) -> SyncResult:
-        sync = self._sessions.run_table.sync(live.session.schema.held_runs())
+    async def _sync(self, live: LiveSession, deadline: float, *, of_all: bool) -> SyncResult:
+        """Syncs the runs of a session, or those of which every flush is to be synced."""
+        table = self._sessions.run_table
+        runs = live.session.schema.runs()
+        sync = table.sync(run for run in runs if of_all or table.policy(run).on_flush)
         try:
-            return await asyncio.wait_for(sync, remaining(deadline - self._clock()))
+            return await asyncio.wait_for(sync, max(0.0, deadline - self._clock()))
         except (TimeoutError, asyncio.TimeoutError):
             reason = "written, but not synced in time; the disk is slow"
             return SyncResult(ok=False, reason=reason)

@@ -3,7 +3,8 @@
 Going to another thread and back takes longer than appending a few events, and two
 threads that want the interpreter slow each other down. So one thread makes all calls
 that wait, one after the other, and their results go back to the event loop together.
-If a call hangs, another thread soon goes on with the rest.
+If a call hangs, another thread soon goes on with the rest. Threads whose call has lasted
+for a second are given up for the others: so many more may work.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Final, TypeVar
+
+from boardd.runs.writer_threads import HANGING_SECS, MAX_HANGING
 
 #: Seconds that a result waits for others that go back with it. If a call takes longer,
 #: another thread goes on with the rest.
@@ -24,7 +28,7 @@ _Result = TypeVar("_Result")
 
 
 class BriefCalls:
-    """Calls on at most ``max_threads`` of ``threads``; see the module.
+    """Calls on at most ``max_threads`` of ``threads``, besides those that hang; see the module.
 
     Made, used and closed on the event loop's thread.
     """
@@ -41,8 +45,8 @@ class BriefCalls:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
         self._begun = 0
-        #: Threads at work.
-        self._working = 0
+        #: Threads at work, and since when each makes its call.
+        self._working: dict[object, float] = {}
         self._done: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
 
     async def run(self, call: Callable[[], _Result]) -> _Result:
@@ -73,15 +77,24 @@ class BriefCalls:
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._start = None
-        if not self._working:
+        if not self._active():
             self._send(loop)
         if self._look is None:
             self._look_later(loop)
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
+        worker = object()
         with self._lock:
-            self._working += 1
-        self._threads.submit(self._work, loop)
+            self._working[worker] = time.monotonic()
+        self._threads.submit(self._work, worker, loop)
+
+    def _active(self) -> int:
+        """How many threads work and do not hang; ``max_threads`` if there can be no more."""
+        latest = time.monotonic() - HANGING_SECS
+        with self._lock:
+            hanging = sum(since <= latest for since in self._working.values())
+            active = len(self._working) - hanging
+        return active if hanging < MAX_HANGING else self._max_threads
 
     def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
         self._seen = self._begun
@@ -94,17 +107,18 @@ class BriefCalls:
         self._take_back()
         if not is_more:
             return
-        if self._begun == self._seen and self._working < self._max_threads:
+        if self._begun == self._seen and self._active() < self._max_threads:
             self._send(loop)
         self._look_later(loop)
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _work(self, worker: object, loop: asyncio.AbstractEventLoop) -> None:
         """Makes calls, on a thread, until none waits."""
         while True:
             with self._lock:
                 if not self._waiting:
-                    self._working -= 1
+                    del self._working[worker]
                     return
+                self._working[worker] = time.monotonic()
                 result, call = self._waiting.popleft()
                 self._begun += 1
             if result.cancelled():  # abandoned: nobody would know that it was made

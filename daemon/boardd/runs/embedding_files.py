@@ -31,15 +31,17 @@ from boardd.core.runs.names import segments
 from boardd.events import embedding
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.projector_pb2 import ProjectorConfig
+from boardd.runs import file_mode
 from boardd.runs.event_file import EVENT_FILE_MARK
+from boardd.runs.file_mode import FILE_MODE
 from boardd.runs.logdir import (
     FULL,
     DiskFullError,
     RunDirectory,
     is_link,
     open_or_make,
-    sync_directory,
 )
+from boardd.runs.sync_directory import sync_directory
 
 __all__ = ["EmbeddingFiles", "write_embedding"]
 
@@ -212,7 +214,7 @@ def _open_folder(directory: RunDirectory, parts: Sequence[str]) -> Iterator[list
         for depth, part in enumerate(parts, 1):
             parent = opened[-1] if opened else directory.fd
             with _refusing(directory, "/".join(parts[:depth]), parent):
-                fd, _ = open_or_make(part, parent)
+                fd, _ = open_or_make(part, parent, directory.umask)
             stack.callback(os.close, fd)
             opened.append(fd)
         yield opened
@@ -224,9 +226,11 @@ def _replace(directory: RunDirectory, fd: int, path: str, content: bytes | memor
     temporary = f".{name}.partial"
     with _refusing(directory, path, fd):
         _remove(temporary, fd)  # of a daemon that was killed
-        file = os.open(temporary, _CREATE, 0o644, dir_fd=fd)
+        mode = file_mode.mode(FILE_MODE, directory.umask)
+        file = os.open(temporary, _CREATE, mode, dir_fd=fd)
         try:
             try:
+                file_mode.complete(file, FILE_MODE, directory.umask)
                 _write(file, content)
                 os.fsync(file)
             finally:

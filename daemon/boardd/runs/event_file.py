@@ -43,8 +43,11 @@ from boardd.core.refusals import RefusedError
 from boardd.events import event
 from boardd.events.marks import Part
 from boardd.events.tfrecord import whole_records
+from boardd.runs import file_mode
+from boardd.runs.file_mode import FILE_MODE
 from boardd.runs.logdir import FULL, DiskFullError, RunDirectory
 from boardd.runs.mark_writer import MarkWriter
+from boardd.runs.resting_file import RestingFile
 
 __all__ = ["DiskFullError", "EventFile", "SyncFailedError"]
 
@@ -122,7 +125,8 @@ class EventFile:
     seconds since the epoch. ``marks`` says in the file whose events it holds; None
     leaves that out.
 
-    Raises ``RefusedError`` for a suffix that cannot be part of a file name.
+    Raises ``RefusedError`` for a suffix that cannot be part of a file name, and if no name
+    sorts after those in the directory.
     """
 
     def __init__(
@@ -144,6 +148,7 @@ class EventFile:
             )
         self._directory = directory
         self._clock = clock
+        _next_name(directory.fd, clock(), self._name_end)
         self._marks = marks
         self._fd = -1
         self._path: Path | None = None
@@ -268,6 +273,30 @@ class EventFile:
         if fd >= 0:
             os.close(fd)
 
+    def rest(self) -> RestingFile | None:
+        """Closes the descriptor, if there is one, until ``wake`` gets what this returns."""
+        if self._fd < 0 or self._path is None:
+            return None
+        resting = RestingFile(self._fd, self._path.name)
+        fd, self._fd = self._fd, -1
+        try:
+            os.close(fd)
+        except OSError as error:  # a late write error, of a network file system
+            self._fail_sync(error, self._unsynced_bytes)
+            self._unsynced_bytes = 0
+        return resting
+
+    def wake(self, resting: RestingFile) -> None:
+        """Opens the file again that rests. Raises ``OSError``; then call it again."""
+        try:
+            self._fd = resting.reopen(self._directory.fd)
+        except FileNotFoundError as error:
+            # What is pending is written anew and whole, in the next file.
+            self._fail_sync(error, resting.size_bytes)
+            self._pending = _Append(self._pending.events, self._pending.parts)
+            self._unsynced_bytes = 0
+            self._path = None
+
     def _write_pending(self) -> None:
         pending = self._pending
         while pending.left_bytes:
@@ -281,12 +310,16 @@ class EventFile:
     def _begin_file(self) -> None:
         """Makes the next file and puts its opening event before what is pending."""
         opening = event.file_version(self._clock())
+        directory = self._directory
         while self._fd < 0:
-            name = _next_name(self._directory.fd, self._clock(), self._name_end)
+            try:
+                name = _next_name(directory.fd, self._clock(), self._name_end)
+            except RefusedError as error:  # since the directory was opened
+                raise OSError(errno.ENAMETOOLONG, str(error)) from error
             # Someone else may have made it since the directory was listed.
             with contextlib.suppress(FileExistsError):
-                self._fd = _made(self._directory, name)
-        self._path = self._directory.path / name
+                self._fd = _made(directory, name)
+        self._path = directory.path / name
         if self._marks is not None:
             self._marks.begin_file()
         self._frame_pending(opening, len(opening))
@@ -364,7 +397,10 @@ class EventFile:
 
 
 def _next_name(directory: int, now: float, end: str) -> str:
-    """A name with ``end`` that sorts after every event file of the directory."""
+    """A name with ``end`` that sorts after every event file of the directory.
+
+    Raises ``RefusedError`` if there is none.
+    """
     names = [name for name in os.listdir(directory) if EVENT_FILE_MARK in name]
     secs = int(now)
     newest = max(names, default="")
@@ -372,19 +408,41 @@ def _next_name(directory: int, now: float, end: str) -> str:
     if newest.startswith(_PREFIX) and len(digits) == _SECS_DIGITS and digits.isdecimal():
         secs = max(secs, int(digits) + 1)
     name = f"{_PREFIX}{secs:0{_SECS_DIGITS}d}{end}"
-    # Some other program's name that no time of ours sorts after.
-    return name if name > newest else f"{newest}.1{end}"
+    return name if name > newest else _name_after(newest, end)
+
+
+def _name_after(newest: str, end: str) -> str:
+    """A name that ends in ``end`` and sorts after another program's, which no time sorts after.
+
+    Raises ``RefusedError`` if there is none.
+    """
+    name = f"{newest}.1{end}"
+    if _is_file_name(name):
+        return name
+    # Cut off at a character that "~", the last one in ASCII, sorts after.
+    first = newest.index(EVENT_FILE_MARK) + len(EVENT_FILE_MARK)
+    for length in range(first, len(newest)):
+        name = f"{newest[:length]}~{end}"
+        if newest[length] < "~" and _is_file_name(name):
+            return name
+    raise RefusedError(
+        pb.INVALID_NAME,
+        f"{newest}: no name of an event file sorts after this one, so TensorBoard would not "
+        "read it; rename that file or choose another run",
+    )
 
 
 def _made(directory: RunDirectory, name: str) -> int:
     """Makes a file; returns its descriptor."""
     try:
-        return os.open(name, _FLAGS, 0o644, dir_fd=directory.fd)
+        fd = os.open(name, _FLAGS, file_mode.mode(FILE_MODE, directory.umask), dir_fd=directory.fd)
+        file_mode.complete(fd, FILE_MODE, directory.umask)
     except FileExistsError:
         raise
     except OSError as error:
         kind = DiskFullError if error.errno in FULL else OSError
         raise kind(error.errno, error.strerror, str(directory.path / name)) from error
+    return fd
 
 
 def _is_at(status: os.stat_result, name: str, directory: int) -> bool:

@@ -6,6 +6,9 @@ a root. Next it is walked from the root one component at a time, each opened
 relative to the one before with ``O_NOFOLLOW``. So a link that appears in the path
 after the check is met as a link and refused.
 
+No more permission is asked for than the way needs: the directories above the run's
+are only searched, never read, as when a path is opened whole.
+
 A run's directory is held under an exclusive ``flock``: one daemon writes a run.
 """
 
@@ -13,8 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -26,23 +27,29 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.tags import MAX_NAME_BYTES
 
 from boardd.core.refusals import RefusedError
-
-_logger = logging.getLogger(__name__)
+from boardd.runs import file_mode
+from boardd.runs.file_mode import DIRECTORY_MODE
+from boardd.runs.run_lock import lock_directory
+from boardd.runs.sync_directory import sync_directory, sync_parents
 
 #: Linux's PATH_MAX, the closing NUL left out.
 PATH_BYTES_MAX: Final = 4095
 
-_OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: To list and lock it.
+_READ: Final = os.O_RDONLY | _DIRECTORY
+#: To go on from it.
+_WALK: Final = os.O_PATH | _DIRECTORY
 
 #: The disk, or the owner's share of it, is full: freeing some of it helps.
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: Trouble that may pass: out of descriptors or memory, a disk or server that fails now.
 _PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
-_NO_FLOCK: Final = frozenset({errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
-#: Filesystems that cannot fsync a directory say so with these.
-_NO_DIRECTORY_SYNC: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+#: Of an absolute path, which needs none.
+_NO_PARENT: Final = -1
 
-_warned_no_flock = False
+#: There is no directory of that name, or none that its server still knows.
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 
 
 class DiskFullError(OSError):
@@ -52,11 +59,17 @@ class DiskFullError(OSError):
 class RunDirectory:
     """The open and locked directory of one run. Made by ``Roots.open_run``."""
 
-    def __init__(self, path: Path, fd: int, new_in: Sequence[int]) -> None:
-        """Takes over ``fd`` and ``new_in``, the directories that got a new entry."""
+    def __init__(self, path: Path, fd: int, new_levels: int, umask: int | None) -> None:
+        """Takes over ``fd``.
+
+        ``new_levels``: so many directories, the run's own first and then those above it,
+        were made for it. ``umask``: what files and directories in it lack; None: what the
+        umask of the process says.
+        """
         self.path = path  #: with symlinks resolved
+        self.umask = umask
         self._fd = fd
-        self._new_in = list(new_in)
+        self._new_levels = new_levels
 
     @property
     def fd(self) -> int:
@@ -66,33 +79,32 @@ class RunDirectory:
     def is_current(self) -> bool:
         """Whether ``path`` still leads to this directory, not removed or replaced.
 
-        Raises ``OSError`` if that cannot be told: no permission, a stale handle.
+        Raises ``OSError`` if the operating system does not say, for want of permission
+        for instance.
         """
+        if self._fd < 0:
+            return False
         try:
             return os.path.samestat(os.fstat(self._fd), os.stat(self.path, follow_symlinks=False))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        except OSError as error:
+            if error.errno in _GONE:
+                return False
+            raise
 
     def sync(self) -> None:
         """Makes its entries durable and, the first time, its own entry in its parents.
 
         Raises ``OSError`` when the operating system could not.
         """
-        while self._new_in:
-            parent = self._new_in.pop()
-            try:
-                sync_directory(parent)
-            finally:
-                os.close(parent)
+        levels, self._new_levels = self._new_levels, 0
+        sync_parents(self._fd, levels)
         sync_directory(self._fd)
 
     def close(self) -> None:
         """Releases the lock. May be called again."""
         fd, self._fd = self._fd, -1
-        for descriptor in (*self._new_in, fd):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._new_in.clear()
+        if fd >= 0:
+            os.close(fd)
 
     def __enter__(self) -> RunDirectory:
         return self
@@ -111,11 +123,13 @@ class Roots:
 
     ``paths``: at least one, absolute; relative logdirs lie in the first.
     A root that does not exist yet is made when a run is first opened in it.
+    ``umask``: what new files and directories lack, unless a run says otherwise; None: what
+    the umask of the process says.
 
     Raises ``ValueError`` without a path and on a relative one.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(self, paths: Sequence[str | os.PathLike[str]], umask: int | None = None) -> None:
         if not paths:
             raise ValueError("no logdir root: at least one directory is needed")
         roots = []
@@ -125,6 +139,7 @@ class Roots:
                 raise ValueError(f"logdir root {path!r} is relative: give an absolute path")
             roots.append(_resolved(path))
         self.paths: tuple[Path, ...] = tuple(roots)
+        self._umask = umask
 
     def resolve(self, logdir: str, *parts: str) -> Path:
         """The directory that ``open_run`` would open, with symlinks resolved.
@@ -139,56 +154,56 @@ class Roots:
         """
         return self._locate(logdir, parts)[1]
 
-    def open_run(self, logdir: str, *parts: str) -> RunDirectory:
-        """Opens, makes if need be (mode 0777 less the umask) and locks a run's directory.
+    def as_written(self, logdir: str) -> Path:
+        """The same, without a look at the disk: links are not resolved, and roots not minded.
+
+        Raises ``RefusedError`` as ``resolve`` does for names that cannot be.
+        """
+        return Path(self._asked(logdir, ()))
+
+    def open_run(self, logdir: str, *parts: str, umask: int | None = None) -> RunDirectory:
+        """Opens, makes if need be (mode 0777 less ``umask``) and locks a run's directory.
 
         Takes and refuses what ``resolve`` does. Raises ``RefusedError`` also with
-        NOT_A_DIRECTORY if something else is in the way, UNWRITABLE if the operating
-        system refuses, and RUN_LOCKED if the run is open already, here or in another
-        daemon.
+        NOT_A_DIRECTORY if something else is in the way, and UNWRITABLE if the operating
+        system refuses.
 
-        Raises ``DiskFullError`` if there is no room for a new directory, and
+        Raises ``DiskFullError`` if there is no room for a new directory,
+        ``RunLockedError`` while the run is open elsewhere, here or in another daemon, and
         ``OSError`` if descriptors or memory ran out or the disk failed: these may pass.
         """
         root, path = self._locate(logdir, parts)
-        opened: list[int] = []
-        new_in = []
+        mask = self._umask if umask is None else umask
+        with _refusing(root):
+            if not root.is_dir():
+                _make_root(root, mask)
+            fd = os.open(root, _WALK)
+        at = root
+        new_levels = 0
         try:
-            with _refusing(root):
-                root.mkdir(parents=True, exist_ok=True)
-                opened.append(os.open(root, _OPEN_DIRECTORY))
-            at = root
             for name in path.relative_to(root).parts:
                 at = at / name
-                with _refusing(at, opened[-1], name):
-                    fd, is_new = open_or_make(name, opened[-1])
-                if is_new:
-                    new_in.append(opened[-1])
-                opened.append(fd)
-            _check_writable(path, opened[-1])
-            _lock(path, opened[-1])
+                with _refusing(at, fd, name):
+                    child, is_new = open_or_make(name, fd, mask, flags=_WALK)
+                os.close(fd)
+                fd = child
+                if is_new or new_levels:
+                    new_levels += 1
+            with _refusing(path):
+                run = os.open(".", _READ, dir_fd=fd)
+        finally:
+            os.close(fd)
+        try:
+            _check_writable(path, run)
+            lock_directory(path, run)
         except BaseException:
-            for fd in opened:
-                os.close(fd)
+            os.close(run)
             raise
-        *parents, run = opened
-        for fd in parents:
-            if fd not in new_in:
-                os.close(fd)
-        return RunDirectory(path, run, new_in)
+        return RunDirectory(path, run, new_levels, mask)
 
     def _locate(self, logdir: str, parts: Sequence[str]) -> tuple[Path, Path]:
         """The root and the resolved path of a run."""
-        if not logdir:
-            raise RefusedError(pb.INVALID_NAME, "logdir is empty: name a directory")
-        for part in parts:
-            if part.startswith("/"):
-                raise RefusedError(
-                    pb.INVALID_NAME, f"run {part!r} begins with a slash: give a relative name"
-                )
-        for text in (logdir, *parts):
-            _check_names(text)
-        asked = os.path.join(self.paths[0], logdir, *filter(None, parts))
+        asked = self._asked(logdir, parts)
         try:
             path = _resolved(asked)
         except OSError as error:
@@ -210,6 +225,19 @@ class Roots:
             pb.OUTSIDE_ROOTS,
             f"logdir {asked!r}{leads} is not beneath a logdir root of the daemon ({listed})",
         )
+
+    def _asked(self, logdir: str, parts: Sequence[str]) -> str:
+        """The absolute path of a run, checked as text."""
+        if not logdir:
+            raise RefusedError(pb.INVALID_NAME, "logdir is empty: name a directory")
+        for part in parts:
+            if part.startswith("/"):
+                raise RefusedError(
+                    pb.INVALID_NAME, f"run {part!r} begins with a slash: give a relative name"
+                )
+        for text in (logdir, *parts):
+            _check_names(text)
+        return os.path.join(self.paths[0], logdir, *filter(None, parts))
 
 
 def _resolved(path: str) -> Path:
@@ -243,20 +271,36 @@ def _check_names(text: str) -> None:
         )
 
 
-def open_or_make(name: str, parent: int) -> tuple[int, bool]:
+def open_or_make(name: str, parent: int, umask: int | None, flags: int = _READ) -> tuple[int, bool]:
     """Opens the directory ``name`` in ``parent``. Returns its descriptor, and whether it is new.
 
-    Raises ``OSError`` if something else is in the way, such as a link.
+    A new one has mode 0777 less ``umask``, see ``file_mode``. Raises ``OSError`` if something
+    else is in the way, such as a link.
     """
     try:
-        return os.open(name, _OPEN_DIRECTORY, dir_fd=parent), False
+        return os.open(name, flags, dir_fd=parent), False
     except FileNotFoundError:
         is_new = True
         try:
-            os.mkdir(name, 0o777, dir_fd=parent)
+            os.mkdir(name, file_mode.mode(DIRECTORY_MODE, umask), dir_fd=parent)
         except FileExistsError:
             is_new = False
-        return os.open(name, _OPEN_DIRECTORY, dir_fd=parent), is_new
+        fd = os.open(name, flags, dir_fd=parent)
+        try:
+            if is_new:
+                file_mode.complete(fd, DIRECTORY_MODE, umask)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd, is_new
+
+
+def _make_root(root: Path, umask: int | None) -> None:
+    """Makes a root and what is missing above it, which was configured and is to be trusted."""
+    for path in (*reversed(root.parents), root):
+        if not path.is_dir():
+            fd, _ = open_or_make(os.fspath(path), _NO_PARENT, umask, _WALK)
+            os.close(fd)
 
 
 @contextlib.contextmanager
@@ -303,37 +347,3 @@ def _check_writable(path: Path, fd: int) -> None:
         pb.UNWRITABLE,
         f"{path}: {os.strerror(code)}; let the daemon's user write there or choose another logdir",
     )
-
-
-def _lock(path: Path, fd: int) -> None:
-    global _warned_no_flock
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise RefusedError(
-            pb.RUN_LOCKED,
-            f"{path}: another daemon is writing this run; stop it or choose another run",
-        ) from error
-    except OSError as error:
-        if error.errno not in _NO_FLOCK:
-            raise
-        if not _warned_no_flock:
-            _warned_no_flock = True
-            _logger.warning(
-                "%s: this filesystem has no locks (%s); see to it that no other daemon "
-                "writes the same runs",
-                path,
-                error.strerror,
-            )
-
-
-def sync_directory(fd: int) -> None:
-    """Makes a directory's entries durable, if its filesystem can do that.
-
-    Raises ``OSError`` when the operating system could not.
-    """
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in _NO_DIRECTORY_SYNC:
-            raise

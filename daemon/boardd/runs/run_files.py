@@ -8,6 +8,7 @@ says why. Only a refusal ends that, and it is kept in ``RunState.refusal``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -20,17 +21,21 @@ from boardd.core.runs.run_state import RunState
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.marks import Part
 from boardd.runs.brief_calls import BriefCalls
+from boardd.runs.descriptors import Descriptors
 from boardd.runs.embedding_files import write_embedding
-from boardd.runs.event_file import EventFile
+from boardd.runs.event_file import EventFile, SyncFailedError
 from boardd.runs.logdir import Roots, RunDirectory
 from boardd.runs.mark_writer import MarkWriter
 from boardd.runs.recovery import recover
 from boardd.runs.sync_result import SyncResult
+from boardd.runs.writer_threads import HANGING_SECS
 
 _logger = logging.getLogger(__name__)
 
 #: Seconds between tries of what the disk has refused.
 RETRY_SECS: Final = 1.0
+
+_HANGS: Final = f"the file system has not answered for more than {HANGING_SECS:g} s"
 
 _Result = TypeVar("_Result")
 
@@ -40,7 +45,8 @@ class RunFiles:
 
     For one task on the event loop, and for the one call on a thread that it awaits.
     Brief calls go to ``brief_calls``, all others to ``threads``. ``on_refused`` is
-    called when the run's directory is refused.
+    called when the run's directory is refused, ``on_written`` when something was appended.
+    ``descriptors`` are those of all runs.
     """
 
     def __init__(
@@ -51,6 +57,8 @@ class RunFiles:
         brief_calls: BriefCalls,
         on_refused: Callable[[RunState], None],
         retry_secs: float = RETRY_SECS,
+        on_written: Callable[[RunState], None] = lambda run: None,
+        descriptors: Descriptors | None = None,
     ) -> None:
         self._run = run
         self._roots = roots
@@ -58,10 +66,10 @@ class RunFiles:
         self._brief_calls = brief_calls
         self._on_refused = on_refused
         self._retry_secs = retry_secs
+        self._on_written = on_written
+        self._descriptors = descriptors or Descriptors()
         self._directory: RunDirectory | None = None
         self._file: EventFile | None = None
-        #: What was written and is gone, for the next sync to report.
-        self._lost = ""
 
     @property
     def is_open(self) -> bool:
@@ -74,9 +82,10 @@ class RunFiles:
         Tries for as long as that takes, until the directory is refused, or until
         ``gives_up`` says so after a failed try.
         """
+        umask = self._run.umask
         while self._file is None and self._run.refusal is None:
             try:
-                self._directory, self._file = await self.on_thread(self._open)
+                self._directory, self._file = await self.on_thread(lambda: self._open(umask))
                 self.recovered()
             except RefusedError as error:
                 self._refuse(error.refusal)
@@ -86,23 +95,35 @@ class RunFiles:
                     break
         return self._file is not None
 
+    def _open(self, umask: int | None) -> tuple[RunDirectory, EventFile]:
+        """Opens the directory, and finds out what its event files hold. On a thread."""
+        self._descriptors.add_directory()
+        try:
+            directory = self._roots.open_run(self._run.path, umask=umask)
+            try:
+                recover(directory, self._run.contents)
+                marks = MarkWriter(self._run.contents, time.time)
+                suffix = self._run.filename_suffix
+                return directory, EventFile(directory, filename_suffix=suffix, marks=marks)
+            except BaseException:
+                directory.close()
+                raise
+        except BaseException:
+            self._descriptors.remove_directory()
+            raise
+
     async def on_thread(self, call: Callable[[], _Result], *, is_brief: bool = False) -> _Result:
         """Returns what ``call`` returns on a thread, or raises what it raises."""
-        if is_brief:
-            return await self._brief_calls.run(call)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-
-    def _open(self) -> tuple[RunDirectory, EventFile]:
-        """Opens the directory, and finds out what its event files hold. On a thread."""
-        directory = self._roots.open_run(self._run.path)
+        loop = asyncio.get_running_loop()
+        notice = loop.call_later(HANGING_SECS, self._hang)
         try:
-            recover(directory, self._run.contents)
-            marks = MarkWriter(self._run.contents, time.time)
-            suffix = self._run.filename_suffix
-            return directory, EventFile(directory, filename_suffix=suffix, marks=marks)
-        except BaseException:
-            directory.close()
-            raise
+            if is_brief:
+                return await self._brief_calls.run(call)
+            return await loop.run_in_executor(self._threads, call)
+        finally:
+            notice.cancel()
+            if self._run.progress.trouble == _HANGS:
+                self.recovered()
 
     def append_once(self, events: bytes, parts: Sequence[Part]) -> None:
         """Appends encoded records, or goes on with an append that raised. On a thread.
@@ -116,10 +137,11 @@ class RunFiles:
             raise RuntimeError(f"{self._run.path} is not open")
         if events:
             self._check_current(directory)
-        if file.pending_bytes:
-            file.resume()
-        else:
-            file.append(events, parts)
+        with self._descriptors.using(file):
+            if file.pending_bytes:
+                file.resume()
+            else:
+                file.append(events, parts)
 
     async def append(
         self,
@@ -159,6 +181,7 @@ class RunFiles:
         self.recovered()
         if self._file is not None and self._file.path is not None:
             self._run.progress.file = self._file.path.name
+            self._on_written(self._run)
 
     def recovered(self) -> None:
         """Notes that nothing holds the run up any more."""
@@ -167,23 +190,41 @@ class RunFiles:
             self._run.progress.trouble = ""
 
     async def sync(self) -> SyncResult:
-        """Makes all that was appended durable. Returns whether it is."""
-        lost, self._lost = self._lost, ""
+        """Makes all that was appended durable. Returns whether it can be.
+
+        What never will be is noted in ``RunProgress.sync_failure``, until a flush tells it.
+        """
+        if self._file is None:
+            return SyncResult(ok=True)
         try:
-            if self._file is not None:
-                await self.on_thread(self._file.sync)
+            await self.on_thread(partial(self._sync, self._file))
+        except SyncFailedError as error:
+            self._note_lost(str(error))
         except OSError as error:
-            lost = "; ".join(filter(None, (lost, str(error))))
-        return SyncResult(ok=not lost, reason=lost)
+            return SyncResult(ok=False, reason=str(error))
+        return SyncResult(ok=True)
+
+    def _sync(self, file: EventFile) -> None:
+        with self._descriptors.using(file):
+            file.sync()
+
+    def _finish(self, file: EventFile) -> None:
+        with contextlib.suppress(OSError), self._descriptors.using(file):
+            file.finish()
 
     async def close(self) -> None:
         """Makes all that was appended durable, and closes file and directory."""
         if self._file is not None:
-            await self.on_thread(self._file.finish)
+            await self.on_thread(partial(self._finish, self._file))
         result = await self.sync()
         if not result.ok:
             _logger.error("run %s: %s", self._run.path, result.reason)
         await self.on_thread(self._abandon)
+
+    def _note_lost(self, what: str) -> None:
+        _logger.error("run %s: %s", self._run.path, what)
+        progress = self._run.progress
+        progress.sync_failure = "; ".join(filter(None, (progress.sync_failure, what)))
 
     def _write_embedding(self, embedding: EmbeddingFiles) -> int:
         if self._directory is None:
@@ -196,26 +237,33 @@ class RunFiles:
             # Somebody removed the directory of a live run: it is made anew, and
             # what was half written went with the old one.
             self._abandon()
-            self._lost = f"{self._run.path}: the directory was removed or replaced"
-            raise FileNotFoundError(self._lost)
+            self._note_lost("the directory was removed or replaced")
+            raise FileNotFoundError(f"{self._run.path}: the directory was removed or replaced")
 
     def _abandon(self) -> None:
         file, self._file = self._file, None
         directory, self._directory = self._directory, None
         try:
             if file is not None:
+                self._descriptors.remove(file)
                 file.close()
         except OSError as error:
-            _logger.error("run %s: close: %s", self._run.path, error)
+            self._note_lost(f"close: {error}")
         finally:
             if directory is not None:
                 directory.close()
+                self._descriptors.remove_directory()
 
     def _refuse(self, refusal: Refusal) -> None:
         _logger.warning("run refused: %s", refusal.message)
         self._run.refusal = refusal
         self._abandon()
         self._on_refused(self._run)
+
+    def _hang(self) -> None:
+        if not self._run.progress.trouble:
+            _logger.error("run %s is held up: %s", self._run.path, _HANGS)
+            self._run.progress.trouble = _HANGS
 
     async def _wait_out(self, error: OSError) -> None:
         if not self._run.progress.trouble:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 
 from boardd.core.budget import Budgets
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import RunPart
+from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.runs.brief_calls import BriefCalls
+from boardd.runs.descriptors import Descriptors
 from boardd.runs.logdir import Roots
 from boardd.runs.reduction_pool import ReductionPool
 from boardd.runs.run_files import RETRY_SECS, RunFiles
 from boardd.runs.run_writer import Outcomes, RunWriter
 from boardd.runs.sync_result import SyncResult
+from boardd.runs.sync_timer import SyncTimer
+from boardd.runs.writer_threads import WriterThreads
 
 
 class RunTable:
@@ -26,6 +30,7 @@ class RunTable:
 
     Made, used and closed on the event loop's thread. ``outcomes`` is told what
     becomes of each part. ``retry_secs`` lie between two tries of what the disk refused.
+    ``sync`` holds for every run, besides what its members ask for.
     """
 
     def __init__(
@@ -34,13 +39,17 @@ class RunTable:
         roots: Roots,
         outcomes: Outcomes,
         retry_secs: float = RETRY_SECS,
+        sync: SyncPolicy = NEVER,
     ) -> None:
+        self._sync = sync
+        self._sync_timer = SyncTimer(self._sync_by_time)
         self._roots = roots
         self._outcomes = outcomes
         self._retry_secs = retry_secs
         self._reductions = ReductionPool(budgets.reducers, budgets.max_tensor_bytes)
-        self._threads = ThreadPoolExecutor(budgets.writers, "boardd-write")
+        self._threads = WriterThreads(budgets.writers)
         self._brief_calls = BriefCalls(self._threads, budgets.writers)
+        self._descriptors = Descriptors()
         self._writers: dict[RunState, RunWriter] = {}
         self._is_closed = False
 
@@ -64,13 +73,33 @@ class RunTable:
         for run, own in by_run.items():
             self._writer_of(run).admit(*own)
 
+    def policy(self, run: RunState) -> SyncPolicy:
+        """When ``run`` is made durable."""
+        return self._sync.stricter(run.sync)
+
     async def sync(self, runs: Iterable[RunState]) -> SyncResult:
         """Waits until all that was admitted to ``runs`` is durable. Returns whether it is.
 
-        A run whose file is closed became durable when it was closed.
+        A failure that nobody was told of yet is one of this sync: of a sync by time, or of
+        the sync with which a file was closed.
         """
-        waiting = [self._writers[run].sync() for run in dict.fromkeys(runs) if run in self._writers]
-        return SyncResult.of_all(await asyncio.gather(*waiting))
+        runs = list(dict.fromkeys(runs))
+        waiting = [self._writers[run].sync() for run in runs if run in self._writers]
+        results = await asyncio.gather(*waiting)
+        for run in runs:
+            failure, run.progress.sync_failure = run.progress.sync_failure, ""
+            if failure:
+                results.append(SyncResult(ok=False, reason=failure))
+        return SyncResult.of_all(results)
+
+    async def _sync_by_time(self, run: RunState) -> None:
+        writer = self._writers.get(run)
+        if writer is not None and not self._is_closed:
+            await writer.sync()
+
+    def _wrote(self, run: RunState) -> None:
+        if run not in self._sync_timer and (secs := self.policy(run).secs):
+            self._sync_timer.wrote(run, secs)
 
     async def close(self) -> None:
         """Leaves, whatever is still open: gives up what is not written by now.
@@ -78,6 +107,7 @@ class RunTable:
         A thread that hangs in the file system is left behind.
         """
         self._is_closed = True
+        self._sync_timer.close()
         tasks = [writer.task for writer in self._writers.values()]
         for writer in list(self._writers.values()):
             writer.abandon()
@@ -97,6 +127,8 @@ class RunTable:
                 self._brief_calls,
                 self._outcomes.refuse,
                 self._retry_secs,
+                self._wrote,
+                self._descriptors,
             )
             writer = self._writers[run] = RunWriter(
                 run, files, self._outcomes, self._reductions, self._forget

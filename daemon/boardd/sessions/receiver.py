@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import time
 from collections.abc import Sequence
 
@@ -11,10 +9,11 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.errors import RequestError
 from boardd.core.intake.frames import WalkedFrames
-from boardd.core.refusals import Refusal, RefusedError
+from boardd.core.refusals import Refusal
 from boardd.core.session.batch import Batch
 from boardd.core.session.session import Session
 from boardd.runs.logdir import Roots
+from boardd.runs.run_locator import RunLocator
 from boardd.runs.run_table import RunTable
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
@@ -26,7 +25,7 @@ class Receiver:
     def __init__(self, registry: Registry, run_table: RunTable, roots: Roots) -> None:
         self._registry = registry
         self._run_table = run_table
-        self._roots = roots
+        self._locate = RunLocator(roots, run_table.threads)
 
     async def room(self, session: Session) -> None:
         """Waits until budgets allow reading on for ``session``."""
@@ -76,11 +75,15 @@ class Receiver:
 
     async def define(self, live: LiveSession, definitions: pb.Definitions) -> None:
         """Takes definitions. Raises ``RequestError`` or ``CapacityError``."""
-        loop = asyncio.get_running_loop()
-        wanted = {run.logdir for run in definitions.runs}
         logdirs: dict[str, str | Refusal] = {}
-        if wanted:
-            logdirs = await loop.run_in_executor(self._run_table.threads, self._resolve, wanted)
+        if definitions.runs:
+            # A process has one mount namespace, so all its runs in a logdir say the same.
+            wanted = {run.logdir: run for run in definitions.runs}
+            logdirs = await self._locate.logdirs(wanted)
+        paths = live.session.schema.paths
+        unresolved = paths.unresolved(definitions, logdirs)
+        if unresolved:
+            paths.resolve(await self._locate.paths(unresolved))
         defined = live.session.define(definitions, logdirs)
         for run in defined.runs:
             self._run_table.open(run)
@@ -88,12 +91,3 @@ class Receiver:
             live.refusals[refused.run] = refused.refusal
         if defined.refusals:
             live.notice.notify()
-
-    def _resolve(self, logdirs: set[str]) -> dict[str, str | Refusal]:
-        resolved: dict[str, str | Refusal] = {}
-        for logdir in logdirs:
-            try:
-                resolved[logdir] = os.fspath(self._roots.resolve(logdir))
-            except RefusedError as error:
-                resolved[logdir] = error.refusal
-        return resolved

@@ -20,6 +20,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.budget import Budgets
 from boardd.core.errors import UnknownSessionError
 from boardd.core.session.lifecycle import Event
+from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.runs.logdir import Roots
 from boardd.runs.run_table import RunTable
 from boardd.sessions.effects import Effects
@@ -36,10 +37,15 @@ class Sessions:
     """The sessions of one daemon; see the module. For the event loop's thread only."""
 
     def __init__(
-        self, roots: Roots, budgets: Budgets, clock: Callable[[], float], retry_secs: float
+        self,
+        roots: Roots,
+        budgets: Budgets,
+        clock: Callable[[], float],
+        retry_secs: float,
+        sync: SyncPolicy = NEVER,
     ) -> None:
         self.registry = Registry(budgets, clock)
-        self.run_table = RunTable(budgets, roots, ReturnedParts(self.registry), retry_secs)
+        self.run_table = RunTable(budgets, roots, ReturnedParts(self.registry), retry_secs, sync)
         self.receiver = Receiver(self.registry, self.run_table, roots)
         self._effects = Effects(self.registry, self.receiver, self.run_table, self.fire)
 

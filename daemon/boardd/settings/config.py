@@ -18,6 +18,7 @@ from typing import Any, Final
 from boardd_protos import address
 
 from boardd.core.budget import Budgets
+from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.errors import ConfigError
 from boardd.settings.option import (
     COUNT,
@@ -32,6 +33,7 @@ from boardd.settings.option import (
     SECONDS,
     SIZE,
     SOCKET,
+    SYNC,
     TRUTH,
     Option,
     SettingType,
@@ -106,6 +108,17 @@ class Config:
         in_file=False,
         default_text="none",
         default=None,
+    )
+    sync: SyncPolicy = _setting(
+        "sync",
+        SYNC,
+        _WHERE,
+        "when event files are made durable, so that a power cut does not lose them: never "
+        "(only when they are closed, and when a client asks for it), flush (with each flush "
+        "too), or so many seconds after something was written at the latest; a client may "
+        "ask for more for its own runs",
+        default_text="never",
+        default=NEVER,
     )
     idle_exit_secs: float = _setting(
         "idle-exit",
@@ -244,7 +257,8 @@ class Config:
         "autostarted",
         TRUTH,
         _OTHER,
-        "set by a client that starts the daemon by itself: it then leaves when idle",
+        "set by a client that starts the daemon by itself: it then leaves when idle, and never "
+        "listens on TCP",
         in_file=False,
         default_text="no",
         default=False,

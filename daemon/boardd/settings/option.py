@@ -14,6 +14,8 @@ from typing import Any, Final
 from boardd_protos import address
 from boardd_protos.limits import MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES
 
+from boardd.core.sync_policy import SyncPolicy
+
 _SIZE = re.compile(r"(\d+)\s*([KMGT]i?)?B?", re.IGNORECASE)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
@@ -112,6 +114,15 @@ def _positive_seconds(text: str, base: Path) -> float:
     return value
 
 
+def _sync(text: str, base: Path) -> SyncPolicy:
+    if text in ("never", "flush"):
+        return SyncPolicy(on_flush=text == "flush")
+    try:
+        return SyncPolicy(_positive_seconds(text, base))
+    except ValueError:
+        raise ValueError("expected never, flush, or a number of seconds above 0") from None
+
+
 def _message_size(text: str, base: Path) -> int:
     value = parse_size(text)
     # Clients send tensors in chunks of 1 MiB; gRPC holds a whole message in memory.
@@ -166,6 +177,7 @@ SOCKET: Final = SettingType("PATH", _socket, (str,))
 LISTEN: Final = SettingType("HOST:PORT", _listen, (str,))
 SECONDS: Final = SettingType("SECS", _seconds, (int, float), lambda value: f"{value:g}")
 POSITIVE_SECONDS: Final = dataclasses.replace(SECONDS, parse=_positive_seconds)
+SYNC: Final = SettingType("WHEN", _sync, (int, float, str))
 SIZE: Final = SettingType("SIZE", lambda text, base: parse_size(text), (int, str), format_size)
 MESSAGE_SIZE: Final = dataclasses.replace(SIZE, parse=_message_size)
 COUNT: Final = SettingType("N", _whole(1, 2**31 - 1), (int,))

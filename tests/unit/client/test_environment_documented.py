@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import boardd_client
+from boardd.settings.config import OPTIONS
 
 VARIABLE = re.compile(r"\bBOARDD_[A-Z_]+\b")
 DOCUMENT = Path(__file__).parents[3] / "docs" / "settings.md"
@@ -14,7 +15,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "settings.md"
 def test_the_table_lists_what_the_client_reads() -> None:
     sources = Path(boardd_client.__file__).parent.rglob("*.py")
     read = {name for source in sources for name in VARIABLE.findall(source.read_text())}
-    # The launcher asks only whether these are set; they are the daemon's.
-    daemons = {"BOARDD_LOGDIR_ROOT", "BOARDD_CONFIG", "BOARDD_IDLE_EXIT", "BOARDD_SOCKET"}
+    # A daemon that the client starts gets some of its own, or is to get none of them.
+    daemons = {option.variable for option in OPTIONS}
     documented = set(VARIABLE.findall(DOCUMENT.read_text()))
     assert read - daemons == documented

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from boardd_client import SummaryWriter
+from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 from support.scripted_daemon import ScriptedDaemon, wait_for
 from support.scripted_writer import writer
@@ -114,7 +115,7 @@ def test_export_has_what_was_logged_with_and_without_a_daemon(
 
 
 def test_pickling_takes_address_and_run_along(scripted: ScriptedDaemon) -> None:
-    options = {"rank": 2, "world_size": 3, "on_full": "block", "purge_step": 7}
+    options = {"rank": 2, "world_size": 3, "on_full": "block", "purge_step": 7, "sync": 5}
     with writer(scripted, run="r", **options) as sw:
         sw.add_scalar("loss", 1.0, 1)
         with pickle.loads(pickle.dumps(sw)) as copy:
@@ -155,6 +156,33 @@ def test_a_writer_made_later_has_a_higher_epoch_unless_the_environment_sets_it(
 def test_a_purge_step_that_is_none_is_refused(scripted: ScriptedDaemon, value: Any) -> None:
     with pytest.raises(TypeError, match=r"purge_step is .*, expected an int"):
         writer(scripted, purge_step=value)
+
+
+@pytest.mark.parametrize(
+    ("sync", "secs", "on_flush"),
+    [(None, 0.0, False), ("never", 0.0, False), ("flush", 0.0, True), (2.5, 2.5, False)],
+)
+def test_sync_is_told_and_makes_flush_and_close_reach_the_disk(
+    scripted: ScriptedDaemon, sync: str | float | None, secs: float, on_flush: bool
+) -> None:
+    with writer(scripted, sync=sync) as sw:
+        sw.add_scalar("loss", 1.0, 1)
+        assert sw.flush()
+        definition = scripted.definitions[0].runs[0]
+        assert (definition.sync_secs, definition.sync_on_flush) == (secs, on_flush)
+        assert [flush.level for flush in scripted.flushes] == [pb.SYNCED] * on_flush
+        scripted.flush_reply = pb.FlushReply(reached=False, message="the disk failed")
+        assert bool(sw.close()) is not on_flush
+        assert len(scripted.flushes) == 2 * on_flush
+
+
+def test_a_run_on_this_host_is_described(scripted: ScriptedDaemon, tmp_path: Path) -> None:
+    with SummaryWriter(tmp_path / "logs", address=scripted.address) as sw:
+        sw.add_scalar("loss", 1.0, 1)
+    definition = scripted.definitions[0].runs[0]
+    assert definition.ancestor.path == str(tmp_path)
+    assert definition.ancestor.inode == tmp_path.stat().st_ino
+    assert definition.HasField("umask")
 
 
 def test_the_token_goes_with_every_call(
@@ -228,6 +256,11 @@ def test_wrong_arguments_raise_and_log_nothing(
         ({"rank": 3, "world_size": 3}, ValueError),
         ({"run": "../x"}, ValueError),
         ({"on_full": "wait"}, ValueError),
+        ({"sync": "always"}, ValueError),
+        ({"sync": 0}, ValueError),
+        ({"sync": -1.0}, ValueError),
+        ({"sync": float("inf")}, ValueError),
+        ({"sync": []}, TypeError),
     ],
 )
 def test_wrong_options_raise(options: dict[str, Any], error: type[Exception]) -> None:

@@ -19,6 +19,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.budget import Budgets
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.contents import RunContents
+from boardd.core.sync_policy import NEVER, SyncPolicy
 
 #: A session and the number it gave the run.
 Holder = tuple[bytes, int]
@@ -28,14 +29,17 @@ Holder = tuple[bytes, int]
 class Member:
     """One session's place in a run.
 
-    ``rank`` -1, ``world_size`` 0 and ``epoch`` 0: not known.
+    ``rank`` -1, ``world_size`` 0 and ``epoch`` 0: not known. ``umask``: what new files and
+    directories are to lack; None: the daemon's. ``has_siblings``: it was forked or
+    unpickled, so others like it may log to the run.
     """
 
     rank: int
     world_size: int
     reduce: str
+    sync: SyncPolicy = NEVER
+    umask: int | None = None
     epoch: int = 0
-    #: Whether others like it may log to the run: it was forked or unpickled.
     has_siblings: bool = False
 
 
@@ -79,6 +83,8 @@ class RunProgress:
     steps_backwards: int = 0
     #: Why writing is held up, for people; empty when it is not.
     trouble: str = ""
+    #: What could not be made durable, for people, until a flush has told of it.
+    sync_failure: str = ""
 
 
 class RunTags:
@@ -124,6 +130,20 @@ class RunState:
 
     def __post_init__(self, max_series: int) -> None:
         self._tags = RunTags(max_series)
+
+    @property
+    def sync(self) -> SyncPolicy:
+        """When it is made durable, for the most demanding of its members."""
+        policy = NEVER
+        for member in self.members.values():
+            if member.sync != policy:
+                policy = policy.stricter(member.sync)
+        return policy
+
+    @property
+    def umask(self) -> int | None:
+        """What its new files and directories lack: its first member's; None: the daemon's."""
+        return next((member.umask for member in self.members.values()), None)
 
     @property
     def tags(self) -> list[bytes]:

@@ -19,8 +19,10 @@ from boardd.core.budget import Budgets
 from boardd.core.errors import CapacityError, RequestError
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs import names
+from boardd.core.runs.run_paths import RunPaths
 from boardd.core.runs.run_state import Member, Runs, RunState
 from boardd.core.runs.series import Series, SeriesTable
+from boardd.core.sync_policy import SyncPolicy
 
 #: Bytes of all definitions of a session.
 MAX_DEFINITION_BYTES: Final = 64 << 20
@@ -73,8 +75,6 @@ class _Definition:
 
     message: pb.RunDefinition
     member: Member
-    path: str = ""
-    group: str = ""
     #: From sub-directory to its place in the table of places.
     places: dict[str, int] = field(default_factory=dict)
 
@@ -149,8 +149,8 @@ class Schema:
         runs: Runs,
     ) -> None:
         self._session_id = session_id
-        self._hostname = hostname
-        self._pid = pid
+        #: Where its runs lie.
+        self.paths = RunPaths(hostname, pid)
         self._budgets = budgets
         self._runs = runs
         self._definitions: dict[int, _Definition] = {}
@@ -301,14 +301,11 @@ class Schema:
             names.check_reduce(message.reduce)
             names.check_suffix(message.filename_suffix)
             _check_purge(message)
-            definition.group = names.run_path(logdir, message.name)
-            definition.path = names.rank_path(
-                definition.group, message.rank, message.world_size, self._hostname, self._pid
-            )
+            self.paths.add(message, logdir)
         except RefusedError as error:
             self._add_place(definition, "", None, error.refusal, defined)
             return
-        self._join(definition, "", definition.path, definition.group, defined)
+        self._join(definition, "", *self.paths.of_run(message.run), defined)
 
     def _join(
         self, definition: _Definition, sub_run: str, path: str, group: str, defined: Defined
@@ -380,16 +377,22 @@ class Schema:
         main = definition.places[""]
         if self.places[main].run is None:
             return main  # the run itself is refused
-        path = names.sub_run_path(definition.path, sub_run)
-        group = names.sub_run_path(definition.group, sub_run)
-        if path == definition.path:
+        number = definition.message.run
+        path, group = self.paths.of_sub_run(number, sub_run)
+        if path == self.paths.of_run(number)[0]:
             return main
         return self._join(definition, sub_run, path, group, defined)
 
 
 def _member(message: pb.RunDefinition) -> Member:
     return Member(
-        message.rank, message.world_size, message.reduce, message.epoch, message.has_siblings
+        message.rank,
+        message.world_size,
+        message.reduce,
+        SyncPolicy(message.sync_secs, message.sync_on_flush),
+        message.umask & 0o777 if message.HasField("umask") else None,
+        message.epoch,
+        message.has_siblings,
     )
 
 

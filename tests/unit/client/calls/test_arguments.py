@@ -9,6 +9,7 @@ import pytest
 from boardd_client.calls import arguments
 from boardd_client.calls.arguments import Bins
 from boardd_client.environment import Settings
+from boardd_protos.limits import MAX_TIMEOUT_SECS
 
 
 @pytest.mark.parametrize("tag", ["loss", "train/loss", "/lead", "größe", "a b", "x" * 1024])
@@ -179,6 +180,22 @@ def test_numbers_of_things_and_of_seconds() -> None:
     for value, error in ((-1, ValueError), ("1", TypeError), (float("inf"), ValueError)):
         with pytest.raises(error, match="flush_secs"):
             arguments.secs(value, "flush_secs")
+
+
+def test_timeouts_of_any_length() -> None:
+    assert arguments.timeout(0) == 0
+    assert arguments.timeout(0.25) == 0.25
+    for value in (1e10, 10**10, 10**400, 1e300):
+        assert arguments.timeout(value) == MAX_TIMEOUT_SECS
+    for value, error in (
+        (-1, ValueError),
+        (-(10**400), TypeError),
+        (float("inf"), ValueError),
+        (float("nan"), ValueError),
+        ("1", TypeError),
+    ):
+        with pytest.raises(error, match="timeout"):
+            arguments.timeout(value)
 
 
 def test_choices() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent import futures
 
+import grpc
 import pytest
 from boardd_client.transport.connection import Connection, ConnectionFailedError
 from boardd_client.transport.grpc_connection import GrpcConnection
@@ -15,6 +18,8 @@ from boardd_protos.frame import Frame, FrameKind, encode
 from support.scripted_daemon import ScriptedDaemon, wait_for
 
 SESSION_ID = bytes(16)
+#: By how much a wait may exceed its timeout on a busy machine.
+LATE_SECS = 0.7
 
 
 @pytest.fixture
@@ -139,3 +144,93 @@ def test_a_helper_process_that_is_killed_is_a_lost_connection(scripted: Scripted
         connection.flush(pb.FlushRequest(timeout_secs=5))
     connection.close()
     wait_for(lambda: scripted.active_streams == 0)
+
+
+class SlowDaemon(ScriptedDaemon):
+    """Answers a Flush when the test lets it, by its sequence number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let: dict[int, threading.Event] = {number: threading.Event() for number in range(4)}
+
+    def Flush(self, request: pb.FlushRequest, context: grpc.ServicerContext) -> pb.FlushReply:
+        self.flushes.append(request)
+        self.let[request.sequence].wait(20)
+        return pb.FlushReply(reached=True, written_sequence=request.sequence)
+
+
+@pytest.fixture
+def slow() -> Iterator[SlowDaemon]:
+    with SlowDaemon() as daemon:
+        yield daemon
+        for event in daemon.let.values():
+            event.set()
+
+
+def flush(sequence: int, timeout_secs: float) -> pb.FlushRequest:
+    return pb.FlushRequest(session_id=SESSION_ID, sequence=sequence, timeout_secs=timeout_secs)
+
+
+@both
+def test_calls_wait_beside_each_other_each_for_its_own_time(kind: str, slow: SlowDaemon) -> None:
+    connection = connect(kind, slow, Events())
+    connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
+    with futures.ThreadPoolExecutor() as pool:
+        patient = pool.submit(connection.flush, flush(1, 20))
+        wait_for(lambda: slow.flushes)
+        begin = time.monotonic()
+        with pytest.raises(ConnectionFailedError) as caught:
+            connection.flush(flush(2, 0.3))
+        assert caught.value.code == "DEADLINE_EXCEEDED"
+        assert 0.3 <= time.monotonic() - begin < 0.3 + LATE_SECS
+        slow.let[3].set()
+        # Its own answer, and neither the late one of the call before nor another call's.
+        assert connection.flush(flush(3, 20)).written_sequence == 3
+        assert not patient.done()
+        slow.let[1].set()
+        assert patient.result().written_sequence == 1
+    connection.close()
+
+
+@both
+@pytest.mark.parametrize("timeout_secs", [1e10, 1e300, float("inf")])
+def test_a_timeout_may_be_of_any_length(
+    timeout_secs: float, kind: str, scripted: ScriptedDaemon
+) -> None:
+    connection = connect(kind, scripted, Events())
+    connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
+    assert connection.flush(flush(1, timeout_secs)).reached
+    assert connection.end(pb.CloseRequest(timeout_secs=timeout_secs)).closed
+    connection.close()
+
+
+def test_a_call_behind_a_pipe_full_of_records_waits_no_longer(scripted: ScriptedDaemon) -> None:
+    connection = SubprocessConnection(address.parse(scripted.address), Events())
+    connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
+    connection.attach(pb.Attach(session_id=SESSION_ID))
+    assert connection._process is not None
+    os.kill(connection._process.pid, signal.SIGSTOP)
+    sequence = 0
+    while connection.has_room():
+        sequence += 1
+        connection.send(records(sequence, bytes(1 << 20)))
+    begin = time.monotonic()
+    with pytest.raises(ConnectionFailedError) as caught:
+        connection.flush(flush(1, 0.2))
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+    assert time.monotonic() - begin < 0.2 + LATE_SECS
+    connection.close()
+
+
+def test_a_call_after_the_end_of_the_stream_fails_at_once(scripted: ScriptedDaemon) -> None:
+    events = Events()
+    connection = connect("subprocess", scripted, events)
+    connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
+    connection.attach(pb.Attach(session_id=SESSION_ID))
+    wait_for(lambda: scripted.active_streams == 1)
+    scripted.stop()
+    wait_for(lambda: events.ends)
+    with pytest.raises(ConnectionFailedError) as caught:
+        connection.flush(flush(1, 1e6))
+    assert caught.value.code == events.ends[0].code
+    connection.close()

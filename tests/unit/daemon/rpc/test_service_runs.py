@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import grpc
@@ -60,21 +61,23 @@ def test_a_refused_run_does_not_disturb_the_others(tmp_path: Path) -> None:
     run_async(test, tmp_path)
 
 
-def test_a_run_that_another_daemon_writes_is_refused_until_it_is_free(tmp_path: Path) -> None:
+def test_a_run_that_another_daemon_writes_waits_until_it_is_free(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        async with serving(path) as harness, serving(path) as other:
+        async with serving(path) as harness, serving(path, retry_secs=0.01) as other:
             first = await harness.client().begin()
             await first.records(scalar(1))
             await first.acknowledged(1)
             second = await other.client().begin()
-            await second.records(scalar(1))
-            await second.acknowledged(1)
-            assert [pb.Reason.Name(item.reason) for item in second.refused] == ["RUN_LOCKED"]
+            await second.records(scalar(1, step=2))
+            flushed = await second.flush(1, timeout_secs=0.2)
+            assert not flushed.reached
+            assert str(path / "logs" / "run") in flushed.message
+            assert "writes that directory already" in flushed.message
             assert (await first.close()).closed
-            third = await other.client().begin()
-            await third.records(scalar(1, step=2))
-            await third.acknowledged(1)
-            assert not third.refused
+            await second.acknowledged(1)
+            assert not second.refused
+            assert not second.rejected
+            assert [run.trouble for run in other.status().runs] == [""]
             assert steps_of(harness) == [1, 2]
 
     run_async(test, tmp_path)
@@ -83,10 +86,14 @@ def test_a_run_that_another_daemon_writes_is_refused_until_it_is_free(tmp_path: 
 def test_two_sessions_feed_one_run_through_one_writer(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         (path / "link").symlink_to(path / "logs")
+        (path / "logs").mkdir()
+        (path / "logs" / "run").mkdir()
+        (path / "logs" / "other").symlink_to("run")
         async with serving(path) as harness:
-            # The same directory by three names.
+            # The same directory by four names, the last of which is the run's own.
             names = ["run", str(path / "logs" / "run"), str(path / "link" / "run")]
             clients = [await harness.client().begin(name) for name in names]
+            clients.append(await harness.client().begin(".", name="other"))
             for at, client in enumerate(clients):
                 await client.records(
                     *(scalar(number, step=10 * number + at) for number in range(1, 201))
@@ -95,7 +102,7 @@ def test_two_sessions_feed_one_run_through_one_writer(tmp_path: Path) -> None:
                 await client.acknowledged(200)
             assert len(harness.files()) == 1
             assert len(harness.status().runs) == 1
-            for at in range(3):
+            for at in range(4):
                 own = [step for step in steps_of(harness) if step % 10 == at]
                 assert own == [10 * number + at for number in range(1, 201)]
             # The first to end its run does not close the others' file.
@@ -147,6 +154,69 @@ def test_ranks_and_sub_runs_have_their_own_directories(tmp_path: Path) -> None:
             assert counters[-1].accepted == counters[-1].written == 4
 
     run_async(test, tmp_path)
+
+
+def test_a_sub_run_that_leads_to_another_run_is_that_run(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        for name in ("plot", "run"):
+            (path / "logs" / name).mkdir(parents=True)
+        (path / "logs" / "plot" / "train").symlink_to("../run")
+        async with serving(path) as harness:
+            client = await harness.client().begin("run")
+            await client.records(scalar(1))
+            curves = await harness.client().begin("plot")
+            series = pb.SeriesDefinition(series=2, run=RUN, tag="loss", sub_run="train")
+            await curves.send(definitions=pb.Definitions(series=[series]))
+            await curves.records(scalar(1, series=2, step=2))
+            await client.acknowledged(1)
+            await curves.acknowledged(1)
+            assert sorted(steps_of(harness)) == [1, 2]
+            assert len(harness.files()) == 1
+            assert len(harness.status().runs) == 2
+
+    run_async(test, tmp_path)
+
+
+def test_a_run_whose_directory_is_another_one_for_its_client_is_refused(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        status = path.stat()
+        seen = pb.Directory(path=str(path), device=status.st_dev, inode=status.st_ino)
+        other = pb.Directory(path=str(path), device=status.st_dev + 1, inode=status.st_ino)
+        async with serving(path) as harness:
+            same = await harness.client().begin(str(path / "logs" / "run"), ancestor=seen)
+            await same.records(scalar(1))
+            await same.acknowledged(1)
+            client = await harness.client().begin(str(path / "logs" / "other"), ancestor=other)
+            await client.until(lambda: bool(client.refused))
+            assert pb.Reason.Name(client.refused[0].reason) == "ELSEWHERE"
+            assert "container" in client.refused[0].message
+            assert not (path / "logs" / "other").exists()
+            assert not same.refused
+
+    run_async(test, tmp_path)
+
+
+def test_files_lack_what_the_writer_lacks(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            for name, umask in (("a", 0o002), ("b", 0o077), ("a", 0o077)):
+                client = await harness.client().begin(name, umask=umask)
+                await client.records(scalar(1))
+                await client.acknowledged(1)
+            found = {
+                name: (
+                    (harness.root / name).stat().st_mode & 0o777,
+                    harness.files(name)[0].stat().st_mode & 0o777,
+                )
+                for name in ("a", "b")
+            }
+            assert found == {"a": (0o775, 0o664), "b": (0o700, 0o600)}
+
+    old = os.umask(0o027)
+    try:
+        run_async(test, tmp_path)
+    finally:
+        os.umask(old)
 
 
 def test_a_run_that_was_ended_goes_on_in_a_new_file(tmp_path: Path) -> None:

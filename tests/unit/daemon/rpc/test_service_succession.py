@@ -134,10 +134,9 @@ def test_a_purge_without_an_epoch_is_refused(tmp_path: Path) -> None:
 def test_what_comes_too_late_for_its_place_is_written_and_counted(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with serving(path) as harness:
-            one = await harness.client().begin()
-            other = await harness.client().begin()
-            await one.acknowledged(0)
-            await other.acknowledged(0)
+            one = await harness.client().begin(tags={1: "loss", 2: "of one"})
+            other = await harness.client().begin(tags={1: "loss", 2: "of the other"})
+            await until(lambda: [run.series for run in harness.status().runs] == [3])
             await one.records(scalar(1, step=0), scalar(2, step=3))
             await other.records(scalar(1, step=1), scalar(2, step=2))
             await one.acknowledged(2)

@@ -120,6 +120,52 @@ def test_name_sorts_after_every_event_file(
     events.close()
 
 
+LONGEST = 255
+
+
+@pytest.mark.parametrize(
+    "existing",
+    [
+        "events.out.tfevents.9999999999".ljust(LONGEST, "x"),
+        "train.tfevents~~~".ljust(LONGEST, "0"),
+        "ä.tfevents.1".ljust(LONGEST - 1, "z"),
+    ],
+    ids=["digits", "middle", "two bytes"],
+)
+@pytest.mark.parametrize("suffix", ["", ".mine"])
+def test_a_name_that_leaves_no_room_is_followed_by_a_shorter_one(
+    directory: RunDirectory, existing: str, suffix: str
+) -> None:
+    (directory.path / existing).touch()
+    for step in range(3):
+        events = writer(directory, suffix=suffix)
+        events.append(scalar(step))
+        assert events.path is not None
+        assert names(directory)[-1] == events.path.name
+        assert events.path.name.endswith(f".host{suffix}")
+        events.close()
+        assert steps(directory) == list(range(step + 1))
+
+
+def test_a_name_without_a_follower_refuses_the_run(directory: RunDirectory) -> None:
+    (directory.path / ("tfevents".ljust(LONGEST, "~")[:-1] + "x")).touch()
+    with pytest.raises(RefusedError, match="rename") as caught:
+        writer(directory)
+    assert caught.value.reason == pb.INVALID_NAME
+
+
+def test_a_name_without_a_follower_holds_a_live_run_up(directory: RunDirectory) -> None:
+    events = writer(directory)
+    last = directory.path / "~tfevents".ljust(LONGEST, "~")
+    last.touch()
+    with pytest.raises(OSError, match="rename"):
+        events.append(scalar(1))
+    last.rename(directory.path / "old")
+    events.resume()
+    events.close()
+    assert steps(directory) == [1]
+
+
 def test_a_link_with_the_name_is_not_followed(directory: RunDirectory, tmp_path: Path) -> None:
     link = directory.path / "events.out.tfevents.1700000000.host"
     link.symlink_to(tmp_path / "elsewhere")
@@ -141,7 +187,7 @@ def test_old_files_are_never_touched(directory: RunDirectory) -> None:
     assert steps(directory) == [1]
 
 
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o644)])
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o666)])
 def test_mode_follows_the_umask(directory: RunDirectory, umask: int, mode: int) -> None:
     events = writer(directory)
     old = os.umask(umask)

@@ -21,7 +21,7 @@ class Held:
     def __init__(self, *sessions: bytes, has_siblings: bool = False) -> None:
         self.run = RunState("/run", "/run", "", 10)
         for session in sessions:
-            self.run.members.join((session, 1), Member(-1, 0, "", 0, has_siblings))
+            self.run.members.join((session, 1), Member(-1, 0, "", has_siblings=has_siblings))
             self.run.holders.add((session, 1))
         self.released: list[int | str] = []
         self.held = HoldBack(self.run, self._release)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from boardd.core.refusals import RefusedError
 from boardd.runs.logdir import DiskFullError, Roots
+from boardd.runs.run_lock import RunLockedError
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.tags import MAX_NAME_BYTES
 from support.tools import tmpfs
@@ -230,6 +231,19 @@ def test_names_that_cannot_be(roots: Roots, root: Path, names: list[str]) -> Non
     assert list(root.iterdir()) == []
 
 
+@contextlib.contextmanager
+def as_root() -> Iterator[None]:
+    """Lifts what ``as_nobody`` does, if it did anything."""
+    user = os.geteuid()
+    if os.getuid() == 0:
+        os.seteuid(0)
+    try:
+        yield
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(user)
+
+
 @pytest.fixture
 def as_nobody(tmp_path: Path) -> Iterator[Path]:
     """A directory nobody may write, seen by a user whom permissions bind."""
@@ -295,9 +309,11 @@ def test_full_disk_is_no_refusal(mounted: Callable[..., Path]) -> None:
 
 def test_run_is_locked_until_closed(roots: Roots) -> None:
     run = roots.open_run("x")
-    refused = refusal(roots, "x")
-    assert refused.reason == pb.RUN_LOCKED
-    assert str(run.path) in str(refused)
+    before = open_descriptors()
+    with pytest.raises(RunLockedError, match="this daemon") as caught:
+        roots.open_run("x")
+    assert str(run.path) in str(caught.value)
+    assert open_descriptors() == before
     with roots.open_run("x", "sub"):  # a sub-run has a lock of its own
         pass
     run.close()
@@ -310,17 +326,17 @@ def test_run_is_locked_until_closed(roots: Roots) -> None:
 def test_run_is_locked_against_another_process(roots: Roots, root: Path) -> None:
     script = (
         "import sys\n"
-        "from boardd.core.refusals import RefusedError\n"
         "from boardd.runs.logdir import Roots\n"
+        "from boardd.runs.run_lock import RunLockedError\n"
         "try:\n"
         "    Roots([sys.argv[1]]).open_run('x')\n"
-        "except RefusedError as error:\n"
-        "    print(error.reason)\n"
+        "except RunLockedError as error:\n"
+        "    print(error)\n"
     )
     command = [sys.executable, "-c", script, str(root)]
     with roots.open_run("x"):
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-        assert done.stdout.split() == [str(int(pb.RUN_LOCKED))]
+        assert f"another daemon (pid {os.getpid()})" in done.stdout
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == ""
 
@@ -341,6 +357,64 @@ def test_is_current(roots: Roots, root: Path) -> None:
         assert not run.is_current()
         (root / "x").mkdir()
         assert not run.is_current()
+
+
+def test_a_run_holds_one_descriptor(roots: Roots) -> None:
+    before = open_descriptors()
+    with roots.open_run("a/b/c"):
+        assert len(open_descriptors() - before) == 1
+
+
+def test_a_directory_that_cannot_be_asked_for_is_not_taken_for_removed(
+    as_nobody: Path,
+) -> None:
+    parent = as_nobody.parent / "parent"
+    with as_root():
+        parent.mkdir()
+        os.chown(parent, 65534, 65534)
+    with Roots([parent]).open_run("run") as run:
+        parent.chmod(0)
+        with pytest.raises(PermissionError):
+            run.is_current()
+        parent.chmod(0o700)
+        assert run.is_current()
+
+
+def test_directories_above_the_run_need_only_be_searched(as_nobody: Path) -> None:
+    home = as_nobody.parent / "home"
+    with as_root():
+        (home / "logs").mkdir(parents=True)
+        os.chown(home / "logs", 65534, 65534)
+        home.chmod(0o711)
+    with Roots(["/"]).open_run(str(home / "logs"), "run") as run:
+        assert where(run.fd) == home / "logs" / "run"
+        run.sync()
+
+
+def test_an_entry_in_a_directory_that_cannot_be_read_is_synced(as_nobody: Path) -> None:
+    drop_box = as_nobody.parent / "drop box"
+    with as_root():
+        drop_box.mkdir()
+        os.chown(drop_box, 65534, 65534)
+    drop_box.chmod(0o300)
+    with Roots([drop_box]).open_run("run") as run:
+        run.sync()
+        assert where(run.fd) == drop_box / "run"
+
+
+@pytest.mark.parametrize("of_process", [0, 0o022, 0o077])
+def test_a_run_says_which_bits_its_directories_lack(tmp_path: Path, of_process: int) -> None:
+    roots = Roots([tmp_path / "root"], umask=0o027)
+    old = os.umask(of_process)
+    try:
+        with roots.open_run("a/b", umask=0o002), roots.open_run("c"):
+            found = {
+                name: (tmp_path / "root" / name).stat().st_mode & 0o777
+                for name in (".", "a", "a/b", "c")
+            }
+    finally:
+        os.umask(old)
+    assert found == {".": 0o775, "a": 0o775, "a/b": 0o775, "c": 0o750}
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from boardd.core.budget import Budgets
+from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.errors import ConfigError, ExitCode
 from boardd.settings.arguments import argument_parser
 from boardd.settings.config import AUTOSTARTED_IDLE_SECS, OPTIONS, Config
@@ -21,6 +22,7 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "socket": ("/tmp/d/s.sock", '"/tmp/d/s.sock"', Path("/tmp/d/s.sock")),
     "listen": ("127.0.0.1:0", '"127.0.0.1:0"', TcpAddress("127.0.0.1", 0)),
     "logdir-root": ("/tmp", '["/tmp"]', (Path("/tmp"),)),
+    "sync": ("12", "12", SyncPolicy(12.0)),
     "idle-exit": ("2.5", "2.5", 2.5),
     "drain-secs": ("7", "7", 7.0),
     "lease-secs": ("8", "8", 8.0),
@@ -93,6 +95,15 @@ def test_every_option_has_a_flag_a_variable_and_a_key(name: str, tmp_path: Path)
     assert getattr(load([], {"BOARDD_CONFIG": str(file)}), option.field) == value
 
 
+def test_sync_has_words_and_seconds() -> None:
+    assert load(["--sync", "never"], {}).sync == NEVER
+    assert load(["--sync", "flush"], {}).sync == SyncPolicy(on_flush=True)
+    assert load([], {"BOARDD_SYNC": "0.5"}).sync == SyncPolicy(0.5)
+    for text in ("0", "-1", "inf", "always", ""):
+        with pytest.raises(ConfigError, match="--sync"):
+            load(["--sync", text], {})
+
+
 def test_flag_overrides_variable_overrides_file_overrides_default(tmp_path: Path) -> None:
     file = tmp_path / "boardd.toml"
     file.write_text("threads = 5\nnice = 5\nwriters = 5\n")
@@ -149,6 +160,15 @@ def test_autostarted_daemon_leaves_when_idle_unless_told_otherwise() -> None:
     assert load(["--autostarted", "--idle-exit", "9"], {}).idle_exit_secs == 9
     assert load(["--autostarted", "--idle-exit", "0"], {}).idle_exit_secs == 0
     assert load([], {"BOARDD_AUTOSTARTED": "true"}).autostarted
+
+
+def test_an_autostarted_daemon_never_listens_on_tcp(tmp_path: Path) -> None:
+    file = tmp_path / "boardd.toml"
+    file.write_text('listen = "127.0.0.1:0"')
+    environ = {"BOARDD_LISTEN": "0.0.0.0:7654", "BOARDD_TOKEN_FILE": "/token"}
+    for settings in (environ, {"BOARDD_CONFIG": str(file)}):
+        assert load([], settings).listen is not None
+        assert load(["--autostarted"], settings).listen is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""An event file that was closed for want of descriptors, to be opened again."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+_FLAGS: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC
+
+
+class RestingFile:
+    """Knows the file ``name``, open as ``fd``, when it sees it again. Raises ``OSError``."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._name = name
+        self._status = os.fstat(fd)
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size when it was last open."""
+        return self._status.st_size
+
+    def reopen(self, directory: int) -> int:
+        """Opens it in ``directory``, to append; returns the descriptor.
+
+        An error that the kernel met meanwhile, when it wrote the file's pages, and has told
+        nobody yet is told by the next fsync of the new descriptor.
+
+        Raises ``FileNotFoundError`` if it is gone or another is in its place, and ``OSError``.
+        """
+        try:
+            fd = os.open(self._name, _FLAGS, dir_fd=directory)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP):
+                raise self._gone() from error
+            raise
+        status = os.fstat(fd)
+        # A new file may get the inode of one that was removed.
+        if os.path.samestat(status, self._status) and status.st_size == self._status.st_size:
+            return fd
+        os.close(fd)
+        raise self._gone()
+
+    def _gone(self) -> FileNotFoundError:
+        return FileNotFoundError(errno.ENOENT, "the event file was removed or replaced", self._name)
