@@ -10,6 +10,8 @@
 ``BOARDD_SCALAR_HISTORY_BYTES``  budget for ``export_scalars`` (default 64 MiB; 0 keeps nothing)
 ``BOARDD_BLOCK_TIMEOUT_SECS``  longest wait of a call with ``on_full="block"`` (default 60)
 ``BOARDD_EXIT_TIMEOUT_SECS``   longest wait at the end of the process (default 10)
+``BOARDD_EPOCH``               what orders the writers of a run in time, for several processes of
+                               one restart (default: each writer's time of construction)
 ``BOARDD_TOKEN``               bearer token for a daemon over TCP
 ``BOARDD_TLS_CA``              PEM file of the authority that signed the daemon's certificate
 =============================  ==========================================================
@@ -40,6 +42,7 @@ class Settings:
     exit_timeout_secs: float = 10.0
     token: str = ""
     tls_ca: str = ""
+    epoch: int = 0
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -63,6 +66,7 @@ class Settings:
             exit_timeout_secs=_secs(environ, "BOARDD_EXIT_TIMEOUT_SECS", cls.exit_timeout_secs),
             token=environ.get("BOARDD_TOKEN", ""),
             tls_ca=environ.get("BOARDD_TLS_CA", ""),
+            epoch=_epoch(environ, "BOARDD_EPOCH"),
         )
 
 
@@ -88,6 +92,15 @@ def _bytes(environ: Mapping[str, str], name: str, least: int, default: int) -> i
     if not least <= value < 1 << 48 or (name == "BOARDD_LOG_BYTES" and value >= 1 << 32):
         raise ValueError(f"{name}={text!r}: out of range, expected at least {least} bytes")
     return value
+
+
+def _epoch(environ: Mapping[str, str], name: str) -> int:
+    text = environ.get(name, "").strip()
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 64):
+        raise ValueError(f"{name}={text!r}: expected a whole number from 1 to {(1 << 64) - 1}")
+    return int(text)
 
 
 def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:

@@ -11,6 +11,7 @@ from typing import Final, cast
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import HEADER_BYTES
+from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client.calls import arguments
 from boardd_client.calls.curves import CurveTemplates
@@ -52,9 +53,13 @@ class RunSeries:
         self._path = path
         self._lock = threading.RLock()  # a signal handler may log, too
         self._defined: dict[tuple[str, str], int] = {}  # by sub-run and tag
+        self._summaries: dict[tuple[str, str, SummaryKind | None, tuple[str, ...]], int] = {}
 
     def of(self, tag: str, name: str = "") -> int:
-        """The series of a tag, or of curve ``name`` in its plot; 0 if there are too many."""
+        """The series of a tag, or of curve ``name`` in its plot; 0 if there are too many.
+
+        Raises ``ValueError`` if the tag is no scalar.
+        """
         known = self.by_curve.get((tag, name)) if name else self.by_tag.get(tag)
         if known is not None:
             return known
@@ -69,11 +74,42 @@ class RunSeries:
         return series
 
     def in_sub_run(self, sub_run: str, tag: str, name: str = "") -> int:
-        """The series of a tag in a sub-run; 0 if there are too many.
+        """The series of a scalar in a sub-run; 0 if there are too many.
 
         Exports call it ``name``, or by sub-run and tag.
+
+        Raises ``ValueError`` if the tag is no scalar.
         """
+        return self._define(sub_run, tag, SummaryKind.SCALAR, (tag,), name)
+
+    def of_summary(
+        self, tag: str, kind: SummaryKind | None, names: tuple[str, ...] = (), *, sub_run: str = ""
+    ) -> int:
+        """The series of a tag with records of ``kind``; 0 if there are too many.
+
+        They are shown under the tags ``names``, under ``tag`` if there are none.
+
+        Raises ``ValueError`` if one of those is another kind.
+        """
+        key = (sub_run, tag, kind, names)
+        series = self._summaries.get(key, 0)
+        if not series:
+            series = self._define(sub_run, tag, kind, names or (tag,))
+            if series:
+                self._summaries[key] = series
+        return series
+
+    def _define(
+        self,
+        sub_run: str,
+        tag: str,
+        kind: SummaryKind | None,
+        names: tuple[str, ...],
+        name: str = "",
+    ) -> int:
         with self._lock:
+            if kind is not None:
+                self._run.kinds.check(sub_run, names, kind)
             series = self._defined.get((sub_run, tag), 0)
             if not series:
                 series = self._session.define_series(self._run, tag, sub_run)
@@ -82,6 +118,8 @@ class RunSeries:
                 self._defined[sub_run, tag] = series
                 parts = (self._path, name) if name else (self._path, sub_run, tag)
                 self.names[series] = "/".join(filter(None, parts))
+            if kind is not None:
+                self._run.kinds.add(sub_run, names, kind)
             return series
 
 
@@ -126,6 +164,21 @@ class RunHandle:
         0 if there are too many: then the record at ``step`` is dropped.
         """
         return self.series.in_sub_run(sub_run, tag) or self._too_many(step)
+
+    def series_of_summary(
+        self,
+        tag: str,
+        kind: SummaryKind | None,
+        names: tuple[str, ...],
+        *,
+        sub_run: str,
+        step: int,
+    ) -> int:
+        """The series of a tag with records of ``kind``; see ``RunSeries.of_summary``.
+
+        0 if there are too many: then the record at ``step`` is dropped.
+        """
+        return self.series.of_summary(tag, kind, names, sub_run=sub_run) or self._too_many(step)
 
     def _too_many(self, step: int) -> int:
         self._drop(DropReason.TOO_MANY_SERIES, step=step)

@@ -22,6 +22,7 @@ from typing import Any, Final
 from boardd_protos import address as addresses
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
+from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client import capture, ranks
 from boardd_client.calls import (
@@ -83,6 +84,12 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             something was written, at the latest (0.1 at least). Default: as the daemon's
             ``--sync`` says; if both ask for something, both are done.
 
+        purge_step: the step from which training goes on: what the run holds at this step
+            and later is out of date, and TensorBoard shows it no more. Writers of other
+            processes that were made before this one are superseded: what they log to the
+            run from now on is rejected. Sub-runs (curves) are purged when they are logged
+            to again. Default: nothing is out of date.
+
     Raises:
         TypeError, ValueError: an argument or environment variable is not as described, or
             ``BOARDD_TOKEN`` would cross a network in clear.
@@ -101,6 +108,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         world_size: int | None = None,
         run: str | None = None,
         on_full: str = "drop",
+        purge_step: int | None = None,
         sync: str | float | None = None,
     ) -> None:
         self._logdir = arguments.logdir(logdir)
@@ -112,7 +120,11 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self._sync = sync
         self._sync_secs, self._sync_on_flush = arguments.sync(sync)
         self._verbose = bool(verbose)
+        self._purge_step = arguments.purge_step(purge_step)
         self._settings = Settings.from_environ(os.environ)
+        # Forked and unpickled writers keep it: they are not this one's successors.
+        self._epoch = self._settings.epoch or time.time_ns()
+        self._has_siblings = False
         self._address = _address(address, self._settings)
         in_clear = token_in_clear(self._address, self._settings.tls_ca)
         if in_clear and self._settings.token:
@@ -151,11 +163,14 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         if self._finalizer is not None:
             self._finalizer.detach()
         self._past = []
+        self._has_siblings = True
         self._start_anew()
 
     # Logging
 
-    def add_scalar(self, tag: str, value: Any, global_step: Any = None) -> None:
+    def add_scalar(
+        self, tag: str, value: Any, global_step: Any = None, *, walltime: float | None = None
+    ) -> None:
         """Logs a number, or several curves in one plot.
 
         Args:
@@ -165,22 +180,28 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
                 ``(name, value)``; or a dict of names and values. Named values go to
                 the sub-runs ``tag/name``, under the tag ``tag``.
             global_step: the step; None is 0, fractions are cut off.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
         """
         kind = type(value)
         try:
-            if (kind is float or kind is int) and type(global_step) is int:
+            if walltime is None and (kind is float or kind is int) and type(global_step) is int:
                 series = self._series[tag]
                 if self._append_scalar(series, global_step, _time(), value):
                     return
         except (KeyError, TypeError, struct.error):
             pass  # a new tag, or an argument that the checks will name
-        self._add_scalar(tag, value, global_step)
+        self._add_scalar(tag, value, global_step, walltime)
 
     def add_scalars(
-        self, main_tag: str, tag_scalar_dict: Mapping[str, Any], global_step: Any = None
+        self,
+        main_tag: str,
+        tag_scalar_dict: Mapping[str, Any],
+        global_step: Any = None,
+        *,
+        walltime: float | None = None,
     ) -> None:
         """Logs several curves in one plot, as ``add_scalar`` does with a dict.
 
@@ -188,6 +209,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             main_tag: name of the plot.
             tag_scalar_dict: names and values of the curves.
             global_step: the step; None is 0.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -195,9 +217,9 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         if not isinstance(tag_scalar_dict, Mapping):
             kind = arguments.kind(tag_scalar_dict)
             raise TypeError(f"tag_scalar_dict is a {kind}, expected a dict")
-        self._add_scalar(main_tag, tag_scalar_dict, global_step)
+        self._add_scalar(main_tag, tag_scalar_dict, global_step, walltime)
 
-    def _add_scalar(self, tag: object, value: Any, global_step: object) -> None:
+    def _add_scalar(self, tag: object, value: Any, global_step: object, walltime: object) -> None:
         # A known tag has been checked.
         tag = tag if type(tag) is str and tag in self._series else arguments.tag(tag)
         step = arguments.step(global_step)
@@ -205,7 +227,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             if len(value) != 2:
                 raise ValueError(f"value has {len(value)} elements, expected (name, value)")
             value = {value[0]: value[1]}
-        wall_time = _time()
+        wall_time = _time_of(walltime)
         if not isinstance(value, Mapping):
             number = capture.scalar(value, "value")
             self._log_scalar(tag, "", step, wall_time, number)
@@ -250,17 +272,17 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         payload: bytes,
         tensors: Sequence[capture.Tensor] = (),
         *,
+        kind: SummaryKind | None,
+        names: tuple[str, ...] = (),
+        walltime: object = None,
         sub_run: str = "",
     ) -> None:
-        wall_time = _time()
+        wall_time = _time_of(walltime)
         run = self._attach()
-        series = 0
-        if run is not None:
-            if sub_run:
-                series = run.series_in(sub_run, tag, step=step)
-            else:
-                series = run.series_of(tag, step=step)
-        if run is not None and series:
+        if run is None:
+            return
+        series = run.series_of_summary(tag, kind, names, sub_run=sub_run, step=step)
+        if series:
             run.log_record(series, step, wall_time, tensors, payload)
 
     def _attach(self) -> RunHandle | None:
@@ -292,6 +314,9 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             rank=-1 if rank is None else rank,
             world_size=world_size or 0,
             filename_suffix=self._filename_suffix,
+            purge_step=self._purge_step,
+            epoch=self._epoch,
+            has_siblings=self._has_siblings,
             sync_secs=self._sync_secs,
             sync_on_flush=self._sync_on_flush,
         )
@@ -440,13 +465,16 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             "world_size": self._ranks.world_size,
             "run": self._run_name or None,
             "on_full": self._on_full,
+            "purge_step": self._purge_step,
+            "epoch": self._epoch,
             "sync": self._sync,
             "closed": self._closed,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        closed = state.pop("closed")
+        closed, epoch = state.pop("closed"), state.pop("epoch")
         self.__init__(**state)  # type: ignore[misc]
+        self._epoch, self._has_siblings = epoch, True
         self._closed = closed
 
 
@@ -456,6 +484,11 @@ def _address(value: str | None, settings: Settings) -> Address:
             raise TypeError(f"address is a {type(value).__name__}, expected a str")
         return addresses.parse(value)
     return addresses.parse(settings.address) if settings.address else addresses.default_address()
+
+
+def _time_of(walltime: object) -> float:
+    checked = arguments.wall_time(walltime)
+    return _time() if checked is None else checked
 
 
 def _timeout(value: float | None) -> float:

@@ -26,7 +26,7 @@ from support.tensorboard_plugins import (
     PrCurvesPlugin,
     ProjectorPlugin,
 )
-from support.tensorboard_reader import LOADERS, ImagePoint, Reader, open_reader
+from support.tensorboard_reader import LOADERS, ImagePoint, Loader, Reader, open_reader
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.pr_curve import plugin_data_pb2 as pr_curve_data_pb2
@@ -73,6 +73,7 @@ LAYOUT = {
 }
 HPARAMS = {"lr": 0.1, "layers": 3, "optimizer": "sgd", "augment": True, "act": max, "no": None}
 
+WALLTIME = 1_234_567_890.25
 RGBA = RANDOM.integers(0, 256, (5, 6, 4), np.uint8)
 HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
 #: With which tensorboardX encodes audio.
@@ -92,6 +93,8 @@ def log(sw: Any) -> None:
     for step, value in enumerate((1.5, 0.1, float("nan"), float("inf"), -3)):
         sw.add_scalar("scalar", value, step)
     sw.add_scalar("no step", np.float32(0.3))
+    sw.add_scalar("walltime", 1.0, 1, walltime=WALLTIME)
+    sw.add_histogram("walltime/histogram", VALUES, 1, walltime=WALLTIME)
     sw.add_scalars("curves", {"sin": 0.25, "cos": np.float64(0.7)}, 4)
     for name, bins in BINS.items():
         sw.add_histogram(f"histogram/{name}", VALUES, 1, bins=bins)
@@ -179,7 +182,7 @@ def test_scalars(reader: Reader) -> None:
             np.testing.assert_array_equal(
                 [point.value for point in ours[tag]], [point.value for point in theirs[tag]]
             )
-    assert {"scalar", "no_step"} == set(scalars["boardd"])
+    assert {"scalar", "no_step", "walltime"} == set(scalars["boardd"])
 
 
 @pytest.mark.parametrize(
@@ -386,7 +389,16 @@ def test_embedding(reader: Reader, logdir: Path) -> None:
         assert rows == list("abcdefghi")
 
 
-#: Parameters whose place or name differs, beside ``walltime``; the documentation says which.
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("loader", LOADERS)
+def test_walltime(loader: Loader, writer: str, logdir: Path) -> None:
+    with open_reader(logdir, loader) as reader:
+        (scalar,) = reader.scalars()[writer]["walltime"]
+        (histogram,) = reader.histograms()[writer]["walltime/histogram"]
+    assert scalar.wall_time == histogram.wall_time == WALLTIME
+
+
+#: Parameters whose place or name differs, beside ``walltime``, which is keyword-only; see the docs.
 MXBOARD_ORDER = {"add_embedding", "add_pr_curve"}
 RENAMED = {
     "scalar_value": "value",
@@ -397,7 +409,7 @@ RENAMED = {
     "text_string": "text",
     "model": "net",
 }
-NOT_TAKEN = {"walltime", "display_name", "summary_description", "max_bins", "kwargs"}
+NOT_TAKEN = {"display_name", "summary_description", "max_bins", "kwargs"}
 NOT_TAKEN |= {"verbose", "use_strict_trace"}
 MADE_BY_OTHERS = {"add_onnx_graph", "add_openvino_graph"}
 SHARED_CALLS = [

@@ -76,6 +76,22 @@ def step(value: object) -> int:
     return result
 
 
+def wall_time(value: object) -> float | None:
+    """Checks a time in seconds since the epoch; None is none."""
+    return None if value is None else number(value, "walltime")
+
+
+def purge_step(value: object) -> int | None:
+    """Checks the first step that is out of date, an int64; None is none."""
+    if value is None:
+        return None
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Integral, np.integer)):
+        raise TypeError(f"purge_step is {value!r}, expected an int")
+    if not -(1 << 63) <= int(value) < 1 << 63:
+        raise ValueError(f"purge_step {value} is outside int64")
+    return int(value)
+
+
 @dataclass(frozen=True)
 class Bins:
     """Checked bins: exactly one of a count, edges, or a rule's name."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from boardd_protos.summary_kind import SummaryKind
+
 from boardd_client.capture import Tensor
 
 
@@ -23,10 +25,23 @@ class Calls(ABC):
         payload: bytes,
         tensors: Sequence[Tensor] = (),
         *,
+        kind: SummaryKind | None,
+        names: tuple[str, ...] = (),
+        walltime: object = None,
         sub_run: str = "",
     ) -> None:
-        """Logs one record under a tag, with the tensors that the payload describes."""
+        """Logs one record under a tag, with the tensors that the payload describes.
+
+        It is shown as a ``kind`` under the tags ``names``, or under ``tag`` if there are
+        none; ``kind`` is None if nothing is shown under a tag.
+
+        Raises ``ValueError`` if one of the tags is another kind already, and as
+        ``arguments.wall_time`` does.
+        """
 
     @abstractmethod
     def _log_number(self, tag: str, step: int, value: float | Tensor, *, sub_run: str) -> None:
-        """Logs a scalar of a sub-run; a tensor must have one element."""
+        """Logs a scalar of a sub-run; a tensor must have one element.
+
+        Raises ``ValueError`` if the tag is another kind already.
+        """

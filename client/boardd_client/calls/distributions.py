@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from boardd_protos.limits import MAX_THRESHOLDS
+from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client import capture
 from boardd_client.calls import arguments, payloads, shapes
@@ -15,7 +16,13 @@ class DistributionCalls(Calls):
     """See the module."""
 
     def add_histogram(
-        self, tag: str, values: Any, global_step: Any = None, bins: Any = "default"
+        self,
+        tag: str,
+        values: Any,
+        global_step: Any = None,
+        bins: Any = "default",
+        *,
+        walltime: float | None = None,
     ) -> None:
         """Logs the distribution of an array's values; the daemon counts them.
 
@@ -27,6 +34,7 @@ class DistributionCalls(Calls):
                 value, 1 to 65,536; 2 to 65,537 ascending edges; ``"default"`` or
                 ``"tensorflow"`` for TensorFlow's exponential edges; or a rule of
                 ``numpy.histogram``: auto, fd, doane, scott, stone, rice, sturges, sqrt.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -36,7 +44,9 @@ class DistributionCalls(Calls):
         checked = arguments.bins(bins)
         tensor = capture.tensor(values, "values")
         payload = payloads.histogram(tensor.dtype, tensor.shape, checked)
-        self._log_summary(tag, step, payload, [tensor])
+        self._log_summary(
+            tag, step, payload, [tensor], kind=SummaryKind.HISTOGRAM, walltime=walltime
+        )
 
     def add_histogram_raw(
         self,
@@ -49,6 +59,8 @@ class DistributionCalls(Calls):
         bucket_limits: Any,
         bucket_counts: Any,
         global_step: Any = None,
+        *,
+        walltime: float | None = None,
     ) -> None:
         """Logs a histogram that was counted elsewhere.
 
@@ -62,6 +74,7 @@ class DistributionCalls(Calls):
             bucket_limits: [n], n at least 1: the right edge of each bucket, ascending.
             bucket_counts: [n], the number of values in each bucket.
             global_step: the step; None is 0.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -81,7 +94,10 @@ class DistributionCalls(Calls):
         }
         shapes.vectors(vectors)
         tensors = list(vectors.values())
-        self._log_summary(tag, step, payloads.histogram_raw(tensors, moments), tensors)
+        payload = payloads.histogram_raw(tensors, moments)
+        self._log_summary(
+            tag, step, payload, tensors, kind=SummaryKind.HISTOGRAM, walltime=walltime
+        )
 
     def add_pr_curve(
         self,
@@ -91,6 +107,8 @@ class DistributionCalls(Calls):
         num_thresholds: int = 127,
         global_step: Any = None,
         weights: Any = None,
+        *,
+        walltime: float | None = None,
     ) -> None:
         """Logs the precision-recall curve of a binary classifier; the daemon counts.
 
@@ -102,6 +120,7 @@ class DistributionCalls(Calls):
             global_step: the step; None is 0.
             weights: the weight of each label, at least 0, of a shape that broadcasts to
                 that of ``labels``. None: 1.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -113,7 +132,8 @@ class DistributionCalls(Calls):
         if weights is not None:
             tensors.append(capture.tensor(weights, "weights"))
         shapes.pr_curve(*tensors)
-        self._log_summary(tag, step, payloads.pr_curve(tensors, thresholds), tensors)
+        payload = payloads.pr_curve(tensors, thresholds)
+        self._log_summary(tag, step, payload, tensors, kind=SummaryKind.PR_CURVE, walltime=walltime)
 
     def add_pr_curve_raw(
         self,
@@ -127,6 +147,8 @@ class DistributionCalls(Calls):
         global_step: Any = None,
         num_thresholds: int | None = None,
         weights: None = None,
+        *,
+        walltime: float | None = None,
     ) -> None:
         """Logs a precision-recall curve that was computed elsewhere.
 
@@ -142,6 +164,7 @@ class DistributionCalls(Calls):
             global_step: the step; None is 0.
             num_thresholds: None, or n.
             weights: None, because the counts must be weighted already.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -169,15 +192,24 @@ class DistributionCalls(Calls):
                     f"num_thresholds is {thresholds}, but true_positive_counts has {count} elements"
                 )
         tensors = list(vectors.values())
-        self._log_summary(tag, step, payloads.pr_curve_raw(tensors, count), tensors)
+        payload = payloads.pr_curve_raw(tensors, count)
+        self._log_summary(tag, step, payload, tensors, kind=SummaryKind.PR_CURVE, walltime=walltime)
 
-    def add_tensor(self, tag: str, tensor: Any, global_step: Any = None) -> None:
+    def add_tensor(
+        self,
+        tag: str,
+        tensor: Any,
+        global_step: Any = None,
+        *,
+        walltime: float | None = None,
+    ) -> None:
         """Logs an array as it is, for programs that read event files; no page shows it.
 
         Args:
             tag: name of the tensor.
             tensor: an array of any shape.
             global_step: the step; None is 0.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -185,4 +217,7 @@ class DistributionCalls(Calls):
         tag = arguments.tag(tag)
         step = arguments.step(global_step)
         captured = capture.tensor(tensor, "tensor")
-        self._log_summary(tag, step, payloads.tensor(captured), [captured])
+        payload = payloads.tensor(captured)
+        self._log_summary(
+            tag, step, payload, [captured], kind=SummaryKind.TENSOR, walltime=walltime
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from boardd_protos.summary_kind import SummaryKind
 from boardd_protos.tags import CUSTOM_SCALARS_TAG, HPARAMS_TAG, clean
 
 from boardd_client import capture
@@ -35,7 +36,8 @@ class ExperimentCalls(Calls):
             RuntimeError: a HybridBlock that was not hybridized and run, or a module that
                 cannot be traced.
         """
-        self._log_summary(GRAPH_TAG, 0, payloads.graph(graphs.graph(net, input_to_model)))
+        payload = payloads.graph(graphs.graph(net, input_to_model))
+        self._log_summary(GRAPH_TAG, 0, payload, kind=None)
 
     def add_hparams(
         self,
@@ -70,7 +72,7 @@ class ExperimentCalls(Calls):
         }
         tags = map(clean, metrics)
         payload = payloads.hparams(values, tags, hparams.domains(domains))
-        self._log_summary(HPARAMS_TAG, step, payload, sub_run=sub_run)
+        self._log_summary(HPARAMS_TAG, step, payload, kind=SummaryKind.HPARAM, sub_run=sub_run)
         for tag, value in metrics.items():
             self._log_number(tag, step, value, sub_run=sub_run)
 
@@ -86,7 +88,7 @@ class ExperimentCalls(Calls):
             TypeError, ValueError: not as described.
         """
         payload = payloads.custom_scalars(charts.categories(layout))
-        self._log_summary(CUSTOM_SCALARS_TAG, 0, payload)
+        self._log_summary(CUSTOM_SCALARS_TAG, 0, payload, kind=SummaryKind.CUSTOM_SCALAR)
 
     def add_custom_scalars_multilinechart(
         self, tags: Sequence[str], category: str = "default", title: str = "untitled"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from boardd_protos.limits import DEFAULT_NROW, NORMALIZATIONS, max_sample_rate
+from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client import capture
 from boardd_client.calls import arguments, figures, payloads, shapes
@@ -27,6 +28,7 @@ class MediaCalls(Calls):
         normalize: str | None = None,
         value_range: tuple[float, float] | None = None,
         pad_value: int = 0,
+        walltime: float | None = None,
     ) -> None:
         """Logs an image, or a batch of them as a grid; the daemon encodes it.
 
@@ -44,6 +46,7 @@ class MediaCalls(Calls):
                 None: leave them as they are.
             value_range: with ``normalize``, the two values that become 0 and 1 instead.
             pad_value: value of the pixels around the images, 0 to 255.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described, or a grid of more than 2**27 pixels.
@@ -73,10 +76,16 @@ class MediaCalls(Calls):
             value_range=bounds,
             pad_value=pad_value,
         )
-        self._log_summary(tag, step, payload, [tensor])
+        self._log_summary(tag, step, payload, [tensor], kind=SummaryKind.IMAGE, walltime=walltime)
 
     def add_images(
-        self, tag: str, images: Any, global_step: Any = None, *, dataformats: str = "NCHW"
+        self,
+        tag: str,
+        images: Any,
+        global_step: Any = None,
+        *,
+        dataformats: str = "NCHW",
+        walltime: float | None = None,
     ) -> None:
         """Logs a batch of images as one grid, eight in a row without padding.
 
@@ -88,13 +97,16 @@ class MediaCalls(Calls):
             images: as ``add_image`` takes them.
             global_step: the step; None is 0.
             dataformats: what the dimensions are, with N.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
         """
         if isinstance(dataformats, str) and "N" not in dataformats.upper():
             raise ValueError(f"dataformats is {dataformats!r}, expected a batch such as 'NCHW'")
-        self.add_image(tag, images, global_step, dataformats=dataformats, padding=0)
+        self.add_image(
+            tag, images, global_step, dataformats=dataformats, padding=0, walltime=walltime
+        )
 
     def add_image_with_boxes(
         self,
@@ -105,6 +117,7 @@ class MediaCalls(Calls):
         *,
         labels: Sequence[str] | None = None,
         dataformats: str = "CHW",
+        walltime: float | None = None,
     ) -> None:
         """Logs an image with red boxes drawn on it.
 
@@ -115,6 +128,7 @@ class MediaCalls(Calls):
             global_step: the step; None is 0.
             labels: n texts, drawn at the lower left corner of each box.
             dataformats: what the image's dimensions are, without N.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -129,10 +143,17 @@ class MediaCalls(Calls):
         texts = () if labels is None else arguments.strings(labels, "labels")
         if texts and len(texts) != count:
             raise ValueError(f"labels has {len(texts)} elements for {count} boxes")
-        self._log_summary(tag, step, payloads.image_with_boxes(tensors, formats, texts), tensors)
+        payload = payloads.image_with_boxes(tensors, formats, texts)
+        self._log_summary(tag, step, payload, tensors, kind=SummaryKind.IMAGE, walltime=walltime)
 
     def add_figure(
-        self, tag: str, figure: Any, global_step: Any = None, *, close: bool = True
+        self,
+        tag: str,
+        figure: Any,
+        global_step: Any = None,
+        *,
+        close: bool = True,
+        walltime: float | None = None,
     ) -> None:
         """Logs a matplotlib figure, or several of one size as a grid.
 
@@ -144,6 +165,7 @@ class MediaCalls(Calls):
             figure: a ``matplotlib.figure.Figure``, or a list of them.
             global_step: the step; None is 0.
             close: whether to close the figures in ``pyplot``.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -152,7 +174,8 @@ class MediaCalls(Calls):
         step = arguments.step(global_step)
         pixels = figures.pixels(figure, close=bool(close))
         # tensorboardX's grid of figures has no padding.
-        self.add_image(tag, pixels, step, dataformats="NHWC"[4 - pixels.ndim :], padding=0)
+        formats = "NHWC"[4 - pixels.ndim :]
+        self.add_image(tag, pixels, step, dataformats=formats, padding=0, walltime=walltime)
 
     def add_video(
         self,
@@ -162,6 +185,7 @@ class MediaCalls(Calls):
         *,
         fps: float = 4,
         dataformats: str = "NTCHW",
+        walltime: float | None = None,
     ) -> None:
         """Logs a video as an animated GIF, several clips side by side.
 
@@ -171,6 +195,7 @@ class MediaCalls(Calls):
             global_step: the step; None is 0.
             fps: frames a second; above 50 it plays at 50, as fast as browsers do.
             dataformats: what the dimensions are: N clips, T frames, C channels, H and W.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -182,10 +207,17 @@ class MediaCalls(Calls):
             raise ValueError(f"fps is {fps!r}, expected more than 0")
         tensor = capture.tensor(video, "video")
         formats = shapes.video(tensor, dataformats)
-        self._log_summary(tag, step, payloads.video(tensor, formats, rate), [tensor])
+        payload = payloads.video(tensor, formats, rate)
+        self._log_summary(tag, step, payload, [tensor], kind=SummaryKind.IMAGE, walltime=walltime)
 
     def add_audio(
-        self, tag: str, audio: Any, sample_rate: int = 44100, global_step: Any = None
+        self,
+        tag: str,
+        audio: Any,
+        sample_rate: int = 44100,
+        global_step: Any = None,
+        *,
+        walltime: float | None = None,
     ) -> None:
         """Logs a clip of sound, as 16-bit WAV.
 
@@ -195,6 +227,7 @@ class MediaCalls(Calls):
                 or two channels [n, 2] or [2, n]. Dimensions of length 1 do not count.
             sample_rate: samples a second, at least 1.
             global_step: the step; None is 0.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -204,19 +237,24 @@ class MediaCalls(Calls):
         rate = arguments.integer(sample_rate, "sample_rate", 1, max_sample_rate(1))
         tensor = capture.tensor(audio, "audio")
         shapes.audio(tensor, rate)
-        self._log_summary(tag, step, payloads.audio(tensor, rate), [tensor])
+        payload = payloads.audio(tensor, rate)
+        self._log_summary(tag, step, payload, [tensor], kind=SummaryKind.AUDIO, walltime=walltime)
 
-    def add_text(self, tag: str, text: str, global_step: Any = None) -> None:
+    def add_text(
+        self, tag: str, text: str, global_step: Any = None, *, walltime: float | None = None
+    ) -> None:
         """Logs a text, which TensorBoard shows as Markdown.
 
         Args:
             tag: name of the text.
             text: at most 1 MiB of UTF-8.
             global_step: the step; None is 0.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
         """
         tag = arguments.tag(tag)
         step = arguments.step(global_step)
-        self._log_summary(tag, step, payloads.text(arguments.string(text, "text")))
+        payload = payloads.text(arguments.string(text, "text"))
+        self._log_summary(tag, step, payload, kind=SummaryKind.TEXT, walltime=walltime)

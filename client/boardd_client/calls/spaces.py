@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
+
+from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client import capture
 from boardd_client.calls import arguments, payloads, shapes
 from boardd_client.calls import labels as label_columns
 from boardd_client.calls.base import Calls
+
+#: What TensorBoard's mesh plugin appends to a mesh's tag for each of its series.
+_MESH_SUFFIXES: Final = {"vertices": "_VERTEX", "faces": "_FACE", "colors": "_COLOR"}
 
 
 class SpaceCalls(Calls):
@@ -73,7 +78,7 @@ class SpaceCalls(Calls):
             project_to=dimensions,
             has_step=global_step is not None,
         )
-        self._log_summary(tag, step, payload, tensors)
+        self._log_summary(tag, step, payload, tensors, kind=None)
 
     def add_mesh(
         self,
@@ -83,6 +88,8 @@ class SpaceCalls(Calls):
         faces: Any = None,
         config_dict: Mapping[str, Any] | None = None,
         global_step: Any = None,
+        *,
+        walltime: float | None = None,
     ) -> None:
         """Logs a batch of meshes or point clouds.
 
@@ -93,6 +100,7 @@ class SpaceCalls(Calls):
             faces: [batch, m, 3], the numbers of each triangle's vertices. None: only points.
             config_dict: how to show it, a JSON object of THREE.js classes; or None.
             global_step: the step; None is 0.
+            walltime: seconds since the epoch; None is now.
 
         Raises:
             TypeError, ValueError: not as described.
@@ -106,7 +114,16 @@ class SpaceCalls(Calls):
         if faces is not None:
             tensors["faces"] = capture.tensor(faces, "faces")
         shapes.mesh(tensors)
-        self._log_summary(tag, step, payloads.mesh(tensors, config), list(tensors.values()))
+        names = tuple(tag + _MESH_SUFFIXES[part] for part in tensors)
+        self._log_summary(
+            tag,
+            step,
+            payloads.mesh(tensors, config),
+            list(tensors.values()),
+            kind=SummaryKind.MESH,
+            names=names,
+            walltime=walltime,
+        )
 
 
 def _json(value: object) -> str:

@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
+from weakref import WeakValueDictionary
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 
 from boardd_client.memory.ring import Ring
+from boardd_client.session.kinds import RunKinds
 
 #: Series of one session; a budget against tags made without end.
 MAX_SERIES: Final = 100_000
@@ -28,6 +30,7 @@ class DefinedRun:
     rejected: int = 0
     last_rejection: str = ""
     series: list[int] = field(default_factory=list)
+    kinds: RunKinds = field(default_factory=RunKinds)  #: of all runs in its directory
 
     @property
     def number(self) -> int:
@@ -50,6 +53,8 @@ class Schema:
         self._is_shared = is_shared
         self._runs: dict[int, DefinedRun] = {}
         self._series: dict[int, pb.SeriesDefinition] = {}
+        #: By what makes a run's directory.
+        self._kinds: WeakValueDictionary[tuple[object, ...], RunKinds] = WeakValueDictionary()
         self._last_number = 0
         self._untold_runs: deque[int] = deque()
         self._untold_series: deque[int] = deque()
@@ -58,7 +63,9 @@ class Schema:
         """Adds a run; sets its number in ``definition``."""
         self._last_number += 1
         definition.run = self._last_number
-        run = self._runs[self._last_number] = DefinedRun(definition)
+        directory = (definition.logdir, definition.name, definition.rank, definition.world_size)
+        kinds = self._kinds.setdefault(directory, RunKinds())
+        run = self._runs[self._last_number] = DefinedRun(definition, kinds=kinds)
         self._untold_runs.append(self._last_number)
         self._write(pb.Definitions(runs=[definition]))
         return run

@@ -54,6 +54,7 @@ class GrpcConnection:
         self._address = address
         self._events = events
         self._tls_ca = tls_ca
+        self._token = token
         self._metadata = ((AUTHORIZATION, f"Bearer {token}"),) if token else None
         self._outbox = Outbox(events.on_room)
         self._lock = threading.RLock()

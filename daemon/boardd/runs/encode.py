@@ -65,6 +65,8 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
     """
     run, columns, tag_index = part.run, part.columns, part.tag_index
     try:
+        if len(columns) == 1 and (encoded := _encode_scalar(part)) is not None:
+            return encoded
         refused: list[RefusedRecords] = []
         is_refused = run.contents.kinds.take_scalars(tag_index, run.tags)
         if is_refused is not None:
@@ -90,6 +92,27 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
     if events:
         encoded.part = Part(key, columns.sequence)
     return encoded
+
+
+def _encode_scalar(part: ScalarPart) -> Encoded | None:
+    """As ``encode_scalar_part``, of one scalar: workers' in turns come one by one.
+
+    None if its tag is another kind.
+    """
+    run, columns, tag = part.run, part.columns, int(part.tag_index[0])
+    name, step = run.tags[tag], int(columns.step[0])
+    try:
+        run.contents.kinds.take(name, {name: SummaryKind.SCALAR})
+    except RefusedError:
+        return None
+    if run.contents.steps.observe_one(tag, step):
+        _warn_of_steps(run, tag)
+    key = session_key(part.session_id)
+    if _written(columns.sequence, run.contents.marks.sequence(key)):
+        return Encoded(duplicates=1)
+    value = scalar_value(name.decode(), float(columns.value[0]))
+    events = event.summary(float(columns.wall_time[0]), step, value)
+    return Encoded(events, Part(key, columns.sequence))
 
 
 def encode_drops(part: DropPart) -> Encoded:

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from boardd.core.order import Order
-from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart, SummaryPart
+from boardd.core.session.batch import (
+    DropPart,
+    EndPart,
+    PurgePart,
+    RunPart,
+    ScalarPart,
+    SummaryPart,
+)
 from boardd.runs.sync_result import SyncResult
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
@@ -45,7 +52,7 @@ class Sync:
             self.done.set_result(result)
 
 
-Item = ScalarPart | DropPart | EndPart | ReducedSummary | Sync
+Item = ScalarPart | DropPart | EndPart | PurgePart | ReducedSummary | Sync
 
 
 class RunOrder:
@@ -54,6 +61,8 @@ class RunOrder:
     def __init__(self) -> None:
         self._order: Order[Item] = Order()
         self._wake = asyncio.Event()
+        #: Sessions' ends among them.
+        self.ends = 0
 
     def __len__(self) -> int:
         return len(self._order)
@@ -71,6 +80,7 @@ class RunOrder:
     def append(self, item: Item) -> None:
         """Adds what is ready once all before it is taken."""
         self._order.append(item)
+        self.ends += isinstance(item, EndPart)
         self._wake.set()
 
     def draw(self) -> int:
@@ -88,12 +98,13 @@ class RunOrder:
         records = size_bytes = 0
         while self._order.ready and records < APPEND_RECORDS and size_bytes < APPEND_BYTES:
             head = self._order.peek()
-            alone = isinstance(head, (DropPart, EndPart, Sync)) or (
+            alone = isinstance(head, (DropPart, EndPart, PurgePart, Sync)) or (
                 isinstance(head, ReducedSummary) and head.has_files
             )
             if alone and items:
                 break
             item = self._order.release()
+            self.ends -= isinstance(item, EndPart)
             items.append(item)
             if alone:
                 break

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from boardd_protos import boardd_pb2 as pb
@@ -25,8 +25,16 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.marks import drops_key, session_key
 from boardd.core.runs.run_state import RunState
-from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart, SummaryPart
+from boardd.core.session.batch import (
+    DropPart,
+    EndPart,
+    PurgePart,
+    RunPart,
+    ScalarPart,
+    SummaryPart,
+)
 from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary, join
+from boardd.runs.hold_back import HoldBack
 from boardd.runs.reduction_pool import Reduced, ReductionPool, RunReductions
 from boardd.runs.run_files import RunFiles
 from boardd.runs.run_order import (
@@ -38,6 +46,7 @@ from boardd.runs.run_order import (
     reduced_bytes,
     take_part,
 )
+from boardd.runs.succession import encode_purge, superseded
 from boardd.runs.sync_result import SyncResult
 from boardd.summaries.reduction import SummaryError
 
@@ -81,6 +90,7 @@ class RunWriter:
         self._reductions = reductions
         self._on_idle = on_idle
         self._order = RunOrder()
+        self._held = HoldBack(run, self._put_in_order)
         self._reducing = RunReductions()
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
 
@@ -88,11 +98,14 @@ class RunWriter:
 
     def admit(self, *parts: RunPart) -> None:
         """Takes the next parts of the run."""
+        self._held.admit(parts)
+
+    def _put_in_order(self, parts: Sequence[RunPart]) -> None:
         summaries: list[tuple[int, SummaryPart]] = []
         for part in parts:
             if isinstance(part, SummaryPart):
                 summaries.append((self._order.draw(), part))
-            elif isinstance(part, (ScalarPart, DropPart, EndPart)):
+            elif isinstance(part, (ScalarPart, DropPart, EndPart, PurgePart)):
                 self._order.append(part)
             else:
                 raise TypeError(f"no kind of part: {part!r}")
@@ -100,7 +113,10 @@ class RunWriter:
             self._reductions.add(self._reducing, summaries, self._take_results)
 
     async def sync(self) -> SyncResult:
-        """Waits until all that was admitted is durable. Returns whether it is."""
+        """Waits until all that was admitted, and is not held back, is durable.
+
+        Returns whether it is.
+        """
         done: asyncio.Future[SyncResult] = asyncio.get_running_loop().create_future()
         self._order.append(Sync(done))
         return await done
@@ -110,6 +126,7 @@ class RunWriter:
 
         Files stay open: a thread may be writing them.
         """
+        self._held.close()
         self.task.cancel()
 
     def _take_results(self, results: list[Reduced]) -> None:
@@ -124,7 +141,7 @@ class RunWriter:
     async def _work(self) -> None:
         try:
             await self._files.open(gives_up=lambda: self._order.ready and not self.run.holders)
-            while len(self._order) or self._files.is_open:
+            while len(self._order) or len(self._held) or self._files.is_open:
                 if self._order.ready:
                     items = self._order.take()
                     size_bytes = reduced_bytes(items)
@@ -141,7 +158,8 @@ class RunWriter:
             head = items[0]
             if isinstance(head, EndPart):
                 self._end(head)
-                if not self.run.holders:
+                # The last end closes the file; of others the records are still to come.
+                if not (self.run.holders or self._order.ends or len(self._held)):
                     await self._files.close()
                 self._outcomes.finish(take_part(items), 0, 0)
             elif isinstance(head, Sync):
@@ -221,6 +239,12 @@ class RunWriter:
 
 
 def _encode(item: Item) -> Encoded:
+    if isinstance(item, PurgePart):
+        return encode_purge(item)
+    part = item.part if isinstance(item, ReducedSummary) else item
+    refused = superseded(part) if isinstance(part, RunPart) else None
+    if refused is not None:
+        return refused
     if isinstance(item, ReducedSummary):
         return encode_summary(item.part, item.result)
     if isinstance(item, ScalarPart):

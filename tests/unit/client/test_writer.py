@@ -115,15 +115,47 @@ def test_export_has_what_was_logged_with_and_without_a_daemon(
 
 
 def test_pickling_takes_address_and_run_along(scripted: ScriptedDaemon) -> None:
-    with writer(scripted, run="r", rank=2, world_size=3, on_full="block", sync=5) as sw:
+    options = {"rank": 2, "world_size": 3, "on_full": "block", "purge_step": 7, "sync": 5}
+    with writer(scripted, run="r", **options) as sw:
         sw.add_scalar("loss", 1.0, 1)
         with pickle.loads(pickle.dumps(sw)) as copy:
             copy.add_scalar("loss", 2.0, 2)
     runs = [run for message in scripted.definitions for run in message.runs]
     assert len(runs) == 2
     runs[1].run = runs[0].run
+    # The epoch too: the copy is not the original's successor, but its sibling.
+    assert [run.has_siblings for run in runs] == [False, True]
+    runs[1].has_siblings = False
     assert runs[0] == runs[1]
+    assert runs[0].purge_step == 7
     assert scripted.values() == [1.0, 2.0]
+
+
+def test_a_writer_made_later_has_a_higher_epoch_unless_the_environment_sets_it(
+    scripted: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = time.time_ns()
+    with writer(scripted) as first, writer(scripted, purge_step=0) as second:
+        monkeypatch.setenv("BOARDD_EPOCH", "12")
+        with writer(scripted) as third:
+            for sw in (first, second, third):
+                sw.add_scalar("loss", 1.0, 1)
+            first.close()
+            first.reopen()
+            first.add_scalar("loss", 1.0, 1)
+            assert first.flush()
+    runs = [run for message in scripted.definitions for run in message.runs]
+    epochs = [run.epoch for run in runs]
+    assert before <= epochs[0] < epochs[1] <= time.time_ns()
+    assert epochs[2:] == [12, epochs[0]]
+    assert [run.HasField("purge_step") for run in runs] == [False, True, False, False]
+    assert not any(run.has_siblings for run in runs)
+
+
+@pytest.mark.parametrize("value", ["3", 1.5, True])
+def test_a_purge_step_that_is_none_is_refused(scripted: ScriptedDaemon, value: Any) -> None:
+    with pytest.raises(TypeError, match=r"purge_step is .*, expected an int"):
+        writer(scripted, purge_step=value)
 
 
 @pytest.mark.parametrize(

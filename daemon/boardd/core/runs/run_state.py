@@ -27,9 +27,11 @@ Holder = tuple[bytes, int]
 
 @dataclass(frozen=True)
 class Member:
-    """One session's place in a run. ``rank`` -1 and ``world_size`` 0: not known.
+    """One session's place in a run.
 
-    ``umask``: what new files and directories are to lack; None: the daemon's.
+    ``rank`` -1, ``world_size`` 0 and ``epoch`` 0: not known. ``umask``: what new files and
+    directories are to lack; None: the daemon's. ``has_siblings``: it was forked or
+    unpickled, so others like it may log to the run.
     """
 
     rank: int
@@ -37,6 +39,37 @@ class Member:
     reduce: str
     sync: SyncPolicy = NEVER
     umask: int | None = None
+    epoch: int = 0
+    has_siblings: bool = False
+
+
+class Members(dict[Holder, Member]):
+    """The members of a run, and the epoch of each session.
+
+    That is the highest of the session's members, also of those that have left: writers of
+    one session do not supersede each other. The event loop writes; threads may read
+    ``epoch_of``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._epochs: dict[bytes, int] = {}
+
+    def join(self, holder: Holder, member: Member) -> None:
+        """Adds ``holder``."""
+        self[holder] = member
+        session_id, _ = holder
+        self._epochs[session_id] = max(self.epoch_of(session_id), member.epoch)
+
+    def leave(self, session_id: bytes) -> None:
+        """Removes all of a session."""
+        for holder in [holder for holder in self if holder[0] == session_id]:
+            del self[holder]
+        self._epochs.pop(session_id, None)
+
+    def epoch_of(self, session_id: bytes) -> int:
+        """The epoch of a session, 0 if it is not known."""
+        return self._epochs.get(session_id, 0)
 
 
 @dataclass(eq=False)
@@ -83,7 +116,7 @@ class RunState:
     group: str
     filename_suffix: str
     max_series: InitVar[int]
-    members: dict[Holder, Member] = field(default_factory=dict)
+    members: Members = field(default_factory=Members)
     #: Members that still log to it; when the last leaves, its file is closed.
     holders: set[Holder] = field(default_factory=set)
     refusal: Refusal | None = None
@@ -168,15 +201,14 @@ class Runs:
             self._runs[path] = run
         if holder not in run.members:
             run.refusal = None
-            run.members[holder] = member
+            run.members.join(holder, member)
         run.holders.add(holder)
         return run
 
     def leave(self, session_id: bytes) -> None:
         """Ends the membership of ``session_id`` everywhere; forgets runs without members."""
         for run in self.values():
-            for holder in [holder for holder in run.members if holder[0] == session_id]:
-                del run.members[holder]
-                run.holders.discard(holder)
+            run.members.leave(session_id)
+            run.holders -= {holder for holder in run.holders if holder[0] == session_id}
             if not run.members:
                 del self._runs[run.path]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
@@ -46,6 +46,13 @@ class Defined:
     refusals: list[RunRefusal] = field(default_factory=list)
 
 
+class Purge(NamedTuple):
+    """What a run holds from ``step`` on is out of date for writers of ``epoch`` and later."""
+
+    epoch: int
+    step: int
+
+
 @dataclass
 class Place:
     """A directory of one of the session's runs: the run's own, or a sub-run's."""
@@ -53,6 +60,8 @@ class Place:
     number: int
     run: RunState | None
     refused: Refusal | None
+    #: What is to be done once, before the first record.
+    purge: Purge | None = None
 
     @property
     def refusal(self) -> Refusal | None:
@@ -77,6 +86,7 @@ class Places:
         self._places: list[Place] = []
         self._first_of_run: dict[RunState, int] = {}
         self._first = np.zeros(0, np.intp)
+        self._unpurged: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._places)
@@ -101,8 +111,30 @@ class Places:
 
     def add(self, place: Place) -> int:
         """Adds a place; returns its index."""
+        if place.purge is not None:
+            self._unpurged.add(len(self._places))
         self._places.append(place)
         return len(self._places) - 1
+
+    @property
+    def has_unpurged(self) -> bool:
+        """Whether any is still to be purged."""
+        return bool(self._unpurged)
+
+    def first_to_purge(self, place: NDArray[np.intp], reason: NDArray[np.intp]) -> int | None:
+        """The first of n records whose place is to be purged before it.
+
+        ``place`` and ``reason`` have shape ``[n]`` and are as ``Schema.find`` returns them.
+        """
+        found = np.isin(place, list(self._unpurged)) & (reason == 0)
+        return int(found.argmax()) if found.any() else None
+
+    def take_purge(self, index: int) -> Purge | None:
+        """Returns the purge that is due at a place, once."""
+        if index not in self._unpurged:
+            return None
+        self._unpurged.discard(index)
+        return self._places[index].purge
 
 
 class Schema:
@@ -268,6 +300,7 @@ class Schema:
         try:
             names.check_reduce(message.reduce)
             names.check_suffix(message.filename_suffix)
+            _check_purge(message)
             self.paths.add(message, logdir)
         except RefusedError as error:
             self._add_place(definition, "", None, error.refusal, defined)
@@ -299,7 +332,8 @@ class Schema:
         refused: Refusal | None,
         defined: Defined,
     ) -> int:
-        index = self.places.add(Place(definition.message.run, run, refused))
+        purge = _purge_of(definition.message) if run is not None else None
+        index = self.places.add(Place(definition.message.run, run, refused, purge))
         definition.places[sub_run] = index
         if refused is not None:
             defined.refusals.append(RunRefusal(definition.message.run, refused))
@@ -357,4 +391,19 @@ def _member(message: pb.RunDefinition) -> Member:
         message.reduce,
         SyncPolicy(message.sync_secs, message.sync_on_flush),
         message.umask & 0o777 if message.HasField("umask") else None,
+        message.epoch,
+        message.has_siblings,
     )
+
+
+def _purge_of(message: pb.RunDefinition) -> Purge | None:
+    return Purge(message.epoch, message.purge_step) if message.HasField("purge_step") else None
+
+
+def _check_purge(message: pb.RunDefinition) -> None:
+    """Raises ``RefusedError`` for a purge that could not be told from the next one."""
+    if message.HasField("purge_step") and not message.epoch:
+        raise RefusedError(
+            pb.UNSUPPORTED,
+            f"purge_step {message.purge_step} without an epoch; set RunDefinition.epoch",
+        )

@@ -54,6 +54,10 @@ class StepMonitor:
             return False
         return self._count_one(tag)
 
+    def rewind(self, step: int) -> None:
+        """Notes that what was written at ``step`` and later is out of date."""
+        np.minimum(self._highest, max(step - 1, _LOWEST), out=self._highest)
+
     def _count(self, tags: NDArray[np.intp], steps: NDArray[np.int64]) -> list[int]:
         found: list[int] = []
         for tag, step in zip(tags.tolist(), steps.tolist(), strict=True):

@@ -72,6 +72,30 @@ class ScalarPart(RunPart):
         """See ``RunPart``."""
         return int(self.columns.sequence[-1])
 
+    def split_front(self, count: int) -> ScalarPiece:
+        """Returns its first ``count`` scalars, less than all, which come back by themselves."""
+        size_bytes = self.size_bytes * count // self.records
+        piece = ScalarPiece(
+            self.session_id,
+            self.run,
+            None,
+            self.sequence,
+            count,
+            size_bytes,
+            self.columns[:count],
+            self.tag_index[:count],
+        )
+        self.columns, self.tag_index = self.columns[count:], self.tag_index[count:]
+        self.sequence = int(self.columns.sequence[0])
+        self.records -= count
+        self.size_bytes -= size_bytes
+        return piece
+
+
+@dataclass(eq=False)
+class ScalarPiece(ScalarPart):
+    """The first scalars of a part, which come back before the part does."""
+
 
 @dataclass(eq=False)
 class RejectedPart(RunPart):
@@ -113,6 +137,17 @@ class DropPart(RunPart):
     #: The highest step among what was reported last, as far as the client knows.
     step: int
     wall_time: float
+
+
+@dataclass(eq=False)
+class PurgePart(RunPart):
+    """What the run holds from ``step`` on is out of date, unless ``epoch`` did that already.
+
+    It has no records itself.
+    """
+
+    epoch: int
+    step: int
 
 
 @dataclass

@@ -19,7 +19,14 @@ from boardd.core.intake.columns import SCALAR_BYTES, Columns
 from boardd.core.intake.frames import ScalarFrames, WalkedFrames
 from boardd.core.runs.run_state import RunState
 from boardd.core.runs.schema import Place, Schema
-from boardd.core.session.batch import Batch, EndPart, ScalarPart, SequenceRange, SummaryPart
+from boardd.core.session.batch import (
+    Batch,
+    EndPart,
+    PurgePart,
+    ScalarPart,
+    SequenceRange,
+    SummaryPart,
+)
 from boardd.core.session.half_tensors import HalfTensors
 from boardd.core.session.progress import SessionProgress
 from boardd.core.session.rejections import Rejection
@@ -90,6 +97,20 @@ class FrameTaker:
             frames = frames[known_already:]
             if not len(frames):
                 return
+        places = self._schema.places
+        while places.has_unpurged:
+            place, _, reason = self._schema.find(frames.headers["target"])
+            first = places.first_to_purge(place, reason)
+            if first is None:
+                break
+            if first:
+                self._take_new_scalars(frames[:first], batch)
+            self._purge(int(place[first]), batch)
+            frames = frames[first:]
+        self._take_new_scalars(frames, batch)
+
+    def _take_new_scalars(self, frames: ScalarFrames, batch: Batch) -> None:
+        progress = self._progress
         sequences = progress.accept(frames.first_sequence, frames.last_sequence, len(frames))
         scalars = resolve(frames, self._schema)
         for rejected in scalars.rejections:
@@ -122,6 +143,29 @@ class FrameTaker:
             size_bytes=len(columns) * SCALAR_BYTES,
             columns=columns,
             tag_index=tag,
+        )
+        self._progress.hand_on(part, batch)
+
+    # Resumed runs
+
+    def _purge(self, index: int, batch: Batch) -> None:
+        """Hands on what is to be done before the first record of a place."""
+        purge = self._schema.places.take_purge(index)
+        if purge is None:
+            return
+        place = self._schema.places[index]
+        if place.run is None or place.refusal is not None:
+            return
+        self._schema.hold(place, place.run)
+        part = PurgePart(
+            self._progress.session_id,
+            place.run,
+            sequences=None,
+            sequence=0,
+            records=0,
+            size_bytes=SCALAR_BYTES,
+            epoch=purge.epoch,
+            step=purge.step,
         )
         self._progress.hand_on(part, batch)
 
@@ -171,6 +215,7 @@ class FrameTaker:
         elif place.run is None or place.refusal is not None:
             self._reject(frame, pb.RUN_REFUSED, _refused(place))
         else:
+            self._purge(index, batch)
             self._schema.hold(place, place.run)
             part = SummaryPart(
                 self._progress.session_id,

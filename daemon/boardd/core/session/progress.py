@@ -7,7 +7,14 @@ every part from the moment it goes out until it is back.
 from __future__ import annotations
 
 from boardd.core.budget import Intake
-from boardd.core.session.batch import Batch, Counters, RejectedPart, RunPart, SequenceRange
+from boardd.core.session.batch import (
+    Batch,
+    Counters,
+    RejectedPart,
+    RunPart,
+    ScalarPiece,
+    SequenceRange,
+)
 from boardd.core.session.rejections import Rejection, Rejections
 from boardd.core.session.watermark import Watermark
 
@@ -103,7 +110,7 @@ class SessionProgress:
         part.run.pending -= part.records
         self.counters.pending -= part.records
         self.pending_bytes -= part.size_bytes
-        self.open_parts -= not isinstance(part, RejectedPart)
+        self.open_parts -= not isinstance(part, (RejectedPart, ScalarPiece))
         self._intake.release(part.size_bytes)
         if part.sequences is not None:
             part.sequences.parts -= 1

@@ -219,9 +219,10 @@ def test_settings_come_from_the_environment() -> None:
         "BOARDD_EXIT_TIMEOUT_SECS": "0",
         "BOARDD_TOKEN": "secret",
         "BOARDD_TLS_CA": "/ca.pem",
+        "BOARDD_EPOCH": "12",
     }
     assert Settings.from_environ(environ) == Settings(
-        "unix:/s", 100_000, 200_000, 300_000, False, 0, 1.5, 0.0, "secret", "/ca.pem"
+        "unix:/s", 100_000, 200_000, 300_000, False, 0, 1.5, 0.0, "secret", "/ca.pem", 12
     )
     assert Settings.from_environ({"BOARDD_SHARED_MEMORY": "1"}).shared_memory
 
@@ -234,6 +235,10 @@ def test_settings_come_from_the_environment() -> None:
         ("BOARDD_LOG_BYTES", str(1 << 32)),
         ("BOARDD_ARENA_BYTES", "-1"),
         ("BOARDD_SHARED_MEMORY", "no"),
+        ("BOARDD_EPOCH", "0"),
+        ("BOARDD_EPOCH", "-1"),
+        ("BOARDD_EPOCH", "now"),
+        ("BOARDD_EPOCH", str(1 << 64)),
         ("BOARDD_BLOCK_TIMEOUT_SECS", "soon"),
         ("BOARDD_EXIT_TIMEOUT_SECS", "nan"),
         ("BOARDD_EXIT_TIMEOUT_SECS", "-1"),
@@ -242,3 +247,42 @@ def test_settings_come_from_the_environment() -> None:
 def test_settings_that_are_none_name_the_variable(name: str, text: str) -> None:
     with pytest.raises(ValueError, match=f"{name}='{text}'"):
         Settings.from_environ({name: text})
+
+
+@pytest.mark.parametrize(
+    ("value", "wall_time"), [(None, None), (0, 0.0), (12.5, 12.5), (np.float64(3), 3.0)]
+)
+def test_wall_times(value: Any, wall_time: float | None) -> None:
+    assert arguments.wall_time(value) == wall_time
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (float("nan"), ValueError, "walltime is nan, expected a finite number"),
+        (float("-inf"), ValueError, "walltime is -inf, expected a finite number"),
+        ("now", TypeError, "walltime is a str, expected a number"),
+    ],
+)
+def test_wall_times_that_are_none(value: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        arguments.wall_time(value)
+
+
+@pytest.mark.parametrize("value", [None, 0, -3, np.int64(1 << 40)])
+def test_purge_steps(value: Any) -> None:
+    assert arguments.purge_step(value) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (1.5, TypeError, "purge_step is 1.5, expected an int"),
+        (True, TypeError, "purge_step is True, expected an int"),
+        ("3", TypeError, "purge_step is '3', expected an int"),
+        (1 << 63, ValueError, "purge_step 9223372036854775808 is outside int64"),
+    ],
+)
+def test_purge_steps_that_are_none(value: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        arguments.purge_step(value)

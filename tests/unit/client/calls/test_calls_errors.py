@@ -39,6 +39,9 @@ CASES: list[tuple[Call, type[Exception], str]] = [
     (Call("add_scalars", "s", {"a": 1.0, "b": "x"}), TypeError, "value['b']"),
     (Call("add_histogram", "h", "text"), TypeError, "values is a str"),
     (Call("add_histogram", "h", [1, 2], bins=0), ValueError, "bins 0 is out of range"),
+    (Call("add_scalar", "s", 1.0, 1, walltime="now"), TypeError, "walltime is a str"),
+    (Call("add_scalars", "s", {"a": 1.0}, walltime=float("nan")), ValueError, "walltime is nan"),
+    (Call("add_text", "t", "text", walltime=float("inf")), ValueError, "walltime is inf"),
     (
         Call("add_histogram_raw", "h", 0, float("nan"), 1, 1, 1, [1.0], [1]),
         ValueError,
