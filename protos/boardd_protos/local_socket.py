@@ -22,6 +22,10 @@ class DirectoryRefusedError(Exception):
     """A directory that does not keep other users out; correct it or choose another."""
 
 
+class ForeignSocketError(Exception):
+    """A socket that is another user's: nothing may be said to who listens there."""
+
+
 class PeerCredentials(NamedTuple):
     """A process at the other end of a Unix socket, as the kernel knows it.
 
@@ -106,6 +110,50 @@ def peer_credentials(connection: socket.socket) -> PeerCredentials:
     """
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     return PeerCredentials(*_UCRED.unpack(data))
+
+
+def check_directory(path: Path) -> None:
+    """Checks that no other user owns the directory of a socket; a missing one is no one's.
+
+    Raises ``ForeignSocketError``.
+    """
+    try:
+        owner = os.stat(path).st_uid
+    except OSError:
+        return
+    if owner not in (0, os.geteuid()):
+        raise ForeignSocketError(
+            f"the socket's directory {path} belongs to user {owner}; set XDG_RUNTIME_DIR to a "
+            "directory of yours, or BOARDD_ADDRESS to another socket"
+        )
+
+
+def check_peer(connection: socket.socket) -> None:
+    """Checks that who listens at the other end of ``connection`` is this user, or root.
+
+    Raises ``ForeignSocketError``, and ``OSError`` as ``peer_credentials`` does.
+    """
+    user = peer_credentials(connection).uid
+    if user not in (0, os.geteuid()):
+        raise ForeignSocketError(
+            f"the daemon is user {user}'s, and records are for user {os.geteuid()} or root; set "
+            "BOARDD_ADDRESS to another socket"
+        )
+
+
+def check_listener(socket_path: Path) -> None:
+    """Checks both, of ``socket_path``; nothing is wrong where nobody listens. Does not wait.
+
+    Raises ``ForeignSocketError``.
+    """
+    check_directory(socket_path.parent)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(socket_path))
+        except OSError:
+            return
+        check_peer(probe)
 
 
 def open_process(pid: int) -> int:

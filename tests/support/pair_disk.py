@@ -97,6 +97,10 @@ class Disk:
                 self._ledger.rejected(self._life, part.session_id, sequence, pb.RUN_REFUSED)
             session.reject(part, pb.RUN_REFUSED, "refused")
             return
+        if isinstance(part, SummaryPart) and part.maps is not None and not part.maps:
+            self._ledger.rejected(self._life, part.session_id, part.sequence, pb.TENSOR_LOST)
+            session.reject(part, pb.TENSOR_LOST, "gone")
+            return
         if isinstance(part, SummaryPart):
             data = _tensor_of(part)
             part.payload, part.tensors, part.maps = b"", {}, None

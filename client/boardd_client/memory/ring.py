@@ -66,7 +66,8 @@ class Ring(RingSpace):
     ``buffer`` is writable, contiguous and at least a few frames long; the part
     beyond a multiple of eight is not used. ``reserve_bytes`` are kept for
     scalars: no other frame may take the last ``reserve_bytes`` free bytes. ``lock`` is a
-    re-entrant lock to share with others; by default the ring has its own.
+    re-entrant lock to share with others; by default the ring has its own. ``tail_words``, a
+    view of two "Q", tells readers of another process what is freed.
     """
 
     __slots__ = ("_bytes", "_claimed", "_values", "_words", "on_lost")
@@ -77,8 +78,9 @@ class Ring(RingSpace):
         *,
         reserve_bytes: int = 0,
         lock: AbstractContextManager[Any] | None = None,
+        tail_words: memoryview | None = None,
     ) -> None:
-        super().__init__(buffer, reserve_bytes=reserve_bytes, lock=lock)
+        super().__init__(buffer, reserve_bytes=reserve_bytes, lock=lock, tail_words=tail_words)
         #: Called, under the lock, with the number of each frame that became ABORTED because
         #: something raised while it was written.
         self.on_lost: Callable[[int], None] = lambda sequence: None
@@ -376,6 +378,7 @@ class Ring(RingSpace):
         """Lets go of the buffer; there must be nothing to read. From then on the ring is full."""
         with self._lock:
             self._view = self._view[:0]
+            self._tail_words = None
             self._bytes, self._words = self._bytes[:0].copy(), self._words[:0].copy()
             self._values = self._values[:0].copy()
             self._limit = 0

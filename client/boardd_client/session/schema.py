@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.frame import FrameKind
 
 from boardd_client.memory.ring import Ring
 
@@ -38,16 +37,13 @@ class DefinedRun:
 class Schema:
     """Not thread-safe: its session locks.
 
-    Runs and series are numbered together, from 1. If the ring ``is_shared``, definitions are
-    written to it, too, where the daemon finds them if this process dies; ``appended`` is
-    called with the sequence number. All are told by message as well: a next daemon has not
-    read what was freed here.
+    Runs and series are numbered together, from 1. Each definition is kept, serialized, with
+    ``keep``, where a daemon finds it if this process dies. All are told by message as well.
     """
 
-    def __init__(self, ring: Ring, appended: Callable[[int], None], *, is_shared: bool) -> None:
+    def __init__(self, ring: Ring, keep: Callable[[bytes], object]) -> None:
         self._ring = ring
-        self._appended = appended
-        self._is_shared = is_shared
+        self._keep = keep
         self._runs: dict[int, DefinedRun] = {}
         self._series: dict[int, pb.SeriesDefinition] = {}
         self._last_number = 0
@@ -60,7 +56,7 @@ class Schema:
         definition.run = self._last_number
         run = self._runs[self._last_number] = DefinedRun(definition)
         self._untold_runs.append(self._last_number)
-        self._write(pb.Definitions(runs=[definition]))
+        self._keep(pb.Definitions(runs=[definition]).SerializeToString())
         return run
 
     def add_series(self, run: DefinedRun, tag: str, sub_run: str) -> int:
@@ -74,7 +70,7 @@ class Schema:
         )
         run.series.append(number)
         self._untold_series.append(number)
-        self._write(pb.Definitions(series=[self._series[number]]))
+        self._keep(pb.Definitions(series=[self._series[number]]).SerializeToString())
         return number
 
     def remove_run(self, number: int) -> None:
@@ -119,11 +115,3 @@ class Schema:
                 else:
                     break
             yield message
-
-    def _write(self, definitions: pb.Definitions) -> None:
-        if not self._is_shared:
-            return
-        payload = definitions.SerializeToString()
-        sequence = self._ring.append(FrameKind.DEFINITIONS, 0, 0, 0.0, payload, reserved=True)
-        if sequence:
-            self._appended(sequence)

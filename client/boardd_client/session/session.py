@@ -22,6 +22,7 @@ from boardd_protos.reasons import reason_name
 
 from boardd_client.errors import CaptureError
 from boardd_client.memory.arena import Arena
+from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.pending import Pending
 from boardd_client.memory.ring import Ring
@@ -49,8 +50,12 @@ class Session:
         window_bytes: int = WINDOW_BYTES,
         arena_offset: int | None = None,
         large: LargeSlots | None = None,
+        definitions: KeptDefinitions | None = None,
     ) -> None:
-        """``arena_offset`` is where the arena begins in map 0; None if nothing is shared."""
+        """``arena_offset`` is where the arena begins in map 0; None if nothing is shared.
+
+        ``definitions`` keeps them in the log, if that is shared.
+        """
         self.session_id: Final = session_id
         self.ring: Final = ring
         self.arena: Final = arena
@@ -61,7 +66,7 @@ class Session:
         self._acknowledged = 0
         self._counters = Counters()
         ring.on_lost = self._counters.interrupted
-        self._schema = Schema(ring, self._counters.add_unlogged, is_shared=arena_offset is not None)
+        self._schema = Schema(ring, definitions.append if definitions else _keep_nowhere)
         self._history = history or ScalarHistory(0)
         slots = TensorSlots(arena, large, arena_offset)
         self._claims = Claims(ring, slots, self._schema, self._counters)
@@ -286,3 +291,7 @@ class Session:
     def _settle(self) -> None:
         for run in self._counters.settle(self._acknowledged):
             self._schema.remove_run(run)
+
+
+def _keep_nowhere(definition: bytes) -> bool:
+    return False

@@ -11,7 +11,6 @@ import logging
 import os
 import random
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
-from boardd_protos.limits import MAX_PROGRAM_TEXT
+from boardd_protos.local_socket import ForeignSocketError, check_listener
 
 from boardd_client.errors import AutostartError
 from boardd_client.session.connection_state import (
@@ -38,6 +37,7 @@ from boardd_client.transport import autostart
 from boardd_client.transport.connection import Connection, ConnectionFailedError, Events, Link
 from boardd_client.transport.pace import Pace
 from boardd_client.transport.session_memory import SessionMemory
+from boardd_client.transport.this_process import program
 
 _logger = logging.getLogger("boardd_client")
 
@@ -154,7 +154,9 @@ class Connector:
         try:
             if self._pace.is_stopping:  # nobody would close it any more
                 raise ConnectionFailedError("CANCELLED", "the process ends")
-            request = self._session.open_request(socket.gethostname(), os.getpid(), _program())
+            self._check_listener()
+            self._memory.offer()
+            request = self._session.open_request(socket.gethostname(), os.getpid(), program())
             reply = connection.open(request, _OPEN_TIMEOUT_SECS)
             self._session.opened(reply, is_shared=self._memory.hand_over(reply))
             connection.attach(self._session.attachment())
@@ -172,6 +174,14 @@ class Connector:
         effects = self._state.opened(time.monotonic())
         self._notify()
         return effects
+
+    def _check_listener(self) -> None:
+        """Raises ``ConnectionFailedError`` if the socket is another user's."""
+        if isinstance(self._address, UnixAddress):
+            try:
+                check_listener(self._address.path)
+            except ForeignSocketError as error:
+                raise ConnectionFailedError("PERMISSION_DENIED", str(error)) from None
 
     def _start_daemon(self) -> list[Effect]:
         assert isinstance(self._address, UnixAddress)
@@ -224,7 +234,3 @@ class Connector:
     def _notify(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-
-def _program() -> str:
-    return sys.argv[0][:MAX_PROGRAM_TEXT] if getattr(sys, "argv", None) else ""

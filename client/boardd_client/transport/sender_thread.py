@@ -77,6 +77,11 @@ class SenderThread:
                     thread = threading.Thread(
                         target=self._run, args=(client,), name="boardd-sender", daemon=True
                     )
+                    # The daemon is to hold the log as soon as there is anything in it.
+                    ring = self._session.ring
+                    ring.notify_backlog(1, self._pace.nudge)
+                    if ring.last_sequence:
+                        self._pace.nudge()
                     try:
                         thread.start()
                     except RuntimeError as error:

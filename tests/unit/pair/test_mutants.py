@@ -46,7 +46,7 @@ def forget_what_was_received(patch: pytest.MonkeyPatch) -> None:
 
 def skip_the_salvage(patch: pytest.MonkeyPatch) -> None:
     def nothing(self: SharedRing, limit_bytes: int) -> RingFrames:
-        return RingFrames([], [], self.sequence, self.position)
+        return RingFrames([], self.sequence, self.position)
 
     patch.setattr(SharedRing, "salvage", nothing)
 

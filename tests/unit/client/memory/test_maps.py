@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from boardd_client.memory.arena import Slot
-from boardd_client.memory.maps import PAGE_BYTES, LargeTensors, Map, make_map
+from boardd_client.memory.maps import PAGE_BYTES, LargeTensors, Map, make_map, populate
 from boardd_protos.shared import F_GET_SEALS, SEALS
 
 MEBIBYTE = 1 << 20
@@ -48,8 +48,8 @@ def test_a_map_takes_memory_when_it_is_allocated_and_not_before() -> None:
     assert held_bytes(made) == 0
     made.allocate(8 * MEBIBYTE, 2 * MEBIBYTE)
     assert held_bytes(made) == 2 * MEBIBYTE
-    made.populate(8 * MEBIBYTE, 2 * MEBIBYTE)
-    made.populate(8 * MEBIBYTE + 100, 5)
+    populate(made.view, 8 * MEBIBYTE, 2 * MEBIBYTE)
+    populate(made.view, 8 * MEBIBYTE + 100, 5)
     assert held_bytes(made) == 2 * MEBIBYTE
     assert not np.frombuffer(made.view, np.uint8, 2 * MEBIBYTE, 8 * MEBIBYTE).any()
     made.close()
