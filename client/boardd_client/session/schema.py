@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 
+from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.ring import Ring
 
 #: Series of one session; a budget against tags made without end.
@@ -37,13 +38,13 @@ class DefinedRun:
 class Schema:
     """Not thread-safe: its session locks.
 
-    Runs and series are numbered together, from 1. Each definition is kept, serialized, with
-    ``keep``, where a daemon finds it if this process dies. All are told by message as well.
+    Runs and series are numbered together, from 1. Each definition is also ``kept``, if the log
+    is shared: there a daemon finds it if this process dies.
     """
 
-    def __init__(self, ring: Ring, keep: Callable[[bytes], object]) -> None:
+    def __init__(self, ring: Ring, kept: KeptDefinitions | None) -> None:
         self._ring = ring
-        self._keep = keep
+        self._kept = kept
         self._runs: dict[int, DefinedRun] = {}
         self._series: dict[int, pb.SeriesDefinition] = {}
         self._last_number = 0
@@ -56,7 +57,7 @@ class Schema:
         definition.run = self._last_number
         run = self._runs[self._last_number] = DefinedRun(definition)
         self._untold_runs.append(self._last_number)
-        self._keep(pb.Definitions(runs=[definition]).SerializeToString())
+        self._keep(pb.Definitions(runs=[definition]))
         return run
 
     def add_series(self, run: DefinedRun, tag: str, sub_run: str) -> int:
@@ -70,7 +71,7 @@ class Schema:
         )
         run.series.append(number)
         self._untold_series.append(number)
-        self._keep(pb.Definitions(series=[self._series[number]]).SerializeToString())
+        self._keep(pb.Definitions(series=[self._series[number]]))
         return number
 
     def remove_run(self, number: int) -> None:
@@ -115,3 +116,7 @@ class Schema:
                 else:
                     break
             yield message
+
+    def _keep(self, definitions: pb.Definitions) -> None:
+        if self._kept is not None:
+            self._kept.append(definitions.SerializeToString())

@@ -52,21 +52,17 @@ class Session:
         large: LargeSlots | None = None,
         definitions: KeptDefinitions | None = None,
     ) -> None:
-        """``arena_offset`` is where the arena begins in map 0; None if nothing is shared.
-
-        ``definitions`` keeps them in the log, if that is shared.
-        """
+        """``arena_offset`` is where the arena begins in map 0; None if nothing is shared."""
         self.session_id: Final = session_id
         self.ring: Final = ring
         self.arena: Final = arena
         self.refusal = ""  #: why the daemon will not have this session, if so
-        # The ring's: with two locks, a signal handler that interrupts a call in one of them could
-        # wait for the other for ever.
+        # The ring's: with two, a signal handler and another thread could wait for each other.
         self._lock = ring.lock
         self._acknowledged = 0
         self._counters = Counters()
         ring.on_lost = self._counters.interrupted
-        self._schema = Schema(ring, definitions.append if definitions else _keep_nowhere)
+        self._schema = Schema(ring, definitions)
         self._history = history or ScalarHistory(0)
         slots = TensorSlots(arena, large, arena_offset)
         self._claims = Claims(ring, slots, self._schema, self._counters)
@@ -291,7 +287,3 @@ class Session:
     def _settle(self) -> None:
         for run in self._counters.settle(self._acknowledged):
             self._schema.remove_run(run)
-
-
-def _keep_nowhere(definition: bytes) -> bool:
-    return False

@@ -66,7 +66,7 @@ def test_the_memory_outlives_the_descriptor() -> None:
 def test_a_private_map_has_no_descriptor_and_the_same_methods() -> None:
     made = Map(100, is_shared=False)
     made.allocate(0, 100)
-    made.populate(0, 100)
+    populate(made.view, 0, 100)
     made.view[99] = 1
     assert made.fd == -1
     made.close()
