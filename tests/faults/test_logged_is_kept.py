@@ -8,10 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.log_directory import log_directories
 from support.daemon_process import DaemonProcess
@@ -43,17 +41,7 @@ if "wait" in sys.argv:
     signal.pause()
 os.kill(os.getpid(), signal.SIGKILL)
 """
-EXPECTED = {"loss": RECORDS, "note/text_summary": 1, "late": 1}
-
-
-@pytest.fixture
-def runtime_directory(runtime_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """On a tmpfs, as a user's is."""
-    directory = Path("/dev/shm") / runtime_directory.name
-    directory.mkdir(0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
-    yield directory
-    subprocess.run(["rm", "-r", str(directory)], check=True)
+EXPECTED = {"loss": RECORDS, "note": 1, "late": 1}
 
 
 def trainer(daemon: Path, logdir: Path, *what: str) -> subprocess.Popen[str]:

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from boardd_protos.local_socket import (
     DirectoryRefusedError,
+    ForeignSocketError,
     accepts_connections,
+    check_directory,
+    check_listener,
     ensure_private_directory,
     has_ended,
     open_process,
@@ -119,3 +122,52 @@ def test_a_python_without_pidfd_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delattr(os, "pidfd_open")
     with pytest.raises(OSError, match="not implemented"):
         open_process(os.getpid())
+
+
+#: Listens as another user, in a directory of its own.
+LISTEN = """
+import os, socket, sys
+os.setuid(12345)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o666)
+listener.listen()
+print("listening", flush=True)
+sys.stdin.read()
+"""
+
+
+@require_root
+@pytest.mark.parametrize("is_in_a_shared_directory", [False, True])
+def test_a_socket_of_another_user_is_told_nothing(
+    is_in_a_shared_directory: bool, runtime_directory: Path
+) -> None:
+    directory = runtime_directory / "theirs"
+    directory.mkdir()
+    if is_in_a_shared_directory:
+        directory.chmod(0o1777)  # as /tmp is
+    else:
+        os.chown(directory, 12345, 12345)
+    runtime_directory.chmod(0o711)
+    path = directory / "s"
+    with subprocess.Popen(
+        ["/usr/bin/env", "python3", "-I", "-c", LISTEN, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"listening\n"
+        with pytest.raises(ForeignSocketError, match="12345"):
+            check_listener(path)
+        process.stdin.close()
+
+
+def test_an_own_socket_or_none_is_fine(runtime_directory: Path) -> None:
+    check_directory(runtime_directory / "none")
+    check_listener(runtime_directory / "none" / "s")
+    check_listener(runtime_directory / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{runtime_directory}/s")
+        listener.listen()
+        check_listener(runtime_directory / "s")
