@@ -137,11 +137,11 @@ sys.stdin.read()
 """
 
 
-@require_root
 @pytest.mark.parametrize("is_in_a_shared_directory", [False, True])
 def test_a_socket_of_another_user_is_told_nothing(
     is_in_a_shared_directory: bool, runtime_directory: Path
 ) -> None:
+    require_root()
     directory = runtime_directory / "theirs"
     directory.mkdir()
     if is_in_a_shared_directory:
