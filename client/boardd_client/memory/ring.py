@@ -360,6 +360,17 @@ class Ring(RingSpace):
             offset = start % self.size_bytes
             return self._view[offset : offset + length], sequence - 1
 
+    def abort_unfinished(self) -> None:
+        """Turns into ABORTED what nobody will finish any more.
+
+        Not for a thread that signal handlers interrupt: while another one holds the lock, no
+        call is in the middle of a frame, and what is unfinished was left when a handler
+        raised while an error of another one was being dealt with.
+        """
+        if self._unfinished:
+            with self._lock:
+                self._abort_unfinished(self._freed_sequence)
+
     def free(self, through: int) -> None:
         """Gives back the space of all frames up to sequence number ``through``.
 
@@ -394,13 +405,15 @@ class Ring(RingSpace):
         handler interrupted, which finish them if the handler's error is caught.
         """
         for sequence in [number for number in self._unfinished if number > last_before]:
-            offset, size_bytes = self._unfinished.pop(sequence)
+            offset, size_bytes = self._unfinished[sequence]
             payload_bytes = size_bytes - HEADER_BYTES
             aborted = HEADER.pack(
                 size_bytes, FrameKind.ABORTED, 0, 0, sequence, 0, 0.0, 0, payload_bytes, 0.0
             )
             self._view[offset : offset + size_bytes] = aborted + b" " * payload_bytes
             self._claimed.pop(sequence, None)
+            # Not before: if a signal handler raises in here, the frame is still known.
+            del self._unfinished[sequence]
             self.on_lost(sequence)
 
 

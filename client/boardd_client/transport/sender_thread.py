@@ -126,6 +126,7 @@ class SenderThread:
                 self._changed.notify_all()
 
     def _work(self, client: Client, *, is_urgent: bool) -> None:
+        self._session.ring.abort_unfinished()
         self._session.ring.notify_backlog(self._pace.backlog_records, self._pace.nudge)
         while client.abandoned:
             if not self._session.end_run(client.abandoned[0], time.time()):
