@@ -10,6 +10,7 @@ from boardd.core.intake.shared_ring import RingFrames, SharedRing
 from boardd.core.session.batch import Batch
 from boardd.core.session.session import Session as DaemonSession
 from boardd.core.session.watermark import Watermark
+from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.slots import TensorSlots
 from boardd_client.session.session import Session as ClientSession
 from boardd_protos import boardd_pb2 as pb
@@ -62,6 +63,10 @@ def drop_the_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(DaemonSession, "receive_walked", reversing)
 
 
+def keep_no_definitions(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(KeptDefinitions, "append", lambda self, definition: False)
+
+
 def keep_slots(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TensorSlots, "free", lambda self, slots: None)
 
@@ -74,6 +79,7 @@ def keep_slots(patch: pytest.MonkeyPatch) -> None:
         (forget_what_was_received, 6),
         (skip_the_salvage, 4),
         (drop_the_order, 4),
+        (keep_no_definitions, 3),
         (keep_slots, 3),
     ],
 )
