@@ -28,8 +28,12 @@ _runtime_directories: list[str] = []
 
 
 def short_directory() -> str:
-    """Makes a directory whose sockets keep below the 107 bytes that the kernel takes."""
-    _runtime_directories.append(tempfile.mkdtemp(prefix="bd-", dir="/tmp"))
+    """Makes a directory whose sockets keep below the 107 bytes that the kernel takes.
+
+    On a tmpfs if there is one, as a user's is: clients keep their logs there.
+    """
+    parent = "/dev/shm" if os.path.isdir("/dev/shm") else "/tmp"
+    _runtime_directories.append(tempfile.mkdtemp(prefix="bd-", dir=parent))
     return _runtime_directories[-1]
 
 

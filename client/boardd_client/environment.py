@@ -3,9 +3,10 @@
 =============================  ==========================================================
 ``BOARDD_ADDRESS``             where the daemon is, for writers without ``address``
 ``BOARDD_LOG_BYTES``           budget for records not yet written (default 8 MiB)
-``BOARDD_ARENA_BYTES``         budget for their tensors (default 256 MiB)
+``BOARDD_ARENA_BYTES``         budget for their tensors (default 256 MiB, or an eighth of the
+                               control groups' limit if that is less)
 ``BOARDD_LARGE_TENSOR_BYTES``  budget for tensors larger than the arena, each in memory of its
-                               own (default 1 GiB; 0 drops them)
+                               own (default 1 GiB, or a quarter of that limit; 0 drops them)
 ``BOARDD_SHARED_MEMORY``       0 shares no memory with a daemon on this host (default 1)
 ``BOARDD_SCALAR_HISTORY_BYTES``  budget for ``export_scalars`` (default 64 MiB; 0 keeps nothing)
 ``BOARDD_BLOCK_TIMEOUT_SECS``  longest wait of a call with ``on_full="block"`` (default 60)
@@ -22,10 +23,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from boardd_protos.address import Address, TcpAddress
 
 MEBIBYTE = 1 << 20
+
+_Default = TypeVar("_Default")
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,8 @@ class Settings:
 
     address: str = ""
     log_bytes: int = 8 * MEBIBYTE
-    arena_bytes: int = 256 * MEBIBYTE
-    large_tensor_bytes: int = 1024 * MEBIBYTE
+    arena_bytes: int | None = None  #: None: as much as the machine suggests
+    large_tensor_bytes: int | None = None
     shared_memory: bool = True
     scalar_history_bytes: int = 64 * MEBIBYTE
     block_timeout_secs: float = 60.0
@@ -80,7 +84,7 @@ def token_in_clear(address: Address, tls_ca: str) -> str:
     )
 
 
-def _bytes(environ: Mapping[str, str], name: str, least: int, default: int) -> int:
+def _bytes(environ: Mapping[str, str], name: str, least: int, default: _Default) -> int | _Default:
     text = environ.get(name, "").strip()
     if not text:
         return default

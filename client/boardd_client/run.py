@@ -150,6 +150,8 @@ class RunHandle:
         self._curves = CurveTemplates()
         self._rejected_before = 0
         self._too_late = 0  # records logged after the session's end
+        #: For each kind of room, what was acknowledged when a call had waited for it in vain.
+        self._full_at: dict[DropReason, int] = {}
 
     def series_of(self, tag: str, name: str = "", *, step: int = 0) -> int:
         """The series of a tag, or of curve ``name`` in its plot.
@@ -206,7 +208,7 @@ class RunHandle:
         deadline = 0.0
         try:
             while not session.claim_scalar(series, step, wall_time, capture):
-                deadline = deadline or self._deadline()
+                deadline = deadline or self._deadline(DropReason.LOG_FULL)
                 if not self.sender.wait_room(deadline):
                     self._drop(DropReason.LOG_FULL, step=step)
                     return
@@ -221,7 +223,7 @@ class RunHandle:
         """Appends a scalar, or drops it."""
         deadline = 0.0
         while not self.append_scalar(series, step, wall_time, value):
-            deadline = deadline or self._deadline()
+            deadline = deadline or self._deadline(DropReason.LOG_FULL)
             if not self.sender.wait_room(deadline):
                 self._drop(DropReason.LOG_FULL, step=step)
                 return
@@ -239,7 +241,7 @@ class RunHandle:
         targets, numbers = found
         deadline = 0.0
         while not self._append_scalars(targets, step, wall_time, numbers):
-            deadline = deadline or self._deadline()
+            deadline = deadline or self._deadline(DropReason.LOG_FULL)
             if not self.sender.wait_room(deadline):
                 self._drop(DropReason.LOG_FULL, step=step, records=len(targets))
                 break
@@ -283,7 +285,7 @@ class RunHandle:
                 )
                 if isinstance(claimed, Capture):
                     break
-                deadline = deadline or self._deadline()
+                deadline = deadline or self._deadline(claimed)
                 if not claimed.may_pass or not self.sender.wait_room(deadline):
                     self._drop(claimed, sum(sizes), step=step)
                     return
@@ -300,17 +302,23 @@ class RunHandle:
             if not isinstance(error, Exception):
                 raise
 
-    def _deadline(self) -> float:
-        """Until when to wait for room; in the past if there is no waiting."""
-        return time.monotonic() + (self._block_timeout_secs or -1.0)
+    def _deadline(self, reason: DropReason) -> float:
+        """Until when to wait for room of a kind; in the past if there is no waiting.
+
+        After a wait in vain there is none before the daemon has acknowledged something.
+        """
+        is_hopeless = self._full_at.get(reason) == self.sender.session.acknowledged_sequence
+        return time.monotonic() + (-1.0 if is_hopeless else self._block_timeout_secs or -1.0)
 
     def _drop(
         self, reason: DropReason, size_bytes: int = 0, *, step: int = 0, records: int = 1
     ) -> None:
-        if self.sender.session.ring.is_closed:
+        session = self.sender.session
+        if session.ring.is_closed:
             reason = DropReason.PROCESS_ENDED
             self._too_late += records
-        self.sender.session.drop(reason, size_bytes, run=self.run, step=step, records=records)
+        self._full_at[reason] = session.acknowledged_sequence
+        session.drop(reason, size_bytes, run=self.run, step=step, records=records)
         self._warn(
             reason.value,
             f"{self._path}: a record was dropped: {reason.text} (the next are only counted, "

@@ -36,14 +36,13 @@ import numpy as np
 
 
 class FrameKind(enum.IntEnum):
-    """What a frame holds. Values are never reused; 6 is reserved."""
+    """What a frame holds. Values are never reused; 5 and 6 are reserved."""
 
     UNFINISHED = 0  #: in a ring only: still being written, or PADDING
     SCALAR = 1  #: ``value`` is the scalar; no payload
     SUMMARY = 2  #: the payload says what, and describes the tensors
     END_RUN = 3  #: closes the event files of run ``target``
     ABORTED = 4  #: a record lost after it was numbered; payload: UTF-8 reason
-    DEFINITIONS = 5  #: in a client's ring: the payload is ``Definitions``; no record
 
 
 #: Flag of a frame whose value or tensors are still being captured.

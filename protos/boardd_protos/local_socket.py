@@ -27,6 +27,10 @@ class DirectoryRefusedError(Exception):
     """A directory that does not keep other users out; correct it or choose another."""
 
 
+class ForeignSocketError(Exception):
+    """A socket that is another user's: nothing may be said to who listens there."""
+
+
 class PeerCredentials(NamedTuple):
     """A process at the other end of a Unix socket, as the kernel knows it.
 
@@ -153,6 +157,19 @@ def peer_credentials(connection: socket.socket) -> PeerCredentials:
     """
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     return PeerCredentials(*_UCRED.unpack(data))
+
+
+def check_peer(connection: socket.socket) -> None:
+    """Checks that who listens at the other end of ``connection`` is this user, or root.
+
+    Raises ``ForeignSocketError``, and ``OSError`` as ``peer_credentials`` does.
+    """
+    user = peer_credentials(connection).uid
+    if user not in (0, os.geteuid()):
+        raise ForeignSocketError(
+            f"the daemon is user {user}'s, and records are for user {os.geteuid()} or root; set "
+            "BOARDD_ADDRESS to another socket"
+        )
 
 
 def open_process(pid: int) -> int:

@@ -1,11 +1,13 @@
 """Memory that a client shares with the daemon of its host.
 
-A *map* is a memfd, sealed against every change of its size, that the client
-writes and the daemon only reads. Map 0 holds the client's ring and its arena;
-a tensor that is larger than the arena has a map of its own, numbered from 1. A
-``Slot`` (boardd.proto) names bytes of a map.
+A *log* is a file in memory with the client's records and definitions (``log_file``). The
+daemon reads it and never maps it: its size is not sealed, and a file that is cut off
+would kill who maps it. A *map* is a memfd, sealed against every change of its size,
+that the client writes and the daemon only maps to read. Map 0 holds the client's arena;
+a tensor that is larger than the arena has a map of its own, numbered from 1. A ``Slot``
+(boardd.proto) names bytes of a map.
 
-**The ring** has ``log_bytes`` bytes at ``log_offset`` of map 0. Positions
+**The ring** has ``log_bytes`` bytes at ``log_offset`` of the log. Positions
 count the bytes appended since the session began, and never wrap; the frame at a
 position lies at ``log_offset + position % log_bytes``, 8-byte aligned and whole.
 If the bytes up to the ring's end are too few for the next frame, they are a
@@ -13,14 +15,15 @@ PADDING (``frame``), and the frame begins at the ring's start.
 
 A frame is first written with kind UNFINISHED, and its kind is set when all else
 is there. So whoever finds the ring of a dead client reads on from the last
-committed position while the kind is set and the sequence number is the next
-one; what is CLAIMED there is lost. A living client's ring is read only up to
-the position that its stream has committed.
+committed position, or from the log's ``tail``, while the kind is set and the sequence
+number is the next one; what is CLAIMED there is lost. A living client's ring is read
+only up to the position that its stream has committed.
 
 **Handover** goes over a Unix socket of type SOCK_SEQPACKET that lies beside the
 daemon's gRPC socket, named as that with ``HANDOVER_SUFFIX``. Each message is a
-``Handover``; those that share a map carry its descriptor (SCM_RIGHTS). The first
-shares map 0, and the daemon answers it with a ``HandoverReply``; the others are
+``Handover``; those that share a map carry its descriptor (SCM_RIGHTS), that of map 0
+also the log's, behind it. The first shares map 0, before or after the session is opened,
+and the daemon answers it with a ``HandoverReply``; the others are
 not answered. The daemon checks the peer's user and the seals. The connection
 then stays open for as long as the client lives: its end tells the daemon that
 the client is gone, and that what is left in the ring is to be written.
@@ -41,6 +44,12 @@ F_ADD_SEALS: Final = 1033
 F_GET_SEALS: Final = 1034
 #: ``F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW``: what every map must have.
 SEALS: Final = 0x0001 | 0x0002 | 0x0004
+#: What it must have besides where the kernel knows it (Linux 5.1): set once the client has
+#: mapped it, nobody else can write to it, nor take memory out of it.
+F_SEAL_FUTURE_WRITE: Final = 0x0010
+
+#: Maps of one session at once.
+MAX_MAPS: Final = 256
 
 #: Actions of a ``Handover``.
 SHARE: Final = 1
@@ -55,8 +64,8 @@ MIN_RING_BYTES: Final = 2 * HEADER_BYTES
 #: the first message of a connection.
 HANDOVER_SECS: Final = 5.0
 
-_MAGIC: Final = b"boardd\1\0"
-_HANDOVER: Final = struct.Struct(f"<8s{SESSION_ID_BYTES}sIIQQQ")
+_MAGIC: Final = b"boardd\2\0"
+_HANDOVER: Final = struct.Struct(f"<8s{SESSION_ID_BYTES}sIIQ")
 _REPLY: Final = struct.Struct("<8sI")
 
 HANDOVER_BYTES: Final = _HANDOVER.size
@@ -68,17 +77,12 @@ class HandoverError(ValueError):
 
 
 class Handover(NamedTuple):
-    """From the client: a map is shared or released.
-
-    The three sizes are 0 for RELEASE, and the ring's are 0 for all maps but 0.
-    """
+    """From the client: a map is shared or released; ``size_bytes`` is 0 for RELEASE."""
 
     session_id: bytes
     action: int
     map_number: int
     size_bytes: int = 0
-    log_offset: int = 0
-    log_bytes: int = 0
 
     def encode(self) -> bytes:
         """Its bytes."""

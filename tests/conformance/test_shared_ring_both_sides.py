@@ -9,6 +9,7 @@ import pytest
 from boardd.core.intake.shared_ring import SharedRing
 from boardd_client.memory.ring import Ring
 from boardd_protos.frame import Frame, FrameKind
+from support.ring_memory import RingMemory
 from support.walked import frames_of
 
 
@@ -18,7 +19,7 @@ def test_every_frame_is_read_once_and_in_order(seed: int, ring_bytes: int) -> No
     choose = random.Random(seed)
     buffer = memoryview(bytearray(ring_bytes))
     ring = Ring(buffer)
-    reader = SharedRing(buffer[: ring.size_bytes], 0, 0, 1 << 20)
+    reader = SharedRing(RingMemory(buffer[: ring.size_bytes]), 0, 0, 1 << 20)
     written: list[Frame] = []
     read: list[Frame] = []
     pending: list[int] = []
@@ -62,7 +63,7 @@ def test_all_that_was_written_is_found_behind_what_was_committed(seed: int) -> N
     choose = random.Random(seed)
     buffer = memoryview(bytearray(4096))
     ring = Ring(buffer)
-    reader = SharedRing(buffer, 0, 0, 1 << 20)
+    reader = SharedRing(RingMemory(buffer), 0, 0, 1 << 20)
     for step in range(choose.randrange(500)):
         if choose.random() < 0.2:
             ring.append(FrameKind.SUMMARY, 1, step, 0.0, choose.randbytes(choose.randrange(60)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import random
 import signal
@@ -11,8 +12,8 @@ import time
 
 import pytest
 from boardd.core.intake.shared_ring import SharedRing
-from boardd_client.memory.maps import Map
 from boardd_protos.frame import FrameKind
+from support.ring_memory import RingMemory
 from support.walked import frames_of
 
 RING_BYTES = 4096
@@ -42,10 +43,11 @@ while True:
 def test_what_a_killed_writer_left_is_whole_frames_with_their_own_content() -> None:
     found_any = 0
     for _ in range(KILLS):
-        shared = Map(RING_BYTES, is_shared=True)
-        os.set_inheritable(shared.fd, True)
-        command = [sys.executable, "-c", WRITE, str(shared.fd), str(RING_BYTES)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[shared.fd]) as writer:
+        fd = os.memfd_create("ring")
+        os.truncate(fd, RING_BYTES)
+        view = memoryview(mmap.mmap(fd, RING_BYTES))
+        command = [sys.executable, "-c", WRITE, str(fd), str(RING_BYTES)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[fd]) as writer:
             assert writer.stdout is not None
             writer.stdout.readline()
             time.sleep(random.uniform(0.0, 0.003))  # what is tested is that any moment will do
@@ -53,8 +55,8 @@ def test_what_a_killed_writer_left_is_whole_frames_with_their_own_content() -> N
         # A reader that stands at any frame of the last lap reads on to the end.
         sequences = []
         for position in range(0, RING_BYTES, 8):
-            after = int.from_bytes(shared.view[position + 8 : position + 16], "little") - 1
-            reader = SharedRing(shared.view, after, position, 1 << 20)
+            after = int.from_bytes(view[position + 8 : position + 16], "little") - 1
+            reader = SharedRing(RingMemory(view), after, position, 1 << 20)
             found = reader.salvage(RING_BYTES)
             for frame in frames_of(found.frames):
                 sequence = frame.sequence
@@ -67,5 +69,5 @@ def test_what_a_killed_writer_left_is_whole_frames_with_their_own_content() -> N
                     assert frame.payload == sequence.to_bytes(8, "little") * (sequence % 5)
                 sequences.append(sequence)
         found_any += len(sequences) > 20
-        shared.close()
+        os.close(fd)
     assert found_any > KILLS // 2

@@ -5,8 +5,7 @@ clock that is put forward, and processes that can be killed. After each action t
 both ends are checked; ``settle`` then brings both ends to rest, and checks that every
 accepted record was written once or rejected once.
 
-Two rules have exceptions today, each with a name: ``EndPair.rejections_may_be_untold``
-and ``EndPair.lacks_definitions``.
+One rule has an exception today, with a name: ``EndPair.rejections_may_be_untold``.
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ from support.pair_daemon import (
     Stream,
 )
 from support.pair_ledger import Ledger
+from support.ring_memory import LogMemory
 
 HELPING_BYTES: Final = 200
 #: Rounds in which both ends come to rest.
@@ -88,17 +88,20 @@ class EndPair:
         self._told_life = 0  # of the daemon that the client last opened its session with
         #: Of a dead client: the last record that the daemon has to find.
         self._recoverable: dict[bytes, int] = {}
+        self._files: dict[bytes, LogMemory] = {}  # the logs that daemons find
         self._begin_daemon()
         self._begin_client()
 
     def _begin_daemon(self) -> None:
-        self.daemon = DaemonEnd(self._lives, self.ledger, can_watch=self._can_watch)
+        self.daemon = DaemonEnd(self._lives, self.ledger, self._files, can_watch=self._can_watch)
         self.daemon.now = self.now
         self._lives += 1
 
     def _begin_client(self) -> None:
         self._clients += 1
         self.client = ClientEnd(self._clients, self.ledger, is_shareable=self._is_shareable)
+        if self._is_shareable:
+            self._files[self.client.session_id] = self.client.log
         self.state = ConnectionState(may_start_daemon=True, jitter=lambda: 1.0)
         self._note_state()
 
@@ -143,6 +146,9 @@ class EndPair:
             known = session.acknowledged_sequence
             self.ledger.forgotten(daemon.life, self.client.session_id, known)
             self._told_life = daemon.life
+        if self._connection is None and self._hand_over(answer, is_held=False) is None:
+            session.disconnected()
+            return self.state.open_failed("DEADLINE_EXCEEDED", "no answer", self.now)
         reply = daemon.open(session.open_request("host", 7, "trainer"))
         is_shared = self._hand_over(answer, is_held=reply.holds_maps)
         if is_shared is None:
@@ -166,7 +172,7 @@ class EndPair:
             return False
         if self._connection is not None and is_held:
             return True
-        connection = MapConnection(self.client.memory)
+        connection = MapConnection(self.client.memory, self.client.log)
         is_taken = answer is not Answer.OPENS_BY_VALUE
         is_taken = is_taken and self.daemon.share(self.client.session_id, connection)
         self._end_connection()
@@ -237,28 +243,23 @@ class EndPair:
         if self.daemon.close(session_id):
             self.client.check_drained(is_told=not self.rejections_may_be_untold())
             self._perform(self.state.stop())
+            self._files.pop(session_id, None)
             self._replace_client()
 
     def kill_client(self) -> None:
         """The client's process is killed, and a new one with a new session begins."""
-        live = self.live
-        if live is not None:
-            last = live.session.received_sequence
-            state = live.life.state
-            # What is logged after the daemon took a living client for dead is not looked for.
-            is_given_up = state is State.SALVAGING or state.ends_when_written
-            if live.ring.reading is not None and not is_given_up:
-                if self.lacks_definitions(live):
-                    self.daemon.undefined.add(self.client.session_id)
-                else:
-                    last = self.client.ring.last_sequence
-            self._recoverable[self.client.session_id] = last
+        client, live = self.client, self.live
+        if client.is_shareable:
+            self._recoverable[client.session_id] = client.ring.last_sequence
+        elif live is not None:
+            self._recoverable[client.session_id] = live.session.received_sequence
         self._replace_client()
 
     def _replace_client(self) -> None:
         if self.stream is not None:
             self.stream.is_cut, self.stream = True, None
         self._end_connection()
+        self.client.log.is_locked = False
         self.daemon.dead.add(self.client.session_id)
         self._begin_client()
 
@@ -268,8 +269,9 @@ class EndPair:
 
     def kill_daemon(self) -> None:
         """The daemon's process is killed, and a new one knows nothing."""
-        # What it had not written of dead clients is gone with it: both ends have died.
-        self._recoverable.clear()
+        # What dead clients had sent and it had not written is gone with it, without a log.
+        if not self._is_shareable:
+            self._recoverable.clear()
         self._replace_daemon()
 
     def _replace_daemon(self) -> None:
@@ -338,7 +340,8 @@ class EndPair:
 
     def _is_alone(self) -> bool:
         """Whether no session is left but the client's."""
-        return self.daemon.sessions.keys() <= {self.client.session_id}
+        known = self.daemon.sessions.keys() | self._files.keys()
+        return known <= {self.client.session_id}
 
     def do_round(self) -> None:
         """Everything that is under way goes on, from one end to the other and back."""
@@ -346,6 +349,7 @@ class EndPair:
         self.send(HELPING_BYTES)
         self.daemon.notice_maps()
         self.daemon.notice_streams()
+        self.daemon.adopt()
         self.deliver(1 << 10)
         live = self.live
         while live is not None and self.daemon.read_ring(live, HELPING_BYTES):
@@ -371,17 +375,4 @@ class EndPair:
                 for stream in self._streams
                 for message in stream.to_client
             )
-        )
-
-    def lacks_definitions(self, live: LiveSession) -> bool:
-        """Whether the ring refers to definitions that neither it nor the daemon has.
-
-        A definition that was acknowledged is freed, and one that found the ring full is not in
-        it. A client tells all of them to each daemon. If it is killed before, its records are
-        rejected, or its ring cannot be read.
-        """
-        client = self.client
-        return any(
-            not client.has_definition(number) and not self.daemon.knows(live, number)
-            for number in client.needed_definitions(live.session.received_sequence)
         )

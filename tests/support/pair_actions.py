@@ -166,6 +166,12 @@ class NoticeMaps:
 
 
 @dataclass(frozen=True)
+class Adopt:
+    def do(self, pair: EndPair) -> None:
+        pair.daemon.adopt()
+
+
+@dataclass(frozen=True)
 class PassTime:
     secs: float
 
@@ -254,6 +260,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     *(Hear(count) for count in (1, 2, 3, 3, 3)),
     *2 * (NoticeStreams(),),
     *3 * (NoticeMaps(),),
+    *2 * (Adopt(),),
     *(PassTime(secs) for secs in (0.5, 1.0, 600.0)),
     Round(),
     *2 * (Close(),),

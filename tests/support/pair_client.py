@@ -1,4 +1,4 @@
-"""The client's end of a pair: a real session over a ring and an arena in plain memory.
+"""The client's end of a pair: a real session over a log and an arena in plain memory.
 
 What the program's threads and the sender's do in a process, the end does when it is told to.
 """
@@ -22,9 +22,11 @@ from boardd_client.session.session import Session
 from boardd_protos import boardd_pb2 as pb
 
 from support.pair_ledger import Content, Ledger, Record
+from support.ring_memory import LogMemory
 
 LOG_BYTES: Final = 1536
 ARENA_BYTES: Final = 1024
+DEFINITIONS_BYTES: Final = 1 << 14
 WINDOW_BYTES: Final = 500
 WALL_TIME: Final = 1e9
 
@@ -86,22 +88,24 @@ class ClientEnd:
     def __init__(self, number: int, ledger: Ledger, *, is_shareable: bool) -> None:
         self.session_id = bytes([number]) * 16
         self.is_shareable = is_shareable
-        self.memory = memoryview(bytearray(LOG_BYTES + ARENA_BYTES))
-        self.ring = Ring(self.memory[:LOG_BYTES], reserve_bytes=LOG_BYTES // 4)
-        self.arena = Arena(self.memory[LOG_BYTES:], reserve_bytes=64)
+        self.memory = memoryview(bytearray(ARENA_BYTES))
+        self.log = LogMemory(LOG_BYTES, DEFINITIONS_BYTES)
+        self.ring = Ring(
+            self.log.ring, reserve_bytes=LOG_BYTES // 4, tail_words=self.log.tail_words
+        )
+        self.arena = Arena(self.memory, reserve_bytes=64)
         self.session = Session(
             self.session_id,
             self.ring,
             self.arena,
             history=ScalarHistory(1 << 12),
             window_bytes=WINDOW_BYTES,
-            arena_offset=LOG_BYTES if is_shareable else None,
+            arena_offset=0 if is_shareable else None,
+            definitions=self.log.kept if is_shareable else None,
         )
         self.copies: list[Copy] = []
         self.dropped = 0
         self._ledger = ledger
-        self._defined_at: dict[int, int] = {}  #: sequence numbers of definitions; 0: not in it
-        self._run_of: dict[int, int] = {}
         self._writers: dict[str, Writer] = {}
         self._step = 0
 
@@ -191,40 +195,17 @@ class ClientEnd:
         if sequence:
             del self._writers[logdir]
             content = Content(writer.path, "", 0, b"")
-            needs = (writer.run.number,)
-            self._ledger.accept(Record(self.session_id, sequence, content, self.ring, needs))
+            self._ledger.accept(Record(self.session_id, sequence, content, self.ring))
 
     def end_copy(self, which: int, *, fails: bool) -> None:
         """One of the copies under way ends."""
         if self.copies:
             self.copies.pop(which % len(self.copies)).end(fails=fails)
 
-    def has_definition(self, number: int) -> bool:
-        """Whether the definition of a run or a series lies in the ring."""
-        return self._defined_at[number] > self.ring.freed_sequence
-
-    def needed_definitions(self, after: int) -> set[int]:
-        """The definitions that what is in the ring behind a record refers to."""
-        needed = {
-            number
-            for record in self._ledger.of(self.session_id)
-            if record.sequence > after
-            for number in record.needs
-        }
-        return needed | {
-            run for series, run in self._run_of.items() if self._defined_at[series] > after
-        }
-
-    def _note_defined(self, number: int, last_before: int) -> None:
-        last = self.ring.last_sequence
-        self._defined_at[number] = last if last > last_before else 0
-
     def _writer(self, logdir: str) -> Writer:
         writer = self._writers.get(logdir)
         if writer is None:
-            before = self.ring.last_sequence
             run = self.session.define_run(pb.RunDefinition(logdir=logdir, rank=-1))
-            self._note_defined(run.number, before)
             writer = self._writers[logdir] = Writer(run, f"/{logdir}")
         return writer
 
@@ -232,18 +213,14 @@ class ClientEnd:
         series = writer.series.get(tag)
         if series is None:
             sub_run = tag if tag in CURVES else ""
-            before = self.ring.last_sequence
             series = self.session.define_series(writer.run, tag, sub_run)
-            self._note_defined(series, before)
-            self._run_of[series] = writer.run.number
             writer.series[tag] = series
         return series
 
     def _accept(self, writer: Writer, sequence: int, tag: str, step: int, data: bytes) -> Record:
         path = f"{writer.path}/{tag}" if tag in CURVES else writer.path
         content = Content(path, tag, step, data)
-        needs = writer.run.number, writer.series[tag]
-        return self._ledger.accept(Record(self.session_id, sequence, content, self.ring, needs))
+        return self._ledger.accept(Record(self.session_id, sequence, content, self.ring))
 
     def _copy(self, record: Record, fill: Callable[[], None]) -> Copy:
         copy = Copy(record, fill)

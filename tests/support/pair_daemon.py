@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from boardd.core.budget import Budgets, Intake
-from boardd.core.errors import RequestError, UnknownSessionError
+from boardd.core.errors import UnknownSessionError
 from boardd.core.intake.frames import ScalarFrames, WalkedFrames
 from boardd.core.intake.shared_ring import RingFrames, SharedRing
 from boardd.core.intake.walker import walk_message
@@ -28,9 +28,10 @@ from boardd.sessions.effects import FAREWELL_SECS, VERIFY_SECS
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 
-from support.pair_client import BAD_TAG, LOG_BYTES
+from support.pair_client import BAD_TAG
 from support.pair_disk import Disk, sequences
 from support.pair_ledger import Ledger
+from support.ring_memory import LogMemory
 
 BUDGETS: Final = Budgets(
     intake_bytes=4000, session_intake_bytes=3000, max_sessions=8, lease_secs=600.0
@@ -58,9 +59,10 @@ class Stream:
 
 @dataclass(eq=False)
 class MapConnection:
-    """The connection over which map 0 was handed; ``memory`` is that map."""
+    """The connection over which map 0 and the log were handed; ``memory`` is that map."""
 
     memory: memoryview
+    log: LogMemory
     is_open: bool = True
     is_relied_on: bool = False  #: its end is the client's end
 
@@ -72,6 +74,8 @@ class LiveSession:
     session: Session
     life: Lifecycle = field(default_factory=Lifecycle)
     views: Mapping[int, memoryview] = field(default_factory=dict)
+    log: LogMemory | None = None
+    defined_bytes: int = 0  #: of the log's definitions
     ring: SessionRing = field(default_factory=lambda: SessionRing(_MAX_FRAME_BYTES))
     map_connection: MapConnection | None = None
     stream: Stream | None = None
@@ -87,7 +91,9 @@ class LiveSession:
 class DaemonEnd:
     """One life of the daemon, the ``life``th on its disk."""
 
-    def __init__(self, life: int, ledger: Ledger, *, can_watch: bool) -> None:
+    def __init__(
+        self, life: int, ledger: Ledger, files: dict[bytes, LogMemory], *, can_watch: bool
+    ) -> None:
         self.life = life
         self.now = 0.0
         self.intake = Intake(BUDGETS.intake_bytes)
@@ -97,7 +103,8 @@ class DaemonEnd:
         self.visited: set[State] = {State.NEW}
         self.dead: set[bytes] = set()  #: clients whose process has ended
         self._has_untold = False
-        self.undefined: set[bytes] = set()  #: dead clients not all of whose definitions are left
+        #: The logs that have a name, by session.
+        self.files = files
         self._can_watch = can_watch
         self._ended = EndedSessions(16, 64)
         self._ledger = ledger
@@ -106,12 +113,7 @@ class DaemonEnd:
 
     def open(self, request: pb.OpenRequest) -> pb.OpenReply:
         """See ``Open``."""
-        live = self.sessions.get(request.session_id)
-        if live is None:
-            written, drops = self._ended.take(request.session_id)
-            sequence = max(request.acknowledged_sequence, written)
-            session = Session(request, sequence, BUDGETS, self.runs, self.intake, drops)
-            live = self.sessions[request.session_id] = LiveSession(session)
+        live = self._begun(request)
         self.fire(live, Event.OPENED)
         return pb.OpenReply(
             received_sequence=live.session.received_sequence,
@@ -120,18 +122,46 @@ class DaemonEnd:
             holds_maps=live.map_connection is not None,
         )
 
+    def _begun(self, request: pb.OpenRequest) -> LiveSession:
+        live = self.sessions.get(request.session_id)
+        if live is None:
+            written, drops = self._ended.take(request.session_id)
+            sequence = max(request.acknowledged_sequence, written)
+            session = Session(request, sequence, BUDGETS, self.runs, self.intake, drops)
+            live = self.sessions[request.session_id] = LiveSession(session)
+        return live
+
+    def _begun_with(self, session_id: bytes, log: LogMemory) -> LiveSession:
+        freed = log.words().freed_sequence
+        return self._begun(pb.OpenRequest(session_id=session_id, acknowledged_sequence=freed))
+
     def share(self, session_id: bytes, connection: MapConnection) -> bool:
-        """A map connection brings map 0; returns whether it is taken."""
-        live = self.sessions[session_id]
+        """A map connection brings map 0 and the log; returns whether they are taken."""
+        live = self._begun_with(session_id, connection.log)
         if live.life.state.is_ending:
             return False
         before, live.map_connection = live.map_connection, connection
         if before is not None:
             before.is_open = False
         live.views = {0: connection.memory.toreadonly()}
-        live.ring.hand_over(live.views[0][:LOG_BYTES], live.session.received_sequence)
+        live.log = connection.log
+        live.ring.let_go()
         self.fire(live, Event.MAPS_SHARED)
         return True
+
+    def adopt(self) -> None:
+        """Finds the logs of clients that are dead."""
+        for session_id, log in list(self.files.items()):
+            live = self.sessions.get(session_id)
+            if log.is_locked or (live is not None and live.life.state is not State.LEASED):
+                continue
+            if live is None:
+                # What a daemon before wrote, and the client has not heard of, comes again.
+                self._ledger.forgotten(self.life, session_id, log.words().freed_sequence)
+                live = self._begun_with(session_id, log)
+            live.views, live.log = {}, log
+            live.ring.let_go()
+            self.fire(live, Event.ADOPTED)
 
     def attach(self, attach: pb.Attach, stream: Stream) -> None:
         """See ``Stream``. Raises ``UnknownSessionError`` for a session that is ending."""
@@ -144,11 +174,11 @@ class DaemonEnd:
         live.stream, live.is_reading = stream, True
         live.reads_ring = attach.HasField("log_from")
         if not attach.HasField("log_from"):
+            live.ring.let_go()
             self.fire(live, Event.ATTACHED_BY_VALUE)
             return
         start, received = attach.log_from, live.session.received_sequence
-        ring = live.views[0][:LOG_BYTES] if live.views else None
-        live.ring.attach(ring, start.sequence, start.position, received)
+        live.ring.attach(live.log, start.sequence, start.position, received)
         self.fire(live, Event.ATTACHED_SHARED)
 
     def close(self, session_id: bytes) -> bool:
@@ -160,11 +190,6 @@ class DaemonEnd:
             return False
         self.fire(live, Event.CLOSED)
         return True
-
-    def knows(self, live: LiveSession, number: int) -> bool:
-        """Whether a session has the definition of a run or a series."""
-        schema = live.session.schema
-        return number in schema or schema.find_one(number).refusal != pb.UNDEFINED_SERIES
 
     def end_runs(self, live: LiveSession) -> None:
         """Ends every run that a session still logs to."""
@@ -210,8 +235,11 @@ class DaemonEnd:
         elif effect is Effect.DROP_CHUNKS:
             live.session.detach()
         elif effect is Effect.LET_GO_OF_MAPS:
-            live.map_connection, live.views = None, {}
+            live.map_connection, live.views, live.log = None, {}, None
             live.ring.let_go()
+        elif effect is Effect.REMOVE_LOG:
+            if live.log is not None and not live.log.is_locked and not live.ring.has_remains:
+                self.files.pop(live.session.session_id, None)
         elif effect is Effect.END_RUNS:
             self.end_runs(live)
         elif effect is Effect.REMEMBER:
@@ -319,24 +347,22 @@ class DaemonEnd:
 
     def _salvage(self, live: LiveSession) -> bool:
         """Reads what a dead client left; returns False if it waits for room."""
-        ring = live.ring.reading
-        while ring is not None:
+        log = live.log
+        assert log is not None
+        ring = live.ring.salvage(log, log.words(), live.session.received_sequence)
+        while True:
             if not self.has_room(live):
                 return False
             read = ring.read if ring.has_more else ring.salvage
             taken = read(_TURN_BYTES)
             if taken.position == ring.position:
-                break
-            try:
-                self._turn(live, ring, taken)
-            except RequestError:
-                assert live.session.session_id in self.undefined
-                break
-        return True
+                return True
+            entries, live.defined_bytes = log.definitions(live.defined_bytes)
+            for entry in entries:
+                self._define(live, pb.Definitions.FromString(entry))
+            self._turn(live, ring, taken)
 
     def _turn(self, live: LiveSession, ring: SharedRing, taken: RingFrames) -> None:
-        for payload in taken.definitions:
-            self._define(live, pb.Definitions.FromString(payload))
         if taken.frames:
             self._receive(live, taken.frames, live.views)
         ring.advance(taken)
@@ -357,17 +383,13 @@ class DaemonEnd:
         batch = session.receive_walked(frames, views)
         admitted = {sequence for part in batch.parts for sequence in sequences(part)}
         expected: Counter[int] = Counter()
-        for kind, sequence, target in _headers(frames):
-            is_new = sequence > before and kind != FrameKind.DEFINITIONS
-            if not is_new or sequence in admitted:
+        for kind, sequence in _headers(frames):
+            if sequence <= before or sequence in admitted:
                 continue
             key = session.session_id, sequence
             content = self._ledger.records[key].content
             if kind == FrameKind.ABORTED:
                 reason = pb.CAPTURE_FAILED
-            elif not self.knows(live, target):
-                assert session.session_id in self.undefined
-                reason = pb.UNDEFINED_SERIES
             elif kind == FrameKind.END_RUN:
                 self._ledger.written(self.life, *key, content)
                 continue
@@ -434,11 +456,11 @@ class DaemonEnd:
         assert self.intake.held_bytes == 0
 
 
-def _headers(frames: Iterable[WalkedFrames]) -> Iterator[tuple[int, int, int]]:
-    """The kind, the sequence number and the target of each frame."""
+def _headers(frames: Iterable[WalkedFrames]) -> Iterator[tuple[int, int]]:
+    """The kind and the sequence number of each frame."""
     for walked in frames:
         if isinstance(walked, ScalarFrames):
             for header in walked.headers:
-                yield FrameKind.SCALAR, int(header["sequence"]), int(header["target"])
+                yield FrameKind.SCALAR, int(header["sequence"])
         else:
-            yield walked.kind, walked.sequence, walked.target
+            yield walked.kind, walked.sequence

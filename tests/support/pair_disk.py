@@ -104,6 +104,10 @@ class Disk:
             session.reject(part, pb.RUN_REFUSED, "refused")
             return
         known = self._known(part)
+        if isinstance(part, SummaryPart) and not known and part.maps is not None and not part.maps:
+            self._ledger.rejected(self._life, part.session_id, part.sequence, pb.TENSOR_LOST)
+            session.reject(part, pb.TENSOR_LOST, "gone")
+            return
         if isinstance(part, SummaryPart) and not known:
             data = _tensor_of(part)
             part.payload, part.tensors, part.maps = b"", {}, None

@@ -44,7 +44,6 @@ class Record:
     sequence: int
     content: Content
     ring: Ring
-    needs: tuple[int, ...]  #: its definitions: the numbers of its run and its series
     #: Whether its value was lost before it was whole.
     has_failed: bool = False
     #: Daemons that did it and were killed before its client had heard so.

@@ -16,9 +16,17 @@ from typing import Any
 import grpc.aio
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.frame import FLAGS_OFFSET, HEADER, PADDING, Frame, FrameKind, encode
+from boardd_protos.frame import FLAGS_OFFSET, HEADER, PADDING
+from boardd_protos.log_file import (
+    DEFINITIONS_USED_OFFSET,
+    FREED_OFFSET,
+    LOG_HEADER_BYTES,
+    LogHeader,
+    encode_entry,
+)
 from boardd_protos.shared import (
     F_ADD_SEALS,
+    F_SEAL_FUTURE_WRITE,
     HANDOVER_SUFFIX,
     REPLY_BYTES_MAX,
     SEALS,
@@ -31,27 +39,52 @@ from support.raw_client import DEADLINE_SECS, RawClient, definitions
 
 LOG_BYTES = 1 << 16
 ARENA_BYTES = 1 << 20
+DEFINITIONS_BYTES = 1 << 20
+ALL_SEALS = SEALS | F_SEAL_FUTURE_WRITE
+#: A session of these clients begins behind this record, which a daemon before has written.
+FIRST = 1
 #: The memory of these clients in /proc/self/maps, and not that of others.
 MEMORY_NAME = "boardd-raw-client"
 
 
-def memory(size_bytes: int, *, seals: int = SEALS) -> int:
-    """The descriptor of a sealed memfd."""
+def memory(size_bytes: int, *, seals: int = ALL_SEALS, data: bytes = b"") -> int:
+    """The descriptor of a sealed memfd that begins with ``data``."""
     fd = os.memfd_create(MEMORY_NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.posix_fallocate(fd, 0, size_bytes)
+    os.pwrite(fd, data, 0)
     fcntl.fcntl(fd, F_ADD_SEALS, seals)
+    return fd
+
+
+def log_of(
+    session_id: bytes, log_bytes: int = LOG_BYTES, path: str = "", *, definitions_at: int = 0
+) -> bytes:
+    """The beginning of a log, and zeros in its ring and definitions."""
+    header = LogHeader(
+        session_id,
+        4711,
+        LOG_HEADER_BYTES,
+        log_bytes,
+        definitions_at or LOG_HEADER_BYTES + log_bytes,
+        DEFINITIONS_BYTES,
+        "host",
+        "test",
+        "unix:/socket",
+        path,
+    )
+    return header.encode().ljust(header.size_bytes, b"\0")
+
+
+def log_file(data: bytes) -> int:
+    """The descriptor of a log without a name."""
+    fd = os.memfd_create("boardd-raw-log", os.MFD_CLOEXEC)
+    os.pwrite(fd, data, 0)
     return fd
 
 
 def is_mapped() -> bool:
     """Whether this process maps memory of such a client."""
     return f"memfd:{MEMORY_NAME}" in Path("/proc/self/maps").read_text()
-
-
-def definitions_frame(sequence: int, message: pb.Definitions) -> bytes:
-    """The frame of definitions that lie in the ring."""
-    payload = message.SerializeToString()
-    return encode(Frame(FrameKind.DEFINITIONS, 0, sequence, 0, 0.0, 0, 0.0, payload))
 
 
 def slotted_histogram(
@@ -110,9 +143,9 @@ class FrameWriter:
 
 
 class SharedClient(RawClient):
-    """One session whose ring and arena lie in map 0, the arena behind the ring.
+    """One session with a log, and an arena in map 0. ``socket_path`` is that of the daemon.
 
-    ``socket_path`` is that of the daemon.
+    Its first record is behind ``FIRST``.
     """
 
     def __init__(
@@ -126,18 +159,47 @@ class SharedClient(RawClient):
         super().__init__(channel, session_id)
         self._maps_path = f"{socket_path}{HANDOVER_SUFFIX}"
         self.log_bytes = log_bytes
-        self.size_bytes = log_bytes + ARENA_BYTES
-        self.fd = memory(self.size_bytes)
+        self.size_bytes = ARENA_BYTES
+        self.fd = memory(self.size_bytes, seals=0)
         self.view = memoryview(mmap.mmap(self.fd, self.size_bytes))
-        self.ring = FrameWriter(self.view[:log_bytes])
+        fcntl.fcntl(self.fd, F_ADD_SEALS, ALL_SEALS)
+        log = log_of(self.session_id, log_bytes)
+        self.log_fd = log_file(log)
+        self.log_view = memoryview(mmap.mmap(self.log_fd, len(log)))
+        self.ring = FrameWriter(
+            self.log_view[LOG_HEADER_BYTES : LOG_HEADER_BYTES + log_bytes], FIRST
+        )
+        self.freed(FIRST, 0)
+        self._kept_bytes = 0
         self.map_connection: socket.socket | None = None
+
+    async def open(self, acknowledged_sequence: int = FIRST, **more: Any) -> pb.OpenReply:
+        return await super().open(acknowledged_sequence, **more)
+
+    def freed(self, sequence: int, tail: int) -> None:
+        """Tells who reads the log that frames up to ``sequence`` are gone."""
+        struct.pack_into("<QQ", self.log_view, FREED_OFFSET, sequence, tail)
+
+    def keep(self, message: pb.Definitions | bytes) -> None:
+        """Adds definitions to the log, or an entry that is none."""
+        data = message if isinstance(message, bytes) else message.SerializeToString()
+        entry = encode_entry(data)
+        start = LOG_HEADER_BYTES + self.log_bytes + self._kept_bytes
+        self.log_view[start : start + len(entry)] = entry
+        self._kept_bytes += len(entry)
+        struct.pack_into("<Q", self.log_view, DEFINITIONS_USED_OFFSET, self._kept_bytes)
+
+    async def define(self, message: pb.Definitions) -> None:
+        """Adds definitions to the log, and tells the daemon of them."""
+        self.keep(message)
+        await self.send(definitions=message)
 
     async def hand_over(self) -> str:
         """Shares map 0 over a new connection; returns the refusal, empty if there is none."""
         self.let_go()
         self.map_connection = await self.connect()
-        first = Handover(self.session_id, SHARE, 0, self.size_bytes, 0, self.log_bytes)
-        return await self.exchange(self.map_connection, first.encode(), [self.fd])
+        first = Handover(self.session_id, SHARE, 0, self.size_bytes)
+        return await self.exchange(self.map_connection, first.encode(), [self.fd, self.log_fd])
 
     async def connect(self) -> socket.socket:
         """A connection to the socket of the handover."""
@@ -159,8 +221,7 @@ class SharedClient(RawClient):
 
     def share(self, number: int, values: np.ndarray) -> None:
         """Shares a map that holds ``values``; there is no answer."""
-        fd = memory(values.nbytes)
-        os.pwrite(fd, values.tobytes(), 0)
+        fd = memory(values.nbytes, data=values.tobytes())
         self.tell(Handover(self.session_id, SHARE, number, values.nbytes), fd)
         os.close(fd)
 
@@ -170,12 +231,11 @@ class SharedClient(RawClient):
         socket.send_fds(self.map_connection, [handover.encode()], list(fds))
 
     async def begin(self, logdir: str = "run", tags: dict[int, str] | None = None, **more: Any):
-        """Opens, hands over, attaches and defines one run in the ring."""
+        """Opens, hands over, attaches and defines one run."""
         await self.open()
         assert await self.hand_over() == ""
         await self.attach(self.here())
-        message = definitions(logdir, tags, **more)
-        self.ring.append(definitions_frame(self.ring.sequence + 1, message))
+        await self.define(definitions(logdir, tags, **more))
         return self
 
     def here(self) -> pb.LogPosition:
@@ -201,9 +261,8 @@ class SharedClient(RawClient):
 
     def place(self, values: np.ndarray, at: int = 0) -> int:
         """Puts values into the arena; returns their offset in map 0."""
-        offset = self.log_bytes + at
-        self.view[offset : offset + values.nbytes] = values.tobytes()
-        return offset
+        self.view[at : at + values.nbytes] = values.tobytes()
+        return at
 
     def let_go(self) -> None:
         """Ends the connection, as the end of the process does."""
@@ -221,9 +280,11 @@ class SharedClient(RawClient):
         self.let_go()
         if self.fd >= 0:
             os.close(self.fd)
-            self.fd = -1
+            os.close(self.log_fd)
+            self.fd = self.log_fd = -1
             del self.ring
             self.view.release()
+            self.log_view.release()
 
 
 @contextlib.contextmanager

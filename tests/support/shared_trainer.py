@@ -18,7 +18,7 @@ import numpy as np
 from boardd_protos.frame import CLAIMED, Frame, FrameKind, encode
 
 from support.raw_client import definitions, scalars, summary
-from support.shared_client import SharedClient, definitions_frame, slotted_histogram
+from support.shared_client import SharedClient, slotted_histogram
 
 VALUES: Final = np.arange(1000, dtype=np.float32)
 
@@ -52,9 +52,7 @@ def end(process: subprocess.Popen[str]) -> None:
 def steps(committed: int, behind: int) -> list[int]:
     """The steps that it logs, in order: all that must be in the logdir."""
     first = 2
-    scalars_end = first + committed + behind
-    # One number is taken by the definitions of the histogram's series.
-    return [*range(first, scalars_end), scalars_end + 1]
+    return list(range(first, first + committed + behind + 1))
 
 
 async def _log(socket: Path, logdir: str, committed: int, behind: int) -> None:
@@ -67,10 +65,10 @@ async def _log(socket: Path, logdir: str, committed: int, behind: int) -> None:
         client.ring.append(scalars(following, behind))
         following += behind
         offset = client.place(VALUES)
+        client.keep(definitions(logdir, {2: "weights"}))
         client.ring.append(
-            definitions_frame(following, definitions(logdir, {2: "weights"})),
-            summary(following + 1, slotted_histogram(VALUES, offset), series=2),
-            encode(Frame(FrameKind.SUMMARY, CLAIMED, following + 2, 0, 1e9, 2, 0.0, bytes(16))),
+            summary(following, slotted_histogram(VALUES, offset), series=2),
+            encode(Frame(FrameKind.SUMMARY, CLAIMED, following + 1, 0, 1e9, 2, 0.0, bytes(16))),
         )
         print("logged", flush=True)
         await asyncio.Event().wait()

@@ -81,7 +81,7 @@ PURE = {
     *("boardd.core", "boardd.reduce", "boardd.events", "boardd.summaries"),
     *("boardd_client.session", "boardd_client.memory", "boardd_client.calls"),
 }
-IMPURE = {"boardd_client.memory.maps", "boardd_client.memory.pinning"}
+IMPURE = {f"boardd_client.memory.{module}" for module in ("log", "maps", "pinning")}
 
 FORBIDDEN = {
     *("asyncio", "concurrent", "multiprocessing", "queue", "sched", "selectors", "signal"),

@@ -1,15 +1,16 @@
-"""Maps: the memory that ring and arena lie in, shared with the daemon if possible.
+"""Maps: the memory that tensors lie in, shared with the daemon if possible.
 
 A shared map is a memfd, sealed against every change of its size, so that the
-daemon cannot be made to read behind its end. It is sparse: memory is taken
-(``allocate``) before it is used, so that running out of it is an error here and
-not a SIGBUS in the middle of a copy. If there is no memfd, a map is private
+daemon cannot be made to read behind its end, and against every other writer. It is
+sparse: memory is taken (``allocate``) before it is used, so that running out of it is an
+error here and not a SIGBUS in the middle of a copy. If there is no memfd, a map is private
 memory of the process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import mmap
@@ -19,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from boardd_protos.shared import F_ADD_SEALS, SEALS
+from boardd_protos.shared import F_ADD_SEALS, F_SEAL_FUTURE_WRITE, MAX_MAPS, SEALS
 
 from boardd_client.memory.arena import Slot
 from boardd_client.memory.pinning import PinnableMap
@@ -53,8 +54,8 @@ class Map:
         self.fd = os.memfd_create("boardd", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(self.fd, self.size_bytes)
-            fcntl.fcntl(self.fd, F_ADD_SEALS, SEALS)
             self.view = memoryview(PinnableMap(self.fd, self.size_bytes))
+            _seal(self.fd)
         except BaseException:
             self.close()
             raise
@@ -64,25 +65,8 @@ class Map:
 
         Releases the GIL; a quarter of a millisecond for each MiB.
         """
-        if self.fd < 0:
-            return
-        # In steps: older kernels give all of a call's pages back when a signal interrupts it.
-        for start in range(offset, offset + size_bytes, _STEP_BYTES):
-            os.posix_fallocate(self.fd, start, min(_STEP_BYTES, offset + size_bytes - start))
-
-    def populate(self, offset: int, size_bytes: int) -> None:
-        """Maps the pages of a range that was allocated, if the system can.
-
-        Else the first writer of each page pays for that, which makes a first copy
-        several times slower. Releases the GIL.
-        """
-        import ctypes
-
-        libc = ctypes.CDLL(None)  # mmap.madvise would hold the GIL
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self.view))
-        start = (address + offset) // PAGE_BYTES * PAGE_BYTES
-        length = address + offset + size_bytes - start
-        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _MADV_POPULATE_WRITE)
+        if self.fd >= 0:
+            allocate(self.fd, offset, size_bytes)
 
     def release(self) -> None:
         """Lets go of the memory, which lives as long as anything else refers to it."""
@@ -95,6 +79,38 @@ class Map:
         if fd >= 0:
             with contextlib.suppress(OSError):
                 os.close(fd)
+
+
+def allocate(fd: int, offset: int, size_bytes: int) -> None:
+    """Takes memory for a range of a file in memory; see ``Map.allocate``."""
+    # In steps: older kernels give all of a call's pages back when a signal interrupts it.
+    for start in range(offset, offset + size_bytes, _STEP_BYTES):
+        os.posix_fallocate(fd, start, min(_STEP_BYTES, offset + size_bytes - start))
+
+
+def populate(view: memoryview, offset: int, size_bytes: int) -> None:
+    """Maps the pages of a range of ``view`` that was allocated, if the system can.
+
+    Else the first writer of each page pays for that, which makes a first copy
+    several times slower. Releases the GIL.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None)  # mmap.madvise would hold the GIL
+    address = ctypes.addressof(ctypes.c_char.from_buffer(view))
+    start = (address + offset) // PAGE_BYTES * PAGE_BYTES
+    length = address + offset + size_bytes - start
+    libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _MADV_POPULATE_WRITE)
+
+
+def _seal(fd: int) -> None:
+    """Seals a memfd that is mapped. Raises ``OSError``."""
+    try:
+        fcntl.fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_FUTURE_WRITE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # this kernel does not know F_SEAL_FUTURE_WRITE
+            raise
+        fcntl.fcntl(fd, F_ADD_SEALS, SEALS)
 
 
 def make_map(size_bytes: int, first_bytes: int, *, is_shared: bool) -> Map:
@@ -117,7 +133,8 @@ def make_map(size_bytes: int, first_bytes: int, *, is_shared: bool) -> Map:
 class LargeTensors:
     """Tensors that are larger than the arena, each in a map of its own.
 
-    All maps together have ``budget_bytes`` at most. One that is freed is kept for
+    All maps together have ``budget_bytes`` at most, and there are no more of them than a
+    daemon takes, map 0 included. One that is freed is kept for
     the next tensor of about its size, until the room is needed or ``trim`` is called.
     ``on_made`` and ``on_closed`` are told a map's number.
 
@@ -159,9 +176,9 @@ class LargeTensors:
                     self._free.remove(number)
                     return Slot(0, self._maps[number].view[:size_bytes], number)
             held_bytes = sum(made.size_bytes for made in self._maps.values())
-            while self._free and held_bytes + size_bytes > self.budget_bytes:
+            while self._free and not self._has_room(held_bytes + size_bytes):
                 held_bytes -= self._close(self._free.popleft())
-            if held_bytes + size_bytes > self.budget_bytes:
+            if not self._has_room(held_bytes + size_bytes):
                 return None
             made = None
             try:
@@ -178,6 +195,10 @@ class LargeTensors:
             self._maps[number] = made
             self.on_made(number, made)
             return Slot(0, made.view[:size_bytes], number)
+
+    def _has_room(self, size_bytes: int) -> bool:
+        """Whether one more map makes no more maps and no more bytes than there may be."""
+        return size_bytes <= self.budget_bytes and len(self._maps) + 1 < MAX_MAPS
 
     def free(self, slot: Slot) -> None:
         """Gives a slot back, once."""

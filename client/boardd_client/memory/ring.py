@@ -66,7 +66,8 @@ class Ring(RingSpace):
     ``buffer`` is writable, contiguous and at least a few frames long; the part
     beyond a multiple of eight is not used. ``reserve_bytes`` are kept for
     scalars: no other frame may take the last ``reserve_bytes`` free bytes. ``lock`` is a
-    re-entrant lock to share with others; by default the ring has its own.
+    re-entrant lock to share with others; by default the ring has its own. ``tail_words``, a
+    view of two "Q", tells readers of another process what is freed.
     """
 
     __slots__ = ("_bytes", "_claimed", "_values", "_words", "on_lost")
@@ -77,8 +78,9 @@ class Ring(RingSpace):
         *,
         reserve_bytes: int = 0,
         lock: AbstractContextManager[Any] | None = None,
+        tail_words: memoryview | None = None,
     ) -> None:
-        super().__init__(buffer, reserve_bytes=reserve_bytes, lock=lock)
+        super().__init__(buffer, reserve_bytes=reserve_bytes, lock=lock, tail_words=tail_words)
         #: Called, under the lock, with the number of each frame that became ABORTED because
         #: something raised while it was written.
         self.on_lost: Callable[[int], None] = lambda sequence: None
@@ -358,6 +360,17 @@ class Ring(RingSpace):
             offset = start % self.size_bytes
             return self._view[offset : offset + length], sequence - 1
 
+    def abort_unfinished(self) -> None:
+        """Turns into ABORTED what nobody will finish any more.
+
+        Not for a thread that signal handlers interrupt: while another one holds the lock, no
+        call is in the middle of a frame, and what is unfinished was left when a handler
+        raised while an error of another one was being dealt with.
+        """
+        if self._unfinished:
+            with self._lock:
+                self._abort_unfinished(self._freed_sequence)
+
     def free(self, through: int) -> None:
         """Gives back the space of all frames up to sequence number ``through``.
 
@@ -376,6 +389,7 @@ class Ring(RingSpace):
         """Lets go of the buffer; there must be nothing to read. From then on the ring is full."""
         with self._lock:
             self._view = self._view[:0]
+            self._tail_words = None
             self._bytes, self._words = self._bytes[:0].copy(), self._words[:0].copy()
             self._values = self._values[:0].copy()
             self._limit = 0
@@ -391,13 +405,15 @@ class Ring(RingSpace):
         handler interrupted, which finish them if the handler's error is caught.
         """
         for sequence in [number for number in self._unfinished if number > last_before]:
-            offset, size_bytes = self._unfinished.pop(sequence)
+            offset, size_bytes = self._unfinished[sequence]
             payload_bytes = size_bytes - HEADER_BYTES
             aborted = HEADER.pack(
                 size_bytes, FrameKind.ABORTED, 0, 0, sequence, 0, 0.0, 0, payload_bytes, 0.0
             )
             self._view[offset : offset + size_bytes] = aborted + b" " * payload_bytes
             self._claimed.pop(sequence, None)
+            # Not before: if a signal handler raises in here, the frame is still known.
+            del self._unfinished[sequence]
             self.on_lost(sequence)
 
 

@@ -41,6 +41,7 @@ class RingSpace:
         "_segments",
         "_sequence",
         "_tail",
+        "_tail_words",
         "_taking_room",
         "_unfinished",
         "_view",
@@ -54,6 +55,7 @@ class RingSpace:
         *,
         reserve_bytes: int,
         lock: AbstractContextManager[Any] | None,
+        tail_words: memoryview | None,
     ) -> None:
         view = memoryview(buffer).cast("B")
         self.size_bytes = len(view) // ALIGNMENT * ALIGNMENT
@@ -73,6 +75,7 @@ class RingSpace:
         self._limit = 0  # a scalar that ends at or before this offset needs no further check
         self._freed_sequence = 0
         self._tail = 0  # position of the oldest frame that is kept
+        self._tail_words = tail_words
         self._segments = Segments()
         self._unfinished: dict[int, tuple[int, int]] = {}  # by sequence: offset and size
         self._is_closed = False
@@ -205,6 +208,11 @@ class RingSpace:
         position = self._segments.position_of(through)
         self._tail = position + self._size_at(position)
         self._freed_sequence = through
+        words = self._tail_words
+        if words is not None:
+            # In this order; see ``boardd_protos.log_file``.
+            words[0] = through
+            words[1] = self._tail
         self._segments.forget(through)
         self._update_limit()
 

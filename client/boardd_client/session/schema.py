@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakValueDictionary
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.frame import FrameKind
 
+from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.ring import Ring
 from boardd_client.session.kinds import RunKinds
 
@@ -41,16 +41,13 @@ class DefinedRun:
 class Schema:
     """Not thread-safe: its session locks.
 
-    Runs and series are numbered together, from 1. If the ring ``is_shared``, definitions are
-    written to it, too, where the daemon finds them if this process dies; ``appended`` is
-    called with the sequence number. All are told by message as well: a next daemon has not
-    read what was freed here.
+    Runs and series are numbered together, from 1. Each definition is also ``kept``, if the log
+    is shared: there a daemon finds it if this process dies.
     """
 
-    def __init__(self, ring: Ring, appended: Callable[[int], None], *, is_shared: bool) -> None:
+    def __init__(self, ring: Ring, kept: KeptDefinitions | None) -> None:
         self._ring = ring
-        self._appended = appended
-        self._is_shared = is_shared
+        self._kept = kept
         self._runs: dict[int, DefinedRun] = {}
         self._series: dict[int, pb.SeriesDefinition] = {}
         #: By what makes a run's directory.
@@ -67,7 +64,7 @@ class Schema:
         kinds = self._kinds.setdefault(directory, RunKinds())
         run = self._runs[self._last_number] = DefinedRun(definition, kinds=kinds)
         self._untold_runs.append(self._last_number)
-        self._write(pb.Definitions(runs=[definition]))
+        self._keep(pb.Definitions(runs=[definition]))
         return run
 
     def add_series(self, run: DefinedRun, tag: str, sub_run: str) -> int:
@@ -81,7 +78,7 @@ class Schema:
         )
         run.series.append(number)
         self._untold_series.append(number)
-        self._write(pb.Definitions(series=[self._series[number]]))
+        self._keep(pb.Definitions(series=[self._series[number]]))
         return number
 
     def remove_run(self, number: int) -> None:
@@ -127,10 +124,6 @@ class Schema:
                     break
             yield message
 
-    def _write(self, definitions: pb.Definitions) -> None:
-        if not self._is_shared:
-            return
-        payload = definitions.SerializeToString()
-        sequence = self._ring.append(FrameKind.DEFINITIONS, 0, 0, 0.0, payload, reserved=True)
-        if sequence:
-            self._appended(sequence)
+    def _keep(self, definitions: pb.Definitions) -> None:
+        if self._kept is not None:
+            self._kept.append(definitions.SerializeToString())

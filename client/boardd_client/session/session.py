@@ -22,6 +22,7 @@ from boardd_protos.reasons import reason_name
 
 from boardd_client.errors import CaptureError
 from boardd_client.memory.arena import Arena
+from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.pending import Pending
 from boardd_client.memory.ring import Ring
@@ -49,19 +50,19 @@ class Session:
         window_bytes: int = WINDOW_BYTES,
         arena_offset: int | None = None,
         large: LargeSlots | None = None,
+        definitions: KeptDefinitions | None = None,
     ) -> None:
         """``arena_offset`` is where the arena begins in map 0; None if nothing is shared."""
         self.session_id: Final = session_id
         self.ring: Final = ring
         self.arena: Final = arena
         self.refusal = ""  #: why the daemon will not have this session, if so
-        # The ring's: with two locks, a signal handler that interrupts a call in one of them could
-        # wait for the other for ever.
+        # The ring's: with two, a signal handler and another thread could wait for each other.
         self._lock = ring.lock
         self._acknowledged = 0
         self._counters = Counters()
         ring.on_lost = self._counters.interrupted
-        self._schema = Schema(ring, self._counters.add_unlogged, is_shared=arena_offset is not None)
+        self._schema = Schema(ring, definitions)
         self._history = history or ScalarHistory(0)
         slots = TensorSlots(arena, large, arena_offset)
         self._claims = Claims(ring, slots, self._schema, self._counters)

@@ -11,7 +11,6 @@ import logging
 import os
 import random
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +18,6 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
-from boardd_protos.limits import MAX_PROGRAM_TEXT
 
 from boardd_client.errors import AutostartError
 from boardd_client.session.connection_state import (
@@ -39,6 +37,7 @@ from boardd_client.transport.connection import Connection, ConnectionFailedError
 from boardd_client.transport.listener import check_listener
 from boardd_client.transport.pace import Pace
 from boardd_client.transport.session_memory import SessionMemory
+from boardd_client.transport.this_process import program
 
 _logger = logging.getLogger("boardd_client")
 
@@ -158,7 +157,8 @@ class Connector:
                 check_listener(self._address)
             if self._pace.is_stopping:  # nobody would close it any more
                 raise ConnectionFailedError("CANCELLED", "the process ends")
-            request = self._session.open_request(socket.gethostname(), os.getpid(), _program())
+            self._memory.offer()
+            request = self._session.open_request(socket.gethostname(), os.getpid(), program())
             reply = connection.open(request, _OPEN_TIMEOUT_SECS)
             self.syncs_on_flush = reply.sync_on_flush
             self._session.opened(reply, is_shared=self._memory.hand_over(reply))
@@ -231,7 +231,3 @@ class Connector:
     def _notify(self) -> None:
         with self._changed:
             self._changed.notify_all()
-
-
-def _program() -> str:
-    return sys.argv[0][:MAX_PROGRAM_TEXT] if getattr(sys, "argv", None) else ""

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping
 
 from boardd_protos.address import UnixAddress
+from boardd_protos.local_socket import ForeignSocketError, check_peer
 from boardd_protos.shared import (
     HANDOVER_SECS,
     HANDOVER_SUFFIX,
@@ -44,17 +45,18 @@ class MapConnection:
         self._shared: set[int] = set()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
-    def share_first(self, first: Map, log_bytes: int) -> None:
-        """Connects and hands map 0 over, which begins with a ring of ``log_bytes``.
+    def share_first(self, first: Map, log: int) -> None:
+        """Connects and hands over map 0 and the log, of which ``log`` is the descriptor.
 
         Blocks until the daemon has answered. Raises ``HandoverFailedError`` when it
-        refuses, and ``TimeoutError`` when it does not answer within 5 s.
+        refuses or is another user's, and ``TimeoutError`` when it does not answer within 5 s.
         """
         try:
             self._socket.settimeout(HANDOVER_SECS)
             self._socket.connect(self._path)
-            message = Handover(self._session_id, SHARE, 0, first.size_bytes, 0, log_bytes)
-            socket.send_fds(self._socket, [message.encode()], [first.fd])
+            check_peer(self._socket)
+            message = Handover(self._session_id, SHARE, 0, first.size_bytes)
+            socket.send_fds(self._socket, [message.encode()], [first.fd, log])
             reply = HandoverReply.decode(self._socket.recv(REPLY_BYTES_MAX))
             if reply.refusal:
                 raise HandoverFailedError(reply.refusal)
@@ -62,7 +64,7 @@ class MapConnection:
         except TimeoutError:
             self.close()
             raise
-        except (OSError, HandoverError) as error:
+        except (OSError, HandoverError, ForeignSocketError) as error:
             self.close()
             raise HandoverFailedError(str(error)) from None
         except BaseException:
@@ -109,8 +111,16 @@ class MapHandover:
         self._next_connection: MapConnection | None = None  # being made
         self._told = ""  # the refusal that was warned about
 
-    def hand_over(self, first: Map, log_bytes: int, *, is_held: bool) -> bool:
-        """Hands map 0 over, which begins with a ring of ``log_bytes``, unless ``is_held``.
+    def offer(self, first: Map, log: int) -> None:
+        """As ``hand_over``, of a session that is not open, perhaps to no daemon at all.
+
+        A refusal is not warned about, as ``hand_over`` comes later.
+        """
+        if self._connection is None:
+            self._hand_over(first, log, warns=False)
+
+    def hand_over(self, first: Map, log: int, *, is_held: bool) -> bool:
+        """Hands over map 0 and the log, of which ``log`` is the descriptor, unless ``is_held``.
 
         ``is_held`` is what the daemon says: it holds the maps of this session. Returns
         whether it does now. A refusal is warned about once.
@@ -120,10 +130,14 @@ class MapHandover:
         """
         if self._connection is not None and is_held:
             return True
+        return self._hand_over(first, log, warns=True)
+
+    def _hand_over(self, first: Map, log: int, *, warns: bool) -> bool:
+        """Raises ``ConnectionFailedError``."""
         try:
             # Before the old one is cut: its end would be the session's, if this daemon had it.
             self._next_connection = connection = MapConnection(self._address, self._session_id)
-            connection.share_first(first, log_bytes)
+            connection.share_first(first, log)
         except TimeoutError:
             # It does not hold the maps over the connection of before. If it takes them over this
             # one after all, it will say that it holds them, and then nobody may believe it.
@@ -132,7 +146,7 @@ class MapHandover:
                 "DEADLINE_EXCEEDED", "the daemon does not answer the handover of shared memory"
             ) from None
         except HandoverFailedError as error:
-            if str(error) != self._told:
+            if warns and str(error) != self._told:
                 self._told = str(error)
                 _logger.warning(
                     "the daemon at %s shares no memory (%s): records go to it through gRPC",

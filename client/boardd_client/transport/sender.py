@@ -79,6 +79,7 @@ class Sender:
             history=ScalarHistory(settings.scalar_history_bytes),
             arena_offset=memory.arena_offset,
             large=memory.large,
+            definitions=memory.definitions,
         )
         self._pace = Pace()
         self._warn = WarnOnce()

@@ -79,6 +79,11 @@ class SenderThread:
                     thread = threading.Thread(
                         target=self._run, args=(client,), name="boardd-sender", daemon=True
                     )
+                    # The daemon is to hold the log as soon as there is anything in it.
+                    ring = self._session.ring
+                    ring.notify_backlog(1, self._pace.nudge)
+                    if ring.last_sequence:
+                        self._pace.nudge()
                     try:
                         thread.start()
                     except RuntimeError as error:
@@ -130,6 +135,7 @@ class SenderThread:
             self._changed.notify_all()
 
     def _work(self, client: Client, *, is_urgent: bool) -> None:
+        self._session.ring.abort_unfinished()
         self._session.ring.notify_backlog(self._pace.backlog_records, self._pace.nudge)
         while client.abandoned:
             if not self._session.end_run(client.abandoned[0], time.time()):

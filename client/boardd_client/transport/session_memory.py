@@ -1,20 +1,27 @@
-"""The memory of one session: its ring, its arena, its large tensors, and their handover."""
+"""The memory of one session: its log, its arena, its large tensors, and their handover."""
 
 from __future__ import annotations
 
 import logging
+import socket
+import sys
 import time
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
+from boardd_protos.log_directory import log_directories
 
 from boardd_client.environment import Settings
 from boardd_client.memory.arena import Arena
-from boardd_client.memory.maps import PAGE_BYTES, LargeTensors, Map, make_map
+from boardd_client.memory.definitions import KeptDefinitions
+from boardd_client.memory.log import Log, make_log
+from boardd_client.memory.maps import LargeTensors, Map, make_map, populate
 from boardd_client.memory.ring import Ring
 from boardd_client.transport.map_handover import MapHandover
+from boardd_client.transport.memory_limit import memory_limit_bytes
+from boardd_client.transport.this_process import program
 
 _logger = logging.getLogger("boardd_client")
 
@@ -29,6 +36,13 @@ _STEP_BYTES: Final = 8 << 20
 _AHEAD: Final = 4
 #: The memory of a large tensor is kept this long for the next one.
 _TRIM_SECS: Final = 60.0
+#: Unless they are set, arena and large tensors have this many bytes at most, and this part of
+#: the memory that control groups allow the process.
+_ARENA_BYTES: Final = 256 << 20
+_ARENA_SHARE: Final = 8
+_LEAST_ARENA_BYTES: Final = 1 << 20
+_LARGE_BYTES: Final = 1 << 30
+_LARGE_SHARE: Final = 4
 
 
 class SessionMemory:
@@ -45,30 +59,26 @@ class SessionMemory:
         session_id: bytes,
         lock: AbstractContextManager[Any],
     ) -> None:
-        self._log_bytes = -(-settings.log_bytes // PAGE_BYTES) * PAGE_BYTES
-        size_bytes = self._log_bytes + settings.arena_bytes
-        first_bytes = self._log_bytes + min(_FIRST_BYTES, settings.arena_bytes)
-        is_local = settings.shared_memory and isinstance(address, UnixAddress)
-        self._map: Map = make_map(size_bytes, first_bytes, is_shared=is_local)
+        arena_bytes, large_bytes = _budgets(settings)
+        self._log, self._map = _make(address, settings, session_id, arena_bytes)
         #: None if nothing is shared.
         self._handover: MapHandover | None = None
-        if self._map.fd >= 0 and isinstance(address, UnixAddress):
+        if self._log.is_shared and isinstance(address, UnixAddress):
             self._handover = MapHandover(address, session_id)
         self.ring: Final = Ring(
-            self._map.view[: settings.log_bytes],
+            self._log.ring,
             reserve_bytes=settings.log_bytes // _RING_RESERVE,
             lock=lock,
+            tail_words=self._log.tail_words,
         )
         self.arena: Final = Arena(
-            self._map.view[self._log_bytes : size_bytes],
-            reserve_bytes=settings.arena_bytes // _ARENA_RESERVE,
+            self._map.view[:arena_bytes],
+            reserve_bytes=arena_bytes // _ARENA_RESERVE,
             lock=lock,
             extend=self._extend if self._handover else None,
         )
-        self.arena.made_usable(first_bytes - self._log_bytes)
-        self.large: Final = LargeTensors(
-            settings.large_tensor_bytes, is_shared=self._handover is not None
-        )
+        self.arena.made_usable(_FIRST_BYTES)
+        self.large: Final = LargeTensors(large_bytes, is_shared=self._handover is not None)
         if self._handover is not None:
             self.large.on_made = self._handover.share
             self.large.on_closed = self._handover.release
@@ -80,7 +90,12 @@ class SessionMemory:
     @property
     def arena_offset(self) -> int | None:
         """Where the arena begins in map 0, in bytes; None if nothing is shared."""
-        return self._log_bytes if self._handover else None
+        return 0 if self._handover else None
+
+    @property
+    def definitions(self) -> KeptDefinitions | None:
+        """Where definitions are kept; None if nothing is shared."""
+        return self._log.definitions
 
     # On the sender's thread
 
@@ -100,7 +115,7 @@ class SessionMemory:
     def _take_ahead(self) -> None:
         if not self._ring_is_populated:
             self._ring_is_populated = True
-            self._map.populate(0, self._log_bytes)
+            self._log.populate()
         arena = self.arena
         wanted = min(_AHEAD * arena.peak_bytes, arena.size_bytes)
         while arena.usable_bytes < wanted and not self._has_no_more:
@@ -108,18 +123,27 @@ class SessionMemory:
             end = min(start + _STEP_BYTES, wanted)
             if not self._allocate(start, end):
                 break
-            self._map.populate(self._log_bytes + start, end - start)
+            populate(self._map.view, start, end - start)
             arena.made_usable(end)
 
+    def offer(self) -> None:
+        """Makes the daemon hold log and maps, if there is one, before a session is opened.
+
+        Raises:
+            ConnectionFailedError: it does not answer within 5 s.
+        """
+        if self._handover is not None:
+            self._handover.offer(self._map, self._log.fd)
+
     def hand_over(self, reply: pb.OpenReply) -> bool:
-        """Makes the daemon that answered hold the maps; returns whether it does.
+        """Makes the daemon that answered hold log and maps; returns whether it does.
 
         Raises:
             ConnectionFailedError: it does not answer within 5 s.
         """
         if self._handover is None:
             return False
-        return self._handover.hand_over(self._map, self.ring.size_bytes, is_held=reply.holds_maps)
+        return self._handover.hand_over(self._map, self._log.fd, is_held=reply.holds_maps)
 
     def share_large(self) -> bool:
         """Hands over large tensors' maps that are not yet; False while that cannot be done."""
@@ -132,12 +156,15 @@ class SessionMemory:
         """
         if self._handover is not None:
             self._handover.close()
+        self._log.close()
         self._map.close()
         self.large.close()
 
     def release(self) -> None:
-        """Closes, and lets go of all memory."""
+        """Closes, and lets go of all memory: all that was logged is written."""
+        self._log.remove()
         self.close()
+        self._log.release()
         self._map.release()
         self.large.release()
 
@@ -151,10 +178,45 @@ class SessionMemory:
 
     def _allocate(self, start: int, end: int) -> bool:
         try:
-            self._map.allocate(self._log_bytes + start, end - start)
+            self._map.allocate(start, end - start)
         except OSError as error:
             # Not logged here: a log handler may wait for a thread that this call holds up.
             self._has_no_more = True
             self._trouble = f"no memory for more than {start} bytes of tensors at a time: {error}"
             return False
         return True
+
+
+def _budgets(settings: Settings) -> tuple[int, int]:
+    """Bytes of the arena, and of all large tensors."""
+    arena_bytes, large_bytes = settings.arena_bytes, settings.large_tensor_bytes
+    if arena_bytes is None or large_bytes is None:
+        limit_bytes = memory_limit_bytes() or sys.maxsize
+        if arena_bytes is None:
+            arena_bytes = max(_LEAST_ARENA_BYTES, min(_ARENA_BYTES, limit_bytes // _ARENA_SHARE))
+        if large_bytes is None:
+            large_bytes = min(_LARGE_BYTES, limit_bytes // _LARGE_SHARE)
+    return arena_bytes, large_bytes
+
+
+def _make(
+    address: Address, settings: Settings, session_id: bytes, arena_bytes: int
+) -> tuple[Log, Map]:
+    """The log and map 0; both are shared, or neither."""
+    first_bytes = min(_FIRST_BYTES, arena_bytes)
+    arena = None
+    if settings.shared_memory and isinstance(address, UnixAddress):
+        arena = make_map(arena_bytes, first_bytes, is_shared=True)
+    is_shared = arena is not None and arena.fd >= 0 and isinstance(address, UnixAddress)
+    log = make_log(
+        session_id,
+        settings.log_bytes,
+        directories=log_directories(address.path) if isinstance(address, UnixAddress) else (),
+        hostname=socket.gethostname(),
+        program=program(),
+        address=str(address),
+        is_shared=is_shared,
+    )
+    if arena is None or (is_shared and not log.is_shared):
+        arena = make_map(arena_bytes, first_bytes, is_shared=False)
+    return log, arena

@@ -26,6 +26,7 @@ import uvloop
 from boardd_protos import __version__, address
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import add_BoarddServicer_to_server
+from boardd_protos.log_directory import log_directories
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
@@ -119,6 +120,7 @@ class _Daemon:
         service.addresses = [str(item) for item in addresses]
         await service.start()
         self._take_maps(service)
+        service.adopt_logs(log_directories(config.socket))
         for server in servers:
             await server.start()
         self._lock.publish()

@@ -26,7 +26,7 @@ from boardd_protos.shared import (
     HandoverReply,
 )
 
-from boardd.core.errors import UnknownSessionError
+from boardd.core.errors import ProtocolError
 from boardd.core.refusals import RefusedError
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.maps import refused
@@ -135,7 +135,7 @@ class MapConnection:
             handover = Handover.decode(data)
             is_first = handover.action == SHARE and handover.map_number == 0
             self._act(handover, descriptors, is_cut)
-        except (HandoverError, RefusedError, UnknownSessionError) as error:
+        except (HandoverError, RefusedError, ProtocolError) as error:
             if self._live is None:
                 self.refuse(str(error))
                 return
@@ -147,27 +147,28 @@ class MapConnection:
             self._reply(str(error))
 
     def _act(self, handover: Handover, descriptors: list[int], is_cut: bool) -> None:
-        expected = 1 if handover.action == SHARE else 0
+        is_first = (handover.action, handover.map_number) == (SHARE, 0)
+        expected = 2 if is_first else int(handover.action == SHARE)
         if is_cut or len(descriptors) != expected:
             raise HandoverError(
                 f"{len(descriptors)}{' or more' if is_cut else ''} descriptors; this message has "
                 f"{expected}"
             )
-        live = self._sessions.registry.find(handover.session_id)
+        live = self._live
+        if live is not None and live.session.session_id != handover.session_id:
+            raise HandoverError("this connection is another session's")
+        if is_first:
+            self._live = self._sessions.share_first(handover, descriptors[0], descriptors[1], self)
+            self._timer.cancel()
+            self._listener.arrived(self)
+            self._reply("")
+            return
+        if live is None:
+            raise HandoverError("the first message must share map 0")
         if live.state.is_ending:
             raise refused("the session's client was gone, and the session ends")
-        if self._live is None and (handover.action, handover.map_number) != (SHARE, 0):
-            raise HandoverError("the first message must share map 0")
-        if self._live not in (None, live):
-            raise HandoverError("this connection is another session's")
         if handover.action == SHARE:
             live.maps.share(handover, descriptors[0])
-            if handover.map_number == 0:
-                self._live = live
-                self._timer.cancel()
-                self._listener.arrived(self)
-                self._sessions.maps_shared(live, self)
-                self._reply("")
         elif handover.action == RELEASE and handover.map_number != 0:
             live.maps.release(handover.map_number)
         else:

@@ -29,6 +29,7 @@ from boardd.rpc.stream import Stream
 from boardd.runs.logdir import Roots
 from boardd.runs.run_files import RETRY_SECS
 from boardd.runs.sync_result import SyncResult
+from boardd.sessions.adoption import Adoption
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
 
@@ -68,6 +69,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._sessions = Sessions(self._roots, self.budgets, clock, retry_secs, sync)
         self._map_handover: MapHandover | None = None
         self._attach_secs = attach_secs
+        self._adoption: asyncio.Task[None] | None = None
 
     @property
     def idle_secs(self) -> float:
@@ -98,6 +100,10 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._map_handover = MapHandover(self._sessions, waiting_secs=waiting_secs)
         self._map_handover.listen(path)
 
+    def adopt_logs(self, directories: Sequence[Path]) -> None:
+        """Looks in ``directories`` for what dead clients have left, from now on."""
+        self._adoption = asyncio.ensure_future(Adoption(self._sessions, directories).run())
+
     async def drain(self, deadline_secs: float) -> bool:
         """Takes no more, writes and acknowledges what it has, and closes the files.
 
@@ -107,6 +113,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         deadline = self._clock() + deadline_secs
         sessions, changed = self._sessions, self._sessions.registry.changed
         sessions.drain()
+        if self._adoption is not None:
+            self._adoption.cancel()
         await changed.wait(lambda: sessions.are_quiet, deadline - self._clock())
         for live in sessions.registry:
             sessions.end_runs(live)

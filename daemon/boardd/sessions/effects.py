@@ -7,6 +7,7 @@ a ring that is read to its end, the last part that is written.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Final
@@ -78,6 +79,8 @@ class Effects:
                 live.session.detach()
             case Effect.LET_GO_OF_MAPS:
                 live.let_go_of_maps()
+            case Effect.REMOVE_LOG:
+                self._remove_log(live)
             case Effect.SALVAGE:
                 self._begin(self._salvage(live))
             case Effect.END_RUNS:
@@ -148,17 +151,27 @@ class Effects:
     # What a client that is gone leaves behind
 
     async def _salvage(self, live: LiveSession) -> None:
-        if live.ring.reading is None:
-            found = "its ring could not be read, because it was never attached"
-        else:
-            salvage = await RingReader(self._receiver, live).finish()
-            found = (
-                f"{salvage.records} records beyond what it had committed were found in its ring, "
-                f"{salvage.lost} of them without their values"
-            )
-        _logger.warning("%s ended without closing its session: %s", who(live), found)
+        salvage = await RingReader(self._receiver, live).finish()
+        _logger.warning(
+            "%s ended without closing its session: %d records beyond what it had committed were "
+            "found in its ring, %d of them without their values",
+            who(live),
+            salvage.records,
+            salvage.lost,
+        )
         if live.state is State.SALVAGING:
             self._fire(live, Event.SALVAGED)
+
+    def _remove_log(self, live: LiveSession) -> None:
+        for rejection in live.session.take_rejections():
+            _logger.warning(
+                "%s: %d records are lost: %s", who(live), rejection.records, rejection.message
+            )
+        if live.maps.log is not None:
+            with contextlib.suppress(ProtocolError):
+                if live.ring.has_remains:
+                    return  # it was not dead when the ring was read: the log is adopted later
+            live.maps.log.remove()
 
     def _end_runs(self, live: LiveSession) -> None:
         try:

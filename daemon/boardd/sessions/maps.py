@@ -1,4 +1,4 @@
-"""The maps that a client shares: memfds, mapped to be read, never written.
+"""What a client shares: its log, and maps, which are memfds, mapped to be read, never written.
 
 Nothing is ever unmapped under a reader. A map that its client releases leaves
 the table here, and its memory goes when the last record that lies in it does.
@@ -7,21 +7,26 @@ the table here, and its memory goes when the last record that lies in it does.
 from __future__ import annotations
 
 import fcntl
+import functools
 import mmap
 import os
 import weakref
 from collections import deque
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.frame import ALIGNMENT
-from boardd_protos.shared import F_GET_SEALS, MIN_RING_BYTES, SEALS, Handover
+from boardd_protos.shared import (
+    F_ADD_SEALS,
+    F_GET_SEALS,
+    F_SEAL_FUTURE_WRITE,
+    MAX_MAPS,
+    SEALS,
+    Handover,
+)
 
 from boardd.core.refusals import RefusedError
-
-#: Maps of one session at once.
-MAX_MAPS: Final = 256
+from boardd.sessions.client_log import ClientLog
 
 #: Of ``st_blocks``.
 _BLOCK_BYTES: Final = 512
@@ -30,6 +35,28 @@ _BLOCK_BYTES: Final = 512
 def refused(message: str) -> RefusedError:
     """The error for a map that is refused; the client is answered with the text alone."""
     return RefusedError(pb.REASON_UNSPECIFIED, message)
+
+
+class MemfdKind(NamedTuple):
+    """What the memfds of this kernel have in common that may be mapped here."""
+
+    device: int  #: those of another kind, of huge pages say, have another
+    seals: int
+
+
+@functools.cache
+def memfd_kind() -> MemfdKind:
+    """See ``MemfdKind``. Raises ``OSError`` where there are no memfds."""
+    fd = os.memfd_create("boardd", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        seals = SEALS | F_SEAL_FUTURE_WRITE
+        try:
+            fcntl.fcntl(fd, F_ADD_SEALS, seals)
+        except OSError:  # a kernel before Linux 5.1
+            seals = SEALS
+        return MemfdKind(os.fstat(fd).st_dev, seals)
+    finally:
+        os.close(fd)
 
 
 class MapBytes:
@@ -70,8 +97,8 @@ class Maps:
         self._budget = budget
         #: By number; replaced, not changed, so that whoever takes it keeps what it names.
         self.views: Mapping[int, memoryview] = {}
-        #: The ring in map 0; None if map 0 is not held.
-        self.ring: memoryview | None = None
+        #: None if it is not held.
+        self.log: ClientLog | None = None
         self._mapped = MapBytes()
 
     @property
@@ -79,37 +106,34 @@ class Maps:
         """Bytes of all maps, also of those that only records hold."""
         return self._mapped.held_bytes
 
-    def share(self, handover: Handover, fd: int) -> None:
-        """Maps what ``fd`` refers to; ``fd`` stays the caller's.
+    def share_first(self, handover: Handover, fd: int, log: ClientLog) -> None:
+        """Takes map 0, which ``fd`` refers to, and ``log``, in place of all that was shared before.
 
-        Map 0 takes the place of all that were shared before. Raises
-        ``RefusedError``.
+        ``fd`` stays the caller's, and so does ``log`` if this raises ``RefusedError``.
         """
+        mapped = self._map(handover, fd)
+        self.clear()
+        self.log = log
+        self._add(0, mapped)
+
+    def adopt(self, log: ClientLog) -> None:
+        """Takes the log of a client that is dead; its tensors are gone."""
+        self.clear()
+        self.log = log
+
+    def share(self, handover: Handover, fd: int) -> None:
+        """Maps what ``fd`` refers to; ``fd`` stays the caller's. Raises ``RefusedError``."""
         number = handover.map_number
-        if number in self.views and number:
+        if number in self.views:
             raise refused(f"map {number} is shared already")
         if len(self.views) >= MAX_MAPS:
             raise refused(f"map {number}: at most {MAX_MAPS} are taken")
-        log_end = handover.log_offset + handover.log_bytes
-        if number == 0 and (
-            handover.log_bytes < MIN_RING_BYTES
-            or handover.log_bytes % ALIGNMENT
-            or handover.log_offset % ALIGNMENT
-            or log_end > handover.size_bytes
-        ):
-            raise refused(
-                f"a ring of {handover.log_bytes} bytes at {handover.log_offset} in a map of "
-                f"{handover.size_bytes}"
-            )
-        mapped = self._map(handover, fd)
+        self._add(number, self._map(handover, fd))
+
+    def _add(self, number: int, mapped: mmap.mmap) -> None:
         self._mapped.add(mapped)
         self._budget.add(mapped)
-        view = memoryview(mapped)
-        if number == 0:
-            self.views = {0: view}
-            self.ring = view[handover.log_offset : log_end]
-        else:
-            self.views = {**self.views, number: view}
+        self.views = {**self.views, number: memoryview(mapped)}
 
     def _map(self, handover: Handover, fd: int) -> mmap.mmap:
         number, size_bytes = handover.map_number, handover.size_bytes
@@ -117,11 +141,15 @@ class Maps:
             seals = fcntl.fcntl(fd, F_GET_SEALS)
         except OSError:
             raise refused(f"map {number} is no memfd") from None
-        if seals & SEALS != SEALS:
+        kind = memfd_kind()
+        if seals & kind.seals != kind.seals:
             raise refused(
-                f"map {number} has the seals {seals:#x}; {SEALS:#x} are needed (seal, shrink, grow)"
+                f"map {number} has the seals {seals:#x}; {kind.seals:#x} are needed (seal, shrink, "
+                "grow, future write)"
             )
         status = os.fstat(fd)
+        if status.st_dev != kind.device:
+            raise refused(f"map {number} is a memfd of another kind; map ordinary pages")
         if status.st_size != size_bytes or not size_bytes:
             raise refused(f"map {number} has {status.st_size} bytes, not {size_bytes}")
         allocated_bytes = status.st_blocks * _BLOCK_BYTES
@@ -148,6 +176,8 @@ class Maps:
         self.views = {other: view for other, view in self.views.items() if other != number}
 
     def clear(self) -> None:
-        """Lets go of all maps."""
+        """Lets go of the log and of all maps."""
         self.views = {}
-        self.ring = None
+        if self.log is not None:
+            self.log.close()
+            self.log = None

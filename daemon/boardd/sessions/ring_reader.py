@@ -1,7 +1,8 @@
 """Reads a session's ring on the event loop: while its client lives, and after.
 
-Each turn waits for the budgets, copies the frames that come next, takes the definitions
-among them, and then their records. A turn that is cancelled has taken nothing.
+Each turn waits for the budgets, copies the frames that come next and takes their records;
+of a dead client, it takes what its log has of definitions in between, as some of them may
+never have been sent. A turn that is cancelled has taken nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameError
 from google.protobuf.message import DecodeError
 
-from boardd.core.errors import ProtocolError, RequestError
+from boardd.core.errors import ProtocolError
 from boardd.core.intake.shared_ring import RingFrames, SharedRing
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.receiver import Receiver
@@ -25,6 +26,8 @@ _logger = logging.getLogger(__name__)
 
 #: Taken in one turn, about: what the event loop is busy with at a time.
 TURN_BYTES: Final = 1 << 20
+#: Of one definition; a longer one is passed over.
+_MAX_DEFINITION_BYTES: Final = 1 << 20
 
 
 class Salvage(NamedTuple):
@@ -41,31 +44,32 @@ class RingReader:
     def __init__(self, receiver: Receiver, live: LiveSession) -> None:
         self._receiver = receiver
         self._live = live
+        self._defined_bytes = 0  # of the log's definitions
 
     async def follow(self, ring: SharedRing) -> None:
         """Reads what the client commits, until it is cancelled.
 
-        Raises ``FrameError``, ``RequestError`` or ``CapacityError`` if the ring, or
-        what is defined in it, is no good.
+        Raises ``FrameError`` or ``RequestError`` if the ring is no good.
         """
         while True:
             await self._live.committed.wait(lambda: ring.has_more)
-            await self._turn(ring, ring.read)
+            await self._turn(ring, ring.read, defines=False)
             if not ring.has_more:
                 self._live.notice.notify()
 
     async def finish(self) -> Salvage:
         """Reads all that the client left, now that it is gone."""
-        counters = self._live.session.counters
-        ring, lost, accepted = self._live.ring.reading, 0, None
-        if ring is None:
+        session, log = self._live.session, self._live.maps.log
+        counters, lost, accepted = session.counters, 0, None
+        if log is None:
             return Salvage(0, 0)
         try:
+            ring = self._live.ring.salvage(log, log.words(), session.received_sequence)
             while ring.has_more and not self._live.state.is_over:
-                await self._turn(ring, ring.read)
+                await self._turn(ring, ring.read, defines=True)
             accepted = counters.accepted
             while not self._live.state.is_over:
-                taken = await self._turn(ring, ring.salvage)
+                taken = await self._turn(ring, ring.salvage, defines=True)
                 if taken is None:
                     break
                 lost += taken.lost
@@ -78,7 +82,9 @@ class RingReader:
             _logger.error("the ring of pid %d cannot be read on: %s", pid, why)
         return Salvage(0 if accepted is None else counters.accepted - accepted, lost)
 
-    async def _turn(self, ring: SharedRing, read: Callable[[int], RingFrames]) -> RingFrames | None:
+    async def _turn(
+        self, ring: SharedRing, read: Callable[[int], RingFrames], *, defines: bool
+    ) -> RingFrames | None:
         """Takes what comes next; returns it, or None if nothing does."""
         live = self._live
         await self._receiver.room(live.session)
@@ -90,8 +96,8 @@ class RingReader:
         taken = read(TURN_BYTES)
         if taken.position == ring.position:
             return None
-        if taken.definitions:
-            await self._receiver.define(live, _parsed(taken.definitions))
+        if defines:  # those of the frames that were copied are there by now
+            await self._define()
             if live.state.is_over:
                 return None
         if taken.frames:
@@ -100,12 +106,32 @@ class RingReader:
         await asyncio.sleep(0)  # others' turn
         return taken
 
-
-def _parsed(payloads: list[bytes]) -> pb.Definitions:
-    definitions = pb.Definitions()
-    for payload in payloads:
-        try:
-            definitions.MergeFromString(payload)
-        except DecodeError as error:
-            raise RequestError(f"definitions in the shared ring: {error}") from None
-    return definitions
+    async def _define(self) -> None:
+        """Takes the definitions that the log has and that were not read yet."""
+        live, log = self._live, self._live.maps.log
+        while log is not None and not live.state.is_over:
+            entries, end = log.definitions(self._defined_bytes, _MAX_DEFINITION_BYTES)
+            if end == self._defined_bytes:
+                return
+            broken = 0
+            together = pb.Definitions()
+            each = []
+            for entry in entries:
+                try:
+                    each.append(pb.Definitions.FromString(entry))
+                except DecodeError:
+                    broken += 1
+                else:
+                    together.MergeFrom(each[-1])
+            try:
+                await self._receiver.define(live, together)
+            except ProtocolError:  # one of them; the others are good
+                for definition in each:
+                    try:
+                        await self._receiver.define(live, definition)
+                    except ProtocolError:
+                        broken += 1
+            self._defined_bytes = end
+            if broken:
+                _logger.error("%d definitions of pid %d are broken", broken, live.session.pid)
+            await asyncio.sleep(0)  # others' turn

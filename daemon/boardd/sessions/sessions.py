@@ -16,15 +16,18 @@ import logging
 from collections.abc import Callable
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.shared import Handover
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import UnknownSessionError
-from boardd.core.session.lifecycle import Event
+from boardd.core.session.lifecycle import Event, State
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.runs.logdir import Roots
 from boardd.runs.run_table import RunTable
+from boardd.sessions.client_log import ClientLog
 from boardd.sessions.effects import Effects
 from boardd.sessions.live_session import AttachedStream, LiveSession, OpenMapConnection
+from boardd.sessions.maps import refused
 from boardd.sessions.peer_process import PeerProcess
 from boardd.sessions.receiver import Receiver
 from boardd.sessions.registry import Registry
@@ -81,9 +84,11 @@ class Sessions:
         if live.is_forgotten:
             raise UnknownSessionError(live.session.session_id)
         self.registry.check_draining()
-        if start is not None:
+        if start is None:
+            live.ring.let_go()
+        else:
             live.ring.attach(
-                live.maps.ring, start.sequence, start.position, live.session.received_sequence
+                live.maps.log, start.sequence, start.position, live.session.received_sequence
             )
         live.stream = stream
         self.fire(live, Event.ATTACHED_BY_VALUE if start is None else Event.ATTACHED_SHARED)
@@ -104,14 +109,67 @@ class Sessions:
 
     # Map connections
 
-    def maps_shared(self, live: LiveSession, map_connection: OpenMapConnection) -> None:
-        """``map_connection`` has brought map 0 of ``live``, which is mapped."""
+    def share_first(
+        self, handover: Handover, fd: int, log_fd: int, map_connection: OpenMapConnection
+    ) -> LiveSession:
+        """``map_connection`` brings map 0 and the log of a session, which may begin with it.
+
+        Both descriptors stay the caller's. Returns the session. Raises ``RefusedError``, and
+        errors as for ``Registry.open``.
+        """
+        log = ClientLog(log_fd)
+        try:
+            if log.header.session_id != handover.session_id:
+                raise refused("the log is another session's")
+            live = self._begun(log)
+            try:
+                if live.state.is_ending:
+                    raise refused("the session's client was gone, and the session ends")
+                live.maps.share_first(handover, fd, log)
+            except BaseException:
+                if live.state is State.NEW:
+                    self.registry.forget(live)
+                raise
+        except BaseException:
+            log.close()
+            raise
         before, live.map_connection = live.map_connection, map_connection
         if before is not None and before is not map_connection:
             before.close()
+        live.ring.let_go()
         self.fire(live, Event.MAPS_SHARED)
-        if live.maps.ring is not None:
-            live.ring.hand_over(live.maps.ring, live.session.received_sequence)
+        return live
+
+    def is_cared_for(self, session_id: bytes) -> bool:
+        """Whether the log of that session is not to be adopted."""
+        live = self.registry.get(session_id)
+        return live is not None and live.state is not State.LEASED
+
+    def adopt(self, log: ClientLog) -> None:
+        """Begins to write what ``log`` holds, or goes on: its client is dead.
+
+        Raises errors as for ``Registry.open``; ``log`` then stays the caller's.
+        """
+        live = self._begun(log)
+        live.maps.adopt(log)
+        live.ring.let_go()
+        self.fire(live, Event.ADOPTED)
+
+    def _begun(self, log: ClientLog) -> LiveSession:
+        """The session of ``log``; a new one has what its client has not freed before it."""
+        header = log.header
+        live = self.registry.get(header.session_id)
+        if live is not None:
+            return live
+        return self.registry.open(
+            pb.OpenRequest(
+                session_id=header.session_id,
+                acknowledged_sequence=log.words().freed_sequence,
+                hostname=header.hostname,
+                pid=header.pid,
+                program=header.program,
+            )
+        )
 
     def map_connection_ended(
         self, live: LiveSession, map_connection: OpenMapConnection, process: PeerProcess | None

@@ -88,6 +88,7 @@ def summarize(
 
     Raises ``SummaryError``: UNSUPPORTED for a kind this daemon does not know,
     INVALID_TENSOR when dtype, shape, bytes and kind do not agree,
+    TENSOR_LOST for tensors in maps when there are none any more,
     TENSOR_TOO_LARGE for more than ``max_working_bytes`` in maps,
     INVALID_RECORD for a payload that is none and for options that cannot be,
     REDUCTION_FAILED for everything else.
@@ -106,7 +107,7 @@ def summarize(
             expected = str(fewest) if fewest == most else f"{fewest} to {most}"
             raise InvalidTensorError(f"{count} tensors; a {kind} has {expected}")
         if maps is not None and message.slots:
-            arrays = _shared_arrays(message, maps, max_working_bytes)
+            arrays = _shared_arrays(tag, message, maps, max_working_bytes)
         else:
             arrays = [
                 _array(tensor, chunks.get(number, ()))
@@ -149,7 +150,7 @@ def _kind(value: Summary.Value | EncodedValue) -> tuple[bytes, SummaryKind]:
 
 
 def _shared_arrays(
-    payload: pb.Payload, maps: Mapping[int, memoryview], max_bytes: int
+    tag: str, payload: pb.Payload, maps: Mapping[int, memoryview], max_bytes: int
 ) -> list[NDArray[Any]]:
     """The tensors where they lie. The slot of an empty tensor is empty."""
     if len(payload.slots) != len(payload.tensors):
@@ -169,6 +170,11 @@ def _shared_arrays(
             arrays.append(_array(tensor, ()))
             continue
         view = maps.get(slot.map)
+        if view is None and not maps:
+            raise SummaryError(
+                pb.TENSOR_LOST,
+                f"tag {tag!r}: the process ended, and with it the memory that held the tensors",
+            )
         if view is None:
             raise InvalidTensorError(f"the tensor lies in map {slot.map}, which is not shared")
         start = slot.offset

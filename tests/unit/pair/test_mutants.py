@@ -10,6 +10,7 @@ from boardd.core.intake.shared_ring import RingFrames, SharedRing
 from boardd.core.session.batch import Batch
 from boardd.core.session.session import Session as DaemonSession
 from boardd.core.session.watermark import Watermark
+from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.slots import TensorSlots
 from boardd_client.session.session import Session as ClientSession
 from boardd_protos import boardd_pb2 as pb
@@ -47,7 +48,7 @@ def forget_what_was_received(patch: pytest.MonkeyPatch) -> None:
 
 def skip_the_salvage(patch: pytest.MonkeyPatch) -> None:
     def nothing(self: SharedRing, limit_bytes: int) -> RingFrames:
-        return RingFrames([], [], self.sequence, self.position)
+        return RingFrames([], self.sequence, self.position)
 
     patch.setattr(SharedRing, "salvage", nothing)
 
@@ -61,6 +62,10 @@ def drop_the_order(patch: pytest.MonkeyPatch) -> None:
         return batch
 
     patch.setattr(DaemonSession, "receive_walked", reversing)
+
+
+def keep_no_definitions(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(KeptDefinitions, "append", lambda self, definition: False)
 
 
 def keep_slots(patch: pytest.MonkeyPatch) -> None:
@@ -79,6 +84,7 @@ def read_no_marks(patch: pytest.MonkeyPatch) -> None:
         (forget_what_was_received, 6),
         (skip_the_salvage, 4),
         (drop_the_order, 4),
+        (keep_no_definitions, 3),
         (keep_slots, 3),
         (read_no_marks, 6),
     ],

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from boardd_protos.local_socket import (
     DirectoryRefusedError,
+    ForeignSocketError,
     accepts_connections,
+    check_peer,
     directory_obstacle,
     ensure_private_directory,
     has_ended,
@@ -160,3 +162,46 @@ def test_a_python_without_pidfd_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delattr(os, "pidfd_open")
     with pytest.raises(OSError, match="not implemented"):
         open_process(os.getpid())
+
+
+#: Listens as another user, in a directory of its own.
+LISTEN = """
+import os, socket, sys
+os.setuid(12345)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o666)
+listener.listen()
+print("listening", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_listener_of_another_user_is_no_peer(runtime_directory: Path) -> None:
+    require_root()
+    directory = runtime_directory / "theirs"
+    directory.mkdir()
+    os.chown(directory, 12345, 12345)
+    runtime_directory.chmod(0o711)
+    path = directory / "s"
+    with subprocess.Popen(
+        ["/usr/bin/env", "python3", "-I", "-c", LISTEN, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"listening\n"
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(os.fspath(path))
+            with pytest.raises(ForeignSocketError, match="12345"):
+                check_peer(connection)
+        process.stdin.close()
+
+
+def test_an_own_listener_is_a_peer(runtime_directory: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as connection:
+        listener.bind(f"{runtime_directory}/s")
+        listener.listen()
+        connection.connect(f"{runtime_directory}/s")
+        check_peer(connection)

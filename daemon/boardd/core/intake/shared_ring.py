@@ -11,13 +11,14 @@ one left is read on from there, as long as frame follows frame.
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from boardd_protos.frame import ALIGNMENT, FrameError
+from boardd_protos.frame import ALIGNMENT, HEADER, HEADER_BYTES, FrameError
+from boardd_protos.log_file import LogWords
 
 from boardd.core.errors import RequestError
-from boardd.core.intake.frames import WalkedFrames
-from boardd.core.intake.walker import Source, walk
+from boardd.core.intake.frames import ScalarFrames, WalkedFrames
+from boardd.core.intake.walker import Source, padding_at, walk
 
 _SIZE: Final = struct.Struct("<I")
 
@@ -26,28 +27,43 @@ class RingFrames(NamedTuple):
     """Frames that follow each other in a ring, copied and taken apart."""
 
     frames: list[WalkedFrames]  #: without padding
-    definitions: list[bytes]  #: the payloads of those frames that are DEFINITIONS, in order
     sequence: int  #: of the last frame
     position: int  #: where the ring goes on
     lost: int = 0  #: frames that were claimed, and are ABORTED here
 
 
+class RingBytes(Protocol):
+    """The memory of a ring."""
+
+    @property
+    def size_bytes(self) -> int:
+        """A multiple of eight, at least ``shared.MIN_RING_BYTES``."""
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """A copy of bytes that lie in it. Raises ``RequestError`` if it has them no more."""
+
+
 class SharedRing:
     """What was read of a client's ring, and what may be read.
 
-    ``ring`` is the client's memory, a multiple of eight bytes and at least
-    ``shared.MIN_RING_BYTES``. Reading begins at ``position``, behind the frame of
-    ``sequence``. A frame has at most ``max_frame_bytes``.
+    Reading begins at ``position``, behind the frame of ``sequence``. A frame has at most
+    ``max_frame_bytes``. Frames up to ``known_sequence`` are passed over.
 
     Raises ``RequestError`` for a position at which no frame can be.
     """
 
     def __init__(
-        self, ring: memoryview, sequence: int, position: int, max_frame_bytes: int
+        self,
+        ring: RingBytes,
+        sequence: int,
+        position: int,
+        max_frame_bytes: int,
+        known_sequence: int = 0,
     ) -> None:
         _check_aligned(position)
         self._ring = ring
         self._max_frame_bytes = max_frame_bytes
+        self._known_sequence = known_sequence
         #: Of the last frame that was taken.
         self.sequence = sequence
         #: Where the next frame begins, or padding before it.
@@ -55,6 +71,25 @@ class SharedRing:
         self._committed_sequence = sequence
         self._committed_position = position
         self._end: int | None = None
+
+    @classmethod
+    def at_tail(
+        cls, ring: RingBytes, words: LogWords, received_sequence: int, max_frame_bytes: int
+    ) -> SharedRing:
+        """The ring of a dead client, of which only ``words`` say where to begin.
+
+        Raises ``RequestError`` if no frame can be there, or the ring cannot be read.
+        """
+        known = max(words.freed_sequence, received_sequence)
+        offset = words.tail % ring.size_bytes
+        if padding_at(ring.read(offset, ALIGNMENT), 0):
+            offset = 0
+        sequence = known
+        if ring.size_bytes - offset >= HEADER_BYTES:
+            # Of an empty ring this is a frame of an earlier lap.
+            first = HEADER.unpack(ring.read(offset, HEADER_BYTES))[4]
+            sequence = min(known, max(0, first - 1))
+        return cls(ring, sequence, words.tail, max_frame_bytes, known)
 
     @property
     def has_more(self) -> bool:
@@ -78,10 +113,10 @@ class SharedRing:
                 f"committed up to record {sequence}, position {position}: before record "
                 f"{self._committed_sequence}, position {self._committed_position}"
             )
-        if position - self.position > len(self._ring):
+        if position - self.position > self._ring.size_bytes:
             raise RequestError(
-                f"committed up to position {position}: the ring has {len(self._ring)} bytes and is "
-                f"read up to {self.position}"
+                f"committed up to position {position}: the ring has {self._ring.size_bytes} bytes "
+                f"and is read up to {self.position}"
             )
         self._committed_sequence, self._committed_position = sequence, position
 
@@ -110,7 +145,7 @@ class SharedRing:
         """
         if self._end is None:
             # Frames that are read once cannot come again, whoever goes on writing.
-            self._end = self.position + len(self._ring)
+            self._end = self.position + self._ring.size_bytes
         found, _ = self._walk(self._end, limit_bytes, Source.REMAINS)
         return found
 
@@ -120,16 +155,16 @@ class SharedRing:
 
     def _walk(self, end: int, limit_bytes: int, source: Source) -> tuple[RingFrames, str]:
         """Copies whole frames up to position ``end``; says why there is none."""
-        ring_bytes = len(self._ring)
+        ring_bytes = self._ring.size_bytes
         offset = self.position % ring_bytes
         to_ring_end = ring_bytes - offset
         available = min(end - self.position, to_ring_end)
         wanted = min(available, limit_bytes)
         if available:
-            (first_bytes,) = _SIZE.unpack_from(self._ring, offset)
+            (first_bytes,) = _SIZE.unpack(self._ring.read(offset, _SIZE.size))
             wanted = max(wanted, min(first_bytes, self._max_frame_bytes, available))
         found = walk(
-            bytes(self._ring[offset : offset + wanted]),
+            self._ring.read(offset, wanted),
             self.sequence,
             source,
             available=available,
@@ -142,8 +177,21 @@ class SharedRing:
                 position += found.padding_bytes
             else:
                 why = f"padding of {found.padding_bytes} bytes that does not end with the ring"
-        frames = RingFrames(found.frames, found.definitions, found.sequence, position, found.lost)
-        return frames, why
+        frames = _above(self._known_sequence, found.frames)
+        return RingFrames(frames, found.sequence, position, found.lost), why
+
+
+def _above(sequence: int, frames: list[WalkedFrames]) -> list[WalkedFrames]:
+    """Those of ``frames`` with higher sequence numbers."""
+    above: list[WalkedFrames] = []
+    for frame in frames:
+        if isinstance(frame, ScalarFrames):
+            passed = max(0, sequence + 1 - frame.first_sequence)
+            if passed < len(frame):
+                above.append(frame[passed:])
+        elif frame.sequence > sequence:
+            above.append(frame)
+    return above
 
 
 def _check_aligned(position: int) -> None:

@@ -52,8 +52,7 @@ class Source(enum.Enum):
 class Walk(NamedTuple):
     """What a walk found, and where and why it ended."""
 
-    frames: list[WalkedFrames]  #: in their order, DEFINITIONS among them
-    definitions: list[bytes]  #: the payloads of those frames that are DEFINITIONS
+    frames: list[WalkedFrames]  #: in their order
     sequence: int  #: of the last frame
     size_bytes: int  #: of all frames
     padding_bytes: int  #: what the padding behind them claims to have; 0 for none
@@ -70,14 +69,13 @@ def walk(
     ``available`` bytes: a frame that is whole there and not in ``data`` ends the walk.
     """
     frames: list[WalkedFrames] = []
-    definitions: list[bytes] = []
     at = padding_bytes = lost = 0
     why = ""
     is_ring = source is not Source.MESSAGE
     mask = _SIZE_KIND_AND_FLAGS if source is Source.REMAINS else _SIZE_AND_KIND
     while at < len(data):
         if is_ring:
-            padding_bytes = _padding_at(data, at)
+            padding_bytes = padding_at(data, at)
             if padding_bytes:
                 break
         if len(data) - at < HEADER_BYTES:
@@ -116,12 +114,10 @@ def walk(
             if is_lost:
                 kind, flags, value, payload = FrameKind.ABORTED, 0, 0.0, _LOST_PAYLOAD
                 lost += 1
-            elif kind == FrameKind.DEFINITIONS:
-                definitions.append(payload)
             frames.append(Frame(kind, flags, found, step, wall_time, target, value, payload))
         at += count * size_bytes
         sequence += count
-    return Walk(frames, definitions, sequence, at, padding_bytes, lost, why)
+    return Walk(frames, sequence, at, padding_bytes, lost, why)
 
 
 def walk_message(data: bytes, received_sequence: int) -> list[WalkedFrames]:
@@ -139,7 +135,7 @@ def walk_message(data: bytes, received_sequence: int) -> list[WalkedFrames]:
     return found.frames
 
 
-def _padding_at(data: bytes, at: int) -> int:
+def padding_at(data: bytes, at: int) -> int:
     """What the padding at ``at`` claims to have; 0 if something else is there."""
     word = int.from_bytes(data[at : at + ALIGNMENT], "little")
     return word & 0xFFFF_FFFF if word >> 32 & 0xFFFF == PADDING << 8 else 0

@@ -173,10 +173,6 @@ class FrameTaker:
 
     def _take_frame(self, frame: Frame, batch: Batch) -> None:
         progress = self._progress
-        if frame.kind == FrameKind.DEFINITIONS:  # of a ring that is, or could have been, shared
-            if frame.sequence > progress.received_sequence:
-                progress.close_if_empty(progress.accept(frame.sequence, frame.sequence, 0))
-            return
         if frame.sequence <= progress.received_sequence:
             progress.counters.duplicates += 1
             return

@@ -91,6 +91,8 @@ class Event(Enum):
 
     #: The client opened it, for the first time or again.
     OPENED = auto()
+    #: The log of its client was found, which nobody locks: the client is dead.
+    ADOPTED = auto()
     #: A newer stream wants to take the place of the attached one.
     STREAM_ASKED = auto()
     #: A stream was attached over which the records come.
@@ -156,6 +158,8 @@ class Effect(Enum):
     DROP_CHUNKS = auto()
     #: Close the map connection and let go of ring and maps.
     LET_GO_OF_MAPS = auto()
+    #: Tell what of a dead client's log is lost, and remove the log.
+    REMOVE_LOG = auto()
     #: Read the dead client's ring to its end; ``SALVAGED`` follows.
     SALVAGE = auto()
     #: End every run that the session still logs to.
@@ -183,11 +187,15 @@ class LifecycleError(Exception):
 TABLE: Final[Mapping[State, Mapping[Event, Step]]] = {
     State.NEW: {
         Event.OPENED: Step(State.LEASED, (Effect.START_LEASE,)),
+        # The client's first act, before it opens its session.
+        Event.MAPS_SHARED: Step(State.HELD),
+        Event.ADOPTED: Step(State.SALVAGING, (Effect.SALVAGE,)),
     },
     State.LEASED: {
         Event.OPENED: Step(State.LEASED, (Effect.START_LEASE,)),
         Event.ATTACHED_BY_VALUE: Step(State.ATTACHED_BY_VALUE, (Effect.STOP_TIMER,)),
         Event.MAPS_SHARED: Step(State.HELD, (Effect.STOP_TIMER,)),
+        Event.ADOPTED: Step(State.SALVAGING, (Effect.STOP_TIMER, Effect.SALVAGE)),
         Event.LEASE_ENDED: Step(State.EXPIRING, (Effect.END_RUNS, Effect.AWAIT_WRITTEN)),
         Event.CLOSED: Step(State.FORGOTTEN, (Effect.STOP_TIMER, Effect.FORGET)),
         Event.DRAINING: Step(State.LEASED),
@@ -307,7 +315,8 @@ TABLE: Final[Mapping[State, Mapping[Event, Step]]] = {
     State.DRAINING_DEAD: {
         Event.OPENED: Step(State.DRAINING_DEAD),
         Event.ALL_WRITTEN: Step(
-            State.FORGOTTEN, (Effect.LET_GO_OF_MAPS, Effect.REMEMBER, Effect.FORGET)
+            State.FORGOTTEN,
+            (Effect.REMOVE_LOG, Effect.LET_GO_OF_MAPS, Effect.REMEMBER, Effect.FORGET),
         ),
         Event.DRAINING: Step(State.DRAINING_DEAD),
         Event.SHUT_DOWN: Step(State.ABANDONED, (Effect.LET_GO_OF_MAPS,)),

@@ -159,8 +159,7 @@ class Session:
     def receive(self, frames: bytes) -> Batch:
         """Takes the frames of a message, which came by value.
 
-        Raises ``FrameError`` when they are malformed or leave a gap. Frames of
-        definitions are passed over.
+        Raises ``FrameError`` when they are malformed or leave a gap.
         """
         return self.receive_walked(walk_message(frames, self.received_sequence), None)
 

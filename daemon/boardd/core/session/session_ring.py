@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from boardd_protos.frame import HEADER_BYTES
+from boardd_protos.log_file import LogWords
+
 from boardd.core.errors import RequestError
-from boardd.core.intake.shared_ring import SharedRing
+from boardd.core.intake.shared_ring import RingBytes, SharedRing
 
 
 class SessionRing:
@@ -11,7 +14,7 @@ class SessionRing:
 
     def __init__(self, max_frame_bytes: int) -> None:
         self._max_frame_bytes = max_frame_bytes
-        #: None while it is not known where to read on.
+        #: None while no stream has said where to read on, and nothing is salvaged.
         self.reading: SharedRing | None = None
 
     def committed_sequence(self, received_sequence: int) -> int:
@@ -20,16 +23,8 @@ class SessionRing:
             return received_sequence
         return max(received_sequence, self.reading.committed_sequence)
 
-    def hand_over(self, ring: memoryview, received_sequence: int) -> None:
-        """Reads on in ``ring``, the same bytes mapped anew, or a new session's first ones."""
-        if self.reading is not None:
-            self._read_at(ring, self.reading.sequence, self.reading.position)
-        elif received_sequence == 0:
-            # Positions begin at 0 with the session, so it can be read already.
-            self._read_at(ring, 0, 0)
-
     def attach(
-        self, ring: memoryview | None, sequence: int, position: int, received_sequence: int
+        self, ring: RingBytes | None, sequence: int, position: int, received_sequence: int
     ) -> None:
         """Reads on at ``position`` of ``ring``, behind the record ``sequence``.
 
@@ -45,11 +40,26 @@ class SessionRing:
             raise RequestError(
                 f"log_from begins behind record {sequence}; only {received_sequence} were received"
             )
-        self._read_at(ring, sequence, position)
+        self.reading = SharedRing(ring, sequence, position, self._max_frame_bytes)
+
+    def salvage(self, ring: RingBytes, words: LogWords, received_sequence: int) -> SharedRing:
+        """Reads on what a dead client has left: behind what was read, else from its tail on.
+
+        Raises ``RequestError`` if the ring cannot be read.
+        """
+        if self.reading is None:
+            self.reading = SharedRing.at_tail(ring, words, received_sequence, self._max_frame_bytes)
+        return self.reading
+
+    @property
+    def has_remains(self) -> bool:
+        """Whether a dead client's ring has frames behind what was read.
+
+        Raises ``RequestError`` if it cannot be read.
+        """
+        reading = self.reading
+        return reading is not None and reading.salvage(HEADER_BYTES).position > reading.position
 
     def let_go(self) -> None:
         """Reads no more, and keeps no memory of the client."""
         self.reading = None
-
-    def _read_at(self, ring: memoryview, sequence: int, position: int) -> None:
-        self.reading = SharedRing(ring, sequence, position, self._max_frame_bytes)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
+import mmap
 import os
 import resource
 from collections.abc import Iterator
@@ -11,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from boardd_client.memory.arena import Slot
-from boardd_client.memory.maps import PAGE_BYTES, LargeTensors, Map, make_map
-from boardd_protos.shared import F_GET_SEALS, SEALS
+from boardd_client.memory.maps import PAGE_BYTES, LargeTensors, Map, make_map, populate
+from boardd_protos.shared import F_GET_SEALS, MAX_MAPS, SEALS
 
 MEBIBYTE = 1 << 20
 
@@ -48,8 +50,8 @@ def test_a_map_takes_memory_when_it_is_allocated_and_not_before() -> None:
     assert held_bytes(made) == 0
     made.allocate(8 * MEBIBYTE, 2 * MEBIBYTE)
     assert held_bytes(made) == 2 * MEBIBYTE
-    made.populate(8 * MEBIBYTE, 2 * MEBIBYTE)
-    made.populate(8 * MEBIBYTE + 100, 5)
+    populate(made.view, 8 * MEBIBYTE, 2 * MEBIBYTE)
+    populate(made.view, 8 * MEBIBYTE + 100, 5)
     assert held_bytes(made) == 2 * MEBIBYTE
     assert not np.frombuffer(made.view, np.uint8, 2 * MEBIBYTE, 8 * MEBIBYTE).any()
     made.close()
@@ -66,7 +68,7 @@ def test_the_memory_outlives_the_descriptor() -> None:
 def test_a_private_map_has_no_descriptor_and_the_same_methods() -> None:
     made = Map(100, is_shared=False)
     made.allocate(0, 100)
-    made.populate(0, 100)
+    populate(made.view, 0, 100)
     made.view[99] = 1
     assert made.fd == -1
     made.close()
@@ -147,3 +149,29 @@ def test_no_memory_for_a_large_tensor_is_no_room() -> None:
         assert told.large.allocate(MEBIBYTE) is None
     assert "no memory for a tensor" in told.large.trouble
     assert told.large.allocate(MEBIBYTE) is not None
+
+
+def test_there_are_no_more_large_tensors_than_a_daemon_takes_maps() -> None:
+    large = LargeTensors(1 << 40, is_shared=False)
+    slots = [large.allocate(PAGE_BYTES) for _ in range(MAX_MAPS - 1)]
+    assert all(slots)
+    assert large.allocate(PAGE_BYTES) is None
+    assert slots[0] is not None
+    large.free(slots[0])
+    assert large.allocate(3 * PAGE_BYTES) is not None, "in place of one that is free"
+    assert len(large.maps) == MAX_MAPS - 1
+
+
+def test_nobody_else_can_write_to_a_shared_map_or_take_memory_out() -> None:
+    made = Map(PAGE_BYTES, is_shared=True)
+    made.allocate(0, PAGE_BYTES)
+    with pytest.raises(PermissionError):
+        mmap.mmap(made.fd, PAGE_BYTES)
+    with pytest.raises(PermissionError):
+        os.pwrite(made.fd, b"x", 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    punch = ctypes.c_int(3), ctypes.c_long(0), ctypes.c_long(PAGE_BYTES)
+    assert libc.fallocate(ctypes.c_int(made.fd), *punch) == -1
+    made.view[0] = 1
+    mmap.mmap(made.fd, PAGE_BYTES, prot=mmap.PROT_READ).close()
+    made.close()

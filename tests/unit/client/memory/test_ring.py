@@ -406,3 +406,29 @@ class RingMachine(RuleBasedStateMachine):
 
 RingMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestRing = RingMachine.TestCase
+
+
+def test_what_an_error_in_the_middle_of_an_error_left_is_aborted_later() -> None:
+    ring = Ring(memoryview(bytearray(480)))
+    for step in range(8):
+        ring.append_scalar(1, step, 1.0, 0.5)
+    ring.free(6)
+    lost: list[int] = []
+
+    def fail(sequence: int) -> None:
+        lost.append(sequence)
+        raise KeyboardInterrupt
+
+    ring.on_lost = fail
+    with pytest.raises(KeyboardInterrupt):  # four frames, over the buffer's end, and no values
+        ring.append_scalars(np.ones(4, np.uint64), 0, 1.0, np.zeros(3).reshape(3, 1))
+    ring.on_lost = lost.append
+    ring.abort_unfinished()
+    assert lost == [9, 10, 11, 12]
+    ring.append_scalar(1, 0, 1.0, 0.5)
+    kinds = []
+    last = 6
+    while last < 13:
+        view, last = ring.read(last, 13, 1 << 20)
+        kinds += [one.kind for one in framing.decode(view)]
+    assert kinds == [FrameKind.SCALAR] * 2 + [FrameKind.ABORTED] * 4 + [FrameKind.SCALAR]

@@ -10,7 +10,7 @@ from boardd_client.session.captures import Capture
 from boardd_client.session.session import Session
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import frame as framing
-from boardd_protos.frame import HEADER_BYTES, FrameKind
+from boardd_protos.frame import HEADER_BYTES
 from support.client_session import (
     SESSION_ID,
     Copy,
@@ -20,12 +20,14 @@ from support.client_session import (
     log_scalars,
     log_tensor,
 )
+from support.ring_memory import LogMemory
 
 ARENA_OFFSET = 4096
+DEFINITIONS_BYTES = 1 << 12
 OPENED = pb.OpenReply()
 
 
-def make_session(large_bytes: int = 1 << 20) -> Session:
+def make_session(large_bytes: int = 1 << 20, log: LogMemory | None = None) -> Session:
     """A session over plain memory that says it is shared."""
     return Session(
         SESSION_ID,
@@ -33,6 +35,7 @@ def make_session(large_bytes: int = 1 << 20) -> Session:
         Arena(memoryview(bytearray(1 << 16)), reserve_bytes=1 << 10),
         arena_offset=ARENA_OFFSET,
         large=LargeTensors(large_bytes, is_shared=False),
+        definitions=log.kept if log is not None else None,
     )
 
 
@@ -58,13 +61,13 @@ def test_the_stream_is_attached_where_the_daemon_is_to_read_on() -> None:
     assert session.attachment().log_from == pb.LogPosition(sequence=0, position=0)
     committed(session)
     session.disconnected()
-    session.opened(pb.OpenReply(received_sequence=4, written_sequence=3), is_shared=True)
-    last = frames(session, 3)
-    assert [frame.sequence for frame in last] == [4, 5]
+    session.opened(pb.OpenReply(received_sequence=2, written_sequence=1), is_shared=True)
+    last = frames(session, 1)
+    assert [frame.sequence for frame in last] == [2, 3]
     assert session.attachment().log_from == pb.LogPosition(
-        sequence=4, position=session.ring.position_after(4)
+        sequence=2, position=session.ring.position_after(2)
     )
-    assert session.ring.position_after(5) == session.ring.position_after(4) + HEADER_BYTES
+    assert session.ring.position_after(3) == session.ring.position_after(2) + HEADER_BYTES
 
 
 def test_records_are_committed_and_not_sent() -> None:
@@ -151,16 +154,35 @@ def test_the_map_of_a_written_record_is_free_again() -> None:
     balance(session)
 
 
-def test_later_definitions_lie_in_the_log_too_and_count_as_nothing() -> None:
-    session = make_session()
+def test_definitions_lie_in_the_log_too() -> None:
+    log = LogMemory(1 << 12, DEFINITIONS_BYTES)
+    session = make_session(log=log)
     run, series = define(session)
     found = pb.Definitions()
-    for frame in frames(session):
-        assert frame.kind == FrameKind.DEFINITIONS
-        found.MergeFromString(frame.payload)
+    for entry in log.definitions(0)[0]:
+        found.MergeFromString(entry)
     assert [definition.run for definition in found.runs] == [run.number]
     assert [definition.series for definition in found.series] == [series]
-    assert session.statistics().accepted == session.statistics().pending == 0
+    assert not session.ring.last_sequence
+
+
+def test_a_definition_without_room_in_the_log_is_told_all_the_same() -> None:
+    log = LogMemory(1 << 12, DEFINITIONS_BYTES)
+    session = make_session(log=log)
+    run, _ = define(session)
+    before = log.definitions(0)
+    long = session.define_series(run, "x" * DEFINITIONS_BYTES)
+    assert log.definitions(0) == before
+    short = session.define_series(run, "short")
+    assert len(log.definitions(0)[0]) == len(before[0]) + 1
+    session.opened(OPENED, is_shared=True)
+    (message,) = session.next_messages()
+    assert {one.series for one in message.definitions.series} >= {long, short}
+
+
+def test_records_are_counted() -> None:
+    session = make_session()
+    _, series = define(session)
     session.opened(OPENED, is_shared=True)
     log_scalars(session, series, 2)
     committed(session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -33,8 +34,9 @@ def test_a_daemon_that_does_not_answer_in_time_gets_the_maps_anew(
     def take(*, answers: bool) -> None:
         peer, _ = listener.accept()
         peers.append(peer)
-        _, descriptors, _, _ = socket.recv_fds(peer, HANDOVER_BYTES, 1)
-        socket.close(descriptors[0])
+        _, descriptors, _, _ = socket.recv_fds(peer, HANDOVER_BYTES, 2)
+        for descriptor in descriptors:
+            socket.close(descriptor)
         if answers:
             peer.send(HandoverReply().encode())
 
@@ -42,11 +44,12 @@ def test_a_daemon_that_does_not_answer_in_time_gets_the_maps_anew(
         taking = threading.Thread(target=take, kwargs={"answers": answers})
         taking.start()
         try:
-            return handover.hand_over(made, 4096, is_held=bool(peers) and answers)
+            return handover.hand_over(made, log, is_held=bool(peers) and answers)
         finally:
             taking.join()
 
     made = Map(8192, is_shared=True)
+    log = os.memfd_create("log")
     handover = MapHandover(UnixAddress(f"{runtime_directory}/b.sock"), bytes(16))
     assert hand_over(answers=True)
     monkeypatch.setattr(map_handover, "HANDOVER_SECS", 0.05)
@@ -58,6 +61,7 @@ def test_a_daemon_that_does_not_answer_in_time_gets_the_maps_anew(
     assert len(peers) == 3
     handover.close()
     made.release()
+    os.close(log)
     for peer in peers:
         assert peer.recv(1) == b""
         peer.close()

@@ -185,7 +185,7 @@ def test_an_error_that_nobody_expected_is_logged_and_survived(
 ) -> None:
     monkeypatch.setattr(connection_state, "LAST_BACKOFF_SECS", 0.1)
 
-    names = iter([RuntimeError("no name"), "host"])
+    names = iter(["host", RuntimeError("no name"), "host"])
 
     def host_name() -> str:
         name = next(names)
@@ -307,6 +307,10 @@ def test_block_gives_up_at_its_deadline(
     sw.add_scalar("loss", 0.0, 0)
     assert 0.3 <= time.monotonic() - begin < 2
     assert dict(sw.statistics().dropped) == {"log_full": 1}
+    begin = time.monotonic()
+    sw.add_scalar("loss", 0.0, 0)
+    assert time.monotonic() - begin < 0.2, "it waits again before anything was acknowledged"
+    assert dict(sw.statistics().dropped) == {"log_full": 2}
     scripted.send(acknowledged=pb.Acknowledged(written_sequence=65536 // 48))
     scripted.acknowledges = True
     assert sw.close()

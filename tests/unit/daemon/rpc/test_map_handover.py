@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import os
 import socket
 import stat
+import struct
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import grpc
 import pytest
 from boardd.core.budget import Budgets
 from boardd.rpc.map_handover import MAX_WAITING
-from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import (
+    F_ADD_SEALS,
     HANDOVER_BYTES,
     HANDOVER_SUFFIX,
     RELEASE,
@@ -25,14 +28,21 @@ from boardd_protos.shared import (
     SHARE,
     Handover,
 )
-from support.raw_client import Harness, scalar, serving
+from support.raw_client import Harness, definitions, scalar, serving
 from support.service_reading import run_async, steps_of, until
-from support.shared_client import SharedClient, freed, is_mapped, memory
+from support.shared_client import (
+    ALL_SEALS,
+    SharedClient,
+    freed,
+    is_mapped,
+    log_file,
+    log_of,
+    memory,
+)
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 
 SIZE_BYTES = 1 << 16
-LOG_BYTES = 1 << 12
 
 
 def open_files() -> int:
@@ -57,7 +67,7 @@ def map_bytes(harness: Harness) -> int:
 
 
 def first(client: SharedClient, size_bytes: int = SIZE_BYTES, **changes: object) -> bytes:
-    handover = Handover(client.session_id, SHARE, 0, size_bytes, 0, LOG_BYTES)
+    handover = Handover(client.session_id, SHARE, 0, size_bytes)
     return handover._replace(**changes).encode()  # type: ignore[arg-type]
 
 
@@ -132,7 +142,18 @@ def test_a_newer_connection_takes_the_place_of_an_older_one(tmp_path: Path) -> N
 
 
 def sealed_too_little() -> int:
-    return memory(SIZE_BYTES, seals=SEALS & ~2)
+    return memory(SIZE_BYTES, seals=ALL_SEALS & ~2)
+
+
+def writable_by_others() -> int:
+    return memory(SIZE_BYTES, seals=SEALS)
+
+
+def huge_pages() -> int:
+    fd = os.memfd_create("huge", os.MFD_ALLOW_SEALING | os.MFD_HUGETLB)
+    os.ftruncate(fd, 2 << 20)
+    fcntl.fcntl(fd, F_ADD_SEALS, ALL_SEALS)
+    return fd
 
 
 def plain_file() -> int:
@@ -144,18 +165,15 @@ def plain_file() -> int:
 @pytest.mark.parametrize(
     ("make", "changes", "refusal"),
     [
-        (sealed_too_little, {}, "has the seals 0x5; 0x7 are needed"),
+        (sealed_too_little, {}, "has the seals 0x15; 0x17 are needed"),
+        (writable_by_others, {}, "has the seals 0x7; 0x17 are needed"),
+        (huge_pages, {"size_bytes": 2 << 20}, "a memfd of another kind"),
         (plain_file, {}, "is no memfd"),
         (lambda: memory(SIZE_BYTES), {"size_bytes": SIZE_BYTES + 4096}, "65536 bytes, not 69632"),
         (lambda: memory(SIZE_BYTES), {"size_bytes": SIZE_BYTES - 4096}, "65536 bytes, not 61440"),
-        (lambda: memory(SIZE_BYTES), {"log_bytes": 0}, "a ring of 0 bytes"),
-        (lambda: memory(SIZE_BYTES), {"log_bytes": 4097}, "a ring of 4097 bytes"),
-        (lambda: memory(SIZE_BYTES), {"log_offset": 4}, "a ring of 4096 bytes at 4"),
-        (lambda: memory(SIZE_BYTES), {"log_offset": SIZE_BYTES - 8}, "in a map of 65536"),
-        (lambda: memory(SIZE_BYTES), {"log_bytes": 2**64 - 8}, "in a map of 65536"),
-        (lambda: memory(SIZE_BYTES), {"map_number": 1}, "the first message must share map 0"),
+        (lambda: memory(SIZE_BYTES), {"map_number": 1}, "2 descriptors; this message has 1"),
         (lambda: memory(SIZE_BYTES), {"action": 7}, "descriptors; this message has 0"),
-        (lambda: memory(SIZE_BYTES), {"session_id": bytes(16)}, "is not open here"),
+        (lambda: memory(SIZE_BYTES), {"session_id": bytes(16)}, "the log is another session's"),
     ],
 )
 def test_a_map_that_is_not_as_it_must_be_is_refused(
@@ -165,7 +183,8 @@ def test_a_map_that_is_not_as_it_must_be_is_refused(
         async with handing_over(path) as (harness, client):
             with await client.connect() as peer:
                 fd = make()
-                answer = await client.exchange(peer, first(client, **changes), [fd])
+                fds = [fd, client.log_fd]
+                answer = await client.exchange(peer, first(client, **changes), fds)
                 os.close(fd)
                 assert refusal in answer
                 assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
@@ -175,14 +194,119 @@ def test_a_map_that_is_not_as_it_must_be_is_refused(
     run_async(test, tmp_path)
 
 
-@pytest.mark.parametrize("count", [0, 2, 8, 9, 200])
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        (lambda data: b"x" * len(data), "does not begin as a log does"),
+        (lambda data: data[:100], "does not begin as a log does"),
+        (lambda data: data[:-8], "1118200 bytes, not 1118208"),
+        (lambda data: data[:24] + b"\x07" + data[25:], "version 7"),
+        (lambda data: data[:40] + bytes(8) + data[48:], "a ring of 0 bytes"),
+        (lambda data: data[:40] + struct.pack("<Q", 4097) + data[48:], "a ring of 4097 bytes"),
+        (lambda data: data[:32] + struct.pack("<Q", 4100) + data[40:], "bytes at 4100"),
+        (lambda data: data[:32] + struct.pack("<Q", 8) + data[40:], "bytes at 8"),
+        (lambda data: data[:40] + struct.pack("<Q", 2**64 - 8) + data[48:], "a ring of"),
+        (lambda data: data[:48] + struct.pack("<Q", 2**64 - 8) + data[56:], "definitions of"),
+        (lambda data: data[:64] + struct.pack("<Q", 2**64 - 1) + data[72:], "freed up to"),
+        (lambda data: data[:72] + struct.pack("<Q", 4) + data[80:], "position 4"),
+        (lambda data: data[:80] + struct.pack("<Q", 1 << 40) + data[88:], "of definitions"),
+    ],
+)
+def test_a_log_that_is_none_is_refused(
+    change: Callable[[bytes], bytes], refusal: str, tmp_path: Path
+) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            with freed(SharedClient(harness.channel, harness.socket)) as client:
+                before = open_files()
+                with await client.connect() as peer:
+                    log = log_file(change(log_of(client.session_id)))
+                    fds = [client.fd, log]
+                    answer = await client.exchange(peer, first(client, client.size_bytes), fds)
+                    os.close(log)
+                    assert refusal in answer
+                assert not harness.status().sessions, "no session begins with it"
+                await until(lambda: open_files() <= before)
+
+    run_async(test, tmp_path)
+
+
+def test_a_log_that_does_not_lie_in_memory_is_refused(tmp_path: Path) -> None:
+    """To read it might take any time."""
+
+    async def test(path: Path) -> None:
+        async with handing_over(path) as (_, client):
+            reading, writing = os.pipe()
+            file = path / "log"
+            file.write_bytes(log_of(client.session_id))
+            with open(file, "rb") as plain, await client.connect() as peer:
+                fds = [client.fd, plain.fileno()]
+                answer = await client.exchange(peer, first(client, client.size_bytes), fds)
+                assert "no file in memory" in answer
+            with await client.connect() as peer:
+                fds = [client.fd, reading]
+                answer = await client.exchange(peer, first(client, client.size_bytes), fds)
+                assert "no file in memory" in answer
+            os.close(reading)
+            os.close(writing)
+
+    run_async(test, tmp_path)
+
+
+def test_a_session_may_begin_with_its_maps(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            with freed(SharedClient(harness.channel, harness.socket)) as client:
+                assert await client.hand_over() == ""
+                (session,) = harness.status().sessions
+                assert (session.hostname, session.pid, session.program) == ("host", 4711, "test")
+                reply = await client.open()
+                assert (reply.received_sequence, reply.holds_maps) == (1, True)
+                await client.attach(client.here())
+                await client.define(definitions("run"))
+                await client.log(scalar(2))
+                await client.acknowledged(2)
+                assert steps_of(harness) == [2]
+
+    run_async(test, tmp_path)
+
+
+def test_a_session_past_the_budget_does_not_begin_with_its_maps(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path, Budgets(max_sessions=1)) as harness:
+            await harness.client().open()
+            with freed(SharedClient(harness.channel, harness.socket)) as client:
+                assert "budget of 1 sessions" in await client.hand_over()
+
+    run_async(test, tmp_path)
+
+
+def test_a_log_that_is_cut_off_ends_the_stream_alone(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with handing_over(path) as (harness, client):
+            await client.begin()
+            await client.log(scalar(2))
+            await client.acknowledged(2)
+            client.ring.append(scalar(3))
+            os.ftruncate(client.log_fd, 4096)
+            await client.commit()
+            assert await client.end() == grpc.StatusCode.INVALID_ARGUMENT
+            assert client.error is not None
+            assert "the log has no" in str(client.error.details())
+            client.let_go()
+            await until(lambda: not harness.status().sessions)
+
+    run_async(test, tmp_path)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 8, 9, 200])
 def test_too_few_or_many_descriptors_are_refused_and_closed(count: int, tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with handing_over(path) as (_, client):
             before = open_files()
             with await client.connect() as peer:
                 answer = await client.exchange(peer, first(client), [client.fd] * count)
-                assert "descriptors; this message has 1" in answer
+                assert "descriptors; this message has 2" in answer
             assert open_files() == before
 
     run_async(test, tmp_path)
@@ -244,10 +368,10 @@ def test_memory_past_the_budget_is_refused(tmp_path: Path) -> None:
             with await client.connect() as peer:
                 fd = memory(SIZE_BYTES)
                 for _ in range(2):  # the second in place of the first, so it fits
-                    assert await client.exchange(peer, first(client), [fd]) == ""
+                    assert await client.exchange(peer, first(client), [fd, client.log_fd]) == ""
                 client.map_connection = peer
                 client.tell(Handover(client.session_id, SHARE, 1, SIZE_BYTES), fd)
-                assert await client.exchange(peer, first(client), [fd]) == ""
+                assert await client.exchange(peer, first(client), [fd, client.log_fd]) == ""
                 os.close(fd)
                 assert map_bytes(harness) == SIZE_BYTES
 
@@ -262,22 +386,24 @@ def test_the_budget_is_that_of_all_sessions(tmp_path: Path) -> None:
                 await other.open()
                 fd = memory(SIZE_BYTES)
                 with await client.connect() as one, await other.connect() as another:
-                    assert await client.exchange(one, first(client), [fd]) == ""
-                    assert await other.exchange(another, first(other), [fd]) == ""
+                    assert await client.exchange(one, first(client), [fd, client.log_fd]) == ""
+                    fds = [fd, other.log_fd]
+                    assert await other.exchange(another, first(other), fds) == ""
                     other.map_connection = another
                     other.tell(Handover(other.session_id, SHARE, 1, SIZE_BYTES), fd)
                     # In place of what this session has there is room, and for no more.
-                    assert await other.exchange(another, first(other), [fd]) == ""
+                    assert await other.exchange(another, first(other), fds) == ""
                     assert map_bytes(harness) == 2 * SIZE_BYTES
                     third = SharedClient(harness.channel, harness.socket)
                     with freed(third):
                         await third.open()
                         with await third.connect() as peer:
-                            answer = await third.exchange(peer, first(third), [fd])
+                            fds = [fd, third.log_fd]
+                            answer = await third.exchange(peer, first(third), fds)
                             assert "past the budget of 131072, of which 131072 are" in answer
                         assert (await client.close()).closed
                         with await third.connect() as peer:
-                            assert await third.exchange(peer, first(third), [fd]) == ""
+                            assert await third.exchange(peer, first(third), fds) == ""
                 os.close(fd)
 
     run_async(test, tmp_path)
@@ -336,12 +462,12 @@ def test_a_crowd_of_silent_peers_keeps_nobody_out(tmp_path: Path) -> None:
             assert "too many" in await client.reply(crowd[0])
             for peer in crowd:
                 peer.close()
-            # One end of the connection here, one there, the mapping, and the process,
+            # One end of the connection here, one there, the mapping, the log, and the process,
             # which is not needed any more once the ring is attached.
-            await until(lambda: open_files() == before + 4)
-            await client.attach(pb.LogPosition())
+            await until(lambda: open_files() == before + 5)
+            await client.attach(client.here())
             await until(lambda: harness.status().sessions[0].attached)
-            await until(lambda: open_files() == before + 3)
+            await until(lambda: open_files() == before + 4)
 
     run_async(test, tmp_path)
 
@@ -354,7 +480,7 @@ def test_a_peer_that_hangs_up_at_once_harms_nobody(tmp_path: Path) -> None:
                 (await client.connect()).close()
                 await asyncio.sleep(0)
                 with await client.connect() as peer:
-                    socket.send_fds(peer, [first(client, SIZE_BYTES)], [client.fd])
+                    socket.send_fds(peer, [first(client)], [client.fd, client.log_fd])
             await until(lambda: open_files() <= before)
             await client.begin()
             await client.log(scalar(2))

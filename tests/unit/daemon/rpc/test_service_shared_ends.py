@@ -23,7 +23,6 @@ from support.raw_client import (
 from support.service_reading import reasons, run_async, steps_of, until
 from support.shared_client import (
     SharedClient,
-    definitions_frame,
     freed,
     is_mapped,
     slotted_histogram,
@@ -124,20 +123,20 @@ def test_what_a_dead_client_left_is_written(
             await client.acknowledged(2)
             offset = client.place(VALUES)
             client.share(1, VALUES)
-            waiting = encode(Frame(FrameKind.SUMMARY, CLAIMED, 7, 7, 1e9, 1, 0.0, bytes(24)))
+            waiting = encode(Frame(FrameKind.SUMMARY, CLAIMED, 6, 6, 1e9, 1, 0.0, bytes(24)))
+            client.keep(definitions("run", {2: "weights"}))
             client.ring.append(
                 scalar(3),
-                definitions_frame(4, definitions("run", {2: "weights"})),
-                summary(5, slotted_histogram(VALUES, offset), series=2),
-                summary(6, slotted_histogram(VALUES, 0, number=1), series=2),
+                summary(4, slotted_histogram(VALUES, offset), series=2),
+                summary(5, slotted_histogram(VALUES, 0, number=1), series=2),
                 waiting,
-                end_run(8),
-                scalar(9),
+                end_run(7),
+                scalar(8),
             )
-            client.ring.put(scalar(10)[:4] + b"\0" + scalar(10)[5:])
+            client.ring.put(scalar(9)[:4] + b"\0" + scalar(9)[5:])
             await client.die()
             await until(lambda: sessions(harness) == 0)
-            assert steps_of(harness) == [2, 3, 5, 6, 9]
+            assert steps_of(harness) == [2, 3, 4, 5, 8]
             assert len(histograms_of(harness)) == 2
             status = harness.status()
             assert status.counters.accepted == 7
@@ -152,7 +151,7 @@ def test_what_a_dead_client_left_is_written(
             # If it was not dead after all, nothing is written twice.
             again = SharedClient(harness.channel, harness.socket, client.session_id)
             with freed(again):
-                assert (await again.open()).received_sequence == 9
+                assert (await again.open()).received_sequence == 8
 
     run_async(test, tmp_path)
 
@@ -162,15 +161,15 @@ def test_last_words_on_the_stream_are_heard(tmp_path: Path) -> None:
         async with shared(path) as (harness, client):
             await client.open()
             await client.hand_over()
-            client.ring.append(scalar(1))
-            await client.attach(pb.LogPosition())
+            client.ring.append(scalar(2))
+            await client.attach(pb.LogPosition(sequence=1))
             await until(lambda: harness.status().sessions[0].attached)
             # The connection is gone first, and what was said on the stream still comes.
             client.let_go()
             await client.send(definitions=definitions("run"))
             await client.half_close()
             await until(lambda: sessions(harness) == 0)
-            assert steps_of(harness) == [1]
+            assert steps_of(harness) == [2]
 
     run_async(test, tmp_path)
 
@@ -227,7 +226,7 @@ def test_a_dead_clients_log_that_is_no_good_is_read_as_far_as_it_goes(
     run_async(test, tmp_path)
 
 
-def test_a_dead_clients_broken_definitions_end_its_log(
+def test_a_dead_clients_broken_definition_costs_its_own_records_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test(path: Path) -> None:
@@ -235,10 +234,17 @@ def test_a_dead_clients_broken_definitions_end_its_log(
             await client.begin()
             await client.log(scalar(2))
             await client.acknowledged(2)
-            client.ring.append(encode(Frame(FrameKind.DEFINITIONS, 0, 3, 0, 0.0, 0, 0.0, b"\xff")))
+            client.keep(definitions("run", {2: "good"}))
+            client.keep(b"\xff")
+            client.keep(definitions("elsewhere", {3: "contradicts"}))
+            client.keep(definitions("run", {4: "good/too"}))
+            client.ring.append(*(scalar(2 + series, series=series) for series in (1, 2, 3, 4)))
             await client.die()
             await until(lambda: sessions(harness) == 0)
-            assert any("cannot be read on: definitions" in text for text in caplog.messages)
+            assert steps_of(harness) == [2, 3, 4, 6]
+            assert reasons(harness) == {"UNDEFINED_SERIES": 1}
+            (text,) = (text for text in caplog.messages if "definitions" in text)
+            assert text == "2 definitions of pid 4711 are broken"
 
     run_async(test, tmp_path)
 

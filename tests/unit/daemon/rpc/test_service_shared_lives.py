@@ -19,7 +19,7 @@ from boardd_protos.frame import CLAIMED
 from boardd_protos.shared import HANDOVER_SUFFIX, SHARE, Handover
 from support.raw_client import Harness, definitions, scalar, scalars, summary
 from support.service_reading import reasons, run_async, steps_of, until
-from support.shared_client import SharedClient, definitions_frame, slotted_histogram
+from support.shared_client import SharedClient, slotted_histogram
 from support.shared_service import sessions, shared
 
 #: Hands over the memory of another process's descriptor, and waits.
@@ -27,7 +27,7 @@ HAND_OVER = """
 import socket, sys
 peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 peer.connect(sys.argv[1])
-socket.send_fds(peer, [bytes.fromhex(sys.argv[2])], [int(sys.argv[3])])
+socket.send_fds(peer, [bytes.fromhex(sys.argv[2])], list(map(int, sys.argv[3:])))
 peer.recv(4096)
 print("done", flush=True)
 sys.stdin.read()
@@ -37,11 +37,11 @@ sys.stdin.read()
 @contextlib.asynccontextmanager
 async def another_process(harness: Harness, client: SharedClient) -> AsyncIterator[Any]:
     """A process that has handed over the memory of ``client``; killed in the end."""
-    first = Handover(client.session_id, SHARE, 0, client.size_bytes, 0, client.log_bytes)
+    first = Handover(client.session_id, SHARE, 0, client.size_bytes)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-c", HAND_OVER, f"{harness.socket}{HANDOVER_SUFFIX}"),
-        *(first.encode().hex(), str(client.fd)),
-        pass_fds=[client.fd],
+        *(first.encode().hex(), str(client.fd), str(client.log_fd)),
+        pass_fds=[client.fd, client.log_fd],
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -71,17 +71,18 @@ def test_a_living_client_that_gave_up_its_handover_loses_nothing(tmp_path: Path)
     async def test(path: Path) -> None:
         async with shared(path) as (harness, client):
             await client.open()
-            frames = definitions_frame(1, definitions("run")), scalar(2), scalar(3, flags=CLAIMED)
+            frames = scalar(2), scalar(3, flags=CLAIMED)
             client.ring.append(*frames)
             assert await client.hand_over() == ""
             client.let_go()  # it had no answer in time
             await until(lambda: not holds_maps(harness))
             assert sessions(harness) == 1, "its lease runs"
             reply = await client.open()
-            assert (reply.received_sequence, reply.holds_maps) == (0, False)
+            assert (reply.received_sequence, reply.holds_maps) == (1, False)
             assert await client.hand_over() == ""
-            await client.attach(pb.LogPosition())
-            client.ring.position -= len(frames[2])
+            await client.attach(pb.LogPosition(sequence=1))
+            await client.define(definitions("run"))
+            client.ring.position -= len(frames[1])
             client.ring.append(scalar(3))  # its value has arrived
             await client.commit()
             await client.acknowledged(3)
@@ -96,14 +97,15 @@ def test_a_living_client_may_come_back_before_it_is_known_to_live(tmp_path: Path
     async def test(path: Path) -> None:
         async with shared(path) as (harness, client):
             await client.open()
-            client.ring.append(definitions_frame(1, definitions("run")), scalar(2))
+            client.ring.append(scalar(2))
             for _ in range(20):
                 assert await client.hand_over() == ""
                 client.let_go()
                 await until(lambda: is_verifying(harness))
                 assert not (await client.open()).holds_maps
             assert await client.hand_over() == ""
-            await client.attach(pb.LogPosition())
+            await client.attach(pb.LogPosition(sequence=1))
+            await client.define(definitions("run"))
             await client.commit()
             await client.acknowledged(2)
             assert (await client.open()).holds_maps
@@ -130,7 +132,8 @@ def test_a_client_that_dies_before_its_first_stream(is_drained: bool, tmp_path: 
     async def test(path: Path) -> None:
         async with shared(path) as (harness, client):
             await client.open()
-            client.ring.append(definitions_frame(1, definitions("run")), scalars(2, 10))
+            client.keep(definitions("run"))
+            client.ring.append(scalars(2, 10))
             async with another_process(harness, client) as process:
                 assert (await client.open()).holds_maps
                 process.kill()
@@ -145,19 +148,42 @@ def test_a_client_that_dies_before_its_first_stream(is_drained: bool, tmp_path: 
 
 
 @pytest.mark.usefixtures("no_defects")
-def test_the_log_of_a_client_that_dies_before_it_attached_again_is_said_to_be_lost(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("is_opened", [False, True])
+def test_the_log_of_a_client_that_dies_before_it_attached_is_read_from_its_tail(
+    is_opened: bool, tmp_path: Path
 ) -> None:
     async def test(path: Path) -> None:
-        async with shared(path) as (harness, client):
-            await client.open(acknowledged_sequence=10)  # a daemon before this one wrote them
-            client.ring.append(definitions_frame(11, definitions("run")), scalars(12, 10))
+        async with shared(path, log_bytes=4096) as (harness, client):
+            client.keep(definitions("run"))
+            client.ring.append(scalars(2, 130))  # more than a lap
+            client.freed(100, 99 * 48 + 4096 % 48)  # a daemon before this one wrote them
+            if is_opened:
+                await client.open(acknowledged_sequence=100)
+            async with another_process(harness, client) as process:
+                assert sessions(harness) == 1
+                process.kill()
+                await process.wait()
+            await until(lambda: sessions(harness) == 0)
+            assert steps_of(harness) == list(range(101, 132))
+            counters = harness.status().counters
+            assert (counters.accepted, counters.duplicates) == (31, 0)
+
+    run_async(test, tmp_path)
+
+
+@pytest.mark.usefixtures("no_defects")
+def test_an_empty_ring_of_many_laps_holds_nothing(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with shared(path, log_bytes=4096) as (harness, client):
+            client.keep(definitions("run"))
+            client.ring.append(scalars(2, 200))
+            client.freed(201, client.ring.position)  # where a frame of an earlier lap still is
             async with another_process(harness, client) as process:
                 process.kill()
                 await process.wait()
             await until(lambda: sessions(harness) == 0)
-            (warning,) = (text for text in caplog.messages if "ended without closing" in text)
-            assert "its ring could not be read, because it was never attached" in warning
+            counters = harness.status().counters
+            assert (counters.accepted, counters.duplicates) == (0, 0)
 
     run_async(test, tmp_path)
 

@@ -8,11 +8,12 @@ import pytest
 from boardd.core.budget import Budgets
 from boardd.core.errors import CapacityError, DrainingError, RequestError, UnknownSessionError
 from boardd.core.refusals import RefusedError
+from boardd.sessions.client_log import ClientLog
 from boardd.sessions.registry import Registry
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import SHARE, Handover
 from support.raw_client import scalars
-from support.shared_client import is_mapped, memory
+from support.shared_client import is_mapped, log_file, log_of, memory
 
 A, B, C = (bytes([number]) * 16 for number in range(3))
 
@@ -159,13 +160,15 @@ def test_all_sessions_share_one_budget_of_maps() -> None:
     sessions = registry(max_map_bytes=3 * 4096)
     first, second = sessions.open(request(A)), sessions.open(request(B))
     fd = memory(4096)
-    first.maps.share(Handover(A, SHARE, 0, 4096, 0, 1024), fd)
+    logs = [log_file(log_of(session_id)) for session_id in (A, B)]
+    first.maps.share_first(Handover(A, SHARE, 0, 4096), fd, ClientLog(logs[0]))
     first.maps.share(Handover(A, SHARE, 1, 4096), fd)
-    second.maps.share(Handover(B, SHARE, 0, 4096, 0, 1024), fd)
+    second.maps.share_first(Handover(B, SHARE, 0, 4096), fd, ClientLog(logs[1]))
     with pytest.raises(RefusedError, match="budget of 12288, of which 12288 are taken"):
         second.maps.share(Handover(B, SHARE, 1, 4096), fd)
     first.let_go_of_maps()
     second.maps.share(Handover(B, SHARE, 1, 4096), fd)
-    os.close(fd)
+    for used in (fd, *logs):
+        os.close(used)
     second.let_go_of_maps()
     assert not is_mapped()

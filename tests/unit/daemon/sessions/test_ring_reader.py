@@ -4,41 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import struct
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from boardd.core.budget import Budgets
-from boardd.core.errors import RequestError
 from boardd.core.intake.shared_ring import SharedRing
 from boardd.runs.logdir import Roots
+from boardd.sessions.client_log import ClientLog
 from boardd.sessions.ring_reader import RingReader, Salvage
 from boardd.sessions.sessions import Sessions
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import CLAIMED, Frame, FrameKind, encode
+from boardd_protos.log_file import DEFINITIONS_USED_OFFSET, LOG_HEADER_BYTES, encode_entry
 from support.raw_client import definitions, scalar, scalars
 from support.service_reading import run_async
-from support.shared_client import definitions_frame
+from support.shared_client import log_file, log_of
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 
 RING_BYTES = 1 << 16
 SESSION_ID = bytes(16)
-DEFINITIONS = definitions_frame(1, definitions("run"))
+DEFINITIONS = definitions("run")
 
 
 @contextlib.asynccontextmanager
 async def reading(
     path: Path, *frames: bytes, budgets: Budgets | None = None
 ) -> AsyncIterator[tuple[Sessions, RingReader, SharedRing]]:
-    """A session whose ring holds ``frames``, of which nothing is committed."""
+    """A session whose log holds a run and ``frames``, of which nothing is committed."""
     sessions = Sessions(Roots([path]), budgets or Budgets(), time.monotonic, 1.0)
     live = sessions.open(pb.OpenRequest(session_id=SESSION_ID))
-    ring = bytearray(RING_BYTES)
+    log = bytearray(log_of(SESSION_ID, RING_BYTES))
     written = b"".join(frames)
-    ring[: len(written)] = written
-    live.ring.hand_over(memoryview(ring).toreadonly(), 0)
+    log[LOG_HEADER_BYTES : LOG_HEADER_BYTES + len(written)] = written
+    entry = encode_entry(DEFINITIONS.SerializeToString())
+    start = LOG_HEADER_BYTES + RING_BYTES
+    log[start : start + len(entry)] = entry
+    struct.pack_into("<Q", log, DEFINITIONS_USED_OFFSET, len(entry))
+    fd = log_file(bytes(log))
+    live.maps.adopt(ClientLog(fd))
+    os.close(fd)
+    live.ring.attach(live.maps.log, 0, 0, 0)
     assert live.ring.reading is not None
     try:
         yield sessions, RingReader(sessions.receiver, live), live.ring.reading
@@ -56,11 +66,11 @@ async def cancelled(task: asyncio.Task[None]) -> None:
 
 def test_only_what_is_committed_is_read(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        frames = DEFINITIONS, scalars(2, 10), scalars(12, 10)
+        frames = scalars(1, 10), scalars(11, 10)
         async with reading(path, *frames) as (sessions, reader, ring):
             live = sessions.registry.find(SESSION_ID)
             following = asyncio.create_task(reader.follow(ring))
-            for count, sequence in ((2, 11), (3, 21)):
+            for count, sequence in ((1, 10), (2, 20)):
                 ring.commit(sequence, len(b"".join(frames[:count])))
                 live.committed.notify()
                 await live.notice.wait(lambda: not ring.has_more)
@@ -72,31 +82,31 @@ def test_only_what_is_committed_is_read(tmp_path: Path) -> None:
 
 def test_a_turn_that_is_cancelled_has_taken_nothing(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        frames = DEFINITIONS + scalars(2, 10)
+        frames = scalars(1, 10)
         async with reading(path, frames) as (sessions, reader, ring):
             live = sessions.registry.find(SESSION_ID)
-            ring.commit(11, len(frames))
-            following = asyncio.create_task(reader.follow(ring))
+            ring.commit(10, len(frames))
+            finishing = asyncio.create_task(reader.finish())
             # The run's directory is looked up in another thread meanwhile.
             await asyncio.sleep(0)
-            await cancelled(following)
+            await cancelled(finishing)
             assert (ring.position, live.session.received_sequence) == (0, 0)
-            assert await reader.finish() == Salvage(0, 0)
-            assert live.session.received_sequence == 11
+            assert await RingReader(sessions.receiver, live).finish() == Salvage(0, 0)
+            assert live.session.received_sequence == 10
 
     run_async(test, tmp_path)
 
 
 def test_what_a_dead_client_left_is_told_apart_from_what_it_had_committed(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        committed = DEFINITIONS + scalars(2, 5)
-        claimed = encode(Frame(FrameKind.SUMMARY, CLAIMED, 9, 9, 1e9, 1, 0.0, bytes(24)))
-        frames = committed, scalar(7), scalar(8), claimed, scalar(10), scalar(12)
+        committed = scalars(1, 5)
+        claimed = encode(Frame(FrameKind.SUMMARY, CLAIMED, 8, 8, 1e9, 1, 0.0, bytes(24)))
+        frames = committed, scalar(6), scalar(7), claimed, scalar(9), scalar(11)
         async with reading(path, *frames) as (sessions, reader, ring):
             live = sessions.registry.find(SESSION_ID)
-            ring.commit(6, len(committed))
-            assert await reader.finish() == Salvage(4, 1), "11 is missing, and ends it"
-            assert live.session.received_sequence == 10
+            ring.commit(5, len(committed))
+            assert await reader.finish() == Salvage(4, 1), "10 is missing, and ends it"
+            assert live.session.received_sequence == 9
             assert live.session.counters.rejected == {pb.CAPTURE_FAILED: 1}
             assert await reader.finish() == Salvage(0, 0)
 
@@ -105,13 +115,13 @@ def test_what_a_dead_client_left_is_told_apart_from_what_it_had_committed(tmp_pa
 
 def test_the_reader_waits_while_a_budget_is_spent(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        frames = DEFINITIONS + scalars(2, 10)
+        frames = scalars(1, 10)
         async with reading(path, frames, budgets=Budgets(intake_bytes=100)) as (
             sessions,
             reader,
             ring,
         ):
-            ring.commit(11, len(frames))
+            ring.commit(10, len(frames))
             intake = sessions.registry.intake
             intake.charge(100)
             finishing = asyncio.create_task(reader.finish())
@@ -120,19 +130,7 @@ def test_the_reader_waits_while_a_budget_is_spent(tmp_path: Path) -> None:
             intake.release(1)
             sessions.registry.changed.notify()
             await finishing
-            assert ring.sequence == 11
+            assert ring.sequence == 10
             intake.release(99)
-
-    run_async(test, tmp_path)
-
-
-def test_a_living_clients_broken_definitions_are_an_error(tmp_path: Path) -> None:
-    async def test(path: Path) -> None:
-        broken = encode(Frame(FrameKind.DEFINITIONS, 0, 1, 0, 0.0, 0, 0.0, b"\xff"))
-        async with reading(path, broken) as (_, reader, ring):
-            ring.commit(1, len(broken))
-            with pytest.raises(RequestError, match="definitions in the shared ring"):
-                await reader.follow(ring)
-            assert ring.position == 0
 
     run_async(test, tmp_path)

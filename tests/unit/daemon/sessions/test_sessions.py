@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +17,9 @@ from boardd.runs.logdir import Roots
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.shared import SHARE, Handover
 from support.service_reading import run_async
+from support.shared_client import log_file, log_of, memory
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 
@@ -51,6 +54,17 @@ class Connection:
 
     def close(self) -> None:
         self.is_open = False
+
+
+def share_first(sessions: Sessions, connection: Connection) -> LiveSession:
+    """Brings map 0 and the log of the session that ``opened`` opens."""
+    fds = memory(4096), log_file(log_of(REQUEST.session_id))
+    try:
+        handover = Handover(REQUEST.session_id, SHARE, 0, 4096)
+        return sessions.share_first(handover, *fds, connection)
+    finally:
+        for fd in fds:
+            os.close(fd)
 
 
 @contextlib.asynccontextmanager
@@ -140,8 +154,8 @@ def test_a_newer_map_connection_closes_the_older_whose_end_then_means_nothing(
     async def test(path: Path) -> None:
         async with opened(path) as (sessions, live):
             older, newer = Connection(), Connection()
-            sessions.maps_shared(live, older)
-            sessions.maps_shared(live, newer)
+            share_first(sessions, older)
+            assert share_first(sessions, newer) is live
             assert (older.is_open, newer.is_open, live.map_connection) == (False, True, newer)
             sessions.map_connection_ended(live, older, None)
             assert (live.state, live.map_connection) == (State.HELD, newer)
@@ -155,7 +169,7 @@ def test_the_end_of_a_map_connection_ends_the_session(
     async def test(path: Path) -> None:
         async with opened(path) as (sessions, live):
             connection = Connection()
-            sessions.maps_shared(live, connection)
+            share_first(sessions, connection)
             sessions.map_connection_ended(live, connection, None)
             assert live.state is State.SALVAGING
             await sessions.registry.changed.wait(lambda: live.is_forgotten)
@@ -186,7 +200,7 @@ def test_a_stream_is_ended_when_the_daemon_waits_no_longer(tmp_path: Path) -> No
     async def test(path: Path) -> None:
         stream, connection = Stream(), Connection()
         async with opened(path) as (sessions, live):
-            sessions.maps_shared(live, connection)
+            share_first(sessions, connection)
             await sessions.attach(live, stream, None)
         (error,) = stream.ends
         assert isinstance(error, DrainingError)

@@ -11,10 +11,12 @@ from boardd.core.intake.shared_ring import RingFrames, SharedRing
 from boardd.core.intake.walker import LOST
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import CLAIMED, HEADER, Frame, FrameError, FrameKind, decode, encode
+from boardd_protos.log_file import LogWords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.raw_client import scalar, scalars, summary
-from support.shared_client import FrameWriter, definitions_frame
+from support.ring_memory import RingMemory
+from support.shared_client import FrameWriter
 from support.walked import bytes_of
 
 RING_BYTES = 1 << 12
@@ -25,7 +27,7 @@ MAX_FRAME_BYTES = 1 << 16
 
 def ring_of(size_bytes: int = RING_BYTES) -> tuple[memoryview, FrameWriter, SharedRing]:
     memory = memoryview(bytearray(size_bytes))
-    return memory, FrameWriter(memory), SharedRing(memory.toreadonly(), 0, 0, MAX_FRAME_BYTES)
+    return memory, FrameWriter(memory), SharedRing(RingMemory(memory), 0, 0, MAX_FRAME_BYTES)
 
 
 def frame(
@@ -126,21 +128,10 @@ def test_a_frame_larger_than_the_limit_is_read_alone() -> None:
     assert taken(reader, reader.read(100)) == scalar(3)
 
 
-def test_definitions_are_picked_out_and_stay_among_the_frames() -> None:
-    _, ring, reader = ring_of()
-    messages = [pb.Definitions(runs=[pb.RunDefinition(run=number)]) for number in (1, 2)]
-    frames = [definitions_frame(1, messages[0]), scalar(2), definitions_frame(3, messages[1])]
-    ring.append(*frames)
-    reader.commit(3, ring.position)
-    found = reader.read(LIMIT_BYTES)
-    assert [pb.Definitions.FromString(data) for data in found.definitions] == messages
-    assert bytes_of(found.frames) == b"".join(frames)
-
-
 def test_reading_begins_in_the_middle() -> None:
     memory, ring, _ = ring_of()
     ring.append(scalars(1, 10))
-    reader = SharedRing(memory, 4, 4 * 48, MAX_FRAME_BYTES)
+    reader = SharedRing(RingMemory(memory), 4, 4 * 48, MAX_FRAME_BYTES)
     reader.commit(10, ring.position)
     assert all_committed(reader) == scalars(5, 6)
 
@@ -167,7 +158,7 @@ def test_a_commit_that_cannot_be_is_refused(sequence: int, position: int, text: 
 
 def test_a_position_between_words_is_refused() -> None:
     with pytest.raises(RequestError, match="position 12"):
-        SharedRing(memoryview(bytes(96)), 0, 12, MAX_FRAME_BYTES)
+        SharedRing(RingMemory(bytes(96)), 0, 12, MAX_FRAME_BYTES)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +187,7 @@ def test_what_is_no_frame_ends_the_reading_behind_the_last_one(second: bytes, te
 def test_too_large_a_frame_is_refused() -> None:
     memory, ring, _ = ring_of()
     ring.append(frame(1, 2000))
-    reader = SharedRing(memory, 0, 0, 1024)
+    reader = SharedRing(RingMemory(memory), 0, 0, 1024)
     reader.commit(1, ring.position)
     with pytest.raises(FrameError, match="2048 bytes; at most 1024"):
         reader.read(LIMIT_BYTES)
@@ -284,6 +275,48 @@ def test_an_endless_ring_has_an_end() -> None:
     assert last == 20
 
 
+def at_tail(memory: memoryview, freed: int, tail: int, received: int = 0) -> SharedRing:
+    return SharedRing.at_tail(
+        RingMemory(memory), LogWords(freed, tail, 0), received, MAX_FRAME_BYTES
+    )
+
+
+@pytest.mark.parametrize("laps", [0, 1, 3])
+@pytest.mark.parametrize("limit_bytes", [48, 500, LIMIT_BYTES])
+def test_the_tail_is_where_to_begin(laps: int, limit_bytes: int) -> None:
+    """Whatever is freed, of the whole ring as of none of it."""
+    generator = random.Random(laps)
+    memory, ring, _ = ring_of()
+    ends, written = [0], [b""]
+    while ring.position < laps * RING_BYTES + 2000:
+        written.append(frame(len(written), generator.randrange(90)))
+        ring.append(written[-1])
+        ends.append(ring.position)
+    oldest = next(at for at, end in enumerate(ends) if end > ring.position - RING_BYTES + 200)
+    for freed in range(oldest if laps else 0, len(written)):
+        expected = b"".join(written[freed + 1 :])
+        assert all_left(at_tail(memory, freed, ends[freed]), limit_bytes) == (expected, 0)
+        # Its client was killed between its two stores.
+        before = max(freed - 3, oldest if laps else 0)
+        assert all_left(at_tail(memory, freed, ends[before]), limit_bytes) == (expected, 0)
+        # A daemon has received more of it over a stream.
+        received = min(freed + 2, len(written) - 1)
+        expected = b"".join(written[received + 1 :])
+        assert all_left(at_tail(memory, freed, ends[freed], received)) == (expected, 0)
+
+
+def test_what_is_known_of_scalars_in_a_row_is_passed_over() -> None:
+    memory, ring, _ = ring_of()
+    ring.append(scalars(1, 20))
+    assert all_left(at_tail(memory, 5, 0)) == (scalars(6, 15), 0)
+
+
+def test_a_frame_too_new_for_the_tail_is_not_believed() -> None:
+    memory, ring, _ = ring_of()
+    ring.append(scalars(7, 3))
+    assert all_left(at_tail(memory, 5, 0)) == (b"", 0)
+
+
 def test_an_empty_ring_holds_nothing() -> None:
     _, _, reader = ring_of()
     assert all_left(reader) == (b"", 0)
@@ -316,7 +349,7 @@ def test_whatever_the_ring_holds_only_whole_frames_come_out(
     for offset, size_bytes, kind, flags, sequence, payload_bytes in headers:
         header = HEADER.pack(size_bytes, kind, flags, 0, sequence, 0, 0.0, 0, payload_bytes, 0.0)
         memory[offset : offset + len(header)] = header[: max(0, len(memory) - offset)]
-    living = SharedRing(memoryview(memory), 0, start, MAX_FRAME_BYTES)
+    living = SharedRing(RingMemory(memory), 0, start, MAX_FRAME_BYTES)
     living.commit(10, start + len(memory))
     frames = b""
     try:
@@ -328,7 +361,7 @@ def test_whatever_the_ring_holds_only_whole_frames_come_out(
             frames += taken(living, found)
     except FrameError:
         pass
-    dead = SharedRing(memoryview(memory), 0, start, MAX_FRAME_BYTES)
+    dead = SharedRing(RingMemory(memory), 0, start, MAX_FRAME_BYTES)
     left, _ = all_left(dead, limit_bytes)
     for found in (frames, left):
         sequences = [one.sequence for one in decode(found)]

@@ -46,7 +46,7 @@ class Daemon:
         self.life = Lifecycle()
         self.lease = self.farewell = self.watch = False
         self.stream = self.connection = self.maps = self.relied_on = False
-        self.salvages = self.forgets = self.remembers = 0
+        self.salvages = self.forgets = self.remembers = self.removes = 0
         self.awaits = False
 
     @property
@@ -54,7 +54,7 @@ class Daemon:
         """What the world around may do now; the table must know all of it."""
         state, events = self.life.state, list[Event]()
         if state is State.NEW:
-            return [Event.OPENED]
+            return [Event.OPENED, Event.MAPS_SHARED, Event.ADOPTED]
         if state is not State.FORGOTTEN:
             events += [Event.DRAINING, Event.SHUT_DOWN]
         if not state.is_over:
@@ -73,7 +73,7 @@ class Daemon:
         if self.watch:
             events += [Event.PROCESS_ENDED, Event.PROCESS_RUNS]
         if self.lease:
-            events += [Event.LEASE_ENDED]
+            events += [Event.LEASE_ENDED, Event.ADOPTED]
         if self.farewell:
             events += [Event.FAREWELL_OVER]
         if state is State.SALVAGING:
@@ -93,6 +93,8 @@ class Daemon:
         elif event is Event.MAPS_SHARED:
             self.connection = self.maps = True
             self.relied_on = False
+        elif event is Event.ADOPTED:
+            self.maps = True
         elif event in (Event.PEER_ENDED, Event.PEER_LEFT):
             self.connection = False
         elif event in (Event.PROCESS_ENDED, Event.PROCESS_RUNS):
@@ -122,6 +124,9 @@ class Daemon:
         elif effect is Effect.LET_GO_OF_MAPS:
             assert self.maps, "there is nothing to let go of"
             self.connection = self.maps = False
+        elif effect is Effect.REMOVE_LOG:
+            assert self.maps, "there is no log to remove"
+            self.removes += 1
         elif effect is Effect.SALVAGE:
             assert self.maps, "there is no ring to read"
             self.salvages += 1
@@ -155,6 +160,7 @@ class Daemon:
             assert self.salvages == (state in (State.SALVAGING, State.DRAINING_DEAD))
         assert self.forgets == (state is State.FORGOTTEN)
         assert self.remembers <= self.forgets
+        assert self.removes == (self.salvages if state is State.FORGOTTEN else 0)
 
 
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Event)))

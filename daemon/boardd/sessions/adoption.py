@@ -1,0 +1,115 @@
+"""Finds the logs of clients that died without a daemon, or before they were heard of.
+
+Such a log is a file that nobody locks; ``boardd_protos.log_directory`` says where. Its
+session begins with its client dead, and what the log holds is written. Tensors died with
+their client; their records are rejected as lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from boardd_protos.log_directory import is_trusted, try_lock
+from boardd_protos.shared import SESSION_ID_BYTES
+
+from boardd.core.errors import CapacityError, ProtocolError
+from boardd.core.refusals import RefusedError
+from boardd.sessions.client_log import ClientLog
+from boardd.sessions.sessions import Sessions
+
+_logger = logging.getLogger(__name__)
+
+LOOK_SECS: Final = 1.0
+#: Files looked at in one directory at a time.
+_MAX_FILES: Final = 4096
+#: Behind the name of a file that is no log.
+SET_ASIDE_SUFFIX: Final = ".set-aside"
+
+
+class Adoption:
+    """Looks into ``directories``; for the event loop's thread only."""
+
+    def __init__(self, sessions: Sessions, directories: Sequence[Path]) -> None:
+        self._sessions = sessions
+        self._directories = directories
+        self._distrusted: set[Path] = set()
+
+    async def run(self) -> None:
+        """Looks about each second, until it is cancelled."""
+        while not self._sessions.registry.is_draining:
+            try:
+                self.look()
+            except Exception:  # a defect, and the next look may be a better one
+                _logger.exception("logs of dead clients cannot be looked for")
+            await asyncio.sleep(LOOK_SECS)
+
+    def look(self) -> None:
+        """Adopts every log that is there and that nobody locks."""
+        for directory in self._directories:
+            if not directory.exists():
+                continue
+            if not is_trusted(directory):
+                if directory not in self._distrusted:
+                    self._distrusted.add(directory)
+                    _logger.warning("%s is not private to this user on a tmpfs", directory)
+                continue
+            with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+                names = [entry.name for entry in islice(entries, _MAX_FILES)]
+                for name in names:
+                    if not name.endswith(SET_ASIDE_SUFFIX):
+                        self._look_at(directory / name)
+
+    def _look_at(self, path: Path) -> None:
+        try:
+            session_id = bytes.fromhex(path.name)
+        except ValueError:
+            session_id = b""
+        if self._sessions.is_cared_for(session_id):
+            return
+        try:
+            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = os.open(path, flags)
+        except FileNotFoundError:  # its client has just removed it
+            return
+        except OSError as error:
+            self._set_aside(path, str(error))
+            return
+        try:
+            if os.fstat(fd).st_uid != os.geteuid():
+                self._set_aside(path, "it is another user's")
+            elif try_lock(fd):
+                self._adopt(path, session_id, fd)
+        finally:
+            os.close(fd)
+
+    def _adopt(self, path: Path, session_id: bytes, fd: int) -> None:
+        log = None
+        try:
+            log = ClientLog(fd)
+            if len(session_id) != SESSION_ID_BYTES or log.header.session_id != session_id:
+                raise RefusedError(0, "its name is not that of its session")
+            if not os.path.samefile(path, log.header.path):
+                raise RefusedError(0, "its name is not the one that it says")
+            self._sessions.adopt(log)
+        except CapacityError:  # of sessions: later
+            if log is not None:
+                log.close()
+        except (RefusedError, ProtocolError, OSError) as error:
+            if log is not None:
+                log.close()
+            self._set_aside(path, str(error))
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        _logger.error("%s is no log of a client (%s) and is set aside", path, why)
+        try:
+            os.rename(path, path.with_name(path.name[:64] + SET_ASIDE_SUFFIX))
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(path)

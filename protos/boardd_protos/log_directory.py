@@ -1,0 +1,114 @@
+"""Where clients keep their logs, so that the daemon of their socket finds them.
+
+A log is a file on a tmpfs, named by its session, in a directory that belongs to one
+daemon's socket and to this user alone. Its client holds a lock on it (``fcntl``) for as
+long as it lives: not inherited by a forked child, and not kept by whoever was handed a
+descriptor. What nobody locks was left by a client that is dead.
+
+Never a disk: there, writing the file back could hold up a call that logs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+from boardd_protos.local_socket import DirectoryRefusedError, ensure_private_directory
+
+_TMPFS_MAGIC: Final = 0x01021994
+#: More than any system's ``struct statfs``, whose first word is the magic number.
+_STATFS_BYTES: Final = 256
+
+
+def log_directories(socket: Path) -> list[Path]:
+    """The directories for logs of the daemon at ``socket``, best first; none needs to exist.
+
+    In ``$XDG_RUNTIME_DIR/boardd``, and in ``/dev/shm/boardd-<uid>``.
+    """
+    key = _key(socket)
+    bases = []
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.path.isabs(runtime):
+        bases.append(Path(runtime) / "boardd")
+    bases.append(Path("/dev/shm") / f"boardd-{os.geteuid()}")
+    return [base / "log" / key for base in bases]
+
+
+def make_log_directory(directory: Path) -> None:
+    """Makes sure that ``directory``, one of ``log_directories``, is there, private and on a tmpfs.
+
+    Raises ``OSError`` if it is not on a tmpfs or cannot be made, and
+    ``DirectoryRefusedError`` if others can reach into it.
+    """
+    base = directory.parent.parent
+    if not is_tmpfs_path(base.parent):
+        raise OSError(f"{base.parent} is not on a tmpfs")
+    for path in (base, directory.parent, directory):
+        ensure_private_directory(path)
+
+
+def is_trusted(directory: Path) -> bool:
+    """Whether ``directory``, one of ``log_directories``, is there, on a tmpfs and private."""
+    try:
+        if not is_tmpfs_path(directory):
+            return False
+        for path in (directory.parent.parent, directory.parent, directory):
+            ensure_private_directory(path)
+    except (OSError, DirectoryRefusedError):
+        return False
+    return True
+
+
+def is_tmpfs(fd: int) -> bool:
+    """Whether the file lies in memory, as a memfd does, too. Raises ``OSError``."""
+    buffer = ctypes.create_string_buffer(_STATFS_BYTES)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.fstatfs(ctypes.c_int(fd), buffer):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    magic = ctypes.c_ulong.from_buffer(buffer).value & 0xFFFF_FFFF
+    return magic == _TMPFS_MAGIC
+
+
+def is_tmpfs_path(path: Path) -> bool:
+    """Whether the directory is there and lies on a tmpfs. Raises ``OSError`` if it is not there."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return is_tmpfs(fd)
+    finally:
+        os.close(fd)
+
+
+def try_lock(fd: int) -> bool:
+    """Takes the lock of a log, unless another process has it. ``fd`` is open for writing."""
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def unlink_log(fd: int, path: str) -> None:
+    """Removes ``path``, if it is that of the log that ``fd`` refers to."""
+    with contextlib.suppress(OSError):
+        found = os.stat(path, follow_symlinks=False)
+        if os.path.samestat(found, os.fstat(fd)):
+            os.unlink(path)
+
+
+def _key(socket: Path) -> str:
+    """Names a socket. Of two of one path, in two containers say, each has its own."""
+    path = os.path.realpath(socket)
+    device = inode = 0
+    with contextlib.suppress(OSError):
+        # The directory above: the socket's own may be made later.
+        status = os.stat(os.path.dirname(os.path.dirname(path)))
+        device, inode = status.st_dev, status.st_ino
+    return hashlib.sha256(f"{device} {inode} {path}".encode(errors="surrogateescape")).hexdigest()[
+        :16
+    ]
