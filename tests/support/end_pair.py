@@ -6,7 +6,7 @@ both ends are checked; ``settle`` then brings both ends to rest, and checks that
 accepted record was written once or rejected once.
 
 Three rules have exceptions today, each with a name: ``pair_ledger.may_come_twice``,
-``EndPair.rejections_may_be_untold`` and ``EndPair.lacks_definitions``.
+``EndPair.lacks_definitions`` and ``EndPair.parked_alone``.
 """
 
 from __future__ import annotations
@@ -84,10 +84,11 @@ class EndPair:
         self._clients = self._lives = 0
         self._streams: list[Stream] = []  # all there were
         self._connection: MapConnection | None = None
-        self._has_untold = False
         self._told_life = 0  # of the daemon that the client last opened its session with
         #: Of a dead client: the last record that the daemon has to find.
         self._recoverable: dict[bytes, int] = {}
+        #: Of dead clients: records that were in their own memory alone.
+        self._lost_parked: set[tuple[bytes, int]] = set()
         self._begin_daemon()
         self._begin_client()
 
@@ -140,8 +141,7 @@ class EndPair:
         if answer in (Answer.IS_AWAY, Answer.STARTS):
             return self.state.open_failed("UNAVAILABLE", "away", self.now)
         if self._told_life != daemon.life:
-            known = session.acknowledged_sequence
-            self.ledger.forgotten(daemon.life, self.client.session_id, known)
+            self.ledger.forgotten(daemon.life, self.client.session_id, self.client.knows_done)
             self._told_life = daemon.life
         reply = daemon.open(session.open_request("host", 7, "trainer"))
         is_shared = self._hand_over(answer, is_held=reply.holds_maps)
@@ -235,7 +235,7 @@ class EndPair:
         self.daemon.end_runs(self.live)
         self._write_all()
         if self.daemon.close(session_id):
-            self.client.check_drained(is_told=not self.rejections_may_be_untold())
+            self.client.check_drained()
             self._perform(self.state.stop())
             self._replace_client()
 
@@ -253,6 +253,7 @@ class EndPair:
                 else:
                     last = self.client.ring.last_sequence
             self._recoverable[self.client.session_id] = last
+            self._lost_parked |= self.parked_alone(live)
         self._replace_client()
 
     def _replace_client(self) -> None:
@@ -274,7 +275,6 @@ class EndPair:
 
     def _replace_daemon(self) -> None:
         self.visited |= self.daemon.visited
-        self._has_untold |= self.daemon.has_untold
         if self.stream is not None:
             self.stream.is_ended = True
         self._begin_daemon()
@@ -283,6 +283,7 @@ class EndPair:
         """The daemon shuts down in good order: it writes what it has, says so, and ends."""
         daemon = self.daemon
         daemon.notice_maps()
+        daemon.disk.go_on()
         daemon.fire_all(Event.DRAINING)
         self.pass_time(FAREWELL_SECS)
         self._write_all()
@@ -295,7 +296,7 @@ class EndPair:
 
     def _write_all(self) -> None:
         self.daemon.work()
-        while not self.daemon.disk.is_idle:
+        while self.daemon.disk.can_write:
             self.daemon.disk.write(0, 1 << 10)
             self.daemon.work()
 
@@ -322,19 +323,25 @@ class EndPair:
         """Lets everything that is under way come to its end, and checks that all was done."""
         while self.client.copies:
             self.client.end_copy(0, fails=False)
+        self.daemon.disk.go_on()
         for _ in range(_MAX_ROUNDS):
             if self.client.session.is_drained and self._is_alone():
                 break
             self.do_round()
             self.check()
         self.visited |= self.daemon.visited
-        self.client.check_drained(is_told=not self.rejections_may_be_untold())
+        self.client.check_drained()
         self.daemon.check_drained()
         assert self._is_alone(), "the session of a dead client does not end"
         self.ledger.check_done(self.ledger.of(self.client.session_id))
         for session_id, last in self._recoverable.items():
             records = self.ledger.of(session_id)
-            self.ledger.check_done(record for record in records if record.sequence <= last)
+            self.ledger.check_done(
+                record
+                for record in records
+                if record.sequence <= last
+                and (session_id, record.sequence) not in self._lost_parked
+            )
         for record in self.ledger.records.values():
             assert len(record.outcomes) <= 1 or may_come_twice(record), record
 
@@ -359,21 +366,15 @@ class EndPair:
 
     # Exceptions from the rules
 
-    def rejections_may_be_untold(self) -> bool:
-        """Whether a client may count as written what was rejected.
+    def parked_alone(self, live: LiveSession) -> set[tuple[bytes, int]]:
+        """Records that a client has in its own memory alone, and loses if it is killed now.
 
-        A rejection is told once. It is lost with the stream that it was told on, and with a
-        session that ends while it has no stream.
+        What is parked is not in the shared ring, and a next daemon does not have it before it
+        was sent.
         """
-        return (
-            self._has_untold
-            or self.daemon.has_untold
-            or any(
-                message.HasField("rejected")
-                for stream in self._streams
-                for message in stream.to_client
-            )
-        )
+        received = live.session.received_sequence
+        session_id = self.client.session_id
+        return {(session_id, number) for number in self.client.parked if number > received}
 
     def lacks_definitions(self, live: LiveSession) -> bool:
         """Whether the ring refers to definitions that neither it nor the daemon has.

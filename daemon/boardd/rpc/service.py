@@ -120,7 +120,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                 protocol_version=version,
                 daemon_version=__version__,
                 received_sequence=session.received_sequence,
-                written_sequence=session.written_sequence,
+                written_sequence=session.known_sequence,
                 max_message_bytes=self.budgets.max_message_bytes,
                 max_tensor_bytes=self.budgets.max_tensor_bytes,
                 lease_secs=self.budgets.lease_secs,
@@ -159,13 +159,13 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             session = live.session
             deadline = self._clock() + checked_timeout(request.timeout_secs)
             reached = await live.notice.wait(
-                lambda: session.written_sequence >= request.sequence or live.is_forgotten,
+                lambda: session.is_written(request.sequence, request.runs) or live.is_forgotten,
                 remaining(deadline - self._clock()),
             )
-            reached = reached and session.written_sequence >= request.sequence
+            reached = reached and session.is_written(request.sequence, request.runs)
             message = "" if reached else self._why_not(live, request.sequence)
             if reached and request.level == pb.SYNCED:
-                synced = await self._sync(live, deadline)
+                synced = await self._sync(live, request.runs, deadline)
                 reached, message = synced.ok, synced.reason
             return pb.FlushReply(
                 reached=reached, written_sequence=session.written_sequence, message=message
@@ -216,8 +216,10 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     def _is_busy(live: LiveSession) -> bool:
         return bool(live.session.schema.held_runs()) or not live.is_caught_up
 
-    async def _sync(self, live: LiveSession, deadline: float) -> SyncResult:
-        sync = self._sessions.run_table.sync(live.session.schema.held_runs())
+    async def _sync(self, live: LiveSession, runs: Sequence[int], deadline: float) -> SyncResult:
+        schema = live.session.schema
+        wanted = schema.runs_among(runs) if runs else schema.held_runs()
+        sync = self._sessions.run_table.sync(wanted)
         try:
             return await asyncio.wait_for(sync, remaining(deadline - self._clock()))
         except (TimeoutError, asyncio.TimeoutError):

@@ -76,9 +76,7 @@ class Sessions:
             raise UnknownSessionError(live.session.session_id)
         self.registry.check_draining()
         if start is not None:
-            live.ring.attach(
-                live.maps.ring, start.sequence, start.position, live.session.received_sequence
-            )
+            live.ring.attach(live.maps.ring, start.sequence, start.position)
         live.stream = stream
         self.fire(live, Event.ATTACHED_BY_VALUE if start is None else Event.ATTACHED_SHARED)
 
