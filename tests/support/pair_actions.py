@@ -283,6 +283,13 @@ ACTIONS: Final[tuple[Action, ...]] = (
     DrainDaemon(),
 )
 
+#: A run is held up while another one of the client goes on: what follows finds frames parked.
+HELD_UP: Final[tuple[Action, ...]] = (
+    *(LogScalar("a"), LogTensor("a", 100), LogScalar("b", BAD_TAG), LogScalar("b")),
+    *(Connect(), Send(), Deliver(9), ReadRing(300), ReadRing(300)),
+    *(HoldUp(0, "full"), Round(), Round()),
+)
+
 
 def _joined(parts: list[list[Action]]) -> list[Action]:
     return [action for part in parts for action in part]
