@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc.aio
 import pytest
 from boardd_client import SummaryWriter
+from boardd_protos import boardd_pb2 as pb
 from support.commands import wait_until
 from support.daemon_process import DaemonProcess
+from support.raw_client import RawClient, scalars
 from support.tensorboard_reader import read_scalars
 from support.tools import tmpfs
 
@@ -144,3 +149,40 @@ def test_a_refused_sub_run_is_told_as_that(daemon: DaemonProcess) -> None:
     runs = read_scalars(logdir, "python")
     assert len(runs["loss/good"]["loss"]) == 15
     assert len(runs["."]["loss"]) == 10
+
+
+def test_sessions_whose_runs_are_held_up_leave_room_for_others(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    """Each of them would fill the whole intake alone."""
+
+    async def test() -> None:
+        flags = ("--intake-bytes", "4MiB", "--session-intake-bytes", "4MiB")
+        with DaemonProcess(tmp_path, *flags) as daemon:
+            async with grpc.aio.insecure_channel(daemon.address) as channel:
+                sending = []
+                for number in range(3):
+                    client = await RawClient(channel).begin(f"small/run{number}")
+                    sending.append(asyncio.create_task(send_much(client)))
+                held = 0
+                while (now := (await status(daemon)).intake_bytes) != held or not held:
+                    held = now
+                    await asyncio.sleep(0.2)
+                other = await RawClient(channel).begin("run")
+                for first in range(1, 20_001, 1000):
+                    await other.records(scalars(first, 1000))
+                await other.acknowledged(20_000)
+                assert (await other.flush(20_000)).reached
+                for task in sending:
+                    task.cancel()
+                remount = ["mount", "-o", "remount,size=64m", str(small_disk)]
+                await asyncio.to_thread(subprocess.run, remount, check=True)
+
+    async def send_much(client: RawClient) -> None:
+        for first in range(1, 200_001, 1000):
+            await client.records(scalars(first, 1000))
+
+    async def status(daemon: DaemonProcess) -> pb.StatusReply:
+        return await asyncio.to_thread(daemon.status)
+
+    asyncio.run(asyncio.wait_for(test(), 60.0))
