@@ -45,7 +45,7 @@ class RunSeries:
     """
 
     def __init__(self, session: Session, run: DefinedRun, path: str) -> None:
-        self.by_tag: Final[dict[str, int]] = {}
+        self.by_tag: Final[dict[str, int]] = run.by_tag
         self.by_curve: Final[dict[tuple[str, str], int]] = {}  #: by tag and name
         self.names: Final[dict[int, str]] = {}
         self._session = session
@@ -65,7 +65,7 @@ class RunSeries:
             return known
         if not name:
             series = self.in_sub_run("", tag)
-            if series:
+            if series and not self._run.is_held_up:
                 self.by_tag[tag] = series
             return series
         series = self.in_sub_run(arguments.sub_run(tag, name), tag, f"{tag}/{name}")
@@ -206,6 +206,8 @@ class RunHandle:
         session = self.sender.session
         capture = Capture(0, ())
         deadline = 0.0
+        if self._is_held_up(step):
+            return
         try:
             while not session.claim_scalar(series, step, wall_time, capture):
                 deadline = deadline or self._deadline(DropReason.LOG_FULL)
@@ -222,6 +224,8 @@ class RunHandle:
     def log_scalar(self, series: int, step: int, wall_time: float, value: float) -> None:
         """Appends a scalar, or drops it."""
         deadline = 0.0
+        if self._is_held_up(step):
+            return
         while not self.append_scalar(series, step, wall_time, value):
             deadline = deadline or self._deadline(DropReason.LOG_FULL)
             if not self.sender.wait_room(deadline):
@@ -240,6 +244,8 @@ class RunHandle:
             return False
         targets, numbers = found
         deadline = 0.0
+        if self._is_held_up(step, records=len(targets)):
+            return True
         while not self._append_scalars(targets, step, wall_time, numbers):
             deadline = deadline or self._deadline(DropReason.LOG_FULL)
             if not self.sender.wait_room(deadline):
@@ -278,6 +284,8 @@ class RunHandle:
         capture = Capture(0, ())
         pendings: list[Pending] = []
         deadline = 0.0
+        if self._is_held_up(step, sum(sizes)):
+            return
         try:
             while True:
                 claimed = session.claim(
@@ -301,6 +309,17 @@ class RunHandle:
             self.sender.wake()
             if not isinstance(error, Exception):
                 raise
+
+    def _is_held_up(self, step: int, size_bytes: int = 0, *, records: int = 1) -> bool:
+        """Waits for the run to take records again; if it does not, these are dropped."""
+        if not self.run.is_held_up:
+            return False
+        deadline = self._deadline(DropReason.RUN_HELD_UP)
+        while self.run.is_held_up:
+            if not self.sender.wait_room(deadline):
+                self._drop(DropReason.RUN_HELD_UP, size_bytes, step=step, records=records)
+                return True
+        return False
 
     def _deadline(self, reason: DropReason) -> float:
         """Until when to wait for room of a kind; in the past if there is no waiting.
@@ -334,7 +353,7 @@ class RunHandle:
         if run.refusal:
             reason = f"the daemon refuses the run: {run.refusal}"
         elif not written:
-            reason = sender.why_not()
+            reason = sender.why_not(run)
         elif self._too_late:
             reason = f"{self._too_late} records were dropped: {DropReason.PROCESS_ENDED.text}"
         elif run.rejected > self._rejected_before:
@@ -342,7 +361,7 @@ class RunHandle:
             reason = f"{count} records were rejected, the last: {run.last_rejection}"
         elif level == "synced" or sender.syncs_on_flush or run.definition.sync_on_flush:
             level = "synced"
-            synced = sender.sync(sequence, deadline)
+            synced = sender.sync(sequence, deadline, run)
             reason = "" if synced.ok else synced.reason
         self._rejected_before = run.rejected
         if not reason:

@@ -467,12 +467,14 @@ class PrCurveRaw(_message.Message):
     def __init__(self, num_thresholds: _Optional[int] = ...) -> None: ...
 
 class Records(_message.Message):
-    __slots__ = ["frames", "sparse"]
+    __slots__ = ["frames", "settled_sequence", "sparse"]
     FRAMES_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SPARSE_FIELD_NUMBER: _ClassVar[int]
     frames: bytes
+    settled_sequence: int
     sparse: bool
-    def __init__(self, frames: _Optional[bytes] = ..., sparse: bool = ...) -> None: ...
+    def __init__(self, frames: _Optional[bytes] = ..., sparse: bool = ..., settled_sequence: _Optional[int] = ...) -> None: ...
 
 class RejectCount(_message.Message):
     __slots__ = ["reason", "records"]
@@ -483,20 +485,22 @@ class RejectCount(_message.Message):
     def __init__(self, reason: _Optional[_Union[Reason, str]] = ..., records: _Optional[int] = ...) -> None: ...
 
 class Rejected(_message.Message):
-    __slots__ = ["last_sequence", "message", "number", "reason", "records", "sequence"]
+    __slots__ = ["last_sequence", "message", "number", "reason", "records", "run", "sequence"]
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     last_sequence: int
     message: str
     number: int
     reason: Reason
     records: int
+    run: int
     sequence: int
-    def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ..., number: _Optional[int] = ..., run: _Optional[int] = ...) -> None: ...
 
 class RunDefinition(_message.Message):
     __slots__ = ["ancestor", "epoch", "filename_suffix", "has_siblings", "logdir", "name", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "umask", "world_size"]

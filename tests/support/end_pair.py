@@ -5,7 +5,7 @@ clock that is put forward, and processes that can be killed. After each action t
 both ends are checked; ``settle`` then brings both ends to rest, and checks that every
 accepted record was written once or rejected once.
 
-One rule has an exception today, with a name: ``EndPair.rejections_may_be_untold``.
+One rule has an exception, with a name: ``EndPair.parked_alone``.
 """
 
 from __future__ import annotations
@@ -84,11 +84,12 @@ class EndPair:
         self._clients = self._lives = 0
         self._streams: list[Stream] = []  # all there were
         self._connection: MapConnection | None = None
-        self._has_untold = False
         self._told_life = 0  # of the daemon that the client last opened its session with
         #: Of a dead client: the last record that the daemon has to find.
         self._recoverable: dict[bytes, int] = {}
         self._files: dict[bytes, LogMemory] = {}  # the logs that daemons find
+        #: Of dead clients: records that were in their own memory alone.
+        self._lost_parked: set[tuple[bytes, int]] = set()
         self._begin_daemon()
         self._begin_client()
 
@@ -143,8 +144,7 @@ class EndPair:
         if answer in (Answer.IS_AWAY, Answer.STARTS):
             return self.state.open_failed("UNAVAILABLE", "away", self.now)
         if self._told_life != daemon.life:
-            known = session.acknowledged_sequence
-            self.ledger.forgotten(daemon.life, self.client.session_id, known)
+            self.ledger.forgotten(daemon.life, self.client.session_id, self.client.knows_done)
             self._told_life = daemon.life
         if self._connection is None and self._hand_over(answer, is_held=False) is None:
             session.disconnected()
@@ -241,7 +241,7 @@ class EndPair:
         self.daemon.end_runs(self.live)
         self._write_all()
         if self.daemon.close(session_id):
-            self.client.check_drained(is_told=not self.rejections_may_be_untold())
+            self.client.check_drained()
             self._perform(self.state.stop())
             self._files.pop(session_id, None)
             self._replace_client()
@@ -253,6 +253,7 @@ class EndPair:
             self._recoverable[client.session_id] = client.ring.last_sequence
         elif live is not None:
             self._recoverable[client.session_id] = live.session.received_sequence
+        self._lost_parked |= self.parked_alone(live)
         self._replace_client()
 
     def _replace_client(self) -> None:
@@ -276,7 +277,6 @@ class EndPair:
 
     def _replace_daemon(self) -> None:
         self.visited |= self.daemon.visited
-        self._has_untold |= self.daemon.has_untold
         if self.stream is not None:
             self.stream.is_ended = True
         self._begin_daemon()
@@ -285,6 +285,7 @@ class EndPair:
         """The daemon shuts down in good order: it writes what it has, says so, and ends."""
         daemon = self.daemon
         daemon.notice_maps()
+        daemon.disk.go_on()
         daemon.fire_all(Event.DRAINING)
         self.pass_time(FAREWELL_SECS)
         self._write_all()
@@ -297,7 +298,7 @@ class EndPair:
 
     def _write_all(self) -> None:
         self.daemon.work()
-        while not self.daemon.disk.is_idle:
+        while self.daemon.disk.can_write:
             self.daemon.disk.write(0, 1 << 10)
             self.daemon.work()
 
@@ -324,19 +325,25 @@ class EndPair:
         """Lets everything that is under way come to its end, and checks that all was done."""
         while self.client.copies:
             self.client.end_copy(0, fails=False)
+        self.daemon.disk.go_on()
         for _ in range(_MAX_ROUNDS):
             if self.client.session.is_drained and self._is_alone():
                 break
             self.do_round()
             self.check()
         self.visited |= self.daemon.visited
-        self.client.check_drained(is_told=not self.rejections_may_be_untold())
+        self.client.check_drained()
         self.daemon.check_drained()
         assert self._is_alone(), "the session of a dead client does not end"
         self.ledger.check_done(self.ledger.of(self.client.session_id))
         for session_id, last in self._recoverable.items():
             records = self.ledger.of(session_id)
-            self.ledger.check_done(record for record in records if record.sequence <= last)
+            self.ledger.check_done(
+                record
+                for record in records
+                if record.sequence <= last
+                and (session_id, record.sequence) not in self._lost_parked
+            )
 
     def _is_alone(self) -> bool:
         """Whether no session is left but the client's."""
@@ -361,18 +368,12 @@ class EndPair:
 
     # Exceptions from the rules
 
-    def rejections_may_be_untold(self) -> bool:
-        """Whether a client may count as written what was rejected.
+    def parked_alone(self, live: LiveSession | None) -> set[tuple[bytes, int]]:
+        """Records that a client has in its own memory alone, and loses if it is killed now.
 
-        A rejection is told once. It is lost with the stream that it was told on, and with a
-        session that ends while it has no stream.
+        What is parked is not in the shared ring, and a next daemon does not have it before it
+        was sent.
         """
-        return (
-            self._has_untold
-            or self.daemon.has_untold
-            or any(
-                message.HasField("rejected")
-                for stream in self._streams
-                for message in stream.to_client
-            )
-        )
+        received = 0 if live is None else live.session.received_sequence
+        session_id = self.client.session_id
+        return {(session_id, number) for number in self.client.parked if number > received}

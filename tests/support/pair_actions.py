@@ -130,6 +130,25 @@ class Write:
 
 
 @dataclass(frozen=True)
+class HoldUp:
+    """A run writes nothing from now on."""
+
+    which: int
+    trouble: str = ""
+
+    def do(self, pair: EndPair) -> None:
+        pair.daemon.disk.hold_up(self.which, self.trouble)
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """No run is held up any more."""
+
+    def do(self, pair: EndPair) -> None:
+        pair.daemon.disk.go_on()
+
+
+@dataclass(frozen=True)
 class RejectSome:
     which: int
 
@@ -255,6 +274,8 @@ ACTIONS: Final[tuple[Action, ...]] = (
     *(Deliver(count) for count in (*range(1, 5), *8 * (9,))),
     *(ReadRing(limit_bytes) for limit_bytes in 4 * (300, 48)),
     *(Write(which, parts) for parts in (1, 2) for which in _WHICH),
+    *(HoldUp(which, trouble) for trouble in 2 * ("full", "") for which in _WHICH),
+    GoOn(),
     *(RejectSome(which) for which in _WHICH),
     RefuseRun(0),
     *(Hear(count) for count in (1, 2, 3, 3, 3)),
@@ -267,6 +288,13 @@ ACTIONS: Final[tuple[Action, ...]] = (
     *2 * (KillClient(),),
     *2 * (KillDaemon(),),
     DrainDaemon(),
+)
+
+#: A run is held up while another one of the client goes on: what follows finds frames parked.
+HELD_UP: Final[tuple[Action, ...]] = (
+    *(LogScalar("a"), LogTensor("a", 100), LogScalar("b", BAD_TAG), LogScalar("b")),
+    *(Connect(), Send(), Deliver(9), ReadRing(300), ReadRing(300)),
+    *(HoldUp(0, "full"), Round(), Round()),
 )
 
 

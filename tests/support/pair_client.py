@@ -114,6 +114,8 @@ class ClientEnd:
     def log_scalar(self, logdir: str, tag: str = "loss") -> None:
         """Logs a number."""
         writer, step = self._writer(logdir), self._next_step()
+        if self._is_held_up(writer, step):
+            return
         series = self._series(writer, tag)
         sequence = self.ring.append_scalar(series, step, WALL_TIME, step / 4)
         if sequence:
@@ -124,6 +126,8 @@ class ClientEnd:
     def log_curves(self, logdir: str) -> None:
         """Logs a dict of numbers, each to a sub-run of its own: all of them or none."""
         writer, step = self._writer(logdir), self._next_step()
+        if self._is_held_up(writer, step, len(CURVES)):
+            return
         series = [self._series(writer, tag) for tag in CURVES]
         values = np.full(len(series), step / 4)
         last = self.ring.append_scalars(np.array(series, np.uint64), step, WALL_TIME, values)
@@ -136,6 +140,8 @@ class ClientEnd:
     def log_tensor(self, logdir: str, size_bytes: int, *, is_copied: bool) -> None:
         """Logs a tensor whose copy is made at once, or is under way afterwards."""
         writer, step = self._writer(logdir), self._next_step()
+        if self._is_held_up(writer, step):
+            return
         series = self._series(writer, "weights")
         capture = Capture(0, ())
         payload = pb.Payload(
@@ -161,6 +167,8 @@ class ClientEnd:
     def log_lazy(self, logdir: str, *, in_slot: bool) -> None:
         """Logs a scalar whose value is still to come, through a slot or without one."""
         writer, step = self._writer(logdir), self._next_step()
+        if self._is_held_up(writer, step):
+            return
         series = self._series(writer, "loss")
         capture = Capture(0, ())
         refusal = DropReason.LOG_FULL
@@ -231,6 +239,12 @@ class ClientEnd:
         self.dropped += records
         self.session.drop(reason, run=writer.run, step=step, records=records)
 
+    def _is_held_up(self, writer: Writer, step: int, records: int = 1) -> bool:
+        """Whether the run takes no more for now: these records are dropped."""
+        if writer.run.is_held_up:
+            self._drop(writer, DropReason.RUN_HELD_UP, step, records)
+        return writer.run.is_held_up
+
     def _next_step(self) -> int:
         self._step += 1
         return self._step
@@ -254,7 +268,7 @@ class ClientEnd:
         """Takes what the daemon said."""
         kind = message.WhichOneof("message")
         if kind == "acknowledged":
-            self.session.acknowledged(message.acknowledged.written_sequence)
+            self.session.acknowledged(message.acknowledged)
         elif kind == "rejected":
             self.session.rejected(message.rejected)
         elif kind == "run_refused":
@@ -271,23 +285,28 @@ class ClientEnd:
         assert sum(counts.dropped.values()) == self.dropped, counts
         records = self._ledger.of(self.session_id)
         assert counts.accepted == sum(bool(record.content.tag) for record in records), counts
-        done = self.session.acknowledged_sequence
-        self._ledger.check_done(record for record in records if record.sequence <= done)
-        assert self.ring.freed_sequence <= done <= self.ring.last_sequence
+        self._ledger.check_done(record for record in records if self.knows_done(record.sequence))
+        assert self.session.acknowledged_sequence <= self.ring.last_sequence
 
-    def check_drained(self, *, is_told: bool) -> None:
-        """What holds once everything is written: all memory is free again.
+    @property
+    def parked(self) -> set[int]:
+        """The records that are not done and not in the ring any more."""
+        frames = self.session.done.parked.after(0)
+        return {int(sequence) for part in frames for sequence in part.headers["sequence"]}
 
-        ``is_told``: the client heard of all rejections.
-        """
+    def knows_done(self, sequence: int) -> bool:
+        """Whether the client takes a record for written or rejected, and lets go of it."""
+        done = max(self.session.acknowledged_sequence, self.ring.freed_sequence)
+        return sequence <= done and sequence not in self.parked
+
+    def check_drained(self) -> None:
+        """What holds once everything is written: all memory is free again."""
         assert self.session.is_drained
         assert self.ring.used_bytes == 0
         assert self.arena.used_bytes == 0
+        assert not self.parked
         counts = self.session.statistics()
         assert counts.pending == 0, counts
         last = [r.outcomes[-1] for r in self._ledger.of(self.session_id) if r.content.tag]
         rejected = sum(not outcome.is_written for outcome in last)
-        if is_told:
-            assert sum(counts.rejected.values()) == rejected, (counts, last)
-        else:
-            assert sum(counts.rejected.values()) <= rejected, (counts, last)
+        assert sum(counts.rejected.values()) == rejected, (counts, last)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,7 +30,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 
 from support.pair_client import BAD_TAG
-from support.pair_disk import Disk, sequences
+from support.pair_disk import Disk
 from support.pair_ledger import Ledger
 from support.ring_memory import LogMemory
 
@@ -84,8 +85,6 @@ class LiveSession:
     #: What comes when the clock is there.
     timer: tuple[float, Event] | None = None
     watched_until: float | None = None
-    refusals: dict[int, Refusal] = field(default_factory=dict)
-    told_sequence: int = -1
 
 
 class DaemonEnd:
@@ -102,7 +101,6 @@ class DaemonEnd:
         self.disk = Disk(life, ledger, self.runs, lambda key: self.sessions[key].session)
         self.visited: set[State] = {State.NEW}
         self.dead: set[bytes] = set()  #: clients whose process has ended
-        self._has_untold = False
         #: The logs that have a name, by session.
         self.files = files
         self._can_watch = can_watch
@@ -114,10 +112,11 @@ class DaemonEnd:
     def open(self, request: pb.OpenRequest) -> pb.OpenReply:
         """See ``Open``."""
         live = self._begun(request)
+        live.session.telling.heard(request.heard_rejections)
         self.fire(live, Event.OPENED)
         return pb.OpenReply(
             received_sequence=live.session.received_sequence,
-            written_sequence=live.session.written_sequence,
+            written_sequence=live.session.known_sequence,
             max_message_bytes=1 << 20,
             holds_maps=live.map_connection is not None,
         )
@@ -170,15 +169,15 @@ class DaemonEnd:
             self.fire(live, Event.STREAM_ASKED)
         if live is None or live.life.state.is_ending:
             raise UnknownSessionError(attach.session_id)
-        live.told_sequence = -1
+        live.session.telling.begin()
         live.stream, live.is_reading = stream, True
         live.reads_ring = attach.HasField("log_from")
         if not attach.HasField("log_from"):
             live.ring.let_go()
             self.fire(live, Event.ATTACHED_BY_VALUE)
             return
-        start, received = attach.log_from, live.session.received_sequence
-        live.ring.attach(live.log, start.sequence, start.position, received)
+        start = attach.log_from
+        live.ring.attach(live.log, start.sequence, start.position)
         self.fire(live, Event.ATTACHED_SHARED)
 
     def close(self, session_id: bytes) -> bool:
@@ -243,12 +242,10 @@ class DaemonEnd:
         elif effect is Effect.END_RUNS:
             self.end_runs(live)
         elif effect is Effect.REMEMBER:
-            session = live.session
-            self._ended.remember(session.session_id, session.written_sequence, session.drops)
+            self._ended.remember(live.session.session_id, live.session.remembered())
         elif effect is Effect.FORGET:
             assert live.session.open_parts == 0, "a session is forgotten before it is written"
             assert live.session.counters.balanced, live.session.counters
-            self._has_untold |= live.session.has_rejections
             live.session.forget()
             del self.sessions[live.session.session_id]
         elif effect not in (Effect.SALVAGE, Effect.AWAIT_WRITTEN):  # which ``work`` sees to
@@ -282,6 +279,8 @@ class DaemonEnd:
         """Puts the clock forward."""
         self.work()
         self.now += secs
+        for live in self.sessions.values():
+            live.session.look(self.now)
         for live in list(self.sessions.values()):
             if live.timer is not None and live.timer[0] <= self.now:
                 _, event = live.timer
@@ -309,7 +308,7 @@ class DaemonEnd:
         """Whether budgets allow reading on."""
         session = live.session
         return session.pending_bytes < BUDGETS.session_intake_bytes and self.intake.may_read(
-            session.session_id, in_tensor=session.in_tensor
+            session.session_id, session.held_bytes, in_tensor=session.in_tensor
         )
 
     def take_message(self, live: LiveSession) -> bool:
@@ -321,18 +320,21 @@ class DaemonEnd:
             return False
         message = stream.to_daemon.popleft()
         kind = message.WhichOneof("message")
-        assert not (live.reads_ring and kind in ("records", "chunk"))
+        is_parked = kind == "records" and message.records.sparse
+        assert not (live.reads_ring and kind in ("records", "chunk")) or is_parked
         if kind == "records":
-            walked = walk_message(message.records.frames, live.session.received_sequence)
-            self._receive(live, walked, None)
+            self._receive_message(live, message.records)
         elif kind == "committed":
             assert live.reads_ring
             assert live.ring.reading is not None
+            assert live.ring.reading.sequence <= live.session.received_sequence
             live.ring.reading.commit(message.committed.sequence, message.committed.position)
         elif kind == "chunk":
             live.session.add_chunk(message.chunk)
         elif kind == "definitions":
             self._define(live, message.definitions)
+        elif kind == "heard_rejections":
+            live.session.telling.heard(message.heard_rejections)
         elif kind == "report":
             self.disk.admit(live.session.report(message.report, 1e9))
         return True
@@ -368,8 +370,19 @@ class DaemonEnd:
         ring.advance(taken)
 
     def _define(self, live: LiveSession, definitions: pb.Definitions) -> None:
-        defined = live.session.define(definitions, LOGDIRS)
-        live.refusals.update((refused.run, refused.refusal) for refused in defined.refusals)
+        live.session.define(definitions, LOGDIRS)
+
+    def _receive_message(self, live: LiveSession, records: pb.Records) -> None:
+        walked = walk_message(
+            records.frames, live.session.received_sequence, is_sparse=records.sparse
+        )
+        views = live.views if live.reads_ring else None
+        with self._checked(live, walked):
+            if records.sparse:
+                batch = live.session.receive_sparse(records, views)
+            else:
+                batch = live.session.receive(records.frames)
+            self.disk.admit(batch)
 
     def _receive(
         self,
@@ -377,17 +390,27 @@ class DaemonEnd:
         frames: Sequence[WalkedFrames],
         views: Mapping[int, memoryview] | None,
     ) -> None:
+        with self._checked(live, frames):
+            self.disk.admit(live.session.receive_walked(frames, views))
+
+    @contextmanager
+    def _checked(self, live: LiveSession, frames: Sequence[WalkedFrames]) -> Iterator[None]:
+        """Tells the ledger what of ``frames`` is rejected meanwhile; checks the counts of it."""
         session = live.session
         before = session.received_sequence
         counted = Counter(session.counters.rejected)
-        batch = session.receive_walked(frames, views)
-        admitted = {sequence for part in batch.parts for sequence in sequences(part)}
+        known = self.disk.admitted(session.session_id)
+        yield
+        admitted = self.disk.admitted(session.session_id) - known
         expected: Counter[int] = Counter()
         for kind, sequence in _headers(frames):
             if sequence <= before or sequence in admitted:
                 continue
             key = session.session_id, sequence
             content = self._ledger.records[key].content
+            if kind == FrameKind.END_RUN:
+                self._ledger.written(self.life, *key, content)
+                continue
             if kind == FrameKind.ABORTED:
                 reason = pb.CAPTURE_FAILED
             elif kind == FrameKind.END_RUN:
@@ -398,44 +421,21 @@ class DaemonEnd:
             expected[reason] += 1
             self._ledger.rejected(self.life, *key, reason)
         assert Counter(session.counters.rejected) - counted == expected
-        self.disk.admit(batch)
 
     def _tell(self, live: LiveSession) -> None:
-        stream, session = live.stream, live.session
-        if stream is None:
-            return
-        for rejection in session.take_rejections():
-            rejected = pb.Rejected(
-                sequence=rejection.sequence,
-                records=rejection.records,
-                reason=pb.Reason.Name(rejection.reason),
-                message=rejection.message,
-                last_sequence=rejection.last_sequence,
-            )
-            stream.to_client.append(pb.DaemonMessage(rejected=rejected))
-        while live.refusals:
-            run, refusal = live.refusals.popitem()
-            refused = pb.RunRefused(run=run, reason=pb.Reason.Name(refusal.reason))
-            stream.to_client.append(pb.DaemonMessage(run_refused=refused))
-        if session.written_sequence > live.told_sequence:
-            live.told_sequence = session.written_sequence
-            told = pb.Acknowledged(written_sequence=session.written_sequence)
-            stream.to_client.append(pb.DaemonMessage(acknowledged=told))
+        if live.stream is not None and live.session.telling.has_news:
+            live.stream.to_client.extend(live.session.telling.take())
 
     def refuse_run(self, which: int) -> None:
         """A run's directory is refused from now on; its members are told."""
         run = self.disk.refuse(which)
-        if run is not None and run.refusal is not None:
-            for session_id, number in run.members:
-                self.sessions[session_id].refusals[number] = run.refusal
+        if run is not None:
+            for session_id, _ in run.members:
+                session = self.sessions[session_id].session
+                for refusal in session.schema.refusals_of(run):
+                    session.telling.refuse(refusal)
 
     # Rules
-
-    @property
-    def has_untold(self) -> bool:
-        """Whether a client was not told of a rejection, or is not yet."""
-        waiting = any(live.session.has_rejections for live in self.sessions.values())
-        return self._has_untold or waiting
 
     def check(self) -> None:
         """What holds between any two actions."""

@@ -30,6 +30,7 @@ class Disk:
         self, life: int, ledger: Ledger, runs: Runs, session_of: Callable[[bytes], Session]
     ) -> None:
         self.queues: dict[RunState, deque[RunPart]] = {}
+        self.held: set[RunState] = set()  #: runs that write nothing for now
         self._life = life
         self._marks = dict(ledger.marks)
         self._ledger = ledger
@@ -40,6 +41,35 @@ class Disk:
     def is_idle(self) -> bool:
         """Whether nothing is to be written."""
         return not any(self.queues.values())
+
+    @property
+    def can_write(self) -> bool:
+        """Whether any run that is not held up has what to write."""
+        return any(queue for run, queue in self.queues.items() if run not in self.held)
+
+    def hold_up(self, which: int, trouble: str) -> None:
+        """A run that has what to write writes nothing from now on; the daemon may know why."""
+        runs = [run for run, queue in self.queues.items() if queue and run not in self.held]
+        if runs:
+            run = runs[which % len(runs)]
+            run.progress.trouble = trouble
+            self.held.add(run)
+
+    def go_on(self) -> None:
+        """No run is held up any more."""
+        for run in self.held:
+            run.progress.trouble = ""
+        self.held.clear()
+
+    def admitted(self, session_id: bytes) -> set[int]:
+        """The sequence numbers of a session's records that are to be written."""
+        return {
+            sequence
+            for queue in self.queues.values()
+            for part in queue
+            if part.session_id == session_id
+            for sequence in sequences(part)
+        }
 
     @property
     def queued_bytes(self) -> int:
@@ -53,7 +83,7 @@ class Disk:
 
     def write(self, which: int, parts: int) -> None:
         """The disk takes up to ``parts`` parts of one run, in order."""
-        runs = [run for run, queue in self.queues.items() if queue]
+        runs = [run for run, queue in self.queues.items() if queue and run not in self.held]
         if runs:
             queue = self.queues[runs[which % len(runs)]]
             for _ in range(min(parts, len(queue))):
@@ -64,7 +94,7 @@ class Disk:
         runs = [
             run
             for run, queue in self.queues.items()
-            if queue and isinstance(queue[0], (ScalarPart, SummaryPart))
+            if queue and run not in self.held and isinstance(queue[0], (ScalarPart, SummaryPart))
         ]
         if not runs:
             return

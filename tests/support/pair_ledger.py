@@ -8,7 +8,7 @@ number, and compares what is written byte by byte with what was logged.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -107,10 +107,13 @@ class Ledger:
         assert not (is_written and outcome.is_written), f"{record} is written twice"
         record.outcomes.append(outcome)
 
-    def forgotten(self, life: int, session_id: bytes, acknowledged_sequence: int) -> None:
-        """A daemon was killed, and the client goes to another, having heard only up to there."""
+    def forgotten(self, life: int, session_id: bytes, knows_done: Callable[[int], bool]) -> None:
+        """A daemon was killed, and the client goes to another, having heard only of some records.
+
+        ``knows_done`` says of which, by sequence number.
+        """
         for record in self.of(session_id):
-            if record.sequence > acknowledged_sequence:
+            if not knows_done(record.sequence):
                 record.forgotten_by.update(
                     known.life for known in record.outcomes if known.life <= life
                 )

@@ -199,7 +199,7 @@ class RawClient:
             async for message in self._call:
                 kind = message.WhichOneof("message")
                 if kind == "acknowledged":
-                    assert message.acknowledged.written_sequence > self.written_sequence
+                    assert message.acknowledged.written_sequence >= self.written_sequence
                     self.written_sequence = message.acknowledged.written_sequence
                 elif kind == "rejected":
                     self.rejected.append(message.rejected)

@@ -21,6 +21,11 @@ class DropReason(str, Enum):
         "the budget of large tensors is spent (BOARDD_LARGE_TENSOR_BYTES)",
         True,
     )
+    RUN_HELD_UP = (
+        "run_held_up",
+        "its run is held up, by its disk perhaps, and has spent its part of the budgets",
+        True,
+    )
     TENSOR_TOO_LARGE = (
         "tensor_too_large",
         "its tensors are larger than the budget of all (BOARDD_ARENA_BYTES, and "

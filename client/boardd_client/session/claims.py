@@ -9,7 +9,7 @@ No I/O, no clock, no thread. Every method may be called from any thread.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -70,7 +70,7 @@ class Claims:
         slots = self._slots.allocate(list(sizes), is_scalar=is_scalar)
         if isinstance(slots, DropReason):
             return slots
-        capture.slots, capture.scalar_dtype = slots, scalar_dtype
+        capture.slots, capture.scalar_dtype, capture.series = slots, scalar_dtype, series
         if not is_scalar:
             payload += self._slots.located(slots)
         kind = FrameKind.SCALAR if is_scalar else FrameKind.SUMMARY
@@ -175,7 +175,7 @@ class Claims:
             self._ring.abort(capture.sequence, loss.message)
             self._free(capture)
             run = self._schema.run_of(capture.sequence)
-            self._counters.lost(capture.sequence, loss, run)
+            self._counters.rejected.lost(capture.sequence, loss, run)
 
     def send_after(self, sequence: int) -> None:
         """A new connection goes on behind ``sequence``; under the ring's lock."""
@@ -194,6 +194,22 @@ class Claims:
             if first > sequence:
                 break
             self._free(self.captures[first])
+
+    def done(self, sequence: int) -> None:
+        """Gives back the slots of one record, if it has any; under the ring's lock."""
+        capture = self.captures.get(sequence)
+        if capture is not None:
+            self._free(capture)
+
+    def bytes_by_run(self, through: int) -> Counter[int]:
+        """Bytes of the tensors of records up to a sequence number; under the ring's lock."""
+        found: Counter[int] = Counter()
+        for sequence, capture in self.captures.items():
+            if sequence > through:
+                break
+            size_bytes = sum(len(slot.view) for slot in capture.slots)
+            found[self._schema.number_of_run(capture.series)] += size_bytes
+        return found
 
     def _add_unsent(self, sequence: int) -> None:
         unsent = self.unsent

@@ -5,19 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.reasons import reason_name
 
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.ring import Ring
-from boardd_client.session.losses import Loss, LossReason
-from boardd_client.session.schema import DefinedRun
+from boardd_client.session.rejected import RejectedRecords
 
 #: Drops are reported at most this often: in an overload, every call is one.
 REPORT_INTERVAL_SECS: Final = 0.1
@@ -48,22 +46,6 @@ class Statistics:
 
 
 @dataclass
-class Rejection:
-    """Records that the daemon will not write, from sequence number ``first`` to ``last``.
-
-    A ``is_local`` one was lost in this process after it was numbered.
-    """
-
-    first: int
-    last: int
-    records: int
-    reason: str
-    message: str
-    run: DefinedRun | None
-    is_local: bool = False
-
-
-@dataclass
 class _Drops:
     """What was dropped of one run for one reason."""
 
@@ -81,8 +63,7 @@ class Counters:
         self._unreported: dict[tuple[int, str], None] = {}  # in the order in which they grew
         self._reported_at = -math.inf
         self._ends_waiting = 0
-        self._rejected: Counter[str] = Counter()
-        self._rejections: list[Rejection] = []  # not yet covered by an acknowledgement
+        self.rejected: Final = RejectedRecords()
         self._unlogged: deque[tuple[int, int]] = deque()  # sequence and, of END_RUN, the run
         self._unlogged_acknowledged = 0
 
@@ -134,77 +115,52 @@ class Counters:
         self._unlogged.append((sequence, ended_run))
         self._ends_waiting += ended_run != 0
 
-    def rejected(self, message: pb.Rejected, last_sequence: int, run: DefinedRun | None) -> None:
-        """Notes a rejection by the daemon; it counts once its last record is acknowledged.
-
-        ``last_sequence`` is the newest record's, ``run`` that of the first one rejected.
-        """
-        records = max(message.records, 1)
-        last = min(message.last_sequence or message.sequence + records - 1, last_sequence)
-        reason = reason_name(message.reason)
-        self._rejections.append(
-            Rejection(message.sequence, last, records, reason, message.message, run)
-        )
-
-    def lost(self, sequence: int, loss: Loss, run: DefinedRun | None) -> None:
-        """Notes a record that was lost in this process; it counts once it is acknowledged."""
-        self._rejections.append(
-            Rejection(sequence, sequence, 1, loss.reason.value, loss.message, run, is_local=True)
-        )
-
-    def interrupted(self, sequence: int) -> None:
-        """Notes a record whose call raised after it was numbered and before it was written."""
-        # Its frame names no run.
-        self.lost(sequence, Loss(LossReason.CAPTURE_FAILED, "interrupted by an error"), None)
-
     def resume(self, received_sequence: int) -> None:
         """A daemon goes on behind a record: what it gets again it will reject again."""
         self._unreported = dict.fromkeys(self._drops)
         self._reported_at = -math.inf
-        self._rejections = [
-            known for known in self._rejections if known.is_local or known.last <= received_sequence
-        ]
+        self.rejected.resume(received_sequence)
 
-    def settle(self, acknowledged_sequence: int) -> list[int]:
-        """Counts what an acknowledgement covers; returns the runs that ended with it."""
-        unsettled = []
-        for rejection in self._rejections:
-            if rejection.last > acknowledged_sequence:
-                unsettled.append(rejection)
-                continue
-            self._rejected[rejection.reason] += rejection.records
-            if rejection.run is not None:
-                rejection.run.rejected += rejection.records
-                rejection.run.last_rejection = f"{rejection.reason}: {rejection.message}"
-        self._rejections = unsettled
+    def settle(self, through_sequence: int, is_parked: Callable[[int], bool]) -> list[int]:
+        """Counts what is done up to a record; returns the runs that ended with it.
+
+        ``is_parked`` says of the end of a run, and of a lost record, whether it is not done all
+        the same.
+        """
+        self.rejected.settle(through_sequence, is_parked)
         ended = []
-        while self._unlogged and self._unlogged[0][0] <= acknowledged_sequence:
-            _, run = self._unlogged.popleft()
+        parked = []
+        while self._unlogged and self._unlogged[0][0] <= through_sequence:
+            sequence, run = self._unlogged.popleft()
+            if is_parked(sequence):
+                parked.append((sequence, run))
+                continue
             self._unlogged_acknowledged += 1
             if run:
                 ended.append(run)
                 self._ends_waiting -= 1
+        self._unlogged.extendleft(reversed(parked))
         return ended
 
     def statistics(
         self,
         ring: Ring,
         arena: Arena,
-        acknowledged_sequence: int,
+        waiting_frames: int,
         *,
         sent_bytes: int,
         transport: str,
     ) -> Statistics:
-        """A snapshot."""
-        last_sequence = ring.last_sequence
-        rejected = sum(self._rejected.values())
-        unlogged, acknowledged_unlogged = len(self._unlogged), self._unlogged_acknowledged
+        """A snapshot; ``waiting_frames`` are those that are not done."""
+        unlogged = len(self._unlogged)
+        accepted = ring.last_sequence - self._unlogged_acknowledged - unlogged
+        pending = waiting_frames - unlogged
         return Statistics(
-            accepted=last_sequence - acknowledged_unlogged - unlogged,
-            written=acknowledged_sequence - acknowledged_unlogged - rejected,
-            pending=last_sequence - acknowledged_sequence - unlogged,
+            accepted=accepted,
+            written=accepted - pending - self.rejected.count,
+            pending=pending,
             dropped=MappingProxyType(dict(self._dropped)),
-            rejected=MappingProxyType(dict(self._rejected)),
+            rejected=MappingProxyType(self.rejected.by_reason()),
             log_used_bytes=ring.used_bytes,
             log_bytes=ring.size_bytes,
             arena_used_bytes=arena.used_bytes,

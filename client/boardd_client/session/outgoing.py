@@ -1,6 +1,7 @@
 """What a connection's daemon is told next, in this order:
 
-definitions, counts of drops, and then records. If the daemon shares the ring, records are
+definitions, counts of drops, which rejections were heard, and then records: first what is
+parked, if this daemon does not have it. If the daemon shares the ring, records are
 only how far it may read; else they are the frames, each tensor in chunks before its
 record's frame.
 
@@ -16,7 +17,10 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd_client.memory.ring import Ring
 from boardd_client.session.by_value import ByValue
+from boardd_client.session.claims import Claims
 from boardd_client.session.counters import Counters
+from boardd_client.session.parked import Parked
+from boardd_client.session.resending import Resending
 from boardd_client.session.scalar_history import ScalarHistory
 from boardd_client.session.schema import Schema
 
@@ -28,18 +32,21 @@ class Outgoing:
         self,
         ring: Ring,
         by_value: ByValue,
+        claims: Claims,
         schema: Schema,
         counters: Counters,
         history: ScalarHistory,
     ) -> None:
         self._ring = ring
         self._by_value = by_value
+        self._claims = claims
         self._schema = schema
         self._counters = counters
         self._history = history
         self._is_open = False
         self._is_shared = False  # the daemon of this connection reads the ring itself
         self._done = 0  # as this connection's daemon says, perhaps beyond what was sent
+        self._resending: Resending | None = None
 
     @property
     def transport(self) -> str:
@@ -58,8 +65,8 @@ class Outgoing:
         """Whether nothing more is sent before something is acknowledged."""
         return self._by_value.is_window_full
 
-    def begin(self, reply: pb.OpenReply, acknowledged: int, *, is_shared: bool) -> None:
-        """A connection was made; before, records up to ``acknowledged`` were."""
+    def begin(self, reply: pb.OpenReply, through: int, parked: Parked, *, is_shared: bool) -> None:
+        """A connection was made. All up to ``through`` is ``parked`` or done."""
         self._done = 0  # another daemon may know less than the one before
         received = self._believed(reply.received_sequence)
         if received > self._by_value.highest_sent:
@@ -67,11 +74,16 @@ class Outgoing:
             # record that is claimed, nothing needs to be sent again.
             self._history.follow_all(self._ring)
             self._by_value.committed(min(received, self._ring.readable()))
-        sent = max(acknowledged, min(received, self._by_value.highest_sent))
+        sent = max(through, min(received, self._by_value.highest_sent))
         # What the daemon has behind a claimed record is sent again, to be passed over. It would
         # be freed before the daemon reads it in the ring.
         self._is_shared = is_shared and received <= sent
-        self._counters.resume(sent)
+        self._counters.resume(received)
+        self._resending = None
+        if received < through:
+            self._resending = Resending(
+                parked.after(received), through, self._claims, has_maps=self._is_shared
+            )
         self._schema.tell_all()
         self._by_value.begin(sent, reply)
         self._is_open = True
@@ -88,6 +100,10 @@ class Outgoing:
         self._done = max(self._done, self._believed(sequence))
         return min(self._done, self._by_value.highest_sent)
 
+    def sent_until(self, sequence: int) -> int:
+        """Up to where what the daemon says of records up to ``sequence`` is believed."""
+        return min(self._believed(sequence), self._by_value.highest_sent)
+
     def _believed(self, sequence: int) -> int:
         """What a daemon says it has; of what was never in the ring, only what was sent."""
         is_possible = sequence <= self._ring.last_sequence
@@ -103,6 +119,7 @@ class Outgoing:
             min_protocol_version=MIN_PROTOCOL_VERSION,
             max_protocol_version=MAX_PROTOCOL_VERSION,
             client_version=__version__,
+            heard_rejections=self._counters.rejected.last_heard,
             **session,
         )
 
@@ -128,6 +145,14 @@ class Outgoing:
         report = self._counters.report(now)
         if report is not None:
             messages.append(pb.ClientMessage(report=report))
+        heard = self._counters.rejected.heard_number()
+        if heard:
+            messages.append(pb.ClientMessage(heard_rejections=heard))
+        if self._resending is not None:
+            self._resending.add_messages(messages, max_bytes)
+            if not self._resending.is_over:
+                return messages
+            self._resending = None
         # What was sent may be acknowledged and freed, so it was looked at before.
         last = min(last, self._history.observed_sequence)
         if self._is_shared:

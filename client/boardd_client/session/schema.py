@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakValueDictionary
 
+import numpy as np
 from boardd_protos import boardd_pb2 as pb
+from numpy.typing import NDArray
 
 from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.ring import Ring
@@ -29,13 +31,23 @@ class DefinedRun:
     refusal: str = ""  #: why the daemon writes none of it; empty when it does
     rejected: int = 0
     last_rejection: str = ""
+    #: Whether it takes no more records until some of those that wait are done.
+    is_held_up: bool = False
     series: list[int] = field(default_factory=list)
     kinds: RunKinds = field(default_factory=RunKinds)  #: of all runs in its directory
+    #: Tags whose scalars go straight to the ring, and their series; none while it is held up.
+    by_tag: dict[str, int] = field(default_factory=dict)
 
     @property
     def number(self) -> int:
         """Its number in the session."""
         return self.definition.run
+
+    def hold_up(self, *, is_held_up: bool) -> None:
+        """Takes no more records, or takes them again."""
+        self.is_held_up = is_held_up
+        if is_held_up:
+            self.by_tag.clear()
 
 
 class Schema:
@@ -89,12 +101,29 @@ class Schema:
         for series in run.series:
             self._series.pop(series, None)
 
-    def refuse(self, number: int, why: str) -> DefinedRun | None:
-        """Notes that the daemon writes none of a run; returns the run, unless it is over."""
-        run = self._runs.get(number)
-        if run is not None:
-            run.refusal = why
-        return run
+    def run(self, number: int) -> DefinedRun | None:
+        """The run of that number, unless it is over."""
+        return self._runs.get(number)
+
+    def runs(self) -> list[DefinedRun]:
+        """The runs that are not over."""
+        return list(self._runs.values())
+
+    def has_other_than(self, numbers: Collection[int]) -> bool:
+        """Whether any run is not over but those of these numbers."""
+        return any(number not in numbers for number in self._runs)
+
+    def number_of_run(self, series: int) -> int:
+        """The number of a series' run; 0 if that is over."""
+        definition = self._series.get(series)
+        return 0 if definition is None else definition.run
+
+    def runs_of(self, series: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """As ``number_of_run``, of each of ``series``, shape ``[n]``."""
+        found, index = np.unique(series, return_inverse=True)
+        runs = np.array([self.number_of_run(number) for number in found.tolist()], np.uint32)
+        of_each: NDArray[np.uint32] = runs[index.reshape(-1)]
+        return of_each
 
     def run_of(self, sequence: int) -> DefinedRun | None:
         """The run of a record that is in the ring."""

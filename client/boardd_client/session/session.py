@@ -31,6 +31,7 @@ from boardd_client.session.by_value import MESSAGE_BYTES, WINDOW_BYTES, ByValue
 from boardd_client.session.captures import Capture
 from boardd_client.session.claims import Claims
 from boardd_client.session.counters import Counters, Statistics
+from boardd_client.session.done import Done
 from boardd_client.session.losses import Loss, LossReason
 from boardd_client.session.outgoing import Outgoing
 from boardd_client.session.scalar_history import Exported, ScalarHistory, export
@@ -59,15 +60,20 @@ class Session:
         self.refusal = ""  #: why the daemon will not have this session, if so
         # The ring's: with two, a signal handler and another thread could wait for each other.
         self._lock = ring.lock
-        self._acknowledged = 0
         self._counters = Counters()
-        ring.on_lost = self._counters.interrupted
+        ring.on_lost = self._counters.rejected.interrupted
         self._schema = Schema(ring, definitions)
         self._history = history or ScalarHistory(0)
         slots = TensorSlots(arena, large, arena_offset)
         self._claims = Claims(ring, slots, self._schema, self._counters)
         by_value = ByValue(ring, self._claims, window_bytes)
-        self._outgoing = Outgoing(ring, by_value, self._schema, self._counters, self._history)
+        self._outgoing = Outgoing(
+            ring, by_value, self._claims, self._schema, self._counters, self._history
+        )
+        #: Which records are written or rejected.
+        self.done: Final = Done(
+            ring, arena, self._claims, self._schema, self._counters, self._outgoing
+        )
 
     # For trainers
 
@@ -156,8 +162,10 @@ class Session:
         """
         with self._lock:
             self.refusal = ""
-            self._outgoing.begin(reply, self._acknowledged, is_shared=is_shared)
-            self._acknowledge(reply.written_sequence)
+            self._outgoing.begin(
+                reply, self.done.through_sequence, self.done.parked, is_shared=is_shared
+            )
+            self.done.resume(reply.written_sequence)
 
     def attachment(self) -> pb.Attach:
         """What attaches the stream, once the session is opened."""
@@ -174,26 +182,32 @@ class Session:
         with self._lock:
             self.refusal = message
 
-    def acknowledged(self, sequence: int) -> None:
-        """Everything up to a sequence number is written or was rejected."""
+    def acknowledged(self, message: pb.Acknowledged) -> None:
+        """Records are written or were rejected."""
         with self._lock:
-            self._acknowledge(sequence)
+            self.done.hear(message)
+        is_parking = True
+        while is_parking:  # some at a time: calls wait for the lock
+            with self._lock:
+                is_parking = self.done.park()
 
     def rejected(self, message: pb.Rejected) -> DefinedRun | None:
         """Records were rejected one by one; returns the run of the first."""
         with self._lock:
-            if message.reason == pb.CAPTURE_FAILED:
-                return None  # noted when it failed
-            run = self._schema.run_of(message.sequence)
-            self._counters.rejected(message, self.ring.last_sequence, run)
-            self._settle()
+            run = self._schema.run(message.run) or self._schema.run_of(message.sequence)
+            self._counters.rejected.add(message, self.ring.last_sequence, run)
             return run
 
     def run_refused(self, message: pb.RunRefused) -> DefinedRun | None:
-        """The daemon writes none of a run; returns the run, unless it is over."""
-        why = f"{reason_name(message.reason)}: {message.message}"
+        """The daemon writes none of a run, or of one directory of it.
+
+        Returns the run, unless it is over.
+        """
         with self._lock:
-            return self._schema.refuse(message.run, why)
+            run = self._schema.run(message.run)
+            if run is not None and not message.sub_run:
+                run.refusal = f"{reason_name(message.reason)}: {message.message}"
+            return run
 
     def next_messages(
         self, max_bytes: int = MESSAGE_BYTES, *, now: float = 0.0
@@ -204,7 +218,7 @@ class Session:
         """
         with self._lock:
             messages = self._outgoing.next_messages(max_bytes, now)
-            self._acknowledge()  # what was sent may be done already
+            self.done.advance()  # what was sent may be done already
             return messages
 
     def open_request(self, hostname: str, pid: int, program: str) -> pb.OpenRequest:
@@ -212,7 +226,7 @@ class Session:
         with self._lock:
             return self._outgoing.open_request(
                 session_id=self.session_id,
-                acknowledged_sequence=self._acknowledged,
+                acknowledged_sequence=self.done.acknowledged_sequence,
                 hostname=hostname,
                 pid=pid,
                 program=program,
@@ -223,7 +237,7 @@ class Session:
     @property
     def acknowledged_sequence(self) -> int:
         """Records up to this one are written or rejected."""
-        return self._acknowledged
+        return self.done.acknowledged_sequence
 
     @property
     def is_window_full(self) -> bool:
@@ -233,7 +247,7 @@ class Session:
     @property
     def is_drained(self) -> bool:
         """Whether nothing is left to be written."""
-        return self._acknowledged >= self.ring.last_sequence
+        return self.done.acknowledged_sequence >= self.ring.last_sequence
 
     def statistics(self) -> Statistics:
         """A snapshot of the counts."""
@@ -241,7 +255,7 @@ class Session:
             return self._counters.statistics(
                 self.ring,
                 self.arena,
-                self._acknowledged,
+                self.done.waiting_frames,
                 sent_bytes=self._outgoing.sent_bytes,
                 transport=self._outgoing.transport,
             )
@@ -271,19 +285,3 @@ class Session:
             self._history.follow_all(self.ring)
             self.ring.release()
             self.arena.release()
-
-    # Parts
-
-    def _acknowledge(self, done: int = 0) -> None:
-        sequence = self._outgoing.done(done)
-        if sequence <= self._acknowledged:
-            return
-        self._acknowledged = sequence
-        self._outgoing.acknowledged(sequence)
-        self._claims.acknowledged(sequence)
-        self._settle()
-        self.ring.free(sequence)
-
-    def _settle(self) -> None:
-        for run in self._counters.settle(self._acknowledged):
-            self._schema.remove_run(run)

@@ -123,12 +123,14 @@ class Sender:
     def wait_written(self, sequence: int, deadline: float, run: DefinedRun | None = None) -> bool:
         """Waits until records up to ``sequence`` are written or rejected, or it is hopeless.
 
-        ``deadline`` is one of ``time.monotonic``. It is hopeless if the daemon
-        refuses the session or ``run``.
+        Only those of ``run``, if one is given. ``deadline`` is one of ``time.monotonic``. It
+        is hopeless if the daemon refuses the session or ``run``.
         """
         session = self.session
         with self._changed:
             while session.acknowledged_sequence < sequence:
+                if run is not None and session.done.is_written(run, sequence):
+                    return True
                 remaining = deadline - time.monotonic()
                 hopeless = session.refusal or (run is not None and run.refusal)
                 if self.finished.is_set():  # at the process's end; a run's end may be left over
@@ -169,8 +171,8 @@ class Sender:
         with self._changed:
             self._changed.wait_for(self.finished.is_set, timeout_secs)
 
-    def sync(self, sequence: int, deadline: float) -> SyncResult:
-        """Waits until written records up to ``sequence`` are synced.
+    def sync(self, sequence: int, deadline: float, run: DefinedRun) -> SyncResult:
+        """Waits until written records of ``run`` up to ``sequence`` are synced.
 
         ``deadline`` is one of ``time.monotonic``.
         """
@@ -178,7 +180,7 @@ class Sender:
             remaining = deadline - time.monotonic()
             connection = self._connector.connection
             if remaining <= 0 or self.session.refusal or self.finished.is_set():
-                return SyncResult(ok=False, reason=self.why_not())
+                return SyncResult(ok=False, reason=self.why_not(run))
             if connection is None:
                 self.wait_room(deadline)
                 continue
@@ -187,6 +189,7 @@ class Sender:
                 sequence=sequence,
                 level=pb.SYNCED,
                 timeout_secs=remaining,
+                runs=[run.number],
             )
             try:
                 reply = connection.flush(request)
@@ -197,12 +200,14 @@ class Sender:
                 return SyncResult(ok=True)
             return SyncResult(ok=False, reason=reply.message or "not synced")
 
-    def why_not(self) -> str:
-        """Why records are not written yet, for people."""
+    def why_not(self, run: DefinedRun | None = None) -> str:
+        """Why records of ``run``, or of any, are not written yet, for people."""
         if self.session.refusal or self._connector.connection is None:
             reason = self.session.refusal or self._connector.trouble
             return reason or f"no connection to {self.address} yet"
-        return f"the daemon at {self.address} has not written them in time"
+        trouble = self.session.done.trouble(run) if run is not None else ""
+        reason = f"the daemon at {self.address} has not written them in time"
+        return f"{reason}: {trouble}" if trouble else reason
 
     # For the owner
 
@@ -228,7 +233,7 @@ class Sender:
         """See ``Events``."""
         kind = message.WhichOneof("message")
         if kind == "acknowledged":
-            self.session.acknowledged(message.acknowledged.written_sequence)
+            self.session.acknowledged(message.acknowledged)
         elif kind == "rejected":
             rejected = message.rejected
             run = self.session.rejected(rejected)

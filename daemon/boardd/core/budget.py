@@ -5,6 +5,10 @@ the bytes of records from their receipt until they are written, and says when a
 stream may be read on. A stream that may not be read is held up by gRPC's flow
 control, and its client keeps what it has.
 
+A session may hold as much as is free: one alone gets half of the budget, n that hold all
+they may leave an (n+1)th part to the next, so that no number of sessions whose disks are
+full keeps others from being read.
+
 Past ``intake_bytes`` the daemon holds at most one record more, and one message
 more of each stream that was being read when the budget was met. Without that one
 record, half-received tensors could fill the intake and wait for each other for
@@ -89,14 +93,14 @@ class Intake:
         if self._held_bytes < self.budget_bytes:
             self._beyond = None
 
-    def may_read(self, stream: Hashable, *, in_tensor: bool) -> bool:
-        """Whether ``stream`` may be read on.
+    def may_read(self, stream: Hashable, stream_bytes: int, *, in_tensor: bool) -> bool:
+        """Whether ``stream`` may be read on, of which ``stream_bytes`` are held.
 
         ``in_tensor`` says that it has sent a part of a tensor; the first such
-        stream past the budget goes on, and is the only one until it leaves or
+        stream past its share goes on, and is the only one until it leaves or
         the budget is met again.
         """
-        if self._held_bytes < self.budget_bytes:
+        if stream_bytes < self.budget_bytes - self._held_bytes:
             return True
         if in_tensor and self._beyond is None:
             self._beyond = stream

@@ -142,7 +142,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                 protocol_version=version,
                 daemon_version=__version__,
                 received_sequence=session.received_sequence,
-                written_sequence=session.written_sequence,
+                written_sequence=session.known_sequence,
                 max_message_bytes=self.budgets.max_message_bytes,
                 max_tensor_bytes=self.budgets.max_tensor_bytes,
                 lease_secs=self.budgets.lease_secs,
@@ -182,13 +182,14 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             session = live.session
             deadline = self._clock() + checked_timeout(request.timeout_secs)
             reached = await live.notice.wait(
-                lambda: session.written_sequence >= request.sequence or live.is_forgotten,
+                lambda: session.is_written(request.sequence, request.runs) or live.is_forgotten,
                 deadline - self._clock(),
             )
-            reached = reached and session.written_sequence >= request.sequence
+            reached = reached and session.is_written(request.sequence, request.runs)
             message = "" if reached else self._why_not(live, request.sequence)
             if reached:
-                synced = await self._sync(live, deadline, of_all=request.level == pb.SYNCED)
+                of_all = request.level == pb.SYNCED
+                synced = await self._sync(live, request.runs, deadline, of_all=of_all)
                 reached, message = synced.ok, synced.reason
             return pb.FlushReply(
                 reached=reached, written_sequence=session.written_sequence, message=message
@@ -245,10 +246,12 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     def _is_busy(live: LiveSession) -> bool:
         return bool(live.session.schema.held_runs()) or not live.is_caught_up
 
-    async def _sync(self, live: LiveSession, deadline: float, *, of_all: bool) -> SyncResult:
-        """Syncs the runs of a session, or those of which every flush is to be synced."""
-        table = self._sessions.run_table
-        runs = live.session.schema.runs()
+    async def _sync(
+        self, live: LiveSession, numbers: Sequence[int], deadline: float, *, of_all: bool
+    ) -> SyncResult:
+        """Syncs runs of a session by number, none: all; or those that every flush is to sync."""
+        table, schema = self._sessions.run_table, live.session.schema
+        runs = schema.runs_among(numbers) if numbers else schema.runs()
         if not of_all:
             runs = [run for run in runs if table.policy(run).on_flush]
         if not runs:

@@ -67,6 +67,7 @@ class Stream:
             self._ring_reader = asyncio.create_task(reader.follow(self._live.ring.reading))
             tasks.append(self._ring_reader)
         waiting = set(tasks)
+        done: set[asyncio.Task[Any]] = set()
         try:
             while not teller.done():
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -80,10 +81,13 @@ class Stream:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._teller.finish_write(WRITE_END_SECS)
-            # A task's error names frames that name this stream: without a cut, the session's maps
-            # would stay until the garbage is collected.
-            self._reader = self._ring_reader = None
+            # A task's error names frames, this one among them, that name the task: without a cut,
+            # the session's maps would stay until the garbage is collected.
+            self._reader = self._ring_reader = self._error = None
             tasks.clear()
+            waiting.clear()
+            done.clear()
+            del task, teller, stopper
 
     def end(self, error: Exception) -> None:
         """Ends the stream now and takes nothing more; the client is answered with ``error``."""

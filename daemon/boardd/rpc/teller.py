@@ -1,13 +1,8 @@
-"""What a stream tells its client: rejections, refused runs, the end, acknowledgements.
-
-All there is to tell is told in one go: rejections and refusals first, then the one
-acknowledgement that covers them.
-"""
+"""Tells a client over a stream what ``core.session.telling`` has for it, and the end."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import grpc.aio
 from boardd_protos import boardd_pb2 as pb
@@ -23,7 +18,7 @@ class Teller:
         self._context = context
         self._is_draining_due = False
         self._is_last = False
-        self._told_sequence = -1
+        live.session.telling.begin()
         self._writing: asyncio.Future[None] | None = None
 
     def tell_draining(self) -> None:
@@ -39,35 +34,14 @@ class Teller:
     async def tell(self) -> None:
         """Tells what is new until ``end_when_told``."""
         live, session = self._live, self._live.session
+        session.telling.begin()
         while True:
             await live.notice.wait(lambda: self._has_news or self._is_done)
-            # What is rejected up to here was added before; it must be told first.
-            written_sequence = session.written_sequence
-            for rejection in session.take_rejections():
-                await self._write(
-                    rejected=pb.Rejected(
-                        sequence=rejection.sequence,
-                        records=rejection.records,
-                        reason=pb.Reason.Name(rejection.reason),
-                        message=rejection.message,
-                        last_sequence=rejection.last_sequence,
-                    )
-                )
-            while live.refusals:
-                run, refusal = live.refusals.popitem()
-                await self._write(
-                    run_refused=pb.RunRefused(
-                        run=run,
-                        reason=pb.Reason.Name(refusal.reason),
-                        message=refusal.message,
-                    )
-                )
+            for message in session.telling.take():
+                await self._write(message)
             if self._is_draining_due:
                 self._is_draining_due = False
-                await self._write(draining=pb.Draining())
-            if written_sequence > self._told_sequence:
-                self._told_sequence = written_sequence
-                await self._write(acknowledged=pb.Acknowledged(written_sequence=written_sequence))
+                await self._write(pb.DaemonMessage(draining=pb.Draining()))
             if self._is_done:
                 return
 
@@ -75,22 +49,17 @@ class Teller:
         """Waits until the client has taken the message that is being written, if any is."""
         if self._writing is not None:
             await asyncio.wait({self._writing}, timeout=timeout_secs)
+            self._writing = None  # its error names frames that name this
 
-    async def _write(self, **message: Any) -> None:
+    async def _write(self, message: pb.DaemonMessage) -> None:
         # gRPC goes on with a write whose task is cancelled, and then refuses to send a status.
-        self._writing = asyncio.ensure_future(self._context.write(pb.DaemonMessage(**message)))
+        self._writing = asyncio.ensure_future(self._context.write(message))
         self._writing.add_done_callback(_look_at)
         await asyncio.shield(self._writing)
 
     @property
     def _has_news(self) -> bool:
-        session = self._live.session
-        return (
-            session.has_rejections
-            or bool(self._live.refusals)
-            or self._is_draining_due
-            or session.written_sequence > self._told_sequence
-        )
+        return self._is_draining_due or self._live.session.telling.has_news
 
     @property
     def _is_done(self) -> bool:

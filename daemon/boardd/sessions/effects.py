@@ -163,7 +163,7 @@ class Effects:
             self._fire(live, Event.SALVAGED)
 
     def _remove_log(self, live: LiveSession) -> None:
-        for rejection in live.session.take_rejections():
+        for rejection in live.session.remembered().rejections.all:
             _logger.warning(
                 "%s: %d records are lost: %s", who(live), rejection.records, rejection.message
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from boardd.core.refusals import Refusal
 from boardd.core.session.lifecycle import Lifecycle, State
 from boardd.core.session.session import Session
 from boardd.core.session.session_ring import SessionRing
@@ -53,8 +52,6 @@ class LiveSession:
         #: Notified when records were written, rejected or refused, or something happened to it.
         self.notice = Notice()
         self.stream: AttachedStream | None = None
-        #: Runs whose refusal is still to be told, by the session's number for them.
-        self.refusals: dict[int, Refusal] = {}
         #: What its client shares, over ``map_connection``, which is open while the client lives.
         self.maps = Maps(map_budget)
         self.map_connection: OpenMapConnection | None = None

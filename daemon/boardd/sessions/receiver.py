@@ -15,6 +15,7 @@ from boardd.core.session.session import Session
 from boardd.runs.logdir import Roots
 from boardd.runs.run_locator import RunLocator
 from boardd.runs.run_table import RunTable
+from boardd.sessions.held_watch import HeldWatch
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
 
@@ -26,6 +27,7 @@ class Receiver:
         self._registry = registry
         self._run_table = run_table
         self._locate = RunLocator(roots, run_table.threads)
+        self._held_watch = HeldWatch()
 
     async def room(self, session: Session) -> None:
         """Waits until budgets allow reading on for ``session``."""
@@ -33,24 +35,36 @@ class Receiver:
         await registry.changed.wait(
             lambda: (
                 session.pending_bytes < registry.budgets.session_intake_bytes
-                and registry.intake.may_read(session.session_id, in_tensor=session.in_tensor)
+                and registry.intake.may_read(
+                    session.session_id, session.held_bytes, in_tensor=session.in_tensor
+                )
             )
         )
 
     async def take(self, live: LiveSession, message: pb.ClientMessage, *, reads_ring: bool) -> None:
         """Takes a message of a session's stream; ``reads_ring`` says where its records lie.
 
-        Raises ``RequestError``, ``FrameError`` or ``CapacityError`` when it
-        contradicts the protocol or a budget.
+        Raises ``RequestError`` or ``FrameError`` when it contradicts the protocol.
         """
         kind = message.WhichOneof("message")
-        if reads_ring and kind in ("records", "chunk"):
+        is_parked = kind == "records" and message.records.sparse
+        if reads_ring and kind in ("records", "chunk") and not is_parked:
             raise RequestError(f"{kind} on a stream whose records lie in the shared ring")
         if kind == "records":
-            self._admit(live, live.session.receive(message.records.frames))
+            if is_parked:
+                maps = live.maps.views if reads_ring else None
+                batch = live.session.receive_sparse(message.records, maps)
+            else:
+                batch = live.session.receive(message.records.frames)
+            self._admit(live, batch)
         elif kind == "committed":
             if live.ring.reading is None or not reads_ring:
                 raise RequestError("committed, but Attach has set no log_from")
+            if live.session.received_sequence < live.ring.reading.sequence:
+                raise RequestError(
+                    f"committed, but of what comes before the ring only record "
+                    f"{live.session.received_sequence} of {live.ring.reading.sequence} has come"
+                )
             live.ring.reading.commit(message.committed.sequence, message.committed.position)
             live.committed.notify()
         elif kind == "chunk":
@@ -59,6 +73,8 @@ class Receiver:
             await self.define(live, message.definitions)
         elif kind == "report":
             self._run_table.admit(live.session.report(message.report, time.time()).parts)
+        elif kind == "heard_rejections":
+            live.session.telling.heard(message.heard_rejections)
         elif kind == "attach":
             raise RequestError("the stream is attached already")
         else:
@@ -70,11 +86,12 @@ class Receiver:
 
     def _admit(self, live: LiveSession, batch: Batch) -> None:
         self._run_table.admit(batch.parts)
+        self._held_watch.begin(live)
         if batch.told:
             live.notice.notify()
 
     async def define(self, live: LiveSession, definitions: pb.Definitions) -> None:
-        """Takes definitions. Raises ``RequestError`` or ``CapacityError``."""
+        """Takes definitions. Raises ``RequestError``."""
         logdirs: dict[str, str | Refusal] = {}
         if definitions.runs:
             # A process has one mount namespace, so all its runs in a logdir say the same.
@@ -87,7 +104,5 @@ class Receiver:
         defined = live.session.define(definitions, logdirs)
         for run in defined.runs:
             self._run_table.open(run)
-        for refused in defined.refusals:
-            live.refusals[refused.run] = refused.refusal
         if defined.refusals:
             live.notice.notify()

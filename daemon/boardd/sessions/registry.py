@@ -20,7 +20,7 @@ from boardd.sessions.notice import Notice
 
 #: Ended sessions whose last record is remembered.
 MAX_ENDED: Final = 16_384
-#: What their clients dropped, by run and reason, that is remembered of all of them.
+#: What their clients dropped, by run and reason, and were not told, remembered of all of them.
 MAX_ENDED_DROPS: Final = 16_384
 
 
@@ -69,6 +69,7 @@ class Registry:
         self.check_draining()
         live = self._sessions.get(session_id)
         if live is not None:
+            live.session.telling.heard(request.heard_rejections)
             return live
         if len(self._sessions) >= self.budgets.max_sessions:
             raise CapacityError(
@@ -76,9 +77,9 @@ class Registry:
                 "or raise --max-sessions",
                 pb.TOO_MANY_SESSIONS,
             )
-        written, drops = self._ended.take(session_id)
-        sequence = max(request.acknowledged_sequence, written)
-        session = Session(request, sequence, self.budgets, self.runs, self.intake, drops)
+        ended = self._ended.take(session_id)
+        sequence = max(request.acknowledged_sequence, ended.written_sequence)
+        session = Session(request, sequence, self.budgets, self.runs, self.intake, ended)
         self._opened += 1
         live = LiveSession(session, self._opened, self._map_budget, self.budgets.max_message_bytes)
         self._sessions[session_id] = live
@@ -102,7 +103,7 @@ class Registry:
 
     def remember(self, session: Session) -> None:
         """Notes what is to be known of ``session``, should its client come back."""
-        self._ended.remember(session.session_id, session.written_sequence, session.drops)
+        self._ended.remember(session.session_id, session.remembered())
 
     def forget(self, live: LiveSession) -> None:
         """Takes a session off the list. Nothing of it may be out any more."""

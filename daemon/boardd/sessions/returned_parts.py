@@ -33,10 +33,11 @@ class ReturnedParts:
 
     def refuse(self, run: RunState) -> None:
         """See ``Outcomes``."""
-        for session_id, number in run.members:
+        for session_id in {session_id for session_id, _ in run.members}:
             live = self._registry.get(session_id)
-            if live is not None and run.refusal is not None:
-                live.refusals[number] = run.refusal
+            if live is not None:
+                for refusal in live.session.schema.refusals_of(run):
+                    live.session.telling.refuse(refusal)
                 live.notice.notify()
 
     def _came_back(self, live: LiveSession) -> None:

@@ -87,9 +87,7 @@ class Sessions:
         if start is None:
             live.ring.let_go()
         else:
-            live.ring.attach(
-                live.maps.log, start.sequence, start.position, live.session.received_sequence
-            )
+            live.ring.attach(live.maps.log, start.sequence, start.position)
         live.stream = stream
         self.fire(live, Event.ATTACHED_BY_VALUE if start is None else Event.ATTACHED_SHARED)
 

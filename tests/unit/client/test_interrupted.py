@@ -94,7 +94,7 @@ def test_what_is_logged_after_an_interrupt_is_written() -> None:
         for _ in range(turn % 40):  # the log wraps at another place each time
             session.ring.append_scalar(series, 0, 1.0, 0.0)
         daemon.take_all(session)
-        session.acknowledged(daemon.received)
+        session.acknowledged(pb.Acknowledged(written_sequence=daemon.received))
         try:
             with soon(moment_secs, interrupt):
                 for number in range(3):
@@ -115,7 +115,7 @@ def test_what_is_logged_after_an_interrupt_is_written() -> None:
         for sequence, tensors in daemon.tensors.items():
             if sequence < last - 1:
                 assert tensors[0] == tensors[0][:1] * 100
-        session.acknowledged(last)
+        session.acknowledged(pb.Acknowledged(written_sequence=last))
         aborted = sum(frame.kind == FrameKind.ABORTED for frame in daemon.frames)
         assert sum(session.statistics().rejected.values()) == aborted
         balance(session)
@@ -145,7 +145,7 @@ def test_a_handler_that_logs_disturbs_nobody() -> None:
         tensors = [tensor for (tensor,) in daemon.tensors.values()]
         assert {b"\0" * 100, b"\1" * 100, b"\2" * 100} <= set(tensors)
         assert set(tensors) <= {b"\0" * 100, b"\1" * 100, b"\2" * 100, b"h" * 64}
-        session.acknowledged(daemon.received)
+        session.acknowledged(pb.Acknowledged(written_sequence=daemon.received))
         assert session.arena.used_bytes == 0
         balance(session)
     assert ran > TIMES // 10

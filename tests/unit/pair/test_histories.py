@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from boardd.core.session import lifecycle
@@ -10,12 +11,15 @@ from boardd_client.session import connection_state
 from hypothesis import HealthCheck, Phase, example, given, settings
 from support.end_pair import Answer
 from support.pair_actions import (
+    HELD_UP,
     Close,
     Connect,
     Cut,
+    Deliver,
     DrainDaemon,
     Hear,
     History,
+    KillDaemon,
     LogCurves,
     LogMany,
     LogScalar,
@@ -25,6 +29,7 @@ from support.pair_actions import (
     Send,
     histories,
 )
+from support.pair_client import BAD_TAG
 
 #: In the environment: the number of new histories to search, others in each run.
 HISTORIES_VARIABLE = "PAIR_HISTORIES"
@@ -76,6 +81,16 @@ LATE_BEFORE_SHARING = History(
     can_watch=True,
 )
 
+#: One rejection on each side of a record that is not done, and the daemon is killed.
+AROUND_WHAT_IS_OUT = History(
+    [
+        *(LogScalar("outside", BAD_TAG), LogTensor("a", 8), LogScalar("b", BAD_TAG)),
+        *(Connect(), Send(400), Deliver(9), Hear(3), Hear(3), KillDaemon()),
+    ],
+    is_shareable=False,
+    can_watch=True,
+)
+
 
 def search(max_examples: int, *, derandomize: bool) -> States:
     """Runs histories; returns the states that were visited."""
@@ -96,11 +111,33 @@ def search(max_examples: int, *, derandomize: bool) -> States:
     @example(DRAINED)
     @example(LATE)
     @example(LATE_BEFORE_SHARING)
+    @example(AROUND_WHAT_IS_OUT)
     def run(history: History) -> None:
         visited.update(history.run().visited)
 
     run()
+    search_held_up(max_examples // 2, derandomize=derandomize)
     return visited
+
+
+def search_held_up(max_examples: int, *, derandomize: bool) -> None:
+    """Runs histories that begin with a run held up, and frames of it parked."""
+
+    @settings(
+        max_examples=max_examples,
+        deadline=None,
+        derandomize=derandomize,
+        database=None,
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(histories)
+    @example(History([KillDaemon()], is_shareable=True, can_watch=True))
+    @example(History([KillDaemon()], is_shareable=False, can_watch=True))
+    def run(history: History) -> None:
+        replace(history, actions=[*HELD_UP, *history.actions]).run()
+
+    run()
 
 
 def test_every_accepted_record_is_written_once_or_rejected_once() -> None:

@@ -8,14 +8,30 @@ import pytest
 from boardd.core.errors import ProtocolError
 from boardd.core.intake.shared_ring import RingFrames, SharedRing
 from boardd.core.session.batch import Batch
+from boardd.core.session.rejections import Rejections
 from boardd.core.session.session import Session as DaemonSession
 from boardd.core.session.watermark import Watermark
 from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.slots import TensorSlots
+from boardd_client.session.parked import Parked
+from boardd_client.session.rejected import RejectedRecords
 from boardd_client.session.session import Session as ClientSession
 from boardd_protos import boardd_pb2 as pb
 from hypothesis import Phase, find, settings
-from support.pair_actions import History, histories
+from support.pair_actions import (
+    HELD_UP,
+    Connect,
+    Cut,
+    Deliver,
+    Hear,
+    History,
+    KillDaemon,
+    LogScalar,
+    ReadRing,
+    Send,
+    histories,
+)
+from support.pair_client import BAD_TAG
 from support.pair_disk import Disk
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -74,6 +90,62 @@ def keep_slots(patch: pytest.MonkeyPatch) -> None:
 
 def read_no_marks(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Disk, "_known", lambda self, part: 0)
+
+
+def settle_what_is_held_up(patch: pytest.MonkeyPatch) -> None:
+    settle = Parked.settle
+
+    def settling(self: Parked, acknowledged: int, settled: int, held: dict[int, int]) -> list[int]:
+        return settle(self, acknowledged, settled, {run: first + 1 for run, first in held.items()})
+
+    patch.setattr(Parked, "settle", settling)
+
+
+def send_nothing_parked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Parked, "after", lambda self, sequence: [])
+
+
+def resend_what_is_settled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Parked, "_is_out", lambda self, frames: frames.headers["sequence"] > 0)
+
+
+def tell_rejections_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Rejections, "tell_again", lambda self: None)
+
+
+def count_rejections_twice(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RejectedRecords, "resume", lambda self, received: None)
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        settle_what_is_held_up,
+        send_nothing_parked,
+        resend_what_is_settled,
+        tell_rejections_once,
+        count_rejections_twice,
+    ],
+)
+def test_a_broken_rule_of_held_up_runs_and_rejections_is_found(mutant: Mutant) -> None:
+    endings = [
+        [KillDaemon()],
+        [Cut(), Connect(), Send(), Deliver(9)],
+        [LogScalar("b", BAD_TAG), Send(), Deliver(9), ReadRing(300), Hear(1), KillDaemon()],
+        [LogScalar("b", BAD_TAG), Send(), Deliver(9), ReadRing(300), Cut()],
+    ]
+    broken = 0
+    for ending in endings:
+        for is_shareable in (False, True):
+            history = History([*HELD_UP, *ending], is_shareable=is_shareable, can_watch=True)
+            history.run()
+            with pytest.MonkeyPatch.context() as patch:
+                mutant(patch)
+                try:
+                    history.run()
+                except (AssertionError, ValueError, ProtocolError):
+                    broken += 1
+    assert broken
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from boardd_protos.frame import Frame
 from numpy.typing import NDArray
 
@@ -14,7 +15,10 @@ Headers = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class ScalarFrames:
-    """Frames of scalars that follow each other, at least one; their headers are all of them."""
+    """Frames of scalars that follow each other, at least one; their headers are all of them.
+
+    Their sequence numbers rise, by one each unless records between them are done.
+    """
 
     headers: Headers
 
@@ -24,6 +28,10 @@ class ScalarFrames:
     def __getitem__(self, chosen: slice) -> ScalarFrames:
         """Some of the frames."""
         return ScalarFrames(self.headers[chosen])
+
+    def count_until(self, sequence: int) -> int:
+        """How many have sequence numbers up to ``sequence``."""
+        return int(np.searchsorted(self.headers["sequence"], np.uint64(sequence), side="right"))
 
     @property
     def first_sequence(self) -> int:

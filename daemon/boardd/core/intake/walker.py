@@ -29,6 +29,8 @@ from boardd.core.intake.frames import ScalarFrames, WalkedFrames
 #: What becomes of a frame whose value was still being captured when its client died.
 LOST: Final = "the process ended before the value was copied"
 
+#: Sequence numbers are below this.
+_MAX_SEQUENCE: Final = 1 << 63
 _LOST_PAYLOAD: Final = LOST.encode()
 _HEADER_WORDS: Final = HEADER_BYTES // 8
 #: Bits of the first word of a header, for scalars that are alike: size and kind, or flags too.
@@ -45,6 +47,7 @@ class Source(enum.Enum):
     """Where frames come from, which says what else may be among them."""
 
     MESSAGE = enum.auto()  #: Sent by value. Every frame must be whole.
+    SPARSE = enum.auto()  #: As MESSAGE, and records between the frames are done.
     RING = enum.auto()  #: Committed in a ring. Padding and unfinished frames end the walk.
     REMAINS = enum.auto()  #: Left in the ring of a dead client. Claimed frames become ABORTED.
 
@@ -65,13 +68,15 @@ def walk(
 ) -> Walk:
     """Walks over the frames that lie back to back in ``data``, up to one that does not fit.
 
-    The first frame must be that of ``sequence + 1``. ``data`` is the beginning of
-    ``available`` bytes: a frame that is whole there and not in ``data`` ends the walk.
+    The first frame must be that of ``sequence + 1``, or a later one if they are sparse.
+    ``data`` is the beginning of ``available`` bytes: a frame that is whole there and not in
+    ``data`` ends the walk.
     """
     frames: list[WalkedFrames] = []
     at = padding_bytes = lost = 0
     why = ""
-    is_ring = source is not Source.MESSAGE
+    is_ring = source in (Source.RING, Source.REMAINS)
+    is_sparse = source is Source.SPARSE
     mask = _SIZE_KIND_AND_FLAGS if source is Source.REMAINS else _SIZE_AND_KIND
     while at < len(data):
         if is_ring:
@@ -86,7 +91,7 @@ def walk(
         )
         if is_ring and kind == FrameKind.UNFINISHED:
             why = "a frame that is not finished"
-        elif found != sequence + 1:
+        elif found != sequence + 1 and not (is_sparse and sequence < found < _MAX_SEQUENCE):
             why = f"record {found}, expected {sequence + 1}"
         elif size_bytes != frame_bytes(payload_bytes) or size_bytes > available - at:
             why = (
@@ -106,8 +111,10 @@ def walk(
         count = 1
         is_lost = source is Source.REMAINS and flags == CLAIMED
         if kind == FrameKind.SCALAR and not payload_bytes and not is_lost:
-            count = _scalars_at(data, at, found, mask)
-            frames.append(ScalarFrames(np.frombuffer(data, FRAME_DTYPE, count, at)))
+            count = _scalars_at(data, at, found, mask, is_sparse=is_sparse)
+            scalars = ScalarFrames(np.frombuffer(data, FRAME_DTYPE, count, at))
+            frames.append(scalars)
+            found = scalars.last_sequence if is_sparse else found + count - 1
         else:
             start = at + HEADER_BYTES
             payload = data[start : start + payload_bytes]
@@ -116,20 +123,24 @@ def walk(
                 lost += 1
             frames.append(Frame(kind, flags, found, step, wall_time, target, value, payload))
         at += count * size_bytes
-        sequence += count
+        sequence = found
     return Walk(frames, sequence, at, padding_bytes, lost, why)
 
 
-def walk_message(data: bytes, received_sequence: int) -> list[WalkedFrames]:
+def walk_message(
+    data: bytes, received_sequence: int, *, is_sparse: bool = False
+) -> list[WalkedFrames]:
     """The frames of a message. The first may be one that was received before.
 
     Raises ``FrameError`` unless all are whole and well-formed and their sequence
-    numbers rise by one, from at most ``received_sequence + 1``.
+    numbers rise by one, from at most ``received_sequence + 1``; or just rise, if
+    ``is_sparse``: then what is missing is done.
     """
     first = HEADER.unpack_from(data)[4] if len(data) >= HEADER_BYTES else 1
-    if not 1 <= first <= received_sequence + 1:
+    if not 1 <= first <= (_MAX_SEQUENCE if is_sparse else received_sequence + 1):
         raise FrameError(f"record {first}, expected {received_sequence + 1}")
-    found = walk(data, first - 1, Source.MESSAGE, available=len(data), max_frame_bytes=len(data))
+    source = Source.SPARSE if is_sparse else Source.MESSAGE
+    found = walk(data, first - 1, source, available=len(data), max_frame_bytes=len(data))
     if found.why:
         raise FrameError(f"frame at offset {found.size_bytes}: {found.why}")
     return found.frames
@@ -141,10 +152,11 @@ def padding_at(data: bytes, at: int) -> int:
     return word & 0xFFFF_FFFF if word >> 32 & 0xFFFF == PADDING << 8 else 0
 
 
-def _scalars_at(data: bytes, at: int, sequence: int, mask: int) -> int:
+def _scalars_at(data: bytes, at: int, sequence: int, mask: int, *, is_sparse: bool) -> int:
     """How many scalars follow each other at ``at``, whose first has this ``sequence``.
 
-    They are alike in the bits of ``mask``, and their sequence numbers rise by one.
+    They are alike in the bits of ``mask``, and their sequence numbers rise by one, or just
+    rise if ``is_sparse``.
     """
     available = (len(data) - at) // HEADER_BYTES
     following = at + HEADER_BYTES
@@ -157,12 +169,16 @@ def _scalars_at(data: bytes, at: int, sequence: int, mask: int) -> int:
         rows = min(step, available - count)
         words = np.frombuffer(data, "<u8", rows * _HEADER_WORDS, at + count * HEADER_BYTES)
         words = words.reshape(rows, _HEADER_WORDS)
-        expected = np.arange(sequence + count, sequence + count + rows, dtype=np.uint64)
-        alike = (
-            (words[:, 0] & bits == first_word)
-            & (words[:, 1] == expected)
-            & (words[:, 4] >> _PAYLOAD_SHIFT == 0)
-        )
+        if is_sparse:
+            before = np.frombuffer(
+                data, "<u8", rows * _HEADER_WORDS, at + (count - 1) * HEADER_BYTES
+            )
+            follows = words[:, 1] > before.reshape(rows, _HEADER_WORDS)[:, 1]
+            follows &= words[:, 1] < _MAX_SEQUENCE
+        else:
+            expected = np.arange(sequence + count, sequence + count + rows, dtype=np.uint64)
+            follows = words[:, 1] == expected
+        alike = (words[:, 0] & bits == first_word) & follows & (words[:, 4] >> _PAYLOAD_SHIFT == 0)
         if not alike.all():
             return count + int(alike.argmin())
         count += rows

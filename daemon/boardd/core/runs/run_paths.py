@@ -29,6 +29,15 @@ class RunPaths:
         """Adds a run beneath ``logdir``. Raises ``RefusedError`` if its names cannot be."""
         self._runs[message.run] = self._of(message, logdir)
 
+    def remove(self, number: int) -> None:
+        """Forgets a run."""
+        path = self._runs.pop(number, ("", ""))[0]
+        # A sub-run's link is kept while another of the directory's runs may use it.
+        if path and all(path != other for other, _ in self._runs.values()):
+            below = f"{path}/"
+            for name in [name for name in self._links if name == path or name.startswith(below)]:
+                del self._links[name]
+
     def of_run(self, number: int) -> tuple[str, str]:
         """The directory of a run that was added, and the one that its ranks share."""
         return self._resolved(self._runs[number])

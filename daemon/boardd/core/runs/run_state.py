@@ -191,10 +191,10 @@ class Runs:
         """
         run = self._runs.get(path)
         if run is None:
-            if len(self._runs) >= self._budgets.max_runs:
+            if self._is_full:
                 raise RefusedError(
                     pb.TOO_MANY_RUNS,
-                    f"run {path}: the daemon has its budget of {self._budgets.max_runs} runs; "
+                    f"run {path}: the daemon has its budget of {self._budgets.max_runs} open runs; "
                     "close writers or raise --max-runs",
                 )
             run = RunState(path, group, filename_suffix, self._budgets.max_series_per_run)
@@ -204,6 +204,20 @@ class Runs:
             run.members.join(holder, member)
         run.holders.add(holder)
         return run
+
+    @property
+    def _is_full(self) -> bool:
+        # Of runs that were ended, each session keeps few.
+        return len(self._runs) >= self._budgets.max_runs and (
+            sum(1 for run in self._runs.values() if run.holders) >= self._budgets.max_runs
+        )
+
+    def leave_run(self, run: RunState, holder: Holder) -> None:
+        """Ends one membership; forgets the run if it has no other."""
+        run.members.pop(holder, None)
+        run.holders.discard(holder)
+        if not run.members and self._runs.get(run.path) is run:
+            del self._runs[run.path]
 
     def leave(self, session_id: bytes) -> None:
         """Ends the membership of ``session_id`` everywhere; forgets runs without members."""

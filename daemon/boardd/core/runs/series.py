@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -38,6 +39,14 @@ class SeriesTable:
         """Adds a series whose number is not in the table yet."""
         self._added.append((number, series))
 
+    def remove(self, numbers: Collection[int]) -> None:
+        """Forgets series."""
+        self._merge()
+        kept = ~np.isin(self._number, np.array(list(numbers), np.uint32))
+        self._number, self._columns = self._number[kept], self._columns[:, kept]
+        for number in numbers:
+            self._kept.pop(number, None)
+
     def find(
         self, numbers: NDArray[np.uint32]
     ) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
@@ -45,8 +54,7 @@ class SeriesTable:
 
         All of shape ``[n]``; the last three hold 0 for a number that is not known.
         """
-        if self._added:
-            self._merge()
+        self._merge()
         if not len(self._number):
             nothing = np.zeros(len(numbers), np.intp)
             return np.zeros(len(numbers), bool), nothing, nothing, nothing
@@ -72,6 +80,8 @@ class SeriesTable:
         return series
 
     def _merge(self) -> None:
+        if not self._added:
+            return
         number = np.append(self._number, np.array([number for number, _ in self._added], np.uint32))
         columns = np.concatenate(
             [self._columns, np.array([series for _, series in self._added], np.intp).T], axis=1

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 from weakref import ref
 
 from boardd_protos import boardd_pb2 as pb
@@ -18,6 +18,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.names import clean_tag
 from boardd.core.runs.run_state import RunState
+from boardd.core.session.rejections import Unheard
 
 #: Reasons that a client may name, and that a run tells apart.
 MAX_DROP_REASONS: Final = 32
@@ -114,38 +115,55 @@ class ClientDrops:
         return drops is not None and drops.count_in(run)
 
 
+class Ended(NamedTuple):
+    """What is known of a session that ended."""
+
+    written_sequence: int = 0
+    drops: ClientDrops | None = None  #: what its client dropped, if that is known
+    rejections: Unheard = Unheard()  #: what its client is still to be told
+
+    @property
+    def amounts(self) -> int:
+        """What it counts for beside its sequence number."""
+        return len(self.rejections) + (len(self.drops) if self.drops is not None else 0)
+
+
 class EndedSessions:
     """What is to be known of sessions that ended, should their clients come back.
 
-    The oldest are forgotten first, beyond ``max_sessions``; and their drops alone, beyond
-    ``max_amounts`` of all: then those would be counted anew.
+    The oldest are forgotten first, beyond ``max_sessions``; and what was dropped and rejected
+    of them, beyond ``max_amounts`` of all: then drops would be counted anew, and rejections
+    stay unheard.
     """
 
     def __init__(self, max_sessions: int, max_amounts: int) -> None:
         self._max_sessions = max_sessions
         self._max_amounts = max_amounts
         self._amounts = 0
-        self._sequences: OrderedDict[bytes, int] = OrderedDict()
-        self._drops: OrderedDict[bytes, ClientDrops] = OrderedDict()
+        self._sessions: OrderedDict[bytes, Ended] = OrderedDict()
+        self._with_amounts: OrderedDict[bytes, None] = OrderedDict()
 
-    def remember(self, session_id: bytes, sequence: int, drops: ClientDrops) -> None:
-        """Notes the last record of a session and what its client dropped."""
+    def remember(self, session_id: bytes, ended: Ended) -> None:
+        """Notes what is known of a session."""
         self.take(session_id)
-        self._sequences[session_id] = sequence
-        if len(drops):
-            self._drops[session_id] = drops
-            self._amounts += len(drops)
-        while len(self._sequences) > self._max_sessions:
-            self.take(next(iter(self._sequences)))
+        self._sessions[session_id] = ended
+        if ended.amounts:
+            self._with_amounts[session_id] = None
+            self._amounts += ended.amounts
+        while len(self._sessions) > self._max_sessions:
+            self.take(next(iter(self._sessions)))
         while self._amounts > self._max_amounts:
-            self._amounts -= len(self._drops.popitem(last=False)[1])
+            forgotten, _ = self._with_amounts.popitem(last=False)
+            sequence = self.take(forgotten).written_sequence
+            self._sessions[forgotten] = Ended(sequence)
+            self._sessions.move_to_end(forgotten, last=False)
 
-    def take(self, session_id: bytes) -> tuple[int, ClientDrops | None]:
-        """Forgets a session; returns its last record, or 0, and its drops if they are known."""
-        drops = self._drops.pop(session_id, None)
-        if drops is not None:
-            self._amounts -= len(drops)
-        return self._sequences.pop(session_id, 0), drops
+    def take(self, session_id: bytes) -> Ended:
+        """Forgets a session; returns what was known of it."""
+        ended = self._sessions.pop(session_id, Ended())
+        self._with_amounts.pop(session_id, None)
+        self._amounts -= ended.amounts
+        return ended
 
 
 def _add(dropped: dict[str, int], reason: str, records: int) -> None:

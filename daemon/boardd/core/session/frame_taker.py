@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from boardd.core.intake.columns import SCALAR_BYTES, Columns
 from boardd.core.intake.frames import ScalarFrames, WalkedFrames
+from boardd.core.runs.places import Place
 from boardd.core.runs.run_state import RunState
-from boardd.core.runs.schema import Place, Schema
+from boardd.core.runs.schema import Schema
 from boardd.core.session.batch import (
     Batch,
     EndPart,
@@ -84,17 +85,17 @@ class FrameTaker:
         finally:
             self._maps = None  # it would keep maps that the client releases
         self._tensors.forget_until(progress.received_sequence)
-        batch.told = progress.written_sequence > before or progress.has_rejections
+        batch.told = progress.written_sequence > before or progress.rejections.are_waiting
         return batch
 
     # Scalars
 
     def _take_scalar_frames(self, frames: ScalarFrames, batch: Batch) -> None:
         progress = self._progress
-        known_already = max(0, progress.received_sequence + 1 - frames.first_sequence)
-        if known_already:
-            progress.counters.duplicates += min(known_already, len(frames))
-            frames = frames[known_already:]
+        if frames.first_sequence <= progress.received_sequence:
+            known = frames.count_until(progress.received_sequence)
+            progress.counters.duplicates += known
+            frames = frames[known:]
             if not len(frames):
                 return
         places = self._schema.places
@@ -130,7 +131,8 @@ class FrameTaker:
     ) -> None:
         place = places[0]
         if place.run is None or place.refusal is not None:
-            self._progress.count_rejection(rejection(columns, pb.RUN_REFUSED, _refused(place)))
+            refused = rejection(columns, pb.RUN_REFUSED, _refused(place), (place.number,))
+            self._progress.count_rejection(refused)
             return
         for held in places:
             self._schema.hold(held, place.run)
@@ -233,8 +235,8 @@ class FrameTaker:
         self._tensors.settle()
 
     def _take_end(self, frame: Frame, sequences: SequenceRange, batch: Batch) -> None:
-        if frame.target not in self._schema:
-            self._reject(frame, pb.UNDEFINED_SERIES, f"run {frame.target} is not defined")
+        if frame.target not in self._schema:  # past a budget, or ended twice
+            self._progress.counters.written += 1
             return
         session_id = self._progress.session_id
         runs = self._schema.release([frame.target])
@@ -248,8 +250,10 @@ class FrameTaker:
             self._progress.counters.written += 1
 
     def _reject(self, frame: Frame, reason: int, message: str) -> None:
+        run = self._schema.run_of(frame.target)
+        runs = (run,) if run else ()
         self._progress.count_rejection(
-            Rejection(frame.sequence, 1, reason, message, frame.sequence)
+            Rejection(frame.sequence, 1, reason, message, frame.sequence, runs)
         )
 
 

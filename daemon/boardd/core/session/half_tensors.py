@@ -24,6 +24,11 @@ class HalfTensors:
     def __len__(self) -> int:
         return len(self._assembly)
 
+    @property
+    def charged_bytes(self) -> int:
+        """What the intake is charged for them."""
+        return self._charged_bytes
+
     def add(self, chunk: pb.TensorChunk) -> None:
         """Takes a chunk. Raises ``RequestError`` as ``TensorAssembly.add`` does."""
         self._assembly.add(chunk.sequence, chunk.tensor, chunk.offset, chunk.data)

@@ -15,14 +15,21 @@ from boardd.core.session.batch import (
     ScalarPiece,
     SequenceRange,
 )
+from boardd.core.session.held_runs import HeldRuns
 from boardd.core.session.rejections import Rejection, Rejections
+from boardd.core.session.settled import Settled
 from boardd.core.session.watermark import Watermark
 
 
 class SessionProgress:
-    """How far the session ``session_id`` is, which begins after record ``sequence``."""
+    """How far the session ``session_id`` is, which begins after record ``sequence``.
 
-    def __init__(self, session_id: bytes, sequence: int, intake: Intake) -> None:
+    ``rejections`` are those that its client has not heard of.
+    """
+
+    def __init__(
+        self, session_id: bytes, sequence: int, intake: Intake, rejections: Rejections
+    ) -> None:
         self.session_id = session_id
         self.counters = Counters()
         self.received_sequence = sequence
@@ -32,7 +39,8 @@ class SessionProgress:
         self.open_parts = 0
         self._intake = intake
         self._watermark = Watermark(sequence)
-        self._rejections = Rejections()
+        self.rejections = rejections
+        self.held_runs = HeldRuns(session_id)
 
     @property
     def written_sequence(self) -> int:
@@ -40,21 +48,30 @@ class SessionProgress:
         return self._watermark.written_sequence
 
     @property
-    def has_rejections(self) -> bool:
-        """Whether ``take_rejections`` would return any."""
-        return len(self._rejections) > 0
-
-    def take_rejections(self) -> list[Rejection]:
-        """Returns the rejections since the last call."""
-        return self._rejections.take()
+    def settled(self) -> Settled:
+        """What may be acknowledged."""
+        settled = self.held_runs.settled(self.written_sequence, self.received_sequence)
+        if self.rejections.are_waiting:
+            return settled.outside(self.rejections.waiting)
+        return settled
 
     # What comes in and goes out
 
     def accept(self, first: int, last: int, records: int) -> SequenceRange:
-        """Counts ``records`` new ones, with the sequence numbers ``first`` to ``last``."""
+        """Counts ``records`` new ones, with the sequence numbers ``first`` to ``last``.
+
+        What lies between the last one and ``first`` was done before.
+        """
+        self.settle_until(first - 1)
         self.counters.accepted += records
         self.received_sequence = last
         return SequenceRange(first, last)
+
+    def settle_until(self, sequence: int) -> None:
+        """What was not received up to ``sequence`` was done before: by another daemon."""
+        if sequence > self.received_sequence:
+            self._watermark.finish(self.received_sequence + 1, sequence)
+            self.received_sequence = sequence
 
     def hand_on(self, part: RunPart, batch: Batch) -> None:
         """Adds ``part`` to ``batch``, and charges the intake for it."""
@@ -64,6 +81,7 @@ class SessionProgress:
         self.counters.pending += part.records
         self.pending_bytes += part.size_bytes
         self.open_parts += 1
+        self.held_runs.add(part)
         self._intake.charge(part.size_bytes)
         batch.parts.append(part)
 
@@ -87,15 +105,18 @@ class SessionProgress:
     def reject(self, part: RunPart, reason: int, message: str) -> None:
         """Takes back a part that cannot be written."""
         if part.records:
+            runs = tuple(
+                number for session_id, number in part.run.members if session_id == self.session_id
+            )
             self.count_rejection(
-                Rejection(part.sequence, part.records, reason, message, part.last_sequence)
+                Rejection(part.sequence, part.records, reason, message, part.last_sequence, runs)
             )
         self._return(part)
 
     def count_rejection(self, rejection: Rejection) -> None:
         """Counts accepted records that are in no part."""
         self.counters.reject(rejection.reason, rejection.records)
-        self._rejections.add(rejection)
+        self.rejections.add(rejection)
 
     def recharge(self, part: RunPart, size_bytes: int) -> None:
         """Charges ``part`` with ``size_bytes`` from now on: its events, not its tensors."""
@@ -110,7 +131,9 @@ class SessionProgress:
         part.run.pending -= part.records
         self.counters.pending -= part.records
         self.pending_bytes -= part.size_bytes
-        self.open_parts -= not isinstance(part, (RejectedPart, ScalarPiece))
+        if not isinstance(part, (RejectedPart, ScalarPiece)):
+            self.open_parts -= 1
+            self.held_runs.remove(part)
         self._intake.release(part.size_bytes)
         if part.sequences is not None:
             part.sequences.parts -= 1

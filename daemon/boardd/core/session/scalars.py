@@ -56,24 +56,33 @@ class Resolved:
 def resolve(frames: ScalarFrames, schema: Schema) -> Resolved:
     """Looks up the series of all scalars of ``frames``, and checks them."""
     rejections: list[Rejection] = []
-    headers = _only_sound(frames.headers, rejections)
+    headers = _only_sound(frames.headers, schema, rejections)
     place, tag, reason = schema.find(headers["target"])
     if reason.any():
         for code in np.unique(reason[reason != 0]).tolist():
             bad = headers[reason == code]
-            rejections.append(rejection(Columns.of(bad), code, schema.why(int(bad["target"][0]))))
+            why = schema.why(int(bad["target"][0]))
+            rejections += _rejections(bad, code, why, schema)
         good = reason == 0
         headers, place, tag = headers[good], place[good], tag[good]
     return Resolved(Columns.of(headers), place, tag, rejections)
 
 
-def rejection(columns: Columns, reason: int, message: str) -> Rejection:
-    """The rejection of all of ``columns``, which are not empty."""
+def rejection(columns: Columns, reason: int, message: str, runs: tuple[int, ...]) -> Rejection:
+    """The rejection of all of ``columns``, which are not empty, all meant for ``runs``."""
     first, last = int(columns.sequence[0]), int(columns.sequence[-1])
-    return Rejection(first, len(columns), reason, message, last)
+    return Rejection(first, len(columns), reason, message, last, runs)
 
 
-def _only_sound(headers: Headers, rejections: list[Rejection]) -> Headers:
+def _rejections(bad: Headers, reason: int, message: str, schema: Schema) -> Iterator[Rejection]:
+    """The rejections of all of ``bad``, one for each run."""
+    numbers = schema.runs_of(bad["target"])
+    for number in np.unique(numbers).tolist():
+        runs = (number,) if number else ()
+        yield rejection(Columns.of(bad[numbers == number]), reason, message, runs)
+
+
+def _only_sound(headers: Headers, schema: Schema, rejections: list[Rejection]) -> Headers:
     sound = np.isfinite(headers["wall_time"]) & (headers["flags"] == 0) & (headers["reserved"] == 0)
     if sound.all():
         return headers
@@ -81,6 +90,6 @@ def _only_sound(headers: Headers, rejections: list[Rejection]) -> Headers:
     message = (
         f"wall_time {bad[0]['wall_time']}, flags {bad[0]['flags']:#x}: not allowed in a scalar"
     )
-    rejections.append(rejection(Columns.of(bad), pb.INVALID_RECORD, message))
+    rejections += _rejections(bad, pb.INVALID_RECORD, message, schema)
     good: Headers = headers[sound]
     return good

@@ -21,14 +21,16 @@ from boardd.core.intake.columns import SCALAR_BYTES
 from boardd.core.intake.frames import WalkedFrames
 from boardd.core.intake.walker import walk_message
 from boardd.core.refusals import Refusal
+from boardd.core.runs.places import Place
 from boardd.core.runs.run_state import Runs, RunState
-from boardd.core.runs.schema import Defined, Place, Schema
+from boardd.core.runs.schema import Defined, Schema
 from boardd.core.session.batch import Batch, Counters, DropPart, RunPart
-from boardd.core.session.drops import ClientDrops
+from boardd.core.session.drops import ClientDrops, Ended
 from boardd.core.session.frame_taker import FrameTaker, end_of
 from boardd.core.session.half_tensors import HalfTensors
 from boardd.core.session.progress import SessionProgress
-from boardd.core.session.rejections import Rejection
+from boardd.core.session.rejections import Rejections
+from boardd.core.session.telling import Telling
 
 
 class Session:
@@ -41,22 +43,26 @@ class Session:
         budgets: Budgets,
         runs: Runs,
         intake: Intake,
-        drops: ClientDrops | None = None,
+        ended: Ended | None = None,
     ) -> None:
         """Begins where every record up to ``sequence`` is written.
 
-        ``drops`` are those of the session of that id that ended, if they are known.
+        ``ended`` is what is known of the session of that id that ended.
         """
+        ended = ended or Ended()
         self.session_id = request.session_id
         self.hostname = request.hostname[:MAX_PROGRAM_TEXT]
         self.pid = request.pid
         self.program = request.program[:MAX_PROGRAM_TEXT]
         self.schema = Schema(self.session_id, self.hostname, self.pid, budgets, runs)
         #: What the client dropped itself; it outlives the session.
-        self.drops = drops if drops is not None else ClientDrops(budgets.max_runs)
+        self.drops = ended.drops if ended.drops is not None else ClientDrops(budgets.max_runs)
         self._runs = runs
         self._intake = intake
-        self._progress = SessionProgress(self.session_id, sequence, intake)
+        rejections = Rejections(request.heard_rejections, ended.rejections)
+        self._progress = SessionProgress(self.session_id, sequence, intake, rejections)
+        #: What its client is told.
+        self.telling = Telling(self._progress)
         self._tensors = HalfTensors(budgets.max_tensor_bytes, intake)
         self._taker = FrameTaker(
             self._progress, self.schema, self._tensors, budgets.max_tensor_bytes
@@ -78,9 +84,21 @@ class Session:
         return self._progress.written_sequence
 
     @property
+    def known_sequence(self) -> int:
+        """Up to where all is written, or rejected and known to the client as such."""
+        unheard_from = self._progress.rejections.unheard_from
+        written = self.written_sequence
+        return written if unheard_from is None else min(written, unheard_from - 1)
+
+    @property
     def pending_bytes(self) -> int:
         """Bytes of complete records that are not yet written."""
         return self._progress.pending_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that the intake is charged for this session."""
+        return self._progress.pending_bytes + self._tensors.charged_bytes
 
     @property
     def open_parts(self) -> int:
@@ -97,20 +115,36 @@ class Session:
         """Whether chunks of tensors wait for the rest of their record."""
         return len(self._tensors) > 0
 
-    @property
-    def has_rejections(self) -> bool:
-        """Whether ``take_rejections`` would return any."""
-        return self._progress.has_rejections
+    def look(self, now: float) -> None:
+        """Notes which runs are held up at ``now``, in seconds that never go back."""
+        self._progress.held_runs.look(now)
 
-    def take_rejections(self) -> list[Rejection]:
-        """Returns the rejections since the last call."""
-        return self._progress.take_rejections()
+    def is_written(self, sequence: int, runs: Sequence[int] = ()) -> bool:
+        """Whether all records up to ``sequence`` are done; with ``runs``, all of those runs."""
+        if self.written_sequence >= sequence:
+            return True
+        held_runs = self._progress.held_runs
+        return (
+            bool(runs)
+            and self.received_sequence >= sequence
+            and not any(held_runs.has_any(run, sequence) for run in self.schema.runs_among(runs))
+        )
+
+    def remembered(self) -> Ended:
+        """What is to be known of it, should its client come back."""
+        unheard = self._progress.rejections.unheard()
+        return Ended(self.written_sequence, self.drops, unheard)
 
     # What the client says
 
     def define(self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]) -> Defined:
         """Takes runs and series; arguments and errors as for ``Schema.define``."""
-        return self.schema.define(definitions, logdirs)
+        if definitions.runs:
+            self.schema.forget_ended(self._progress.held_runs.is_out)
+        defined = self.schema.define(definitions, logdirs)
+        for refusal in defined.refusals:
+            self.telling.refuse(refusal)
+        return defined
 
     def report(self, report: pb.ClientReport, wall_time: float) -> Batch:
         """Takes the client's cumulative counts of what it dropped itself.
@@ -162,6 +196,20 @@ class Session:
         Raises ``FrameError`` when they are malformed or leave a gap.
         """
         return self.receive_walked(walk_message(frames, self.received_sequence), None)
+
+    def receive_sparse(
+        self, records: pb.Records, maps: Mapping[int, memoryview] | None = None
+    ) -> Batch:
+        """As ``receive``, of frames between which records are done.
+
+        Their tensors came by value, or lie in the client's ``maps``.
+        """
+        walked = walk_message(records.frames, self.received_sequence, is_sparse=True)
+        batch = self.receive_walked(walked, maps)
+        if records.settled_sequence > self.received_sequence:
+            self._progress.settle_until(records.settled_sequence)
+            batch.told = True
+        return batch
 
     def receive_walked(
         self, frames: Sequence[WalkedFrames], maps: Mapping[int, memoryview] | None

@@ -23,22 +23,16 @@ class SessionRing:
             return received_sequence
         return max(received_sequence, self.reading.committed_sequence)
 
-    def attach(
-        self, ring: RingBytes | None, sequence: int, position: int, received_sequence: int
-    ) -> None:
+    def attach(self, ring: RingBytes | None, sequence: int, position: int) -> None:
         """Reads on at ``position`` of ``ring``, behind the record ``sequence``.
 
-        Raises ``RequestError`` if there is no ring, if ``position`` is none of a frame, or
-        if records between ``received_sequence`` and ``sequence`` would be missing.
+        What was not received up to there comes by itself, or is done. Raises ``RequestError``
+        if there is no ring, or if ``position`` is none of a frame.
         """
         if ring is None:
             raise RequestError(
                 "log_from is set, but no ring is shared; hand it over first, on the socket beside "
                 "this one"
-            )
-        if sequence > received_sequence:
-            raise RequestError(
-                f"log_from begins behind record {sequence}; only {received_sequence} were received"
             )
         self.reading = SharedRing(ring, sequence, position, self._max_frame_bytes)
 

@@ -100,13 +100,13 @@ def test_acknowledged_records_and_their_tensors_are_freed() -> None:
     log_tensor(session, series, b"x" * 1000)
     log_scalars(session, series, 2)
     daemon.take_all(session)
-    session.acknowledged(1)
+    session.acknowledged(pb.Acknowledged(written_sequence=1))
     counts = session.statistics()
     assert (counts.written, counts.pending, counts.arena_used_bytes) == (1, 2, 0)
     assert counts.log_used_bytes == 96
     assert not session.is_drained
-    session.acknowledged(3)
-    session.acknowledged(2)  # late, and of no consequence
+    session.acknowledged(pb.Acknowledged(written_sequence=3))
+    session.acknowledged(pb.Acknowledged(written_sequence=2))  # late, and of no consequence
     assert session.is_drained
     assert session.statistics().log_used_bytes == 0
 
@@ -116,10 +116,10 @@ def test_an_acknowledgement_of_what_was_never_sent_frees_nothing() -> None:
     _, series = define(session)
     daemon.open(session)
     log_scalars(session, series, 3)
-    session.acknowledged(3)
+    session.acknowledged(pb.Acknowledged(written_sequence=3))
     assert session.statistics().pending == 3
     daemon.take_all(session)
-    session.acknowledged(1 << 60)
+    session.acknowledged(pb.Acknowledged(written_sequence=1 << 60))
     log_scalars(session, series, 1)
     assert session.statistics().pending == 1
 
@@ -130,7 +130,7 @@ def test_after_a_reconnect_the_daemon_gets_definitions_and_what_it_lacks() -> No
     daemon.open(session)
     log_scalars(session, series, 10)
     daemon.take_all(session)
-    session.acknowledged(4)
+    session.acknowledged(pb.Acknowledged(written_sequence=4))
     session.disconnected()
     assert session.next_messages() == []
     assert session.open_request("host", 1, "train.py").acknowledged_sequence == 4
@@ -176,7 +176,7 @@ def test_the_window_stops_sending_until_something_is_acknowledged() -> None:
     daemon.take_all(session, 480)
     assert daemon.received == 100
     assert session.is_window_full
-    session.acknowledged(50)
+    session.acknowledged(pb.Acknowledged(written_sequence=50))
     daemon.take_all(session, 480)
     assert daemon.received == 150
 
@@ -189,7 +189,7 @@ def test_a_tensor_larger_than_the_window_is_sent_all_the_same() -> None:
     log_scalars(session, series, 1)
     daemon.take_all(session, 500)
     assert daemon.received == 1
-    session.acknowledged(1)
+    session.acknowledged(pb.Acknowledged(written_sequence=1))
     daemon.take_all(session, 500)
     assert daemon.received == 2
 
@@ -202,7 +202,7 @@ def test_a_tensor_larger_than_the_daemon_takes_is_rejected_here() -> None:
     log_tensor(session, series, bytes(1000))
     daemon.take_all(session)
     assert [frame.kind for frame in daemon.frames] == [FrameKind.ABORTED, FrameKind.SUMMARY]
-    session.acknowledged(2)
+    session.acknowledged(pb.Acknowledged(written_sequence=2))
     assert dict(session.statistics().rejected) == {"TENSOR_TOO_LARGE": 1}
     assert run.last_rejection == "TENSOR_TOO_LARGE: 1001 bytes; the daemon takes 1000"
     assert session.statistics().arena_used_bytes == 0
@@ -215,7 +215,7 @@ def test_what_a_daemon_found_in_the_ring_is_acknowledged_once_it_is_sent() -> No
     begun = claim(session, series, b"tensor")
     log_scalars(session, series, 2)
     daemon.open(session, written=5)
-    session.acknowledged(5)  # a daemon tells it once
+    session.acknowledged(pb.Acknowledged(written_sequence=5))  # a daemon tells it once
     daemon.take_all(session)
     assert session.acknowledged_sequence == 2
     session.copies_started(begun, [])
@@ -233,7 +233,7 @@ def test_a_shared_ring_is_read_on_behind_what_its_daemon_found_there() -> None:
     assert session.acknowledged_sequence == session.ring.freed_sequence == 2
     assert session.attachment().log_from.sequence == 2
     session.next_messages()
-    session.acknowledged(3)
+    session.acknowledged(pb.Acknowledged(written_sequence=3))
     assert session.is_drained
 
 

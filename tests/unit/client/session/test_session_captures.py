@@ -86,8 +86,8 @@ def test_a_failed_copy_becomes_a_void_record_and_is_counted_once(scalar_dtype: s
     assert aborted.kind == FrameKind.ABORTED
     assert aborted.payload == (b"" if scalar_dtype else b"device lost ")
     rejected = pb.Rejected(sequence=1, records=1, reason=pb.CAPTURE_FAILED, message="device lost")
-    assert session.rejected(rejected) is None
-    session.acknowledged(2)
+    assert session.rejected(rejected) is run
+    session.acknowledged(pb.Acknowledged(written_sequence=2))
     counts = session.statistics()
     assert dict(counts.rejected) == {"CAPTURE_FAILED": 1}
     assert counts.written == 1
@@ -139,14 +139,14 @@ def test_frames_of_a_call_that_raises_after_they_are_numbered_are_lost_and_count
     daemon.open(session)
     log_scalars(session, series, 6)
     daemon.take_all(session)
-    session.acknowledged(6)
+    session.acknowledged(pb.Acknowledged(written_sequence=6))
     targets = np.full(6, series, np.uint64)
     with pytest.raises(ValueError, match="broadcast"):  # two of six go to the buffer's start
         session.ring.append_scalars(targets, 0, 1.0, np.zeros(3))
     log_scalars(session, series, 1)
     daemon.take_all(session)
     aborted = sum(frame.kind == FrameKind.ABORTED for frame in daemon.frames)
-    session.acknowledged(daemon.received)
+    session.acknowledged(pb.Acknowledged(written_sequence=daemon.received))
     counts = session.statistics()
     assert (counts.accepted, counts.written, aborted) == (13, 7, 6)
     assert dict(counts.rejected) == {"CAPTURE_FAILED": aborted}
@@ -171,7 +171,7 @@ def test_frames_that_a_handler_interrupted_are_written_if_its_own_loss_is_caught
     daemon.open(session)
     log_scalars(session, series, 17)
     daemon.take_all(session)
-    session.acknowledged(17)
+    session.acknowledged(pb.Acknowledged(written_sequence=17))
     caught = 0
 
     def log_in_vain() -> None:
@@ -187,7 +187,7 @@ def test_frames_that_a_handler_interrupted_are_written_if_its_own_loss_is_caught
     daemon.take_all(session)
     assert [frame.value for frame in daemon.frames[17:23]] == [0.5] * 6
     aborted = sum(frame.kind == FrameKind.ABORTED for frame in daemon.frames)
-    session.acknowledged(daemon.received)
+    session.acknowledged(pb.Acknowledged(written_sequence=daemon.received))
     assert aborted == 5 * caught > 0
     assert dict(session.statistics().rejected) == {"CAPTURE_FAILED": aborted}
     balance(session)

@@ -28,7 +28,7 @@ def test_rejections_count_once_they_are_acknowledged_and_name_their_run() -> Non
     assert session.rejected(rejected) is run
     assert run.rejected == 0
     balance(session)
-    session.acknowledged(5)
+    session.acknowledged(pb.Acknowledged(written_sequence=5))
     assert dict(session.statistics().rejected) == {"INVALID_TENSOR": 2}
     assert session.statistics().written == 3
     assert (run.rejected, run.last_rejection) == (2, "INVALID_TENSOR: bad dtype")
@@ -47,7 +47,7 @@ def test_a_rejection_that_a_new_daemon_repeats_counts_once() -> None:
     Daemon(received=0).open(session)
     Daemon().take_all(session)
     session.rejected(rejected)
-    session.acknowledged(3)
+    session.acknowledged(pb.Acknowledged(written_sequence=3))
     assert dict(session.statistics().rejected) == {"INVALID_RECORD": 1}
     balance(session)
 
@@ -59,7 +59,7 @@ def test_a_reason_of_a_newer_daemon_is_counted_by_its_number() -> None:
     log_scalars(session, series, 1)
     daemon.take_all(session)
     session.rejected(pb.Rejected.FromString(b"\x08\x01\x10\x01\x18\xe7\x07"))
-    session.acknowledged(1)
+    session.acknowledged(pb.Acknowledged(written_sequence=1))
     assert dict(session.statistics().rejected) == {"REASON_999": 1}
 
 
@@ -96,7 +96,7 @@ def test_a_run_that_has_ended_is_forgotten_once_its_end_is_acknowledged() -> Non
     again.open(session)
     again.take_all(session)
     assert set(again.runs) == {run.number, other.number}  # its end is still to be written
-    session.acknowledged(3)
+    session.acknowledged(pb.Acknowledged(written_sequence=3))
     session.disconnected()
     later = Daemon(received=3)
     later.open(session)
@@ -208,9 +208,9 @@ def test_a_rejection_counts_once_the_last_record_that_it_names_is_acknowledged()
     log_scalars(session, series, 9)
     daemon.take_all(session)
     session.rejected(pb.Rejected(sequence=2, records=2, last_sequence=8, reason=pb.INVALID_RECORD))
-    session.acknowledged(7)
+    session.acknowledged(pb.Acknowledged(written_sequence=7))
     assert dict(session.statistics().rejected) == {}
-    session.acknowledged(8)
+    session.acknowledged(pb.Acknowledged(written_sequence=8))
     assert dict(session.statistics().rejected) == {"INVALID_RECORD": 2}
     balance(session)
 
@@ -224,7 +224,7 @@ def test_scalars_are_kept_for_export_also_when_the_daemon_has_them() -> None:
     log_tensor(session, series, b"tensor")
     session.ring.append_scalar(other, 2, 11.0, 0.25)
     daemon.take_all(session)
-    session.acknowledged(3)
+    session.acknowledged(pb.Acknowledged(written_sequence=3))
     session.ring.append_scalar(series, 3, 12.0, float("nan"))
     exported, lost = session.export_scalars({series: "/logs/loss"})
     assert lost == 0

@@ -60,7 +60,7 @@ def test_a_frame_above_the_daemons_messages_is_rejected_and_the_rest_goes_on(
     session.disconnected()
     session.opened(reply)
     assert frames_of(session)[0] == frames
-    session.acknowledged(4)
+    session.acknowledged(pb.Acknowledged(written_sequence=4))
     statistics = session.statistics()
     assert dict(statistics.rejected) == {"RECORD_TOO_LARGE": 1}
     assert (statistics.written, statistics.pending, statistics.arena_used_bytes) == (3, 0, 0)

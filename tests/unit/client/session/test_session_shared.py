@@ -150,7 +150,7 @@ def test_the_map_of_a_written_record_is_free_again() -> None:
         assert isinstance(capture, Capture)
         session.copies_started(capture, [])
         committed(session)
-        session.acknowledged(session.ring.last_sequence)
+        session.acknowledged(pb.Acknowledged(written_sequence=session.ring.last_sequence))
     balance(session)
 
 
@@ -186,6 +186,6 @@ def test_records_are_counted() -> None:
     session.opened(OPENED, is_shared=True)
     log_scalars(session, series, 2)
     committed(session)
-    session.acknowledged(session.ring.last_sequence)
+    session.acknowledged(pb.Acknowledged(written_sequence=session.ring.last_sequence))
     counts = session.statistics()
     assert (counts.accepted, counts.written, counts.pending) == (2, 2, 0)

@@ -29,24 +29,35 @@ def test_intake_counts_and_refuses_to_release_what_is_not_held() -> None:
 
 def test_past_the_budget_one_stream_in_a_tensor_goes_on() -> None:
     intake = Intake(100)
-    assert intake.may_read("a", in_tensor=False)
+    assert intake.may_read("a", 0, in_tensor=False)
     intake.charge(100)
-    assert not intake.may_read("a", in_tensor=False)
-    assert intake.may_read("b", in_tensor=True)
-    assert not intake.may_read("c", in_tensor=True)
-    assert intake.may_read("b", in_tensor=True)
+    assert not intake.may_read("a", 0, in_tensor=False)
+    assert intake.may_read("b", 0, in_tensor=True)
+    assert not intake.may_read("c", 0, in_tensor=True)
+    assert intake.may_read("b", 0, in_tensor=True)
     # Its tensor is complete: it waits for the others like everyone.
-    assert not intake.may_read("b", in_tensor=False)
-    assert not intake.may_read("c", in_tensor=True)
+    assert not intake.may_read("b", 0, in_tensor=False)
+    assert not intake.may_read("c", 0, in_tensor=True)
     intake.leave("c")
-    assert not intake.may_read("c", in_tensor=True)
+    assert not intake.may_read("c", 0, in_tensor=True)
     intake.leave("b")
-    assert intake.may_read("c", in_tensor=True)
-    assert not intake.may_read("b", in_tensor=True)
+    assert intake.may_read("c", 0, in_tensor=True)
+    assert not intake.may_read("b", 0, in_tensor=True)
     intake.release(1)
-    assert intake.may_read("d", in_tensor=False)
+    assert intake.may_read("d", 0, in_tensor=False)
     intake.charge(1)
-    assert intake.may_read("b", in_tensor=True)
+    assert intake.may_read("b", 0, in_tensor=True)
+
+
+def test_sessions_that_hold_all_they_may_leave_room_for_the_next() -> None:
+    intake = Intake(1000)
+    for number in range(9):
+        held = 0
+        while intake.may_read(number, held, in_tensor=False):
+            intake.charge(1)
+            held += 1
+        assert held > 0, f"session {number} is not read at all"
+    assert intake.held_bytes < 1000
 
 
 def test_chunks_come_back_in_order() -> None:

@@ -64,10 +64,6 @@ def test_frames_that_make_no_sense_end_the_stream_and_nothing_else(
         ({"chunk": pb.TensorChunk(sequence=1, offset=5, data=b"x")}, "offset 5, expected 0"),
         ({"chunk": pb.TensorChunk(sequence=1, tensor=99, data=b"x")}, "tensor 99"),
         ({"definitions": definitions("elsewhere")}, "defined already"),
-        (
-            {"definitions": pb.Definitions(series=[pb.SeriesDefinition(series=9, run=9)])},
-            "run 9, never defined",
-        ),
         ({"definitions": definitions("run", {1: "other"})}, "defined already"),
     ],
 )

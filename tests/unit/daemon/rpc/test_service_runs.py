@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
 from boardd.core.budget import Budgets
@@ -229,7 +228,7 @@ def test_a_run_that_was_ended_goes_on_in_a_new_file(tmp_path: Path) -> None:
             await client.acknowledged(6)
             assert [path.name.endswith(".mine") for path in harness.files()] == [True, True]
             assert steps_of(harness) == [1, 3]
-            assert reasons(harness) == {"UNDEFINED_SERIES": 1}
+            assert reasons(harness) == {}, "there is nothing to end of a run that nobody defined"
 
     run_async(test, tmp_path)
 
@@ -246,7 +245,20 @@ def test_runs_are_bounded(tmp_path: Path) -> None:
             await second.records(scalar(1))
             await second.acknowledged(1)
             await first.send(definitions=definitions("d", {3: "loss"}, run=3))
-            assert await first.end() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            await first.until(lambda: bool(first.refused))
+            (refused,) = first.refused
+            assert (refused.run, pb.Reason.Name(refused.reason)) == (3, "TOO_MANY_RUNS")
+            # It refuses itself and its records, not the others.
+            await first.records(scalar(1, series=3), scalar(2), scalar(3, series=2))
+            await first.acknowledged(3)
+            assert reasons(harness) == {"RUN_REFUSED": 1, "TOO_MANY_RUNS": 1}
+            # When one has ended there is room again.
+            await first.records(end_run(4, run=2))
+            await first.acknowledged(4)
+            await first.send(definitions=definitions("e", {4: "loss"}, run=4))
+            await first.records(scalar(5, series=4))
+            await first.acknowledged(5)
+            assert steps_of(harness, "e") == [5]
 
     run_async(test, tmp_path)
 

@@ -312,7 +312,6 @@ def test_a_log_that_cannot_be_read_ends_the_stream(
     ("is_shared", "log_from", "text"),
     [
         (False, pb.LogPosition(), "no ring is shared"),
-        (True, pb.LogPosition(sequence=2), "only 1 were received"),
         (True, pb.LogPosition(position=4), "no multiple of 8"),
     ],
 )
@@ -328,6 +327,20 @@ def test_a_log_that_cannot_be_attached(
             assert await client.end() == grpc.StatusCode.INVALID_ARGUMENT
             assert client.error is not None
             assert text in str(client.error.details())
+
+    run_async(test, tmp_path)
+
+
+def test_a_commit_before_what_comes_before_the_ring_ends_the_stream(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with shared(path) as (_, client):
+            await client.open()
+            await client.hand_over()
+            await client.attach(pb.LogPosition(sequence=1))
+            await client.commit()
+            assert await client.end() == grpc.StatusCode.INVALID_ARGUMENT
+            assert client.error is not None
+            assert "only record 0 of 1 has come" in str(client.error.details())
 
     run_async(test, tmp_path)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from boardd.core.budget import Budgets
-from boardd.core.errors import SupersededError
+from boardd.core.errors import RequestError, SupersededError
 from boardd.rpc.stream import Stream
 from boardd.runs.logdir import Roots
 from boardd.sessions.sessions import Sessions
@@ -73,6 +76,46 @@ def test_a_message_that_arrives_with_the_end_is_not_taken(end: str, tmp_path: Pa
                 await stream.serve()
         sessions.detach(live)
         assert live.session.received_sequence == 0, "the client sends it again"
+        await sessions.close()
+
+    run_async(test, tmp_path)
+
+
+class Tells(Call):
+    """A client that is gone when it is told anything."""
+
+    async def write(self, message: pb.DaemonMessage) -> None:
+        raise ConnectionError("gone")
+
+
+@pytest.mark.parametrize("end", ["a reader's error", "a teller's error", "opened again"])
+def test_nothing_of_a_stream_waits_for_the_collector(end: str, tmp_path: Path) -> None:
+    def no_message() -> pb.ClientMessage:
+        return pb.ClientMessage()
+
+    async def test(path: Path) -> None:
+        sessions = Sessions(Roots([path]), Budgets(), time.monotonic, 1.0)
+        live = sessions.open(REQUEST)
+
+        def opened_again() -> pb.ClientMessage:
+            sessions.open(REQUEST)
+            return record()
+
+        steps = {"a reader's error": [no_message], "opened again": [opened_again]}
+        context: Any = (Tells if end == "a teller's error" else Call)(iter(steps.get(end, [])))
+        stream = Stream(sessions.receiver, live, context, reads_ring=False, stall_secs=60.0)
+        await sessions.attach(live, stream, None)
+        left = weakref.ref(stream)
+        gc.disable()
+        try:
+            with contextlib.suppress(ConnectionError, RequestError, SupersededError):
+                await stream.serve()
+            sessions.detach(live)
+            del stream
+            await asyncio.sleep(0)
+            assert left() is None
+        finally:
+            gc.enable()
         await sessions.close()
 
     run_async(test, tmp_path)

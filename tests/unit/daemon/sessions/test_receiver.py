@@ -58,10 +58,10 @@ def test_a_logdir_outside_the_roots_is_to_be_told(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with opened(path) as (sessions, live):
             await sessions.receiver.define(live, definitions("/elsewhere"))
-            (refusal,) = live.refusals.values()
-            assert refusal.reason == pb.OUTSIDE_ROOTS
+            refused, _ = live.session.telling.take()
+            assert refused.run_refused.reason == pb.OUTSIDE_ROOTS
             # Records of it are rejected, and a client is told at once: nothing of them is out.
-            told = asyncio.create_task(live.notice.wait(lambda: live.session.has_rejections))
+            told = asyncio.create_task(live.notice.wait(lambda: live.session.telling.has_news))
             await asyncio.wait({told}, timeout=0.01)
             records = message(records=pb.Records(frames=scalars(1, 3)))
             await sessions.receiver.take(live, records, reads_ring=False)

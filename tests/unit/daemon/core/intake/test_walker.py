@@ -104,7 +104,7 @@ def test_a_ring_ends_at_what_is_not_finished(
 
 
 @pytest.mark.parametrize("gap", [1, 2, 64, 65, 66, 577, 999])
-@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("source", [Source.MESSAGE, Source.RING, Source.REMAINS])
 def test_a_gap_is_found_wherever_it_is(gap: int, source: Source) -> None:
     data = scalars(1, gap) + scalars(gap + 2, 1000 - gap)
     found = walked(data, source)
@@ -148,3 +148,19 @@ def test_no_look_at_each_of_many_scalars(monkeypatch: pytest.MonkeyPatch) -> Non
     found = walked(scalars(1, 2000) + end_run(2001) + scalars(2002, 2999), Source.RING)
     assert [len(part) for part in found.frames if isinstance(part, ScalarFrames)] == [2000, 2999]
     assert len(looks) == 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS, st.sets(st.integers(0, 60)), st.integers(0, 5))
+def test_between_sparse_frames_any_may_be_missing(
+    rows: list[tuple[int, int, int, int]], missing: set[int], received: int
+) -> None:
+    frames = [frame for at, frame in enumerate(frames_in(rows)) if at not in missing]
+    data = b"".join(map(encode, frames))
+    assert frames_of(walk_message(data, received, is_sparse=True)) == frames
+
+
+@pytest.mark.parametrize("sequences", [(2, 1), (1, 1), (1, 2, 3, 2)])
+def test_sparse_frames_rise(sequences: tuple[int, ...]) -> None:
+    with pytest.raises(FrameError, match="expected"):
+        walk_message(b"".join(map(scalar, sequences)), 0, is_sparse=True)

@@ -7,7 +7,13 @@ from boardd.core.budget import Budgets, Intake
 from boardd.core.refusals import Refusal
 from boardd.core.runs.run_state import Runs
 from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart
-from boardd.core.session.drops import MAX_DROP_REASONS, ClientDrops, EndedSessions, drop_tags
+from boardd.core.session.drops import (
+    MAX_DROP_REASONS,
+    ClientDrops,
+    Ended,
+    EndedSessions,
+    drop_tags,
+)
 from boardd.core.session.session import Session
 from boardd.events.event_pb2 import Event
 from boardd.runs.encode import encode_drops, encode_scalar_part
@@ -18,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.raw_client import definitions, end_run, scalar
 from support.tfrecords import read_records
+from support.told import take_rejections
 
 LOGDIRS: dict[str, str | Refusal] = {
     "run": "/root/run",
@@ -38,7 +45,7 @@ class Fixture:
 
     def another(self, session_id: bytes, drops: ClientDrops | None = None) -> Session:
         request = pb.OpenRequest(session_id=session_id, hostname="host", pid=7)
-        session = Session(request, 0, self.budgets, self.runs, self.intake, drops)
+        session = Session(request, 0, self.budgets, self.runs, self.intake, Ended(drops=drops))
         session.define(definitions("run", {1: "loss"}), LOGDIRS)
         return session
 
@@ -111,7 +118,7 @@ def test_a_part_that_tells_of_drops_counts_no_records_and_is_charged_while_it_is
     assert (session.open_parts, session.pending_bytes, fixture.intake.held_bytes) == (0, 0, 0)
     (part,) = session.report(report((RUN, "log_full", 4)), wall_time=1e9).parts
     session.reject(part, pb.RUN_REFUSED, "no")
-    assert not session.has_rejections
+    assert take_rejections(session) == []
     assert (session.counters.accepted, session.counters.written, session.open_parts) == (0, 0, 0)
     assert session.counters.balanced
 
@@ -239,21 +246,21 @@ def test_what_is_remembered_of_ended_sessions_is_bounded() -> None:
     def remember(name: str, reasons: int) -> ClientDrops:
         known = ClientDrops(max_runs=1)
         known.take(report(*[(RUN, f"r{at}", 1) for at in range(reasons)]), {})
-        ended.remember(name.encode(), len(name), known)
+        ended.remember(name.encode(), Ended(len(name), known))
         return known
 
     remember("a", 2)
     second = remember("bb", 2)
     third = remember("ccc", 1)
-    assert ended.take(b"a") == (1, None), "its drops alone were forgotten"
-    assert ended.take(b"bb") == (2, second)
-    assert ended.take(b"bb") == (0, None)
+    assert ended.take(b"a") == Ended(1), "its drops alone were forgotten"
+    assert ended.take(b"bb") == Ended(2, second)
+    assert ended.take(b"bb") == Ended()
     remember("ccc", 4)
     fourth = remember("ccc", 4)
     assert fourth is not third
-    assert ended.take(b"ccc") == (3, fourth), "the same session is not held twice"
+    assert ended.take(b"ccc") == Ended(3, fourth), "the same session is not held twice"
     remember("dddd", 5)
-    assert ended.take(b"dddd") == (4, None), "more than all may have"
+    assert ended.take(b"dddd") == Ended(4), "more than all may have"
     for name in "efgh":
         remember(name, 1)
     assert [ended.take(name.encode())[0] for name in "efgh"] == [0, 1, 1, 1]

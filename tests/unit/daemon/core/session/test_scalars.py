@@ -13,13 +13,13 @@ from boardd.core.intake.walker import walk_message
 from boardd.core.refusals import Refusal
 from boardd.core.runs.run_state import Runs
 from boardd.core.session.batch import RunPart, ScalarPart
-from boardd.core.session.rejections import Rejection
 from boardd.core.session.session import Session
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import Frame, FrameError, FrameKind, encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.raw_client import definitions, scalar, scalars
+from support.told import take_rejections
 
 LOGDIRS: dict[str, str | Refusal] = {
     "run": "/root/run",
@@ -138,7 +138,7 @@ def test_many_scalars_are_what_they_would_be_one_by_one(taken: list[list[Frame]]
         duplicates = session.counters.duplicates
         assert session.receive(data).parts == []
         assert session.counters.duplicates - duplicates == len(frames)
-    told = session.take_rejections()
+    told = take_rejections(session)
     assert sum(item.records for item in told) == sum(session.counters.rejected.values())
     assert all(1 <= item.sequence <= item.last_sequence for item in told)
 
@@ -167,7 +167,7 @@ def test_what_was_received_of_a_message_before_is_not_taken_again() -> None:
 
 def test_rejections_say_why_and_how_many() -> None:
     session = make_session()
-    session.receive(
+    batch = session.receive(
         scalar(1, wall_time=math.inf)
         + scalar(2, series=999)
         + scalar(3, flags=1)
@@ -176,7 +176,10 @@ def test_rejections_say_why_and_how_many() -> None:
         + scalar(6, series=6)
         + scalar(7, series=7)
     )
-    found = session.take_rejections()
+    assert take_rejections(session) == [], "what is between them is not done"
+    for part in batch.parts:
+        session.finish(part, 1)
+    found = take_rejections(session)
     assert {(item.sequence, item.last_sequence, item.records, item.reason) for item in found} == {
         (1, 3, 2, pb.INVALID_RECORD),
         (2, 2, 1, pb.UNDEFINED_SERIES),
@@ -194,7 +197,8 @@ def test_a_series_past_the_budget_does_not_take_others_with_it() -> None:
     session.define(definitions("run", {50: "one too many"}), LOGDIRS)
     (part,) = session.receive(scalar(1, 1.0) + scalar(2, series=50) + scalar(3, 3.0)).parts
     assert points([part])["/root/run"] == [("a", 1, 1, 1e9, 1.0), ("a", 3, 3, 1e9, 3.0)]
-    (told,) = session.take_rejections()
+    session.finish(part, 1)
+    (told,) = take_rejections(session)
     assert (told.records, told.reason) == (1, pb.TOO_MANY_SERIES)
 
 
@@ -204,9 +208,11 @@ def test_a_part_that_is_rejected_says_from_where_to_where() -> None:
     split_off = part.split_off(2, 2, 3)
     session.reject(split_off, pb.INVALID_NAME, "taken")
     session.reject(part, pb.REDUCTION_FAILED, "no")
-    assert session.take_rejections() == [
-        Rejection(2, 2, pb.INVALID_NAME, "taken", 3),
-        Rejection(1, 3, pb.REDUCTION_FAILED, "no", 5),
-    ]
+    told = take_rejections(session)
+    assert [
+        (item.sequence, item.records, item.reason, item.message, item.last_sequence, item.run)
+        for item in told
+    ] == [(2, 2, pb.INVALID_NAME, "taken", 3, 1), (1, 3, pb.REDUCTION_FAILED, "no", 5, 1)]
+    assert [item.number for item in told] == [1, 2]
     assert session.counters.balanced
     assert session.counters.pending == session.pending_bytes == 0

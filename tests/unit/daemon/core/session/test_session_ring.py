@@ -17,7 +17,7 @@ def test_without_a_stream_nothing_is_read() -> None:
     ring = SessionRing(1024)
     assert ring.reading is None
     assert ring.committed_sequence(10) == 10
-    ring.attach(RING, sequence=8, position=96, received_sequence=10)
+    ring.attach(RING, sequence=8, position=96)
     assert ring.reading is not None
     assert (ring.reading.sequence, ring.reading.position) == (8, 96)
 
@@ -25,7 +25,7 @@ def test_without_a_stream_nothing_is_read() -> None:
 def test_salvage_goes_on_where_the_ring_was_read_or_begins_at_its_tail() -> None:
     ring = SessionRing(1024)
     words = LogWords(2, 96, 0)
-    ring.attach(RING, sequence=3, position=144, received_sequence=3)
+    ring.attach(RING, sequence=3, position=144)
     reading = ring.salvage(RING, words, 3)
     assert (reading.sequence, reading.position) == (3, 144)
     assert ring.reading is reading
@@ -63,7 +63,6 @@ def test_what_is_committed_counts_as_handed_in() -> None:
     ("view", "sequence", "position", "message"),
     [
         (None, 0, 0, "no ring is shared"),
-        (RING, 6, 0, "behind record 6; only 5 were received"),
         (RING, 5, 4, "no multiple of 8"),
     ],
 )
@@ -71,8 +70,8 @@ def test_a_place_that_cannot_be_read_changes_nothing(
     view: RingMemory | None, sequence: int, position: int, message: str
 ) -> None:
     ring = SessionRing(1024)
-    ring.attach(RING, sequence=2, position=96, received_sequence=5)
+    ring.attach(RING, sequence=2, position=96)
     before = ring.reading
     with pytest.raises(RequestError, match=message):
-        ring.attach(view, sequence, position, received_sequence=5)
+        ring.attach(view, sequence, position)
     assert ring.reading is before

@@ -1,0 +1,72 @@
+"""Sends what is parked to a daemon that does not have it.
+
+Each message says that what is missing between its frames is done; the last one, up to where.
+
+No I/O, no clock, no thread; its session locks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.frame import HEADER_BYTES
+
+from boardd_client.session.claims import Claims
+from boardd_client.session.parked import Frames
+
+
+class Resending:
+    """What is left to be sent of ``frames``, up to ``settled_sequence``.
+
+    Tensors travel in chunks before their record's frame unless the daemon ``has_maps``.
+    """
+
+    def __init__(
+        self, frames: Iterable[Frames], settled_sequence: int, claims: Claims, *, has_maps: bool
+    ) -> None:
+        self._frames = deque(frames)
+        self._settled_sequence = settled_sequence
+        self._claims = claims
+        self._has_maps = has_maps
+        self._messages: Iterator[pb.ClientMessage] | None = None
+        self.is_over = False
+
+    def add_messages(self, messages: list[pb.ClientMessage], max_bytes: int) -> None:
+        """Adds what comes next, about ``max_bytes``."""
+        if self._messages is None:
+            self._messages = self._all(max_bytes)
+        added = 0
+        while added < max_bytes:
+            message = next(self._messages, None)
+            if message is None:
+                self.is_over = True
+                return
+            messages.append(message)
+            added += message.ByteSize()
+
+    def _all(self, message_bytes: int) -> Iterator[pb.ClientMessage]:
+        while self._frames:
+            frames = self._frames.popleft()
+            if frames.payload:
+                yield from self._chunks(frames.last_sequence, message_bytes)
+                yield _records(frames.data())
+                continue
+            rows = max(1, message_bytes // HEADER_BYTES)
+            for start in range(0, len(frames.headers), rows):
+                yield _records(frames.headers[start : start + rows].tobytes())
+        records = pb.Records(sparse=True, settled_sequence=self._settled_sequence)
+        yield pb.ClientMessage(records=records)
+
+    def _chunks(self, sequence: int, message_bytes: int) -> Iterator[pb.ClientMessage]:
+        capture = None if self._has_maps else self._claims.captures.get(sequence)
+        for tensor, slot in enumerate(capture.slots if capture is not None else ()):
+            for offset in range(0, len(slot.view), message_bytes):
+                data = bytes(slot.view[offset : offset + message_bytes])
+                chunk = pb.TensorChunk(sequence=sequence, tensor=tensor, offset=offset, data=data)
+                yield pb.ClientMessage(chunk=chunk)
+
+
+def _records(frames: bytes) -> pb.ClientMessage:
+    return pb.ClientMessage(records=pb.Records(frames=frames, sparse=True))

@@ -1,0 +1,113 @@
+"""The directories of one session's runs, by the index that its series name them by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boardd.core.refusals import Refusal
+from boardd.core.runs.run_state import RunState
+
+
+class Purge(NamedTuple):
+    """What a run holds from ``step`` on is out of date for writers of ``epoch`` and later."""
+
+    epoch: int
+    step: int
+
+
+@dataclass
+class Place:
+    """A directory of one of the session's runs: the run's own, or a sub-run's."""
+
+    number: int
+    run: RunState | None
+    refused: Refusal | None
+    #: What is to be done once, before the first record.
+    purge: Purge | None = None
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why nothing can be written here, if so."""
+        return self.run.refusal if self.run is not None else self.refused
+
+
+class Places:
+    """The places of one session, by their index."""
+
+    def __init__(self) -> None:
+        self._places: list[Place | None] = []
+        self._free: list[int] = []
+        self._first_of_run: dict[RunState, int] = {}
+        self._first = np.zeros(0, np.intp)
+        self._unpurged: set[int] = set()
+
+    def __getitem__(self, index: int) -> Place:
+        """Raises ``KeyError`` if there is none."""
+        place = self._places[index]
+        if place is None:
+            raise KeyError(index)
+        return place
+
+    @property
+    def first(self) -> NDArray[np.intp]:
+        """For each place, the first one of the same run, intp[n]."""
+        known = len(self._first)
+        if known < len(self._places):
+            new = [
+                index
+                if place is None or place.run is None
+                else self._first_of_run.setdefault(place.run, index)
+                for index, place in enumerate(self._places[known:], known)
+            ]
+            self._first = np.append(self._first, new).astype(np.intp)
+        return self._first
+
+    def add(self, place: Place) -> int:
+        """Adds a place; returns its index."""
+        if self._free:
+            index = self._free.pop()
+            self._places[index] = place
+            self._look_anew()
+        else:
+            index = len(self._places)
+            self._places.append(place)
+        if place.purge is not None:
+            self._unpurged.add(index)
+        return index
+
+    def remove(self, indexes: Iterable[int]) -> None:
+        """Forgets places; others will get their indexes."""
+        for index in indexes:
+            self._places[index] = None
+            self._unpurged.discard(index)
+            self._free.append(index)
+        self._look_anew()
+
+    def _look_anew(self) -> None:
+        self._first_of_run.clear()
+        self._first = np.zeros(0, np.intp)
+
+    @property
+    def has_unpurged(self) -> bool:
+        """Whether any is still to be purged."""
+        return bool(self._unpurged)
+
+    def first_to_purge(self, place: NDArray[np.intp], reason: NDArray[np.intp]) -> int | None:
+        """The first of n records whose place is to be purged before it.
+
+        ``place`` and ``reason`` have shape ``[n]`` and are as ``Schema.find`` returns them.
+        """
+        found = np.isin(place, list(self._unpurged)) & (reason == 0)
+        return int(found.argmax()) if found.any() else None
+
+    def take_purge(self, index: int) -> Purge | None:
+        """Returns the purge that is due at a place, once."""
+        if index not in self._unpurged:
+            return None
+        self._unpurged.discard(index)
+        return self[index].purge
