@@ -10,8 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from boardd_protos.local_socket import directory_obstacle
-from boardd_protos.shared import HANDOVER_SUFFIX
+from boardd_protos.local_socket import HANDOVER_SUFFIX, directory_obstacle
 
 SOCKET_NAME = "boardd.sock"
 

@@ -17,6 +17,9 @@ from typing import Final, NamedTuple
 
 from boardd_protos.limits import MAX_TIMEOUT_SECS
 
+#: A daemon at ``unix:/path/boardd.sock`` takes maps at ``/path/boardd.sock.maps``.
+HANDOVER_SUFFIX: Final = ".maps"
+
 _UCRED: Final = struct.Struct("3i")
 
 #: Whom a user that is not mapped appears as: the host's root, in many containers.

@@ -20,7 +20,7 @@ number is the next one; what is CLAIMED there is lost. A living client's ring is
 only up to the position that its stream has committed.
 
 **Handover** goes over a Unix socket of type SOCK_SEQPACKET that lies beside the
-daemon's gRPC socket, named as that with ``HANDOVER_SUFFIX``. Each message is a
+daemon's gRPC socket, named as that with ``local_socket.HANDOVER_SUFFIX``. Each message is a
 ``Handover``; those that share a map carry its descriptor (SCM_RIGHTS), that of map 0
 also the log's, behind it. The first shares map 0, before or after the session is opened,
 and the daemon answers it with a ``HandoverReply``; the others are
@@ -35,9 +35,6 @@ import struct
 from typing import Final, NamedTuple
 
 from boardd_protos.frame import HEADER_BYTES
-
-#: A daemon at ``unix:/path/boardd.sock`` takes maps at ``/path/boardd.sock.maps``.
-HANDOVER_SUFFIX: Final = ".maps"
 
 #: ``F_ADD_SEALS`` and ``F_GET_SEALS`` of fcntl(2), which Python 3.10 does not name.
 F_ADD_SEALS: Final = 1033

@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import MAX_SOCKET_PATH_BYTES
-from boardd_protos.shared import HANDOVER_SUFFIX
+from boardd_protos.local_socket import HANDOVER_SUFFIX
 from support import shared_trainer
 from support.daemon_process import DaemonProcess
 from support.raw_client import RawClient, definitions, scalar, scalars

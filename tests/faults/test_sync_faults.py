@@ -72,7 +72,7 @@ def test_close_says_if_the_disk_was_not_reached(daemon: DaemonProcess, tmp_path:
     with failing_fsync(daemon, run, trace):
         closed = sw.close()
         assert not closed
-        assert "may not survive" in closed.reason
+        assert "are in doubt" in closed.reason
         assert trace.read_text().count("INJECTED") == 1
 
 

@@ -90,6 +90,8 @@ class EndPair:
         self._files: dict[bytes, LogMemory] = {}  # the logs that daemons find
         #: Of dead clients: records that were in their own memory alone.
         self._lost_parked: set[tuple[bytes, int]] = set()
+        #: Those that are now in a daemon's memory alone.
+        self._parked_of_dead: set[tuple[bytes, int]] = set()
         self._begin_daemon()
         self._begin_client()
 
@@ -254,6 +256,8 @@ class EndPair:
         elif live is not None:
             self._recoverable[client.session_id] = live.session.received_sequence
         self._lost_parked |= self.parked_alone(live)
+        session_id = client.session_id
+        self._parked_of_dead |= {(session_id, number) for number in client.parked}
         self._replace_client()
 
     def _replace_client(self) -> None:
@@ -273,6 +277,7 @@ class EndPair:
         # What dead clients had sent and it had not written is gone with it, without a log.
         if not self._is_shareable:
             self._recoverable.clear()
+        self._lost_parked |= self._parked_of_dead
         self._replace_daemon()
 
     def _replace_daemon(self) -> None:
@@ -374,6 +379,7 @@ class EndPair:
         What is parked is not in the shared ring, and a next daemon does not have it before it
         was sent.
         """
-        received = 0 if live is None else live.session.received_sequence
+        is_known = live is not None and self._told_life == self.daemon.life
+        received = live.session.received_sequence if live is not None and is_known else 0
         session_id = self.client.session_id
         return {(session_id, number) for number in self.client.parked if number > received}

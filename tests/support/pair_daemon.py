@@ -112,7 +112,7 @@ class DaemonEnd:
     def open(self, request: pb.OpenRequest) -> pb.OpenReply:
         """See ``Open``."""
         live = self._begun(request)
-        live.session.telling.heard(request.heard_rejections)
+        live.session.open(request)
         self.fire(live, Event.OPENED)
         return pb.OpenReply(
             received_sequence=live.session.received_sequence,
@@ -124,9 +124,9 @@ class DaemonEnd:
     def _begun(self, request: pb.OpenRequest) -> LiveSession:
         live = self.sessions.get(request.session_id)
         if live is None:
-            written, drops = self._ended.take(request.session_id)
-            sequence = max(request.acknowledged_sequence, written)
-            session = Session(request, sequence, BUDGETS, self.runs, self.intake, drops)
+            ended = self._ended.take(request.session_id)
+            sequence = max(request.acknowledged_sequence, ended.written_sequence)
+            session = Session(request, sequence, BUDGETS, self.runs, self.intake, ended)
             live = self.sessions[request.session_id] = LiveSession(session)
         return live
 
@@ -156,7 +156,8 @@ class DaemonEnd:
                 continue
             if live is None:
                 # What a daemon before wrote, and the client has not heard of, comes again.
-                self._ledger.forgotten(self.life, session_id, log.words().freed_sequence)
+                freed = log.words().freed_sequence
+                self._ledger.forgotten(self.life, session_id, freed.__ge__)
                 live = self._begun_with(session_id, log)
             live.views, live.log = {}, log
             live.ring.let_go()

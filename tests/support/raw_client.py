@@ -19,7 +19,7 @@ from boardd.rpc.service import Service
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub, add_BoarddServicer_to_server
 from boardd_protos.frame import Frame, FrameKind, encode
-from boardd_protos.shared import HANDOVER_SUFFIX
+from boardd_protos.local_socket import HANDOVER_SUFFIX
 
 DEADLINE_SECS = 20.0
 RUN = 1
@@ -241,7 +241,8 @@ class Harness:
         return status
 
     def files(self, run: str = "run") -> list[Path]:
-        return sorted(path for path in (self.root / run).iterdir() if path.is_file())
+        """The files of a run; none if it has no directory yet."""
+        return sorted(path for path in (self.root / run).glob("*") if path.is_file())
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ import grpc.aio
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FLAGS_OFFSET, HEADER, PADDING
+from boardd_protos.local_socket import HANDOVER_SUFFIX
 from boardd_protos.log_file import (
     DEFINITIONS_USED_OFFSET,
     FREED_OFFSET,
@@ -27,7 +28,6 @@ from boardd_protos.log_file import (
 from boardd_protos.shared import (
     F_ADD_SEALS,
     F_SEAL_FUTURE_WRITE,
-    HANDOVER_SUFFIX,
     REPLY_BYTES_MAX,
     SEALS,
     SHARE,

@@ -13,10 +13,9 @@ import threading
 from collections.abc import Mapping
 
 from boardd_protos.address import UnixAddress
-from boardd_protos.local_socket import ForeignSocketError, check_peer
+from boardd_protos.local_socket import HANDOVER_SUFFIX, ForeignSocketError, check_peer
 from boardd_protos.shared import (
     HANDOVER_SECS,
-    HANDOVER_SUFFIX,
     RELEASE,
     REPLY_BYTES_MAX,
     SHARE,

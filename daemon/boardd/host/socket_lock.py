@@ -16,8 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from boardd_protos import local_socket
-from boardd_protos.local_socket import DirectoryRefusedError, accepts_connections
-from boardd_protos.shared import HANDOVER_SUFFIX
+from boardd_protos.local_socket import HANDOVER_SUFFIX, DirectoryRefusedError, accepts_connections
 
 from boardd.errors import AddressTakenError, ConfigError
 

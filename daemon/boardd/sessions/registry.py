@@ -69,7 +69,7 @@ class Registry:
         self.check_draining()
         live = self._sessions.get(session_id)
         if live is not None:
-            live.session.telling.heard(request.heard_rejections)
+            live.session.open(request)
             return live
         if len(self._sessions) >= self.budgets.max_sessions:
             raise CapacityError(

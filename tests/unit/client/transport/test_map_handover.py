@@ -14,7 +14,8 @@ from boardd_client.transport import map_handover
 from boardd_client.transport.connection import ConnectionFailedError
 from boardd_client.transport.map_handover import MapHandover
 from boardd_protos.address import UnixAddress
-from boardd_protos.shared import HANDOVER_BYTES, HANDOVER_SUFFIX, HandoverReply
+from boardd_protos.local_socket import HANDOVER_SUFFIX
+from boardd_protos.shared import HANDOVER_BYTES, HandoverReply
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ import grpc
 import pytest
 from boardd.core.budget import Budgets
 from boardd.rpc.map_handover import MAX_WAITING
+from boardd_protos.local_socket import HANDOVER_SUFFIX
 from boardd_protos.shared import (
     F_ADD_SEALS,
     HANDOVER_BYTES,
-    HANDOVER_SUFFIX,
     RELEASE,
     SEALS,
     SHARE,

@@ -16,7 +16,8 @@ from boardd.core.session.frame_taker import FrameTaker
 from boardd.core.session.session import Session
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import CLAIMED
-from boardd_protos.shared import HANDOVER_SUFFIX, SHARE, Handover
+from boardd_protos.local_socket import HANDOVER_SUFFIX
+from boardd_protos.shared import SHARE, Handover
 from support.raw_client import Harness, definitions, scalar, scalars, summary
 from support.service_reading import reasons, run_async, steps_of, until
 from support.shared_client import SharedClient, slotted_histogram

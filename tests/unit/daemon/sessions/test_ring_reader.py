@@ -48,7 +48,7 @@ async def reading(
     fd = log_file(bytes(log))
     live.maps.adopt(ClientLog(fd))
     os.close(fd)
-    live.ring.attach(live.maps.log, 0, 0, 0)
+    live.ring.attach(live.maps.log, 0, 0)
     assert live.ring.reading is not None
     try:
         yield sessions, RingReader(sessions.receiver, live), live.ring.reading

@@ -14,6 +14,7 @@ from boardd.core.session import interleave as module
 from boardd.core.session.batch import Batch, EndPart, RunPart, ScalarPart, SummaryPart
 from boardd.core.session.interleave import interleave
 from boardd.core.session.progress import SessionProgress
+from boardd.core.session.rejections import Rejections
 from boardd_protos import boardd_pb2 as pb
 
 A, B, C = b"a", b"b", b"c"
@@ -25,7 +26,9 @@ class Sessions:
     def __init__(self) -> None:
         self.run = RunState("/run", "/run", "", 10)
         self.intake = Intake(1 << 30)
-        self.progress = {session: SessionProgress(session, 0, self.intake) for session in (A, B, C)}
+        self.progress = {
+            session: SessionProgress(session, 0, self.intake, Rejections()) for session in (A, B, C)
+        }
 
     def scalars(
         self, session: bytes, steps: Iterable[int], *, tag: int = 0, time: float = 0.0
@@ -191,7 +194,7 @@ def test_a_piece_may_be_rejected(sessions: Sessions) -> None:
     now, _ = interleave(parts, 2)
     progress = sessions.progress[A]
     progress.reject(now[0], pb.SUPERSEDED, "why")
-    (rejection,) = progress.take_rejections()
+    (rejection,) = progress.rejections.waiting
     assert (rejection.sequence, rejection.records, rejection.last_sequence) == (1, 1, 1)
     sessions.write(now[1:])
     assert progress.counters.balanced

@@ -50,7 +50,7 @@ def test_remains_are_what_was_not_read() -> None:
 
 def test_what_is_committed_counts_as_handed_in() -> None:
     ring = SessionRing(1024)
-    ring.attach(RING, sequence=0, position=0, received_sequence=0)
+    ring.attach(RING, sequence=0, position=0)
     assert ring.reading is not None
     ring.reading.commit(7, 336)
     assert ring.committed_sequence(5) == 7
