@@ -47,7 +47,7 @@ class Daemon:
         self.lease = self.farewell = self.watch = False
         self.stream = self.connection = self.maps = self.relied_on = False
         self.salvages = self.forgets = self.remembers = self.removes = 0
-        self.awaits = False
+        self.awaits = self.was_abandoned = False
 
     @property
     def possible(self) -> list[Event]:
@@ -105,6 +105,7 @@ class Daemon:
             self.farewell = False
         for effect in self.life.fire(event):
             self.perform(effect)
+        self.was_abandoned |= self.life.state is State.ABANDONED
 
     def perform(self, effect: Effect) -> None:
         if effect is Effect.START_LEASE:
