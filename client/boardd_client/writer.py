@@ -37,7 +37,8 @@ from boardd_client.memory.drop_reason import DropReason
 from boardd_client.run import FlushResult, RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.session.scalar_history import Exported
-from boardd_client.transport import autostart, run_location
+from boardd_client.transport import autostart
+from boardd_client.transport.run_location import RunLocation
 from boardd_client.transport.senders import senders
 from boardd_client.transport.warn_once import WarnOnce
 
@@ -132,6 +133,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         # Later changes of directory must not move the run.
         is_local = isinstance(self._address, UnixAddress)
         self._directory = os.path.abspath(self._logdir) if is_local else self._logdir
+        self._location = RunLocation(self._directory) if is_local else None
         self._ranks = ranks.resolve(rank, world_size, os.environ)
         if self._ranks.rank is None and (self._ranks.world_size or 1) > 1:
             _logger.warning(
@@ -320,8 +322,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             sync_secs=self._sync_secs,
             sync_on_flush=self._sync_on_flush,
         )
-        if isinstance(self._address, UnixAddress):
-            run_location.describe(definition)
+        if self._location is not None:
+            self._location.describe(definition)
         block_secs = self._settings.block_timeout_secs if self._on_full == "block" else 0.0
         run = RunHandle(sender, definition, self.get_logdir(), block_secs, self._warn)
         # For a writer that is never closed: the sender ends its run and releases itself.

@@ -19,26 +19,39 @@ from boardd_protos import boardd_pb2 as pb
 _PATIENCE_SECS: Final = 0.5
 
 
-def describe(definition: pb.RunDefinition, patience_secs: float = _PATIENCE_SECS) -> None:
-    """Fills in ``ancestor`` and ``umask`` of a run in an absolute ``logdir`` on this host.
+class RunLocation:
+    """Where a run in the absolute ``logdir`` lies. Looks for it at once, on a thread.
 
-    Returns within ``patience_secs``, and leaves out what cannot be found out until then.
+    A stat on a network file system whose server is gone may never return.
     """
-    found: list[pb.Directory] = []
 
-    def look() -> None:
-        found.append(nearest_directory(definition.logdir))
+    def __init__(self, logdir: str) -> None:
+        self._logdir = logdir
+        self._found: list[pb.Directory] = []
+        self._begin()
 
-    # A stat on a network file system whose server is gone may never return.
-    thread = threading.Thread(target=look, name="boardd-stat", daemon=True)
-    with contextlib.suppress(RuntimeError):  # the system has no thread to spare
-        thread.start()
-        thread.join(patience_secs)
-    if found:
-        definition.ancestor.CopyFrom(found[0])
-    umask = _umask()
-    if umask is not None:
-        definition.umask = umask
+    def _begin(self) -> None:
+        self._thread = threading.Thread(target=self._look, name="boardd-stat", daemon=True)
+        with contextlib.suppress(RuntimeError):  # the system has no thread to spare
+            self._thread.start()
+
+    def _look(self) -> None:
+        self._found.append(nearest_directory(self._logdir))
+
+    def describe(self, definition: pb.RunDefinition, patience_secs: float = _PATIENCE_SECS) -> None:
+        """Fills in ``ancestor`` and ``umask`` of a run.
+
+        Returns within ``patience_secs``, and leaves out what cannot be found out until then.
+        """
+        if not self._found and not self._thread.is_alive():  # in a forked child
+            self._begin()
+        if self._thread.is_alive():
+            self._thread.join(patience_secs)
+        if self._found:
+            definition.ancestor.CopyFrom(self._found[0])
+        umask = _umask()
+        if umask is not None:
+            definition.umask = umask
 
 
 def nearest_directory(path: str) -> pb.Directory:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from boardd_client.transport import run_location
+from boardd_client.transport.run_location import RunLocation
 from boardd_protos import boardd_pb2 as pb
 
 
 def described(logdir: Path, **options: float) -> pb.RunDefinition:
     definition = pb.RunDefinition(logdir=str(logdir))
-    run_location.describe(definition, **options)
+    RunLocation(str(logdir)).describe(definition, **options)
     return definition
 
 
@@ -41,9 +43,13 @@ def test_the_umask_is_told_and_not_changed(tmp_path: Path, umask: int) -> None:
 
 
 def test_a_disk_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_location, "nearest_directory", lambda path: time.sleep(5.0))
+    answers = threading.Event()
+    monkeypatch.setattr(run_location, "nearest_directory", lambda path: answers.wait())
     begin = time.monotonic()
-    definition = described(tmp_path, patience_secs=0.05)
+    location = RunLocation(str(tmp_path))
+    definition = pb.RunDefinition()
+    location.describe(definition, patience_secs=0.05)
+    answers.set()
     assert time.monotonic() - begin < 2.0
     assert not definition.HasField("ancestor")
     assert definition.HasField("umask")
