@@ -55,7 +55,6 @@ class GrpcConnection:
         self._events = events
         self._tls_ca = tls_ca
         self._token = token
-        self._metadata = ((AUTHORIZATION, f"Bearer {token}"),) if token else None
         self._outbox = Outbox(events.on_room)
         self._lock = threading.RLock()
         self._is_closed = False
@@ -65,6 +64,10 @@ class GrpcConnection:
         #: gRPC's thread that runs the stream's events, once the stream has ended.
         self._event_thread: Future[threading.Thread] = Future()
         self._reader: threading.Thread | None = None
+
+    @property
+    def _metadata(self) -> tuple[tuple[str, str], ...] | None:
+        return ((AUTHORIZATION, f"Bearer {self._token}"),) if self._token else None
 
     def open(self, request: pb.OpenRequest, timeout_secs: float) -> pb.OpenReply:
         """See ``Connection``."""

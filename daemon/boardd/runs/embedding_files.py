@@ -32,7 +32,7 @@ from boardd.events import embedding
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.projector_pb2 import ProjectorConfig
 from boardd.runs import file_mode
-from boardd.runs.event_file import EVENT_FILE_MARK
+from boardd.runs.event_file_names import EVENT_FILE_MARK
 from boardd.runs.file_mode import FILE_MODE
 from boardd.runs.logdir import (
     FULL,

@@ -18,10 +18,6 @@ What happens after each failure:
 - **A failed fsync**: never tried again, because the kernel may have dropped the
   pages and a second fsync would report success. The file is left, the next
   append begins a new one, and the caller is told how much is in doubt.
-
-TensorBoard reads the files of a run by name, each to its end, and never goes
-back, so a new file's name must sort after all others, also when the clock was
-set back.
 """
 
 from __future__ import annotations
@@ -30,20 +26,18 @@ import contextlib
 import errno
 import logging
 import os
-import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
-
-from boardd_protos import boardd_pb2 as pb
-from boardd_protos.tags import MAX_NAME_BYTES
 
 from boardd.core.refusals import RefusedError
 from boardd.events import event
 from boardd.events.marks import Part
 from boardd.events.tfrecord import whole_records
 from boardd.runs import file_mode
+from boardd.runs.durability import Durability, SyncFailedError
+from boardd.runs.event_file_names import EventFileNames
 from boardd.runs.file_mode import FILE_MODE
 from boardd.runs.logdir import FULL, DiskFullError, RunDirectory
 from boardd.runs.mark_writer import MarkWriter
@@ -53,28 +47,7 @@ __all__ = ["DiskFullError", "EventFile", "SyncFailedError"]
 
 _logger = logging.getLogger(__name__)
 
-#: What TensorBoard looks for in a name (IsTensorFlowEventsFile in
-#: tensorboard/backend/event_processing/io_wrapper.py).
-EVENT_FILE_MARK: Final = "tfevents"
-_PREFIX: Final = "events.out.tfevents."
-_SECS_DIGITS: Final = 10
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC
-
-
-class SyncFailedError(OSError):
-    """An fsync failed; what was written since the last good one may be lost in a power cut.
-
-    ``suspect_bytes`` says how much that is. Nothing can be retried; writing
-    goes on in a new file. Also raised for a file that was removed, or replaced by
-    another: what it held is where nobody looks for it.
-    """
-
-    def __init__(self, error: OSError, path: Path, suspect_bytes: int) -> None:
-        super().__init__(error.errno, error.strerror, str(path))
-        self.suspect_bytes = suspect_bytes
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}: {self.suspect_bytes} bytes are in doubt"
 
 
 class _Append:
@@ -138,27 +111,17 @@ class EventFile:
         clock: Callable[[], float] = time.time,
         marks: MarkWriter | None = None,
     ) -> None:
-        host = (socket.gethostname() if hostname is None else hostname).replace("/", "_")
-        self._name_end = f".{host}{filename_suffix}"
-        if not _is_file_name(_PREFIX + "0" * _SECS_DIGITS + self._name_end):
-            raise RefusedError(
-                pb.INVALID_NAME,
-                f"filename_suffix {filename_suffix!r} cannot end a file name: "
-                "no slash, no NUL, and not that long",
-            )
+        self._names = EventFileNames(filename_suffix, hostname)
         self._directory = directory
         self._clock = clock
-        _next_name(directory.fd, clock(), self._name_end)
+        self._names.next(directory.fd, clock())
         self._marks = marks
         self._fd = -1
         self._path: Path | None = None
         self._closed = False
         self._pending = _Append()
         self._file_holds_events = False
-        self._unsynced_bytes = 0
-        self._directory_is_synced = True
-        # Of a file that was left between two syncs, for the next sync to report.
-        self._sync_failure: SyncFailedError | None = None
+        self._durability = Durability(directory)
 
     @property
     def path(self) -> Path | None:
@@ -205,7 +168,7 @@ class EventFile:
                 # What it holds is written, but a later sync reaches only the
                 # new file: sync this one now.
                 if self._holds_events():
-                    self._sync_file()
+                    self._durability.sync(self._fd, self._path)
                 self._leave_file()
                 continue
             size_bytes = self._check_in_place()
@@ -240,11 +203,11 @@ class EventFile:
         """
         self.resume()
         self._check_in_place()
-        if self._fd >= 0 and (self._unsynced_bytes or not self._directory_is_synced):
-            self._sync_file()
-            if self._sync_failure is not None:
+        if self._fd >= 0 and self._durability.is_due:
+            self._durability.sync(self._fd, self._path)
+            if self._durability.has_failed:
                 self._leave_file()
-        failure, self._sync_failure = self._sync_failure, None
+        failure = self._durability.take_failure()
         if failure is not None:
             raise failure
 
@@ -258,7 +221,7 @@ class EventFile:
         with contextlib.suppress(OSError):
             record = self._marks.mark((), os.fstat(self._fd).st_size)
             if record:
-                self._unsynced_bytes += os.write(self._fd, record)
+                self._durability.add(os.write(self._fd, record))
 
     def close(self) -> None:
         """Closes the file, without a sync; what is pending is given up. May be called again.
@@ -282,8 +245,7 @@ class EventFile:
         try:
             os.close(fd)
         except OSError as error:  # a late write error, of a network file system
-            self._fail_sync(error, self._unsynced_bytes)
-            self._unsynced_bytes = 0
+            self._durability.fail(error, self._path)
         return resting
 
     def wake(self, resting: RestingFile) -> None:
@@ -292,9 +254,8 @@ class EventFile:
             self._fd = resting.reopen(self._directory.fd)
         except FileNotFoundError as error:
             # What is pending is written anew and whole, in the next file.
-            self._fail_sync(error, resting.size_bytes)
+            self._durability.fail(error, self._path, resting.size_bytes)
             self._pending = _Append(self._pending.events, self._pending.parts)
-            self._unsynced_bytes = 0
             self._path = None
 
     def _write_pending(self) -> None:
@@ -304,7 +265,7 @@ class EventFile:
             if written == 0:
                 raise OSError(errno.EIO, "write took nothing", str(self._path))
             pending.done_bytes += written
-            self._unsynced_bytes += written
+            self._durability.add(written)
         self._file_holds_events = True
 
     def _begin_file(self) -> None:
@@ -313,7 +274,7 @@ class EventFile:
         directory = self._directory
         while self._fd < 0:
             try:
-                name = _next_name(directory.fd, self._clock(), self._name_end)
+                name = self._names.next(directory.fd, self._clock())
             except RefusedError as error:  # since the directory was opened
                 raise OSError(errno.ENAMETOOLONG, str(error)) from error
             # Someone else may have made it since the directory was listed.
@@ -324,7 +285,7 @@ class EventFile:
             self._marks.begin_file()
         self._frame_pending(opening, len(opening))
         self._file_holds_events = False
-        self._directory_is_synced = False
+        self._durability.begin_file()
 
     def _frame_pending(self, opening: bytes, offset: int) -> None:
         """Puts ``opening``, and behind it at ``offset`` the mark, before what is pending."""
@@ -344,28 +305,10 @@ class EventFile:
         if _is_at(status, self._path.name, self._directory.fd):
             return status.st_size
         gone = FileNotFoundError(errno.ENOENT, "the event file was removed or replaced")
-        self._fail_sync(gone, status.st_size)
+        self._durability.fail(gone, self._path, status.st_size)
         self._pending = _Append(self._pending.events, self._pending.parts)
         self._close_file()
         return 0
-
-    def _sync_file(self) -> None:
-        """One fsync of the live file; ``sync`` raises the failure, if it is one."""
-        try:
-            os.fsync(self._fd)
-            if not self._directory_is_synced:
-                self._directory.sync()
-            self._directory_is_synced = True
-        except OSError as error:
-            self._fail_sync(error, self._unsynced_bytes)
-        self._unsynced_bytes = 0
-
-    def _fail_sync(self, error: OSError, suspect_bytes: int) -> None:
-        """Notes what the next ``sync`` is to raise."""
-        earlier = self._sync_failure.suspect_bytes if self._sync_failure else 0
-        path = self._path or self._directory.path
-        self._sync_failure = SyncFailedError(error, path, earlier + suspect_bytes)
-        _logger.error("not synced: %s", self._sync_failure)
 
     def _holds_events(self) -> bool:
         """Whether any event that was appended is whole in the live file."""
@@ -388,48 +331,12 @@ class EventFile:
 
     def _close_file(self) -> Path | None:
         """Closes the live file; returns its path."""
-        self._unsynced_bytes = 0
+        self._durability.leave_file()
         fd, self._fd = self._fd, -1
         path, self._path = self._path, None
         with contextlib.suppress(OSError):
             os.close(fd)
         return path
-
-
-def _next_name(directory: int, now: float, end: str) -> str:
-    """A name with ``end`` that sorts after every event file of the directory.
-
-    Raises ``RefusedError`` if there is none.
-    """
-    names = [name for name in os.listdir(directory) if EVENT_FILE_MARK in name]
-    secs = int(now)
-    newest = max(names, default="")
-    digits = newest.removeprefix(_PREFIX)[:_SECS_DIGITS]
-    if newest.startswith(_PREFIX) and len(digits) == _SECS_DIGITS and digits.isdecimal():
-        secs = max(secs, int(digits) + 1)
-    name = f"{_PREFIX}{secs:0{_SECS_DIGITS}d}{end}"
-    return name if name > newest else _name_after(newest, end)
-
-
-def _name_after(newest: str, end: str) -> str:
-    """A name that ends in ``end`` and sorts after another program's, which no time sorts after.
-
-    Raises ``RefusedError`` if there is none.
-    """
-    name = f"{newest}.1{end}"
-    if _is_file_name(name):
-        return name
-    # Cut off at a character that "~", the last one in ASCII, sorts after.
-    first = newest.index(EVENT_FILE_MARK) + len(EVENT_FILE_MARK)
-    for length in range(first, len(newest)):
-        name = f"{newest[:length]}~{end}"
-        if newest[length] < "~" and _is_file_name(name):
-            return name
-    raise RefusedError(
-        pb.INVALID_NAME,
-        f"{newest}: no name of an event file sorts after this one, so TensorBoard would not "
-        "read it; rename that file or choose another run",
-    )
 
 
 def _made(directory: RunDirectory, name: str) -> int:
@@ -452,11 +359,3 @@ def _is_at(status: os.stat_result, name: str, directory: int) -> bool:
     except FileNotFoundError:
         return False
     return os.path.samestat(status, at_name)
-
-
-def _is_file_name(text: str) -> bool:
-    try:
-        encoded = os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
-    return b"/" not in encoded and b"\0" not in encoded and len(encoded) <= MAX_NAME_BYTES
