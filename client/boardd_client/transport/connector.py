@@ -139,6 +139,7 @@ class Connector:
         """Makes calls on the connection fail, whichever thread waits in them."""
         for connection in filter(None, (self._opening, self.connection)):
             connection.close()
+        self._memory.interrupt()
 
     def _note_end(self) -> None:
         """Makes the state follow what the connection's threads noted in the link."""

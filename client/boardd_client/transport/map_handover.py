@@ -92,6 +92,11 @@ class MapConnection:
                 with contextlib.suppress(OSError):
                     self._socket.send(Handover(self._session_id, RELEASE, number).encode())
 
+    def interrupt(self) -> None:
+        """Makes ``share_first`` fail, whichever thread waits in it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Ends the connection, in this process only."""
         self._socket.close()
@@ -176,6 +181,12 @@ class MapHandover:
         connection = self._connection
         if connection is not None:
             connection.release(number)
+
+    def interrupt(self) -> None:
+        """Makes a handover fail that waits for its answer."""
+        connection = self._next_connection
+        if connection is not None:
+            connection.interrupt()
 
     def close(self) -> None:
         """Ends the handover, which tells the daemon that this session is over.

@@ -149,6 +149,11 @@ class SessionMemory:
         """Hands over large tensors' maps that are not yet; False while that cannot be done."""
         return self._handover is None or self._handover.share_all(self.large.maps)
 
+    def interrupt(self) -> None:
+        """Makes a handover fail that waits for the daemon's answer. Any thread may call."""
+        if self._handover is not None:
+            self._handover.interrupt()
+
     def close(self) -> None:
         """Ends the handover, which tells the daemon that this session is over.
 
