@@ -156,9 +156,9 @@ class Connector:
         try:
             if isinstance(self._address, UnixAddress):
                 check_listener(self._address)
-            if self._pace.is_stopping:  # nobody would close it any more
-                raise ConnectionFailedError("CANCELLED", "the process ends")
+            self._check_stopping()
             self._memory.offer()
+            self._check_stopping()
             request = self._session.open_request(socket.gethostname(), os.getpid(), program())
             reply = connection.open(request, _OPEN_TIMEOUT_SECS)
             self.syncs_on_flush = reply.sync_on_flush
@@ -178,6 +178,10 @@ class Connector:
         effects = self._state.opened(time.monotonic())
         self._notify()
         return effects
+
+    def _check_stopping(self) -> None:
+        if self._pace.is_stopping:  # nobody would interrupt it any more
+            raise ConnectionFailedError("CANCELLED", "the process ends")
 
     def _start_daemon(self) -> list[Effect]:
         assert isinstance(self._address, UnixAddress)
