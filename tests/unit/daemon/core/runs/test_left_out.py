@@ -104,3 +104,14 @@ def test_definitions_that_come_again_of_a_run_that_is_over_are_not_looked_up() -
     schema.forget_ended(lambda _: False)
     assert 1 not in schema
     assert schema.unresolved(sent[0], LOGDIRS) == set()
+
+
+def test_runs_of_a_session_that_were_ended_and_are_out_count_past_those_that_are_kept() -> None:
+    schema = Schema(b"a" * 16, "host", 7, Budgets(max_runs=10), Runs(Budgets(max_runs=10_000)))
+    for number in range(1, 400):
+        schema.forget_ended(lambda _: True)
+        schema.define(definitions(f"run{number}", {number: "a"}, run=number), LOGDIRS)
+        if number in schema:
+            schema.release([number])
+    assert len(schema.numbers()) == 10 + MAX_ENDED_PLACES
+    assert reasons(schema, 399) == [pb.TOO_MANY_RUNS]
