@@ -485,12 +485,13 @@ class RejectCount(_message.Message):
     def __init__(self, reason: _Optional[_Union[Reason, str]] = ..., records: _Optional[int] = ...) -> None: ...
 
 class Rejected(_message.Message):
-    __slots__ = ["last_sequence", "message", "number", "reason", "records", "run", "sequence"]
+    __slots__ = ["last_sequence", "message", "number", "reason", "records", "run", "runs", "sequence"]
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     last_sequence: int
@@ -499,8 +500,9 @@ class Rejected(_message.Message):
     reason: Reason
     records: int
     run: int
+    runs: _containers.RepeatedScalarFieldContainer[int]
     sequence: int
-    def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ..., number: _Optional[int] = ..., run: _Optional[int] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ..., number: _Optional[int] = ..., run: _Optional[int] = ..., runs: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RunDefinition(_message.Message):
     __slots__ = ["ancestor", "epoch", "filename_suffix", "has_siblings", "logdir", "name", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "umask", "world_size"]

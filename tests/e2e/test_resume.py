@@ -235,3 +235,41 @@ def test_an_older_trainer_stays_fenced_beside_another_daemon(tmp_path: Path) -> 
     assert rejected == {"SUPERSEDED": 45}
     for loader in LOADERS:
         assert shown(logdir.parent, loader)["run/loss"] == list(range(STEP + 1))
+
+
+def test_each_writer_of_a_process_is_told_that_it_was_superseded(daemon: DaemonProcess) -> None:
+    logdir = daemon.logdir / "run"
+    writers = [SummaryWriter(logdir, address=daemon.address) for _ in range(2)]
+    for number, sw in enumerate(writers):
+        sw.add_scalar(f"tag{number}", 1.0, 0)
+    assert [bool(sw.flush()) for sw in writers] == [True, True]
+    successor = (
+        "import sys; from boardd_client import SummaryWriter\n"
+        "sw = SummaryWriter(sys.argv[1], address=sys.argv[2], purge_step=1)\n"
+        "sw.add_scalar('tag0', 2.0, 1)\n"
+        "assert sw.close()\n"
+    )
+    subprocess.run([sys.executable, "-c", successor, str(logdir), daemon.address], check=True)
+    for number, sw in enumerate(writers):
+        sw.add_scalar(f"tag{number}", 1.0, 1)
+    for sw in writers:
+        result = sw.flush()
+        assert not result
+        assert "SUPERSEDED" in result.reason
+    assert dict(writers[0].statistics().rejected) == {"SUPERSEDED": 2}
+
+
+def test_a_link_that_became_a_directory_leads_nowhere_else(daemon: DaemonProcess) -> None:
+    other = SummaryWriter(daemon.logdir / "other", address=daemon.address)  # keeps the session
+    (daemon.logdir / "one").mkdir()
+    latest = daemon.logdir / "latest"
+    latest.symlink_to("one")
+    for step in range(2):
+        with SummaryWriter(daemon.logdir, run="latest", address=daemon.address) as sw:
+            sw.add_scalar("loss", 1.0, step)
+        if step == 0:
+            latest.unlink()
+            latest.mkdir()
+    assert other.close()
+    found = [read_scalars(path, "python")["."]["loss"] for path in (daemon.logdir / "one", latest)]
+    assert [[point.step for point in points] for points in found] == [[0], [1]]

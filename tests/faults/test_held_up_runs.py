@@ -151,6 +151,33 @@ def test_a_refused_sub_run_is_told_as_that(daemon: DaemonProcess) -> None:
     assert len(runs["."]["loss"]) == 10
 
 
+@pytest.mark.parametrize("is_daemon_killed", [False, True])
+def test_what_is_past_a_budget_beside_a_full_disk_is_told_to_its_writer(
+    tmp_path: Path, small_disk: Path, is_daemon_killed: bool
+) -> None:
+    with contextlib.ExitStack() as stack:
+        daemon = stack.enter_context(DaemonProcess(tmp_path, "--max-series-per-session", "3"))
+        full = SummaryWriter(small_disk / "run", address=daemon.address)
+        healthy = SummaryWriter(daemon.logdir / "run", address=daemon.address)
+        full.add_scalar("loss", 0.0, 0)
+        wait_until(
+            lambda: any("No space" in run.trouble for run in daemon.status().runs), "trouble"
+        )
+        for number in range(5):
+            healthy.add_scalar(f"tag{number}", 0.0, 0)
+        result = healthy.flush()
+        assert not result
+        assert "3 records were rejected, the last: TOO_MANY_SERIES" in result.reason
+        if is_daemon_killed:
+            daemon.kill()
+            stack.enter_context(DaemonProcess(tmp_path, socket=daemon.socket))
+        (small_disk / "ballast").unlink()
+        assert full.close()
+        assert healthy.close()
+        assert dict(healthy.statistics().rejected) == {"TOO_MANY_SERIES": 3}
+        assert sorted(read_scalars(daemon.logdir / "run", "python")["."]) == ["tag0", "tag1"]
+
+
 def test_sessions_whose_runs_are_held_up_leave_room_for_others(
     tmp_path: Path, small_disk: Path
 ) -> None:
@@ -161,7 +188,7 @@ def test_sessions_whose_runs_are_held_up_leave_room_for_others(
         with DaemonProcess(tmp_path, *flags) as daemon:
             async with grpc.aio.insecure_channel(daemon.address) as channel:
                 sending = []
-                for number in range(3):
+                for number in range(9):
                     client = await RawClient(channel).begin(f"small/run{number}")
                     sending.append(asyncio.create_task(send_much(client)))
                 held = 0

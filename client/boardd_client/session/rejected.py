@@ -22,7 +22,7 @@ class Rejection:
     """Records that the daemon will not write, from sequence number ``first`` to ``last``.
 
     Or one that was lost in this process after it was numbered. ``is_covered``: the
-    acknowledgement that covers it was heard.
+    acknowledgement that covers it was heard. Each of ``runs`` may have some of them.
     """
 
     first: int
@@ -30,7 +30,7 @@ class Rejection:
     records: int
     reason: str
     message: str
-    run: DefinedRun | None
+    runs: list[DefinedRun]
     is_covered: bool = False
 
 
@@ -58,10 +58,10 @@ class RejectedRecords:
         """How many count, by reason."""
         return dict(self._counts)
 
-    def add(self, message: pb.Rejected, last_sequence: int, run: DefinedRun | None) -> bool:
+    def add(self, message: pb.Rejected, last_sequence: int, runs: list[DefinedRun]) -> bool:
         """Notes a rejection by the daemon, unless it is told again; returns whether it is new.
 
-        ``last_sequence`` is the newest record's, ``run`` that of the records.
+        ``last_sequence`` is the newest record's, ``runs`` those of the records.
         """
         if message.number:
             self._is_heard_due = True
@@ -72,7 +72,7 @@ class RejectedRecords:
         last = min(message.last_sequence or message.sequence + records - 1, last_sequence)
         reason = reason_name(message.reason)
         self._rejections.append(
-            Rejection(message.sequence, last, records, reason, message.message, run)
+            Rejection(message.sequence, last, records, reason, message.message, runs)
         )
         return True
 
@@ -95,8 +95,9 @@ class RejectedRecords:
 
     def lost(self, sequence: int, loss: Loss, run: DefinedRun | None) -> None:
         """Notes a record that was lost in this process; it counts once it is done."""
+        runs = [] if run is None else [run]
         self._losses[sequence] = Rejection(
-            sequence, sequence, 1, loss.reason.value, loss.message, run
+            sequence, sequence, 1, loss.reason.value, loss.message, runs
         )
 
     def interrupted(self, sequence: int) -> None:
@@ -126,9 +127,8 @@ class RejectedRecords:
         if rejection.reason == LossReason.CAPTURE_FAILED.value:
             # Those that were lost here have reasons of their own.
             for sequence in sorted(self._losses):
-                loss = self._losses[sequence]
                 is_inside = rejection.first <= sequence <= rejection.last
-                if records and is_inside and loss.run is rejection.run:
+                if records and is_inside and _is_of(self._losses[sequence], rejection):
                     records -= 1
                     self._add(self._losses.pop(sequence), 1)
         if records:
@@ -136,6 +136,13 @@ class RejectedRecords:
 
     def _add(self, rejection: Rejection, records: int) -> None:
         self._counts[rejection.reason] += records
-        if rejection.run is not None:
-            rejection.run.rejected += records
-            rejection.run.last_rejection = f"{rejection.reason}: {rejection.message}"
+        for run in rejection.runs:
+            run.rejected += records
+            run.last_rejection = f"{rejection.reason}: {rejection.message}"
+
+
+def _is_of(loss: Rejection, rejection: Rejection) -> bool:
+    """Whether the run of ``loss`` is one of those of ``rejection``; or neither has any."""
+    if not loss.runs:
+        return not rejection.runs
+    return any(run is loss.runs[0] for run in rejection.runs)

@@ -130,6 +130,13 @@ class Schema:
         definition = self._series.get(self._ring.target_of(sequence) or 0)
         return self._runs.get(definition.run) if definition is not None else None
 
+    def runs_of_rejected(self, message: pb.Rejected) -> list[DefinedRun]:
+        """The runs that rejected records were logged to, but for those that are over."""
+        numbers = message.runs or [message.run]
+        runs = [self._runs[number] for number in numbers if number in self._runs]
+        first = self.run_of(message.sequence) if not runs else None
+        return runs if first is None else [first]
+
     def tell_all(self) -> None:
         """The daemon is a new one, perhaps: all is to be told again."""
         self._untold_runs = deque(self._runs)

@@ -192,11 +192,11 @@ class Session:
                 is_parking = self.done.park()
 
     def rejected(self, message: pb.Rejected) -> DefinedRun | None:
-        """Records were rejected one by one; returns the run of the first."""
+        """Records were rejected one by one; returns a run of theirs."""
         with self._lock:
-            run = self._schema.run(message.run) or self._schema.run_of(message.sequence)
-            self._counters.rejected.add(message, self.ring.last_sequence, run)
-            return run
+            runs = self._schema.runs_of_rejected(message)
+            self._counters.rejected.add(message, self.ring.last_sequence, runs)
+            return runs[0] if runs else None
 
     def run_refused(self, message: pb.RunRefused) -> DefinedRun | None:
         """The daemon writes none of a run, or of one directory of it.

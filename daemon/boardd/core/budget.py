@@ -6,14 +6,14 @@ stream may be read on. A stream that may not be read is held up by gRPC's flow
 control, and its client keeps what it has.
 
 A session may hold as much as is free: one alone gets half of the budget, n that hold all
-they may leave an (n+1)th part to the next, so that no number of sessions whose disks are
-full keeps others from being read.
+they may leave an (n+1)th part to the next. A session of which nothing is held is always
+read, so that no number of sessions whose disks are full keeps others from it.
 
 Past ``intake_bytes`` the daemon holds at most one record more, and one message
-more of each stream that was being read when the budget was met. Without that one
-record, half-received tensors could fill the intake and wait for each other for
-ever: of the streams that are in the middle of a tensor, one at a time goes on,
-until all it sent is written or the budget is met again.
+more of each session. Without that one record, half-received tensors could fill
+the intake and wait for each other for ever: of the streams that are in the middle
+of a tensor, one at a time goes on, until all it sent is written or the budget is
+met again.
 """
 
 from __future__ import annotations
@@ -96,11 +96,13 @@ class Intake:
     def may_read(self, stream: Hashable, stream_bytes: int, *, in_tensor: bool) -> bool:
         """Whether ``stream`` may be read on, of which ``stream_bytes`` are held.
 
+        If nothing is, it may, by one message.
+
         ``in_tensor`` says that it has sent a part of a tensor; the first such
         stream past its share goes on, and is the only one until it leaves or
         the budget is met again.
         """
-        if stream_bytes < self.budget_bytes - self._held_bytes:
+        if stream_bytes == 0 or stream_bytes < self.budget_bytes - self._held_bytes:
             return True
         if in_tensor and self._beyond is None:
             self._beyond = stream

@@ -18,7 +18,6 @@ class Teller:
         self._context = context
         self._is_draining_due = False
         self._is_last = False
-        live.session.telling.begin()
         self._writing: asyncio.Future[None] | None = None
 
     def tell_draining(self) -> None:

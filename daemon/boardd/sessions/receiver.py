@@ -97,10 +97,10 @@ class Receiver:
             # A process has one mount namespace, so all its runs in a logdir say the same.
             wanted = {run.logdir: run for run in definitions.runs}
             logdirs = await self._locate.logdirs(wanted)
-        paths = live.session.schema.paths
-        unresolved = paths.unresolved(definitions, logdirs)
+        schema = live.session.schema
+        unresolved = schema.unresolved(definitions, logdirs)
         if unresolved:
-            paths.resolve(await self._locate.paths(unresolved))
+            schema.paths.resolve(await self._locate.paths(unresolved))
         defined = live.session.define(definitions, logdirs)
         for run in defined.runs:
             self._run_table.open(run)

@@ -62,10 +62,10 @@ class Registry:
             raise RequestError(
                 f"session_id has {len(session_id)} bytes; {SESSION_ID_BYTES} random ones are needed"
             )
-        if request.acknowledged_sequence >= 1 << 63:
-            raise RequestError(
-                f"acknowledged_sequence {request.acknowledged_sequence} is too large"
-            )
+        for name in ("acknowledged_sequence", "heard_rejections"):
+            number = getattr(request, name)
+            if number >= 1 << 63:
+                raise RequestError(f"{name} {number} is too large")
         self.check_draining()
         live = self._sessions.get(session_id)
         if live is not None:

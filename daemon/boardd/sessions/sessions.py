@@ -126,6 +126,7 @@ class Sessions:
                 live.maps.share_first(handover, fd, log)
             except BaseException:
                 if live.state is State.NEW:
+                    self.registry.remember(live.session)  # what is known of one that ended
                     self.registry.forget(live)
                 raise
         except BaseException:

@@ -1,13 +1,14 @@
 """The runs and series that one session has defined, as they are looked up.
 
-Budgets count the runs that are open: one that was ended is forgotten once nothing of it is
-out, and not at once, since a thread may log on while another closes its writer.
+Budgets count the runs that are open, or of which anything is out: one that was ended is
+forgotten once nothing of it is, and not at once, since a thread may log on while another
+closes its writer.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from boardd.core.budget import Budgets
 from boardd.core.refusals import Refusal
+from boardd.core.runs.left_out import LeftOut
 from boardd.core.runs.places import Place, Places
 from boardd.core.runs.run_paths import RunPaths
 from boardd.core.runs.run_state import Member, Runs, RunState
@@ -84,8 +86,7 @@ class DefinedRuns:
         #: Runs that were ended and are kept, the oldest first; and those that were forgotten.
         self._ended: OrderedDict[int, None] = OrderedDict()
         self._forgotten: OrderedDict[int, None] = OrderedDict()
-        #: Why a series may be unknown that the client has defined; 0 if none may.
-        self._left_out = 0
+        self._left_out = LeftOut()
         self._size_bytes = 0
 
     def __contains__(self, number: int) -> bool:
@@ -150,6 +151,12 @@ class DefinedRuns:
                     released.append(run)
         return released
 
+    def unresolved(
+        self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]
+    ) -> set[str]:
+        """The directories to be looked up before ``definitions`` are taken; see ``RunPaths``."""
+        return self.paths.unresolved(definitions, logdirs, self._forgotten)
+
     def forget_ended(self, is_out: Callable[[RunState], bool]) -> None:
         """Forgets the oldest of the runs that were ended, but none with a directory that is out."""
         kept = sum(len(self._definitions[number].places) for number in self._ended)
@@ -186,7 +193,7 @@ class DefinedRuns:
     def run_of(self, series: int) -> int:
         """The client's number of the run that it defined a series for; 0 if it is not known."""
         definition = self._series_definitions.get(series)
-        return 0 if definition is None else definition.run
+        return self._left_out.run_of(series) if definition is None else definition.run
 
     def runs_of(self, series: NDArray[np.uint32]) -> NDArray[np.intp]:
         """As ``run_of``, of each of ``series``, shape ``[n]``."""
@@ -233,24 +240,28 @@ class DefinedRuns:
         """
         known, place, tag, reason = self._series.find(numbers)
         if not known.all():
-            reason = np.where(known, reason, self._unknown)
+            unknown, index = np.unique(numbers[~known], return_inverse=True)
+            reasons = [self._left_out.reason(number) for number in unknown.tolist()]
+            reason = reason.copy()
+            reason[~known] = np.array(reasons, np.intp)[index.reshape(-1)]
         return place, tag, reason
 
     def find_one(self, number: int) -> Series:
         """As ``find``, of one series."""
-        return self._series.find_one(number) or Series(0, 0, self._unknown)
+        return self._series.find_one(number) or Series(0, 0, self._left_out.reason(number))
 
     def why(self, number: int) -> str:
         """Why series ``number`` is refused, for people."""
         definition = self._series_definitions.get(number)
         if definition is not None and definition.refusal is not None:
             return definition.refusal.message
-        if self._left_out == pb.TOO_MANY_RUNS:
+        reason = self._left_out.reason(number)
+        if reason == pb.TOO_MANY_RUNS:
             return (
                 f"the run of series {number} is past the budget of one session: "
                 f"{self._budgets.max_runs} open runs (--max-runs)"
             )
-        if self._left_out:
+        if reason == pb.TOO_MANY_SERIES:
             return (
                 f"series {number} is past the budget of one session: "
                 f"{self._budgets.max_series_per_session} tags (--max-series-per-session) and "
@@ -266,7 +277,3 @@ class DefinedRuns:
         self._size_bytes += size_bytes
         definition.size_bytes += size_bytes
         return True
-
-    @property
-    def _unknown(self) -> int:
-        return self._left_out or pb.UNDEFINED_SERIES

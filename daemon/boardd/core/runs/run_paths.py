@@ -6,7 +6,7 @@ in a path are resolved by whoever may look at the disk, before the run is define
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from boardd_protos import boardd_pb2 as pb
 
@@ -22,45 +22,48 @@ class RunPaths:
         self._pid = pid
         #: The path of each run and of the directory that its ranks share, as they were named.
         self._runs: dict[int, tuple[str, str]] = {}
-        #: Where names lead that lead elsewhere.
+        #: Where the path of each run led when it was added: a run that is open does not move.
+        self._resolved: dict[int, str] = {}
+        #: Where names led at the last look, if they lead elsewhere.
         self._links: dict[str, str] = {}
 
     def add(self, message: pb.RunDefinition, logdir: str) -> None:
         """Adds a run beneath ``logdir``. Raises ``RefusedError`` if its names cannot be."""
-        self._runs[message.run] = self._of(message, logdir)
+        path, group = self._of(message, logdir)
+        self._runs[message.run] = path, group
+        self._resolved[message.run] = self._links.get(path, path)
 
     def remove(self, number: int) -> None:
         """Forgets a run."""
-        path = self._runs.pop(number, ("", ""))[0]
-        # A sub-run's link is kept while another of the directory's runs may use it.
-        if path and all(path != other for other, _ in self._runs.values()):
-            below = f"{path}/"
-            for name in [name for name in self._links if name == path or name.startswith(below)]:
-                del self._links[name]
+        self._runs.pop(number, None)
+        self._resolved.pop(number, None)
 
     def of_run(self, number: int) -> tuple[str, str]:
         """The directory of a run that was added, and the one that its ranks share."""
-        return self._resolved(self._runs[number])
+        return self._resolved[number], self._runs[number][1]
 
     def of_sub_run(self, number: int, sub_run: str) -> tuple[str, str]:
-        """The same of a sub-run. Raises ``RefusedError`` if its name cannot be."""
+        """The same of a sub-run, as of the last look. Raises ``RefusedError`` for a bad name."""
         path, group = self._runs[number]
-        return self._resolved(
-            (names.sub_run_path(path, sub_run), names.sub_run_path(group, sub_run))
-        )
+        path = names.sub_run_path(path, sub_run)
+        return self._links.get(path, path), names.sub_run_path(group, sub_run)
 
     def unresolved(
-        self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]
+        self,
+        definitions: pb.Definitions,
+        logdirs: Mapping[str, str | Refusal],
+        passed_over: Container[int] = (),
     ) -> set[str]:
         """The directories that ``definitions`` name, to be looked up for ``resolve``.
 
-        ``logdirs`` is as for ``Schema.define``.
+        ``logdirs`` is as for ``Schema.define``. Runs of the numbers ``passed_over`` are not added.
         """
         found = set()
         runs = dict(self._runs)
         for message in definitions.runs:
             logdir = logdirs[message.logdir]
-            if message.run not in runs and isinstance(logdir, str):
+            is_new = message.run not in runs and message.run not in passed_over
+            if is_new and isinstance(logdir, str):
                 try:
                     runs[message.run] = self._of(message, logdir)
                 except RefusedError:  # as it will be when it is added
@@ -75,14 +78,10 @@ class RunPaths:
         return found
 
     def resolve(self, paths: Mapping[str, str]) -> None:
-        """Notes where directories lie, links resolved."""
-        self._links.update({name: path for name, path in paths.items() if name != path})
+        """Notes where directories lie, links resolved; others lie where their names say."""
+        self._links = {name: path for name, path in paths.items() if name != path}
 
     def _of(self, message: pb.RunDefinition, logdir: str) -> tuple[str, str]:
         group = names.run_path(logdir, message.name)
         path = names.rank_path(group, message.rank, message.world_size, self._hostname, self._pid)
         return path, group
-
-    def _resolved(self, paths: tuple[str, str]) -> tuple[str, str]:
-        path, group = paths
-        return self._links.get(path, path), group

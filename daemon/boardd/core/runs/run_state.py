@@ -207,10 +207,11 @@ class Runs:
 
     @property
     def _is_full(self) -> bool:
-        # Of runs that were ended, each session keeps few.
-        return len(self._runs) >= self._budgets.max_runs and (
-            sum(1 for run in self._runs.values() if run.holders) >= self._budgets.max_runs
-        )
+        # Of runs that were ended and are written, each session keeps few.
+        if len(self._runs) < self._budgets.max_runs:
+            return False
+        counted = sum(1 for run in self._runs.values() if run.holders or run.pending)
+        return counted >= self._budgets.max_runs
 
     def leave_run(self, run: RunState, holder: Holder) -> None:
         """Ends one membership; forgets the run if it has no other."""

@@ -18,6 +18,7 @@ from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs import names
 from boardd.core.runs.defined_runs import (
     MAX_DEFINITION_BYTES,
+    MAX_ENDED_PLACES,
     DefinedRuns,
     RunDefined,
     RunRefusal,
@@ -86,9 +87,12 @@ class Schema(DefinedRuns):
         copy = pb.RunDefinition()
         copy.CopyFrom(message)
         definition = RunDefined(copy, _member(message))
-        is_full = len(self._definitions) - len(self._ended) >= self._budgets.max_runs
+        # Past those that are kept in any case, a run that was ended is out: it takes what an
+        # open one does.
+        kept = min(len(self._ended), MAX_ENDED_PLACES)
+        is_full = len(self._definitions) - kept >= self._budgets.max_runs
         if is_full or not self._has_room(definition, message.ByteSize()):
-            self._left_out = pb.TOO_MANY_RUNS
+            self._left_out.add_run(message.run)
             refusal = Refusal(
                 pb.TOO_MANY_RUNS,
                 f"run {message.run} is past the budget of one session: {self._budgets.max_runs} "
@@ -96,6 +100,7 @@ class Schema(DefinedRuns):
             )
             defined.refusals.append(RunRefusal(message.run, refusal))
             return
+        self._left_out.remove_run(message.run)
         self._definitions[message.run] = definition
         logdir = logdirs[message.logdir]
         if isinstance(logdir, Refusal):
@@ -153,12 +158,14 @@ class Schema(DefinedRuns):
             return
         definition = self._definitions.get(message.run)
         if definition is None:
+            self._left_out.add_series(message.series, message.run, run_is_defined=False)
             return
         count = len(self._series_definitions)
         is_full = count >= self._budgets.max_series_per_session
         if is_full or not self._has_room(definition, message.ByteSize()):
-            self._left_out = pb.TOO_MANY_SERIES
+            self._left_out.add_series(message.series, message.run, run_is_defined=True)
             return
+        self._left_out.remove_series(message.series)
         self._series_definitions[message.series] = content
         definition.series.append(message.series)
         place, tag_index, refusal = 0, 0, None

@@ -35,7 +35,8 @@ class RunPart:
     """Work for one run.
 
     ``sequence`` is that of its first record, 0 if it has none; several records may share
-    one. The intake is charged ``size_bytes`` for it.
+    one. The intake is charged ``size_bytes`` for it. ``numbers`` are the client's of the runs
+    that its records were logged to; none: any of those in this directory.
     """
 
     session_id: bytes
@@ -44,6 +45,7 @@ class RunPart:
     sequence: int
     records: int
     size_bytes: int
+    numbers: tuple[int, ...] = field(default=(), kw_only=True)
 
     @property
     def last_sequence(self) -> int:
@@ -56,7 +58,14 @@ class RunPart:
         self.records -= records
         self.size_bytes -= size_bytes
         return RejectedPart(
-            self.session_id, self.run, None, sequence, records, size_bytes, last_sequence
+            self.session_id,
+            self.run,
+            None,
+            sequence,
+            records,
+            size_bytes,
+            last_sequence,
+            numbers=self.numbers,
         )
 
 
@@ -84,6 +93,7 @@ class ScalarPart(RunPart):
             size_bytes,
             self.columns[:count],
             self.tag_index[:count],
+            numbers=self.numbers,
         )
         self.columns, self.tag_index = self.columns[count:], self.tag_index[count:]
         self.sequence = int(self.columns.sequence[0])

@@ -145,6 +145,7 @@ class FrameTaker:
             size_bytes=len(columns) * SCALAR_BYTES,
             columns=columns,
             tag_index=tag,
+            numbers=tuple(sorted({held.number for held in places})),
         )
         self._progress.hand_on(part, batch)
 
@@ -229,6 +230,7 @@ class FrameTaker:
                 payload=frame.payload,
                 tensors=chunks.tensors,
                 maps=self._maps,
+                numbers=(place.number,),
             )
             self._progress.hand_on(part, batch)
         # After the part was charged: what is held must not dip in between.

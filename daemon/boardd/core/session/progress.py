@@ -119,7 +119,7 @@ class SessionProgress:
     def reject(self, part: RunPart, reason: int, message: str) -> None:
         """Takes back a part that cannot be written."""
         if part.records:
-            runs = tuple(
+            runs = part.numbers or tuple(
                 number for session_id, number in part.run.members if session_id == self.session_id
             )
             self.count_rejection(

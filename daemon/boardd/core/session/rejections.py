@@ -79,7 +79,7 @@ class Rejections:
         self._told = deque(unheard.told)
         self._untold = len(self._told)  # of ``_told``, how many this stream was not told yet
         self._waiting = list(unheard.waiting)
-        self.heard(heard_number)
+        self.resume(heard_number)
 
     @property
     def are_waiting(self) -> bool:
@@ -143,12 +143,18 @@ class Rejections:
         """A new stream begins: all that was not heard is due."""
         self._untold = len(self._told)
 
+    def resume(self, number: int) -> None:
+        """The client has heard those up to ``number``, from another daemon perhaps."""
+        self._last_number = max(self._last_number, number)
+        self.heard(number)
+
     def heard(self, number: int) -> None:
-        """The client has heard those up to ``number``."""
+        """The client has heard those up to ``number``; of one that was never told: nothing."""
+        if number > self._last_number:
+            return
         while self._told and self._told[0][0] <= number:
             self._told.popleft()
         self._untold = min(self._untold, len(self._told))
-        self._last_number = max(self._last_number, number)
 
     def unheard(self) -> Unheard:
         """What is left at the session's end."""
@@ -164,4 +170,5 @@ def _message(number: int, rejection: Rejection) -> pb.Rejected:
         last_sequence=rejection.last_sequence,
         number=number,
         run=rejection.runs[0] if len(rejection.runs) == 1 else 0,
+        runs=rejection.runs if len(rejection.runs) > 1 else (),
     )

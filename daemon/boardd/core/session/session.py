@@ -78,7 +78,7 @@ class Session:
         """
         if self.written_sequence > request.acknowledged_sequence:
             self._progress.begin_at(request.acknowledged_sequence)
-        self.telling.heard(request.heard_rejections)
+        self.telling.resume(request.heard_rejections)
 
     @property
     def counters(self) -> Counters:

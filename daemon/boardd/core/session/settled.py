@@ -42,16 +42,12 @@ class Settled(NamedTuple):
     def covers(self, last_sequence: int, runs: tuple[int, ...]) -> bool:
         """Whether records of ``runs`` up to ``last_sequence``, which are done, are in it.
 
-        Those of no known run are once all up to them are.
+        Those of no known run wait for no run.
         """
         if last_sequence <= self.written_sequence:
             return True
-        return (
-            bool(runs)
-            and last_sequence <= self.settled_sequence
-            and not any(
-                held.run in runs and held.first_sequence <= last_sequence for held in self.held
-            )
+        return last_sequence <= self.settled_sequence and not any(
+            held.run in runs and held.first_sequence <= last_sequence for held in self.held
         )
 
     def outside(self, spans: Iterable[Span]) -> Settled:
@@ -74,7 +70,7 @@ class Settled(NamedTuple):
             }
             if reaches and max(reaches.values()) > first:
                 firsts.update((run, min(first, firsts.get(run, first))) for run in reaches)
-            elif span.runs and not reaches and first <= settled < last:
+            elif not reaches and first <= settled < last:
                 settled = first - 1
         held = tuple(
             known._replace(first_sequence=min(known.first_sequence, firsts[known.run]))

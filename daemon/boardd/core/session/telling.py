@@ -30,6 +30,10 @@ class Telling:
         """A run, or a sub-run, is refused."""
         self._refusals[refusal.run, refusal.sub_run] = refusal
 
+    def resume(self, number: int) -> None:
+        """The client opens the session and has heard the rejections up to ``number``."""
+        self._progress.rejections.resume(number)
+
     def heard(self, number: int) -> None:
         """The client has heard the rejections up to ``number``."""
         self._progress.rejections.heard(number)

@@ -234,3 +234,19 @@ def test_scalars_are_kept_for_export_also_when_the_daemon_has_them() -> None:
     session.clear_scalars([series])
     names = {series: "loss", other: "accuracy"}
     assert session.export_scalars(names)[0] == {"accuracy": [[11.0, 2, 0.25]]}
+
+
+def test_each_run_that_may_have_some_of_what_was_rejected_is_told_of_it() -> None:
+    session, daemon = make_session(), Daemon()
+    runs_and_series = [define(session) for _ in range(3)]
+    runs = [run for run, _ in runs_and_series]
+    daemon.open(session)
+    for _, series in runs_and_series:
+        log_scalars(session, series, 2)
+    daemon.take_all(session)
+    numbers = [run.number for run in runs[:2]]
+    session.rejected(pb.Rejected(sequence=1, records=4, reason=pb.SUPERSEDED, runs=numbers))
+    session.acknowledged(pb.Acknowledged(written_sequence=6))
+    assert [run.rejected for run in runs] == [4, 4, 0]
+    assert dict(session.statistics().rejected) == {"SUPERSEDED": 4}
+    balance(session)

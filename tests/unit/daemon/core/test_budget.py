@@ -29,24 +29,24 @@ def test_intake_counts_and_refuses_to_release_what_is_not_held() -> None:
 
 def test_past_the_budget_one_stream_in_a_tensor_goes_on() -> None:
     intake = Intake(100)
-    assert intake.may_read("a", 0, in_tensor=False)
+    assert intake.may_read("a", 1, in_tensor=False)
     intake.charge(100)
-    assert not intake.may_read("a", 0, in_tensor=False)
-    assert intake.may_read("b", 0, in_tensor=True)
-    assert not intake.may_read("c", 0, in_tensor=True)
-    assert intake.may_read("b", 0, in_tensor=True)
+    assert not intake.may_read("a", 1, in_tensor=False)
+    assert intake.may_read("b", 1, in_tensor=True)
+    assert not intake.may_read("c", 1, in_tensor=True)
+    assert intake.may_read("b", 1, in_tensor=True)
     # Its tensor is complete: it waits for the others like everyone.
-    assert not intake.may_read("b", 0, in_tensor=False)
-    assert not intake.may_read("c", 0, in_tensor=True)
+    assert not intake.may_read("b", 1, in_tensor=False)
+    assert not intake.may_read("c", 1, in_tensor=True)
     intake.leave("c")
-    assert not intake.may_read("c", 0, in_tensor=True)
+    assert not intake.may_read("c", 1, in_tensor=True)
     intake.leave("b")
-    assert intake.may_read("c", 0, in_tensor=True)
-    assert not intake.may_read("b", 0, in_tensor=True)
-    intake.release(1)
-    assert intake.may_read("d", 0, in_tensor=False)
-    intake.charge(1)
-    assert intake.may_read("b", 0, in_tensor=True)
+    assert intake.may_read("c", 1, in_tensor=True)
+    assert not intake.may_read("b", 1, in_tensor=True)
+    intake.release(2)
+    assert intake.may_read("d", 1, in_tensor=False)
+    intake.charge(2)
+    assert intake.may_read("b", 1, in_tensor=True)
 
 
 def test_sessions_that_hold_all_they_may_leave_room_for_the_next() -> None:
@@ -58,6 +58,23 @@ def test_sessions_that_hold_all_they_may_leave_room_for_the_next() -> None:
             held += 1
         assert held > 0, f"session {number} is not read at all"
     assert intake.held_bytes < 1000
+
+
+@pytest.mark.parametrize(
+    ("message_bytes", "most_bytes"), [(1 << 20, 256 << 20), (128 << 10, 1 << 24)]
+)
+def test_a_session_that_holds_nothing_is_read_beside_any_number_that_are_stuck(
+    message_bytes: int, most_bytes: int
+) -> None:
+    """Messages are large: the last that are read overshoot the budget."""
+    intake, sessions = Intake(512 << 20), 1000
+    for number in range(sessions):
+        held = 0
+        while held < most_bytes and intake.may_read(number, held, in_tensor=False):
+            intake.charge(message_bytes)
+            held += message_bytes
+        assert held > 0, f"session {number} is not read at all"
+    assert intake.held_bytes <= intake.budget_bytes + sessions * message_bytes
 
 
 def test_chunks_come_back_in_order() -> None:

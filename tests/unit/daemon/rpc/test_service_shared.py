@@ -22,6 +22,7 @@ from support.raw_client import (
 )
 from support.service_reading import reasons, run_async, steps_of, until, values_of
 from support.shared_client import (
+    FIRST,
     SharedClient,
     slotted_histogram,
 )
@@ -336,11 +337,12 @@ def test_a_commit_before_what_comes_before_the_ring_ends_the_stream(tmp_path: Pa
         async with shared(path) as (_, client):
             await client.open()
             await client.hand_over()
-            await client.attach(pb.LogPosition(sequence=1))
+            await client.attach(pb.LogPosition(sequence=FIRST + 1))
             await client.commit()
             assert await client.end() == grpc.StatusCode.INVALID_ARGUMENT
             assert client.error is not None
-            assert "only record 0 of 1 has come" in str(client.error.details())
+            expected = f"only record {FIRST} of {FIRST + 1} has come"
+            assert expected in str(client.error.details())
 
     run_async(test, tmp_path)
 

@@ -62,6 +62,10 @@ def test_sessions_may_be_forgotten_while_they_are_gone_through() -> None:
         (request(b""), "session_id has 0 bytes; 16 random"),
         (request(bytes(17)), "session_id has 17 bytes"),
         (request(A, 1 << 63), "acknowledged_sequence 9223372036854775808 is too large"),
+        (
+            pb.OpenRequest(session_id=A, heard_rejections=1 << 63),
+            "heard_rejections 9223372036854775808 is too large",
+        ),
     ],
 )
 def test_a_request_that_makes_no_sense_opens_nothing(refused: pb.OpenRequest, message: str) -> None:

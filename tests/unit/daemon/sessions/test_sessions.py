@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from boardd.core.budget import Budgets
 from boardd.core.errors import DrainingError, RequestError, SupersededError, UnknownSessionError
+from boardd.core.refusals import RefusedError
 from boardd.core.session.lifecycle import State
 from boardd.runs.logdir import Roots
 from boardd.sessions.live_session import LiveSession
@@ -205,5 +206,29 @@ def test_a_stream_is_ended_when_the_daemon_waits_no_longer(tmp_path: Path) -> No
         (error,) = stream.ends
         assert isinstance(error, DrainingError)
         assert (live.state, connection.is_open) == (State.ABANDONED, False)
+
+    run_async(test, tmp_path)
+
+
+def test_a_handover_that_is_refused_leaves_what_is_known_of_an_ended_session(
+    tmp_path: Path,
+) -> None:
+    async def test(path: Path) -> None:
+        request = pb.OpenRequest(session_id=REQUEST.session_id, acknowledged_sequence=50)
+        async with opened(path) as (sessions, first):
+            sessions.registry.forget(first)
+            live = sessions.open(request)
+            sessions.registry.remember(live.session)
+            sessions.registry.forget(live)
+            fds = memory(4096), log_file(log_of(REQUEST.session_id))
+            try:
+                wrong = Handover(REQUEST.session_id, SHARE, 0, 8192)
+                with pytest.raises(RefusedError):
+                    sessions.share_first(wrong, *fds, Connection())
+            finally:
+                for fd in fds:
+                    os.close(fd)
+            assert sessions.registry.get(REQUEST.session_id) is None
+            assert sessions.open(REQUEST).session.written_sequence == 50
 
     run_async(test, tmp_path)

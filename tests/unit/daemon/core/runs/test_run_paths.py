@@ -43,3 +43,23 @@ def test_a_refused_logdir_needs_no_look() -> None:
         runs=[run()], series=[pb.SeriesDefinition(series=2, run=1, tag="x", sub_run="y")]
     )
     assert RunPaths("host", 7).unresolved(definitions, refused) == set()
+
+
+def test_a_run_lies_where_its_name_leads_when_it_is_added_and_stays_there() -> None:
+    paths = RunPaths("host", 7)
+    paths.resolve({"/logs/latest": "/logs/one"})
+    paths.add(run(1, name="latest"), "/logs")
+    assert paths.of_run(1)[0] == "/logs/one"
+    # Since then the link became a directory; or nobody could say where it leads.
+    for number, looked_up in ((2, {"/logs/latest": "/logs/latest"}), (3, {})):
+        paths.resolve(looked_up)
+        paths.add(run(number, name="latest"), "/logs")
+        assert paths.of_run(number)[0] == "/logs/latest"
+        assert paths.of_run(1)[0] == "/logs/one", "it is open, and does not move"
+        paths.resolve({"/logs/latest": "/logs/one"})
+
+
+def test_runs_that_are_passed_over_are_not_looked_up() -> None:
+    definitions = pb.Definitions(runs=[run(1, name="a"), run(2, name="b")])
+    paths = RunPaths("host", 7)
+    assert paths.unresolved(definitions, {"logs": "/logs"}, {1}) == {"/logs/b"}

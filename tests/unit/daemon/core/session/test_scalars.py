@@ -212,8 +212,8 @@ def test_a_part_that_is_rejected_says_from_where_to_where() -> None:
     assert [
         (item.sequence, item.records, item.reason, item.message, item.last_sequence, item.run)
         for item in told
-    ] == [(2, 2, pb.INVALID_NAME, "taken", 3, 0), (1, 3, pb.REDUCTION_FAILED, "no", 5, 0)], (
-        "two writers share the run, so it is not known whose they are"
+    ] == [(2, 2, pb.INVALID_NAME, "taken", 3, 1), (1, 3, pb.REDUCTION_FAILED, "no", 5, 1)], (
+        "two writers share the run, and it is known whose they are"
     )
     assert [item.number for item in told] == [1, 2]
     assert session.counters.balanced

@@ -10,7 +10,7 @@ from boardd.core.session.rejections import Rejection
 from boardd.core.session.session import Session
 from boardd.core.session.settled import HeldRun, Settled
 from boardd_protos import boardd_pb2 as pb
-from support.raw_client import definitions, scalar, scalars
+from support.raw_client import definitions, scalar, scalars, summary
 
 LOGDIRS = {"run": "/root/run", "other": "/root/other"}
 HELD, OTHER = 1, 2
@@ -85,6 +85,9 @@ def test_trouble_is_told_at_once_and_with_its_reason() -> None:
         (Settled(2, 9, (HeldRun(1, 6, ""),)), [(4, 8, (1,))], Settled(2, 9, (HeldRun(1, 4, ""),))),
         (Settled(2, 9, (HeldRun(1, 3, ""),)), [(4, 12, (1,))], Settled(2, 9, (HeldRun(1, 3, ""),))),
         (Settled(2, 4, (HeldRun(1, 3, ""),)), [(2, 9, (2,))], Settled(1)),
+        # Of no known run.
+        (Settled(2, 9, (HeldRun(1, 3, ""),)), [(8, 12, ())], Settled(2, 7, (HeldRun(1, 3, ""),))),
+        (Settled(2, 9, (HeldRun(1, 3, ""),)), [(4, 9, ())], Settled(2, 9, (HeldRun(1, 3, ""),))),
     ],
 )
 def test_no_acknowledgement_ends_inside_of_a_rejection(
@@ -114,3 +117,58 @@ def test_what_was_told_is_told_again_until_it_is_heard() -> None:
     assert again.known_sequence == 3
     again.telling.begin()
     assert again.telling.take() == [acknowledged]
+
+
+@pytest.mark.parametrize("is_defined", [False, True])
+def test_rejections_are_told_before_what_is_acknowledged_past_a_held_up_run(
+    is_defined: bool,
+) -> None:
+    budgets = Budgets(max_series_per_session=2)
+    request = pb.OpenRequest(session_id=b"a" * 16)
+    session = Session(request, 0, budgets, Runs(budgets), Intake(budgets.intake_bytes))
+    session.define(definitions("run"), LOGDIRS)
+    session.define(definitions("other", {2: "a"}, run=OTHER), LOGDIRS)
+    if is_defined:  # past the budget
+        session.define(definitions("other", {3: "b"}, run=OTHER), LOGDIRS)
+    session.telling.begin()
+    (part,) = session.receive(scalar(1)).parts
+    part.run.progress.trouble = "No space left on device"
+    session.receive(scalars(2, 3, series=3))
+    session.look(0.0)
+    rejected, acknowledged = session.telling.take()
+    assert (rejected.rejected.sequence, rejected.rejected.records) == (2, 3)
+    assert rejected.rejected.run == (OTHER if is_defined else 0)
+    assert acknowledged.acknowledged.settled_sequence == 4
+
+
+def test_a_rejection_is_told_to_each_run_that_its_records_were_logged_to() -> None:
+    budgets = Budgets()
+    request = pb.OpenRequest(session_id=b"a" * 16)
+    session = Session(request, 0, budgets, Runs(budgets), Intake(budgets.intake_bytes))
+    for number in (1, 2, 3):  # writers of one directory
+        session.define(definitions("run", {number: f"tag{number}"}, run=number), LOGDIRS)
+    session.telling.begin()
+    (both,) = session.receive(scalars(1, 2) + scalars(3, 2, series=2)).parts
+    (one,) = session.receive(summary(5, pb.Payload(), series=2)).parts
+    session.reject(both, pb.SUPERSEDED, "superseded")
+    session.reject(one, pb.UNSUPPORTED, "unknown")
+    *rejected, _ = session.telling.take()
+    told = {message.rejected.records: message.rejected for message in rejected}
+    assert (told[4].run, list(told[4].runs)) == (0, [1, 2])
+    assert (told[1].run, list(told[1].runs)) == (2, [])
+
+
+def test_a_client_hears_nothing_that_was_never_told() -> None:
+    session = make_session()
+    session.telling.begin()
+    session.receive(scalars(1, 3, series=99))
+    session.telling.take()
+    session.telling.heard((1 << 64) - 1)
+    assert session.known_sequence == 0
+    session.receive(scalars(4, 3, series=99))
+    (rejected, _) = session.telling.take()
+    assert rejected.rejected.number == 2
+    session.telling.resume(7)
+    session.receive(scalars(7, 3, series=99))
+    (rejected, _) = session.telling.take()
+    assert rejected.rejected.number == 8
