@@ -19,6 +19,7 @@ from boardd_client.capture import LazyScalar, Tensor
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.pending import Pending, PendingScalar
 from boardd_client.session.captures import Capture
+from boardd_client.session.latest_epoch import LatestEpoch
 from boardd_client.session.schema import DefinedRun
 from boardd_client.session.session import Session
 from boardd_client.transport.sender import Sender
@@ -128,7 +129,7 @@ class RunHandle:
 
     ``path`` names it to people and in exports. A call waits for room for at most
     ``block_timeout_secs``; 0: not at all. ``warn`` is called with a key and a text, and
-    warns once for each key.
+    warns once for each key. ``latest_epoch`` is that of the run's directory.
     """
 
     def __init__(
@@ -138,9 +139,10 @@ class RunHandle:
         path: str,
         block_timeout_secs: float,
         warn: Callable[[str, str], None],
+        latest_epoch: LatestEpoch | None = None,
     ) -> None:
         self.sender: Final = sender
-        self.run: Final = sender.session.define_run(definition)
+        self.run: Final = sender.session.define_run(definition, latest_epoch)
         self.series: Final = RunSeries(sender.session, self.run, path)
         self.append_scalar: Final = sender.session.ring.append_scalar
         self._append_scalars: Final = sender.session.ring.append_scalars

@@ -84,7 +84,6 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             ``close()``, which say whether it was done. A number: so many seconds after
             something was written, at the latest (0.1 at least). Default: as the daemon's
             ``--sync`` says; if both ask for something, both are done.
-
         purge_step: the step from which training goes on: what the run holds at this step
             and later is out of date, and TensorBoard shows it no more. Writers of other
             processes that were made before this one are superseded: what they log to the
@@ -135,6 +134,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self._directory = os.path.abspath(self._logdir) if is_local else self._logdir
         self._location = RunLocation(self._directory) if is_local else None
         self._ranks = ranks.resolve(rank, world_size, os.environ)
+        names = (self._directory, self._run_name, self._ranks)
+        self._latest_epoch = senders.latest_epoch(str(self._address), *names)
         if self._ranks.rank is None and (self._ranks.world_size or 1) > 1:
             _logger.warning(
                 "one of %d workers, but which one is not known: it gets a run of its own, named "
@@ -325,12 +326,13 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         if self._location is not None:
             self._location.describe(definition)
         block_secs = self._settings.block_timeout_secs if self._on_full == "block" else 0.0
-        run = RunHandle(sender, definition, self.get_logdir(), block_secs, self._warn)
+        path, latest = self.get_logdir(), self._latest_epoch
+        run = RunHandle(sender, definition, path, block_secs, self._warn, latest)
         # For a writer that is never closed: the sender ends its run and releases itself.
         self._finalizer = weakref.finalize(self, sender.abandoned.append, run.run)
         self._finalizer.atexit = False
         if self._verbose:
-            _logger.info("logging to %s through the daemon at %s", self.get_logdir(), self._address)
+            _logger.info("logging to %s through the daemon at %s", path, self._address)
         return run
 
     # Lifecycle
@@ -468,15 +470,16 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             "run": self._run_name or None,
             "on_full": self._on_full,
             "purge_step": self._purge_step,
-            "epoch": self._epoch,
+            "epochs": (self._epoch, self._latest_epoch.value),
             "sync": self._sync,
             "closed": self._closed,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        closed, epoch = state.pop("closed"), state.pop("epoch")
+        closed, (epoch, latest_epoch) = state.pop("closed"), state.pop("epochs")
         self.__init__(**state)  # type: ignore[misc]
         self._epoch, self._has_siblings = epoch, True
+        self._latest_epoch.raise_to(latest_epoch)
         self._closed = closed
 
 

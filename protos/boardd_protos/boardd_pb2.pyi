@@ -505,11 +505,12 @@ class Rejected(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ..., number: _Optional[int] = ..., run: _Optional[int] = ..., runs: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RunDefinition(_message.Message):
-    __slots__ = ["ancestor", "epoch", "filename_suffix", "has_siblings", "logdir", "name", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "umask", "world_size"]
+    __slots__ = ["ancestor", "epoch", "filename_suffix", "has_siblings", "latest_epoch", "logdir", "name", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "umask", "world_size"]
     ANCESTOR_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FILENAME_SUFFIX_FIELD_NUMBER: _ClassVar[int]
     HAS_SIBLINGS_FIELD_NUMBER: _ClassVar[int]
+    LATEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
     LOGDIR_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PURGE_STEP_FIELD_NUMBER: _ClassVar[int]
@@ -524,6 +525,7 @@ class RunDefinition(_message.Message):
     epoch: int
     filename_suffix: str
     has_siblings: bool
+    latest_epoch: int
     logdir: str
     name: str
     purge_step: int
@@ -534,7 +536,7 @@ class RunDefinition(_message.Message):
     sync_secs: float
     umask: int
     world_size: int
-    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ..., has_siblings: bool = ...) -> None: ...
+    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ..., has_siblings: bool = ..., latest_epoch: _Optional[int] = ...) -> None: ...
 
 class RunRefused(_message.Message):
     __slots__ = ["message", "reason", "run", "sub_run"]

@@ -163,6 +163,64 @@ def test_a_run_is_purged_once(daemon: DaemonProcess, tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.usefixtures("transport")
+def test_a_writer_is_not_superseded_by_a_closed_one_of_its_process(tmp_path: Path) -> None:
+    """Also when another daemon comes, which is told of open writers only."""
+    logdir = tmp_path / "logs" / "run"
+    with DaemonProcess(tmp_path) as first:
+        old = SummaryWriter(logdir, address=first.address)
+        old.add_scalar("loss", 0.0, 0)
+        assert old.flush()
+        with SummaryWriter(logdir, address=first.address, purge_step=1) as sw:
+            sw.add_scalar("loss", 1.0, 1)
+        old.add_scalar("loss", 2.0, 2)
+        assert old.flush()
+        first.kill()
+        with DaemonProcess(tmp_path, socket=first.socket):
+            old.add_scalar("loss", 3.0, 3)
+            assert old.close(), old.statistics()
+    for loader in LOADERS:
+        points = read_scalars(logdir.parent, loader)["run"]["loss"]
+        assert [point.step for point in points] == [0, 1, 2, 3]
+
+
+#: Its child logs through the writer that was made before the one that purges.
+PARENT = """
+import os, pickle, subprocess, sys
+from boardd_client import SummaryWriter
+
+old = SummaryWriter(sys.argv[1])
+old.add_scalar("loss", 0.0, 0)
+assert old.flush()
+with SummaryWriter(sys.argv[1], purge_step=1) as sw:
+    sw.add_scalar("loss", 1.0, 1)
+CHILD = "import pickle, sys; old = pickle.load(sys.stdin.buffer); "
+LOG = "old.add_scalar('loss', 2.0, 2); sys.exit(not old.close())"
+if sys.argv[2] == "forked":
+    pid = os.fork()
+    if not pid:
+        exec(LOG)
+    assert os.waitpid(pid, 0)[1] == 0
+else:
+    subprocess.run([sys.executable, "-c", CHILD + LOG], input=pickle.dumps(old), check=True)
+old.add_scalar("loss", 3.0, 3)
+assert old.close()
+"""
+
+
+@pytest.mark.parametrize("child", ["forked", "unpickled"])
+def test_a_writer_in_a_child_is_as_young_as_in_its_parent(
+    daemon: DaemonProcess, tmp_path: Path, child: str
+) -> None:
+    logdir = tmp_path / "logs" / "run"
+    command = [sys.executable, "-c", PARENT, str(logdir), child]
+    environ = {**os.environ, "BOARDD_ADDRESS": daemon.address}
+    subprocess.run(command, env=environ, timeout=120, check=True)
+    for loader in LOADERS:
+        points = read_scalars(logdir.parent, loader)["run"]["loss"]
+        assert [point.step for point in points] == [0, 1, 2, 3]
+
+
 def test_what_was_logged_before_in_the_same_process_is_purged_too(
     daemon: DaemonProcess, tmp_path: Path
 ) -> None:

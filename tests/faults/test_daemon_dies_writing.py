@@ -1,8 +1,11 @@
 """A daemon that dies at any of its writes, between what it wrote and what it told.
 
-Two processes log to two runs, while one daemon after the other is killed at its first
-write to an event file, its second, and so on: before the write, with a part of it in the
-file, and after it, before the acknowledgement. ``WRITE_SWEEP=40`` goes as far as the 40th.
+A short script, whose every step is a write, is played once for each of its writes, and a
+daemon is killed at that one: before the write, with a part of it in the file, and after it,
+before the acknowledgement.
+
+Then two processes log to two runs as they like, while one daemon after the other is killed at
+its first write, its second, and so on. ``WRITE_SWEEP=40`` goes as far as the 40th.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +25,67 @@ from support.transports import SETTINGS, VARIABLE
 
 WRITES = int(os.environ.get("WRITE_SWEEP", "3"))
 TESTS = Path(__file__).parents[1]
+
+
+STEPS = 7
+#: The last write of a run tells that its session has ended.
+SCRIPT_WRITES = STEPS + 1
+
+#: Plays the script in each of the runs that it is told, one after the other.
+SCRIPT = f"""
+import sys
+import numpy as np
+from boardd_client import SummaryWriter
+
+for run in sys.argv[2:]:
+    sw = SummaryWriter(sys.argv[1] + "/" + run)
+    for step in range({STEPS}):
+        sw.add_scalar("loss", 1.0, step)
+        assert sw.flush(timeout=60), run
+        if step == 3:
+            sw.add_histogram("weights", np.arange(9.0), step)
+    assert sw.close(timeout=60), run
+    counts = sw.statistics()
+    assert counts.accepted == counts.written, (run, counts)
+"""
+
+
+@pytest.mark.slow
+def test_a_history_is_written_once_whichever_of_its_writes_is_the_daemons_last(
+    transport: str, tmp_path: Path, runtime_directory: Path
+) -> None:
+    socket = runtime_directory / "s"
+    logdir = tmp_path / "logs"
+    histories = [(how, write) for write in range(1, SCRIPT_WRITES + 1) for how in HOWS]
+    runs = [f"{how}-{write}" for how, write in histories]
+    environ = {
+        **os.environ,
+        VARIABLE: SETTINGS[transport],
+        "BOARDD_AUTOSTART": "0",
+        "BOARDD_ADDRESS": f"unix:{socket}",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(logdir), *runs], env=environ
+    ) as script:
+        try:
+            for run, (how, write) in zip(runs, histories, strict=True):
+                dying = {"DIES_AT_WRITE": str(write), "DIES": how, "DIES_IN": run}
+                with DaemonProcess(
+                    tmp_path,
+                    socket=socket,
+                    environ={**dying, "PYTHONPATH": str(TESTS)},
+                    module="support.dying_daemon",
+                    wait=False,
+                ) as daemon:
+                    assert daemon.wait() == -signal.SIGKILL, daemon.log
+            with DaemonProcess(tmp_path, socket=socket):
+                assert script.wait(60) == 0
+        finally:
+            script.kill()
+    for run in runs:
+        assert [step for step, _ in points(logdir / run, "loss")] == list(range(STEPS)), run
+        assert [step for step, _ in points(logdir / run, "weights")] == [3], run
+        assert sum(len(event.values) for event in run_events(logdir / run)) == STEPS + 1, run
 
 
 @pytest.mark.slow

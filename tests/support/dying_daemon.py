@@ -1,7 +1,8 @@
 """A daemon that kills itself at a write to an event file: ``python -m support.dying_daemon``.
 
 ``DIES_AT_WRITE`` says at which, from 1; ``DIES`` is ``before`` it, ``torn`` with a part of
-its bytes in the file, or ``after`` it, before anybody can be told.
+its bytes in the file, or ``after`` it, before anybody can be told. If ``DIES_IN`` is set, only
+writes in the run directory of that name count.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ HOWS: Final = ("before", "torn", "after")
 class DyingWrite:
     """Takes the place of ``os.write``."""
 
-    def __init__(self, number: int, how: str) -> None:
+    def __init__(self, number: int, how: str, run: str = "") -> None:
         self._left = number
+        self._where = f"/{run}/events.out.tfevents" if run else "tfevents"
         self._how = how
         self._write = os.write
 
     def __call__(self, fd: int, data: bytes | memoryview) -> int:
-        if "tfevents" not in os.readlink(f"/proc/self/fd/{fd}"):
+        if self._where not in os.readlink(f"/proc/self/fd/{fd}"):
             return self._write(fd, data)
         self._left -= 1
         if self._left:
@@ -36,7 +38,9 @@ class DyingWrite:
 
 
 if __name__ == "__main__":
-    os.write = DyingWrite(int(os.environ["DIES_AT_WRITE"]), os.environ["DIES"])
+    os.write = DyingWrite(
+        int(os.environ["DIES_AT_WRITE"]), os.environ["DIES"], os.environ.get("DIES_IN", "")
+    )
     from boardd.cli import main
 
     raise SystemExit(main())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.ring import Ring
 from boardd_client.session.kinds import RunKinds
+from boardd_client.session.latest_epoch import LatestEpoch
 
 #: Series of one session; a budget against tags made without end.
 MAX_SERIES: Final = 100_000
@@ -35,6 +36,7 @@ class DefinedRun:
     is_held_up: bool = False
     series: list[int] = field(default_factory=list)
     kinds: RunKinds = field(default_factory=RunKinds)  #: of all runs in its directory
+    latest_epoch: LatestEpoch = field(default_factory=LatestEpoch)  #: of its directory, too
     #: Tags whose scalars go straight to the ring, and their series; none while it is held up.
     by_tag: dict[str, int] = field(default_factory=dict)
 
@@ -42,6 +44,12 @@ class DefinedRun:
     def number(self) -> int:
         """Its number in the session."""
         return self.definition.run
+
+    def told(self) -> pb.RunDefinition:
+        """Its definition, with the latest epoch of now."""
+        if self.latest_epoch.value > self.definition.epoch:
+            self.definition.latest_epoch = self.latest_epoch.value
+        return self.definition
 
     def hold_up(self, *, is_held_up: bool) -> None:
         """Takes no more records, or takes them again."""
@@ -68,15 +76,17 @@ class Schema:
         self._untold_runs: deque[int] = deque()
         self._untold_series: deque[int] = deque()
 
-    def add_run(self, definition: pb.RunDefinition) -> DefinedRun:
-        """Adds a run; sets its number in ``definition``."""
+    def add_run(self, definition: pb.RunDefinition, latest_epoch: LatestEpoch) -> DefinedRun:
+        """Adds a run; sets its number in ``definition``, and raises ``latest_epoch`` to its own."""
         self._last_number += 1
         definition.run = self._last_number
         directory = (definition.logdir, definition.name, definition.rank, definition.world_size)
         kinds = self._kinds.setdefault(directory, RunKinds())
-        run = self._runs[self._last_number] = DefinedRun(definition, kinds=kinds)
+        latest_epoch.raise_to(definition.epoch)
+        run = DefinedRun(definition, kinds=kinds, latest_epoch=latest_epoch)
+        self._runs[self._last_number] = run
         self._untold_runs.append(self._last_number)
-        self._keep(pb.Definitions(runs=[definition]))
+        self._keep(pb.Definitions(runs=[run.told()]))
         return run
 
     def add_series(self, run: DefinedRun, tag: str, sub_run: str) -> int:
@@ -151,7 +161,7 @@ class Schema:
                 if self._untold_runs:
                     run = self._runs.get(self._untold_runs.popleft())
                     if run is not None:
-                        message.runs.append(run.definition)
+                        message.runs.append(run.told())
                 elif self._untold_series:
                     series = self._series.get(self._untold_series.popleft())
                     if series is not None:

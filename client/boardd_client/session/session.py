@@ -32,6 +32,7 @@ from boardd_client.session.captures import Capture
 from boardd_client.session.claims import Claims
 from boardd_client.session.counters import Counters, Statistics
 from boardd_client.session.done import Done
+from boardd_client.session.latest_epoch import LatestEpoch
 from boardd_client.session.losses import Loss, LossReason
 from boardd_client.session.outgoing import Outgoing
 from boardd_client.session.scalar_history import Exported, ScalarHistory, export
@@ -77,10 +78,12 @@ class Session:
 
     # For trainers
 
-    def define_run(self, definition: pb.RunDefinition) -> DefinedRun:
-        """Adds a run; sets its number in ``definition``."""
+    def define_run(
+        self, definition: pb.RunDefinition, latest_epoch: LatestEpoch | None = None
+    ) -> DefinedRun:
+        """Adds a run; sets its number in ``definition``, and raises ``latest_epoch`` to its own."""
         with self._lock:
-            return self._schema.add_run(definition)
+            return self._schema.add_run(definition, latest_epoch or LatestEpoch())
 
     def define_series(self, run: DefinedRun, tag: str, sub_run: str = "") -> int:
         """Adds a series to a run and returns its number; 0 if there are too many."""

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from boardd_protos.address import Address
 
 from boardd_client.environment import Settings
+from boardd_client.session.latest_epoch import LatestEpoch
 from boardd_client.transport.connection import Connection, Events
 from boardd_client.transport.grpc_connection import GrpcConnection
 from boardd_client.transport.sender import Sender
@@ -43,6 +44,10 @@ class Senders:
         self._senders: dict[str, Sender] = {}
         self._all_senders: weakref.WeakSet[Sender] = weakref.WeakSet()  # also those that end
         self._forkables: weakref.WeakSet[Any] = weakref.WeakSet()
+        #: By address and what makes a run's directory; kept by the writers.
+        self._epochs: weakref.WeakValueDictionary[object, LatestEpoch] = (
+            weakref.WeakValueDictionary()
+        )
         self._needs_subprocess = False
         self._inherited: list[object] = []
         self._hooks_multiprocessing = False
@@ -53,6 +58,11 @@ class Senders:
         """Makes a forked child call ``forkable.after_fork``, as long as that lives."""
         with self._lock:
             self._forkables.add(forkable)
+
+    def latest_epoch(self, *run: object) -> LatestEpoch:
+        """That of a run, which ``run`` names: one for all writers, also in a forked child."""
+        with self._lock:
+            return self._epochs.setdefault(run, LatestEpoch())
 
     def acquire(self, address: Address, settings: Settings) -> Sender:
         """The sender to an address, with one user more. ``settings`` are for a new one."""

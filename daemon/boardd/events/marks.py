@@ -30,6 +30,10 @@ BATCH_TAG: Final = varint(20111 << 3 | 2)
 #: Where it stands in a mark's data.
 BATCH_TAG_OFFSET: Final = len(_WALL_TIME_TAG) + _WALL_TIME.size
 
+#: Of Batch's field ``offset``, whose wire type is 1.
+_OFFSET_TAG: Final = b"\x19"
+_OFFSET: Final = struct.Struct("<Q")
+
 
 class Part(NamedTuple):
     """Events of one session: the sequence number of the record of each, ascending.
@@ -54,6 +58,11 @@ def mark(wall_time: float, batch: Batch) -> bytes:
         varint(len(data)),
         data,
     )
+
+
+def told_offset(offset: int) -> bytes:
+    """Returns the field ``Batch.offset`` as a mark at ``offset`` has it if it tells all."""
+    return _OFFSET_TAG + _OFFSET.pack(offset)
 
 
 def is_mark(data: bytes, start: int = 0) -> bool:

@@ -217,20 +217,24 @@ def _used(tag_index: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int
 
 def _refused(part: ScalarPart, is_refused: NDArray[np.bool_]) -> list[RefusedRecords]:
     """Returns the refused scalars, one entry for each tag."""
-    tags, first, counts = np.unique(
-        part.tag_index[is_refused], return_index=True, return_counts=True
-    )
+    index = part.tag_index[is_refused]
     sequences = part.columns.sequence[is_refused]
+    tags, first, counts = np.unique(index, return_index=True, return_counts=True)
+    last = len(index) - 1 - np.unique(index[::-1], return_index=True)[1]
     return [
         RefusedRecords(
             sequence,
             records,
             pb.INVALID_NAME,
             part.run.contents.kinds.conflict(part.run.tags[tag], SummaryKind.SCALAR),
-            int(sequences[-1]),
+            last_sequence,
         )
-        for tag, sequence, records in zip(
-            tags.tolist(), sequences[first].tolist(), counts.tolist(), strict=True
+        for tag, sequence, records, last_sequence in zip(
+            tags.tolist(),
+            sequences[first].tolist(),
+            counts.tolist(),
+            sequences[last].tolist(),
+            strict=True,
         )
     ]
 

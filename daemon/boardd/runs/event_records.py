@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from boardd.events.marks import BATCH_TAG, BATCH_TAG_OFFSET, batch_of, is_mark
+from boardd.events.marks import BATCH_TAG, BATCH_TAG_OFFSET, batch_of, is_mark, told_offset
 from boardd.events.tfrecord import (
     FOOTER,
     FOOTER_BYTES,
@@ -83,18 +83,32 @@ class EventRecords:
             at = chunk.rfind(BATCH_TAG)
             while at >= 0:
                 offset = start + at - _BEFORE_TAG_BYTES
-                if offset >= 0 and self._is_table(offset):
+                if offset >= 0 and self._is_table(offset, chunk, at - _BEFORE_TAG_BYTES):
                     return offset
                 at = chunk.rfind(BATCH_TAG, 0, at + len(BATCH_TAG) - 1)
             end = start
         return None
 
-    def _is_table(self, offset: int) -> bool:
-        data = next(self.walk(offset), b"")
-        if not is_mark(data):
+    def _is_table(self, offset: int, chunk: bytes, at: int) -> bool:
+        """Whether a mark that begins at ``offset`` of the file, ``at`` of ``chunk``, tells all.
+
+        Nearly all do not, and hardly more than their bytes is looked at.
+        """
+        if at < 0 or at + HEADER_BYTES > len(chunk):
+            chunk, at = self._read(offset, HEADER_BYTES), 0
+        if at + HEADER_BYTES > len(chunk):
             return False
+        length, checksum = HEADER.unpack_from(chunk, at)
+        size_bytes = OVERHEAD_BYTES + length
+        if self._checksum(length) != checksum or offset + size_bytes > self.size_bytes:
+            return False
+        if at + size_bytes > len(chunk):
+            chunk, at = self._read(offset, size_bytes), 0
+        if chunk.find(told_offset(offset), at, at + size_bytes) < 0:
+            return False
+        data = next(self.walk(offset), b"")
         try:
-            return batch_of(data).offset == offset
+            return is_mark(data) and batch_of(data).offset == offset
         except ValueError:
             return False
 

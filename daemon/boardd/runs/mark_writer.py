@@ -13,9 +13,11 @@ from boardd.events import marks, marks_pb2
 from boardd.events.marks import Part
 
 #: All that is known is told again after so many bytes, for whoever reads the file from its
-#: end; or after so many times its own size, if that is more.
-TABLE_BYTES: Final = 4 << 20
+#: end. If it is long that is later, so that the file does not consist of it: after
+#: ``TABLE_SHARE`` times its own size but no more than ``MAX_TABLE_BYTES``, or twice its size.
+TABLE_BYTES: Final = 256 << 10
 TABLE_SHARE: Final = 16
+MAX_TABLE_BYTES: Final = 4 << 20
 
 
 class MarkWriter:
@@ -70,7 +72,7 @@ class MarkWriter:
             self._add_part(batch, part)
         record = marks.mark(self._clock(), batch)
         if is_whole:
-            self._table_offset = offset + max(TABLE_BYTES, TABLE_SHARE * len(record))
+            self._table_offset = offset + _table_distance(len(record))
         return record
 
     def written(self, parts: Iterable[Part], events: int | None = None) -> list[Part]:
@@ -112,6 +114,12 @@ class MarkWriter:
         else:
             entry = batch.parts.add(session=part.session, runs=runs)
         _add_dropped(entry, part.dropped)
+
+
+def _table_distance(size_bytes: int) -> int:
+    """How far behind a table of ``size_bytes`` the next one is due."""
+    share = max(min(TABLE_SHARE * size_bytes, MAX_TABLE_BYTES), 2 * size_bytes)
+    return max(TABLE_BYTES, share)
 
 
 def _add_mark(batch: marks_pb2.Batch, key: bytes, mark: Mark) -> None:

@@ -31,6 +31,8 @@ _logger = logging.getLogger(__name__)
 
 #: So many bytes of files without marks are read, the newest first.
 MAX_UNMARKED_BYTES: Final = 256 << 20
+#: Of a record.
+MAX_SEQUENCE: Final = (1 << 64) - 1
 #: A file up to this size is read without the compiled loop.
 UNCOMPILED_BYTES: Final = 64 << 10
 
@@ -60,7 +62,14 @@ def recover(directory: RunDirectory, contents: RunContents) -> None:
                 continue
             records = EventRecords(fd)
             if _has_marks(records):
-                _read_marks(records, contents)
+                try:
+                    _read_marks(records, contents)
+                except ValueError as error:
+                    _logger.warning(
+                        "%s: %s; what it says behind that is not known, and may be written again",
+                        directory.path / name,
+                        error,
+                    )
                 break
             left_bytes = _read_kinds(records, contents, left_bytes)
         finally:
@@ -131,11 +140,16 @@ class _Reading:
             if key:
                 self._sessions.append(key)
             elif part.known:
+                if part.known > len(self._sessions):
+                    raise ValueError(f"a mark names session {part.known}, which it does not tell")
                 key = self._sessions[part.known - 1]
             count = events_in(part.runs)
             done = min(count, events)
             if done and key != NO_SESSION:
-                self._contents.marks.advance(key, sequence_after(part.runs, done))
+                sequence = sequence_after(part.runs, done)
+                if sequence > MAX_SEQUENCE:
+                    raise ValueError(f"a mark tells record {sequence}, which cannot be")
+                self._contents.marks.advance(key, sequence)
                 self._contents.marks.drop(key, _dropped(part))
             if done < count:
                 return

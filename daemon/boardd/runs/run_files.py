@@ -16,6 +16,8 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Final, TypeVar
 
+from boardd_protos import boardd_pb2 as pb
+
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.events.embedding import EmbeddingFiles
@@ -93,6 +95,10 @@ class RunFiles:
                 await self._wait_out(error)
                 if gives_up is not None and gives_up():
                     break
+            except Exception as error:  # a defect: this run suffers, and its records are counted
+                _logger.exception("run %s", self._run.path)
+                text = f"run {self._run.path}: defect of the daemon: {error!r}"
+                self._refuse(Refusal(pb.RUN_REFUSED, text))
         return self._file is not None
 
     def _open(self, umask: int | None) -> tuple[RunDirectory, EventFile]:

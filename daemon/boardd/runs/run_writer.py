@@ -229,6 +229,8 @@ class RunWriter:
         return await self._files.append(*join(encoded), embedding, earlier=error)
 
     def _reject(self, items: deque[Item], reason: int, message: str) -> None:
+        # A purge among them is not in the file: it has taken nothing over.
+        self.run.contents.epoch = self.run.contents.written_epoch
         while items:
             head = items[0]
             if isinstance(head, Sync):

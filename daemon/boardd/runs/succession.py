@@ -8,6 +8,7 @@ killed in between, the next one does the purge again, before any record of the n
 from __future__ import annotations
 
 import time
+from datetime import datetime, timezone
 from typing import Final
 
 import numpy as np
@@ -20,11 +21,8 @@ from boardd.events.purge import purge
 from boardd.runs.encode import Encoded, RefusedRecords
 from boardd.summaries.reduction import SummaryError
 
-_WHY: Final = (
-    "a writer that was made later took this run over with purge_step; what this older writer "
-    "logs to it is not written. End this process, or give writers that are to share the run one "
-    "BOARDD_EPOCH"
-)
+#: Epochs from here on are times in nanoseconds, of the year 2001 and later.
+_FIRST_TIME: Final = 10**18
 
 
 def encode_purge(part: PurgePart) -> Encoded:
@@ -48,7 +46,7 @@ def superseded(part: RunPart) -> Encoded | None:
     if not 0 < epoch < contents.epoch:
         return None
     written = contents.marks.sequence(session_key(part.session_id))
-    message = f"run {part.run.path}: {_WHY}"
+    message = f"run {part.run.path}: {_why(epoch, contents.epoch)}"
     if not part.records or part.sequence > written:
         return Encoded(error=SummaryError(pb.SUPERSEDED, message))
     if part.last_sequence <= written or not isinstance(part, ScalarPart):
@@ -58,3 +56,21 @@ def superseded(part: RunPart) -> Encoded | None:
     left = sequences[duplicates:]
     refused = RefusedRecords(int(left[0]), len(left), pb.SUPERSEDED, message, int(left[-1]))
     return Encoded(duplicates=duplicates, refused=[refused])
+
+
+def _why(epoch: int, taken: int) -> str:
+    return (
+        "a writer with purge_step took this run over, whose epoch is higher: "
+        f"{_shown(taken)}; that of this writer is {_shown(epoch)}, and what it logs to the run is "
+        "not written. If it is the older one, end this process. If it is not, the clocks of their "
+        "hosts differ: set BOARDD_EPOCH to a number that rises with each start, or to the same "
+        "for writers that are to share the run"
+    )
+
+
+def _shown(epoch: int) -> str:
+    """An epoch, and when it was, if it is a time."""
+    if not _FIRST_TIME <= epoch < 10 * _FIRST_TIME:
+        return str(epoch)
+    when = datetime.fromtimestamp(epoch // 10**9, timezone.utc)
+    return f"{epoch} ({when:%Y-%m-%d %H:%M:%S} UTC)"

@@ -8,7 +8,7 @@ client sends all of them again after a reconnect.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from boardd_protos import boardd_pb2 as pb
 
@@ -78,8 +78,7 @@ class Schema(DefinedRuns):
     ) -> None:
         known = self._definitions.get(message.run)
         if known is not None:
-            if known.message != message:
-                raise RequestError(f"run {message.run} is defined already, as something else")
+            self._define_again(known, message)
             defined.refusals += self.refusals_among([message.run])
             return
         if message.run in self._forgotten:
@@ -115,6 +114,23 @@ class Schema(DefinedRuns):
             self._add_place(definition, "", None, error.refusal, defined)
             return
         self._join(definition, "", *self.paths.of_run(message.run), defined)
+
+    def _define_again(self, known: RunDefined, message: pb.RunDefinition) -> None:
+        """Takes a later epoch of the writer's process; all else must be as before."""
+        copy = pb.RunDefinition()
+        copy.CopyFrom(message)
+        copy.latest_epoch = known.message.latest_epoch
+        if copy != known.message:
+            raise RequestError(f"run {message.run} is defined already, as something else")
+        if message.latest_epoch <= known.member.epoch:
+            return
+        known.message.latest_epoch = message.latest_epoch
+        known.member = replace(known.member, epoch=message.latest_epoch)
+        for place in known.places.values():
+            run = self.places[place].run
+            holder = (self._session_id, message.run)
+            if run is not None and holder in run.members:
+                run.members.join(holder, known.member)
 
     def _join(
         self, definition: RunDefined, sub_run: str, path: str, group: str, defined: Defined
@@ -204,7 +220,7 @@ def _member(message: pb.RunDefinition) -> Member:
         message.reduce,
         SyncPolicy(message.sync_secs, message.sync_on_flush),
         message.umask & 0o777 if message.HasField("umask") else None,
-        message.epoch,
+        max(message.epoch, message.latest_epoch),
         message.has_siblings,
     )
 

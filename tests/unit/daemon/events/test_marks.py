@@ -53,6 +53,11 @@ def test_runs_name_every_number(sequences: list[int]) -> None:
         marks.sequence_after(runs, len(sequences) + 1)
 
 
+@given(st.integers(1, (1 << 63) - 1))
+def test_a_table_tells_its_offset_as_it_is_looked_for(offset: int) -> None:
+    assert marks.told_offset(offset) in data_of(Batch(offset=offset, epoch=1))
+
+
 def test_numbers_in_a_row_take_no_room() -> None:
     assert marks.runs_of(np.arange(5, 100_005, dtype=np.uint64)) == [4, 100_000]
     assert marks.runs_of(np.array([1, 2, 4, 9], np.uint64)) == [0, 2, 1, 1, 4, 1]

@@ -105,6 +105,26 @@ def test_rejected_scalars_between_good_ones(tmp_path: Path) -> None:
     run_async(test, tmp_path)
 
 
+def test_scalars_of_tags_of_another_kind_are_rejected_tag_by_tag(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            client = await harness.client().begin(tags={1: "loss", 2: "a", 3: "b"})
+            values = np.ones(2, np.float32)
+            for sequence, series in ((1, 2), (2, 3)):
+                await client.tensor(sequence, values)
+                await client.records(summary(sequence, histogram_payload(values), series=series))
+            await client.acknowledged(2)
+            order = (2, 1, 3, 2, 1, 3, 3)
+            await client.records(*(scalar(at, series=one) for at, one in enumerate(order, 3)))
+            await client.acknowledged(9)
+            await client.until(lambda: len(client.rejected) == 2)
+            found = [(one.sequence, one.records, one.last_sequence) for one in client.rejected]
+            assert found == [(3, 2, 6), (5, 3, 9)]
+            assert reasons(harness) == {"INVALID_NAME": 5}
+
+    run_async(test, tmp_path)
+
+
 def test_a_tensor_past_its_bound_is_rejected_and_the_next_is_taken(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         limit = 1 << 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import grpc
 import pytest
 from boardd.events.event_pb2 import Event
 from boardd_protos import boardd_pb2 as pb
@@ -90,6 +91,7 @@ def test_only_older_writers_of_other_sessions_are_superseded(tmp_path: Path) -> 
             (rejected,) = clients[4].rejected
             assert rejected.reason == pb.SUPERSEDED
             assert (rejected.sequence, rejected.records) == (1, 1)
+            assert "is higher: 6; that of this writer is 4," in rejected.message
             assert "BOARDD_EPOCH" in rejected.message
 
     run_async(test, tmp_path)
@@ -114,6 +116,50 @@ def test_the_purge_comes_where_the_first_record_of_its_writer_is(tmp_path: Path)
             assert sorted(events[5:]) == ["new 3", "old 4"]
             (file,) = harness.files("run/c")
             assert [event.step for event in events_of(file)[1:]] == [7, 7, 5]
+
+    run_async(test, tmp_path)
+
+
+def test_a_purge_that_could_not_be_written_has_taken_nothing_over(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            old = await harness.client().begin(epoch=5)
+            await old.records(scalar(1, step=1))
+            await old.acknowledged(1)
+            new = await harness.client().begin(epoch=7, purge_step=0)
+            (harness.root / "run").rename(harness.root / "moved")
+            (harness.root / "run").touch()
+            await new.records(scalar(1, step=2))
+            await new.acknowledged(1)
+            assert reasons(harness) == {"RUN_REFUSED": 1}
+            (harness.root / "run").unlink()
+            between = await harness.client().begin(epoch=6)
+            await between.records(scalar(1, step=3))
+            await between.acknowledged(1)
+            assert shown(harness) == ["loss 3"]
+            assert reasons(harness) == {"RUN_REFUSED": 1}
+
+    run_async(test, tmp_path)
+
+
+def test_a_run_may_be_told_again_with_a_later_epoch_of_its_process(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            child = await harness.client().begin(tags={1: "child"}, epoch=5, latest_epoch=6)
+            new = await harness.client().begin(tags={1: "new"}, epoch=6, purge_step=0)
+            old = await harness.client().begin(tags={1: "old"}, epoch=5)
+            for client in (new, child, old):
+                await client.records(scalar(1))
+                await client.acknowledged(1)
+            assert {tag for _, tag, _ in values_of(harness)} == {"new", "child"}
+            await old.send(definitions=definitions("run", {1: "old"}, epoch=5, latest_epoch=6))
+            await old.send(definitions=definitions("run", {2: "sub"}, sub_run="s", epoch=5))
+            await old.records(scalar(2), scalar(3, series=2))
+            await old.acknowledged(3)
+            assert {tag for _, tag, _ in values_of(harness)} == {"new", "child", "old"}
+            assert reasons(harness) == {"SUPERSEDED": 1}
+            await old.send(definitions=definitions("run", {1: "old"}, epoch=7))
+            assert await old.end() == grpc.StatusCode.INVALID_ARGUMENT
 
     run_async(test, tmp_path)
 

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from boardd.core.runs.contents import RunContents
 from boardd.core.runs.marks import NO_SESSION
-from boardd.events import event
+from boardd.events import event, marks
 from boardd.events.marks import Part
+from boardd.events.marks_pb2 import Batch
 from boardd.events.values import image_value, scalar_value
 from boardd.runs import recovery
 from boardd.runs.event_file import EventFile, SyncFailedError
+from boardd.runs.event_records import EventRecords
 from boardd.runs.logdir import Roots, RunDirectory
 from boardd.runs.mark_writer import MarkWriter
 from boardd.runs.recovery import recover
@@ -40,8 +42,8 @@ class Life:
         self.directory = directory
         self.contents = RunContents()
         recover(directory, self.contents)
-        marks = MarkWriter(self.contents, lambda: NOW)
-        self.file = EventFile(directory, hostname="host", clock=lambda: NOW, marks=marks)
+        writer = MarkWriter(self.contents, lambda: NOW)
+        self.file = EventFile(directory, hostname="host", clock=lambda: NOW, marks=writer)
 
     def write(self, session: bytes, *sequences: int) -> None:
         data = b"".join(
@@ -60,6 +62,73 @@ class Life:
 
 def steps(directory: RunDirectory) -> list[int]:
     return [step for step, _ in points(directory.path, "loss")]
+
+
+class CountedRecords(EventRecords):
+    """Counts the bytes that were read."""
+
+    read_bytes = 0
+
+    def _read(self, offset: int, size_bytes: int) -> bytes:
+        data = super()._read(offset, size_bytes)
+        self.read_bytes += len(data)
+        return data
+
+
+def test_little_is_looked_at_however_long_a_file_of_short_appends_is(
+    directory: RunDirectory,
+) -> None:
+    life = Life(directory)
+    data = event.summary(NOW, 1, scalar_value("loss", 0.5))
+    for number in range(1, 10_001):
+        life.file.append(data, [Part(A, np.array([number], np.uint64))])
+    with open(life.path, "rb") as file:
+        records = CountedRecords(file.fileno())
+        table = records.last_table()
+        assert table is not None
+        assert records.read_bytes <= 3 << 20
+        assert sum(1 for _ in records.walk(table)) <= 8_000
+    assert Life(directory).sequences() == (10_000, 0)
+
+
+def test_a_long_table_is_told_again_before_the_file_is_far_longer() -> None:
+    contents = RunContents()
+    names = [b"tag/%0100d" % number for number in range(20_000)]
+    contents.kinds.take(names[0], dict.fromkeys(names, SummaryKind.SCALAR))
+    writer = MarkWriter(contents, lambda: NOW)
+    parts = [Part(A, np.array([1], np.uint64))]
+    table = len(writer.mark(parts, 1))
+    assert table > 2 << 20
+    assert len(writer.mark(parts, 2 * table)) < 100
+    assert len(writer.mark(parts, 2 * table + 1)) >= table
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        ({"known": 7, "runs": [0, 1]}, "names session 7"),
+        ({"session": B, "runs": [2**64 - 1, 1]}, "tells record 18446744073709551616"),
+    ],
+)
+def test_a_mark_that_cannot_be_ends_what_its_file_tells(
+    directory: RunDirectory,
+    caplog: pytest.LogCaptureFixture,
+    part: dict[str, object],
+    what: str,
+) -> None:
+    records = [event.file_version(NOW)]
+    shown = event.summary(NOW, 1, scalar_value("loss", 0.5))
+    good = {"session": A, "runs": [0, 1]}
+    for number, told in enumerate((good, part, {"session": A, "runs": [8, 1]})):
+        offset = 0 if number else sum(map(len, records))
+        records += [marks.mark(NOW, Batch(offset=offset, parts=[told])), shown]
+    path = directory.path / "events.out.tfevents.1600000000.h"
+    path.write_bytes(b"".join(records))
+    life = Life(directory)
+    assert life.sequences() == (1, 0)
+    assert what in caplog.text
+    life.write(A, 2)
+    assert Life(directory).sequences() == (2, 0)
 
 
 def test_the_next_daemon_knows_what_is_written(directory: RunDirectory) -> None:

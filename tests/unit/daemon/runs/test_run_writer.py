@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd.core.runs.run_state import RunState
-from boardd.core.session.batch import EndPart, RunPart, SummaryPart
+from boardd.core.session.batch import DropPart, EndPart, RunPart, SummaryPart
 from boardd.runs import reduction_pool
 from boardd.runs.brief_calls import BriefCalls
-from boardd.runs.logdir import Roots
+from boardd.runs.logdir import Roots, RunDirectory
 from boardd.runs.reduction_pool import ReductionPool
 from boardd.runs.run_files import RunFiles
 from boardd.runs.run_writer import RunWriter
@@ -22,8 +22,6 @@ from boardd.runs.sync_result import SyncResult
 from support.service_reading import events_of, run_async, until
 from support.shared_client import slotted_histogram
 from support.slow_maps import SlowMaps
-
-pytestmark = pytest.mark.usefixtures("no_defects")
 
 SESSION = b"session"
 VALUES = np.arange(10, dtype=np.float32)
@@ -119,6 +117,47 @@ async def writing_in(path: Path, reducers: int) -> AsyncIterator[Writing]:
             reductions.close()
 
 
+class DefectiveRoots(Roots):
+    """Fails as nobody expects."""
+
+    def open_run(self, logdir: str, *parts: str, umask: int | None = None) -> RunDirectory:
+        raise IndexError(logdir)
+
+
+def test_a_defect_while_a_run_is_opened_rejects_its_records(tmp_path: Path) -> None:
+    """And is logged, with the exception."""
+
+    async def test() -> None:
+        run = RunState(str(tmp_path), str(tmp_path), "", 10)
+        run.tag_index("tag")
+        run.holders.add((SESSION, 1))
+        rejected: list[str] = []
+
+        class Rejecting(Outcomes):
+            def reject(self, part: RunPart, reason: int, message: str) -> None:
+                rejected.append(message)
+
+            def refuse(self, run: RunState) -> None:
+                pass
+
+        outcomes, reductions = Rejecting(), ReductionPool(1, 1 << 20)
+        with ThreadPoolExecutor(1) as threads:
+            files = RunFiles(
+                run, DefectiveRoots([tmp_path]), threads, BriefCalls(threads, 1), outcomes.refuse
+            )
+            writer = RunWriter(run, files, outcomes, reductions, lambda writer: None)
+            writer.admit(DropPart(SESSION, run, None, 1, 1, 100, {"full": 1}, 1, 1.0))
+            await until(lambda: len(rejected) == 1)
+            await writer.task
+            assert run.refusal is not None
+            assert "IndexError" in run.refusal.message
+            assert "IndexError" in rejected[0]
+            reductions.close()
+
+    asyncio.run(asyncio.wait_for(test(), 20))
+
+
+@pytest.mark.usefixtures("no_defects")
 def test_records_are_written_in_call_order_whichever_is_reduced_first(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with writing_in(path, reducers=3) as writing:
@@ -133,6 +172,7 @@ def test_records_are_written_in_call_order_whichever_is_reduced_first(tmp_path: 
     run_async(test, tmp_path)
 
 
+@pytest.mark.usefixtures("no_defects")
 @pytest.mark.parametrize("between", ["nothing", "sync", "end"])
 def test_no_record_is_reduced_while_too_much_waits_to_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: str
