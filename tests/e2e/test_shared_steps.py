@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from boardd.runs.hold_back import HOLD_SECS
+from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import LOADERS, event_files, read_events, read_scalars
 
@@ -82,3 +85,38 @@ def test_workers_that_share_a_counter_make_one_rising_curve(
         steps = [point.step for point in points]
         assert set(steps) >= set(not_overtaken(scalars)), scalars
         assert late or steps == list(range(400))
+
+
+IDLE = """
+import sys
+from boardd_client import SummaryWriter
+
+with SummaryWriter(sys.argv[1], address=sys.argv[2]) as sw:
+    sw.add_scalar("of another", 0.0, 0)
+    assert sw.flush()
+    print(flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_flush_does_not_wait_for_a_process_that_logs_under_other_tags(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    logdir = tmp_path / "logs" / "run"
+    command = [sys.executable, "-c", IDLE, str(logdir), daemon.address]
+    with (
+        SummaryWriter(logdir, address=daemon.address) as sw,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as idle,
+    ):
+        assert idle.stdout is not None
+        assert idle.stdout.readline() == b"\n"
+        deadline = time.monotonic() + 30.0
+        flushed_secs = HOLD_SECS
+        # Once it is no newcomer any more.
+        while flushed_secs >= HOLD_SECS / 2:
+            assert time.monotonic() < deadline
+            begun = time.monotonic()
+            sw.add_scalar("loss", 0.0, 0)
+            assert sw.flush()
+            flushed_secs = time.monotonic() - begun
+        idle.communicate(b"\n", timeout=30.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +62,51 @@ def test_a_sync_by_time_that_failed_is_told_by_the_next_flush(
     assert len(event_files(run)) == 2
     steps = [read.step for read in read_events(run) if read.HasField("summary")]
     assert steps == [0, 1, 2]
+
+
+SIBLING = """
+import sys
+from boardd_client import SummaryWriter
+
+with SummaryWriter(sys.argv[1], address=sys.argv[2]) as sw:
+    for step, level in enumerate(("synced", "written", "synced", "synced")):
+        if step < 2:
+            sw.add_scalar("of sibling", step, step)
+        print(bool(sw.flush(level=level)), flush=True)
+        sys.stdin.readline()
+"""
+
+
+def test_every_process_that_logs_to_the_run_is_told_of_a_failed_sync(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    run, trace = daemon.logdir / "run", tmp_path / "trace"
+    command = [sys.executable, "-c", SIBLING, str(run), daemon.address]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with (
+        SummaryWriter(run, address=daemon.address, sync=0.3) as sw,
+        subprocess.Popen(command, **pipes) as sibling,
+    ):
+
+        def next_flush() -> str:
+            assert sibling.stdin is not None
+            assert sibling.stdout is not None
+            sibling.stdin.write("\n")
+            sibling.stdin.flush()
+            return sibling.stdout.readline()
+
+        assert sibling.stdout is not None
+        assert sibling.stdout.readline() == "True\n"
+        sw.add_scalar("loss", 0.0, 0)
+        assert sw.flush(level="synced")
+        with failing_fsync(daemon, run, trace):
+            assert next_flush() == "True\n"
+            until(lambda: "INJECTED" in trace.read_text())
+            assert not sw.flush(level="synced")
+            assert sw.flush(level="synced")
+            assert next_flush() == "False\n"
+            assert next_flush() == "True\n"
+        sibling.communicate("\n", timeout=DEADLINE_SECS)
 
 
 def test_close_says_if_the_disk_was_not_reached(daemon: DaemonProcess, tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             runs = [run for run in runs if table.policy(run).on_flush]
         if not runs:
             return SyncResult(ok=True)
-        sync = table.sync(runs)
+        sync = table.sync(runs, live.session.session_id)
         try:
             return await asyncio.wait_for(sync, max(0.0, deadline - self._clock()))
         except (TimeoutError, asyncio.TimeoutError):

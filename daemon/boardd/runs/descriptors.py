@@ -75,12 +75,16 @@ class Descriptors:
             self._make_room()
             yield
 
-    def remove(self, file: EventFile) -> None:
-        """``file``, which is not in use, is closed for good."""
+    def close(self, file: EventFile) -> None:
+        """Closes ``file``, which is not in use, for good. Raises as ``EventFile.close``."""
         with self._lock:
-            self._open.pop(file, None)
-            self._used.pop(file, None)
-            self._resting.pop(file, None)
+            lock = self._used.setdefault(file, threading.Lock())
+        with lock:  # another thread may be putting it to rest
+            with self._lock:
+                self._open.pop(file, None)
+                self._used.pop(file, None)
+                self._resting.pop(file, None)
+            file.close()
 
     def _make_room(self) -> None:
         while (oldest := self._take_oldest()) is not None:

@@ -37,6 +37,7 @@ class Durability:
     def __init__(self, directory: RunDirectory) -> None:
         self._directory = directory
         self._unsynced_bytes = 0
+        self._file_bytes = 0
         self._directory_is_synced = True
         # Also of a file that was left between two syncs.
         self._failure: SyncFailedError | None = None
@@ -53,11 +54,13 @@ class Durability:
 
     def begin_file(self) -> None:
         """A file was made."""
+        self._file_bytes = 0
         self._directory_is_synced = False
 
     def add(self, size_bytes: int) -> None:
         """So much was written."""
         self._unsynced_bytes += size_bytes
+        self._file_bytes += size_bytes
 
     def leave_file(self) -> None:
         """The file is given up: a sync reaches the next one only."""
@@ -74,9 +77,15 @@ class Durability:
             self.fail(error, path)
         self._unsynced_bytes = 0
 
-    def fail(self, error: OSError, path: Path | None, suspect_bytes: int | None = None) -> None:
-        """Notes what may be lost: ``suspect_bytes``, None: all that was not synced."""
-        suspect_bytes = self._unsynced_bytes if suspect_bytes is None else suspect_bytes
+    def fail(self, error: OSError, path: Path | None) -> None:
+        """Notes that all that was not synced may be lost."""
+        self._fail(error, path, self._unsynced_bytes)
+
+    def lose_file(self, error: OSError, path: Path | None) -> None:
+        """Notes that all of the live file is lost."""
+        self._fail(error, path, self._file_bytes)
+
+    def _fail(self, error: OSError, path: Path | None, suspect_bytes: int) -> None:
         earlier = self._failure.suspect_bytes if self._failure else 0
         self._failure = SyncFailedError(
             error, path or self._directory.path, earlier + suspect_bytes

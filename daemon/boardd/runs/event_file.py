@@ -227,7 +227,8 @@ class EventFile:
         """Closes the file, without a sync; what is pending is given up. May be called again.
 
         Raises ``OSError`` if the filesystem reports a late write error, as network
-        filesystems do; the file is closed all the same.
+        filesystems do, and ``SyncFailedError`` for what no ``sync`` has told; the file is
+        closed all the same.
         """
         self._closed = True
         self._pending = _Append()
@@ -235,12 +236,19 @@ class EventFile:
         self._path = None
         if fd >= 0:
             os.close(fd)
+        failure = self._durability.take_failure()
+        if failure is not None:
+            raise failure
 
     def rest(self) -> RestingFile | None:
         """Closes the descriptor, if there is one, until ``wake`` gets what this returns."""
         if self._fd < 0 or self._path is None:
             return None
-        resting = RestingFile(self._fd, self._path.name)
+        try:
+            resting = RestingFile(self._fd, self._path.name)
+        except OSError as error:  # its server has forgotten it, or cannot be asked
+            self._lose_file(error)
+            return None
         fd, self._fd = self._fd, -1
         try:
             os.close(fd)
@@ -253,10 +261,12 @@ class EventFile:
         try:
             self._fd = resting.reopen(self._directory.fd)
         except FileNotFoundError as error:
-            # What is pending is written anew and whole, in the next file.
-            self._durability.fail(error, self._path, resting.size_bytes)
-            self._pending = _Append(self._pending.events, self._pending.parts)
-            self._path = None
+            self._lose_file(error)
+        except PermissionError as error:
+            # Others may read what it holds, so what is pending is not written anew.
+            if self._durability.is_due:
+                self._durability.fail(error, self._path)
+            self._leave_file()
 
     def _write_pending(self) -> None:
         pending = self._pending
@@ -301,14 +311,24 @@ class EventFile:
         """
         if self._fd < 0 or self._path is None:
             return 0
-        status = os.fstat(self._fd)
+        try:
+            status = os.fstat(self._fd)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            self._lose_file(error)
+            return 0
         if _is_at(status, self._path.name, self._directory.fd):
             return status.st_size
         gone = FileNotFoundError(errno.ENOENT, "the event file was removed or replaced")
-        self._durability.fail(gone, self._path, status.st_size)
+        self._lose_file(gone)
+        return 0
+
+    def _lose_file(self, error: OSError) -> None:
+        """The live file is gone; what is pending is written anew and whole, in the next one."""
+        self._durability.lose_file(error, self._path)
         self._pending = _Append(self._pending.events, self._pending.parts)
         self._close_file()
-        return 0
 
     def _holds_events(self) -> bool:
         """Whether any event that was appended is whole in the live file."""

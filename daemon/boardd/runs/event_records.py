@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from boardd.events.marks import BATCH_TAG, BATCH_TAG_OFFSET, batch_of, is_mark, told_offset
@@ -23,10 +24,16 @@ _BEFORE_TAG_BYTES: Final = HEADER_BYTES + BATCH_TAG_OFFSET
 
 
 class EventRecords:
-    """The records of the file ``fd``, whose size is that of this moment. Blocks on the disk."""
+    """The records of the file ``fd``, whose size is that of this moment. Blocks on the disk.
 
-    def __init__(self, fd: int) -> None:
+    The file is read within ``reading()``.
+    """
+
+    def __init__(
+        self, fd: int, reading: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self._fd = fd
+        self._reading = reading
         self.size_bytes = os.fstat(fd).st_size
         #: Lengths that were met, each with its checksum.
         self._checksums: dict[int, int] = {}
@@ -113,7 +120,8 @@ class EventRecords:
             return False
 
     def _read(self, offset: int, size_bytes: int) -> bytes:
-        return os.pread(self._fd, size_bytes, offset)
+        with self._reading():
+            return os.pread(self._fd, size_bytes, offset)
 
     def _checksum(self, length: int) -> int:
         known = self._checksums.get(length)

@@ -14,6 +14,8 @@ import itertools
 import logging
 import os
 import stat
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from boardd_protos.summary_kind import SummaryKind
@@ -42,16 +44,23 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_OURS: Final = frozenset({errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO})
 
 
-def recover(directory: RunDirectory, contents: RunContents) -> None:
+def recover(
+    directory: RunDirectory,
+    contents: RunContents,
+    reading: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> None:
     """Adds to ``contents`` what the event files in ``directory`` hold.
 
-    Blocks on the disk. Raises ``OSError`` if it fails; then call it again.
+    Blocks on the disk, for the most part within ``reading()``. Raises ``OSError`` if it
+    fails; then call it again.
     """
-    names = sorted(name for name in os.listdir(directory.fd) if EVENT_FILE_MARK in name)
+    with reading():
+        names = sorted(name for name in os.listdir(directory.fd) if EVENT_FILE_MARK in name)
     left_bytes = MAX_UNMARKED_BYTES
     for name in reversed(names):
         try:
-            fd = os.open(name, _READ, dir_fd=directory.fd)
+            with reading():
+                fd = os.open(name, _READ, dir_fd=directory.fd)
         except OSError as error:
             if error.errno not in _NOT_OURS:
                 raise
@@ -60,7 +69,7 @@ def recover(directory: RunDirectory, contents: RunContents) -> None:
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 continue
-            records = EventRecords(fd)
+            records = EventRecords(fd, reading)
             if _has_marks(records):
                 try:
                     _read_marks(records, contents)

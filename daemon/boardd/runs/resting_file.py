@@ -16,23 +16,19 @@ class RestingFile:
         self._name = name
         self._status = os.fstat(fd)
 
-    @property
-    def size_bytes(self) -> int:
-        """Its size when it was last open."""
-        return self._status.st_size
-
     def reopen(self, directory: int) -> int:
         """Opens it in ``directory``, to append; returns the descriptor.
 
         An error that the kernel met meanwhile, when it wrote the file's pages, and has told
         nobody yet is told by the next fsync of the new descriptor.
 
-        Raises ``FileNotFoundError`` if it is gone or another is in its place, and ``OSError``.
+        Raises ``FileNotFoundError`` if it is gone or another is in its place,
+        ``PermissionError`` if it may not be opened any more, and ``OSError``.
         """
         try:
             fd = os.open(self._name, _FLAGS, dir_fd=directory)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ELOOP):
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ESTALE):
                 raise self._gone() from error
             raise
         status = os.fstat(fd)

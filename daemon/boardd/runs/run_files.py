@@ -26,6 +26,7 @@ from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.descriptors import Descriptors
 from boardd.runs.embedding_files import write_embedding
 from boardd.runs.event_file import EventFile, SyncFailedError
+from boardd.runs.hang_notice import HangNotice
 from boardd.runs.logdir import Roots, RunDirectory
 from boardd.runs.mark_writer import MarkWriter
 from boardd.runs.recovery import recover
@@ -70,6 +71,7 @@ class RunFiles:
         self._retry_secs = retry_secs
         self._on_written = on_written
         self._descriptors = descriptors or Descriptors()
+        self._hangs = HangNotice(self._hang)
         self._directory: RunDirectory | None = None
         self._file: EventFile | None = None
 
@@ -105,12 +107,14 @@ class RunFiles:
         """Opens the directory, and finds out what its event files hold. On a thread."""
         self._descriptors.add_directory()
         try:
-            directory = self._roots.open_run(self._run.path, umask=umask)
+            with self._hangs.call():
+                directory = self._roots.open_run(self._run.path, umask=umask)
             try:
-                recover(directory, self._run.contents)
+                recover(directory, self._run.contents, self._hangs.call)
                 marks = MarkWriter(self._run.contents, time.time)
                 suffix = self._run.filename_suffix
-                return directory, EventFile(directory, filename_suffix=suffix, marks=marks)
+                with self._hangs.call():
+                    return directory, EventFile(directory, filename_suffix=suffix, marks=marks)
             except BaseException:
                 directory.close()
                 raise
@@ -121,13 +125,12 @@ class RunFiles:
     async def on_thread(self, call: Callable[[], _Result], *, is_brief: bool = False) -> _Result:
         """Returns what ``call`` returns on a thread, or raises what it raises."""
         loop = asyncio.get_running_loop()
-        notice = loop.call_later(HANGING_SECS, self._hang)
         try:
-            if is_brief:
-                return await self._brief_calls.run(call)
-            return await loop.run_in_executor(self._threads, call)
+            with self._hangs.watching():
+                if is_brief:
+                    return await self._brief_calls.run(call)
+                return await loop.run_in_executor(self._threads, call)
         finally:
-            notice.cancel()
             if self._run.progress.trouble == _HANGS:
                 self.recovered()
 
@@ -142,8 +145,9 @@ class RunFiles:
         if file is None or directory is None:
             raise RuntimeError(f"{self._run.path} is not open")
         if events:
-            self._check_current(directory)
-        with self._descriptors.using(file):
+            with self._hangs.call():
+                self._check_current(directory)
+        with self._hangs.call(), self._descriptors.using(file):
             if file.pending_bytes:
                 file.resume()
             else:
@@ -198,7 +202,7 @@ class RunFiles:
     async def sync(self) -> SyncResult:
         """Makes all that was appended durable. Returns whether it can be.
 
-        What never will be is noted in ``RunProgress.sync_failure``, until a flush tells it.
+        What never will be is noted in ``RunProgress.sync_failures``, and flushes tell it.
         """
         if self._file is None:
             return SyncResult(ok=True)
@@ -211,11 +215,11 @@ class RunFiles:
         return SyncResult(ok=True)
 
     def _sync(self, file: EventFile) -> None:
-        with self._descriptors.using(file):
+        with self._hangs.call(), self._descriptors.using(file):
             file.sync()
 
     def _finish(self, file: EventFile) -> None:
-        with contextlib.suppress(OSError), self._descriptors.using(file):
+        with contextlib.suppress(OSError), self._hangs.call(), self._descriptors.using(file):
             file.finish()
 
     async def close(self) -> None:
@@ -224,19 +228,19 @@ class RunFiles:
             await self.on_thread(partial(self._finish, self._file))
         result = await self.sync()
         if not result.ok:
-            _logger.error("run %s: %s", self._run.path, result.reason)
+            self._note_lost(result.reason)
         await self.on_thread(self._abandon)
 
     def _note_lost(self, what: str) -> None:
         _logger.error("run %s: %s", self._run.path, what)
-        progress = self._run.progress
-        progress.sync_failure = "; ".join(filter(None, (progress.sync_failure, what)))
+        self._run.progress.sync_failures.note(what)
 
     def _write_embedding(self, embedding: EmbeddingFiles) -> int:
         if self._directory is None:
             raise RuntimeError(f"{self._run.path} is not open")
-        self._check_current(self._directory)
-        return write_embedding(self._directory, embedding)
+        with self._hangs.call():
+            self._check_current(self._directory)
+            return write_embedding(self._directory, embedding)
 
     def _check_current(self, directory: RunDirectory) -> None:
         if not directory.is_current():
@@ -249,16 +253,16 @@ class RunFiles:
     def _abandon(self) -> None:
         file, self._file = self._file, None
         directory, self._directory = self._directory, None
-        try:
-            if file is not None:
-                self._descriptors.remove(file)
-                file.close()
-        except OSError as error:
-            self._note_lost(f"close: {error}")
-        finally:
-            if directory is not None:
-                directory.close()
-                self._descriptors.remove_directory()
+        with self._hangs.call():
+            try:
+                if file is not None:
+                    self._descriptors.close(file)
+            except OSError as error:
+                self._note_lost(f"close: {error}")
+            finally:
+                if directory is not None:
+                    directory.close()
+                    self._descriptors.remove_directory()
 
     def _refuse(self, refusal: Refusal) -> None:
         _logger.warning("run refused: %s", refusal.message)

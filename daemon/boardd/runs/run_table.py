@@ -77,18 +77,17 @@ class RunTable:
         """When ``run`` is made durable."""
         return self._sync.stricter(run.sync)
 
-    async def sync(self, runs: Iterable[RunState]) -> SyncResult:
+    async def sync(self, runs: Iterable[RunState], session_id: bytes) -> SyncResult:
         """Waits until all that was admitted to ``runs`` is durable. Returns whether it is.
 
-        A failure that nobody was told of yet is one of this sync: of a sync by time, or of
-        the sync with which a file was closed.
+        A failure that the session was not told of yet is one of this sync: of a sync by time,
+        of one that another session asked for, or of that with which a file was closed.
         """
         runs = list(dict.fromkeys(runs))
         waiting = [self._writers[run].sync() for run in runs if run in self._writers]
         results = await asyncio.gather(*waiting)
         for run in runs:
-            failure, run.progress.sync_failure = run.progress.sync_failure, ""
-            if failure:
+            if failure := run.progress.sync_failures.tell(session_id):
                 results.append(SyncResult(ok=False, reason=failure))
         return SyncResult.of_all(results)
 

@@ -19,6 +19,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.budget import Budgets
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.contents import RunContents
+from boardd.core.runs.sync_failures import SyncFailures
 from boardd.core.sync_policy import NEVER, SyncPolicy
 
 #: A session and the number it gave the run.
@@ -83,8 +84,8 @@ class RunProgress:
     steps_backwards: int = 0
     #: Why writing is held up, for people; empty when it is not.
     trouble: str = ""
-    #: What could not be made durable, for people, until a flush has told of it.
-    sync_failure: str = ""
+    #: What could not be made durable; flushes tell of it.
+    sync_failures: SyncFailures = field(default_factory=SyncFailures)
 
 
 class RunTags:
@@ -202,6 +203,8 @@ class Runs:
         if holder not in run.members:
             run.refusal = None
             run.members.join(holder, member)
+            session_id, _ = holder
+            run.progress.sync_failures.join(session_id)
         run.holders.add(holder)
         return run
 
@@ -217,6 +220,9 @@ class Runs:
         """Ends one membership; forgets the run if it has no other."""
         run.members.pop(holder, None)
         run.holders.discard(holder)
+        session_id, _ = holder
+        if all(other != session_id for other, _ in run.members):
+            run.progress.sync_failures.leave(session_id)
         if not run.members and self._runs.get(run.path) is run:
             del self._runs[run.path]
 
@@ -224,6 +230,7 @@ class Runs:
         """Ends the membership of ``session_id`` everywhere; forgets runs without members."""
         for run in self.values():
             run.members.leave(session_id)
+            run.progress.sync_failures.leave(session_id)
             run.holders -= {holder for holder in run.holders if holder[0] == session_id}
             if not run.members:
                 del self._runs[run.path]

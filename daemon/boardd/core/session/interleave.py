@@ -74,16 +74,21 @@ def _keys(part: RunPart) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return np.array([_LOWEST], np.int64), np.array([-np.inf])
 
 
+def tags_of(part: RunPart) -> NDArray[np.intp]:
+    """The indexes of the tags of a part's records; one may come several times."""
+    if isinstance(part, ScalarPart):
+        return part.tag_index
+    if isinstance(part, SummaryPart):
+        return np.array([part.tag], np.intp)
+    return np.empty(0, np.intp)
+
+
 def _share_tags(parts: Sequence[RunPart]) -> bool:
     """Whether a tag is used by more than one session."""
     by_session: dict[bytes, list[NDArray[np.intp]]] = {}
     for part in parts:
-        tags = by_session.setdefault(part.session_id, [])
-        if isinstance(part, ScalarPart):
-            tags.append(part.tag_index)
-        elif isinstance(part, SummaryPart):
-            tags.append(np.array([part.tag], np.intp))
-    used = [np.unique(np.concatenate(tags)) for tags in by_session.values() if tags]
+        by_session.setdefault(part.session_id, []).append(tags_of(part))
+    used = [np.unique(np.concatenate(tags)) for tags in by_session.values()]
     return bool(used) and len(np.unique(np.concatenate(used))) < sum(map(len, used))
 
 

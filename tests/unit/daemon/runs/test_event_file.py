@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import pytest
 from boardd.core.refusals import RefusedError
 from boardd.events import event
 from boardd.events.values import scalar_value
-from boardd.runs.event_file import EventFile
+from boardd.runs.event_file import EventFile, SyncFailedError
 from boardd.runs.logdir import Roots, RunDirectory
 from boardd_protos import boardd_pb2 as pb
 from support.tensorboard_reader import event_files, read_events
@@ -245,4 +246,41 @@ def test_file_is_records_and_nothing_else(directory: RunDirectory) -> None:
     events.append(b"".join(map(scalar, range(50))))
     assert events.path is not None
     assert len(list(read_records(events.path.read_bytes()))) == 51
+    events.close()
+
+
+def test_a_file_that_its_server_forgot_is_told_and_followed_by_a_new_one(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = writer(directory)
+    events.append(scalar(1))
+    events.sync()
+    first = events.path
+    assert first is not None
+    size_bytes = first.stat().st_size
+
+    def stale(*_: object) -> os.stat_result:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patch:
+        first.unlink()  # on another host
+        patch.setattr(os, "fstat", stale)
+        events.append(scalar(2))
+    with pytest.raises(SyncFailedError, match=f"{size_bytes} bytes are in doubt"):
+        events.sync()
+    events.append(scalar(3))
+    events.sync()
+    assert events.path != first
+    assert steps(directory) == [2, 3]
+    events.close()
+
+
+def test_close_tells_what_no_sync_has_told(directory: RunDirectory) -> None:
+    events = writer(directory)
+    events.append(scalar(1))
+    assert events.path is not None
+    events.path.unlink()
+    events.append(scalar(2))
+    with pytest.raises(SyncFailedError, match="removed or replaced"):
+        events.close()
     events.close()

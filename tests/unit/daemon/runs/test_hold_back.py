@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
 import numpy as np
+import pytest
 from boardd.core.intake.columns import Columns
 from boardd.core.runs.run_state import Member, RunState
 from boardd.core.session.batch import EndPart, PurgePart, RunPart, ScalarPart
+from boardd.runs import hold_back
 from boardd.runs.hold_back import BEGIN_SECS, HOLD_SECS, HoldBack
 from support.service_reading import until
 
@@ -26,7 +28,7 @@ class Held:
         self.released: list[int | str] = []
         self.held = HoldBack(self.run, self._release)
 
-    def log(self, session: bytes, *steps: int) -> None:
+    def log(self, session: bytes, *steps: int, tag: int = 0) -> None:
         count = len(steps)
         columns = Columns(
             np.arange(1, count + 1, dtype=np.uint64),
@@ -39,7 +41,7 @@ class Held:
                 ScalarPart(
                     *(session, self.run, None, 1, count, count),
                     columns=columns,
-                    tag_index=np.zeros(count, np.intp),
+                    tag_index=np.full(count, tag, np.intp),
                 )
             ]
         )
@@ -135,5 +137,72 @@ def test_a_forked_writer_waits_for_its_siblings_at_the_beginning_only() -> None:
         await until(lambda: asyncio.get_running_loop().time() > begun + BEGIN_SECS)
         run.log(B, 2)
         assert run.released[-1] == 2
+
+    on_loop(test)
+
+
+def test_a_session_that_logs_under_other_tags_is_waited_for_at_its_beginning_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hold_back, "BEGIN_SECS", 0.1)
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        run = Held(A, B)
+        met = loop.time()
+        run.log(A, 1)
+        run.log(B, 2, tag=1)
+        assert run.released == []
+        await until(lambda: len(run.released) == 2 and loop.time() > met + 0.1)
+        run.log(A, 3)
+        run.log(B, 4, tag=1)
+        assert run.released == [1, 2, 3, 4]
+        run.run.holders.add((b"c", 1))
+        run.log(A, 5)
+        assert run.released == [1, 2, 3, 4]
+
+    on_loop(test)
+
+
+def test_sessions_that_share_a_tag_are_waited_for_under_their_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hold_back, "BEGIN_SECS", 0.0)
+
+    async def test() -> None:
+        run = Held(A, B, b"c")
+        run.log(A, 1)
+        run.log(B, 2)
+        await until(lambda: len(run.released) == 2)
+        run.log(b"c", 9, tag=1)
+        assert run.released == [1, 2, 9]
+        run.log(A, 4, tag=2)
+        run.log(B, 3, tag=2)
+        assert run.released == [1, 2, 9]
+        await until(lambda: len(run.released) == 5)
+        assert run.released == [1, 2, 9, 3, 4]
+
+    on_loop(test)
+
+
+def test_a_session_that_has_not_shared_a_tag_for_long_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hold_back, "BEGIN_SECS", 0.0)
+    monkeypatch.setattr(hold_back, "LATELY_SECS", 0.5)
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        run = Held(A, B)
+        shared = loop.time()
+        run.log(B, 1)
+        assert run.released == [1]
+        run.log(A, 2)
+        assert run.released == [1]
+        await until(lambda: len(run.released) == 2 and loop.time() > shared + 0.5)
+        run.log(A, 3)
+        assert run.released == [1, 2, 3]
+        run.log(B, 0)
+        assert run.released == [1, 2, 3]
 
     on_loop(test)

@@ -321,5 +321,6 @@ def test_a_half_written_append_is_written_anew_if_its_file_is_gone(
     life.path.unlink()
     life.file.resume()
     assert steps(directory) == [2, 3]
-    life.file.close()
+    with pytest.raises(SyncFailedError, match="removed or replaced"):
+        life.file.close()
     assert Life(directory).sequences() == (3, 0)

@@ -81,7 +81,7 @@ def test_a_reduction_that_ends_after_close_is_dropped_with_the_backlog(tmp_path:
         late = new_run(path / "late")
         table.open(late)
         table.admit(records(late, maps, values, RECORDS + 1))
-        assert (await table.sync([late])).ok
+        assert (await table.sync([late], SESSION)).ok
         assert errors == []
 
     run_async(test, tmp_path)

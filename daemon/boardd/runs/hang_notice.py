@@ -1,0 +1,60 @@
+"""Notices that the file system does not answer.
+
+Only the calls that touch it count: one that waits for a thread, or first encodes, says
+nothing about the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from boardd.runs.writer_threads import HANGING_SECS
+
+
+class HangNotice:
+    """Calls ``on_hang`` on the event loop when a call has not returned for ``HANGING_SECS``.
+
+    For one call at a time, on a thread that is awaited within ``watching``.
+    """
+
+    def __init__(self, on_hang: Callable[[], None]) -> None:
+        self._on_hang = on_hang
+        self._begun_at: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Looks whether a call hangs meanwhile. On the event loop."""
+        self._look_in(HANGING_SECS)
+        try:
+            yield
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[None]:
+        """The file system is called meanwhile. On any thread."""
+        self._begun_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self._begun_at = None
+
+    def _look_in(self, secs: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(secs, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        begun_at = self._begun_at
+        left_secs = HANGING_SECS
+        if begun_at is not None:
+            left_secs -= time.monotonic() - begun_at
+        if left_secs <= 0:
+            self._on_hang()
+        else:
+            self._look_in(left_secs)
