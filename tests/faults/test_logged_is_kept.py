@@ -36,6 +36,11 @@ if "fork" in sys.argv:
         print(os.getpid(), flush=True)
         signal.pause()
         os._exit(0)
+if "more" in sys.argv:
+    print("logged", flush=True)
+    input()
+    for step in range(int(sys.argv[2])):
+        sw.add_scalar("more", step / 2, step)
 if "wait" in sys.argv:
     print("logged", flush=True)
     signal.pause()
@@ -48,6 +53,7 @@ def trainer(daemon: Path, logdir: Path, *what: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", TRAINER, str(logdir), str(RECORDS), *what],
         env={**os.environ, "BOARDD_ADDRESS": f"unix:{daemon}", "BOARDD_AUTOSTART": "0"},
+        stdin=subprocess.PIPE if "more" in what else None,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -133,6 +139,30 @@ def test_when_both_are_killed_only_tensors_are_lost_and_by_name(
             assert (rejected.reason, rejected.records) == (pb.TENSOR_LOST, 1)
             second.wait_log("1 records are lost: tag 'weights'")
         daemon.signal = lambda number: None  # type: ignore[method-assign]  # it is gone
+
+
+def test_what_was_written_before_both_were_killed_is_not_written_again(
+    tmp_path: Path, runtime_directory: Path
+) -> None:
+    run = tmp_path / "logs" / "run"
+    socket = runtime_directory / "s"
+    with DaemonProcess(tmp_path, socket=socket) as daemon:
+        process = trainer(socket, run, "more", "wait")
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "logged\n"
+        wait_written(run, EXPECTED)
+        daemon.kill()
+        daemon.signal = lambda number: None  # type: ignore[method-assign]  # it is gone
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "logged\n"
+    process.kill()
+    process.communicate()
+    with DaemonProcess(tmp_path, socket=socket) as second:
+        wait_for(lambda: not logs_of(socket) and not second.status().sessions)
+        assert tags_of(run) == {**EXPECTED, "more": RECORDS}
+        assert second.status().counters.duplicates == RECORDS + 2
 
 
 def test_a_living_trainers_log_is_its_own(tmp_path: Path, runtime_directory: Path) -> None:
