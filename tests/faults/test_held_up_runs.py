@@ -188,6 +188,7 @@ def test_sessions_whose_runs_are_held_up_leave_room_for_others(
     asyncio.run(asyncio.wait_for(test(), 60.0))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_ring")
 def test_a_call_waits_again_once_there_was_room_beside_a_run_that_is_held_up(
     tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
@@ -209,8 +210,8 @@ def test_a_call_waits_again_once_there_was_room_beside_a_run_that_is_held_up(
                 step += 1
         assert healthy.flush()
         before = dict(healthy.statistics().dropped)
-        for step in range(step, step + MANY):
-            healthy.add_scalar("loss", 1.0, step)
+        for later in range(MANY):
+            healthy.add_scalar("loss", 1.0, step + later)
         assert dict(healthy.statistics().dropped) == before
         (small_disk / "ballast").unlink()
         assert healthy.close()
