@@ -326,7 +326,7 @@ class RunHandle:
 
         After a wait in vain there is none before some room of that kind was freed.
         """
-        is_hopeless = self._full_at.get(reason) == self.sender.session.freed(reason)
+        is_hopeless = self._full_at.get(reason) == self.sender.session.done.freed(reason)
         return time.monotonic() + (-1.0 if is_hopeless else self._block_timeout_secs or -1.0)
 
     def _drop(
@@ -336,7 +336,7 @@ class RunHandle:
         if session.ring.is_closed:
             reason = DropReason.PROCESS_ENDED
             self._too_late += records
-        self._full_at[reason] = session.freed(reason)
+        self._full_at[reason] = session.done.freed(reason)
         session.drop(reason, size_bytes, run=self.run, step=step, records=records)
         self._warn(
             reason.value,

@@ -239,14 +239,6 @@ class Session:
         """Records up to this one are written or rejected."""
         return self.done.acknowledged_sequence
 
-    def freed(self, reason: DropReason) -> int:
-        """Changes when a record that was dropped for ``reason`` may find room after all."""
-        if reason is DropReason.LOG_FULL:
-            return self.ring.freed_sequence
-        if reason is DropReason.RUN_HELD_UP:
-            return self.done.acknowledged_sequence
-        return self._claims.freed
-
     @property
     def is_window_full(self) -> bool:
         """Whether nothing more is sent before something is acknowledged."""
