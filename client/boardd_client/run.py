@@ -152,7 +152,7 @@ class RunHandle:
         self._curves = CurveTemplates()
         self._rejected_before = 0
         self._too_late = 0  # records logged after the session's end
-        #: For each kind of room, what was acknowledged when a call had waited for it in vain.
+        #: For each kind of room, what was freed when a call had waited for it in vain.
         self._full_at: dict[DropReason, int] = {}
 
     def series_of(self, tag: str, name: str = "", *, step: int = 0) -> int:
@@ -326,9 +326,9 @@ class RunHandle:
     def _deadline(self, reason: DropReason) -> float:
         """Until when to wait for room of a kind; in the past if there is no waiting.
 
-        After a wait in vain there is none before the daemon has acknowledged something.
+        After a wait in vain there is none before some room of that kind was freed.
         """
-        is_hopeless = self._full_at.get(reason) == self.sender.session.acknowledged_sequence
+        is_hopeless = self._full_at.get(reason) == self.sender.session.done.freed(reason)
         return time.monotonic() + (-1.0 if is_hopeless else self._block_timeout_secs or -1.0)
 
     def _drop(
@@ -338,7 +338,7 @@ class RunHandle:
         if session.ring.is_closed:
             reason = DropReason.PROCESS_ENDED
             self._too_late += records
-        self._full_at[reason] = session.acknowledged_sequence
+        self._full_at[reason] = session.done.freed(reason)
         session.drop(reason, size_bytes, run=self.run, step=step, records=records)
         self._warn(
             reason.value,

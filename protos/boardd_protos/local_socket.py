@@ -20,6 +20,9 @@ from boardd_protos.limits import MAX_TIMEOUT_SECS
 #: A daemon at ``unix:/path/boardd.sock`` takes maps at ``/path/boardd.sock.maps``.
 HANDOVER_SUFFIX: Final = ".maps"
 
+#: What errors call a directory, unless they are told otherwise.
+SOCKET_DIRECTORY: Final = "the socket's directory"
+
 _UCRED: Final = struct.Struct("3i")
 
 #: Whom a user that is not mapped appears as: the host's root, in many containers.
@@ -45,8 +48,8 @@ class PeerCredentials(NamedTuple):
     gid: int
 
 
-def ensure_private_directory(path: Path) -> None:
-    """Makes sure that only this user can reach into ``path``.
+def ensure_private_directory(path: Path, what: str = SOCKET_DIRECTORY) -> None:
+    """Makes sure that only this user can reach into ``path``, which errors call ``what``.
 
     Creates it with mode 0700 when it is missing; its parent must exist. The mode
     of a directory that is there is never changed.
@@ -61,15 +64,14 @@ def ensure_private_directory(path: Path) -> None:
         pass
     except OSError as error:
         raise DirectoryRefusedError(
-            f"the socket's directory {path} cannot be made: {error.strerror}; create it with "
-            "mode 0700"
+            f"{what} {path} cannot be made: {error.strerror}; create it with mode 0700"
         ) from None
     else:
         os.chmod(path, 0o700)  # the umask may have taken bits that the owner needs
-    check_private_directory(path)
+    check_private_directory(path, what)
 
 
-def check_private_directory(path: Path) -> None:
+def check_private_directory(path: Path, what: str = SOCKET_DIRECTORY) -> None:
     """Raises ``DirectoryRefusedError`` unless ``path`` is a directory of this user's alone."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -79,21 +81,21 @@ def check_private_directory(path: Path) -> None:
             if error.errno in (errno.ELOOP, errno.ENOTDIR)
             else f"cannot be opened: {error.strerror}"
         )
-        raise DirectoryRefusedError(f"the socket's directory {path} {reason}; remove it") from None
+        raise DirectoryRefusedError(f"{what} {path} {reason}; remove it") from None
     try:
         status = os.fstat(descriptor)
     finally:
         os.close(descriptor)
     if status.st_uid != os.geteuid():
         raise DirectoryRefusedError(
-            f"the socket's directory {path} belongs to user {status.st_uid}, not to "
+            f"{what} {path} belongs to user {status.st_uid}, not to "
             f"{os.geteuid()}; use a directory of your own"
         )
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
         raise DirectoryRefusedError(
-            f"the socket's directory {path} has mode {mode:04o}, so other users could reach the "
-            f"socket; run: chmod 700 {path}"
+            f"{what} {path} has mode {mode:04o}, so other users could reach what is "
+            f"there; run: chmod 700 {path}"
         )
 
 

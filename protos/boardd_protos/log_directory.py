@@ -15,11 +15,26 @@ import ctypes
 import fcntl
 import hashlib
 import os
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from boardd_protos.local_socket import DirectoryRefusedError, ensure_private_directory
+from boardd_protos.local_socket import (
+    DirectoryRefusedError,
+    check_private_directory,
+    ensure_private_directory,
+)
 
+#: Behind the name of a file that is no log.
+SET_ASIDE_SUFFIX: Final = ".set-aside"
+
+#: What nobody has adopted after this time lies there for a socket that nobody uses any more. A
+#: client that lives sets its log's time anew now and then.
+FORGOTTEN_SECS: Final = 3 * 86400.0
+
+#: What errors call a directory.
+_NAME: Final = "the logs' directory"
 _TMPFS_MAGIC: Final = 0x01021994
 #: More than any system's ``struct statfs``, whose first word is the magic number.
 _STATFS_BYTES: Final = 256
@@ -28,14 +43,12 @@ _STATFS_BYTES: Final = 256
 def log_directories(socket: Path) -> list[Path]:
     """The directories for logs of the daemon at ``socket``, best first; none needs to exist.
 
-    In ``$XDG_RUNTIME_DIR/boardd``, and in ``/dev/shm/boardd-<uid>``.
+    Beside the socket, and in ``/dev/shm/boardd-<uid>``: client and daemon find the same ones,
+    whatever environment each of them has.
     """
     key = _key(socket)
-    bases = []
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.path.isabs(runtime):
-        bases.append(Path(runtime) / "boardd")
-    bases.append(Path("/dev/shm") / f"boardd-{os.geteuid()}")
+    beside = Path(os.path.realpath(socket)).parent
+    bases = [beside, Path("/dev/shm") / f"boardd-{os.geteuid()}"]
     return [base / "log" / key for base in bases]
 
 
@@ -49,19 +62,61 @@ def make_log_directory(directory: Path) -> None:
     if not is_tmpfs_path(base.parent):
         raise OSError(f"{base.parent} is not on a tmpfs")
     for path in (base, directory.parent, directory):
-        ensure_private_directory(path)
+        ensure_private_directory(path, _NAME)
 
 
-def is_trusted(directory: Path) -> bool:
-    """Whether ``directory``, one of ``log_directories``, is there, on a tmpfs and private."""
-    try:
-        if not is_tmpfs_path(directory):
-            return False
-        for path in (directory.parent.parent, directory.parent, directory):
-            ensure_private_directory(path)
-    except (OSError, DirectoryRefusedError):
+def check_log_directory(directory: Path) -> None:
+    """Checks that ``directory``, one of ``log_directories``, is private and on a tmpfs.
+
+    Raises ``FileNotFoundError`` if it is missing, ``OSError`` if it cannot be looked at or is
+    on a disk, and ``DirectoryRefusedError`` if others can reach into it.
+    """
+    if not is_tmpfs_path(directory):
+        raise OSError(f"{directory} is not on a tmpfs")
+    for path in (directory.parent.parent, directory.parent, directory):
+        check_private_directory(path, _NAME)
+
+
+def remove_forgotten(directories: Iterable[Path], now: float) -> list[Path]:
+    """Removes what nobody locks and nobody has touched for ``FORGOTTEN_SECS``.
+
+    ``directories`` are the ``log_directories`` of a socket. What lies there is left to its
+    daemon; those of all other sockets beside them are looked into. ``now`` is a wall time.
+    Returns the files that were removed.
+    """
+    oldest = now - FORGOTTEN_SECS
+    removed = []
+    for own in directories:
+        with contextlib.suppress(OSError, DirectoryRefusedError):
+            check_private_directory(own.parent, _NAME)
+            for directory in [path for path in own.parent.iterdir() if path != own]:
+                with contextlib.suppress(OSError, DirectoryRefusedError):
+                    check_log_directory(directory)
+                    is_old = directory.stat().st_mtime < oldest
+                    removed += [path for path in directory.iterdir() if _remove_old(path, oldest)]
+                    if is_old:
+                        directory.rmdir()
+    return removed
+
+
+def _remove_old(path: Path, oldest: float) -> bool:
+    """Raises ``OSError``."""
+    status = path.lstat()
+    if status.st_uid != os.geteuid() or status.st_mtime >= oldest:
         return False
-    return True
+    if not stat.S_ISREG(status.st_mode):
+        if not path.name.endswith(SET_ASIDE_SUFFIX) or stat.S_ISDIR(status.st_mode):
+            return False
+        path.unlink()
+        return True
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not try_lock(fd):
+            return False
+        unlink_log(fd, os.fspath(path))
+        return True
+    finally:
+        os.close(fd)
 
 
 def is_tmpfs(fd: int) -> bool:

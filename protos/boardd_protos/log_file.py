@@ -61,6 +61,10 @@ class LogFileError(ValueError):
     """Bytes that are no log of a client."""
 
 
+class LogVersionError(LogFileError):
+    """A log of a version that is not known here; another daemon may know it."""
+
+
 class LogWords(NamedTuple):
     """What of a header changes while its client lives."""
 
@@ -104,7 +108,7 @@ class LogHeader(NamedTuple):
             raise LogFileError("it does not begin as a log does")
         _, session_id, version, *numbers = _FIXED.unpack_from(data)
         if version != _VERSION:
-            raise LogFileError(f"version {version} of the log; {_VERSION} is known here")
+            raise LogVersionError(f"version {version} of the log; {_VERSION} is known here")
         at = _TEXTS_OFFSET + _LENGTHS.size
         texts = []
         for length in _LENGTHS.unpack_from(data, _TEXTS_OFFSET):

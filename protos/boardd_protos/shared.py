@@ -19,13 +19,14 @@ committed position, or from the log's ``tail``, while the kind is set and the se
 number is the next one; what is CLAIMED there is lost. A living client's ring is read
 only up to the position that its stream has committed.
 
-**Handover** goes over a Unix socket of type SOCK_SEQPACKET that lies beside the
-daemon's gRPC socket, named as that with ``local_socket.HANDOVER_SUFFIX``. Each message is a
-``Handover``; those that share a map carry its descriptor (SCM_RIGHTS), that of map 0
-also the log's, behind it. The first shares map 0, before or after the session is opened,
-and the daemon answers it with a ``HandoverReply``; the others are
-not answered. The daemon checks the peer's user and the seals. The connection
-then stays open for as long as the client lives: its end tells the daemon that
+**Handover** goes over a Unix socket of type SOCK_SEQPACKET that lies beside the daemon's
+gRPC socket, named as that with ``local_socket.HANDOVER_SUFFIX``. Each message is a
+``Handover``; those that share a map carry its descriptor (SCM_RIGHTS), that of map 0 also
+the log's, behind it. The first shares map 0, before or after the session is opened. The
+daemon answers each that shares a map with a ``HandoverReply``, and a client lets it read no
+record that lies in a map before that: of one that is refused, it opens the session again
+and sends the records over the stream. The daemon checks the peer's user and the seals. The
+connection then stays open for as long as the client lives: its end tells the daemon that
 the client is gone, and that what is left in the ring is to be written.
 """
 
@@ -63,7 +64,7 @@ HANDOVER_SECS: Final = 5.0
 
 _MAGIC: Final = b"boardd\2\0"
 _HANDOVER: Final = struct.Struct(f"<8s{SESSION_ID_BYTES}sIIQ")
-_REPLY: Final = struct.Struct("<8sI")
+_REPLY: Final = struct.Struct("<8sII")
 
 HANDOVER_BYTES: Final = _HANDOVER.size
 REPLY_BYTES_MAX: Final = 1024
@@ -97,15 +98,17 @@ class HandoverReply(NamedTuple):
     """From the daemon: an empty ``refusal`` means that it holds the map."""
 
     refusal: str = ""
+    map_number: int = 0
 
     def encode(self) -> bytes:
         """Its bytes; a long refusal is cut."""
         text = self.refusal.encode()[: REPLY_BYTES_MAX - _REPLY.size]
-        return _REPLY.pack(_MAGIC, len(text)) + text
+        return _REPLY.pack(_MAGIC, len(text), self.map_number) + text
 
     @classmethod
     def decode(cls, data: bytes) -> HandoverReply:
         """Raises ``HandoverError``."""
         if len(data) < _REPLY.size or not data.startswith(_MAGIC):
             raise HandoverError(f"{len(data)} bytes, no reply of this protocol")
-        return cls(data[_REPLY.size :].decode(errors="replace"))
+        _, _, map_number = _REPLY.unpack_from(data)
+        return cls(data[_REPLY.size :].decode(errors="replace"), map_number)

@@ -213,3 +213,33 @@ def test_sessions_whose_runs_are_held_up_leave_room_for_others(
         return await asyncio.to_thread(daemon.status)
 
     asyncio.run(asyncio.wait_for(test(), 60.0))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_ring")
+def test_a_call_waits_again_once_there_was_room_beside_a_run_that_is_held_up(
+    tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOARDD_BLOCK_TIMEOUT_SECS", "3")
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="boardd-", dir="/tmp"))
+        daemon = stack.enter_context(DaemonProcess(tmp_path, socket=Path(directory) / "s"))
+        full = SummaryWriter(small_disk / "run", address=daemon.address)
+        healthy = SummaryWriter(daemon.logdir / "run", address=daemon.address, on_full="block")
+        full.add_scalar("loss", 1.0, 0)
+        wait_until(
+            lambda: any("No space" in run.trouble for run in daemon.status().runs), "trouble"
+        )
+        step = 0
+        with daemon.stop_cont():
+            while not healthy.statistics().dropped:
+                healthy.add_scalar("loss", 1.0, step)
+                step += 1
+        assert healthy.flush()
+        before = dict(healthy.statistics().dropped)
+        for later in range(MANY):
+            healthy.add_scalar("loss", 1.0, step + later)
+        assert dict(healthy.statistics().dropped) == before
+        (small_disk / "ballast").unlink()
+        assert healthy.close()
+        assert full.close()

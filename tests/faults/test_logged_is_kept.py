@@ -10,6 +10,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+import pytest
+from boardd_client import SummaryWriter
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.log_directory import log_directories
 from support.daemon_process import DaemonProcess
@@ -36,6 +39,11 @@ if "fork" in sys.argv:
         print(os.getpid(), flush=True)
         signal.pause()
         os._exit(0)
+if "more" in sys.argv:
+    print("logged", flush=True)
+    input()
+    for step in range(int(sys.argv[2])):
+        sw.add_scalar("more", step / 2, step)
 if "wait" in sys.argv:
     print("logged", flush=True)
     signal.pause()
@@ -48,6 +56,7 @@ def trainer(daemon: Path, logdir: Path, *what: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", TRAINER, str(logdir), str(RECORDS), *what],
         env={**os.environ, "BOARDD_ADDRESS": f"unix:{daemon}", "BOARDD_AUTOSTART": "0"},
+        stdin=subprocess.PIPE if "more" in what else None,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -135,6 +144,32 @@ def test_when_both_are_killed_only_tensors_are_lost_and_by_name(
         daemon.signal = lambda number: None  # type: ignore[method-assign]  # it is gone
 
 
+def test_what_was_written_before_both_were_killed_is_not_written_again(
+    tmp_path: Path, runtime_directory: Path
+) -> None:
+    run = tmp_path / "logs" / "run"
+    socket = runtime_directory / "s"
+    with DaemonProcess(tmp_path, socket=socket) as daemon:
+        process = trainer(socket, run, "more", "wait")
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "logged\n"
+        wait_written(run, EXPECTED)
+        daemon.kill()
+        daemon.signal = lambda number: None  # type: ignore[method-assign]  # it is gone
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "logged\n"
+    process.kill()
+    process.communicate()
+    with DaemonProcess(tmp_path, socket=socket) as second:
+        wait_for(lambda: not logs_of(socket) and not second.status().sessions)
+        assert tags_of(run) == {**EXPECTED, "more": RECORDS}
+        # Of those that were written, the client had not heard of some, perhaps.
+        counters = second.status().counters
+        assert counters.accepted - counters.duplicates == RECORDS
+
+
 def test_a_living_trainers_log_is_its_own(tmp_path: Path, runtime_directory: Path) -> None:
     socket = runtime_directory / "s"
     run = tmp_path / "logs" / "run"
@@ -201,3 +236,54 @@ def test_what_is_no_log_is_set_aside_and_harms_nobody(
         time.sleep(1.5)  # what is tested is that it is not looked at again
         assert daemon.log.count("is set aside") == len(made) + 3
         assert daemon.status().counters.accepted == RECORDS + 2
+
+
+def test_what_a_trainer_says_at_its_exit_without_a_daemon_is_true(
+    tmp_path: Path, runtime_directory: Path
+) -> None:
+    socket = runtime_directory / "s"
+    run = tmp_path / "logs" / "run"
+    ending = TRAINER.replace("os.kill(os.getpid(), signal.SIGKILL)", "")
+    done = subprocess.run(
+        [sys.executable, "-c", ending, str(run), str(RECORDS)],
+        env={
+            **os.environ,
+            "BOARDD_ADDRESS": f"unix:{socket}",
+            "BOARDD_AUTOSTART": "0",
+            "BOARDD_EXIT_TIMEOUT_SECS": "0.2",
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert f"the next daemon at unix:{socket} will write those without tensors" in done.stderr
+    with DaemonProcess(tmp_path, socket=socket):
+        wait_written(run, EXPECTED)
+
+
+def test_a_daemon_with_another_environment_finds_the_logs(
+    tmp_path: Path, runtime_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "logs" / "run"
+    (tmp_path / "d").mkdir(0o700)
+    socket = tmp_path / "d" / "s"
+    kill_itself(socket, run)
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    with DaemonProcess(tmp_path, socket=socket):
+        wait_written(run, EXPECTED)
+
+
+def test_tensors_for_which_the_daemon_has_no_room_are_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("BOARDD_ARENA_BYTES", str(1 << 20))
+    with DaemonProcess(tmp_path, "--max-map-bytes", "3MiB") as daemon:
+        with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
+            for step in range(5):
+                sw.add_histogram("weights", np.arange(500_000.0), step)
+            assert sw.flush()
+            counts = sw.statistics()
+            assert (counts.written, counts.transport) == (5, "by value")
+        assert tags_of(daemon.logdir / "run") == {"weights": 5}
+    assert "past the budget of 3145728" in caplog.text

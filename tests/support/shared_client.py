@@ -220,13 +220,13 @@ class SharedClient(RawClient):
         return HandoverReply.decode(await asyncio.wait_for(receiving, DEADLINE_SECS)).refusal
 
     def share(self, number: int, values: np.ndarray) -> None:
-        """Shares a map that holds ``values``; there is no answer."""
+        """Shares a map that holds ``values``; waits for no answer."""
         fd = memory(values.nbytes, data=values.tobytes())
         self.tell(Handover(self.session_id, SHARE, number, values.nbytes), fd)
         os.close(fd)
 
     def tell(self, handover: Handover, *fds: int) -> None:
-        """Sends a message that is not answered."""
+        """Sends a message and waits for no answer."""
         assert self.map_connection is not None
         socket.send_fds(self.map_connection, [handover.encode()], list(fds))
 

@@ -33,9 +33,24 @@ class KeptDefinitions:
         self._usable_bytes = usable_bytes
         self._extend = extend
         self._end = 0
+        self.trouble = ""  #: to be told: what was not kept
+        self._was_full = False
 
     def append(self, definition: bytes) -> bool:
-        """Keeps a serialized ``Definitions``; returns False if there is no room."""
+        """Keeps a serialized ``Definitions``; returns False if there is no room.
+
+        The first time, ``trouble`` says what that means.
+        """
+        is_kept = self._append(definition)
+        if not is_kept and not self._was_full and len(self._view):
+            self._was_full = True
+            self.trouble = (
+                "no memory to keep more definitions of runs and tags: if this process and the "
+                "daemon are killed at once, what is not written of these is lost"
+            )
+        return is_kept
+
+    def _append(self, definition: bytes) -> bool:
         size_bytes = _LENGTH.size + len(definition)
         end = self._end + size_bytes
         if end > len(self._view):

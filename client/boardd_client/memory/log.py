@@ -15,13 +15,20 @@ import errno
 import logging
 import mmap
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from boardd_protos.frame import ALIGNMENT
 from boardd_protos.local_socket import DirectoryRefusedError
-from boardd_protos.log_directory import is_tmpfs, make_log_directory, try_lock, unlink_log
+from boardd_protos.log_directory import (
+    is_tmpfs,
+    make_log_directory,
+    remove_forgotten,
+    try_lock,
+    unlink_log,
+)
 from boardd_protos.log_file import (
     DEFINITIONS_USED_OFFSET,
     FREED_OFFSET,
@@ -53,6 +60,7 @@ class Log:
         self.fd = fd
         self.path: Final = path  #: where the daemon finds it by itself, if so
         self._maker = os.getpid()
+        self._has_lost_name = False
         self._view = view
         self._log_bytes = log_bytes
         self.definitions: KeptDefinitions | None = None
@@ -79,6 +87,28 @@ class Log:
     def populate(self) -> None:
         """Maps the ring's pages; see ``maps.populate``."""
         populate(self._view, 0, LOG_HEADER_BYTES + _pages(self._log_bytes))
+
+    def hold(self) -> str:
+        """Takes its lock again and sets its time anew; to be called about each second.
+
+        Any open and close of the file in this process gives up the lock. Returns what is to be
+        told of it: once, that its name is gone.
+        """
+        if not self.path or self.fd < 0 or self._has_lost_name or os.getpid() != self._maker:
+            return ""
+        try:
+            try_lock(self.fd)
+            os.utime(self.fd)
+            self._has_lost_name = os.fstat(self.fd).st_nlink == 0
+        except OSError as error:
+            self._has_lost_name = True
+            return f"the log {self.path} cannot be kept: {error}"
+        if not self._has_lost_name:
+            return ""
+        return (
+            f"the log {self.path} was removed: if this process and the daemon are killed at once, "
+            "what is not written is lost"
+        )
 
     def remove(self) -> None:
         """Takes its name away: nothing that it holds is to be written any more."""
@@ -143,9 +173,12 @@ def make_log(
         trouble = ""
         for directory in directories:
             try:
-                return _named(header, directory)
+                log = _named(header, directory)
             except (OSError, DirectoryRefusedError) as error:
                 trouble = trouble or str(error)
+            else:
+                _remove_forgotten(directory)
+                return log
         _logger.warning(
             "no file in memory for the log (%s): if this process and the daemon are killed at "
             "once, what is not written is lost",
@@ -156,6 +189,16 @@ def make_log(
             return _opened(header, fd)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # so that a forked child has its own
     return Log(memoryview(mmap.mmap(-1, _pages(log_bytes), flags))[:log_bytes], log_bytes)
+
+
+def _remove_forgotten(directory: Path) -> None:
+    removed = remove_forgotten([directory], time.time())
+    if removed:
+        _logger.warning(
+            "%d logs that no daemon had looked for in days are removed, %s first",
+            len(removed),
+            removed[0],
+        )
 
 
 def _named(header: LogHeader, directory: Path) -> Log:

@@ -35,6 +35,8 @@ class Claims:
         self.captures: Final[OrderedDict[int, Capture]] = OrderedDict()
         #: Records with tensors that this connection's daemon was not sent, by number, in order.
         self.unsent: deque[int] = deque()
+        #: Records so far whose tensors' room was given back.
+        self.freed = 0
         self._ring = ring
         self._lock = ring.lock
         self._slots = slots
@@ -223,3 +225,4 @@ class Claims:
     def _free(self, capture: Capture) -> None:
         self.captures.pop(capture.sequence, None)
         self._slots.free(capture.slots)
+        self.freed += bool(capture.slots)

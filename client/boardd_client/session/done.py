@@ -13,6 +13,7 @@ from typing import Final
 from boardd_protos import boardd_pb2 as pb
 
 from boardd_client.memory.arena import Arena
+from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.ring import Ring
 from boardd_client.session.claims import Claims
 from boardd_client.session.counters import Counters
@@ -67,6 +68,14 @@ class Done:
         """Why ``run`` is held up, for people; empty if it is not, or if that is not known."""
         told = self._told
         return next((held.trouble for held in told.held if held.run == run.number), "")
+
+    def freed(self, reason: DropReason) -> int:
+        """Changes when a record that was dropped for ``reason`` may find room after all."""
+        if reason is DropReason.LOG_FULL:
+            return self._ring.freed_sequence
+        if reason is DropReason.RUN_HELD_UP:
+            return self.acknowledged_sequence
+        return self._claims.freed
 
     def hear(self, message: pb.Acknowledged) -> None:
         """The daemon says what is done."""

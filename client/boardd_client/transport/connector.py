@@ -18,6 +18,7 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
+from boardd_protos.shared import HANDOVER_SECS
 
 from boardd_client.errors import AutostartError
 from boardd_client.session.connection_state import (
@@ -35,6 +36,7 @@ from boardd_client.session.session import Session
 from boardd_client.transport import autostart
 from boardd_client.transport.connection import Connection, ConnectionFailedError, Events, Link
 from boardd_client.transport.listener import check_listener
+from boardd_client.transport.map_handover import HandoverFailedError
 from boardd_client.transport.pace import Pace
 from boardd_client.transport.session_memory import SessionMemory
 from boardd_client.transport.this_process import program
@@ -116,7 +118,12 @@ class Connector:
         self._note_end()
         connection = self.connection
         if connection is not None and self._state.state is not State.DRAINING:
-            self._perform(self._state.window(is_full=self._send(connection)))
+            try:
+                is_full = self._send(connection)
+            except HandoverFailedError as error:
+                self._perform(self._state.stream_ended("CANCELLED", str(error), time.monotonic()))
+            else:
+                self._perform(self._state.window(is_full=is_full))
 
     def end_session(self) -> None:
         """Tells the daemon that the session is over, if there is a connection."""
@@ -194,13 +201,19 @@ class Connector:
         return self._state.daemon_started(time.monotonic())
 
     def _send(self, connection: Connection) -> bool:
-        """Returns whether the window is full."""
+        """Returns whether the window is full.
+
+        Raises ``HandoverFailedError`` when the records must go another way.
+        """
         if not self._memory.share_large():
             return False
         while connection.has_room():
             messages = self._session.next_messages(now=time.monotonic())
             if not messages:
                 return self._session.is_window_full
+            # One among them may lie in a map that was made meanwhile.
+            if not self._memory.share_large(HANDOVER_SECS):
+                raise HandoverFailedError("the daemon does not answer for shared memory")
             for message in messages:
                 connection.send(message)
         return False

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 import socket
 import threading
+import time
 from collections.abc import Mapping
 
 from boardd_protos.address import UnixAddress
@@ -42,6 +44,7 @@ class MapConnection:
         self._session_id = session_id
         self._lock = threading.RLock()
         self._shared: set[int] = set()
+        self._unanswered: set[int] = set()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def share_first(self, first: Map, log: int) -> None:
@@ -76,9 +79,11 @@ class MapConnection:
             if number in self._shared:
                 return True
             message = Handover(self._session_id, SHARE, number, made.size_bytes)
+            self._unanswered.add(number)  # first: the answer is heard on another thread
             try:
                 socket.send_fds(self._socket, [message.encode()], [made.fd])
             except OSError:
+                self._unanswered.discard(number)
                 return False
             self._shared.add(number)
             return True
@@ -97,6 +102,39 @@ class MapConnection:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
+    def settle(self, timeout_secs: float) -> bool:
+        """Whether the daemon has answered for each map that was shared, in time.
+
+        Raises ``HandoverFailedError`` when it has refused one.
+        """
+        deadline = time.monotonic() + timeout_secs
+        poll = select.poll()
+        while self._unanswered:
+            try:
+                poll.register(self._socket, select.POLLIN)
+                if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                    return False
+                data = self._socket.recv(REPLY_BYTES_MAX, socket.MSG_DONTWAIT)
+                reply = HandoverReply.decode(data)
+            except BlockingIOError:
+                continue
+            except (OSError, ValueError):  # it has ended: no map is of use any more
+                return False
+            self._unanswered.discard(reply.map_number)
+            if reply.refusal:
+                raise HandoverFailedError(reply.refusal)
+        return True
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the daemon has closed its end, or is gone."""
+        try:
+            return not self._socket.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            return True
+
     def close(self) -> None:
         """Ends the connection, in this process only."""
         self._socket.close()
@@ -114,13 +152,15 @@ class MapHandover:
         self._connection: MapConnection | None = None
         self._next_connection: MapConnection | None = None  # being made
         self._told = ""  # the refusal that was warned about
+        #: Whether the daemon holds log and map 0, and has refused another map.
+        self._is_refused = False
 
     def offer(self, first: Map, log: int) -> None:
         """As ``hand_over``, of a session that is not open, perhaps to no daemon at all.
 
         A refusal is not warned about, as ``hand_over`` comes later.
         """
-        if self._connection is None:
+        if self._connection is None or self._connection.has_ended:
             self._hand_over(first, log, warns=False)
 
     def hand_over(self, first: Map, log: int, *, is_held: bool) -> bool:
@@ -133,7 +173,7 @@ class MapHandover:
             ConnectionFailedError: the daemon does not answer within 5 s.
         """
         if self._connection is not None and is_held:
-            return True
+            return not self._is_refused
         return self._hand_over(first, log, warns=True)
 
     def _hand_over(self, first: Map, log: int, *, warns: bool) -> bool:
@@ -150,30 +190,46 @@ class MapHandover:
                 "DEADLINE_EXCEEDED", "the daemon does not answer the handover of shared memory"
             ) from None
         except HandoverFailedError as error:
-            if warns and str(error) != self._told:
-                self._told = str(error)
-                _logger.warning(
-                    "the daemon at %s shares no memory (%s): records go to it through gRPC",
-                    self._address,
-                    error,
-                )
+            if warns:
+                self._warn(error)
             self._cut()
             return False
         self._cut()
         self._connection, self._next_connection = connection, None
+        self._is_refused = False
         return True
 
-    def share_all(self, maps: Mapping[int, Map]) -> bool:
-        """Hands over those of ``maps`` that are not yet; False while that cannot be done."""
+    def _warn(self, error: HandoverFailedError) -> None:
+        if str(error) != self._told:
+            self._told = str(error)
+            _logger.warning(
+                "the daemon at %s shares no memory (%s): records go to it through gRPC",
+                self._address,
+                error,
+            )
+
+    def share_all(self, maps: Mapping[int, Map], timeout_secs: float) -> bool:
+        """Hands over those of ``maps`` that are not yet; whether the daemon has them all in time.
+
+        Raises ``HandoverFailedError``, once, when it refuses one: from then on
+        ``hand_over`` returns False, so that records go by value.
+        """
         connection = self._connection
-        if connection is None:
+        if connection is None or self._is_refused:
             return True
-        return all(connection.share(number, made) for number, made in maps.items())
+        if not all(connection.share(number, made) for number, made in maps.items()):
+            return False
+        try:
+            return connection.settle(timeout_secs)
+        except HandoverFailedError as error:
+            self._is_refused = True
+            self._warn(error)
+            raise
 
     def share(self, number: int, made: Map) -> None:
         """Hands over a new map, if it can be done at once; else ``share_all`` does later."""
         connection = self._connection
-        if connection is not None:
+        if connection is not None and not self._is_refused:
             connection.share(number, made)
 
     def release(self, number: int) -> None:

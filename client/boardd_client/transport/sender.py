@@ -166,6 +166,11 @@ class Sender:
         """Whether no value that was logged is still being copied."""
         return self.session.ring.first_claimed() is None
 
+    @property
+    def is_log_found(self) -> bool:
+        """Whether the next daemon will find what is not written when this process ends."""
+        return self._memory.has_named_log and not self.session.refusal
+
     def wait_finished(self, timeout_secs: float) -> None:
         """Waits until the thread has ended, ``timeout_secs`` at most."""
         with self._changed:

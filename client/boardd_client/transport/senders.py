@@ -138,11 +138,17 @@ class Senders:
         statistics = sender.session.statistics()
         if statistics.pending:
             is_safe = statistics.transport == "shared" and sender.has_no_claims
+            if is_safe:
+                fate = "; the daemon has them and will"
+            elif sender.is_log_found:
+                fate = (
+                    f"; the next daemon at {sender.address} will write those without tensors, and "
+                    "the others are lost with this process"
+                )
+            else:
+                fate = " and lost with this process"
             _logger.warning(
-                "%d records are not written yet%s: %s",
-                statistics.pending,
-                "; the daemon has them and will" if is_safe else " and lost with this process",
-                sender.why_not(),
+                "%d records are not written yet%s: %s", statistics.pending, fate, sender.why_not()
             )
         return False
 

@@ -36,6 +36,8 @@ _STEP_BYTES: Final = 8 << 20
 _AHEAD: Final = 4
 #: The memory of a large tensor is kept this long for the next one.
 _TRIM_SECS: Final = 60.0
+#: Between two looks after the log's lock and name.
+_HOLD_SECS: Final = 1.0
 #: Unless they are set, arena and large tensors have this many bytes at most, and this part of
 #: the memory that control groups allow the process.
 _ARENA_BYTES: Final = 256 << 20
@@ -86,11 +88,17 @@ class SessionMemory:
         self._has_no_more = False
         self._trouble = ""  # to be told
         self._trim_at = 0.0
+        self._hold_at = 0.0
 
     @property
     def arena_offset(self) -> int | None:
         """Where the arena begins in map 0, in bytes; None if nothing is shared."""
         return 0 if self._handover else None
+
+    @property
+    def has_named_log(self) -> bool:
+        """Whether the next daemon finds the log when this process is gone."""
+        return bool(self._log.path)
 
     @property
     def definitions(self) -> KeptDefinitions | None:
@@ -103,10 +111,17 @@ class SessionMemory:
         """Takes memory ahead of its use, so that calls find it there."""
         if self._handover:
             self._take_ahead()
+        now = time.monotonic()
+        if now >= self._hold_at:
+            self._hold_at = now + _HOLD_SECS
+            self._trouble = self._trouble or self._log.hold()
+        definitions = self._log.definitions
+        if definitions is not None and definitions.trouble:
+            _logger.warning("%s", definitions.trouble)
+            definitions.trouble = ""
         for trouble in filter(None, (self._trouble, self.large.trouble)):
             _logger.warning("%s", trouble)
         self._trouble = self.large.trouble = ""
-        now = time.monotonic()
         if self.large.is_in_use:
             self._trim_at = now + _TRIM_SECS
         elif now >= self._trim_at:
@@ -145,9 +160,12 @@ class SessionMemory:
             return False
         return self._handover.hand_over(self._map, self._log.fd, is_held=reply.holds_maps)
 
-    def share_large(self) -> bool:
-        """Hands over large tensors' maps that are not yet; False while that cannot be done."""
-        return self._handover is None or self._handover.share_all(self.large.maps)
+    def share_large(self, timeout_secs: float = 0.0) -> bool:
+        """Hands over large tensors' maps that are not yet; whether the daemon has them in time.
+
+        Raises ``HandoverFailedError``, once, when it refuses one: then open the session anew.
+        """
+        return self._handover is None or self._handover.share_all(self.large.maps, timeout_secs)
 
     def interrupt(self) -> None:
         """Makes a handover fail that waits for the daemon's answer. Any thread may call."""

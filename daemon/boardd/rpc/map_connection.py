@@ -35,7 +35,7 @@ from boardd.sessions.sessions import Sessions
 
 _logger = logging.getLogger(__name__)
 
-#: Descriptors looked for in one message; a well-behaved client sends one.
+#: Descriptors looked for in one message; a well-behaved client sends two with map 0, else one.
 _MAX_DESCRIPTORS: Final = 8
 #: Messages taken at a time of one connection.
 _MAX_MESSAGES: Final = 1024
@@ -133,7 +133,6 @@ class MapConnection:
     def _take(self, data: bytes, descriptors: list[int], is_cut: bool) -> None:
         try:
             handover = Handover.decode(data)
-            is_first = handover.action == SHARE and handover.map_number == 0
             self._act(handover, descriptors, is_cut)
         except (HandoverError, RefusedError, ProtocolError) as error:
             if self._live is None:
@@ -142,9 +141,9 @@ class MapConnection:
             if not self._warned:  # once, or a client could fill the disk with warnings
                 self._warned = True
                 _logger.warning("a client cannot share more memory: %s", error)
-            if isinstance(error, HandoverError) or not is_first:
-                return  # records that lie in the map are rejected
-            self._reply(str(error))
+            # Records that lie in it would be rejected: the client sends them.
+            if not isinstance(error, HandoverError) and handover.action == SHARE:
+                self._reply(str(error), handover.map_number)
 
     def _act(self, handover: Handover, descriptors: list[int], is_cut: bool) -> None:
         is_first = (handover.action, handover.map_number) == (SHARE, 0)
@@ -169,6 +168,7 @@ class MapConnection:
             raise refused("the session's client was gone, and the session ends")
         if handover.action == SHARE:
             live.maps.share(handover, descriptors[0])
+            self._reply("", handover.map_number)
         elif handover.action == RELEASE and handover.map_number != 0:
             live.maps.release(handover.map_number)
         else:
@@ -177,10 +177,10 @@ class MapConnection:
                 f"{RELEASE} releases one that is not map 0"
             )
 
-    def _reply(self, refusal: str) -> None:
+    def _reply(self, refusal: str, map_number: int = 0) -> None:
         # A peer that takes no answer, with room for one, has gone or is none.
         with contextlib.suppress(OSError):
-            self._peer.send(HandoverReply(refusal).encode(), socket.MSG_NOSIGNAL)
+            self._peer.send(HandoverReply(refusal, map_number).encode(), socket.MSG_NOSIGNAL)
 
 
 @contextlib.contextmanager

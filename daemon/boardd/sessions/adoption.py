@@ -11,17 +11,24 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from boardd_protos.log_directory import is_trusted, try_lock
+from boardd_protos.local_socket import DirectoryRefusedError
+from boardd_protos.log_directory import (
+    SET_ASIDE_SUFFIX,
+    check_log_directory,
+    remove_forgotten,
+    try_lock,
+)
 from boardd_protos.shared import SESSION_ID_BYTES
 
 from boardd.core.errors import CapacityError, ProtocolError
 from boardd.core.refusals import RefusedError
-from boardd.sessions.client_log import ClientLog
+from boardd.sessions.client_log import ClientLog, LogVersionRefusedError
 from boardd.sessions.sessions import Sessions
 
 _logger = logging.getLogger(__name__)
@@ -29,8 +36,8 @@ _logger = logging.getLogger(__name__)
 LOOK_SECS: Final = 1.0
 #: Files looked at in one directory at a time.
 _MAX_FILES: Final = 4096
-#: Behind the name of a file that is no log.
-SET_ASIDE_SUFFIX: Final = ".set-aside"
+#: Files that are no logs, kept in one directory for whoever wants to know; the oldest go.
+MAX_SET_ASIDE: Final = 16
 
 
 class Adoption:
@@ -39,32 +46,46 @@ class Adoption:
     def __init__(self, sessions: Sessions, directories: Sequence[Path]) -> None:
         self._sessions = sessions
         self._directories = directories
-        self._distrusted: set[Path] = set()
+        self._told: set[str] = set()
 
     async def run(self) -> None:
         """Looks about each second, until it is cancelled."""
+        removed = remove_forgotten(self._directories, time.time())
+        if removed:
+            _logger.warning(
+                "%d logs that no daemon had looked for in days are removed, %s first",
+                len(removed),
+                removed[0],
+            )
         while not self._sessions.registry.is_draining:
-            try:
-                self.look()
-            except Exception:  # a defect, and the next look may be a better one
-                _logger.exception("logs of dead clients cannot be looked for")
+            self.look()
             await asyncio.sleep(LOOK_SECS)
 
     def look(self) -> None:
         """Adopts every log that is there and that nobody locks."""
         for directory in self._directories:
-            if not directory.exists():
-                continue
-            if not is_trusted(directory):
-                if directory not in self._distrusted:
-                    self._distrusted.add(directory)
-                    _logger.warning("%s is not private to this user on a tmpfs", directory)
-                continue
-            with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
-                names = [entry.name for entry in islice(entries, _MAX_FILES)]
-                for name in names:
-                    if not name.endswith(SET_ASIDE_SUFFIX):
-                        self._look_at(directory / name)
+            try:
+                self._look_into(directory)
+            except FileNotFoundError:  # no client has needed it
+                pass
+            except (OSError, DirectoryRefusedError) as error:
+                self._tell(str(directory), f"logs in {directory} are not looked for: {error}")
+            except Exception:  # a defect, and the next look may be a better one
+                _logger.exception("logs of dead clients cannot be looked for in %s", directory)
+
+    def _look_into(self, directory: Path) -> None:
+        check_log_directory(directory)
+        with os.scandir(directory) as entries:
+            names = (entry.name for entry in entries)
+            found = [name for name in names if not name.endswith(SET_ASIDE_SUFFIX)]
+        for name in islice(found, _MAX_FILES):
+            self._look_at(directory / name)
+
+    def _tell(self, key: str, text: str) -> None:
+        """Warns, once for each ``key``."""
+        if key not in self._told:
+            self._told.add(key)
+            _logger.warning("%s", text)
 
     def _look_at(self, path: Path) -> None:
         try:
@@ -101,6 +122,8 @@ class Adoption:
         except CapacityError:  # of sessions: later
             if log is not None:
                 log.close()
+        except LogVersionRefusedError as error:  # for the daemon that knows it
+            self._tell("version", f"{path} is left alone, as are others like it: {error}")
         except (RefusedError, ProtocolError, OSError) as error:
             if log is not None:
                 log.close()
@@ -113,3 +136,14 @@ class Adoption:
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(path)
+        _remove_oldest(path.parent)
+
+
+def _remove_oldest(directory: Path) -> None:
+    """Keeps ``MAX_SET_ASIDE`` of the files that were set aside."""
+    with contextlib.suppress(OSError):
+        aside = list(directory.glob(f"*{SET_ASIDE_SUFFIX}"))
+        aside.sort(key=lambda path: path.lstat().st_mtime, reverse=True)
+        for path in aside[MAX_SET_ASIDE:]:
+            with contextlib.suppress(OSError):
+                path.unlink()

@@ -13,6 +13,7 @@ from boardd_protos.log_file import (
     LOG_HEADER_BYTES,
     LogFileError,
     LogHeader,
+    LogVersionError,
     LogWords,
     decode_entries,
     decode_words,
@@ -26,11 +27,15 @@ _PIECE_BYTES: Final = 64 << 10
 _LENGTH_BYTES: Final = 4
 
 
+class LogVersionRefusedError(RefusedError):
+    """The log is of a version that is not known here."""
+
+
 class ClientLog:
     """The log in the file that ``fd`` refers to, which is duplicated here; its ring can be read.
 
     Raises ``RefusedError`` for a file that is no log, and for one that does not lie in
-    memory: reading it could take any time.
+    memory: reading it could take any time; ``LogVersionRefusedError`` for another version's.
     """
 
     def __init__(self, fd: int) -> None:
@@ -43,6 +48,9 @@ class ClientLog:
             if self.header.size_bytes > status.st_size:
                 raise LogFileError(f"{status.st_size} bytes, not {self.header.size_bytes}")
             decode_words(os.pread(self._fd, LOG_HEADER_BYTES, 0), self.header)
+        except LogVersionError as error:
+            self.close()
+            raise LogVersionRefusedError(pb.REASON_UNSPECIFIED, f"the log: {error}") from None
         except (OSError, LogFileError) as error:
             self.close()
             raise RefusedError(pb.REASON_UNSPECIFIED, f"the log: {error}") from None

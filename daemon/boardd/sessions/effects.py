@@ -152,13 +152,15 @@ class Effects:
 
     async def _salvage(self, live: LiveSession) -> None:
         salvage = await RingReader(self._receiver, live).finish()
-        _logger.warning(
-            "%s ended without closing its session: %d records beyond what it had committed were "
-            "found in its ring, %d of them without their values",
-            who(live),
-            salvage.records,
-            salvage.lost,
-        )
+        # Without a map it was adopted, and a log with nothing in it is no news.
+        if salvage.records or live.maps.views:
+            _logger.warning(
+                "%s ended without closing its session: %d records beyond what it had committed "
+                "were found in its ring, %d of them without their values",
+                who(live),
+                salvage.records,
+                salvage.lost,
+            )
         if live.state is State.SALVAGING:
             self._fire(live, Event.SALVAGED)
 

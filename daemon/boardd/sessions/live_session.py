@@ -55,7 +55,7 @@ class LiveSession:
         #: What its client shares, over ``map_connection``, which is open while the client lives.
         self.maps = Maps(map_budget)
         self.map_connection: OpenMapConnection | None = None
-        #: The ring in map 0.
+        #: How far the ring of its log is read.
         self.ring = SessionRing(max_frame_bytes)
         #: Notified when the client has committed more of the ring.
         self.committed = Notice()

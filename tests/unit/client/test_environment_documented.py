@@ -7,6 +7,7 @@ from pathlib import Path
 
 import boardd_client
 from boardd.settings.config import OPTIONS
+from boardd_client.transport.daemon_environment import daemon_environment
 
 VARIABLE = re.compile(r"\bBOARDD_[A-Z_]+\b")
 DOCUMENT = Path(__file__).parents[3] / "docs" / "settings.md"
@@ -19,3 +20,17 @@ def test_the_table_lists_what_the_client_reads() -> None:
     daemons = {option.variable for option in OPTIONS}
     documented = set(VARIABLE.findall(DOCUMENT.read_text()))
     assert read - daemons == documented
+
+
+#: What an autostarted daemon takes from no variable: where it serves and how it is started is
+#: said by flags, and it never listens to other hosts.
+NOT_FOR_AUTOSTARTED = {
+    *("BOARDD_SOCKET", "BOARDD_LOGDIR_ROOT", "BOARDD_AUTOSTARTED"),
+    *("BOARDD_LISTEN", "BOARDD_TOKEN_FILE", "BOARDD_TLS_CERT", "BOARDD_TLS_KEY"),
+}
+
+
+def test_an_autostarted_daemon_gets_every_other_setting() -> None:
+    settings = {option.variable for option in OPTIONS}
+    taken = {name for name in daemon_environment(dict.fromkeys(settings, "1")) if name in settings}
+    assert taken == settings - NOT_FOR_AUTOSTARTED

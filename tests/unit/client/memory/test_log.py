@@ -6,11 +6,19 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from boardd_client.memory.log import DEFINITIONS_BYTES, Log, make_log
-from boardd_protos.log_directory import is_tmpfs, is_tmpfs_path, is_trusted, log_directories
+from boardd_protos.log_directory import (
+    FORGOTTEN_SECS,
+    SET_ASIDE_SUFFIX,
+    check_log_directory,
+    is_tmpfs,
+    is_tmpfs_path,
+    log_directories,
+)
 from boardd_protos.log_file import LogHeader, decode_entries, decode_words
 
 SESSION_ID = bytes(range(16))
@@ -26,7 +34,7 @@ def made(directories: list[Path]) -> Log:
 
 
 def directory_of(runtime_directory: Path) -> Path:
-    return log_directories(runtime_directory / "s")[0]
+    return log_directories(runtime_directory / "boardd" / "s")[0]
 
 
 def is_locked(path: Path) -> bool:
@@ -38,7 +46,7 @@ def test_a_named_log_is_found_whole_and_locked(runtime_directory: Path) -> None:
     log = made([directory])
     (path,) = directory.iterdir()
     assert path.name == SESSION_ID.hex()
-    assert is_trusted(directory)
+    check_log_directory(directory)
     assert is_locked(path)
     header = LogHeader.decode(path.read_bytes()[:4096])
     assert (header.session_id, header.pid, header.program) == (SESSION_ID, os.getpid(), "p")
@@ -129,6 +137,91 @@ def test_two_sockets_have_two_directories(runtime_directory: Path) -> None:
         log_directories(at / "x" / "s") for at in (runtime_directory, runtime_directory / "link")
     )
     assert real == linked
+
+
+def test_the_directories_depend_on_the_socket_alone(
+    runtime_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside, shared = log_directories(runtime_directory / "boardd" / "s")
+    assert beside.parent == runtime_directory / "boardd" / "log"
+    for other in (None, str(tmp_path), "/nonexistent"):
+        if other is None:
+            monkeypatch.delenv("XDG_RUNTIME_DIR")
+        else:
+            monkeypatch.setenv("XDG_RUNTIME_DIR", other)
+        assert log_directories(runtime_directory / "boardd" / "s") == [beside, shared]
+
+
+def test_a_lock_that_the_process_gave_up_is_taken_again(runtime_directory: Path) -> None:
+    log = made([directory_of(runtime_directory)])
+    assert is_locked(Path(log.path))
+    os.utime(log.path, (0, 0))
+    Path(log.path).read_bytes()  # an open and a close, in this process
+    assert not is_locked(Path(log.path))
+    assert not log.hold()
+    assert is_locked(Path(log.path))
+    assert os.stat(log.path).st_mtime > 0
+    os.unlink(log.path)
+    assert "was removed" in log.hold()
+    assert not log.hold(), "it is told again"
+    log.release()
+
+
+def test_definitions_that_find_no_room_are_told_of_once(runtime_directory: Path) -> None:
+    log = made([directory_of(runtime_directory)])
+    assert log.definitions is not None
+    assert log.definitions.append(b"x")
+    assert not log.definitions.trouble
+    for _ in range(2):
+        assert not log.definitions.append(b"x" * DEFINITIONS_BYTES)
+    assert "no memory to keep more definitions" in log.definitions.trouble
+    log.definitions.trouble = ""
+    assert not log.definitions.append(b"x" * DEFINITIONS_BYTES)
+    assert not log.definitions.trouble
+    log.remove()
+    log.release()
+
+
+def test_what_no_daemon_looks_for_is_removed_after_days(
+    runtime_directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def placed(name: str, age_secs: float) -> Path:
+        directory = log_directories(runtime_directory / "boardd" / name)[0]
+        directory.mkdir(0o700, parents=True, exist_ok=True)
+        path = directory / f"{age_secs:032.0f}"
+        path.write_bytes(b"x")
+        long_ago = time.time() - age_secs
+        os.utime(path, (long_ago, long_ago))
+        os.utime(directory, (long_ago, long_ago))
+        return path
+
+    (runtime_directory / "boardd").mkdir(0o700)
+    (runtime_directory / "boardd" / "log").mkdir(0o700)
+    old = placed("old", FORGOTTEN_SECS + 60)
+    aside = placed("aside", FORGOTTEN_SECS + 90)
+    aside = aside.rename(aside.with_suffix(SET_ASIDE_SUFFIX))
+    os.utime(aside.parent, (0, 0))
+    young = placed("young", FORGOTTEN_SECS - 60)
+    own = placed("s", FORGOTTEN_SECS + 60)
+    held = placed("held", FORGOTTEN_SECS + 60)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"{LOCK}; print(1, flush=True); input()", held],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"1\n"
+    log = made([directory_of(runtime_directory)])
+    assert not old.parent.exists()
+    assert not aside.parent.exists()
+    assert young.exists()
+    assert own.exists(), "its daemon adopts it"
+    assert held.exists(), "its client lives"
+    (record,) = caplog.records
+    assert "2 logs that no daemon had looked for" in record.message
+    holder.communicate()
+    log.remove()
+    log.release()
 
 
 def test_what_is_not_shared_is_private() -> None:

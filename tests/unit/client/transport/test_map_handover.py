@@ -12,10 +12,11 @@ import pytest
 from boardd_client.memory.maps import Map
 from boardd_client.transport import map_handover
 from boardd_client.transport.connection import ConnectionFailedError
-from boardd_client.transport.map_handover import MapHandover
+from boardd_client.transport.map_handover import HandoverFailedError, MapHandover
 from boardd_protos.address import UnixAddress
 from boardd_protos.local_socket import HANDOVER_SUFFIX
-from boardd_protos.shared import HANDOVER_BYTES, HandoverReply
+from boardd_protos.shared import HANDOVER_BYTES, Handover, HandoverReply
+from support.scripted_daemon import wait_for
 
 
 @pytest.fixture
@@ -66,3 +67,69 @@ def test_a_daemon_that_does_not_answer_in_time_gets_the_maps_anew(
     for peer in peers:
         assert peer.recv(1) == b""
         peer.close()
+
+
+def test_a_map_that_is_refused_sends_the_records_another_way(
+    listener: socket.socket, runtime_directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusals = {0: "", 1: "", 2: "too much"}
+
+    def answer() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            while data := peer.recv(HANDOVER_BYTES):
+                number = Handover.decode(data).map_number
+                peer.send(HandoverReply(refusals[number], number).encode())
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    made = {number: Map(8192, is_shared=True) for number in range(4)}
+    log = os.memfd_create("log")
+    handover = MapHandover(UnixAddress(f"{runtime_directory}/b.sock"), bytes(16))
+    assert handover.hand_over(made[0], log, is_held=False)
+    handover.share(1, made[1])
+    assert handover.share_all({1: made[1]}, 20)
+    assert handover.hand_over(made[0], log, is_held=True)
+    handover.share(2, made[2])
+    with pytest.raises(HandoverFailedError, match="too much"):
+        handover.share_all({1: made[1], 2: made[2]}, 20)
+    assert "shares no memory (too much)" in caplog.text
+    assert not handover.hand_over(made[0], log, is_held=True)
+    handover.share(3, made[3])
+    assert handover.share_all(made, 0), "they are asked for nothing more"
+    handover.close()
+    answering.join(20)
+    for each in made.values():
+        each.release()
+    os.close(log)
+
+
+def test_maps_are_offered_anew_to_the_daemon_after_the_one_that_ended(
+    listener: socket.socket, runtime_directory: Path
+) -> None:
+    taken = []
+
+    def answer() -> None:
+        for _ in range(2):
+            peer, _ = listener.accept()
+            with peer:
+                taken.append(Handover.decode(peer.recv(HANDOVER_BYTES)))
+                peer.send(HandoverReply().encode())
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    made = Map(8192, is_shared=True)
+    log = os.memfd_create("log")
+    handover = MapHandover(UnixAddress(f"{runtime_directory}/b.sock"), bytes(16))
+    handover.offer(made, log)
+    wait_for(lambda: len(taken) == 1)
+
+    def is_offered() -> bool:
+        handover.offer(made, log)
+        return len(taken) == 2
+
+    wait_for(is_offered)
+    answering.join(20)
+    handover.close()
+    made.release()
+    os.close(log)

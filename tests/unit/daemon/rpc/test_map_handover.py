@@ -123,11 +123,10 @@ def test_a_newer_connection_takes_the_place_of_an_older_one(tmp_path: Path) -> N
             older, client.map_connection = client.map_connection, None
             fd = memory(SIZE_BYTES)
             with freed(client), older:
-                client.map_connection = older
-                client.tell(Handover(client.session_id, SHARE, 1, SIZE_BYTES), fd)
+                second = Handover(client.session_id, SHARE, 1, SIZE_BYTES)
+                assert await client.exchange(older, second.encode(), [fd]) == ""
                 os.close(fd)
-                await until(lambda: map_bytes(harness) == client.size_bytes + SIZE_BYTES)
-                client.map_connection = None
+                assert map_bytes(harness) == client.size_bytes + SIZE_BYTES
                 assert await client.hand_over() == ""
                 # Only the new map 0 is left, and the end of the old connection means nothing.
                 assert map_bytes(harness) == client.size_bytes
@@ -370,7 +369,9 @@ def test_memory_past_the_budget_is_refused(tmp_path: Path) -> None:
                 for _ in range(2):  # the second in place of the first, so it fits
                     assert await client.exchange(peer, first(client), [fd, client.log_fd]) == ""
                 client.map_connection = peer
-                client.tell(Handover(client.session_id, SHARE, 1, SIZE_BYTES), fd)
+                second = Handover(client.session_id, SHARE, 1, SIZE_BYTES)
+                answer = await client.exchange(peer, second.encode(), [fd])
+                assert "map 1 of 65536 bytes is past the budget" in answer
                 assert await client.exchange(peer, first(client), [fd, client.log_fd]) == ""
                 os.close(fd)
                 assert map_bytes(harness) == SIZE_BYTES
@@ -390,7 +391,9 @@ def test_the_budget_is_that_of_all_sessions(tmp_path: Path) -> None:
                     fds = [fd, other.log_fd]
                     assert await other.exchange(another, first(other), fds) == ""
                     other.map_connection = another
-                    other.tell(Handover(other.session_id, SHARE, 1, SIZE_BYTES), fd)
+                    second = Handover(other.session_id, SHARE, 1, SIZE_BYTES)
+                    answer = await other.exchange(another, second.encode(), [fd])
+                    assert "map 1 of 65536 bytes is past the budget" in answer
                     # In place of what this session has there is room, and for no more.
                     assert await other.exchange(another, first(other), fds) == ""
                     assert map_bytes(harness) == 2 * SIZE_BYTES

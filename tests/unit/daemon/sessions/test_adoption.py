@@ -1,0 +1,154 @@
+"""Which logs of dead clients are adopted, which are left alone and which are set aside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from boardd.core.budget import Budgets
+from boardd.core.session.lifecycle import State
+from boardd.runs.logdir import Roots
+from boardd.sessions import adoption as module
+from boardd.sessions.adoption import MAX_SET_ASIDE, Adoption
+from boardd.sessions.sessions import Sessions
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.log_directory import SET_ASIDE_SUFFIX, log_directories, make_log_directory
+from support.service_reading import run_async, until
+from support.shared_client import log_of
+
+pytestmark = pytest.mark.usefixtures("no_defects")
+
+#: Of a log, the offset of its version.
+VERSION_OFFSET = 24
+
+
+@contextlib.asynccontextmanager
+async def opened(path: Path, budgets: Budgets | None = None) -> AsyncIterator[Sessions]:
+    sessions = Sessions(Roots([path]), budgets or Budgets(), time.monotonic, 1.0)
+    try:
+        yield sessions
+    finally:
+        await sessions.close()
+
+
+@pytest.fixture
+def directory(runtime_directory: Path) -> Path:
+    found = log_directories(runtime_directory / "boardd" / "s")[0]
+    make_log_directory(found)
+    return found
+
+
+def place(directory: Path, number: int, *, version: int = 1) -> Path:
+    """The log of a session, with nothing in it. Nobody else's lock is on it."""
+    path = directory / bytes([number] * 16).hex()
+    data = bytearray(log_of(bytes([number] * 16), path=str(path)))
+    struct.pack_into("<I", data, VERSION_OFFSET, version)
+    path.write_bytes(data)
+    return path
+
+
+def is_adopted(sessions: Sessions, path: Path) -> bool:
+    live = sessions.registry.get(bytes.fromhex(path.name))
+    return live is not None and live.state is State.SALVAGING
+
+
+def test_a_log_waits_until_there_is_room_for_its_session(tmp_path: Path, directory: Path) -> None:
+    log = place(directory, 1)
+
+    async def test(path: Path) -> None:
+        async with opened(path, Budgets(max_sessions=1)) as sessions:
+            other = sessions.open(pb.OpenRequest(session_id=bytes(16)))
+            adoption = Adoption(sessions, [directory])
+            adoption.look()
+            assert not is_adopted(sessions, log)
+            assert log.exists()
+            sessions.close_session(other)
+            adoption.look()
+            assert is_adopted(sessions, log)
+            await until(lambda: not log.exists())
+
+    run_async(test, tmp_path)
+
+
+def test_an_empty_log_is_no_news(
+    tmp_path: Path, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = place(directory, 1)
+
+    async def test(path: Path) -> None:
+        async with opened(path) as sessions:
+            Adoption(sessions, [directory]).look()
+            await until(lambda: not log.exists())
+
+    run_async(test, tmp_path)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("trouble", ["missing", "not private", "no directory"])
+def test_one_directory_that_cannot_be_used_hides_no_other(
+    tmp_path: Path, directory: Path, trouble: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = directory.with_name("first")
+    if trouble == "not private":
+        first.mkdir(0o755)
+    elif trouble == "no directory":
+        first.touch()
+    log = place(directory, 1)
+
+    async def test(path: Path) -> None:
+        async with opened(path) as sessions:
+            adoption = Adoption(sessions, [first, directory])
+            adoption.look()
+            assert is_adopted(sessions, log)
+            adoption.look()
+
+    run_async(test, tmp_path)
+    told = [record.message for record in caplog.records if str(first) in record.message]
+    assert len(told) == (trouble != "missing"), told
+    assert first.exists() == (trouble != "missing")
+
+
+def test_a_log_of_another_version_is_left_to_its_daemon(
+    tmp_path: Path, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    logs = [place(directory, number, version=2) for number in range(3)]
+
+    async def test(path: Path) -> None:
+        async with opened(path) as sessions:
+            adoption = Adoption(sessions, [directory])
+            adoption.look()
+            adoption.look()
+            assert not any(is_adopted(sessions, log) for log in logs)
+
+    run_async(test, tmp_path)
+    assert sorted(directory.iterdir()) == sorted(logs)
+    (record,) = caplog.records
+    assert "version 2 of the log" in record.message
+
+
+def test_what_is_set_aside_is_bounded_and_hides_no_log(
+    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2 * MAX_SET_ASIDE):
+        noise = directory / f"{number}"
+        noise.write_bytes(b"x")
+        os.utime(noise, (number, number))
+
+    async def test(path: Path) -> None:
+        async with opened(path) as sessions:
+            adoption = Adoption(sessions, [directory])
+            adoption.look()
+            kept = {file.name for file in directory.iterdir()}
+            assert len(kept) == MAX_SET_ASIDE
+            assert all(name.endswith(SET_ASIDE_SUFFIX) for name in kept)
+            monkeypatch.setattr(module, "_MAX_FILES", 1)
+            log = place(directory, 1)
+            adoption.look()
+            assert is_adopted(sessions, log)
+
+    run_async(test, tmp_path)
