@@ -13,6 +13,7 @@ from typing import Final
 from boardd_protos import boardd_pb2 as pb
 
 from boardd_client.memory.arena import Arena
+from boardd_client.memory.parked_frames import ParkedFrames
 from boardd_client.memory.ring import Ring
 from boardd_client.session.claims import Claims
 from boardd_client.session.counters import Counters
@@ -23,8 +24,6 @@ from boardd_client.session.schema import DefinedRun, Schema
 #: One part in so many of the ring, and of the arena, is for what is parked of one run. A run
 #: that has filled it takes no more records; all runs together may fill twice as much.
 PARKED_SHARE: Final = 4
-#: Frames that are looked at under the ring's lock, at most: trainers wait for that.
-_PARK_BYTES: Final = 1 << 17
 
 
 class Done:
@@ -38,10 +37,13 @@ class Done:
         schema: Schema,
         counters: Counters,
         outgoing: Outgoing,
+        parked: ParkedFrames,
+        acknowledged: memoryview | None,
     ) -> None:
+        """``acknowledged``, a view of one "Q", tells readers of the log."""
         self.acknowledged_sequence = 0
         self.through_sequence = 0
-        self.parked: Final = Parked()
+        self.parked: Final = Parked(parked)
         self._ring = ring
         self._most_bytes = ring.size_bytes // PARKED_SHARE, arena.size_bytes // PARKED_SHARE
         self._claims = claims
@@ -49,6 +51,8 @@ class Done:
         self._counters = counters
         self._outgoing = outgoing
         self._told = pb.Acknowledged()
+        self._acknowledged_word = acknowledged
+        self._may_stop_runs = False
 
     @property
     def waiting_frames(self) -> int:
@@ -87,27 +91,54 @@ class Done:
         sequence = max(sequence, self.acknowledged_sequence)
         told = self._told
         held = {run.run: run.first_sequence for run in told.held}
-        if (sequence, held) == (self.acknowledged_sequence, self.parked.held):
+        is_new = (sequence, held) != (self.acknowledged_sequence, self.parked.held)
+        if not is_new and not self._counters.rejected.are_uncounted:
             return
         self.acknowledged_sequence = sequence
+        if self._acknowledged_word is not None:
+            self._acknowledged_word[0] = sequence
         self._claims.acknowledged(sequence)
-        for number in self.parked.settle(sequence, told.settled_sequence, held):
-            self._claims.done(number)
+        self.parked.settle(sequence, told.settled_sequence, held)
+        self._let_go()
         self._reach(max(self.through_sequence, sequence))
 
     def park(self) -> bool:
-        """Takes frames of held-up runs out of the ring, some at a time; False if none are left."""
+        """Takes frames of held-up runs out of the ring, some at a time; False if none are left.
+
+        Before that, it lets go of what of them is done.
+        """
+        if self._let_go():
+            self._reach(self.through_sequence)
+            return True
         settled = self._settled_sequence()
-        if settled <= self.through_sequence:
+        if settled <= self.through_sequence or self._outgoing.is_resending:
             self._stop_runs()
             return False
-        data, last = self._ring.read(self.through_sequence, settled, _PARK_BYTES)
-        if last == self.through_sequence:
+        data, last = self._ring.read(self.through_sequence, settled, self.parked.turn_bytes)
+        taken = None
+        if last > self.through_sequence:
+            taken = self.parked.take(data, self._schema.runs_of)
+        if taken is None:
+            self._stop_runs()
             return False
-        for number in self.parked.take(data, self._schema.runs_of):
+        last, done = taken
+        for number in done:
             self._claims.done(number)
-        self._reach(last)
+        if last:
+            self._reach(last)
         return True
+
+    def release(self) -> None:
+        """Lets go of the memory."""
+        self._acknowledged_word = None
+        self.parked.release()
+
+    def _let_go(self) -> bool:
+        """Gives back the memory of some of what is parked and done; False if of nothing."""
+        done = self.parked.let_go()
+        for number in done or ():
+            self._claims.done(number)
+        return done is not None
 
     def _settled_sequence(self) -> int:
         """Up to where what is not parked is done; 0 if nobody would gain by parking."""
@@ -125,6 +156,8 @@ class Done:
 
     def _stop_runs(self) -> None:
         """Lets runs take no more records that have filled what may be parked, and others go on."""
+        if not self.parked.count and not self._may_stop_runs:
+            return
         most_bytes, most_tensor_bytes = self._most_bytes
         tensor_bytes = self._claims.bytes_by_run(self.through_sequence)
         is_full = self.parked.size_bytes >= 2 * most_bytes
@@ -138,3 +171,4 @@ class Done:
                 or own_tensors * share >= most_tensor_bytes
                 or (is_full and own + own_tensors > 0)
             )
+        self._may_stop_runs = self.parked.count > 0

@@ -24,6 +24,7 @@ from boardd_client.errors import CaptureError
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.drop_reason import DropReason
+from boardd_client.memory.parked_frames import ParkedFrames
 from boardd_client.memory.pending import Pending
 from boardd_client.memory.ring import Ring
 from boardd_client.memory.slots import LargeSlots, TensorSlots
@@ -52,8 +53,14 @@ class Session:
         arena_offset: int | None = None,
         large: LargeSlots | None = None,
         definitions: KeptDefinitions | None = None,
+        parked: ParkedFrames | None = None,
+        acknowledged: memoryview | None = None,
     ) -> None:
-        """``arena_offset`` is where the arena begins in map 0; None if nothing is shared."""
+        """``arena_offset`` is where the arena begins in map 0; None if nothing is shared.
+
+        ``parked`` is where frames of held-up runs are kept, by default as much as the ring has.
+        ``acknowledged``, a view of one "Q", tells readers of the log what is done.
+        """
         self.session_id: Final = session_id
         self.ring: Final = ring
         self.arena: Final = arena
@@ -72,7 +79,14 @@ class Session:
         )
         #: Which records are written or rejected.
         self.done: Final = Done(
-            ring, arena, self._claims, self._schema, self._counters, self._outgoing
+            ring,
+            arena,
+            self._claims,
+            self._schema,
+            self._counters,
+            self._outgoing,
+            parked or ParkedFrames.private(ring.size_bytes),
+            acknowledged,
         )
 
     # For trainers
@@ -166,6 +180,7 @@ class Session:
                 reply, self.done.through_sequence, self.done.parked, is_shared=is_shared
             )
             self.done.resume(reply.written_sequence)
+        self._park()
 
     def attachment(self) -> pb.Attach:
         """What attaches the stream, once the session is opened."""
@@ -186,10 +201,7 @@ class Session:
         """Records are written or were rejected."""
         with self._lock:
             self.done.hear(message)
-        is_parking = True
-        while is_parking:  # some at a time: calls wait for the lock
-            with self._lock:
-                is_parking = self.done.park()
+        self._park()
 
     def rejected(self, message: pb.Rejected) -> DefinedRun | None:
         """Records were rejected one by one; returns the run of the first."""
@@ -219,7 +231,8 @@ class Session:
         with self._lock:
             messages = self._outgoing.next_messages(max_bytes, now)
             self.done.advance()  # what was sent may be done already
-            return messages
+        self._park()
+        return messages
 
     def open_request(self, hostname: str, pid: int, program: str) -> pb.OpenRequest:
         """The message that begins or resumes this session."""
@@ -285,3 +298,10 @@ class Session:
             self._history.follow_all(self.ring)
             self.ring.release()
             self.arena.release()
+            self.done.release()
+
+    def _park(self) -> None:
+        is_parking = True
+        while is_parking:  # some at a time: calls wait for the lock
+            with self._lock:
+                is_parking = self.done.park()

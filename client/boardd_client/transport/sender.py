@@ -80,6 +80,8 @@ class Sender:
             arena_offset=memory.arena_offset,
             large=memory.large,
             definitions=memory.definitions,
+            parked=memory.parked,
+            acknowledged=memory.acknowledged_word,
         )
         self._pace = Pace()
         self._warn = WarnOnce()
