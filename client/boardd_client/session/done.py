@@ -52,7 +52,7 @@ class Done:
         self._outgoing = outgoing
         self._told = pb.Acknowledged()
         self._acknowledged_word = acknowledged
-        self._may_stop_runs = False
+        self._looked_at = 0, 0, 0  # count and bytes of what is parked, when runs were stopped
 
     @property
     def waiting_frames(self) -> int:
@@ -117,7 +117,7 @@ class Done:
         data, last = self._ring.read(self.through_sequence, settled, self.parked.turn_bytes)
         taken = None
         if last > self.through_sequence:
-            taken = self.parked.take(data, self._schema.runs_of)
+            taken = self.parked.take(data, self._schema.runs_of, self._claims.tensor_bytes_of)
         if taken is None:
             self._stop_runs()
             return False
@@ -156,14 +156,15 @@ class Done:
 
     def _stop_runs(self) -> None:
         """Lets runs take no more records that have filled what may be parked, and others go on."""
-        if not self.parked.count and not self._may_stop_runs:
+        tensor_bytes = self.parked.tensor_bytes
+        looked_at = self.parked.count, self.parked.size_bytes, sum(tensor_bytes.values())
+        if looked_at == self._looked_at:
             return
+        self._looked_at = looked_at
         most_bytes, most_tensor_bytes = self._most_bytes
-        tensor_bytes = self._claims.bytes_by_run(self.through_sequence)
-        is_full = self.parked.size_bytes >= 2 * most_bytes
-        is_full |= sum(tensor_bytes.values()) >= 2 * most_tensor_bytes
+        is_full = looked_at[1] >= 2 * most_bytes or looked_at[2] >= 2 * most_tensor_bytes
         for run in self._schema.runs():
-            own, own_tensors = self.parked.bytes_of(run.number), tensor_bytes.get(run.number, 0)
+            own, own_tensors = self.parked.bytes_of(run.number), tensor_bytes[run.number]
             # Goes on at the half of it, or it would stop again at once.
             share = 2 if run.is_held_up else 1
             run.hold_up(
@@ -171,4 +172,3 @@ class Done:
                 or own_tensors * share >= most_tensor_bytes
                 or (is_full and own + own_tensors > 0)
             )
-        self._may_stop_runs = self.parked.count > 0

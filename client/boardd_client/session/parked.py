@@ -27,6 +27,8 @@ TURN_BYTES: Final = 1 << 16
 #: Frames with a payload of which as many are taken or let go of at a time.
 _TURN_FRAMES: Final = 256
 
+#: The bytes of a record's tensors.
+TensorBytesOf = Callable[[int], int]
 #: From series to the numbers of their runs, 0 for one that is not known; arrays of shape ``[n]``.
 RunsOf = Callable[[NDArray[np.uint32]], NDArray[np.uint32]]
 
@@ -41,6 +43,7 @@ class Parked:
         self._memory = memory
         self._runs: dict[int, deque[_Piece]] = {}  # those with frames, each in order
         self._bytes: Counter[int] = Counter()  # by run
+        self.tensor_bytes: Final[Counter[int]] = Counter()  #: by run
         self._found: set[int] = set()  # sequence numbers of ends of runs and of lost records
         self._done: Mapping[int, int] = {}  # by run, what is done and not let go of
 
@@ -70,7 +73,9 @@ class Parked:
             sequence,
         )
 
-    def take(self, data: memoryview, runs_of: RunsOf) -> tuple[int, list[int]] | None:
+    def take(
+        self, data: memoryview, runs_of: RunsOf, tensor_bytes_of: TensorBytesOf
+    ) -> tuple[int, list[int]] | None:
         """Parks what of the whole frames in ``data`` is out, which follows on what is parked.
 
         Returns the last frame that was looked at, 0 for none, and the sequence numbers of those
@@ -90,7 +95,7 @@ class Parked:
             if kind in _OF_SERIES:
                 run = int(runs_of(np.array([target], np.uint32))[0])
             if self._is_out(run, last, kind):
-                self._add(run, last, self._memory.append(part, 1))
+                self._add(run, last, self._memory.append(part, 1), tensor_bytes_of(last))
                 if kind in _FOUND:
                     self._found.add(last)
             else:
@@ -155,8 +160,9 @@ class Parked:
         self._bytes[run] -= size_bytes
         if not kept.count:
             pieces.popleft()
+            self.tensor_bytes[run] -= piece.tensor_bytes
             if not pieces:
-                del self._runs[run], self._bytes[run]
+                del self._runs[run], self._bytes[run], self.tensor_bytes[run]
 
     def _take_headers(self, data: memoryview, runs_of: RunsOf) -> int:
         headers = np.frombuffer(data, FRAME_DTYPE)
@@ -187,8 +193,9 @@ class Parked:
             return kind in _OF_SERIES
         return sequence >= self.held.get(run, 1 << 63)
 
-    def _add(self, run: int, first: int, kept: KeptFrames) -> None:
-        self._runs.setdefault(run, deque()).append(_Piece(first, kept))
+    def _add(self, run: int, first: int, kept: KeptFrames, tensor_bytes: int = 0) -> None:
+        self._runs.setdefault(run, deque()).append(_Piece(first, kept, tensor_bytes))
+        self.tensor_bytes[run] += tensor_bytes
         self.count += kept.count
         self.size_bytes += kept.size_bytes
         self._bytes[run] += kept.size_bytes
@@ -197,11 +204,12 @@ class Parked:
 class _Piece:
     """Frames that are kept together, of ascending sequence."""
 
-    __slots__ = ("first", "kept")
+    __slots__ = ("first", "kept", "tensor_bytes")
 
-    def __init__(self, first: int, kept: KeptFrames) -> None:
+    def __init__(self, first: int, kept: KeptFrames, tensor_bytes: int) -> None:
         self.first = first
         self.kept = kept
+        self.tensor_bytes = tensor_bytes
 
 
 class _Place(NamedTuple):
