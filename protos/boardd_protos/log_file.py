@@ -56,9 +56,8 @@ LOG_HEADER_BYTES: Final = 4096
 #: Offset of ``freed_sequence``, which ``tail`` follows.
 FREED_OFFSET: Final = 64
 DEFINITIONS_USED_OFFSET: Final = 80
+#: Offset of ``acknowledged``, which ``parked_tail`` and ``parked_head`` follow.
 ACKNOWLEDGED_OFFSET: Final = 88
-#: Offset of ``parked_tail``, which ``parked_head`` follows.
-PARKED_OFFSET: Final = 96
 
 _MAGIC: Final = b"boardlog"
 _VERSION: Final = 2

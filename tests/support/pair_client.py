@@ -104,7 +104,6 @@ class ClientEnd:
             arena_offset=0 if is_shareable else None,
             definitions=self.log.kept if is_shareable else None,
             parked=self.log.parked,
-            acknowledged=self.log.acknowledged_word,
         )
         self.copies: list[Copy] = []
         self.dropped = 0

@@ -34,9 +34,8 @@ class LogMemory(RingMemory):
         self._words = words = memoryview(bytearray(48)).cast("Q")
         self.tail_words: Final = words[:2]
         self._used = words[2:3]
-        self.acknowledged_word: Final = words[3:4]
         self._parked = memoryview(bytearray(log_bytes))
-        self.parked: Final = ParkedFrames(self._parked, words[4:], log_bytes, lambda end: log_bytes)
+        self.parked: Final = ParkedFrames(self._parked, words[3:], log_bytes, lambda end: log_bytes)
         self._definitions = memoryview(bytearray(definitions_bytes))
         self.kept: Final = KeptDefinitions(
             self._definitions, self._used, definitions_bytes, lambda end: definitions_bytes

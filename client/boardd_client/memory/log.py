@@ -27,7 +27,6 @@ from boardd_protos.log_file import (
     DEFINITIONS_USED_OFFSET,
     FREED_OFFSET,
     LOG_HEADER_BYTES,
-    PARKED_OFFSET,
     LogHeader,
 )
 
@@ -72,22 +71,19 @@ class Log:
         self._log_bytes = log_bytes
         self.definitions: KeptDefinitions | None = None
         self.tail_words: memoryview | None = None
-        self.acknowledged_word: memoryview | None = None
         self._parked_offset = parked_offset
         self._parked_bytes = 0  # that are usable
         if fd < 0:
             self.ring = view[:log_bytes]
-            words = memoryview(bytearray(2 * _WORD_BYTES)).cast("Q")
+            words = memoryview(bytearray(3 * _WORD_BYTES)).cast("Q")
             parked = view[parked_offset : parked_offset + log_bytes]
             self.parked = ParkedFrames(parked, words, log_bytes, lambda end: log_bytes)
             return
         self.ring = view[LOG_HEADER_BYTES : LOG_HEADER_BYTES + log_bytes]
         self.tail_words = view[FREED_OFFSET : FREED_OFFSET + 2 * _WORD_BYTES].cast("Q")
-        end = ACKNOWLEDGED_OFFSET + _WORD_BYTES
-        self.acknowledged_word = view[ACKNOWLEDGED_OFFSET:end].cast("Q")
         self.parked = ParkedFrames(
             view[parked_offset : parked_offset + log_bytes],
-            view[PARKED_OFFSET : PARKED_OFFSET + 2 * _WORD_BYTES].cast("Q"),
+            view[ACKNOWLEDGED_OFFSET : ACKNOWLEDGED_OFFSET + 3 * _WORD_BYTES].cast("Q"),
             0,
             self._extend_parked,
         )
@@ -129,7 +125,7 @@ class Log:
             self.definitions.release()
         self.parked.release()
         if self.tail_words is not None:
-            self.tail_words = self.acknowledged_word = self.ring
+            self.tail_words = self.ring
 
     def _extend_definitions(self, end: int) -> int:
         """See ``KeptDefinitions``."""

@@ -37,7 +37,8 @@ class KeptFrames:
 class ParkedFrames:
     """See the module. ``view`` has a multiple of eight bytes, of which ``usable_bytes`` are.
 
-    ``words``, a view of two "Q", tells readers between which positions frames lie.
+    ``words``, a view of three "Q", tells readers up to which record all is done, and between
+    which positions frames lie.
     ``extend(end)`` is called to make ``view`` usable up to ``end``; it returns up to where
     that is so now.
     """
@@ -63,13 +64,18 @@ class ParkedFrames:
     @classmethod
     def private(cls, size_bytes: int) -> ParkedFrames:
         """In memory of this process."""
-        words = memoryview(bytearray(16)).cast("Q")
+        words = memoryview(bytearray(24)).cast("Q")
         return cls(memoryview(bytearray(size_bytes)), words, size_bytes, lambda end: size_bytes)
 
     @property
     def capacity_bytes(self) -> int:
         """That of all its memory."""
         return len(self._view)
+
+    def acknowledged(self, sequence: int) -> None:
+        """Every record up to ``sequence`` is done."""
+        if self._words:
+            self._words[0] = sequence
 
     def make_room(self, size_bytes: int) -> bool | None:
         """Makes room for frames of ``size_bytes`` together, one after the other.
@@ -107,7 +113,7 @@ class ParkedFrames:
 
     def publish(self) -> None:
         """What was appended is there for readers."""
-        self._words[1] = self._head
+        self._words[2] = self._head
 
     def let_go(self, kept: KeptFrames, count: int) -> None:
         """The first ``count`` frames of ``kept`` are done."""
@@ -134,7 +140,7 @@ class ParkedFrames:
 
     @property
     def _free_bytes(self) -> int:
-        return len(self._view) - (self._head - self._words[0])
+        return len(self._view) - (self._head - self._words[1])
 
     def _is_usable(self, size_bytes: int) -> bool:
         """Whether the memory that ``size_bytes`` are appended to is there."""
@@ -170,14 +176,14 @@ class ParkedFrames:
         while oldest < len(kept) and not kept[oldest].count:
             oldest += 1
         if oldest < len(kept):
-            self._words[0] = kept[oldest].position
+            self._words[1] = kept[oldest].position
         else:
             # Behind all that is there: a reader finds nothing, whichever word it sees first.
             capacity = len(self._view)
             tail = -(-self._head // capacity) * capacity
-            self._words[0] = tail
-            self._head = tail
             self._words[1] = tail
+            self._head = tail
+            self._words[2] = tail
         if oldest > len(kept) // 2:
             del kept[:oldest]
             oldest = 0

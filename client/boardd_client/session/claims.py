@@ -70,7 +70,7 @@ class Claims:
         slots = self._slots.allocate(list(sizes), is_scalar=is_scalar)
         if isinstance(slots, DropReason):
             return slots
-        capture.slots, capture.scalar_dtype, capture.series = slots, scalar_dtype, series
+        capture.slots, capture.scalar_dtype = slots, scalar_dtype
         if not is_scalar:
             payload += self._slots.located(slots)
         kind = FrameKind.SCALAR if is_scalar else FrameKind.SUMMARY

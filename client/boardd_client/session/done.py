@@ -37,13 +37,12 @@ class Done:
         schema: Schema,
         counters: Counters,
         outgoing: Outgoing,
-        parked: ParkedFrames,
-        acknowledged: memoryview | None,
+        parked: ParkedFrames | None = None,
     ) -> None:
-        """``acknowledged``, a view of one "Q", tells readers of the log."""
         self.acknowledged_sequence = 0
         self.through_sequence = 0
-        self.parked: Final = Parked(parked)
+        self._memory = parked or ParkedFrames.private(ring.size_bytes)
+        self.parked: Final = Parked(self._memory)
         self._ring = ring
         self._most_bytes = ring.size_bytes // PARKED_SHARE, arena.size_bytes // PARKED_SHARE
         self._claims = claims
@@ -51,7 +50,6 @@ class Done:
         self._counters = counters
         self._outgoing = outgoing
         self._told = pb.Acknowledged()
-        self._acknowledged_word = acknowledged
         self._looked_at = 0, 0, 0  # count and bytes of what is parked, when runs were stopped
 
     @property
@@ -95,18 +93,28 @@ class Done:
         if not is_new and not self._counters.rejected.are_uncounted:
             return
         self.acknowledged_sequence = sequence
-        if self._acknowledged_word is not None:
-            self._acknowledged_word[0] = sequence
+        self._memory.acknowledged(sequence)
         self._claims.acknowledged(sequence)
         self.parked.settle(sequence, told.settled_sequence, held)
         self._let_go()
         self._reach(max(self.through_sequence, sequence))
 
-    def park(self) -> bool:
-        """Takes frames of held-up runs out of the ring, some at a time; False if none are left.
+    def park(self) -> None:
+        """Lets go of what of parked frames is done, and parks those of held-up runs.
 
-        Before that, it lets go of what of them is done.
+        Some at a time: calls wait for the lock, which the caller must not hold.
         """
+        is_parking = True
+        while is_parking:
+            with self._ring.lock:
+                is_parking = self._park_some()
+
+    def release(self) -> None:
+        """Lets go of the memory."""
+        self._memory.release()
+
+    def _park_some(self) -> bool:
+        """Returns False if nothing is left."""
         if self._let_go():
             self._reach(self.through_sequence)
             return True
@@ -127,11 +135,6 @@ class Done:
         if last:
             self._reach(last)
         return True
-
-    def release(self) -> None:
-        """Lets go of the memory."""
-        self._acknowledged_word = None
-        self.parked.release()
 
     def _let_go(self) -> bool:
         """Gives back the memory of some of what is parked and done; False if of nothing."""

@@ -134,10 +134,6 @@ class Parked:
             self._let_go_of(run, pieces, through, gone)
         return gone
 
-    def release(self) -> None:
-        """Lets go of the memory."""
-        self._memory.release()
-
     def _let_go_of(self, run: int, pieces: deque[_Piece], through: int, gone: list[int]) -> None:
         piece = pieces[0]
         kept = piece.kept

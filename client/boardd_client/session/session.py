@@ -54,13 +54,8 @@ class Session:
         large: LargeSlots | None = None,
         definitions: KeptDefinitions | None = None,
         parked: ParkedFrames | None = None,
-        acknowledged: memoryview | None = None,
     ) -> None:
-        """``arena_offset`` is where the arena begins in map 0; None if nothing is shared.
-
-        ``parked`` is where frames of held-up runs are kept, by default as much as the ring has.
-        ``acknowledged``, a view of one "Q", tells readers of the log what is done.
-        """
+        """``arena_offset`` is where the arena begins in map 0; None if nothing is shared."""
         self.session_id: Final = session_id
         self.ring: Final = ring
         self.arena: Final = arena
@@ -79,14 +74,7 @@ class Session:
         )
         #: Which records are written or rejected.
         self.done: Final = Done(
-            ring,
-            arena,
-            self._claims,
-            self._schema,
-            self._counters,
-            self._outgoing,
-            parked or ParkedFrames.private(ring.size_bytes),
-            acknowledged,
+            ring, arena, self._claims, self._schema, self._counters, self._outgoing, parked
         )
 
     # For trainers
@@ -180,7 +168,7 @@ class Session:
                 reply, self.done.through_sequence, self.done.parked, is_shared=is_shared
             )
             self.done.resume(reply.written_sequence)
-        self._park()
+        self.done.park()
 
     def attachment(self) -> pb.Attach:
         """What attaches the stream, once the session is opened."""
@@ -201,7 +189,7 @@ class Session:
         """Records are written or were rejected."""
         with self._lock:
             self.done.hear(message)
-        self._park()
+        self.done.park()
 
     def rejected(self, message: pb.Rejected) -> DefinedRun | None:
         """Records were rejected one by one; returns the run of the first."""
@@ -231,7 +219,7 @@ class Session:
         with self._lock:
             messages = self._outgoing.next_messages(max_bytes, now)
             self.done.advance()  # what was sent may be done already
-        self._park()
+        self.done.park()
         return messages
 
     def open_request(self, hostname: str, pid: int, program: str) -> pb.OpenRequest:
@@ -299,9 +287,3 @@ class Session:
             self.ring.release()
             self.arena.release()
             self.done.release()
-
-    def _park(self) -> None:
-        is_parking = True
-        while is_parking:  # some at a time: calls wait for the lock
-            with self._lock:
-                is_parking = self.done.park()

@@ -81,7 +81,6 @@ class Sender:
             large=memory.large,
             definitions=memory.definitions,
             parked=memory.parked,
-            acknowledged=memory.acknowledged_word,
         )
         self._pace = Pace()
         self._warn = WarnOnce()

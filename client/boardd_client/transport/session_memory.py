@@ -103,11 +103,6 @@ class SessionMemory:
         """Where frames of held-up runs are kept."""
         return self._log.parked
 
-    @property
-    def acknowledged_word(self) -> memoryview | None:
-        """Where readers of the log are told what is done; None if nothing is shared."""
-        return self._log.acknowledged_word
-
     # On the sender's thread
 
     def grow(self) -> None:
