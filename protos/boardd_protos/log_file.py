@@ -6,7 +6,7 @@ a daemon must know to write what a dead client left, whether or not it ever hear
     offset  type      field
          0  8 bytes   magic                b"boardlog"
          8  16 bytes  session_id
-        24  u32       version              1
+        24  u32       version              2
         28  u32       pid                  of the client, in its own pid namespace
         32  u64       log_offset           of the ring, see ``shared``
         40  u64       log_bytes
@@ -15,15 +15,26 @@ a daemon must know to write what a dead client left, whether or not it ever hear
         64  u64       freed_sequence       of the last frame whose space was given back
         72  u64       tail                 position of the oldest frame that is kept
         80  u64       definitions_used     bytes of definitions that are whole
-        88  4 u16s    lengths of what follows
-        96  UTF-8     hostname, program, address of the daemon, path of this file or nothing
+        88  u64       acknowledged         every record up to this one is done
+        96  u64       parked_tail          position of the oldest frame that is parked
+       104  u64       parked_head          position behind the newest one
+       112  4 u16s    lengths of what follows
+       120  UTF-8     hostname, program, address of the daemon, path of this file or nothing
 
-``freed_sequence``, ``tail`` and ``definitions_used`` change while the client lives, each by
-one aligned store. A client stores ``freed_sequence`` first, then ``tail``, and only then
+What is before the lengths, from ``freed_sequence`` on, changes while the client lives, each
+by one aligned store. A client stores ``freed_sequence`` first, then ``tail``, and only then
 uses the space again. So at the tail lies a frame with a sequence number of
 ``freed_sequence + 1`` at most: a lower one if the client died between the two stores, or if
 the ring is empty and a frame of an earlier lap is there. What is not above
 ``freed_sequence`` is passed over.
+
+Behind the definitions, at the next page, is room for as many bytes as the ring has. There
+lie the *parked* frames: those of runs that are held up, and that are not in the ring any
+more. What is neither parked nor in the ring is done. Parked frames lie back to back from
+``parked_tail`` to ``parked_head``, in no order, some perhaps twice; none wraps around.
+What has the flag PADDING is passed over. They are written, and ``parked_head`` is stored,
+before ``freed_sequence`` says that they left the ring; so who reads ``freed_sequence``
+first, and what is parked then, has all.
 
 Definitions are entries back to back, each a u32 length and a serialized ``Definitions``.
 None is ever freed. A client writes a run's or a series' entry before a frame that refers
@@ -45,16 +56,19 @@ LOG_HEADER_BYTES: Final = 4096
 #: Offset of ``freed_sequence``, which ``tail`` follows.
 FREED_OFFSET: Final = 64
 DEFINITIONS_USED_OFFSET: Final = 80
+#: Offset of ``acknowledged``, which ``parked_tail`` and ``parked_head`` follow.
+ACKNOWLEDGED_OFFSET: Final = 88
 
 _MAGIC: Final = b"boardlog"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _FIXED: Final = struct.Struct(f"<8s{SESSION_ID_BYTES}sIIQQQQ")
-_WORDS: Final = struct.Struct("<QQQ")
+_WORDS: Final = struct.Struct("<6Q")
 _LENGTHS: Final = struct.Struct("<HHHH")
-_TEXTS_OFFSET: Final = 88
+_TEXTS_OFFSET: Final = 112
 _MAX_TEXT_BYTES: Final = 990
 _LENGTH: Final = struct.Struct("<I")
 _MAX_NUMBER: Final = 1 << 62
+_PAGE_BYTES: Final = 4096
 
 
 class LogFileError(ValueError):
@@ -71,6 +85,9 @@ class LogWords(NamedTuple):
     freed_sequence: int
     tail: int
     definitions_used: int
+    acknowledged_sequence: int = 0
+    parked_tail: int = 0
+    parked_head: int = 0
 
 
 class LogHeader(NamedTuple):
@@ -88,17 +105,28 @@ class LogHeader(NamedTuple):
     path: str = ""
 
     @property
-    def size_bytes(self) -> int:
-        """The least that the file has."""
-        return max(
+    def parked_offset(self) -> int:
+        """Of what is parked, which has as many bytes as the ring."""
+        end = max(
             self.log_offset + self.log_bytes, self.definitions_offset + self.definitions_bytes
         )
+        return -(-end // _PAGE_BYTES) * _PAGE_BYTES
+
+    @property
+    def size_bytes(self) -> int:
+        """The least that the file has."""
+        return self.parked_offset + self.log_bytes
 
     def encode(self) -> bytes:
         """``LOG_HEADER_BYTES`` of a client that has logged nothing; long texts are cut."""
         texts = [_cut(text) for text in self[6:]]
         fixed = _FIXED.pack(_MAGIC, self.session_id, _VERSION, *self[1:6])
-        header = fixed + _WORDS.pack(0, 0, 0) + _LENGTHS.pack(*map(len, texts)) + b"".join(texts)
+        header = (
+            fixed
+            + _WORDS.pack(*(0 for _ in LogWords._fields))
+            + _LENGTHS.pack(*map(len, texts))
+            + b"".join(texts)
+        )
         return header.ljust(LOG_HEADER_BYTES, b"\0")
 
     @classmethod
@@ -138,13 +166,17 @@ def decode_words(data: bytes, header: LogHeader) -> LogWords:
     """What of the header ``data`` changes. Raises ``LogFileError`` for what cannot be."""
     words = LogWords(*_WORDS.unpack_from(data, FREED_OFFSET))
     if (
-        max(words.freed_sequence, words.tail) > _MAX_NUMBER
+        max(words) > _MAX_NUMBER
         or words.tail % ALIGNMENT
+        or words.parked_tail % ALIGNMENT
+        or words.parked_head % ALIGNMENT
+        or words.parked_head > words.parked_tail + header.log_bytes
         or words.definitions_used > header.definitions_bytes
     ):
         raise LogFileError(
             f"freed up to record {words.freed_sequence} and position {words.tail}, with "
-            f"{words.definitions_used} bytes of definitions"
+            f"{words.definitions_used} bytes of definitions, parked from position "
+            f"{words.parked_tail} to {words.parked_head}"
         )
     return words
 

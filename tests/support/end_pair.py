@@ -4,8 +4,6 @@ A wire whose ends notice a cut at their own time, a disk that writes when it is 
 clock that is put forward, and processes that can be killed. After each action the rules of
 both ends are checked; ``settle`` then brings both ends to rest, and checks that every
 accepted record was written once or rejected once.
-
-One rule has an exception, with a name: ``EndPair.parked_alone``.
 """
 
 from __future__ import annotations
@@ -88,10 +86,6 @@ class EndPair:
         #: Of a dead client: the last record that the daemon has to find.
         self._recoverable: dict[bytes, int] = {}
         self._files: dict[bytes, LogMemory] = {}  # the logs that daemons find
-        #: Of dead clients: records that were in their own memory alone.
-        self._lost_parked: set[tuple[bytes, int]] = set()
-        #: Those that are now in a daemon's memory alone.
-        self._parked_of_dead: set[tuple[bytes, int]] = set()
         self._begin_daemon()
         self._begin_client()
 
@@ -255,9 +249,6 @@ class EndPair:
             self._recoverable[client.session_id] = client.ring.last_sequence
         elif live is not None:
             self._recoverable[client.session_id] = live.session.received_sequence
-        self._lost_parked |= self.parked_alone(live)
-        session_id = client.session_id
-        self._parked_of_dead |= {(session_id, number) for number in client.parked}
         self._replace_client()
 
     def _replace_client(self) -> None:
@@ -277,7 +268,6 @@ class EndPair:
         # What dead clients had sent and it had not written is gone with it, without a log.
         if not self._is_shareable:
             self._recoverable.clear()
-        self._lost_parked |= self._parked_of_dead
         self._replace_daemon()
 
     def _replace_daemon(self) -> None:
@@ -343,12 +333,7 @@ class EndPair:
         self.ledger.check_done(self.ledger.of(self.client.session_id))
         for session_id, last in self._recoverable.items():
             records = self.ledger.of(session_id)
-            self.ledger.check_done(
-                record
-                for record in records
-                if record.sequence <= last
-                and (session_id, record.sequence) not in self._lost_parked
-            )
+            self.ledger.check_done(record for record in records if record.sequence <= last)
 
     def _is_alone(self) -> bool:
         """Whether no session is left but the client's."""
@@ -370,16 +355,3 @@ class EndPair:
         self.hear(1 << 10)
         self.pass_time(FAREWELL_SECS if self._is_alone() else BUDGETS.lease_secs)
         self.daemon.work()
-
-    # Exceptions from the rules
-
-    def parked_alone(self, live: LiveSession | None) -> set[tuple[bytes, int]]:
-        """Records that a client has in its own memory alone, and loses if it is killed now.
-
-        What is parked is not in the shared ring, and a next daemon does not have it before it
-        was sent.
-        """
-        is_known = live is not None and self._told_life == self.daemon.life
-        received = live.session.received_sequence if live is not None and is_known else 0
-        session_id = self.client.session_id
-        return {(session_id, number) for number in self.client.parked if number > received}

@@ -269,6 +269,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     *10 * (Connect(),),
     *2 * (Connect(late=9),),
     *(Connect(answer) for answer in Answer),
+    *2 * (Connect(Answer.HESITATES),),
     *2 * (Cut(),),
     *(Send(max_bytes) for max_bytes in 8 * (400, 100)),
     *(Deliver(count) for count in (*range(1, 5), *8 * (9,))),

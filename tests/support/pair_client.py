@@ -20,6 +20,7 @@ from boardd_client.session.scalar_history import ScalarHistory
 from boardd_client.session.schema import DefinedRun
 from boardd_client.session.session import Session
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.frame import decode
 
 from support.pair_ledger import Content, Ledger, Record
 from support.ring_memory import LogMemory
@@ -102,6 +103,7 @@ class ClientEnd:
             window_bytes=WINDOW_BYTES,
             arena_offset=0 if is_shareable else None,
             definitions=self.log.kept if is_shareable else None,
+            parked=self.log.parked,
         )
         self.copies: list[Copy] = []
         self.dropped = 0
@@ -291,8 +293,8 @@ class ClientEnd:
     @property
     def parked(self) -> set[int]:
         """The records that are not done and not in the ring any more."""
-        frames = self.session.done.parked.after(0)
-        return {int(sequence) for part in frames for sequence in part.headers["sequence"]}
+        parts = self.session.done.parked.after(0).parts(1 << 20)
+        return {frame.sequence for _, frames in parts for frame in decode(frames)}
 
     def knows_done(self, sequence: int) -> bool:
         """Whether the client takes a record for written or rejected, and lets go of it."""

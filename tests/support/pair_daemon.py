@@ -131,8 +131,8 @@ class DaemonEnd:
         return live
 
     def _begun_with(self, session_id: bytes, log: LogMemory) -> LiveSession:
-        freed = log.words().freed_sequence
-        return self._begun(pb.OpenRequest(session_id=session_id, acknowledged_sequence=freed))
+        done = log.words().acknowledged_sequence
+        return self._begun(pb.OpenRequest(session_id=session_id, acknowledged_sequence=done))
 
     def share(self, session_id: bytes, connection: MapConnection) -> bool:
         """A map connection brings map 0 and the log; returns whether they are taken."""
@@ -156,8 +156,8 @@ class DaemonEnd:
                 continue
             if live is None:
                 # What a daemon before wrote, and the client has not heard of, comes again.
-                freed = log.words().freed_sequence
-                self._ledger.forgotten(self.life, session_id, freed.__ge__)
+                done = log.words().acknowledged_sequence
+                self._ledger.forgotten(self.life, session_id, done.__ge__)
                 live = self._begun_with(session_id, log)
             live.views, live.log = {}, log
             live.ring.let_go()
@@ -324,7 +324,7 @@ class DaemonEnd:
         is_parked = kind == "records" and message.records.sparse
         assert not (live.reads_ring and kind in ("records", "chunk")) or is_parked
         if kind == "records":
-            self._receive_message(live, message.records)
+            self._receive_message(live, message.records, live.views if live.reads_ring else None)
         elif kind == "committed":
             assert live.reads_ring
             assert live.ring.reading is not None
@@ -352,6 +352,8 @@ class DaemonEnd:
         """Reads what a dead client left; returns False if it waits for room."""
         log = live.log
         assert log is not None
+        if not self._take_parked(live, log):
+            return False
         ring = live.ring.salvage(log, log.words(), live.session.received_sequence)
         while True:
             if not self.has_room(live):
@@ -365,6 +367,26 @@ class DaemonEnd:
                 self._define(live, pb.Definitions.FromString(entry))
             self._turn(live, ring, taken)
 
+    def _take_parked(self, live: LiveSession, log: LogMemory) -> bool:
+        """As ``_salvage``, of what the client has moved out of its ring."""
+        words, received = log.words(), live.session.received_sequence
+        if received >= words.freed_sequence:
+            return True
+        parked = live.ring.parked(log.read_parked, log.size_bytes, words, received)
+        while parked.look(_TURN_BYTES):
+            pass
+        entries, live.defined_bytes = log.definitions(live.defined_bytes)
+        for entry in entries:
+            self._define(live, pb.Definitions.FromString(entry))
+        while self.has_room(live):
+            frames = parked.take(_TURN_BYTES)
+            settled = 0 if frames else words.freed_sequence
+            records = pb.Records(frames=frames, sparse=True, settled_sequence=settled)
+            self._receive_message(live, records, live.views)
+            if not frames:
+                return True
+        return False
+
     def _turn(self, live: LiveSession, ring: SharedRing, taken: RingFrames) -> None:
         if taken.frames:
             self._receive(live, taken.frames, live.views)
@@ -373,11 +395,12 @@ class DaemonEnd:
     def _define(self, live: LiveSession, definitions: pb.Definitions) -> None:
         live.session.define(definitions, LOGDIRS)
 
-    def _receive_message(self, live: LiveSession, records: pb.Records) -> None:
+    def _receive_message(
+        self, live: LiveSession, records: pb.Records, views: Mapping[int, memoryview] | None
+    ) -> None:
         walked = walk_message(
             records.frames, live.session.received_sequence, is_sparse=records.sparse
         )
-        views = live.views if live.reads_ring else None
         with self._checked(live, walked):
             if records.sparse:
                 batch = live.session.receive_sparse(records, views)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from boardd_client.memory.definitions import KeptDefinitions
+from boardd_client.memory.parked_frames import ParkedFrames
 from boardd_protos.log_file import LogWords, decode_entries
 
 
@@ -25,14 +26,16 @@ class RingMemory:
 
 
 class LogMemory(RingMemory):
-    """A whole log. Its client writes to ``ring``, ``tail_words`` and ``kept``."""
+    """A whole log. Its client writes to what is not private."""
 
     def __init__(self, log_bytes: int, definitions_bytes: int) -> None:
         self.ring: Final = memoryview(bytearray(log_bytes))
         super().__init__(self.ring)
-        words = memoryview(bytearray(24)).cast("Q")
+        self._words = words = memoryview(bytearray(48)).cast("Q")
         self.tail_words: Final = words[:2]
-        self._used = words[2:]
+        self._used = words[2:3]
+        self._parked = memoryview(bytearray(log_bytes))
+        self.parked: Final = ParkedFrames(self._parked, words[3:], log_bytes, lambda end: log_bytes)
         self._definitions = memoryview(bytearray(definitions_bytes))
         self.kept: Final = KeptDefinitions(
             self._definitions, self._used, definitions_bytes, lambda end: definitions_bytes
@@ -41,7 +44,12 @@ class LogMemory(RingMemory):
         self.is_locked = True
 
     def words(self) -> LogWords:
-        return LogWords(self.tail_words[0], self.tail_words[1], self._used[0])
+        return LogWords(*self._words)
+
+    def read_parked(self, offset: int, size_bytes: int) -> bytes:
+        data = bytes(self._parked[offset : offset + size_bytes])
+        assert len(data) == size_bytes, "read past what is parked"
+        return data
 
     def definitions(self, at: int) -> tuple[list[bytes], int]:
         """The entries from an offset on, and the offset to go on at."""

@@ -19,6 +19,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FLAGS_OFFSET, HEADER, PADDING
 from boardd_protos.local_socket import HANDOVER_SUFFIX
 from boardd_protos.log_file import (
+    ACKNOWLEDGED_OFFSET,
     DEFINITIONS_USED_OFFSET,
     FREED_OFFSET,
     LOG_HEADER_BYTES,
@@ -177,7 +178,8 @@ class SharedClient(RawClient):
         return await super().open(acknowledged_sequence, **more)
 
     def freed(self, sequence: int, tail: int) -> None:
-        """Tells who reads the log that frames up to ``sequence`` are gone."""
+        """Tells who reads the log that frames up to ``sequence`` are done and gone."""
+        struct.pack_into("<Q", self.log_view, ACKNOWLEDGED_OFFSET, sequence)
         struct.pack_into("<QQ", self.log_view, FREED_OFFSET, sequence, tail)
 
     def keep(self, message: pb.Definitions | bytes) -> None:

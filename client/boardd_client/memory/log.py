@@ -30,6 +30,7 @@ from boardd_protos.log_directory import (
     unlink_log,
 )
 from boardd_protos.log_file import (
+    ACKNOWLEDGED_OFFSET,
     DEFINITIONS_USED_OFFSET,
     FREED_OFFSET,
     LOG_HEADER_BYTES,
@@ -38,6 +39,7 @@ from boardd_protos.log_file import (
 
 from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.maps import PAGE_BYTES, allocate, populate
+from boardd_client.memory.parked_frames import ParkedFrames
 
 _logger = logging.getLogger("boardd_client")
 
@@ -46,6 +48,8 @@ _logger = logging.getLogger("boardd_client")
 DEFINITIONS_BYTES: Final = 64 << 20
 #: By which their usable part grows.
 _STEP_BYTES: Final = 64 << 10
+#: By which the usable part of what is parked grows.
+_PARKED_STEP_BYTES: Final = 256 << 10
 #: Of a tmpfs, the part that is left to others.
 _LEFT_TO_OTHERS: Final = 2
 
@@ -53,10 +57,20 @@ _WORD_BYTES: Final = 8
 
 
 class Log:
-    """See the module. ``definitions`` is None if nothing is shared."""
+    """See the module. ``definitions`` and the words are None if nothing is shared."""
 
-    def __init__(self, view: memoryview, log_bytes: int, fd: int = -1, path: str = "") -> None:
-        """``view`` is all of the file ``fd``, header included, or a ring of private memory."""
+    def __init__(
+        self,
+        view: memoryview,
+        log_bytes: int,
+        fd: int = -1,
+        path: str = "",
+        parked_offset: int = 0,
+    ) -> None:
+        """``view`` is all of the file ``fd``, header included, or private memory.
+
+        That has the ring, and what is parked behind it.
+        """
         self.fd = fd
         self.path: Final = path  #: where the daemon finds it by itself, if so
         self._maker = os.getpid()
@@ -65,15 +79,26 @@ class Log:
         self._log_bytes = log_bytes
         self.definitions: KeptDefinitions | None = None
         self.tail_words: memoryview | None = None
+        self._parked_offset = parked_offset
+        self._parked_bytes = 0  # that are usable
         if fd < 0:
-            self.ring = view
+            self.ring = view[:log_bytes]
+            words = memoryview(bytearray(3 * _WORD_BYTES)).cast("Q")
+            parked = view[parked_offset : parked_offset + log_bytes]
+            self.parked = ParkedFrames(parked, words, log_bytes, lambda end: log_bytes)
             return
         self.ring = view[LOG_HEADER_BYTES : LOG_HEADER_BYTES + log_bytes]
         self.tail_words = view[FREED_OFFSET : FREED_OFFSET + 2 * _WORD_BYTES].cast("Q")
+        self.parked = ParkedFrames(
+            view[parked_offset : parked_offset + log_bytes],
+            view[ACKNOWLEDGED_OFFSET : ACKNOWLEDGED_OFFSET + 3 * _WORD_BYTES].cast("Q"),
+            0,
+            self._extend_parked,
+        )
         end = DEFINITIONS_USED_OFFSET + _WORD_BYTES
         self._definitions_offset = LOG_HEADER_BYTES + _pages(log_bytes)
         self.definitions = KeptDefinitions(
-            view[self._definitions_offset :],
+            view[self._definitions_offset :][:DEFINITIONS_BYTES],
             view[DEFINITIONS_USED_OFFSET:end].cast("Q"),
             _STEP_BYTES,
             self._extend_definitions,
@@ -128,6 +153,7 @@ class Log:
         self.ring = self._view = memoryview(b"")
         if self.definitions is not None:
             self.definitions.release()
+        self.parked.release()
         if self.tail_words is not None:
             self.tail_words = self.ring
 
@@ -138,6 +164,17 @@ class Log:
             allocate(self.fd, self._definitions_offset, end)
         except OSError:
             return 0
+        return end
+
+    def _extend_parked(self, end: int) -> int:
+        """See ``ParkedFrames``."""
+        start = self._parked_bytes
+        end = min(-(-end // _PARKED_STEP_BYTES) * _PARKED_STEP_BYTES, self._log_bytes)
+        try:
+            allocate(self.fd, self._parked_offset + start, end - start)
+        except OSError:
+            return start
+        self._parked_bytes = end
         return end
 
 
@@ -188,7 +225,9 @@ def make_log(
             fd = os.memfd_create("boardd-log", os.MFD_CLOEXEC)
             return _opened(header, fd)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # so that a forked child has its own
-    return Log(memoryview(mmap.mmap(-1, _pages(log_bytes), flags))[:log_bytes], log_bytes)
+    parked_offset = _pages(log_bytes)
+    view = memoryview(mmap.mmap(-1, 2 * parked_offset, flags))
+    return Log(view, log_bytes, parked_offset=parked_offset)
 
 
 def _remove_forgotten(directory: Path) -> None:
@@ -248,7 +287,7 @@ def _opened(header: LogHeader, fd: int) -> Log:
         raise
     data = header.encode()
     view[: len(data)] = data
-    return Log(view, header.log_bytes, fd, header.path)
+    return Log(view, header.log_bytes, fd, header.path, header.parked_offset)
 
 
 def _pages(size_bytes: int) -> int:

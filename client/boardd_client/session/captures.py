@@ -27,7 +27,6 @@ class Capture:
     scalar_dtype: str = ""  #: of the one element, if the record is a lazy scalar
     pendings: list[Pending] | None = None
     lazy: PendingScalar | None = None  #: instead of pendings, of a scalar that needs no slot
-    series: int = 0
 
     @property
     def is_started(self) -> bool:

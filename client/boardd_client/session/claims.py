@@ -9,7 +9,7 @@ No I/O, no clock, no thread. Every method may be called from any thread.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -72,7 +72,7 @@ class Claims:
         slots = self._slots.allocate(list(sizes), is_scalar=is_scalar)
         if isinstance(slots, DropReason):
             return slots
-        capture.slots, capture.scalar_dtype, capture.series = slots, scalar_dtype, series
+        capture.slots, capture.scalar_dtype = slots, scalar_dtype
         if not is_scalar:
             payload += self._slots.located(slots)
         kind = FrameKind.SCALAR if is_scalar else FrameKind.SUMMARY
@@ -203,15 +203,10 @@ class Claims:
         if capture is not None:
             self._free(capture)
 
-    def bytes_by_run(self, through: int) -> Counter[int]:
-        """Bytes of the tensors of records up to a sequence number; under the ring's lock."""
-        found: Counter[int] = Counter()
-        for sequence, capture in self.captures.items():
-            if sequence > through:
-                break
-            size_bytes = sum(len(slot.view) for slot in capture.slots)
-            found[self._schema.number_of_run(capture.series)] += size_bytes
-        return found
+    def tensor_bytes_of(self, sequence: int) -> int:
+        """Bytes of the tensors of a record; under the ring's lock."""
+        capture = self.captures.get(sequence)
+        return 0 if capture is None else sum(len(slot.view) for slot in capture.slots)
 
     def _add_unsent(self, sequence: int) -> None:
         unsent = self.unsent

@@ -14,6 +14,7 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.drop_reason import DropReason
+from boardd_client.memory.parked_frames import ParkedFrames
 from boardd_client.memory.ring import Ring
 from boardd_client.session.claims import Claims
 from boardd_client.session.counters import Counters
@@ -24,8 +25,6 @@ from boardd_client.session.schema import DefinedRun, Schema
 #: One part in so many of the ring, and of the arena, is for what is parked of one run. A run
 #: that has filled it takes no more records; all runs together may fill twice as much.
 PARKED_SHARE: Final = 4
-#: Frames that are looked at under the ring's lock, at most: trainers wait for that.
-_PARK_BYTES: Final = 1 << 17
 
 
 class Done:
@@ -39,10 +38,12 @@ class Done:
         schema: Schema,
         counters: Counters,
         outgoing: Outgoing,
+        parked: ParkedFrames | None = None,
     ) -> None:
         self.acknowledged_sequence = 0
         self.through_sequence = 0
-        self.parked: Final = Parked()
+        self._memory = parked or ParkedFrames.private(ring.size_bytes)
+        self.parked: Final = Parked(self._memory)
         self._ring = ring
         self._most_bytes = ring.size_bytes // PARKED_SHARE, arena.size_bytes // PARKED_SHARE
         self._claims = claims
@@ -50,6 +51,7 @@ class Done:
         self._counters = counters
         self._outgoing = outgoing
         self._told = pb.Acknowledged()
+        self._looked_at = 0, 0, 0  # count and bytes of what is parked, when runs were stopped
 
     @property
     def waiting_frames(self) -> int:
@@ -96,27 +98,59 @@ class Done:
         sequence = max(sequence, self.acknowledged_sequence)
         told = self._told
         held = {run.run: run.first_sequence for run in told.held}
-        if (sequence, held) == (self.acknowledged_sequence, self.parked.held):
+        is_new = (sequence, held) != (self.acknowledged_sequence, self.parked.held)
+        if not is_new and not self._counters.rejected.are_uncounted:
             return
         self.acknowledged_sequence = sequence
+        self._memory.acknowledged(sequence)
         self._claims.acknowledged(sequence)
-        for number in self.parked.settle(sequence, told.settled_sequence, held):
-            self._claims.done(number)
+        self.parked.settle(sequence, told.settled_sequence, held)
+        self._let_go()
         self._reach(max(self.through_sequence, sequence))
 
-    def park(self) -> bool:
-        """Takes frames of held-up runs out of the ring, some at a time; False if none are left."""
+    def park(self) -> None:
+        """Lets go of what of parked frames is done, and parks those of held-up runs.
+
+        Some at a time: calls wait for the lock, which the caller must not hold.
+        """
+        is_parking = True
+        while is_parking:
+            with self._ring.lock:
+                is_parking = self._park_some()
+
+    def release(self) -> None:
+        """Lets go of the memory."""
+        self._memory.release()
+
+    def _park_some(self) -> bool:
+        """Returns False if nothing is left."""
+        if self._let_go():
+            self._reach(self.through_sequence)
+            return True
         settled = self._settled_sequence()
-        if settled <= self.through_sequence:
+        if settled <= self.through_sequence or self._outgoing.is_resending:
             self._stop_runs()
             return False
-        data, last = self._ring.read(self.through_sequence, settled, _PARK_BYTES)
-        if last == self.through_sequence:
+        data, last = self._ring.read(self.through_sequence, settled, self.parked.turn_bytes)
+        taken = None
+        if last > self.through_sequence:
+            taken = self.parked.take(data, self._schema.runs_of, self._claims.tensor_bytes_of)
+        if taken is None:
+            self._stop_runs()
             return False
-        for number in self.parked.take(data, self._schema.runs_of):
+        last, done = taken
+        for number in done:
             self._claims.done(number)
-        self._reach(last)
+        if last:
+            self._reach(last)
         return True
+
+    def _let_go(self) -> bool:
+        """Gives back the memory of some of what is parked and done; False if of nothing."""
+        done = self.parked.let_go()
+        for number in done or ():
+            self._claims.done(number)
+        return done is not None
 
     def _settled_sequence(self) -> int:
         """Up to where what is not parked is done; 0 if nobody would gain by parking."""
@@ -134,12 +168,15 @@ class Done:
 
     def _stop_runs(self) -> None:
         """Lets runs take no more records that have filled what may be parked, and others go on."""
+        tensor_bytes = self.parked.tensor_bytes
+        looked_at = self.parked.count, self.parked.size_bytes, sum(tensor_bytes.values())
+        if looked_at == self._looked_at:
+            return
+        self._looked_at = looked_at
         most_bytes, most_tensor_bytes = self._most_bytes
-        tensor_bytes = self._claims.bytes_by_run(self.through_sequence)
-        is_full = self.parked.size_bytes >= 2 * most_bytes
-        is_full |= sum(tensor_bytes.values()) >= 2 * most_tensor_bytes
+        is_full = looked_at[1] >= 2 * most_bytes or looked_at[2] >= 2 * most_tensor_bytes
         for run in self._schema.runs():
-            own, own_tensors = self.parked.bytes_of(run.number), tensor_bytes.get(run.number, 0)
+            own, own_tensors = self.parked.bytes_of(run.number), tensor_bytes[run.number]
             # Goes on at the half of it, or it would stop again at once.
             share = 2 if run.is_held_up else 1
             run.hold_up(

@@ -56,6 +56,11 @@ class Outgoing:
         return "shared" if self._is_shared else "by value"
 
     @property
+    def is_resending(self) -> bool:
+        """Whether what is parked is being sent, and must stay where it is."""
+        return self._is_open and self._resending is not None
+
+    @property
     def sent_bytes(self) -> int:
         """Frames and tensors that were sent by value, those sent again included."""
         return self._by_value.sent_bytes

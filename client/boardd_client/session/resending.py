@@ -7,14 +7,12 @@ No I/O, no clock, no thread; its session locks.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.frame import HEADER_BYTES
 
 from boardd_client.session.claims import Claims
-from boardd_client.session.parked import Frames
+from boardd_client.session.parked import FramesInOrder
 
 
 class Resending:
@@ -24,9 +22,9 @@ class Resending:
     """
 
     def __init__(
-        self, frames: Iterable[Frames], settled_sequence: int, claims: Claims, *, has_maps: bool
+        self, frames: FramesInOrder, settled_sequence: int, claims: Claims, *, has_maps: bool
     ) -> None:
-        self._frames = deque(frames)
+        self._frames = frames
         self._settled_sequence = settled_sequence
         self._claims = claims
         self._has_maps = has_maps
@@ -47,15 +45,10 @@ class Resending:
             added += message.ByteSize()
 
     def _all(self, message_bytes: int) -> Iterator[pb.ClientMessage]:
-        while self._frames:
-            frames = self._frames.popleft()
-            if frames.payload:
-                yield from self._chunks(frames.last_sequence, message_bytes)
-                yield _records(frames.data())
-                continue
-            rows = max(1, message_bytes // HEADER_BYTES)
-            for start in range(0, len(frames.headers), rows):
-                yield _records(frames.headers[start : start + rows].tobytes())
+        for sequence, frames in self._frames.parts(message_bytes):
+            if sequence:
+                yield from self._chunks(sequence, message_bytes)
+            yield pb.ClientMessage(records=pb.Records(frames=frames, sparse=True))
         records = pb.Records(sparse=True, settled_sequence=self._settled_sequence)
         yield pb.ClientMessage(records=records)
 
@@ -66,7 +59,3 @@ class Resending:
                 data = bytes(slot.view[offset : offset + message_bytes])
                 chunk = pb.TensorChunk(sequence=sequence, tensor=tensor, offset=offset, data=data)
                 yield pb.ClientMessage(chunk=chunk)
-
-
-def _records(frames: bytes) -> pb.ClientMessage:
-    return pb.ClientMessage(records=pb.Records(frames=frames, sparse=True))

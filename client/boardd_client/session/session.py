@@ -24,6 +24,7 @@ from boardd_client.errors import CaptureError
 from boardd_client.memory.arena import Arena
 from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.drop_reason import DropReason
+from boardd_client.memory.parked_frames import ParkedFrames
 from boardd_client.memory.pending import Pending
 from boardd_client.memory.ring import Ring
 from boardd_client.memory.slots import LargeSlots, TensorSlots
@@ -53,6 +54,7 @@ class Session:
         arena_offset: int | None = None,
         large: LargeSlots | None = None,
         definitions: KeptDefinitions | None = None,
+        parked: ParkedFrames | None = None,
     ) -> None:
         """``arena_offset`` is where the arena begins in map 0; None if nothing is shared."""
         self.session_id: Final = session_id
@@ -73,7 +75,7 @@ class Session:
         )
         #: Which records are written or rejected.
         self.done: Final = Done(
-            ring, arena, self._claims, self._schema, self._counters, self._outgoing
+            ring, arena, self._claims, self._schema, self._counters, self._outgoing, parked
         )
 
     # For trainers
@@ -169,6 +171,7 @@ class Session:
                 reply, self.done.through_sequence, self.done.parked, is_shared=is_shared
             )
             self.done.resume(reply.written_sequence)
+        self.done.park()
 
     def attachment(self) -> pb.Attach:
         """What attaches the stream, once the session is opened."""
@@ -189,10 +192,7 @@ class Session:
         """Records are written or were rejected."""
         with self._lock:
             self.done.hear(message)
-        is_parking = True
-        while is_parking:  # some at a time: calls wait for the lock
-            with self._lock:
-                is_parking = self.done.park()
+        self.done.park()
 
     def rejected(self, message: pb.Rejected) -> DefinedRun | None:
         """Records were rejected one by one; returns a run of theirs."""
@@ -222,7 +222,8 @@ class Session:
         with self._lock:
             messages = self._outgoing.next_messages(max_bytes, now)
             self.done.advance()  # what was sent may be done already
-            return messages
+        self.done.park()
+        return messages
 
     def open_request(self, hostname: str, pid: int, program: str) -> pb.OpenRequest:
         """The message that begins or resumes this session."""
@@ -288,3 +289,4 @@ class Session:
             self._history.follow_all(self.ring)
             self.ring.release()
             self.arena.release()
+            self.done.release()

@@ -80,6 +80,7 @@ class Sender:
             arena_offset=memory.arena_offset,
             large=memory.large,
             definitions=memory.definitions,
+            parked=memory.parked,
         )
         self._pace = Pace()
         self._warn = WarnOnce()

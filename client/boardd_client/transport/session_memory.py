@@ -18,6 +18,7 @@ from boardd_client.memory.arena import Arena
 from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.log import Log, make_log
 from boardd_client.memory.maps import LargeTensors, Map, make_map, populate
+from boardd_client.memory.parked_frames import ParkedFrames
 from boardd_client.memory.ring import Ring
 from boardd_client.transport.map_handover import MapHandover
 from boardd_client.transport.memory_limit import memory_limit_bytes
@@ -104,6 +105,11 @@ class SessionMemory:
     def definitions(self) -> KeptDefinitions | None:
         """Where definitions are kept; None if nothing is shared."""
         return self._log.definitions
+
+    @property
+    def parked(self) -> ParkedFrames:
+        """Where frames of held-up runs are kept."""
+        return self._log.parked
 
     # On the sender's thread
 

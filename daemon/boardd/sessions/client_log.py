@@ -67,6 +67,10 @@ class ClientLog:
         """A copy of bytes of the ring. Raises ``RequestError`` if they are not there any more."""
         return self._read(self.header.log_offset + offset, size_bytes)
 
+    def read_parked(self, offset: int, size_bytes: int) -> bytes:
+        """As ``read``, of the room for parked frames, which has as many bytes as the ring."""
+        return self._read(self.header.parked_offset + offset, size_bytes)
+
     def words(self) -> LogWords:
         """What is freed and defined by now. Raises ``RequestError``."""
         try:

@@ -84,6 +84,11 @@ class Receiver:
         """Takes the frames that come next in a session's ring."""
         self._admit(live, live.session.receive_walked(frames, live.maps.views))
 
+    def receive_parked(self, live: LiveSession, frames: bytes, settled_sequence: int = 0) -> None:
+        """Takes frames between which records are done; likewise up to ``settled_sequence``."""
+        records = pb.Records(frames=frames, sparse=True, settled_sequence=settled_sequence)
+        self._admit(live, live.session.receive_sparse(records, live.maps.views))
+
     def _admit(self, live: LiveSession, batch: Batch) -> None:
         self._run_table.admit(batch.parts)
         self._held_watch.begin(live)

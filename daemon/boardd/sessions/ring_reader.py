@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 
 from boardd.core.errors import ProtocolError
 from boardd.core.intake.shared_ring import RingFrames, SharedRing
+from boardd.sessions.client_log import ClientLog
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.receiver import Receiver
 
@@ -26,6 +27,8 @@ _logger = logging.getLogger(__name__)
 
 #: Taken in one turn, about: what the event loop is busy with at a time.
 TURN_BYTES: Final = 1 << 20
+#: Of parked frames, which are copied one by one.
+_PARKED_TURN_BYTES: Final = 1 << 17
 #: Of one definition; a longer one is passed over.
 _MAX_DEFINITION_BYTES: Final = 1 << 20
 
@@ -64,6 +67,7 @@ class RingReader:
         if log is None:
             return Salvage(0, 0)
         try:
+            await self._take_parked(log)
             ring = self._live.ring.salvage(log, log.words(), session.received_sequence)
             while ring.has_more and not self._live.state.is_over:
                 await self._turn(ring, ring.read, defines=True)
@@ -81,6 +85,30 @@ class RingReader:
             pid, why = self._live.session.pid, traceback.format_exc()
             _logger.error("the ring of pid %d cannot be read on: %s", pid, why)
         return Salvage(0 if accepted is None else counters.accepted - accepted, lost)
+
+    async def _take_parked(self, log: ClientLog) -> None:
+        """Takes what the client has moved out of its ring, and not handed in yet."""
+        live, session, words = self._live, self._live.session, log.words()
+        if session.received_sequence >= words.freed_sequence:
+            return
+        # Read once more: what left the ring by then is parked by now.
+        words = log.words()._replace(freed_sequence=words.freed_sequence)
+        parked = live.ring.parked(log.read_parked, log.size_bytes, words, session.received_sequence)
+        while not live.state.is_over and parked.look(TURN_BYTES):
+            await asyncio.sleep(0)  # others' turn
+        while not live.state.is_over:
+            await self._receiver.room(session)
+            if live.state.is_over:
+                return
+            frames = parked.take(_PARKED_TURN_BYTES)
+            await self._define()
+            if live.state.is_over:
+                return
+            if not frames:
+                self._receiver.receive_parked(live, b"", words.freed_sequence)
+                return
+            self._receiver.receive_parked(live, frames)
+            await asyncio.sleep(0)  # others' turn
 
     async def _turn(
         self, ring: SharedRing, read: Callable[[int], RingFrames], *, defines: bool

@@ -155,7 +155,7 @@ class Sessions:
         self.fire(live, Event.ADOPTED)
 
     def _begun(self, log: ClientLog) -> LiveSession:
-        """The session of ``log``; a new one has what its client has not freed before it."""
+        """The session of ``log``; a new one begins behind all that its client knows is done."""
         header = log.header
         live = self.registry.get(header.session_id)
         if live is not None:
@@ -163,7 +163,7 @@ class Sessions:
         return self.registry.open(
             pb.OpenRequest(
                 session_id=header.session_id,
-                acknowledged_sequence=log.words().freed_sequence,
+                acknowledged_sequence=log.words().acknowledged_sequence,
                 hostname=header.hostname,
                 pid=header.pid,
                 program=header.program,

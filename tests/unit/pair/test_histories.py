@@ -19,6 +19,7 @@ from support.pair_actions import (
     DrainDaemon,
     Hear,
     History,
+    KillClient,
     KillDaemon,
     LogCurves,
     LogMany,
@@ -91,6 +92,13 @@ AROUND_WHAT_IS_OUT = History(
     can_watch=True,
 )
 
+#: A daemon that knows nothing of a client takes it for dead, and reads its log.
+TAKEN_FOR_DEAD = History(
+    [KillDaemon(), LogScalar("b"), Connect(Answer.HESITATES), NoticeMaps()],
+    is_shareable=True,
+    can_watch=False,
+)
+
 
 def search(max_examples: int, *, derandomize: bool) -> States:
     """Runs histories; returns the states that were visited."""
@@ -134,6 +142,9 @@ def search_held_up(max_examples: int, *, derandomize: bool) -> None:
     @given(histories)
     @example(History([KillDaemon()], is_shareable=True, can_watch=True))
     @example(History([KillDaemon()], is_shareable=False, can_watch=True))
+    @example(TAKEN_FOR_DEAD)
+    @example(History([KillDaemon(), KillClient()], is_shareable=True, can_watch=True))
+    @example(History([KillClient(), KillDaemon()], is_shareable=True, can_watch=True))
     def run(history: History) -> None:
         replace(history, actions=[*HELD_UP, *history.actions]).run()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from boardd.core.errors import ProtocolError
+from boardd.core.intake.parked_frames import ParkedFrames
 from boardd.core.intake.shared_ring import RingFrames, SharedRing
 from boardd.core.session.batch import Batch
 from boardd.core.session.rejections import Rejections
@@ -15,6 +16,7 @@ from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.slots import TensorSlots
 from boardd_client.session.parked import Parked
 from boardd_client.session.rejected import RejectedRecords
+from boardd_client.session.resending import Resending
 from boardd_client.session.session import Session as ClientSession
 from boardd_protos import boardd_pb2 as pb
 from hypothesis import Phase, find, settings
@@ -25,6 +27,7 @@ from support.pair_actions import (
     Deliver,
     Hear,
     History,
+    KillClient,
     KillDaemon,
     LogScalar,
     ReadRing,
@@ -95,18 +98,22 @@ def read_no_marks(patch: pytest.MonkeyPatch) -> None:
 def settle_what_is_held_up(patch: pytest.MonkeyPatch) -> None:
     settle = Parked.settle
 
-    def settling(self: Parked, acknowledged: int, settled: int, held: dict[int, int]) -> list[int]:
-        return settle(self, acknowledged, settled, {run: first + 1 for run, first in held.items()})
+    def settling(self: Parked, acknowledged: int, settled: int, held: dict[int, int]) -> None:
+        settle(self, acknowledged, settled, {run: first + 1 for run, first in held.items()})
 
     patch.setattr(Parked, "settle", settling)
 
 
 def send_nothing_parked(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Parked, "after", lambda self, sequence: [])
+    patch.setattr(Resending, "_all", lambda self, message_bytes: iter(()))
 
 
 def resend_what_is_settled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Parked, "_is_out", lambda self, frames: frames.headers["sequence"] > 0)
+    patch.setattr(Parked, "let_go", lambda self: None)
+
+
+def read_nothing_parked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ParkedFrames, "take", lambda self, limit_bytes: b"")
 
 
 def tell_rejections_once(patch: pytest.MonkeyPatch) -> None:
@@ -123,6 +130,7 @@ def count_rejections_twice(patch: pytest.MonkeyPatch) -> None:
         settle_what_is_held_up,
         send_nothing_parked,
         resend_what_is_settled,
+        read_nothing_parked,
         tell_rejections_once,
         count_rejections_twice,
     ],
@@ -130,6 +138,7 @@ def count_rejections_twice(patch: pytest.MonkeyPatch) -> None:
 def test_a_broken_rule_of_held_up_runs_and_rejections_is_found(mutant: Mutant) -> None:
     endings = [
         [KillDaemon()],
+        [KillDaemon(), KillClient()],
         [Cut(), Connect(), Send(), Deliver(9)],
         [LogScalar("b", BAD_TAG), Send(), Deliver(9), ReadRing(300), Hear(1), KillDaemon()],
         [LogScalar("b", BAD_TAG), Send(), Deliver(9), ReadRing(300), Cut()],

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 from boardd_protos.log_file import (
+    ACKNOWLEDGED_OFFSET,
     DEFINITIONS_USED_OFFSET,
     FREED_OFFSET,
     LOG_HEADER_BYTES,
@@ -21,8 +22,8 @@ HEADER = LogHeader(bytes(range(16)), 7, 4096, 96, 8192, 100, "host", "train.py",
 GOLDEN = (
     b"boardlog"
     + bytes(range(16))
-    + struct.pack("<II4Q", 1, 7, 4096, 96, 8192, 100)
-    + struct.pack("<3Q", 0, 0, 0)
+    + struct.pack("<II4Q", 2, 7, 4096, 96, 8192, 100)
+    + struct.pack("<6Q", 0, 0, 0, 0, 0, 0)
     + struct.pack("<4H", 4, 8, 7, 2)
     + b"hosttrain.pyunix:/s/l"
 )
@@ -32,7 +33,8 @@ def test_the_header_has_this_layout() -> None:
     data = HEADER.encode()
     assert data == GOLDEN.ljust(LOG_HEADER_BYTES, b"\0")
     assert LogHeader.decode(data) == HEADER
-    assert HEADER.size_bytes == 8292
+    assert HEADER.parked_offset == 12288
+    assert HEADER.size_bytes == 12288 + 96
 
 
 def test_long_texts_are_cut_between_characters() -> None:
@@ -51,6 +53,15 @@ def test_the_words_change() -> None:
     assert decode_words(bytes(data), HEADER) == LogWords(5, 4096, 100)
     struct.pack_into("<Q", data, DEFINITIONS_USED_OFFSET, 101)
     with pytest.raises(LogFileError, match="101 bytes of definitions"):
+        decode_words(bytes(data), HEADER)
+
+
+def test_what_is_parked_lies_in_its_room() -> None:
+    data = bytearray(HEADER.encode())
+    struct.pack_into("<3Q", data, ACKNOWLEDGED_OFFSET, 3, 48, 48 + 96)
+    assert decode_words(bytes(data), HEADER) == LogWords(0, 0, 0, 3, 48, 144)
+    struct.pack_into("<Q", data, ACKNOWLEDGED_OFFSET + 16, 48 + 104)
+    with pytest.raises(LogFileError, match="parked from position 48 to 152"):
         decode_words(bytes(data), HEADER)
 
 

@@ -24,8 +24,7 @@ from boardd.core.session.watermark import Watermark
 class SessionProgress:
     """How far the session ``session_id`` is, which begins after record ``sequence``.
 
-    ``rejections`` are those that its client has not heard of. Everything up to
-    ``first_sequence`` is done, whatever the client knows of it.
+    ``rejections`` are those that its client has not heard of.
     """
 
     def __init__(
@@ -34,7 +33,6 @@ class SessionProgress:
         sequence: int,
         intake: Intake,
         rejections: Rejections,
-        first_sequence: int = 0,
     ) -> None:
         self.session_id = session_id
         self.counters = Counters()
@@ -44,7 +42,6 @@ class SessionProgress:
         #: Parts handed out and not yet back.
         self.open_parts = 0
         self._intake = intake
-        self._first_sequence = first_sequence
         self._watermark = Watermark(sequence)
         self.rejections = rejections
         self.held_runs = HeldRuns(session_id)
@@ -63,13 +60,6 @@ class SessionProgress:
         return settled
 
     # What comes in and goes out
-
-    def begin_at(self, sequence: int) -> None:
-        """Begins behind ``sequence``, if nothing was accepted yet, and not before its first."""
-        sequence = max(sequence, self._first_sequence)
-        if not self.counters.accepted:
-            self.received_sequence = sequence
-            self._watermark = Watermark(sequence)
 
     def accept(self, first: int, last: int, records: int) -> SequenceRange:
         """Counts ``records`` new ones, with the sequence numbers ``first`` to ``last``.

@@ -60,9 +60,7 @@ class Session:
         self._runs = runs
         self._intake = intake
         rejections = Rejections(request.heard_rejections, ended.rejections)
-        self._progress = SessionProgress(
-            self.session_id, sequence, intake, rejections, ended.written_sequence
-        )
+        self._progress = SessionProgress(self.session_id, sequence, intake, rejections)
         #: What its client is told.
         self.telling = Telling(self._progress)
         self._tensors = HalfTensors(budgets.max_tensor_bytes, intake)
@@ -71,13 +69,7 @@ class Session:
         )
 
     def open(self, request: pb.OpenRequest) -> None:
-        """Its client opens it. Nothing is known of it yet if it began with its log alone.
-
-        The client may have freed more of its log than it says is acknowledged: what it keeps
-        elsewhere of runs that were held up is still to come.
-        """
-        if self.written_sequence > request.acknowledged_sequence:
-            self._progress.begin_at(request.acknowledged_sequence)
+        """Its client opens it; it may have begun with its log alone."""
         self.telling.resume(request.heard_rejections)
 
     @property

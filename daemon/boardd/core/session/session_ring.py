@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from boardd_protos.frame import HEADER_BYTES
 from boardd_protos.log_file import LogWords
 
 from boardd.core.errors import RequestError
+from boardd.core.intake.parked_frames import ParkedFrames
 from boardd.core.intake.shared_ring import RingBytes, SharedRing
 
 
@@ -44,6 +47,16 @@ class SessionRing:
         if self.reading is None:
             self.reading = SharedRing.at_tail(ring, words, received_sequence, self._max_frame_bytes)
         return self.reading
+
+    def parked(
+        self,
+        read: Callable[[int, int], bytes],
+        capacity_bytes: int,
+        words: LogWords,
+        received_sequence: int,
+    ) -> ParkedFrames:
+        """What a dead client has left beside its ring; see there."""
+        return ParkedFrames(read, capacity_bytes, words, received_sequence, self._max_frame_bytes)
 
     @property
     def has_remains(self) -> bool:
