@@ -82,6 +82,15 @@ class _Append:
         """What was appended."""
         return self.records[max(self.framed_bytes, 0) :]
 
+    def write(self, fd: int, durability: Durability) -> None:
+        """Writes what is left. Raises ``OSError``; then call it again."""
+        while self.left_bytes:
+            written = os.write(fd, self.records[self.done_bytes :])
+            if written == 0:
+                raise OSError(errno.EIO, "write took nothing")
+            self.done_bytes += written
+            durability.add(written)
+
     def whole_events(self) -> tuple[int, int]:
         """Length and number of the events that are whole in the file."""
         return whole_records(self.events, self.done_bytes - max(self.framed_bytes, 0))
@@ -177,7 +186,8 @@ class EventFile:
             elif self._pending.framed_bytes < 0:
                 self._frame_pending(b"", size_bytes)
             try:
-                self._write_pending()
+                self._pending.write(self._fd, self._durability)
+                self._file_holds_events = True
             except OSError as error:
                 if error.errno in FULL:
                     raise DiskFullError(error.errno, error.strerror, str(self._path)) from error
@@ -227,13 +237,11 @@ class EventFile:
         """Closes the file, without a sync; what is pending is given up. May be called again.
 
         Raises ``OSError`` if the filesystem reports a late write error, as network
-        filesystems do, and ``SyncFailedError`` for what no ``sync`` has told; the file is
-        closed all the same.
+        filesystems do, and ``SyncFailedError`` for what no sync told; it is closed all the same.
         """
         self._closed = True
         self._pending = _Append()
-        fd, self._fd = self._fd, -1
-        self._path = None
+        fd, self._fd, self._path = self._fd, -1, None
         if fd >= 0:
             os.close(fd)
         failure = self._durability.take_failure()
@@ -268,28 +276,11 @@ class EventFile:
                 self._durability.fail(error, self._path)
             self._leave_file()
 
-    def _write_pending(self) -> None:
-        pending = self._pending
-        while pending.left_bytes:
-            written = os.write(self._fd, pending.records[pending.done_bytes :])
-            if written == 0:
-                raise OSError(errno.EIO, "write took nothing", str(self._path))
-            pending.done_bytes += written
-            self._durability.add(written)
-        self._file_holds_events = True
-
     def _begin_file(self) -> None:
         """Makes the next file and puts its opening event before what is pending."""
         opening = event.file_version(self._clock())
         directory = self._directory
-        while self._fd < 0:
-            try:
-                name = self._names.next(directory.fd, self._clock())
-            except RefusedError as error:  # since the directory was opened
-                raise OSError(errno.ENAMETOOLONG, str(error)) from error
-            # Someone else may have made it since the directory was listed.
-            with contextlib.suppress(FileExistsError):
-                self._fd = _made(directory, name)
+        self._fd, name = _made_next(directory, self._names, self._clock)
         self._path = directory.path / name
         if self._marks is not None:
             self._marks.begin_file()
@@ -320,8 +311,7 @@ class EventFile:
             return 0
         if _is_at(status, self._path.name, self._directory.fd):
             return status.st_size
-        gone = FileNotFoundError(errno.ENOENT, "the event file was removed or replaced")
-        self._lose_file(gone)
+        self._lose_file(FileNotFoundError(errno.ENOENT, "the event file was removed or replaced"))
         return 0
 
     def _lose_file(self, error: OSError) -> None:
@@ -344,8 +334,7 @@ class EventFile:
             parts = self._marks.written(parts, whole)
         self._pending = _Append(pending.events[whole_bytes:], parts)
         path = self._close_file()
-        if not holds_events and path is not None:
-            # A failing disk would fill the run with files that hold nothing.
+        if not holds_events and path is not None:  # they would fill the run, on a failing disk
             with contextlib.suppress(OSError):
                 os.unlink(path.name, dir_fd=self._directory.fd)
 
@@ -357,6 +346,20 @@ class EventFile:
         with contextlib.suppress(OSError):
             os.close(fd)
         return path
+
+
+def _made_next(
+    directory: RunDirectory, names: EventFileNames, clock: Callable[[], float]
+) -> tuple[int, str]:
+    """Makes the next file; returns its descriptor and its name."""
+    while True:
+        try:
+            name = names.next(directory.fd, clock())
+        except RefusedError as error:  # since the directory was opened
+            raise OSError(errno.ENAMETOOLONG, str(error)) from error
+        # Someone else may have made it since the directory was listed.
+        with contextlib.suppress(FileExistsError):
+            return _made(directory, name), name
 
 
 def _made(directory: RunDirectory, name: str) -> int:
