@@ -39,8 +39,15 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The unit tests run beside the others, which mostly wait, and are shown after them.
 test: check
+ifeq ($(strip $(PYTEST_ARGS)),)
+	@log=$$(mktemp); nice -n 5 $(BIN)/python -m pytest tests/unit >"$$log" 2>&1 & unit=$$!; \
+	status=0; $(BIN)/python -m pytest --ignore=tests/unit || status=$$?; \
+	wait $$unit || status=$$?; cat "$$log"; rm -f "$$log"; exit $$status
+else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+endif
 
 # The tests of PyTorch, JAX and TensorFlow, with the newest NumPy, in an environment of their own.
 test-frameworks: $(VENV)-frameworks/.ready
