@@ -66,14 +66,16 @@ elif where == "a thread":
         log()
     threading.Thread(target=outlive).start()
 elif where == "a daemon's thread":
+    begun = threading.Event()
     def outlive():
         step = 0
         while True:
             step += 1
             sw.add_scalar("late", step, step)
+            begun.set()
             time.sleep(0.0001)
     threading.Thread(target=outlive, daemon=True).start()
-    time.sleep(0.1)
+    begun.wait()
 """
 
 IN_TIME = ["a handler from after the import", "a finalizer from after the import", "a thread"]

@@ -19,7 +19,7 @@ from boardd.sessions.maps import MapBudget
 from boardd.sessions.notice import Notice
 
 #: Ended sessions whose last record is remembered.
-MAX_ENDED: Final = 16_384
+MAX_ENDED_SESSIONS: Final = 16_384
 #: What their clients dropped, by run and reason, and were not told, remembered of all of them.
 MAX_ENDED_DROPS: Final = 16_384
 
@@ -39,7 +39,7 @@ class Registry:
         self._clock = clock
         self._map_budget = MapBudget(budgets.max_map_bytes)
         self._sessions: dict[bytes, LiveSession] = {}
-        self._ended = EndedSessions(MAX_ENDED, MAX_ENDED_DROPS)
+        self._ended = EndedSessions(MAX_ENDED_SESSIONS, MAX_ENDED_DROPS)
         #: Counts of sessions that are gone.
         self._past = Counters()
         #: How many sessions have begun.

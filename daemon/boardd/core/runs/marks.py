@@ -16,7 +16,7 @@ from typing import Final
 #: Sessions that are remembered; those that wrote last.
 MAX_MARKS: Final = 1024
 #: Of them, sessions that have ended their part in the run.
-MAX_ENDED: Final = 64
+MAX_ENDED_MARKS: Final = 64
 #: Bytes of a session's key.
 KEY_BYTES: Final = 16
 #: The key of events that belong to no session.
@@ -113,7 +113,7 @@ class Marks:
         return mark
 
     def _forget_oldest(self) -> None:
-        if self._ended > MAX_ENDED:
+        if self._ended > MAX_ENDED_MARKS:
             self._forget(next(key for key, mark in self._marks.items() if mark.has_ended))
         if len(self._marks) > MAX_MARKS:
             self._forget(next(iter(self._marks)))

@@ -33,7 +33,7 @@ def test_the_oldest_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_few_sessions_that_ended_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "MAX_ENDED", 1)
+    monkeypatch.setattr(marks, "MAX_ENDED_MARKS", 1)
     run = Marks()
     for key in (b"a", b"b", b"c"):
         run.advance(key, 1)
