@@ -505,14 +505,17 @@ class Rejected(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ..., number: _Optional[int] = ..., run: _Optional[int] = ..., runs: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RunDefinition(_message.Message):
-    __slots__ = ["ancestor", "epoch", "filename_suffix", "has_siblings", "latest_epoch", "logdir", "name", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "umask", "world_size"]
+    __slots__ = ["ancestor", "attempt", "epoch", "filename_suffix", "has_siblings", "latest_epoch", "launch", "logdir", "name", "per_rank", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "umask", "world_size"]
     ANCESTOR_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FILENAME_SUFFIX_FIELD_NUMBER: _ClassVar[int]
     HAS_SIBLINGS_FIELD_NUMBER: _ClassVar[int]
     LATEST_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LAUNCH_FIELD_NUMBER: _ClassVar[int]
     LOGDIR_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    PER_RANK_FIELD_NUMBER: _ClassVar[int]
     PURGE_STEP_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
     REDUCE_FIELD_NUMBER: _ClassVar[int]
@@ -522,12 +525,15 @@ class RunDefinition(_message.Message):
     UMASK_FIELD_NUMBER: _ClassVar[int]
     WORLD_SIZE_FIELD_NUMBER: _ClassVar[int]
     ancestor: Directory
+    attempt: int
     epoch: int
     filename_suffix: str
     has_siblings: bool
     latest_epoch: int
+    launch: str
     logdir: str
     name: str
+    per_rank: str
     purge_step: int
     rank: int
     reduce: str
@@ -536,7 +542,7 @@ class RunDefinition(_message.Message):
     sync_secs: float
     umask: int
     world_size: int
-    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ..., has_siblings: bool = ..., latest_epoch: _Optional[int] = ...) -> None: ...
+    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ..., has_siblings: bool = ..., latest_epoch: _Optional[int] = ..., per_rank: _Optional[str] = ..., launch: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class RunRefused(_message.Message):
     __slots__ = ["message", "reason", "run", "sub_run"]
@@ -571,16 +577,18 @@ class RunStatus(_message.Message):
     def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ...) -> None: ...
 
 class SeriesDefinition(_message.Message):
-    __slots__ = ["run", "series", "sub_run", "tag"]
+    __slots__ = ["reduce", "run", "series", "sub_run", "tag"]
+    REDUCE_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     SUB_RUN_FIELD_NUMBER: _ClassVar[int]
     TAG_FIELD_NUMBER: _ClassVar[int]
+    reduce: str
     run: int
     series: int
     sub_run: str
     tag: str
-    def __init__(self, series: _Optional[int] = ..., run: _Optional[int] = ..., tag: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
+    def __init__(self, series: _Optional[int] = ..., run: _Optional[int] = ..., tag: _Optional[str] = ..., sub_run: _Optional[str] = ..., reduce: _Optional[str] = ...) -> None: ...
 
 class SessionStatus(_message.Message):
     __slots__ = ["attached", "counters", "hostname", "map_bytes", "number", "pid", "program", "received_sequence", "written_sequence"]
