@@ -322,7 +322,8 @@ class EndPair:
             self.client.end_copy(0, fails=False)
         self.daemon.disk.go_on()
         for _ in range(_MAX_ROUNDS):
-            if self.client.session.is_drained and self._is_alone():
+            is_drained = self.client.session.is_drained and self.daemon.disk.is_idle
+            if is_drained and self._is_alone():
                 break
             self.do_round()
             self.check()
