@@ -87,8 +87,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         purge_step: the step from which training goes on: what the run holds at this step
             and later is out of date, and TensorBoard shows it no more. Writers of other
             processes that were made before this one are superseded: what they log to the
-            run from now on is rejected. Sub-runs (curves) are purged when they are logged
-            to again. Default: nothing is out of date.
+            run from now on is rejected. The run's curves (``tag/name``) are purged with it.
+            Default: nothing is out of date.
 
     Raises:
         TypeError, ValueError: an argument or environment variable is not as described, or
