@@ -60,10 +60,11 @@ class RunLocation:
 
         Returns within ``patience_secs``, and leaves out what cannot be found out until then.
         """
-        if self._process != os.getpid() and self._directory is None:
-            self._begin()
-        if self._looking.acquire(timeout=patience_secs):
-            self._looking.release()
+        if self._directory is None:
+            if self._process != os.getpid():  # the thread is not in a forked child
+                self._begin()
+            if self._looking.acquire(timeout=patience_secs):
+                self._looking.release()
         if self._directory is not None:
             definition.ancestor.CopyFrom(self._directory)
         if self._umask is not None:
