@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ from boardd_client.memory.drop_reason import DropReason
 from boardd_client.run import FlushResult, RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.session.scalar_history import Exported
-from boardd_client.transport import autostart
+from boardd_client.transport.look_ahead import look_ahead
 from boardd_client.transport.run_location import RunLocation
 from boardd_client.transport.senders import senders
 from boardd_client.transport.warn_once import WarnOnce
@@ -47,7 +48,6 @@ _logger = logging.getLogger("boardd_client")
 DEFAULT_TIMEOUT_SECS: Final = 30.0
 
 _END_SECS: Final = 5.0
-_warn_of_obstacle: Final = WarnOnce()
 _time = time.time
 
 
@@ -87,8 +87,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         purge_step: the step from which training goes on: what the run holds at this step
             and later is out of date, and TensorBoard shows it no more. Writers of other
             processes that were made before this one are superseded: what they log to the
-            run from now on is rejected. Sub-runs (curves) are purged when they are logged
-            to again. Default: nothing is out of date.
+            run from now on is rejected. The run's curves (``tag/name``) are purged with it.
+            Default: nothing is out of date.
 
     Raises:
         TypeError, ValueError: an argument or environment variable is not as described, or
@@ -130,9 +130,10 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         if in_clear and self._settings.token:
             raise ValueError(in_clear)
         # Later changes of directory must not move the run.
-        is_local = isinstance(self._address, UnixAddress)
-        self._directory = os.path.abspath(self._logdir) if is_local else self._logdir
-        self._location = RunLocation(self._directory) if is_local else None
+        self._directory, self._location = self._logdir, None
+        if isinstance(self._address, UnixAddress):
+            self._directory = os.path.abspath(self._logdir)
+            self._location = RunLocation(self._directory, partial(look_ahead, self._address))
         self._ranks = ranks.resolve(rank, world_size, os.environ)
         names = (self._directory, self._run_name, self._ranks)
         self._latest_epoch = senders.latest_epoch(str(self._address), *names)
@@ -144,8 +145,6 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             )
         if self._verbose and _logger.level == logging.NOTSET:
             _logger.setLevel(logging.INFO)
-        if isinstance(self._address, UnixAddress) and (found := autostart.obstacle(self._address)):
-            _warn_of_obstacle(found, f"no record can be sent before this changes: {found}")
         self._closed = False
         self._closed_drops = 0
         self._warn = WarnOnce()

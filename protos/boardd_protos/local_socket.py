@@ -74,18 +74,18 @@ def ensure_private_directory(path: Path, what: str = SOCKET_DIRECTORY) -> None:
 def check_private_directory(path: Path, what: str = SOCKET_DIRECTORY) -> None:
     """Raises ``DirectoryRefusedError`` unless ``path`` is a directory of this user's alone."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        status = os.lstat(path)
     except OSError as error:
-        reason = (
-            "is a symlink or no directory"
-            if error.errno in (errno.ELOOP, errno.ENOTDIR)
-            else f"cannot be opened: {error.strerror}"
-        )
-        raise DirectoryRefusedError(f"{what} {path} {reason}; remove it") from None
-    try:
-        status = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
+        raise DirectoryRefusedError(
+            f"{what} {path} cannot be looked at: {error.strerror}; remove it"
+        ) from None
+    _check_private(path, status, what)
+
+
+def _check_private(path: Path, status: os.stat_result, what: str) -> None:
+    """Raises ``DirectoryRefusedError``; ``status`` is that of ``path`` itself, not of a target."""
+    if not stat.S_ISDIR(status.st_mode):
+        raise DirectoryRefusedError(f"{what} {path} is a symlink or no directory; remove it")
     if status.st_uid != os.geteuid():
         raise DirectoryRefusedError(
             f"{what} {path} belongs to user {status.st_uid}, not to "
@@ -107,9 +107,11 @@ def directory_obstacle(path: Path) -> str:
     parent = path.parent
     try:
         status = os.stat(parent)
-        exists = os.path.lexists(path)
-        if exists:
-            check_private_directory(path)
+        exists = True
+        try:
+            _check_private(path, os.lstat(path), SOCKET_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            exists = False
     except DirectoryRefusedError as error:
         return str(error)
     except OSError as error:

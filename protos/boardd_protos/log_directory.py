@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import functools
 import hashlib
 import os
 import stat
@@ -46,9 +47,9 @@ def log_directories(socket: Path) -> list[Path]:
     Beside the socket, and in ``/dev/shm/boardd-<uid>``: client and daemon find the same ones,
     whatever environment each of them has.
     """
-    key = _key(socket)
-    beside = Path(os.path.realpath(socket)).parent
-    bases = [beside, Path("/dev/shm") / f"boardd-{os.geteuid()}"]
+    path = os.path.realpath(socket)
+    key = _key(path)
+    bases = [Path(path).parent, Path("/dev/shm") / f"boardd-{os.geteuid()}"]
     return [base / "log" / key for base in bases]
 
 
@@ -122,12 +123,16 @@ def _remove_old(path: Path, oldest: float) -> bool:
 def is_tmpfs(fd: int) -> bool:
     """Whether the file lies in memory, as a memfd does, too. Raises ``OSError``."""
     buffer = ctypes.create_string_buffer(_STATFS_BYTES)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.fstatfs(ctypes.c_int(fd), buffer):
+    if _libc().fstatfs(ctypes.c_int(fd), buffer):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     magic = ctypes.c_ulong.from_buffer(buffer).value & 0xFFFF_FFFF
     return magic == _TMPFS_MAGIC
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def is_tmpfs_path(path: Path) -> bool:
@@ -156,9 +161,8 @@ def unlink_log(fd: int, path: str) -> None:
             os.unlink(path)
 
 
-def _key(socket: Path) -> str:
-    """Names a socket. Of two of one path, in two containers say, each has its own."""
-    path = os.path.realpath(socket)
+def _key(path: str) -> str:
+    """Names the socket at ``path``. Of two of one path, in two containers say, each has its own."""
     device = inode = 0
     with contextlib.suppress(OSError):
         # The directory above: the socket's own may be made later.

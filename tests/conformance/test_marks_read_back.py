@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tbparse
 from boardd.core.runs.contents import RunContents
 from boardd.events import event
 from boardd.events.marks import Part
@@ -24,6 +25,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 NOW = 1_700_000_000.0
 #: The number of a mark's field.
 MARK = 20111
+#: That ``write_run`` logs, from 0 on.
+LOGGED_STEPS = 235
 
 loaders = pytest.mark.parametrize("loader", ["python", "rust"])
 
@@ -50,6 +53,7 @@ def write_run(root: Path, name: str, *, has_marks: bool, starts: float = NOW) ->
                 file.append(data, [Part(b"s" * 16, sequences)])
                 sequence += count
             file.close()
+        assert sequence == LOGGED_STEPS
         return directory.path
 
 
@@ -99,6 +103,18 @@ def test_scripts_that_read_event_files_find_the_same(tmp_path: Path) -> None:
                 )
             )
     assert found["marked"] == found["plain"]
+
+
+def test_tbparse_reads_what_was_logged(tmp_path: Path) -> None:
+    """All scalars and nothing else; what it reads beside scalars needs TensorFlow."""
+    path = write_run(tmp_path, "run", has_marks=True)
+    read = tbparse.SummaryReader(str(path), event_types={"scalars"}, extra_columns={"wall_time"})
+    found = read.scalars.sort_values("step")
+    steps = np.arange(LOGGED_STEPS)
+    assert set(found["tag"]) == {"loss"}
+    np.testing.assert_array_equal(found["step"], steps)
+    np.testing.assert_array_equal(found["value"], steps / 8)
+    np.testing.assert_array_equal(found["wall_time"], NOW + 1 + steps / 2)
 
 
 @loaders

@@ -45,6 +45,15 @@ for line in sys.stdin:
     train(range(20, 25))
 """
 
+#: Goes on with one curve.
+RESUMED = """
+import sys
+from boardd_client import SummaryWriter
+with SummaryWriter(sys.argv[1], purge_step=3) as sw:
+    sw.add_scalars("losses", {"a": 1.0}, int(sys.argv[2]))
+    assert sw.flush()
+"""
+
 PLUGINS = ("text", "pr_curves", "mesh")
 STEP = 12
 
@@ -269,10 +278,41 @@ def test_a_killed_training_goes_on_beside_another_daemon(tmp_path: Path) -> None
     for loader in LOADERS:
         steps = shown(logdir.parent, loader)
         assert steps.pop("run/loss") == [*range(STEP), STEP, STEP + 1]
-        # It was not logged again, so it is as it was.
-        assert steps.pop("run/curves/a/curves") == list(range(20))
-        assert len(steps) == 9
+        assert "run/curves/a/curves" in steps
+        assert len(steps) == 10
         assert all(found == list(range(STEP)) for found in steps.values()), (loader, steps)
+
+
+@pytest.mark.usefixtures("transport")
+def test_curves_are_purged_with_their_run_whatever_is_logged_first(tmp_path: Path) -> None:
+    """And runs that only lie beneath it are not."""
+    logdir = tmp_path / "logs" / "run"
+    with DaemonProcess(tmp_path) as first:
+        with (
+            SummaryWriter(logdir, address=first.address) as old,
+            SummaryWriter(logdir / "other", address=first.address) as other,
+        ):
+            for step in range(6):
+                old.add_scalar("loss", 0.0, step)
+                old.add_scalars("losses", {"a": 0.0, "b": 0.0}, step)
+                other.add_scalars("losses", {"a": 0.0}, step)
+        first.kill()
+    for step in (3, 4):  # the second daemon finds all of it done
+        with DaemonProcess(tmp_path, socket=first.socket) as daemon:
+            environ = {**os.environ, "BOARDD_ADDRESS": daemon.address, "BOARDD_EPOCH": "7"}
+            command = [sys.executable, "-c", RESUMED, str(logdir), str(step)]
+            subprocess.run(command, env=environ, timeout=60, check=True)
+            daemon.kill()
+    expected = {"run": [*range(3)], "run/losses/a": [*range(5)], "run/losses/b": [*range(3)]}
+    expected["run/other/losses/a"] = [*range(6)]
+    for loader in LOADERS:
+        found = read_scalars(logdir.parent, loader)
+        steps = {
+            run: [point.step for point in points]
+            for run, tags in found.items()
+            for points in tags.values()
+        }
+        assert steps == expected, loader
 
 
 @pytest.mark.usefixtures("transport")
@@ -289,8 +329,8 @@ def test_an_older_trainer_stays_fenced_beside_another_daemon(tmp_path: Path) -> 
     ok, reason, rejected = old.told
     assert not ok
     assert "SUPERSEDED" in reason
-    # Its curve goes to a sub-run, which the new writer did not log to.
-    assert rejected == {"SUPERSEDED": 45}
+    # Also of its curve, which the new writer did not log to.
+    assert rejected == {"SUPERSEDED": 50}
     for loader in LOADERS:
         assert shown(logdir.parent, loader)["run/loss"] == list(range(STEP + 1))
 

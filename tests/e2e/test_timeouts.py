@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.daemon_process import DaemonProcess
+from support.lateness import LATE_SECS
 
-#: By how much a wait may exceed its timeout on a busy machine.
-LATE_SECS = 0.7
+#: Of the ends of a process, the one that is held up least by other processes counts.
+TRIES = 3
 
 PROCESS = """
 import json, os, signal, sys, threading, time
 
 from boardd_client import SummaryWriter
+from support.lateness import sleep_late_secs
 
 where, logdir, address, daemon = sys.argv[1:]
 sw = SummaryWriter(logdir, address=address)
@@ -31,9 +35,18 @@ if where == "forked child" and (pid := os.fork()):
 took = {}
 
 def timed(name, call, **arguments):
+    late = []
+    if arguments["timeout"] < 60:
+        # What a sleep beside it is late is the machine's doing.
+        sleep = lambda: late.append(sleep_late_secs(arguments["timeout"]))
+        control = threading.Thread(target=sleep)
+        control.start()
     begin = time.monotonic()
     result = call(**arguments)
-    took[name] = [bool(result), time.monotonic() - begin]
+    secs = time.monotonic() - begin
+    if arguments["timeout"] < 60:
+        control.join()
+    took[name] = [bool(result), secs, *late]
 
 sw.add_scalar("loss", 1.0, 1)
 timed("long", sw.flush, timeout=1e10)
@@ -66,6 +79,7 @@ def test_flush_and_close_take_as_long_as_they_may(
     logdir = tmp_path / "logs"
     done = subprocess.run(
         [sys.executable, "-c", PROCESS, where, str(logdir), daemon.address, str(daemon.pid)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -76,9 +90,9 @@ def test_flush_and_close_take_as_long_as_they_may(
     assert took["long and synced"][0]
     expected = {"synced": 0.5, "none": 0, "short": 0.5, "synced beside": 0.5, "close": 0.5}
     for name, secs in (expected | {"patient": 6}).items():
-        reached, waited = took[name]
+        reached, waited, late_secs = took[name]
         assert not reached, name
-        assert secs <= waited < secs + LATE_SECS, (name, waited)
+        assert secs <= waited < secs + LATE_SECS + late_secs, (name, waited, late_secs)
 
 
 EXIT = """
@@ -108,18 +122,30 @@ def exit_secs(*arguments: str) -> float:
     return time.monotonic() - float(done.stdout)
 
 
+def assert_ends_in_half_a_second(end: Callable[[], float]) -> None:
+    """Of ``end``, which returns the seconds that the end of a process took."""
+    for _ in range(TRIES):
+        took = end()
+        assert took >= 0.5
+        if took < 0.5 + LATE_SECS:
+            return
+    pytest.fail(f"the end of a process took {took} s, {TRIES} times")
+
+
 def test_the_end_of_a_process_waits_no_longer_for_a_stopped_daemon(
     daemon: DaemonProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOARDD_EXIT_TIMEOUT_SECS", "0.5")
-    try:
-        took = exit_secs(str(tmp_path / "logs"), daemon.address, str(daemon.pid))
-    finally:
-        daemon.signal(signal.SIGCONT)
-    assert 0.5 <= took < 0.5 + LATE_SECS
+
+    def stopping() -> float:
+        try:
+            return exit_secs(str(tmp_path / "logs"), daemon.address, str(daemon.pid))
+        finally:
+            daemon.signal(signal.SIGCONT)
+
+    assert_ends_in_half_a_second(stopping)
     with daemon.stop_cont():
-        took = exit_secs(str(tmp_path / "logs"), daemon.address)
-    assert 0.5 <= took < 0.5 + LATE_SECS
+        assert_ends_in_half_a_second(lambda: exit_secs(str(tmp_path / "logs"), daemon.address))
 
 
 def test_the_end_of_a_process_waits_no_longer_for_a_daemon_that_starts(
@@ -127,5 +153,5 @@ def test_the_end_of_a_process_waits_no_longer_for_a_daemon_that_starts(
 ) -> None:
     monkeypatch.setenv("BOARDD_EXIT_TIMEOUT_SECS", "0.5")
     monkeypatch.setenv("BOARDD_COMMAND", "/bin/sh -c 'sleep 20'")
-    took = exit_secs(str(tmp_path / "logs"), f"unix:{runtime_directory}/boardd.sock")
-    assert 0.5 <= took < 0.5 + LATE_SECS
+    address = f"unix:{runtime_directory}/boardd.sock"
+    assert_ends_in_half_a_second(lambda: exit_secs(str(tmp_path / "logs"), address))

@@ -113,6 +113,17 @@ class Log:
         """Maps the ring's pages; see ``maps.populate``."""
         populate(self._view, 0, LOG_HEADER_BYTES + _pages(self._log_bytes))
 
+    def remove_forgotten(self) -> None:
+        """Removes what others have left beside its directory, if it has one. Takes milliseconds."""
+        directories = [Path(self.path).parent] if self.path else []
+        removed = remove_forgotten(directories, time.time())
+        if removed:
+            _logger.warning(
+                "%d logs that no daemon had looked for in days are removed, %s first",
+                len(removed),
+                removed[0],
+            )
+
     def hold(self) -> str:
         """Takes its lock again and sets its time anew; to be called about each second.
 
@@ -214,7 +225,6 @@ def make_log(
             except (OSError, DirectoryRefusedError) as error:
                 trouble = trouble or str(error)
             else:
-                _remove_forgotten(directory)
                 return log
         _logger.warning(
             "no file in memory for the log (%s): if this process and the daemon are killed at "
@@ -228,16 +238,6 @@ def make_log(
     parked_offset = _pages(log_bytes)
     view = memoryview(mmap.mmap(-1, 2 * parked_offset, flags))
     return Log(view, log_bytes, parked_offset=parked_offset)
-
-
-def _remove_forgotten(directory: Path) -> None:
-    removed = remove_forgotten([directory], time.time())
-    if removed:
-        _logger.warning(
-            "%d logs that no daemon had looked for in days are removed, %s first",
-            len(removed),
-            removed[0],
-        )
 
 
 def _named(header: LogHeader, directory: Path) -> Log:

@@ -21,7 +21,7 @@ from boardd_client.memory.maps import LargeTensors, Map, make_map, populate
 from boardd_client.memory.parked_frames import ParkedFrames
 from boardd_client.memory.ring import Ring
 from boardd_client.transport.map_handover import MapHandover
-from boardd_client.transport.memory_limit import memory_limit_bytes
+from boardd_client.transport.memory_limit import known_memory_limit_bytes
 from boardd_client.transport.this_process import program
 
 _logger = logging.getLogger("boardd_client")
@@ -118,6 +118,8 @@ class SessionMemory:
         if self._handover:
             self._take_ahead()
         now = time.monotonic()
+        if not self._hold_at:
+            self._log.remove_forgotten()
         if now >= self._hold_at:
             self._hold_at = now + _HOLD_SECS
             self._trouble = self._trouble or self._log.hold()
@@ -220,7 +222,7 @@ def _budgets(settings: Settings) -> tuple[int, int]:
     """Bytes of the arena, and of all large tensors."""
     arena_bytes, large_bytes = settings.arena_bytes, settings.large_tensor_bytes
     if arena_bytes is None or large_bytes is None:
-        limit_bytes = memory_limit_bytes() or sys.maxsize
+        limit_bytes = known_memory_limit_bytes() or sys.maxsize
         if arena_bytes is None:
             arena_bytes = max(_LEAST_ARENA_BYTES, min(_ARENA_BYTES, limit_bytes // _ARENA_SHARE))
         if large_bytes is None:

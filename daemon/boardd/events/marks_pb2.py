@@ -13,7 +13,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62oardd/events/marks.proto\x12\rboardd.events\"\xd1\x01\n\x05\x42\x61tch\x12\"\n\x05table\x18\x01 \x03(\x0b\x32\x13.boardd.events.Mark\x12\"\n\x05parts\x18\x02 \x03(\x0b\x32\x13.boardd.events.Part\x12\x0e\n\x06offset\x18\x03 \x01(\x06\x12!\n\x04tags\x18\x04 \x03(\x0b\x32\x13.boardd.events.Tags\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x12\n\nnext_epoch\x18\x06 \x01(\x04\x12\x19\n\x0c\x64ropped_step\x18\x07 \x01(\x12H\x00\x88\x01\x01\x42\x0f\n\r_dropped_step\"e\n\x04Mark\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x11\n\thas_ended\x18\x03 \x01(\x08\x12\'\n\x07\x64ropped\x18\x04 \x03(\x0b\x32\x16.boardd.events.Dropped\"*\n\x07\x44ropped\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07records\x18\x02 \x01(\x04\"]\n\x04Part\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\r\n\x05known\x18\x02 \x01(\r\x12\x0c\n\x04runs\x18\x03 \x03(\x04\x12\'\n\x07\x64ropped\x18\x04 \x03(\x0b\x32\x16.boardd.events.Dropped\"#\n\x04Tags\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62oardd/events/marks.proto\x12\rboardd.events\"\xe7\x01\n\x05\x42\x61tch\x12\"\n\x05table\x18\x01 \x03(\x0b\x32\x13.boardd.events.Mark\x12\"\n\x05parts\x18\x02 \x03(\x0b\x32\x13.boardd.events.Part\x12\x0e\n\x06offset\x18\x03 \x01(\x06\x12!\n\x04tags\x18\x04 \x03(\x0b\x32\x13.boardd.events.Tags\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x12\n\nnext_epoch\x18\x06 \x01(\x04\x12\x19\n\x0c\x64ropped_step\x18\x07 \x01(\x12H\x00\x88\x01\x01\x12\x14\n\x0c\x63urve_levels\x18\x08 \x01(\rB\x0f\n\r_dropped_step\"e\n\x04Mark\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x11\n\thas_ended\x18\x03 \x01(\x08\x12\'\n\x07\x64ropped\x18\x04 \x03(\x0b\x32\x16.boardd.events.Dropped\"*\n\x07\x44ropped\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07records\x18\x02 \x01(\x04\"]\n\x04Part\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\r\n\x05known\x18\x02 \x01(\r\x12\x0c\n\x04runs\x18\x03 \x03(\x04\x12\'\n\x07\x64ropped\x18\x04 \x03(\x0b\x32\x16.boardd.events.Dropped\"#\n\x04Tags\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05names\x18\x02 \x03(\x0c\x62\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'boardd.events.marks_pb2', globals())
@@ -21,13 +21,13 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   _BATCH._serialized_start=45
-  _BATCH._serialized_end=254
-  _MARK._serialized_start=256
-  _MARK._serialized_end=357
-  _DROPPED._serialized_start=359
-  _DROPPED._serialized_end=401
-  _PART._serialized_start=403
-  _PART._serialized_end=496
-  _TAGS._serialized_start=498
-  _TAGS._serialized_end=533
+  _BATCH._serialized_end=276
+  _MARK._serialized_start=278
+  _MARK._serialized_end=379
+  _DROPPED._serialized_start=381
+  _DROPPED._serialized_end=423
+  _PART._serialized_start=425
+  _PART._serialized_end=518
+  _TAGS._serialized_start=520
+  _TAGS._serialized_end=555
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,8 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Batch(_message.Message):
-    __slots__ = ["dropped_step", "epoch", "next_epoch", "offset", "parts", "table", "tags"]
+    __slots__ = ["curve_levels", "dropped_step", "epoch", "next_epoch", "offset", "parts", "table", "tags"]
+    CURVE_LEVELS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_STEP_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NEXT_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -14,6 +15,7 @@ class Batch(_message.Message):
     PARTS_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
+    curve_levels: int
     dropped_step: int
     epoch: int
     next_epoch: int
@@ -21,7 +23,7 @@ class Batch(_message.Message):
     parts: _containers.RepeatedCompositeFieldContainer[Part]
     table: _containers.RepeatedCompositeFieldContainer[Mark]
     tags: _containers.RepeatedCompositeFieldContainer[Tags]
-    def __init__(self, table: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., offset: _Optional[int] = ..., tags: _Optional[_Iterable[_Union[Tags, _Mapping]]] = ..., epoch: _Optional[int] = ..., next_epoch: _Optional[int] = ..., dropped_step: _Optional[int] = ...) -> None: ...
+    def __init__(self, table: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., offset: _Optional[int] = ..., tags: _Optional[_Iterable[_Union[Tags, _Mapping]]] = ..., epoch: _Optional[int] = ..., next_epoch: _Optional[int] = ..., dropped_step: _Optional[int] = ..., curve_levels: _Optional[int] = ...) -> None: ...
 
 class Dropped(_message.Message):
     __slots__ = ["reason", "records"]

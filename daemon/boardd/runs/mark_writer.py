@@ -55,6 +55,7 @@ class MarkWriter:
             self._numbers = {}
             batch.offset = offset
             batch.epoch = contents.written_epoch
+            batch.curve_levels = contents.curve_levels
             for key, mark in contents.marks:
                 self._number(key)
                 _add_mark(batch, key, mark)

@@ -126,6 +126,7 @@ class _Reading:
         if batch.offset:
             self._sessions = [entry.session for entry in batch.table if entry.session]
             self._raise_epoch(batch.epoch)
+            contents.curve_levels = contents.curve_levels or batch.curve_levels
         for entry in batch.table:
             if entry.session != NO_SESSION:
                 contents.marks.advance(entry.session, entry.sequence)

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.refusals import Refusal, RefusedError
+from boardd.runs.curves import curves_in
 from boardd.runs.logdir import Roots
 from boardd.runs.mount_check import check_same_directory
 
@@ -44,6 +45,12 @@ class RunLocator:
     async def paths(self, names: Iterable[str]) -> dict[str, str]:
         """Where absolute paths lead; what leads out of the roots, or nowhere, is left out."""
         return await self._patiently(lambda: self._follow(names), dict)
+
+    async def curves(self, runs: Mapping[int, str]) -> dict[int, list[str]]:
+        """What is to be purged with each of ``runs``, directories by number; see ``curves_in``."""
+        return await self._patiently(
+            lambda: {number: curves_in(path) for number, path in runs.items()}, dict
+        )
 
     async def _patiently(self, find: Callable[[], _Found], instead: Callable[[], _Found]) -> _Found:
         finding = asyncio.get_running_loop().run_in_executor(self._threads, find)

@@ -106,6 +106,9 @@ class Receiver:
         unresolved = schema.unresolved(definitions, logdirs)
         if unresolved:
             schema.paths.resolve(await self._locate.paths(unresolved))
+        to_purge = schema.paths.to_purge(definitions, logdirs)
+        if to_purge:
+            schema.paths.found(await self._locate.curves(to_purge))
         defined = live.session.define(definitions, logdirs)
         for run in defined.runs:
             self._run_table.open(run)

@@ -1,19 +1,30 @@
-"""What making a writer says about its daemon, long before records could be lost."""
+"""What a writer that was made says about its daemon, long before records could be lost."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 from boardd_client import SummaryWriter
+from boardd_client.transport import autostart
+from boardd_client.transport.autostart import obstacle
+from boardd_protos.address import UnixAddress, default_address
+from support.commands import wait_until
 from support.tools import require_root
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def next_warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """As ``warnings``, once there is one: a writer does not wait for what it warns of."""
+    wait_until(lambda: bool(warnings(caplog)), "a warning")
+    return warnings(caplog)
 
 
 def test_a_socket_that_can_never_be_there_is_told_once(
@@ -22,7 +33,7 @@ def test_a_socket_that_can_never_be_there_is_told_once(
     address = f"unix:{tmp_path}/missing/deep/boardd.sock"
     for _ in range(3):
         SummaryWriter("logs", address=address)
-    (text,) = warnings(caplog)
+    (text,) = next_warnings(caplog)
     assert f"no record can be sent before this changes: the socket's directory {tmp_path}" in text
     assert "No such file" in text
     assert "BOARDD_ADDRESS" in text
@@ -40,9 +51,9 @@ def test_a_user_without_a_private_directory_is_told(
     try:
         os.chown(squatted, 12345, -1)
         SummaryWriter("logs")
+        assert f"{squatted} belongs to user 12345" in "".join(next_warnings(caplog))
     finally:
         squatted.rmdir()
-    assert f"{squatted} belongs to user 12345" in "".join(warnings(caplog))
 
 
 def test_a_daemon_that_cannot_be_run_is_told(
@@ -50,25 +61,43 @@ def test_a_daemon_that_cannot_be_run_is_told(
 ) -> None:
     monkeypatch.setenv("BOARDD_COMMAND", "no-such-program")
     SummaryWriter("logs")
-    assert "BOARDD_COMMAND='no-such-program'" in "".join(warnings(caplog))
+    assert "BOARDD_COMMAND='no-such-program'" in "".join(next_warnings(caplog))
 
 
-def test_nothing_is_told_where_a_daemon_is_or_may_come(
-    runtime_directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_there_is_no_obstacle_where_a_daemon_is_or_may_come(
+    runtime_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    SummaryWriter("logs")
+    assert not obstacle(default_address())
     monkeypatch.setenv("BOARDD_AUTOSTART", "0")
-    SummaryWriter("logs", address=f"unix:{runtime_directory}/missing/boardd.sock")
+    assert not obstacle(UnixAddress(runtime_directory / "missing" / "boardd.sock"))
     monkeypatch.setenv("BOARDD_AUTOSTART", "1")
     monkeypatch.setenv("BOARDD_COMMAND", "no-such-program")
     path = runtime_directory / "s"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.fspath(path))
         listener.listen()
-        SummaryWriter("logs", address=f"unix:{path}")
-    SummaryWriter("logs", address="localhost:1")
-    assert not warnings(caplog)
+        assert not obstacle(UnixAddress(path))
     assert [path.name for path in runtime_directory.iterdir()] == ["s"]
+
+
+def test_making_a_writer_does_not_wait_for_what_it_warns_of(
+    runtime_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_asked, answers = threading.Event(), threading.Event()
+
+    def hang(address: UnixAddress) -> str:
+        is_asked.set()
+        answers.wait(30.0)
+        return ""
+
+    monkeypatch.setattr(autostart, "obstacle", hang)
+    try:
+        for _ in range(3):
+            SummaryWriter("logs", address=f"unix:{runtime_directory}/hangs")
+        assert is_asked.wait(10.0)
+        assert not answers.is_set()
+    finally:
+        answers.set()
 
 
 def test_no_token_crosses_a_network_in_clear(

@@ -33,3 +33,5 @@ class RunContents:
     #: the same append; until that is whole in the file, ``written_epoch`` stays behind.
     epoch: int = 0
     written_epoch: int = 0
+    #: The run is a curve of the one in the directory so many levels above it; 0: of none.
+    curve_levels: int = 0

@@ -29,6 +29,9 @@ class Place:
     refused: Refusal | None
     #: What is to be done once, before the first record.
     purge: Purge | None = None
+    #: Whether there is anything to be purged, so that this is done before the first record of
+    #: any directory of the run.
+    is_old: bool = False
 
     @property
     def refusal(self) -> Refusal | None:
@@ -105,9 +108,17 @@ class Places:
         found = np.isin(place, list(self._unpurged)) & (reason == 0)
         return int(found.argmax()) if found.any() else None
 
-    def take_purge(self, index: int) -> Purge | None:
-        """Returns the purge that is due at a place, once."""
-        if index not in self._unpurged:
-            return None
-        self._unpurged.discard(index)
-        return self[index].purge
+    def take_purges(self, index: int) -> list[tuple[Place, Purge]]:
+        """Returns what is to be purged before a record at a place, each once."""
+        if not self._unpurged:
+            return []
+        number = self[index].number
+        due = [index] if index in self._unpurged else []
+        due += [
+            other
+            for other in sorted(self._unpurged)
+            if other != index and self[other].is_old and self[other].number == number
+        ]
+        self._unpurged.difference_update(due)
+        places = [self[one] for one in due]
+        return [(place, place.purge) for place in places if place.purge is not None]

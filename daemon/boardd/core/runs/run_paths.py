@@ -6,6 +6,7 @@ in a path are resolved by whoever may look at the disk, before the run is define
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Container, Mapping
 
 from boardd_protos import boardd_pb2 as pb
@@ -26,6 +27,8 @@ class RunPaths:
         self._resolved: dict[int, str] = {}
         #: Where names led at the last look, if they lead elsewhere.
         self._links: dict[str, str] = {}
+        #: Of runs that are to be added, the sub-runs that the disk has of them, by number.
+        self._found: dict[int, list[str]] = {}
 
     def add(self, message: pb.RunDefinition, logdir: str) -> None:
         """Adds a run beneath ``logdir``. Raises ``RefusedError`` if its names cannot be."""
@@ -80,6 +83,40 @@ class RunPaths:
     def resolve(self, paths: Mapping[str, str]) -> None:
         """Notes where directories lie, links resolved; others lie where their names say."""
         self._links = {name: path for name, path in paths.items() if name != path}
+
+    def to_purge(
+        self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]
+    ) -> dict[int, str]:
+        """Where runs lie that are to be added and purge what they hold, by number.
+
+        As of the last look; ``logdirs`` is as for ``Schema.define``.
+        """
+        paths = {}
+        for message in definitions.runs:
+            logdir = logdirs[message.logdir]
+            if message.HasField("purge_step") and message.run not in self._runs:
+                with contextlib.suppress(RefusedError):  # as it will be when it is added
+                    if isinstance(logdir, str):
+                        path, _ = self._of(message, logdir)
+                        paths[message.run] = self._links.get(path, path)
+        return paths
+
+    def found(self, sub_runs: Mapping[int, list[str]]) -> None:
+        """Notes which sub-runs the disk has of runs that ``to_purge`` told; ``""`` is the run."""
+        self._found = dict(sub_runs)
+
+    def take_found(self, number: int) -> list[str]:
+        """Returns the sub-runs that were found of a run which was added, once."""
+        sub_runs = self._found.pop(number, [])
+        for sub_run in sub_runs:
+            path = names.sub_run_path(self._runs[number][0], sub_run)
+            self._links[path] = names.sub_run_path(self._resolved[number], sub_run)
+        return sub_runs
+
+    def levels(self, number: int, path: str) -> int:
+        """How many levels ``path`` is beneath the directory of a run; 0 if it is not."""
+        above = self._resolved[number].rstrip("/") + "/"
+        return path[len(above) :].count("/") + 1 if path.startswith(above) else 0
 
     def _of(self, message: pb.RunDefinition, logdir: str) -> tuple[str, str]:
         group = names.run_path(logdir, message.name)

@@ -181,12 +181,19 @@ class Runs:
         return list(self._runs.values())
 
     def join(
-        self, path: str, group: str, filename_suffix: str, holder: Holder, member: Member
+        self,
+        path: str,
+        group: str,
+        filename_suffix: str,
+        holder: Holder,
+        member: Member,
+        *,
+        curve_levels: int = 0,
     ) -> RunState:
         """Returns the run at ``path`` with ``holder`` a member that logs to it.
 
         A run that was refused to others is tried again for a new member. The
-        first member's ``filename_suffix`` counts.
+        first member's ``filename_suffix`` and ``curve_levels`` count; see ``RunContents``.
 
         Raises ``RefusedError`` when there are too many runs.
         """
@@ -199,6 +206,7 @@ class Runs:
                     "close writers or raise --max-runs",
                 )
             run = RunState(path, group, filename_suffix, self._budgets.max_series_per_run)
+            run.contents.curve_levels = curve_levels
             self._runs[path] = run
         if holder not in run.members:
             run.refusal = None

@@ -7,6 +7,7 @@ client sends all of them again after a reconnect.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -114,6 +115,20 @@ class Schema(DefinedRuns):
             self._add_place(definition, "", None, error.refusal, defined)
             return
         self._join(definition, "", *self.paths.of_run(message.run), defined)
+        if message.HasField("purge_step"):
+            self._define_old(definition, defined)
+
+    def _define_old(self, definition: RunDefined, defined: Defined) -> None:
+        """Adds what is there of a run that purges: its curves on the disk, and those open."""
+        number = definition.message.run
+        sub_runs = self.paths.take_found(number)
+        for run in self._runs.values():
+            levels = self.paths.levels(number, run.path)
+            if levels and levels == run.contents.curve_levels:
+                sub_runs.append("/".join(run.path.split("/")[-levels:]))
+        for sub_run in sub_runs:
+            with contextlib.suppress(RefusedError):  # as it will be if it is logged to
+                self.places[self._place_of(definition, sub_run, defined)].is_old = True
 
     def _define_again(self, known: RunDefined, message: pb.RunDefinition) -> None:
         """Takes a later epoch of the writer's process; all else must be as before."""
@@ -143,6 +158,7 @@ class Schema(DefinedRuns):
                 definition.message.filename_suffix,
                 (self._session_id, number),
                 definition.member,
+                curve_levels=self.paths.levels(number, path),
             )
         except RefusedError as error:
             return self._add_place(definition, sub_run, None, error.refusal, defined)

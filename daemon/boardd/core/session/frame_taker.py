@@ -153,24 +153,21 @@ class FrameTaker:
 
     def _purge(self, index: int, batch: Batch) -> None:
         """Hands on what is to be done before the first record of a place."""
-        purge = self._schema.places.take_purge(index)
-        if purge is None:
-            return
-        place = self._schema.places[index]
-        if place.run is None or place.refusal is not None:
-            return
-        self._schema.hold(place, place.run)
-        part = PurgePart(
-            self._progress.session_id,
-            place.run,
-            sequences=None,
-            sequence=0,
-            records=0,
-            size_bytes=SCALAR_BYTES,
-            epoch=purge.epoch,
-            step=purge.step,
-        )
-        self._progress.hand_on(part, batch)
+        for place, purge in self._schema.places.take_purges(index):
+            if place.run is None or place.refusal is not None:
+                continue
+            self._schema.hold(place, place.run)
+            part = PurgePart(
+                self._progress.session_id,
+                place.run,
+                sequences=None,
+                sequence=0,
+                records=0,
+                size_bytes=SCALAR_BYTES,
+                epoch=purge.epoch,
+                step=purge.step,
+            )
+            self._progress.hand_on(part, batch)
 
     # Single records
 

@@ -212,6 +212,7 @@ def test_what_no_daemon_looks_for_is_removed_after_days(
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"1\n"
     log = made([directory_of(runtime_directory)])
+    log.remove_forgotten()
     assert not old.parent.exists()
     assert not aside.parent.exists()
     assert young.exists()

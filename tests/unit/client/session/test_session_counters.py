@@ -250,3 +250,62 @@ def test_each_run_that_may_have_some_of_what_was_rejected_is_told_of_it() -> Non
     assert [run.rejected for run in runs] == [4, 4, 0]
     assert dict(session.statistics().rejected) == {"SUPERSEDED": 4}
     balance(session)
+
+
+REJECTED = pb.Rejected(
+    number=1, sequence=2, last_sequence=4, records=3, reason=pb.RUN_REFUSED, message="refused"
+)
+
+
+def test_an_acknowledgement_that_ends_inside_of_a_rejection_counts_none_of_it() -> None:
+    session, daemon = make_session(), Daemon()
+    _, series = define(session)
+    daemon.open(session)
+    log_scalars(session, series, 5)
+    daemon.take_all(session)
+    session.rejected(REJECTED)
+    session.acknowledged(pb.Acknowledged(written_sequence=3))
+    assert session.acknowledged_sequence == 1
+    assert not session.statistics().rejected
+    balance(session)
+    session.acknowledged(pb.Acknowledged(written_sequence=4))
+    assert session.acknowledged_sequence == 4
+    assert dict(session.statistics().rejected) == {"RUN_REFUSED": 3}
+    balance(session)
+
+
+def test_a_daemon_that_is_back_settles_nothing_beside_rejections_that_do_not_count_yet() -> None:
+    session, daemon = make_session(), Daemon()
+    _, series = define(session)
+    daemon.open(session)
+    log_scalars(session, series, 5)
+    daemon.take_all(session)
+    session.rejected(REJECTED)
+    session.disconnected()
+    again = Daemon(received=5)
+    again.open(session, written=5)
+    assert session.acknowledged_sequence == 0
+    balance(session)
+    # It tells the rejection again, since it has not heard that it was heard.
+    session.rejected(REJECTED)
+    session.acknowledged(pb.Acknowledged(written_sequence=5))
+    counts = session.statistics()
+    assert (counts.written, dict(counts.rejected), counts.pending) == (2, {"RUN_REFUSED": 3}, 0)
+
+
+def test_a_rejection_counts_with_an_acknowledgement_that_says_nothing_else() -> None:
+    session, daemon = make_session(), Daemon()
+    run, series = define(session)
+    daemon.open(session)
+    log_scalars(session, series, 5)
+    daemon.take_all(session)
+    session.acknowledged(pb.Acknowledged(written_sequence=5))
+    late = pb.Rejected()
+    late.CopyFrom(REJECTED)
+    late.run = run.number
+    session.rejected(late)
+    assert not session.statistics().rejected
+    session.acknowledged(pb.Acknowledged(written_sequence=5))
+    assert dict(session.statistics().rejected) == {"RUN_REFUSED": 3}
+    assert run.rejected == 3
+    balance(session)
