@@ -293,8 +293,8 @@ SETTLE = recovery._Reading.settle
 MUTANTS: dict[str, tuple[object, str, object]] = {
     "a torn batch counts as whole": (recovery._Reading, "settle", settle_all),
     "batches count as empty": (recovery._Reading, "settle", settle_none),
-    "nothing is recovered": (recovery, "_has_marks", lambda records: False),
-    "the newest file counts, its first mark torn": (recovery, "_has_marks", lambda records: True),
+    "nothing is recovered": (recovery, "has_marks", lambda records: False),
+    "the newest file counts, its first mark torn": (recovery, "has_marks", lambda records: True),
     "what is recovered is not looked at": (encode, "_written", lambda sequences, mark: 0),
     "a suspect file's events are forgotten": (
         MarkWriter,
