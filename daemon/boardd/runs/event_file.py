@@ -46,5 +46,5 @@ class _EventFileKind:
     def next_name(self, directory: int) -> str:
         return self._names.next(directory, self._clock())
 
-    def opening(self, written_events: int) -> bytes:
+    def opening(self, written_events: int, is_whole: bool) -> bytes:
         return event.file_version(self._clock())

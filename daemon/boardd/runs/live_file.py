@@ -100,8 +100,12 @@ class FileKind(Protocol):
         Raises ``RefusedError`` if there is none, and ``OSError``.
         """
 
-    def opening(self, written_events: int) -> bytes:
-        """The record that opens the next file; see ``LiveFile.written_events``."""
+    def opening(self, written_events: int, is_whole: bool) -> bytes:
+        """The record that opens the next file.
+
+        ``written_events`` is that of ``LiveFile``. ``is_whole``: nothing of the append that
+        the file begins with is among them.
+        """
 
 
 class LiveFile:
@@ -127,6 +131,8 @@ class LiveFile:
         self._file_holds_events = False
         #: Events of parts that were appended and are whole, also in files that were left.
         self.written_events = 0
+        #: The same when the last append began.
+        self._events_before = 0
         self._durability = Durability(directory)
 
     @property
@@ -159,6 +165,7 @@ class LiveFile:
         if not events:
             return
         self._pending = _Append(events, parts)
+        self._events_before = self.written_events
         self.resume()
 
     def resume(self) -> None:
@@ -285,7 +292,9 @@ class LiveFile:
 
     def _begin_file(self) -> None:
         """Makes the next file and puts its opening event before what is pending."""
-        opening = self._kind.opening(self.written_events)
+        opening = self._kind.opening(
+            self.written_events, self.written_events == self._events_before
+        )
         self._fd, name = _made_next(self._directory, self._kind)
         self._path = self._directory.path / name
         if self._marks is not None:
