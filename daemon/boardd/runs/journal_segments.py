@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final, NamedTuple
 
 from boardd_protos import boardd_pb2 as pb
@@ -78,8 +78,7 @@ def read_segments(directory: RunDirectory, reading: Reading = nullcontext) -> li
             if records is None or not _has_entries(records):
                 continue
             opening, entries = entries_of(records)
-            with closing(entries):
-                count = sum(1 for _ in entries)
+            count = sum(1 for _ in entries)
             is_start = opening.state is not None or opening.first == 0
             found.append(Segment(name, opening.first, opening.first + count, is_start))
     return found
