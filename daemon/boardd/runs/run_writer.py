@@ -28,7 +28,9 @@ from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import (
     DropPart,
     EndPart,
+    MergedPart,
     PurgePart,
+    RewindPart,
     RunPart,
     ScalarPart,
     SummaryPart,
@@ -46,9 +48,10 @@ from boardd.runs.run_order import (
     reduced_bytes,
     take_part,
 )
-from boardd.runs.succession import encode_purge, superseded
+from boardd.runs.reductions import reduce_alone
+from boardd.runs.succession import encode_purge, encode_rewind, superseded
 from boardd.runs.sync_result import SyncResult
-from boardd.summaries.reduction import SummaryError
+from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 _logger = logging.getLogger(__name__)
 
@@ -91,7 +94,7 @@ class RunWriter:
         self._on_idle = on_idle
         self._order = RunOrder()
         self._held = HoldBack(run, self._put_in_order)
-        self._reducing = RunReductions()
+        self._reducing = RunReductions(reduce_alone)
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
 
     # Called by the table of runs
@@ -105,7 +108,7 @@ class RunWriter:
         for part in parts:
             if isinstance(part, SummaryPart):
                 summaries.append((self._order.draw(), part))
-            elif isinstance(part, (ScalarPart, DropPart, EndPart, PurgePart)):
+            elif isinstance(part, (ScalarPart, DropPart, EndPart, PurgePart, RewindPart)):
                 self._order.append(part)
             else:
                 raise TypeError(f"no kind of part: {part!r}")
@@ -132,6 +135,8 @@ class RunWriter:
     def _take_results(self, results: list[Reduced]) -> None:
         for ticket, part, result in results:
             part.payload, part.tensors, part.maps = b"", {}, None
+            if isinstance(part, MergedPart):
+                part.partial = None
             reduced = ReducedSummary(part, result)
             self._outcomes.recharge(part, reduced.size_bytes)
             self._order.complete(ticket, reduced)
@@ -243,11 +248,13 @@ class RunWriter:
 def _encode(item: Item) -> Encoded:
     if isinstance(item, PurgePart):
         return encode_purge(item)
+    if isinstance(item, RewindPart):
+        return encode_rewind(item)
     part = item.part if isinstance(item, ReducedSummary) else item
     refused = superseded(part) if isinstance(part, RunPart) else None
     if refused is not None:
         return refused
-    if isinstance(item, ReducedSummary):
+    if isinstance(item, ReducedSummary) and isinstance(item.result, (EncodedSummary, SummaryError)):
         return encode_summary(item.part, item.result)
     if isinstance(item, ScalarPart):
         return encode_scalar_part(item)

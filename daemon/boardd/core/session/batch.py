@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
@@ -145,6 +146,23 @@ class SummaryPart(RunPart):
     payload: bytes
     tensors: dict[int, list[bytes]]
     maps: Mapping[int, memoryview] | None = None
+
+
+@dataclass(eq=False)
+class MergedPart(SummaryPart):
+    """What ranks contributed to a point of a summary, ``partial``, to be presented."""
+
+    partial: Any = None
+
+
+@dataclass(eq=False)
+class RewindPart(RunPart):
+    """What the run holds from ``step`` on is out of date, unless ``sequence`` is written.
+
+    It has no records itself. It comes from a group, which may make it again.
+    """
+
+    step: int
 
 
 @dataclass(eq=False)
