@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +22,10 @@ from boardd.partials.exact_sum import ExactSum, FloatSum
 
 #: How ranks merge, by name; an empty name is the first.
 REDUCTIONS: Final = ("mean", "sum", "min", "max", "last")
+
+#: Levels of ``column_sums``, and the exponent of the smallest float64.
+_LEVELS: Final = 2
+_LEAST_EXPONENT: Final = -1074
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -202,12 +205,13 @@ def _sums(
     is_mean: bool,
 ) -> npt.NDArray[np.float64]:
     is_finite = np.isfinite(values)
-    columns: list[list[float]] = np.where(is_finite, values, 0.0).T.tolist()
-    totals = [
-        _sum(column, number if is_mean else 1)
-        for column, number in zip(columns, count.tolist(), strict=True)
-    ]
-    shown = np.array(totals, np.float64)
+    finite = np.where(is_finite, values, 0.0)
+    sums = column_sums(finite)
+    shown = sums / np.maximum(count, 1) if is_mean else sums
+    if is_mean:
+        for tag in np.flatnonzero(np.isinf(sums)).tolist():
+            # The sum overflows, the mean does not.
+            shown[tag] = ExactSum.of(finite[:, tag].tolist()).mean(int(count[tag]))
     if not (is_finite | ~present).all():
         # The others make it NaN or infinite: NaN and opposite infinities add up to NaN.
         with np.errstate(invalid="ignore"):
@@ -216,11 +220,28 @@ def _sums(
     return shown
 
 
-def _sum(column: Sequence[float], divisor: int) -> float:
-    try:
-        total = math.fsum(column) + 0.0
-    except OverflowError:
-        # Of an intermediate sum, or of all.
-        exact = ExactSum.of(column)
-        return exact.mean(divisor) if divisor > 1 else exact.value
-    return total / divisor if divisor else total
+def column_sums(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns the sum of each column of finite ``values``, float64[R, T], rounded once.
+
+    Adding 1.5 * 2**52 units to a value and taking it away again leaves the whole units of
+    it. With as many bits above the unit as keep the sum of a column whole in float64, sums of
+    two such levels are exact, and adding both rounds once. The few columns whose values
+    have digits below both levels are added one by one.
+    """
+    level_bits = 52 - values.shape[0].bit_length()
+    exponents = np.frexp(np.abs(values).max(axis=0))[1].astype(np.int64)
+    totals = np.zeros(values.shape[1])
+    rest = values.copy()
+    upper = np.empty_like(rest)
+    # What overflows is not finite, and so not 0.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(_LEVELS):
+            exponents = np.maximum(exponents - level_bits, _LEAST_EXPONENT)
+            raising = np.ldexp(1.5, exponents + 52)
+            np.add(rest, raising, out=upper)
+            upper -= raising
+            rest -= upper
+            totals += upper.sum(axis=0)
+    for tag in np.flatnonzero((rest != 0).any(axis=0)).tolist():
+        totals[tag] = ExactSum.of(values[:, tag].tolist()).value
+    return totals + 0.0

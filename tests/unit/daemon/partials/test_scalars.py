@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from boardd.partials.scalars import REDUCTIONS, Scalars, reduce_columns
+from boardd.partials.scalars import REDUCTIONS, Scalars, column_sums, reduce_columns
 
 VALUES = [0.0, -0.0, 1.0, -2.5, 1e308, -1e308, 1.7e308, 1e-320, 0.1, math.inf, -math.inf, math.nan]
 
@@ -91,6 +91,14 @@ def test_columns_equal_values_merged_one_by_one(seed: int, reduce: str) -> None:
             *map(bits, (whole.value(reduce), whole.min.value, whole.max.value)),
             *(whole.min.rank, whole.max.rank, whole.count, whole.last.wall_time),
         )
+
+
+@pytest.mark.parametrize("spread", [0, 20, 60, 300, 1000])
+def test_column_sums_are_rounded_once(spread: int) -> None:
+    random = np.random.default_rng(spread)
+    values = random.normal(size=(200, 50)) * 2.0 ** random.integers(-spread, spread + 1, (200, 50))
+    expected = [math.fsum(column) for column in values.T.tolist()]
+    assert column_sums(values).tolist() == expected
 
 
 def column(found: Any, tag: int) -> tuple[Any, ...]:
