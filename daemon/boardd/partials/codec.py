@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from boardd.partials import partials_pb2 as pb
 from boardd.partials.curves import Curve
-from boardd.partials.embeddings import Embedding, Rows
+from boardd.partials.embeddings import Embedding, EmbeddingForm, Rows
 from boardd.partials.exact_array import ExactArray
 from boardd.partials.exact_sum import ExactSum, FloatSum
 from boardd.partials.first import First
@@ -228,7 +228,12 @@ def _images(message: Any) -> Images:
 
 
 def _write_embedding(embedding: Embedding, message: Any) -> None:
-    message.options = embedding.options
+    form = embedding.form_of_rows
+    message.columns, message.dtype = form.columns, form.dtype
+    message.header.extend(form.header)
+    message.label_columns, message.image_dtype = form.label_columns, form.image_dtype
+    message.image_shape.extend(form.image_shape)
+    message.project_to, message.has_step = form.project_to, form.has_step
     for rows in embedding.sample.items:
         message.rows.add(
             rank=rows.rank,
@@ -255,7 +260,17 @@ def _embedding(message: Any) -> Embedding:
         )
         for part in message.rows
     )
-    return Embedding(message.options, RankSample(rows, _limit(message)))
+    form = EmbeddingForm(
+        columns=message.columns,
+        dtype=message.dtype,
+        header=tuple(message.header),
+        label_columns=message.label_columns,
+        image_dtype=message.image_dtype,
+        image_shape=tuple(message.image_shape),
+        project_to=message.project_to,
+        has_step=message.has_step,
+    )
+    return Embedding(form, RankSample(rows, _limit(message)))
 
 
 def _write_limit(sample: RankSample[Any], message: Any) -> None:

@@ -12,11 +12,31 @@ MAX_EMBEDDING_BYTES: Final = 32 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class EmbeddingForm:
+    """What the rows of an embedding have in common.
+
+    ``dtype`` and ``columns`` are those of the matrix; ``header`` names the ``label_columns``,
+    of which there may be none; ``image_dtype`` is empty without images, and ``image_shape``
+    channels, height, width. ``project_to`` and ``has_step`` are those of the payload.
+    """
+
+    columns: int
+    dtype: str
+    header: tuple[str, ...]
+    label_columns: int
+    image_dtype: str
+    image_shape: tuple[int, ...]
+    project_to: int
+    has_step: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Rows:
     """What one rank shows: ``kept`` of the ``logged`` rows of its embedding.
 
-    ``matrix``, ``labels`` and ``images`` are bytes, of a form that the options say;
-    ``notes`` are sentences about what was left out.
+    ``matrix`` and ``images`` are the bytes of arrays in C order, and ``labels`` UTF-8, a line
+    for each row, its columns parted by tabs; ``EmbeddingForm`` says the rest. ``notes`` are
+    sentences about what was left out.
     """
 
     rank: int
@@ -40,19 +60,19 @@ class Rows:
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """The rows of some ranks; ``options``, opaque here, say how they are shown."""
+    """The rows of some ranks, all of one form."""
 
-    options: bytes
+    form_of_rows: EmbeddingForm
     sample: RankSample[Rows]
 
     @property
     def form(self) -> tuple[Any, ...]:
-        """The options."""
-        return (self.options,)
+        """What all fields of ``form_of_rows`` say."""
+        return dataclasses.astuple(self.form_of_rows)
 
     def merge(self, other: Embedding) -> Embedding:
         """Returns the rows of both."""
-        return Embedding(self.options, self.sample.merge(other.sample, MAX_EMBEDDING_BYTES))
+        return Embedding(self.form_of_rows, self.sample.merge(other.sample, MAX_EMBEDDING_BYTES))
 
     @property
     def size_bytes(self) -> int:

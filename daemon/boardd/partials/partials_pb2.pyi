@@ -26,14 +26,28 @@ class EdgesHistogram(_message.Message):
     def __init__(self, is_default: bool = ..., edges: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., moments: _Optional[_Union[Moments, _Mapping]] = ...) -> None: ...
 
 class Embedding(_message.Message):
-    __slots__ = ["limit", "options", "rows"]
+    __slots__ = ["columns", "dtype", "has_step", "header", "image_dtype", "image_shape", "label_columns", "limit", "project_to", "rows"]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    HAS_STEP_FIELD_NUMBER: _ClassVar[int]
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_DTYPE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_COLUMNS_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
-    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_TO_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
+    columns: int
+    dtype: str
+    has_step: bool
+    header: _containers.RepeatedScalarFieldContainer[str]
+    image_dtype: str
+    image_shape: _containers.RepeatedScalarFieldContainer[int]
+    label_columns: int
     limit: int
-    options: bytes
+    project_to: int
     rows: _containers.RepeatedCompositeFieldContainer[Rows]
-    def __init__(self, options: _Optional[bytes] = ..., rows: _Optional[_Iterable[_Union[Rows, _Mapping]]] = ..., limit: _Optional[int] = ...) -> None: ...
+    def __init__(self, columns: _Optional[int] = ..., dtype: _Optional[str] = ..., header: _Optional[_Iterable[str]] = ..., label_columns: _Optional[int] = ..., image_dtype: _Optional[str] = ..., image_shape: _Optional[_Iterable[int]] = ..., project_to: _Optional[int] = ..., has_step: bool = ..., rows: _Optional[_Iterable[_Union[Rows, _Mapping]]] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class ExactArray(_message.Message):
     __slots__ = ["counts", "sums"]

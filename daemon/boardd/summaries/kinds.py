@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from boardd.partials.curves import Curve
+from boardd.partials.embeddings import Embedding
 from boardd.partials.first import First
 from boardd.partials.histograms import EdgesHistogram, GridHistogram, RawHistogram
 from boardd.partials.images import Images
@@ -28,6 +29,7 @@ from boardd.summaries.distributions import (
 from boardd.summaries.embedding import summarize_embedding
 from boardd.summaries.first import of_first, present_first
 from boardd.summaries.images import present_images, share_image, summarize_image, summarize_video
+from boardd.summaries.merged_embedding import present_embedding, share_embedding
 from boardd.summaries.plugins import (
     summarize_audio,
     summarize_custom_scalars,
@@ -67,7 +69,7 @@ def _first(fewest: int, most: int, summarize: Callable[[ReductionInput], Reducti
 KINDS: Final = {
     "audio": _first(1, 1, summarize_audio),
     "custom_scalars": _first(0, 0, summarize_custom_scalars),
-    "embedding": _first(1, 3, summarize_embedding),
+    "embedding": Kind(1, 3, summarize_embedding, share_embedding, {Embedding: present_embedding}),
     "graph": _first(0, 0, summarize_graph),
     "histogram": Kind(
         1,
