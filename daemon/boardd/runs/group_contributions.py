@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from boardd.core.groups.entries import SCALAR, Entry, Scalars, Summary, Tag
 from boardd.core.groups.group import Group
+from boardd.core.runs.marks import purge_key
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import PurgePart, ScalarPart, SummaryPart
 from boardd.runs.encode import RefusedRecords
@@ -56,8 +56,9 @@ class Contributions:
                 return []
             if tags := self._group.new_tags(self._new_scalar_tags(part.tag_index)):
                 return [tags]
-            step = part.columns.step if fresh.all() else part.columns.step[fresh]
-            return self._group.rewind(work.asked.session, int(step.min()))
+            fresh &= self._scalar_tags[part.tag_index] >= 0
+            tag, step = self._scalar_tags[part.tag_index[fresh]], part.columns.step[fresh]
+            return self._group.rewind(work.asked.session, tag, step)
         if isinstance(part, SummaryPart) and isinstance(work.result, SharedSummary):
             if part.sequence <= self._written(work):
                 return []
@@ -66,7 +67,8 @@ class Contributions:
                 return []
             if tags := self._group.new_tags([tag]):
                 return [tags]
-            return self._group.rewind(work.asked.session, part.step)
+            index = np.array([self._group.tag_index(tag.name)], np.intp)
+            return self._group.rewind(work.asked.session, index, np.array([part.step]))
         return []
 
     def take(self, work: Work) -> tuple[list[JournalRecord], Outcome | None]:
@@ -81,9 +83,18 @@ class Contributions:
         if isinstance(part, SummaryPart):
             return self._take_summary(work, part)
         if isinstance(part, PurgePart):
-            entries = self._group.rewind(session, part.step, is_asked=True)
-            return [JournalRecord(entry) for entry in entries], Outcome(part)
+            return self._purge(session, part), Outcome(part)
         return [], None if part is None else Outcome(part)
+
+    def _purge(self, session: bytes, part: PurgePart) -> list[JournalRecord]:
+        """A client asks again after a restart; what it has logged since is to stay."""
+        key = purge_key(session)
+        if part.epoch <= self._run.contents.marks.sequence(key):
+            return []
+        # Nothing may be changed by it, and that it was asked for is to be known all the same.
+        entries = self._group.purge(session, part.step)
+        mark = JournalRecord(self._group.no_tags(), key, part.epoch)
+        return [*(JournalRecord(entry) for entry in entries), mark]
 
     def _written(self, work: Work) -> int:
         return self._run.contents.marks.sequence(work.asked.session)

@@ -9,6 +9,7 @@ Points that nobody has room for are left out, and read from the journal later.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -17,13 +18,13 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 
-from boardd import partials
 from boardd.core.groups.entries import Began, Entry
 from boardd.core.groups.limits import GroupLimits
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.contents import RunContents
 from boardd.core.runs.run_state import RunState
 from boardd.events.marks import Part
+from boardd.partials import codec
 from boardd.runs.group_contributions import Contributions
 from boardd.runs.group_points import Emission, RewindRow, Row
 from boardd.runs.group_replica import GroupReplica
@@ -38,6 +39,8 @@ _GROUP_ID_BYTES: Final = 16
 _MAX_ENTRIES: Final = 4096
 #: Of entries that one work needs before it: the group, its member, tags, a rewind.
 _MAX_ROUNDS: Final = 16
+#: Seconds between two looks at how long the journal is.
+_AGE_SECS: Final = 1.0
 
 Append = Callable[[bytes, Sequence[Part]], None]
 Reading = Callable[[], AbstractContextManager[None]]
@@ -57,7 +60,7 @@ class GroupRecorder:
         self._limits = limits
         self._clock = clock
         self.room_bytes = room_bytes
-        self._codec = EntryCodec(partials.encode, partials.decode)
+        self._codec = EntryCodec(codec.encode, codec.decode)
         self._directory: RunDirectory | None = None
         self._journal: Journal | None = None
         self.replica = GroupReplica(limits)
@@ -66,6 +69,8 @@ class GroupRecorder:
         self._works: deque[Work] = deque()
         self._unapplied: list[JournalRecord] = []
         self._outcomes: list[Outcome] = []
+        #: When the journal had how many entries, in seconds of the clock.
+        self._ages: deque[tuple[float, int]] = deque([(-math.inf, 0)])
         #: How often the work at hand has needed something before it.
         self._rounds = 0
 
@@ -188,6 +193,7 @@ class GroupRecorder:
             return
         if not journal.file.pending_bytes:
             journal.rotate()
+            self._note_age(journal)
         append(*journal.encode(self._unapplied))
         unapplied, self._unapplied = self._unapplied, []
         now = self._clock()
@@ -201,6 +207,11 @@ class GroupRecorder:
 
     # The journal's age
 
+    def _note_age(self, journal: Journal) -> None:
+        now = self._clock()
+        if now >= self._ages[-1][0] + _AGE_SECS:
+            self._ages.append((now, journal.entries))
+
     def released(self, written: int) -> list[str]:
         """Returns the segments that nothing needs any more; see ``Journal.released``.
 
@@ -209,7 +220,10 @@ class GroupRecorder:
         journal, group = self._journal, self.replica.group
         if journal is None:
             return []
-        oldest = 0 if group.open_points else journal.entries
+        opened_at = group.oldest_open_at
+        while len(self._ages) > 1 and (opened_at is None or self._ages[1][0] <= opened_at):
+            self._ages.popleft()
+        oldest = journal.entries if opened_at is None else self._ages[0][1]
         return journal.released(oldest, self.replica.last_sequence, written)
 
     def remove(self, names: Sequence[str]) -> None:

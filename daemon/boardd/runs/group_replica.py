@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from boardd.core.groups.entries import Began, Entry, Rewound, State, Tags
+from boardd.core.groups.entries import Entry, Rewound, State, Tags
 from boardd.core.groups.group import Group
 from boardd.core.groups.limits import GroupLimits
 from boardd.runs.group_points import OWN_TAGS, RewindRow, Row, rows_of
@@ -17,11 +17,14 @@ class GroupReplica:
 
     def __init__(self, limits: GroupLimits) -> None:
         self.group = Group(limits)
-        #: Empty before the group has begun.
-        self.group_id = b""
         #: The group's own tags, and then its ranks'.
         self.tag_names: list[bytes] = list(OWN_TAGS)
         self._reductions: list[str] = []
+
+    @property
+    def group_id(self) -> bytes:
+        """The group's id; empty before it has begun."""
+        return self.group.group_id or b""
 
     @property
     def last_sequence(self) -> int:
@@ -31,10 +34,7 @@ class GroupReplica:
     def apply(self, entry: Entry, now: float) -> list[Row]:
         """Changes the group as ``entry`` says; returns what is to be shown of it."""
         points = self.group.apply(entry, now)
-        if isinstance(entry, Began):
-            self.group_id = entry.group_id
-        elif isinstance(entry, State):
-            self.group_id = entry.began.group_id
+        if isinstance(entry, State):
             self._take_tags(entry.tags)
         elif isinstance(entry, Tags):
             self._take_tags(entry)

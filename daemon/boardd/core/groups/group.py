@@ -115,6 +115,10 @@ class Group:
         """
         return self._tags.new(tags)
 
+    def no_tags(self) -> Tags:
+        """Returns an entry that changes nothing."""
+        return Tags(len(self._tags), ())
+
     def rewind(self, session: bytes, tag: NDArray[np.intp], step: NDArray[np.int64]) -> list[Entry]:
         """Returns what comes before n contributions of a member, intp[n] and int64[n].
 
@@ -234,6 +238,16 @@ class Group:
     def open_points(self) -> int:
         """Points that are not done."""
         return self._windows.open_points
+
+    @property
+    def oldest_open_at(self) -> float | None:
+        """When the oldest of the open points was opened; None if there is none."""
+        return next((opened_at for _, opened_at, *_ in self._windows.oldest()), None)
+
+    @property
+    def live_sessions(self) -> list[bytes]:
+        """The sessions that are waited for."""
+        return [member.joined.session for member in self._attempts if member.is_live]
 
     @property
     def late(self) -> dict[int, int]:

@@ -36,6 +36,11 @@ def member_key(session_id: bytes, rank: int) -> bytes:
     return session_key(b"rank %d " % rank + session_id)
 
 
+def purge_key(member: bytes) -> bytes:
+    """What the purges of a group's member are called, whose epochs have a mark of their own."""
+    return session_key(b"purge " + member)
+
+
 def drops_key(session_id: bytes) -> bytes:
     """What the reports of a session's drops are called, which have a mark of their own."""
     return session_key(b"dropped " + session_id)
