@@ -110,7 +110,13 @@ class _Daemon:
         """Starts, serves until something calls ``_leave``, drains and stops."""
         self._handle_signals()
         config = self._config
-        service = Service(config.logdir_roots, config.budgets, sync=config.sync, umask=self._umask)
+        service = Service(
+            config.logdir_roots,
+            config.budgets,
+            sync=config.sync,
+            umask=self._umask,
+            limits=config.group_limits,
+        )
         servers = [self._unix_server(service)]
         addresses: list[address.Address] = [address.UnixAddress(config.socket)]
         if config.listen is not None:

@@ -151,9 +151,7 @@ class Contributions:
             of_tag = sequence[index == tag]
             why = self._group.check_tag(self._tag(tag, SCALAR)) or ""
             refused.append(
-                RefusedRecords(
-                    int(of_tag[0]), len(of_tag), pb.INVALID_NAME, why, int(of_tag[-1])
-                )
+                RefusedRecords(int(of_tag[0]), len(of_tag), pb.INVALID_NAME, why, int(of_tag[-1]))
             )
         return refused
 

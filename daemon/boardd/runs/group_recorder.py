@@ -71,6 +71,8 @@ class GroupRecorder:
         self._outcomes: list[Outcome] = []
         #: When the journal had how many entries, in seconds of the clock.
         self._ages: deque[tuple[float, int]] = deque([(-math.inf, 0)])
+        #: How often the group was restored.
+        self.generation = 0
         #: How often the work at hand has needed something before it.
         self._rounds = 0
 
@@ -107,11 +109,13 @@ class GroupRecorder:
         )
 
     def _restore(self, journal: Journal) -> None:
+        self.generation += 1
         self.replica = GroupReplica(self._limits)
         self._contributions = Contributions(self._run, self.replica.group)
         self._emission = _Collected()
         self._works.clear()
         self._unapplied, self._outcomes = [], []
+        self._ages = deque([(-math.inf, 0)])
         self._replay(journal, self.replica, self._emission)
 
     def _replay(self, journal: Journal, replica: GroupReplica, emission: _Collected) -> None:
@@ -137,6 +141,7 @@ class GroupRecorder:
     def begin(self, works: Iterable[Work]) -> None:
         """Takes what comes next; nothing of an earlier call may be left."""
         self._works.extend(works)
+        self._rounds = 0
 
     def go_on(self, append: Append) -> list[Outcome]:
         """Records all that was taken, and what is decided now. Returns what became of each.
@@ -200,6 +205,10 @@ class GroupRecorder:
         for record in unapplied:
             rows = self.replica.apply(record.entry, now)
             self._emission.add(rows, self.replica.last_sequence, self.room_bytes)
+
+    def forget(self) -> None:
+        """Forgets the group, which the journal restores when it is opened again."""
+        self._journal, self.replica = None, GroupReplica(self._limits)
 
     def take_emission(self) -> Emission | None:
         """Returns what is to be shown next, None if there is nothing."""

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from boardd.core.order import Order
 from boardd.core.groups.entries import Joined
+from boardd.core.order import Order
 from boardd.core.session.batch import (
     DropPart,
     EndPart,

@@ -7,19 +7,28 @@ run in the ``ReductionPool``, files are written on ``Budgets.writers`` threads.
 from __future__ import annotations
 
 import asyncio
+import functools
+import time
 from collections.abc import Iterable
 from concurrent.futures import Executor
 
 from boardd.core.budget import Budgets
-from boardd.core.runs.run_state import RunState
+from boardd.core.groups.limits import GroupLimits
+from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.session.batch import RunPart
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.descriptors import Descriptors
+from boardd.runs.group_log import GroupLog
+from boardd.runs.group_members import GroupMembers
+from boardd.runs.group_output import MAX_OUT_BYTES, GroupOutput
+from boardd.runs.group_recorder import GroupRecorder
+from boardd.runs.group_writer import GroupWriter
 from boardd.runs.logdir import Roots
+from boardd.runs.outcomes import Outcomes, SortedOutcomes
 from boardd.runs.reduction_pool import ReductionPool
-from boardd.runs.run_files import RETRY_SECS, RunFiles
-from boardd.runs.run_writer import Outcomes, RunWriter
+from boardd.runs.run_files import RETRY_SECS, OpenFile, RunFiles
+from boardd.runs.run_writer import RunWriter
 from boardd.runs.sync_result import SyncResult
 from boardd.runs.sync_timer import SyncTimer
 from boardd.runs.writer_threads import WriterThreads
@@ -30,7 +39,8 @@ class RunTable:
 
     Made, used and closed on the event loop's thread. ``outcomes`` is told what
     becomes of each part. ``retry_secs`` lie between two tries of what the disk refused.
-    ``sync`` holds for every run, besides what its members ask for.
+    ``sync`` holds for every run, besides what its members ask for. ``runs`` are those of all
+    sessions, and groups find theirs among them; ``limits`` say how long groups wait.
     """
 
     def __init__(
@@ -40,17 +50,21 @@ class RunTable:
         outcomes: Outcomes,
         retry_secs: float = RETRY_SECS,
         sync: SyncPolicy = NEVER,
+        runs: Runs | None = None,
+        limits: GroupLimits | None = None,
     ) -> None:
         self._sync = sync
         self._sync_timer = SyncTimer(self._sync_by_time)
         self._roots = roots
-        self._outcomes = outcomes
+        self._outcomes = SortedOutcomes(outcomes)
+        self._runs = runs or Runs(budgets)
+        self._limits = limits or GroupLimits()
         self._retry_secs = retry_secs
         self._reductions = ReductionPool(budgets.reducers, budgets.max_tensor_bytes)
         self._threads = WriterThreads(budgets.writers)
         self._brief_calls = BriefCalls(self._threads, budgets.writers)
         self._descriptors = Descriptors()
-        self._writers: dict[RunState, RunWriter] = {}
+        self._writers: dict[RunState, RunWriter | GroupWriter] = {}
         self._is_closed = False
 
     @property
@@ -61,7 +75,9 @@ class RunTable:
     def open(self, run: RunState) -> None:
         """Begins to open the directory of ``run``, so that a refusal comes early."""
         if not self._is_closed:
-            self._writer_of(run)
+            writer = self._writer_of(run)
+            if isinstance(writer, GroupWriter):
+                writer.note_members()
 
     def admit(self, parts: Iterable[RunPart]) -> None:
         """Takes parts, in the call order of their sessions. After ``close`` they are dropped."""
@@ -72,6 +88,16 @@ class RunTable:
             by_run.setdefault(part.run, []).append(part)
         for run, own in by_run.items():
             self._writer_of(run).admit(*own)
+
+    @property
+    def groups(self) -> list[GroupWriter]:
+        """The groups that are not over."""
+        return [writer for writer in self._writers.values() if isinstance(writer, GroupWriter)]
+
+    def drain(self) -> None:
+        """Members of groups that are ended from now on go on with the next daemon."""
+        for writer in self.groups:
+            writer.is_draining = True
 
     def policy(self, run: RunState) -> SyncPolicy:
         """When ``run`` is made durable."""
@@ -116,24 +142,49 @@ class RunTable:
         self._reductions.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _writer_of(self, run: RunState) -> RunWriter:
+    def _writer_of(self, run: RunState) -> RunWriter | GroupWriter:
         writer = self._writers.get(run)
         if writer is None:
-            files = RunFiles(
-                run,
-                self._roots,
-                self._threads,
-                self._brief_calls,
-                self._outcomes.refuse,
-                self._retry_secs,
-                self._wrote,
-                self._descriptors,
-            )
-            writer = self._writers[run] = RunWriter(
-                run, files, self._outcomes, self._reductions, self._forget
+            writer = self._writers[run] = (
+                self._group_writer(run)
+                if run.is_merged
+                else RunWriter(
+                    run, self._files(run), self._outcomes, self._reductions, self._forget
+                )
             )
         return writer
 
-    def _forget(self, writer: RunWriter) -> None:
+    def _group_writer(self, run: RunState) -> GroupWriter:
+        recorder = GroupRecorder(run, self._limits, time.monotonic, MAX_OUT_BYTES)
+        output = GroupOutput(run, self._runs, self.admit, lambda: writer.wake())
+        log = GroupLog(
+            self._files(run, recorder.open),
+            recorder,
+            output,
+            functools.partial(self.sync, session_id=b""),
+            lambda group_id: self._outcomes.groups.update({group_id: output}),
+        )
+        members = GroupMembers(run, self._limits.join_secs)
+        writer = GroupWriter(
+            run, self._runs, log, members, self._outcomes, self._reductions, self._forget
+        )
+        return writer
+
+    def _files(self, run: RunState, open_file: OpenFile | None = None) -> RunFiles:
+        return RunFiles(
+            run,
+            self._roots,
+            self._threads,
+            self._brief_calls,
+            self._outcomes.refuse,
+            self._retry_secs,
+            self._wrote,
+            self._descriptors,
+            open_file,
+        )
+
+    def _forget(self, writer: RunWriter | GroupWriter) -> None:
+        if isinstance(writer, GroupWriter):
+            self._outcomes.groups.pop(writer.log.group.group_id or b"", None)
         if self._writers.get(writer.run) is writer:
             del self._writers[writer.run]

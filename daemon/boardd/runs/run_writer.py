@@ -18,7 +18,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from boardd_protos import boardd_pb2 as pb
 
@@ -37,7 +36,9 @@ from boardd.core.session.batch import (
 )
 from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary, join
 from boardd.runs.hold_back import HoldBack
+from boardd.runs.outcomes import Outcomes
 from boardd.runs.reduction_pool import Reduced, ReductionPool, RunReductions
+from boardd.runs.reductions import reduce_alone
 from boardd.runs.run_files import RunFiles
 from boardd.runs.run_order import (
     Item,
@@ -48,28 +49,11 @@ from boardd.runs.run_order import (
     reduced_bytes,
     take_part,
 )
-from boardd.runs.reductions import reduce_alone
 from boardd.runs.succession import encode_purge, encode_rewind, superseded
 from boardd.runs.sync_result import SyncResult
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 _logger = logging.getLogger(__name__)
-
-
-class Outcomes(Protocol):
-    """Where parts and runs come back to; called on the event loop."""
-
-    def finish(self, part: RunPart, written_bytes: int, duplicates: int) -> None:
-        """The events of ``part`` are written, those of ``duplicates`` records before."""
-
-    def reject(self, part: RunPart, reason: int, message: str) -> None:
-        """``part`` cannot be written."""
-
-    def recharge(self, part: RunPart, size_bytes: int) -> None:
-        """``part`` now holds ``size_bytes``."""
-
-    def refuse(self, run: RunState) -> None:
-        """``run`` cannot be written; ``run.refusal`` says why."""
 
 
 class RunWriter:

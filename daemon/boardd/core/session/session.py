@@ -183,6 +183,7 @@ class Session:
                 dropped=dropped,
                 step=step,
                 wall_time=wall_time,
+                numbers=(place.number,),
             )
             self._progress.hand_on(part, batch)
             if not is_held:  # the session had ended it; the file is not to stay open
