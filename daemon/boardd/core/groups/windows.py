@@ -18,7 +18,7 @@ from boardd.core.groups.keys import MAX, Key, at_or_below, grown
 #: Contributions of one rank to one key that are kept as Python objects. More are kept as arrays.
 _FEW: Final = 6
 #: Memory of what is kept, as CPython and NumPy need it.
-_WINDOW_BYTES: Final = 1200
+_WINDOW_BYTES: Final = 700
 _POINT_BYTES: Final = 110
 _FEW_BYTES: Final = 200
 _BLOCK_BYTES: Final = 700
@@ -108,7 +108,8 @@ class Windows:
     def add(self, rank: int, columns: Columns, now: float) -> list[int]:
         """Takes scalars of one rank; returns a tag for each key of it that this opened."""
         opened = []
-        if len(columns) <= _FEW or (columns.step[1:] != columns.step[:-1]).mean() > 1 / _FEW:
+        changes = np.count_nonzero(columns.step[1:] != columns.step[:-1])
+        if len(columns) <= _FEW * (1 + changes):
             for step, nth, *few in zip(
                 columns.step.tolist(),
                 columns.nth.tolist(),
