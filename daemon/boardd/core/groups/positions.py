@@ -67,7 +67,7 @@ class Positions:
         if len(tag) == 1 or ((step[1:] == step[:-1]).all() and (tag[1:] > tag[:-1]).all()):
             steps, nths = self._step[row], self._nth[row]
             last = steps[tag]
-            nth = (nths[tag] + 1) * (last == step)
+            nth: NDArray[np.int64] = (nths[tag] + 1) * (last == step)
             done = nth
             if (last > step).any():
                 nth[last > step] = -1

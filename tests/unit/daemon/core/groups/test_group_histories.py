@@ -140,6 +140,14 @@ class Oracle:
             return self.last[rank, tag] >= key
         return bool(steps) and max(steps) > key[0]
 
+    def done(self) -> list[tuple[int, Key]]:
+        """Open points that no rank is waited for with."""
+        return [
+            (tag, key)
+            for tag, key in self.open
+            if all(self.rank_is_done(rank, tag, key) for rank in range(self.world_size))
+        ]
+
     def _join(self, entry: Joined) -> None:
         before = self.attempt
         if before is None or entry.attempt.epoch > before.epoch:
@@ -254,8 +262,6 @@ class History:
             lag_secs=1e9 if healthy else rnd.choice((3.0, 1e9)),
             max_open_bytes=1 << 30 if healthy else rnd.choice((3000, 1 << 30)),
         )
-        self.unlimited = self.limits.lag_points == 1000 and self.limits.lag_secs == 1e9
-        self.unlimited = self.unlimited and self.limits.max_open_bytes == 1 << 30
         self.kills = rnd.randint(0, 6)
         self.until_kill: int | None = None
         self.now = 0.0
@@ -354,11 +360,14 @@ class History:
             elif self.group.is_over(self.now):
                 break
             else:
-                due = self.group.next_due(self.now)
-                assert due is not None, "nothing is due, and the group is not over"
-                self.now = max(self.now, due)
+                next_due = self.group.next_due(self.now)
+                assert next_due is not None, "nothing is due, and the group is not over"
+                self.now = max(self.now, next_due)
             for _ in range(rnd.randint(0 if there else 1, 3)):
-                self.append(*self.group.due(self.now))
+                due = self.group.due(self.now)
+                self.append(*due)
+                if not due:
+                    assert not self.oracle.done(), "a point is done, and stays open"
             if rnd.random() < 0.05:
                 self.rotate()
         assert not self.oracle.open
