@@ -178,10 +178,9 @@ class Group:
         return min((time for time in times if time is not None), default=None)
 
     def is_over(self, now: float) -> bool:
-        """Returns whether all ranks have left and all that they logged is shown."""
+        """Returns whether nobody is there or may come, and all that was logged is shown."""
         return (
-            self._attempts.current is not None
-            and not self._windows
+            not self._windows
             and not self._attempts.live_ranks()
             and not self._closing.awaits_ranks(now)
             and self._health.table_due_at() is None

@@ -65,15 +65,15 @@ class Positions:
         self._blocker[self._blocker == row] = -1
         self._top[row] = max(int(self._top[row]), int(step.max()))
         if len(tag) == 1 or ((step[1:] == step[:-1]).all() and (tag[1:] > tag[:-1]).all()):
-            last = self._step[row, tag]
-            nth = np.where(last == step, self._nth[row, tag] + 1, 0)
+            steps, nths = self._step[row], self._nth[row]
+            last = steps[tag]
+            nth: NDArray[np.int64] = (nths[tag] + 1) * (last == step)
+            done = nth
             if (last > step).any():
                 nth[last > step] = -1
                 kept = nth >= 0
                 tag, step, done = tag[kept], step[kept], nth[kept]
-            else:
-                done = nth
-            self._step[row, tag], self._nth[row, tag] = step, done
+            steps[tag], nths[tag] = step, done
             return nth
         return self._advance_any(row, tag, step)
 

@@ -18,7 +18,7 @@ from boardd.core.groups.keys import MAX, Key, at_or_below, grown
 #: Contributions of one rank to one key that are kept as Python objects. More are kept as arrays.
 _FEW: Final = 6
 #: Memory of what is kept, as CPython and NumPy need it.
-_WINDOW_BYTES: Final = 1200
+_WINDOW_BYTES: Final = 700
 _POINT_BYTES: Final = 110
 _FEW_BYTES: Final = 200
 _BLOCK_BYTES: Final = 700
@@ -29,7 +29,7 @@ _KEPT: Final = -1
 _LEFT_OUT: Final = -2
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class OpenSummary:
     """What ranks contributed to one point of another kind, merged."""
 
@@ -48,7 +48,7 @@ class OpenSummary:
             self.wall_time, self.rank = wall_time, rank
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Window:
     """What is open of one key."""
 
@@ -107,9 +107,10 @@ class Windows:
 
     def add(self, rank: int, columns: Columns, now: float) -> list[int]:
         """Takes scalars of one rank; returns a tag for each key of it that this opened."""
-        opened = []
-        if len(columns) <= _FEW or (columns.step[1:] != columns.step[:-1]).mean() > 1 / _FEW:
-            for step, nth, *few in zip(
+        opened: list[int] = []
+        changes = np.count_nonzero(columns.step[1:] != columns.step[:-1])
+        if len(columns) <= _FEW * (1 + changes):
+            for step, nth, tag, value, wall_time in zip(
                 columns.step.tolist(),
                 columns.nth.tolist(),
                 columns.tag.tolist(),
@@ -117,13 +118,14 @@ class Windows:
                 columns.wall_time.tolist(),
                 strict=True,
             ):
-                key, tag = (step, nth), few[0]
-                window = self._window(key, now)
-                window.few.append((tag, rank, few[1], few[2]))
-                self._charge(window, _FEW_BYTES)
+                key = step, nth
+                window = self._windows.get(key) or self._window(key, now)
+                window.few.append((tag, rank, value, wall_time))
+                window.size_bytes += _FEW_BYTES
                 if tag not in window.tags:
                     opened.append(tag)
                     self._open(window, key, [tag])
+            self.open_bytes += len(columns) * _FEW_BYTES
             return opened
         for key, part in columns.by_key():
             tags = part.tag.tolist()

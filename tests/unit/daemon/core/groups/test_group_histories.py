@@ -39,7 +39,7 @@ from boardd.core.groups.group import Group
 from boardd.core.groups.limits import GroupLimits
 from boardd.core.groups.points import HealthPoints, Point, ScalarPoints, SummaryPoint, TextPoint
 
-HISTORIES = int(os.environ.get("GROUP_HISTORIES", "400"))
+HISTORIES = int(os.environ.get("GROUP_HISTORIES", "200"))
 TAGS = [
     Tag(b"loss", "scalar", "mean"),
     Tag(b"of some", "scalar", "mean"),
@@ -139,6 +139,14 @@ class Oracle:
         if (rank, tag) in self.last:
             return self.last[rank, tag] >= key
         return bool(steps) and max(steps) > key[0]
+
+    def done(self) -> list[tuple[int, Key]]:
+        """Open points that no rank is waited for with."""
+        return [
+            (tag, key)
+            for tag, key in self.open
+            if all(self.rank_is_done(rank, tag, key) for rank in range(self.world_size))
+        ]
 
     def _join(self, entry: Joined) -> None:
         before = self.attempt
@@ -254,8 +262,6 @@ class History:
             lag_secs=1e9 if healthy else rnd.choice((3.0, 1e9)),
             max_open_bytes=1 << 30 if healthy else rnd.choice((3000, 1 << 30)),
         )
-        self.unlimited = self.limits.lag_points == 1000 and self.limits.lag_secs == 1e9
-        self.unlimited = self.unlimited and self.limits.max_open_bytes == 1 << 30
         self.kills = rnd.randint(0, 6)
         self.until_kill: int | None = None
         self.now = 0.0
@@ -354,11 +360,14 @@ class History:
             elif self.group.is_over(self.now):
                 break
             else:
-                due = self.group.next_due(self.now)
-                assert due is not None, "nothing is due, and the group is not over"
-                self.now = max(self.now, due)
+                next_due = self.group.next_due(self.now)
+                assert next_due is not None, "nothing is due, and the group is not over"
+                self.now = max(self.now, next_due)
             for _ in range(rnd.randint(0 if there else 1, 3)):
-                self.append(*self.group.due(self.now))
+                due = self.group.due(self.now)
+                self.append(*due)
+                if not due:
+                    assert not self.oracle.done(), "a point is done, and stays open"
             if rnd.random() < 0.05:
                 self.rotate()
         assert not self.oracle.open
@@ -485,11 +494,23 @@ def contributed(segment: Segment) -> set[float]:
     return values
 
 
+@pytest.fixture(autouse=True)
+def _short_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decision often takes several entries."""
+    monkeypatch.setattr(closing, "MAX_POINTS", 3)
+
+
 def play(seed: int, *, healthy: bool = False) -> History:
     history = History(seed, healthy=healthy)
     history.play()
     history.check()
     return history
+
+
+def play_all(histories: int) -> None:
+    for seed in range(histories):
+        play(seed, healthy=True)
+        play(seed)
 
 
 def test_every_contribution_is_in_one_point_whatever_happens_to_the_daemon() -> None:
@@ -498,5 +519,99 @@ def test_every_contribution_is_in_one_point_whatever_happens_to_the_daemon() -> 
 
 
 def test_points_of_healthy_ranks_have_all_that_was_logged() -> None:
-    for seed in range(HISTORIES // 4):
+    for seed in range(HISTORIES // 2):
         play(seed, healthy=True)
+
+
+def forget_open_keys(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(windows.Windows, "restore", lambda self, arrays: None)
+
+
+def never_wait_for_who_is_behind(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        positions.Positions, "wait_for", lambda self, ranks: WAIT_FOR(self, list(ranks)[:1])
+    )
+
+
+def trust_the_last_floor(patch: pytest.MonkeyPatch) -> None:
+    """The floor is that of whoever moved last, not of all ranks."""
+
+    def floor(self: positions.Positions, tags: int) -> tuple[np.ndarray, np.ndarray]:
+        self.grow_tags(tags)
+        if not len(self._awaited):
+            return FLOOR(self, tags)
+        return self._step[:, :tags].max(axis=0), self._nth[:, :tags].max(axis=0)
+
+    patch.setattr(positions.Positions, "floor", floor)
+
+
+def take_what_is_late(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        positions.Frontiers, "covers", lambda self, tag, step, nth: np.zeros(len(tag), bool)
+    )
+
+
+def count_every_log_as_the_first(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        positions.Positions, "advance", lambda self, *args: np.minimum(ADVANCE(self, *args), 0)
+    )
+
+
+def take_old_attempts(patch: pytest.MonkeyPatch) -> None:
+    def join(self: attempts.Attempts, joined: Joined, now: float) -> bool:
+        has_moved = JOIN(self, joined, now)
+        for member in self:
+            member.is_old = False
+        return has_moved
+
+    patch.setattr(attempts.Attempts, "join", join)
+
+
+def leave_points_of_an_attempt_open(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Group, "_joining", lambda self, joined: [joined])
+
+
+def wait_for_nobody_new(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(closing.Closing, "awaits_ranks", lambda self, now: False)
+
+
+def forget_positions(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(positions.Positions, "restore", lambda self, arrays: None)
+
+
+def rewind_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(positions.Frontiers, "rewind", lambda self, step: None)
+
+
+def number_health_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(closing, "HEALTH_TAGS", closing.HEALTH_TAGS[:3])
+
+
+WAIT_FOR = positions.Positions.wait_for
+FLOOR = positions.Positions.floor
+ADVANCE = positions.Positions.advance
+JOIN = attempts.Attempts.join
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        forget_open_keys,
+        never_wait_for_who_is_behind,
+        trust_the_last_floor,
+        take_what_is_late,
+        count_every_log_as_the_first,
+        take_old_attempts,
+        leave_points_of_an_attempt_open,
+        wait_for_nobody_new,
+        forget_positions,
+        rewind_nothing,
+        number_health_once,
+    ],
+)
+def test_histories_find_a_defect(
+    mutant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutant(monkeypatch)
+    with pytest.raises((AssertionError, IndexError, KeyError, StopIteration)):
+        play_all(200)
