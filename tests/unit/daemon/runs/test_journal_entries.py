@@ -182,5 +182,5 @@ def test_what_cannot_be_read_is_told(data: bytes, message: str) -> None:
 
 
 def test_a_newer_version_is_told_with_the_cure() -> None:
-    with pytest.raises(JournalError, match="version 2.*run the daemon that wrote it"):
+    with pytest.raises(JournalError, match=r"version 2.*run the daemon that wrote it"):
         decode_opening(pb.Opening(version=2).SerializeToString())
