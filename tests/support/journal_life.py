@@ -7,12 +7,9 @@ from pathlib import Path
 from boardd.core.groups.entries import Began
 from boardd.core.runs.contents import RunContents
 from boardd.runs.journal import Journal, JournalRecord
-from boardd.runs.journal_entries import EntryCodec
 from boardd.runs.logdir import Roots
 
 from support.group_ledger import GroupLedger, closed, scalars
-
-CODEC = EntryCodec(lambda partial: b"", lambda data: None)  # type: ignore[arg-type, return-value]
 
 
 def key(session: int) -> bytes:
@@ -30,7 +27,6 @@ class JournalLife:
             self.journal = Journal(
                 self.directory,
                 self.contents,
-                CODEC,
                 lambda: self.ledger.state(),
                 segment_bytes=segment_bytes,
                 clock=lambda: 1_700_000_000.0,
