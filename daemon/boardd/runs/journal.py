@@ -160,8 +160,11 @@ class Journal:
         ``oldest_open``: the number of the first entry that contributed to a point which is
         open; ``entries`` if none is. ``emitted``: the highest emission that has been decided.
         ``written``: the highest such that it and all before it are written. The caller makes
-        these durable, then calls ``remove``. Raises ``OSError``.
+        these durable, then calls ``remove``. None while an append is pending, whose entries
+        the group does not know. Raises ``OSError``.
         """
+        if self.file.pending_bytes:
+            return []
         starts = self._starts()
         last = 0
         is_free = True
