@@ -23,7 +23,13 @@ from boardd.core.groups.entries import Entry, State
 from boardd.core.runs.contents import RunContents
 from boardd.core.runs.marks import NO_SESSION
 from boardd.events.marks import Part
-from boardd.runs.journal_entries import EntryCodec, JournalError, Opening, encode_opening
+from boardd.runs.journal_entries import (
+    JournalError,
+    Opening,
+    decode_entry,
+    encode_entry,
+    encode_opening,
+)
 from boardd.runs.journal_segments import (
     Reading,
     Segment,
@@ -73,7 +79,6 @@ class Journal:
         self,
         directory: RunDirectory,
         contents: RunContents,
-        codec: EntryCodec,
         state: Callable[[], State],
         *,
         segment_bytes: int = SEGMENT_BYTES,
@@ -81,7 +86,6 @@ class Journal:
         reading: Reading = nullcontext,
     ) -> None:
         self._directory = directory
-        self._codec = codec
         self._segment_bytes = segment_bytes
         self._reading = reading
         found = read_segments(directory, reading)
@@ -115,7 +119,7 @@ class Journal:
                 if position == 0 and opening.state is not None:
                     yield opening.state
                 for data in itertools.islice(entries, segment.end - segment.first):
-                    yield self._codec.decode(data)
+                    yield decode_entry(data)
 
     def encode(self, records: Sequence[JournalRecord]) -> tuple[bytes, list[Part]]:
         """Returns ``records`` as ``LiveFile.append`` takes them.
@@ -126,7 +130,7 @@ class Journal:
         for session, group in itertools.groupby(records, key=lambda record: record.session):
             sequences = [record.sequence for record in group]
             parts.append(Part(session, np.array(sequences, np.uint64)))
-        return b"".join(self._codec.encode(record.entry) for record in records), parts
+        return b"".join(encode_entry(record.entry) for record in records), parts
 
     def append(self, records: Sequence[JournalRecord]) -> None:
         """Writes ``records``; when it returns, all of them are written.
@@ -156,8 +160,11 @@ class Journal:
         ``oldest_open``: the number of the first entry that contributed to a point which is
         open; ``entries`` if none is. ``emitted``: the highest emission that has been decided.
         ``written``: the highest such that it and all before it are written. The caller makes
-        these durable, then calls ``remove``. Raises ``OSError``.
+        these durable, then calls ``remove``. None while an append is pending, whose entries
+        the group does not know. Raises ``OSError``.
         """
+        if self.file.pending_bytes:
+            return []
         starts = self._starts()
         last = 0
         is_free = True

@@ -5,8 +5,7 @@ An entry comes back bit for bit as it was, NaN included.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,6 @@ from boardd.core.groups.entries import (
     Entry,
     Joined,
     Left,
-    Partial,
     Rewound,
     Scalars,
     State,
@@ -28,6 +26,7 @@ from boardd.core.groups.entries import (
     Told,
 )
 from boardd.events.tfrecord import record
+from boardd.partials import codec, partial
 from boardd.runs import journal_pb2 as pb
 
 VERSION: Final = 1
@@ -77,47 +76,22 @@ def decode_opening(data: bytes) -> Opening:
         raise JournalError(f"the state of a group that cannot be read: {error}") from error
 
 
-class EntryCodec:
-    """Encodes and decodes entries.
+def encode_entry(entry: Entry) -> bytes:
+    """Returns the encoded record. Raises ``TypeError`` for what is no entry."""
+    message = pb.Entry()
+    _fill(message, entry)
+    return record(message.SerializeToString())
 
-    ``encode_partial`` and ``decode_partial`` do it for the partials of summaries; the
-    second raises ``ValueError`` for what it cannot read.
-    """
 
-    def __init__(
-        self,
-        encode_partial: Callable[[Any], bytes],
-        decode_partial: Callable[[bytes], Partial],
-    ) -> None:
-        self._encode_partial = encode_partial
-        self._decode_partial = decode_partial
-
-    def encode(self, entry: Entry) -> bytes:
-        """Returns the encoded record. Raises ``TypeError`` for what is no entry."""
-        message = pb.Entry()
-        if isinstance(entry, Summary):
-            message.summary.session = entry.session
-            message.summary.tag = entry.tag
-            message.summary.step = entry.step
-            message.summary.wall_time = entry.wall_time
-            message.summary.partial = self._encode_partial(entry.partial)
-        else:
-            _fill(message, entry)
-        return record(message.SerializeToString())
-
-    def decode(self, data: bytes) -> Entry:
-        """Returns what a record holds. Raises ``JournalError``."""
-        message = pb.Entry()
-        _parse(message, data)
-        which = message.WhichOneof("entry")
-        try:
-            if which == "summary":
-                one = message.summary
-                partial = self._decode_partial(one.partial)
-                return Summary(one.session, one.tag, one.step, one.wall_time, partial)
-            return _entry_of(which, message)
-        except ValueError as error:
-            raise JournalError(f"an entry {which!r} that cannot be read: {error}") from error
+def decode_entry(data: bytes) -> Entry:
+    """Returns what a record holds. Raises ``JournalError``."""
+    message = pb.Entry()
+    _parse(message, data)
+    which = message.WhichOneof("entry")
+    try:
+        return _entry_of(which, message)
+    except ValueError as error:
+        raise JournalError(f"an entry {which!r} that cannot be read: {error}") from error
 
 
 def _parse(message: pb.Opening | pb.Entry, data: bytes) -> None:
@@ -134,6 +108,12 @@ def _fill(message: pb.Entry, entry: Entry) -> None:
         message.scalars.step = _column(entry.step, _INTEGER)
         message.scalars.wall_time = entry.wall_time.astype(_REAL, copy=False).tobytes()
         message.scalars.value = entry.value.astype(_REAL, copy=False).tobytes()
+    elif isinstance(entry, Summary):
+        message.summary.session = entry.session
+        message.summary.tag = entry.tag
+        message.summary.step = entry.step
+        message.summary.wall_time = entry.wall_time
+        message.summary.partial = codec.encode(cast(partial.Partial, entry.partial))
     elif isinstance(entry, Closed):
         message.closed.sequence = entry.sequence
         message.closed.step = _column(entry.step, _INTEGER)
@@ -172,6 +152,9 @@ def _entry_of(which: str | None, message: pb.Entry) -> Entry:
             _rows(scalars.wall_time, _REAL, len(value)),
             value,
         )
+    if which == "summary":
+        one = message.summary
+        return Summary(one.session, one.tag, one.step, one.wall_time, codec.decode(one.partial))
     if which == "closed":
         closed = message.closed
         tag = _array(closed.tag, _TAG).astype(np.intp)

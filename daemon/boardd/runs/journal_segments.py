@@ -97,7 +97,7 @@ def replayed(segments: Sequence[Segment]) -> list[Segment]:
     while row and not row[0].is_start:
         row.pop(0)
     for lost in segments[: len(segments) - len(row)]:
-        _logger.error("%s: the journal has a gap behind it, it is left out", lost.name)
+        _logger.error("%s is left out: segments before it or behind it are missing", lost.name)
     return [
         segment._replace(end=min(segment.end, next_one.first) if next_one else segment.end)
         for segment, next_one in itertools.zip_longest(row, row[1:])
