@@ -61,7 +61,7 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
     in ``boardd_client.calls``.
 
     If there are several workers, each logs to the same ``logdir`` and ``run``, and the
-    daemon merges what they log: ``docs/processes.md`` has more.
+    daemon merges what they log there.
 
     Args:
         logdir: directory of the run. A relative one starts at the current directory,
