@@ -13,7 +13,7 @@ import re
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos import tags
+from boardd_protos import merging, tags
 from boardd_protos.tags import MAX_NAME_BYTES, MAX_SUFFIX_BYTES, MAX_TAG_BYTES
 
 from boardd.core.refusals import RefusedError
@@ -22,9 +22,9 @@ from boardd.core.refusals import RefusedError
 MAX_PATH_BYTES: Final = 3800
 
 #: How the ranks of a run may be merged.
-REDUCTIONS: Final = frozenset({"", "mean", "sum", "min", "max", "last"})
+REDUCTIONS: Final = frozenset(("", *merging.REDUCTIONS))
 #: What a rank keeps in a directory of its own, beside what is merged.
-PER_RANK: Final = frozenset({"", "scalars", "all", "none"})
+PER_RANK: Final = frozenset(("", *merging.PER_RANK))
 #: The directory of a group's journal, in the one that its ranks share.
 JOURNAL_DIRECTORY: Final = ".boardd-group"
 
