@@ -24,13 +24,12 @@ from boardd.core.refusals import RefusedError
 from boardd.core.runs.contents import RunContents
 from boardd.core.runs.run_state import RunState
 from boardd.events.marks import Part
-from boardd.partials import codec
 from boardd.runs.group_contributions import Contributions
 from boardd.runs.group_points import Emission, RewindRow, Row
 from boardd.runs.group_replica import GroupReplica
 from boardd.runs.group_work import Outcome, Work
 from boardd.runs.journal import Journal, JournalRecord
-from boardd.runs.journal_entries import EntryCodec, JournalError
+from boardd.runs.journal_entries import JournalError
 from boardd.runs.live_file import LiveFile
 from boardd.runs.logdir import RunDirectory
 
@@ -60,7 +59,6 @@ class GroupRecorder:
         self._limits = limits
         self._clock = clock
         self.room_bytes = room_bytes
-        self._codec = EntryCodec(codec.encode, codec.decode)
         self._directory: RunDirectory | None = None
         self._journal: Journal | None = None
         self.replica = GroupReplica(limits)
@@ -103,7 +101,6 @@ class GroupRecorder:
         return Journal(
             directory,
             contents,
-            self._codec,
             lambda: self.replica.group.state(),
             reading=reading,
         )
