@@ -38,6 +38,7 @@ def ranks(logdir: Path, address: str) -> Iterator[list[subprocess.Popen[str]]]:
             env={
                 **os.environ,
                 "BOARDD_ADDRESS": address,
+                "BOARDD_AUTOSTART": "0",
                 "BOARDD_RANK": str(rank),
                 "BOARDD_WORLD_SIZE": str(RANKS),
             },
@@ -54,14 +55,22 @@ def ranks(logdir: Path, address: str) -> Iterator[list[subprocess.Popen[str]]]:
             process.communicate()
 
 
-def kill_daemons(tmp_path: Path, socket: Path, times: int, seed: int) -> None:
-    """Lets one daemon after the other serve at ``socket``, and kills each at some moment."""
+def end_daemons(tmp_path: Path, socket: Path, times: int, seed: int) -> None:
+    """Lets one daemon after the other serve at ``socket``, and ends each at some moment."""
     moments = random.Random(seed)
     for _ in range(times):
         with DaemonProcess(tmp_path, socket=socket) as daemon:
             time.sleep(moments.uniform(0.05, 0.5))
-            os.kill(daemon.pid, signal.SIGKILL)
+            os.kill(daemon.pid, moments.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
             daemon.wait()
+
+
+def until_over(daemon: DaemonProcess, logdir: Path) -> None:
+    """Waits until no group is open any more."""
+    deadline = time.monotonic() + 60
+    while daemon.status().runs:
+        assert time.monotonic() < deadline, daemon.status().runs
+        time.sleep(0.02)
 
 
 def expected(step: int, tag: str, count: int = RANKS) -> dict[str, float]:
@@ -87,12 +96,12 @@ def check_histograms(run: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(int(os.environ.get("MERGED_SWEEP", "1"))))
-def test_every_point_is_there_once_and_in_order_whenever_daemons_are_killed(
+def test_every_point_is_there_once_and_in_order_whenever_daemons_end(
     transport: str, seed: int, tmp_path: Path, runtime_directory: Path
 ) -> None:
     socket, run = runtime_directory / "s", tmp_path / "logs" / "run"
     with ranks(run, f"unix:{socket}") as processes:
-        kill_daemons(tmp_path, socket, 6, seed)
+        end_daemons(tmp_path, socket, 6, seed)
         with DaemonProcess(tmp_path, "--drain-secs", "60", socket=socket) as daemon:
             assert [process.wait(90) for process in processes] == [0] * RANKS
             daemon.terminate(90)
@@ -105,3 +114,54 @@ def test_every_point_is_there_once_and_in_order_whenever_daemons_are_killed(
         own = [(step, float(np.float32(loss(rank, step)))) for step in range(STEPS)]
         assert points(run / f"rank_{rank}", "loss") == own
     check_histograms(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(int(os.environ.get("MERGED_SWEEP", "1"))))
+def test_points_have_what_a_killed_rank_had_logged(
+    transport: str, seed: int, tmp_path: Path, runtime_directory: Path
+) -> None:
+    socket, run = runtime_directory / "s", tmp_path / "logs" / "run"
+    victim = 1 + seed % (RANKS - 1)
+    with ranks(run, f"unix:{socket}") as processes:
+        if transport == "shared":  # by value, what is on its way to a killed daemon is lost
+            end_daemons(tmp_path, socket, 2, seed)
+        with DaemonProcess(tmp_path, socket=socket) as daemon:
+            output = processes[victim].stdout
+            assert output is not None
+            for line in output:
+                if int(line) >= 40 + seed:
+                    break
+            processes[victim].kill()
+            codes = [process.wait(90) for process in processes]
+            assert codes == [-signal.SIGKILL if rank == victim else 0 for rank in range(RANKS)]
+            until_over(daemon, run)
+    own = run / f"rank_{victim}"
+    logged = {step for step, _ in points(own, "loss")} if own.exists() else set()
+    assert logged >= set(range(40 if transport == "shared" else 0))
+    merged = points(run, "loss")
+    assert [step for step, _ in merged] == list(range(STEPS))
+    for step, value in merged:
+        there = [rank for rank in range(RANKS) if rank != victim or step in logged]
+        mean = math.fsum(loss(rank, step) for rank in there) / len(there)
+        assert value == float(np.float32(mean)), step
+
+
+@pytest.mark.slow
+def test_the_next_daemon_finishes_what_a_killed_one_left_open(
+    tmp_path: Path, runtime_directory: Path
+) -> None:
+    socket, run = runtime_directory / "s", tmp_path / "logs" / "run"
+    with DaemonProcess(tmp_path, socket=socket) as daemon:
+        with ranks(run, daemon.address) as processes:
+            # The last one never begins: all points are open until the grace is over.
+            processes[-1].kill()
+            assert [process.wait(90) for process in processes[:-1]] == [0] * (RANKS - 1)
+        os.kill(daemon.pid, signal.SIGKILL)
+        daemon.wait()
+    assert not list(run.glob("events*"))
+    with DaemonProcess(tmp_path, "--join-secs", "1", socket=socket) as daemon:
+        until_over(daemon, run)
+    values = [value for _, value in points(run, "loss")]
+    count = RANKS - 1
+    assert values == [expected(step, "loss", count)[""] for step in range(STEPS)]

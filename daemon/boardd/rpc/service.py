@@ -28,6 +28,7 @@ from boardd.rpc.session_ids import bound_id
 from boardd.rpc.status_reply import status_reply
 from boardd.rpc.stream import Stream
 from boardd.runs.logdir import Roots
+from boardd.runs.open_groups import OpenGroups
 from boardd.runs.run_files import RETRY_SECS
 from boardd.runs.sync_result import SyncResult
 from boardd.sessions.adoption import Adoption
@@ -109,6 +110,10 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """Looks in ``directories`` for what dead clients have left, from now on."""
         self._adoption = asyncio.ensure_future(Adoption(self._sessions, directories).run())
 
+    async def resume_groups(self, path: Path) -> None:
+        """Goes on with the groups that the file at ``path`` names; notes there which are open."""
+        await self._sessions.run_table.resume_groups(OpenGroups(path))
+
     async def drain(self, deadline_secs: float) -> bool:
         """Takes no more, writes and acknowledges what it has, and closes the files.
 
@@ -127,6 +132,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         # What could not be written will not be acknowledged either.
         told_secs = deadline - self._clock() if quiet else 0.0
         await changed.wait(lambda: not sessions.have_streams, told_secs)
+        await sessions.run_table.groups.settle(deadline - self._clock())
         if self._map_handover is not None:
             self._map_handover.close()
         await sessions.close()

@@ -38,8 +38,8 @@ from boardd.summaries.reduction import SummaryError
 _logger = logging.getLogger(__name__)
 
 #: The group's own place among the members of its journal's run, so that it stays known.
-_HOLDER: Final[Holder] = (b"group", 0)
-_NOBODY: Final = Member(-1, 0, "")
+HOLDER: Final[Holder] = (b"group", 0)
+NOBODY: Final = Member(-1, 0, "")
 
 
 class GroupWriter:
@@ -69,8 +69,9 @@ class GroupWriter:
         self._on_idle = on_idle
         self._order = RunOrder()
         self._reducing = RunReductions(reduce_to_share)
-        runs.join(run.path, run.group, run.filename_suffix, _HOLDER, _NOBODY, is_needed=True)
-        run.holders.discard(_HOLDER)
+        self._settling: list[asyncio.Future[None]] = []
+        runs.join(run.path, run.group, run.filename_suffix, HOLDER, NOBODY, is_needed=True)
+        run.holders.discard(HOLDER)
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
 
     # Called by the table of runs
@@ -104,6 +105,13 @@ class GroupWriter:
         """Something of the group's points is written."""
         self._order.wake()
 
+    async def settle(self) -> None:
+        """Waits until all points that are decided by now are written."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._settling.append(done)
+        self._order.wake()
+        await done
+
     def abandon(self) -> None:
         """Stops without waiting; for a daemon that must leave now."""
         self.log.abandon()
@@ -129,7 +137,8 @@ class GroupWriter:
                 await self._advance(items)
                 is_open = self.log.files.is_open
         finally:
-            self._runs.leave_run(self.run, _HOLDER)
+            self._runs.leave_run(self.run, HOLDER)
+            self._tell_settled()
         self._on_idle(self)
 
     async def _open(self) -> bool:
@@ -204,9 +213,17 @@ class GroupWriter:
 
     async def _go_on(self) -> None:
         """What is to be done whether or not anybody logs."""
+        if self.log.is_settled and not len(self._order):
+            self._tell_settled()
         if self.log.can_catch_up:
             await self.log.catch_up()
         await self.log.release(asyncio.get_running_loop().time())
+
+    def _tell_settled(self) -> None:
+        settling, self._settling = self._settling, []
+        for done in settling:
+            if not done.done():
+                done.set_result(None)
 
     def _work_of(self, item: Item) -> Work:
         if isinstance(item, Presence):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from collections.abc import Iterable
 from concurrent.futures import Executor
 
@@ -19,12 +18,10 @@ from boardd.core.session.batch import RunPart
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.descriptors import Descriptors
-from boardd.runs.group_log import GroupLog
-from boardd.runs.group_members import GroupMembers
-from boardd.runs.group_output import MAX_OUT_BYTES, GroupOutput
-from boardd.runs.group_recorder import GroupRecorder
 from boardd.runs.group_writer import GroupWriter
+from boardd.runs.groups import Groups, has_journal
 from boardd.runs.logdir import Roots
+from boardd.runs.open_groups import OpenGroups
 from boardd.runs.outcomes import Outcomes, SortedOutcomes
 from boardd.runs.reduction_pool import ReductionPool
 from boardd.runs.run_files import RETRY_SECS, OpenFile, RunFiles
@@ -57,8 +54,13 @@ class RunTable:
         self._sync_timer = SyncTimer(self._sync_by_time)
         self._roots = roots
         self._outcomes = SortedOutcomes(outcomes)
-        self._runs = runs or Runs(budgets)
-        self._limits = limits or GroupLimits()
+        self._groups = Groups(
+            Runs(budgets) if runs is None else runs,
+            limits or GroupLimits(),
+            self._outcomes,
+            self.admit,
+            self.sync,
+        )
         self._retry_secs = retry_secs
         self._reductions = ReductionPool(budgets.reducers, budgets.max_tensor_bytes)
         self._threads = WriterThreads(budgets.writers)
@@ -90,14 +92,18 @@ class RunTable:
             self._writer_of(run).admit(*own)
 
     @property
-    def groups(self) -> list[GroupWriter]:
+    def groups(self) -> Groups:
         """The groups that are not over."""
-        return [writer for writer in self._writers.values() if isinstance(writer, GroupWriter)]
+        return self._groups
 
-    def drain(self) -> None:
-        """Members of groups that are ended from now on go on with the next daemon."""
-        for writer in self.groups:
-            writer.is_draining = True
+    async def resume_groups(self, noted: OpenGroups) -> None:
+        """Goes on with the groups that an earlier daemon left open; notes them from now on."""
+        loop = asyncio.get_running_loop()
+        for directory in await loop.run_in_executor(self._threads, noted.read):
+            is_there = functools.partial(has_journal, self._roots, directory)
+            if await loop.run_in_executor(self._threads, is_there) and not self._is_closed:
+                self.open(self._groups.run_of(directory))
+        self._groups.note_in(noted, self._threads)
 
     def policy(self, run: RunState) -> SyncPolicy:
         """When ``run`` is made durable."""
@@ -132,6 +138,7 @@ class RunTable:
         A thread that hangs in the file system is left behind.
         """
         self._is_closed = True
+        self._groups.close()
         self._sync_timer.close()
         tasks = [writer.task for writer in self._writers.values()]
         for writer in list(self._writers.values()):
@@ -146,28 +153,12 @@ class RunTable:
         writer = self._writers.get(run)
         if writer is None:
             writer = self._writers[run] = (
-                self._group_writer(run)
+                self._groups.writer_of(run, self._files, self._reductions, self._forget)
                 if run.is_merged
                 else RunWriter(
                     run, self._files(run), self._outcomes, self._reductions, self._forget
                 )
             )
-        return writer
-
-    def _group_writer(self, run: RunState) -> GroupWriter:
-        recorder = GroupRecorder(run, self._limits, time.monotonic, MAX_OUT_BYTES)
-        output = GroupOutput(run, self._runs, self.admit, lambda: writer.wake())
-        log = GroupLog(
-            self._files(run, recorder.open),
-            recorder,
-            output,
-            functools.partial(self.sync, session_id=b""),
-            lambda group_id: self._outcomes.groups.update({group_id: output}),
-        )
-        members = GroupMembers(run, self._limits.join_secs)
-        writer = GroupWriter(
-            run, self._runs, log, members, self._outcomes, self._reductions, self._forget
-        )
         return writer
 
     def _files(self, run: RunState, open_file: OpenFile | None = None) -> RunFiles:
@@ -185,6 +176,6 @@ class RunTable:
 
     def _forget(self, writer: RunWriter | GroupWriter) -> None:
         if isinstance(writer, GroupWriter):
-            self._outcomes.groups.pop(writer.log.group.group_id or b"", None)
+            self._groups.forget(writer)
         if self._writers.get(writer.run) is writer:
             del self._writers[writer.run]

@@ -197,7 +197,7 @@ class Sessions:
     def drain(self) -> None:
         """Begins nothing any more; every stream ends when what it sent is told."""
         self.registry.is_draining = True
-        self.run_table.drain()
+        self.run_table.groups.drain()
         for live in self.registry:
             if live.map_connection is not None:
                 live.map_connection.receive()  # that a client is gone must be known now
