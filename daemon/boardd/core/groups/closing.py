@@ -82,6 +82,9 @@ class Closing:
         ]
         if self.awaits_ranks(now):
             times.append(self._attempts.began_at + self._limits.join_secs)
+        for tag in self._windows.with_more_than(self._limits.lag_points + 1, self._long):
+            first = next(iter(self._windows.keys(tag)))
+            times.append(self._windows.opened_at(first) + self._limits.backlog_secs)
         return min(times, default=None)
 
     def _bounds(
@@ -100,8 +103,10 @@ class Closing:
         self._long = set(windows.with_more_than(limits.lag_points + 1, self._long))
         for tag in self._long:
             keys_of_tag = windows.keys(tag)
-            last = len(keys_of_tag) - limits.lag_points - 2
-            _raise_to(bounds, tag, next(islice(keys_of_tag, last, None)))
+            for key in islice(keys_of_tag, len(keys_of_tag) - limits.lag_points - 1):
+                if now < windows.opened_at(key) + limits.backlog_secs:
+                    break
+                _raise_to(bounds, tag, key)
         open_bytes = windows.open_bytes
         for key, opened_at, size_bytes, open_tags in windows.oldest():
             if open_bytes <= limits.max_open_bytes and now < opened_at + limits.lag_secs:

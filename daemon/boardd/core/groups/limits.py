@@ -14,6 +14,9 @@ class GroupLimits:
     join_secs: float = 60.0
     #: Newer open keys of a tag, beside which a key stays open.
     lag_points: int = 1000
+    #: Seconds for which it stays open beside more: after an outage, one rank's backlog may come
+    #: as a whole before another's.
+    backlog_secs: float = 5.0
     #: Seconds for which a key stays open.
     lag_secs: float = 300.0
     #: Memory of open points. Beyond it the oldest are closed.

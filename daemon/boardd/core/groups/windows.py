@@ -86,6 +86,10 @@ class Windows:
         """Returns the open keys of a tag, in rising order."""
         return self._keys.get(tag, ())
 
+    def opened_at(self, key: Key) -> float:
+        """Returns when an open key was opened."""
+        return self._windows[key].opened_at
+
     def with_more_than(self, keys: int, tags: Iterable[int]) -> list[int]:
         """Returns those of ``tags`` that have more open keys."""
         return [tag for tag in tags if len(self.keys(tag)) > keys]

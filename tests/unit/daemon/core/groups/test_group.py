@@ -42,7 +42,7 @@ class Ranks:
     """A group of ranks, which journals nothing."""
 
     def __init__(self, world_size: int, **limits: float) -> None:
-        self.group = Group(GroupLimits(**limits))  # type: ignore[arg-type]
+        self.group = Group(GroupLimits(**{"backlog_secs": 0.0, **limits}))  # type: ignore[arg-type]
         self.world_size = world_size
         self.now = 0.0
         self.points: list[Point] = []
@@ -184,6 +184,20 @@ def test_a_rank_too_far_behind_is_not_waited_for() -> None:
         (2, [0]),
     ]
     assert ranks.group.open_points == 3
+
+
+def test_a_ranks_backlog_waits_a_moment_for_the_others() -> None:
+    ranks = Ranks(2, lag_points=2, backlog_secs=5.0)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(one, range(6))
+    assert ranks.decide(4.0) == []
+    assert ranks.group.next_due(4.0) == 5.0
+    ranks.log(two, range(2))
+    assert [(step, list(values)) for step, _, _, values in ranks.decide(5.0)] == [
+        (0, [0, 1]),
+        (1, [0, 1]),
+        (2, [0]),
+    ]
 
 
 def test_a_point_does_not_stay_open_longer_than_it_may() -> None:

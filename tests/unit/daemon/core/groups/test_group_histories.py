@@ -259,6 +259,7 @@ class History:
         self.limits = GroupLimits(
             join_secs=1e9 if healthy else rnd.choice((5.0, 60.0)),
             lag_points=1000 if healthy else rnd.choice((0, 1, 3, 1000)),
+            backlog_secs=rnd.choice((0.0, 2.0)),
             lag_secs=1e9 if healthy else rnd.choice((3.0, 1e9)),
             max_open_bytes=1 << 30 if healthy else rnd.choice((3000, 1 << 30)),
         )
