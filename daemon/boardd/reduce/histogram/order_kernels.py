@@ -63,13 +63,14 @@ def take_cells(
 ) -> int:
     """Writes keys from ``lowest`` to ``highest`` to ``taken`` and returns how many there are.
 
-    There are at most as many as ``taken`` has room for; the other arguments are those of
+    ``taken`` has room for one more than are kept. The other arguments are those of
     ``count_cells``.
     """
-    count = 0
+    count, last = np.uint64(0), np.uint64(taken.size - 1)
     for index in range(bits.size):
         key = bits[index] ^ ((bits[index] >> shift) & mask)
-        if key >= lowest and key <= highest and count < taken.size:
-            taken[count] = key
-            count += 1
-    return count
+        # Every key is written, and the next one over it unless it counts: no branch to guess.
+        taken[count] = key
+        inside = np.uint64(key >= lowest) & np.uint64(key <= highest)
+        count = min(count + inside, last)
+    return int(count)

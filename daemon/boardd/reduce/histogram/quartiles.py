@@ -68,16 +68,18 @@ def _at_places(values: npt.NDArray[Any], places: Sequence[int]) -> list[float]:
     for cell in np.unique(cells).tolist():
         lowest = bits.integer((cell - middle) << int(cell_shift))
         highest = bits.integer(int(lowest) + (1 << int(cell_shift)) - 1)
-        taken = np.empty(int(counts[cell]), bits.integer)
+        taken = np.empty(int(counts[cell]) + 1, bits.integer)
         size = 0
         for chunk in chunks():
-            size += kernels.take_cells(
-                read_only(chunk.view(bits.integer)),
-                bits.mask,
-                bits.shift,
-                lowest,
-                highest,
-                taken[size:],
+            size += int(
+                kernels.take_cells(
+                    read_only(chunk.view(bits.integer)),
+                    bits.mask,
+                    bits.shift,
+                    lowest,
+                    highest,
+                    taken[size:],
+                )
             )
         start = int(ends[cell] - counts[cell])
         of_cell = [place - start for place, own in zip(places, cells, strict=True) if own == cell]
