@@ -51,7 +51,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "host": {"errors", "rpc", "settings"},
         "rpc": {"core", "errors", "runs", "sessions"},
         "sessions": {"core", "runs"},
-        "runs": {"core", "events", "summaries"},
+        "runs": {"core", "events", "partials", "summaries"},
         "summaries": {"events", "partials", "reduce"},
         "partials": {"reduce"},
         "settings": {"core", "errors"},
