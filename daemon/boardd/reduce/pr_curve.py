@@ -1,4 +1,4 @@
-"""Precision-recall curves of binary classifiers, from mergeable counts.
+"""Precision-recall curves of binary classifiers, from counts.
 
 A prediction p falls in bucket floor(p * (num_thresholds - 1)), and is taken as
 positive at the thresholds of that bucket and below: the counts at a threshold
@@ -135,19 +135,6 @@ def bucketed(
             positive *= weights[part]
             negative *= weights[part]
         yield buckets, positive, negative
-
-
-def merge(a: PrCurve, b: PrCurve) -> PrCurve:
-    """Returns the curve of the labels and predictions of ``a`` and ``b`` together.
-
-    Associative and commutative, exactly if there are no weights. Raises
-    ``InvalidTensorError`` if the thresholds differ.
-    """
-    if a.tp.size != b.tp.size:
-        raise InvalidTensorError(
-            f"curves of {a.tp.size} and {b.tp.size} thresholds do not merge; use the same number"
-        )
-    return PrCurve(a.tp + b.tp, a.fp + b.fp, a.tn + b.tn, a.fn + b.fn)
 
 
 def _share(

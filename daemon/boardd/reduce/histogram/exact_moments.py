@@ -15,6 +15,9 @@ from boardd_protos.invalid import InvalidTensorError
 from boardd.reduce.histogram.chunks import chunked, read_only
 from boardd.reduce.histogram.thresholds import BITS
 
+#: The exponent of the unit of exact sums, without its sign.
+UNIT_BITS: Final = 1074
+
 #: As bits of an int64 table that are in the lower row.
 _LOW_BITS: Final = 32
 

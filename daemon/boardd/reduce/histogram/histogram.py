@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
+from boardd_protos.invalid import InvalidTensorError
 
 from boardd.reduce.histogram.bins import (
     Bins,
@@ -56,7 +56,7 @@ _SUM_EXPONENT: Final = 64
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
-    """Statistics of some values, mergeable with those of others over the same edges.
+    """Statistics of some values.
 
     NaN and infinities are counted in their own fields and nowhere else.
     ``num`` counts the finite values; ``min``, ``max``, ``sum`` and
@@ -122,34 +122,6 @@ def count_edges(
     """
     chunks, dtype = chunked(values)
     return _counts(values.size, chunks, dtype, edges.edges, False, lowest, highest, num)
-
-
-def merge(a: Histogram, b: Histogram) -> Histogram:
-    """Returns the histogram of the values of ``a`` and ``b`` together.
-
-    Associative and commutative; the sums up to rounding, all else exactly.
-    Raises ``InvalidRecordError`` if the edges differ.
-    """
-    if not np.array_equal(a.edges, b.edges):
-        raise InvalidRecordError(
-            f"histograms over {a.counts.size} buckets from {a.edges[0]} to {a.edges[-1]} and "
-            f"{b.counts.size} from {b.edges[0]} to {b.edges[-1]} do not merge; use the same edges"
-        )
-    filled = [part for part in (a, b) if part.num]
-    counts = a.counts + b.counts
-    counts.flags.writeable = False
-    return Histogram(
-        min=min((part.min for part in filled), default=0.0),
-        max=max((part.max for part in filled), default=0.0),
-        num=a.num + b.num,
-        sum=a.sum + b.sum,
-        sum_squares=a.sum_squares + b.sum_squares,
-        edges=a.edges,
-        counts=counts,
-        nan_count=a.nan_count + b.nan_count,
-        positive_infinity_count=a.positive_infinity_count + b.positive_infinity_count,
-        negative_infinity_count=a.negative_infinity_count + b.negative_infinity_count,
-    )
 
 
 def _counts(

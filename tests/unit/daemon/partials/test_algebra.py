@@ -13,6 +13,7 @@ from boardd.partials.histograms import histogram_of
 from boardd.partials.partial import Partial
 from boardd.partials.scalars import Scalars
 from boardd.reduce.histogram.bins import Bins, Edges, EqualWidth, Rule, default_edges
+from boardd_protos.invalid import InvalidRecordError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -37,6 +38,14 @@ def tree(parts: list[Partial], choose: Callable[[int], int]) -> Partial:
         other = pool.pop(choose(len(pool)))
         pool.append(one.merge(other))
     return pool[0]
+
+
+def check_read_back(partial: Partial) -> None:
+    """Checks that bytes hold all of a partial; a repr is equal also for NaN."""
+    data = encode(partial)
+    read = decode(data)
+    assert encode(read) == data
+    assert repr(read) == repr(partial)
 
 
 @st.composite
@@ -69,7 +78,7 @@ def test_histograms(parts: list[np.ndarray], bins: Bins, data: Any) -> None:
     assert merged.count == len(parts)
     (share,) = merged.shares
     assert encode(Partial.of(0, share.value)) == encode(whole)
-    assert encode(decode(encode(merged))) == encode(merged)
+    check_read_back(merged)
 
 
 @given(arrays(), st.sampled_from([1, 2, 30, 2048]))
@@ -102,7 +111,7 @@ def test_scalars(contributions: list[tuple[int, float, int]], data: Any) -> None
     choose = lambda size: data.draw(st.integers(0, size - 1))  # noqa: E731
     expected = tree(parts, lambda size: 0)
     assert encode(tree(parts, choose)) == encode(expected)
-    assert encode(decode(encode(expected))) == encode(expected)
+    check_read_back(expected)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -121,4 +130,10 @@ def test_curves(seed: int, weighted: bool) -> None:
     whole = curve_of(np.concatenate(labels), np.concatenate(predictions), 20, all_weights)
     merged = tree(parts, lambda size: int(random.integers(size)))
     assert encode(Partial.of(0, merged.shown.value)) == encode(Partial.of(0, whole))
-    assert encode(decode(encode(merged))) == encode(merged)
+    check_read_back(merged)
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"", b"\x0a\x00"])
+def test_what_is_no_partial_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidRecordError, match="a partial"):
+        decode(data)
