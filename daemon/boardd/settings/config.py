@@ -307,7 +307,10 @@ class Config:
     def group_limits(self) -> GroupLimits:
         """How long groups of ranks wait for each of them."""
         return GroupLimits(
-            **{item.name: getattr(self, item.name) for item in dataclasses.fields(GroupLimits)}
+            join_secs=self.join_secs,
+            lag_points=self.lag_points,
+            lag_secs=self.lag_secs,
+            max_open_bytes=self.max_open_bytes,
         )
 
     def check(self) -> None:
