@@ -46,8 +46,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     of what a full or failing disk has refused. ``sync`` says when runs are made durable,
     ``umask`` what their files and directories lack if the client does not say. A stream
     may take ``attach_secs`` to bring its Attach. ``limits`` say how long groups of ranks wait
-    for each of them. ``start`` before serving; ``drain`` at the
-    end, once.
+    for each of them. ``start`` before serving; ``drain`` at the end, once.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from boardd.core.groups.group import Group
 from boardd.core.runs.run_state import RunState
 from boardd.runs.group_output import MAX_OUT_BYTES, GroupOutput
 from boardd.runs.group_recorder import GroupRecorder
+from boardd.runs.group_replica import GroupReplica
 from boardd.runs.group_work import Outcome, Work
 from boardd.runs.run_files import RunFiles
 from boardd.runs.sync_result import SyncResult
@@ -45,8 +46,8 @@ class GroupLog:
         self._recorder = recorder
         self._sync = sync
         self._on_begun = on_begun
-        #: Of the group that the output knows.
-        self._generation = -1
+        #: What the output knows.
+        self._replica: GroupReplica | None = None
         self._looked_at = 0.0
         self._releasing: asyncio.Task[None] | None = None
         self._removable: list[str] = []
@@ -72,10 +73,10 @@ class GroupLog:
         Returns what became of each; None if the journal is refused.
         """
         recorder = self._recorder
-        generation = None
+        replica = None
         while await self.files.open():
-            if recorder.generation != generation:  # marks tell what of it is recorded
-                generation = recorder.generation
+            if recorder.replica is not replica:  # marks tell what of it is recorded
+                replica = recorder.replica
                 recorder.begin(works)
             recorder.room_bytes = MAX_OUT_BYTES - self.output.out_bytes
             try:
@@ -92,11 +93,11 @@ class GroupLog:
     async def emit(self) -> None:
         """Hands on the points that are decided, as far as there is room."""
         recorder, output = self._recorder, self.output
-        if self._generation != recorder.generation:
+        if self._replica is not recorder.replica:
             if not (recorder.replica.group_id and output.is_idle):
                 return  # what an earlier opening handed on comes back first
             emission = recorder.take_emission()
-            self._generation = recorder.generation
+            self._replica = recorder.replica
             first = emission.first if emission is not None else recorder.replica.last_sequence + 1
             self._on_begun(recorder.replica.group_id)
             output.begin(recorder.replica.group_id, first)
@@ -138,6 +139,11 @@ class GroupLog:
         self._releasing = None
         if result.ok:
             self._removable = names
+
+    async def start_over(self) -> None:
+        """After a defect: the group is restored from its journal."""
+        self._recorder.forget()
+        await self.files.close()
 
     def abandon(self) -> None:
         """Stops without waiting."""

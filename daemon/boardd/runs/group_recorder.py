@@ -9,9 +9,7 @@ Points that nobody has room for are left out, and read from the journal later.
 
 from __future__ import annotations
 
-import math
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
@@ -27,8 +25,9 @@ from boardd.events.marks import Part
 from boardd.runs.group_contributions import Contributions
 from boardd.runs.group_points import Emission, RewindRow, Row
 from boardd.runs.group_replica import GroupReplica
-from boardd.runs.group_work import Outcome, Work
+from boardd.runs.group_work import Outcome, Work, WorkQueue
 from boardd.runs.journal import Journal, JournalRecord
+from boardd.runs.journal_ages import JournalAges
 from boardd.runs.journal_entries import JournalError
 from boardd.runs.live_file import LiveFile
 from boardd.runs.logdir import RunDirectory
@@ -36,10 +35,6 @@ from boardd.runs.logdir import RunDirectory
 _GROUP_ID_BYTES: Final = 16
 #: Entries of one append.
 _MAX_ENTRIES: Final = 4096
-#: Of entries that one work needs before it: the group, its member, tags, a rewind.
-_MAX_ROUNDS: Final = 16
-#: Seconds between two looks at how long the journal is.
-_AGE_SECS: Final = 1.0
 
 Append = Callable[[bytes, Sequence[Part]], None]
 Reading = Callable[[], AbstractContextManager[None]]
@@ -64,15 +59,9 @@ class GroupRecorder:
         self.replica = GroupReplica(limits)
         self._contributions = Contributions(run, self.replica.group)
         self._emission = _Collected()
-        self._works: deque[Work] = deque()
+        self._queue = WorkQueue()
         self._unapplied: list[JournalRecord] = []
-        self._outcomes: list[Outcome] = []
-        #: When the journal had how many entries, in seconds of the clock.
-        self._ages: deque[tuple[float, int]] = deque([(-math.inf, 0)])
-        #: How often the group was restored.
-        self.generation = 0
-        #: How often the work at hand has needed something before it.
-        self._rounds = 0
+        self._ages = JournalAges()
 
     @property
     def is_behind(self) -> bool:
@@ -106,13 +95,12 @@ class GroupRecorder:
         )
 
     def _restore(self, journal: Journal) -> None:
-        self.generation += 1
         self.replica = GroupReplica(self._limits)
         self._contributions = Contributions(self._run, self.replica.group)
         self._emission = _Collected()
-        self._works.clear()
-        self._unapplied, self._outcomes = [], []
-        self._ages = deque([(-math.inf, 0)])
+        self._queue = WorkQueue()
+        self._unapplied = []
+        self._ages = JournalAges()
         self._replay(journal, self.replica, self._emission)
 
     def _replay(self, journal: Journal, replica: GroupReplica, emission: _Collected) -> None:
@@ -137,8 +125,7 @@ class GroupRecorder:
 
     def begin(self, works: Iterable[Work]) -> None:
         """Takes what comes next; nothing of an earlier call may be left."""
-        self._works.extend(works)
-        self._rounds = 0
+        self._queue.works.extend(works)
 
     def go_on(self, append: Append) -> list[Outcome]:
         """Records all that was taken, and what is decided now. Returns what became of each.
@@ -150,14 +137,13 @@ class GroupRecorder:
         if journal is None:
             raise RuntimeError(f"{self._run.path} is not open")
         self._flush(journal, append)
-        while self._works:
-            self._take(self._works[0], journal, append)
+        while self._queue.works:
+            self._take(self._queue.works[0], journal, append)
         self._flush(journal, append)
         if self.replica.group_id:
             self._decide(self.replica.group.due(self._clock()))
             self._flush(journal, append)
-        outcomes, self._outcomes = self._outcomes, []
-        return outcomes
+        return self._queue.take_outcomes()
 
     def _take(self, work: Work, journal: Journal, append: Append) -> None:
         """Records one work, or what must be recorded before it."""
@@ -166,18 +152,13 @@ class GroupRecorder:
             self._flush(journal, append)
             needed = self._needed(work)
         if needed:
-            self._rounds += 1
-            if self._rounds > _MAX_ROUNDS:
-                raise RuntimeError(f"a group that always needs more: {needed[0]!r}")
+            self._queue.count_round()
             self._decide(needed)
             self._flush(journal, append)
             return
-        self._rounds = 0
-        self._works.popleft()
         records, outcome = self._contributions.take(work)
         self._unapplied += records
-        if outcome is not None:
-            self._outcomes.append(outcome)
+        self._queue.done(outcome)
         if len(self._unapplied) >= _MAX_ENTRIES:
             self._flush(journal, append)
 
@@ -195,7 +176,7 @@ class GroupRecorder:
             return
         if not journal.file.pending_bytes:
             journal.rotate()
-            self._note_age(journal)
+            self._ages.note(self._clock(), journal.entries)
         append(*journal.encode(self._unapplied))
         unapplied, self._unapplied = self._unapplied, []
         now = self._clock()
@@ -205,6 +186,7 @@ class GroupRecorder:
 
     def forget(self) -> None:
         """Forgets the group, which the journal restores when it is opened again."""
+        self._queue = WorkQueue()
         self._journal, self.replica = None, GroupReplica(self._limits)
 
     def take_emission(self) -> Emission | None:
@@ -212,11 +194,6 @@ class GroupRecorder:
         return self._emission.take()
 
     # The journal's age
-
-    def _note_age(self, journal: Journal) -> None:
-        now = self._clock()
-        if now >= self._ages[-1][0] + _AGE_SECS:
-            self._ages.append((now, journal.entries))
 
     def released(self, written: int) -> list[str]:
         """Returns the segments that nothing needs any more; see ``Journal.released``.
@@ -226,10 +203,7 @@ class GroupRecorder:
         journal, group = self._journal, self.replica.group
         if journal is None:
             return []
-        opened_at = group.oldest_open_at
-        while len(self._ages) > 1 and (opened_at is None or self._ages[1][0] <= opened_at):
-            self._ages.popleft()
-        oldest = journal.entries if opened_at is None else self._ages[0][1]
+        oldest = self._ages.oldest_open(group.oldest_open_at, journal.entries)
         return journal.released(oldest, self.replica.last_sequence, written)
 
     def remove(self, names: Sequence[str]) -> None:

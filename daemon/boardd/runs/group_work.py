@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from boardd.core.groups.entries import Joined
 from boardd.core.session.batch import RunPart
 from boardd.runs.encode import RefusedRecords
 from boardd.summaries.reduction import SummaryError
+
+#: How often one work may need something before it: the group, its member, tags, a rewind.
+MAX_ROUNDS: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,3 +49,30 @@ class Outcome:
     duplicates: int = 0
     error: SummaryError | None = None
     refused: list[RefusedRecords] = field(default_factory=list)
+
+
+class WorkQueue:
+    """Works that are still to be recorded, and what became of those before them."""
+
+    def __init__(self) -> None:
+        self.works: deque[Work] = deque()
+        self._outcomes: list[Outcome] = []
+        self._rounds = 0
+
+    def count_round(self) -> None:
+        """The first work needs something before it. Raises ``RuntimeError`` if that never ends."""
+        self._rounds += 1
+        if self._rounds > MAX_ROUNDS:
+            raise RuntimeError(f"a group that always needs more before {self.works[0]!r}")
+
+    def done(self, outcome: Outcome | None) -> None:
+        """The first work is taken."""
+        self.works.popleft()
+        self._rounds = 0
+        if outcome is not None:
+            self._outcomes.append(outcome)
+
+    def take_outcomes(self) -> list[Outcome]:
+        """Returns what became of works since the last call."""
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes

@@ -106,7 +106,7 @@ class GroupWriter:
         self._order.wake()
 
     async def settle(self) -> None:
-        """Waits until all points that are decided by now are written."""
+        """Waits until all points that are decided by now are written, or the group is over."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._settling.append(done)
         self._order.wake()
@@ -195,6 +195,7 @@ class GroupWriter:
         except Exception as error:  # a defect: these records suffer, the daemon goes on
             _logger.exception("run %s", self.run.path)
             self._reject(items, pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
+            await self.log.start_over()
         self._reductions.written(self._reducing, size_bytes)
 
     async def _record(self, items: deque[Item]) -> None:
@@ -213,11 +214,12 @@ class GroupWriter:
 
     async def _go_on(self) -> None:
         """What is to be done whether or not anybody logs."""
-        if self.log.is_settled and not len(self._order):
+        now = asyncio.get_running_loop().time()
+        if self.log.is_settled and not len(self._order) and not self.log.group.is_over(now):
             self._tell_settled()
         if self.log.can_catch_up:
             await self.log.catch_up()
-        await self.log.release(asyncio.get_running_loop().time())
+        await self.log.release(now)
 
     def _tell_settled(self) -> None:
         settling, self._settling = self._settling, []
