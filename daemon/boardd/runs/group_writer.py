@@ -69,7 +69,6 @@ class GroupWriter:
         self._on_idle = on_idle
         self._order = RunOrder()
         self._reducing = RunReductions(reduce_to_share)
-        self._settling: list[asyncio.Future[None]] = []
         runs.join(run.path, run.group, run.filename_suffix, HOLDER, NOBODY, is_needed=True)
         run.holders.discard(HOLDER)
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
@@ -105,12 +104,10 @@ class GroupWriter:
         """Something of the group's points is written."""
         self._order.wake()
 
-    async def settle(self) -> None:
-        """Waits until all points that are decided by now are written, or the group is over."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._settling.append(done)
+    def drain(self) -> None:
+        """Ends as soon as nobody logs and all points that are decided are written."""
+        self.is_draining = True
         self._order.wake()
-        await done
 
     def abandon(self) -> None:
         """Stops without waiting; for a daemon that must leave now."""
@@ -129,7 +126,7 @@ class GroupWriter:
     async def _work(self) -> None:
         try:
             is_open = await self._open()
-            while not (is_open and self._is_over() and await self._close()):
+            while not (is_open and self._may_close() and await self._close()):
                 if not is_open and not len(self._order):
                     break
                 await self._wait()
@@ -138,7 +135,6 @@ class GroupWriter:
                 is_open = self.log.files.is_open
         finally:
             self._runs.leave_run(self.run, HOLDER)
-            self._tell_settled()
         self._on_idle(self)
 
     async def _open(self) -> bool:
@@ -149,12 +145,16 @@ class GroupWriter:
         await self.log.emit()
         return True
 
-    def _is_over(self) -> bool:
-        now = asyncio.get_running_loop().time()
+    @property
+    def is_over(self) -> bool:
+        """Whether all ranks have left, and nothing is waited for."""
+        group = self.log.group
+        return group.group_id is None or group.is_over(asyncio.get_running_loop().time())
+
+    def _may_close(self) -> bool:
         if len(self._order) or self.run.holders or not self.log.is_settled:
             return False
-        group = self.log.group
-        return group.group_id is None or group.is_over(now)
+        return self.is_draining or self.is_over
 
     async def _close(self) -> bool:
         """Closes all files; returns False if there is more to write by now."""
@@ -215,17 +215,9 @@ class GroupWriter:
     async def _go_on(self) -> None:
         """What is to be done whether or not anybody logs."""
         now = asyncio.get_running_loop().time()
-        if self.log.is_settled and not len(self._order) and not self.log.group.is_over(now):
-            self._tell_settled()
         if self.log.can_catch_up:
             await self.log.catch_up()
         await self.log.release(now)
-
-    def _tell_settled(self) -> None:
-        settling, self._settling = self._settling, []
-        for done in settling:
-            if not done.done():
-                done.set_result(None)
 
     def _work_of(self, item: Item) -> Work:
         if isinstance(item, Presence):

@@ -55,6 +55,9 @@ class Groups:
         self._admit = admit
         self._sync = sync
         self._writers: dict[RunState, GroupWriter] = {}
+        self._is_draining = False
+        #: Directories of groups that are for the next daemon.
+        self._left_open: set[str] = set()
         self._noted: OpenGroups | None = None
         self._threads: Executor | None = None
 
@@ -88,27 +91,32 @@ class Groups:
         )
         members = GroupMembers(run, self._limits.join_secs)
         writer = GroupWriter(run, self._runs, log, members, self._outcomes, reductions, on_idle)
+        if self._is_draining:
+            writer.drain()
         self._writers[run] = writer
         self._note()
         return writer
 
     def forget(self, writer: GroupWriter) -> None:
-        """A group is over."""
+        """A group is over, or is left to the next daemon."""
         if self._writers.get(writer.run) is writer:
             del self._writers[writer.run]
+        if self._is_draining and not writer.is_over:
+            self._left_open.add(writer.run.group)
         self._outcomes.groups.pop(writer.log.group.group_id or b"", None)
         self._note()
 
     def drain(self) -> None:
         """Members that are ended from now on go on with the next daemon."""
+        self._is_draining = True
         for writer in self:
-            writer.is_draining = True
+            writer.drain()
 
     async def settle(self, timeout_secs: float) -> None:
         """Waits until all points that are decided are written, or for as long as it may."""
-        settling = [writer.settle() for writer in self]
-        if settling:
-            await asyncio.wait(map(asyncio.ensure_future, settling), timeout=max(0.0, timeout_secs))
+        tasks = [writer.task for writer in self]
+        if tasks:
+            await asyncio.wait(tasks, timeout=max(0.0, timeout_secs))
 
     def note_in(self, noted: OpenGroups, threads: Executor) -> None:
         """Notes in a file, on ``threads``, which groups are open, from now on."""
@@ -123,7 +131,7 @@ class Groups:
 
     def _note(self) -> None:
         if self._noted is not None and self._threads is not None:
-            self._noted.note(run.group for run in self._writers)
+            self._noted.note({*self._left_open, *(run.group for run in self._writers)})
             self._threads.submit(self._noted.write)
 
 
