@@ -229,7 +229,8 @@ class GroupWriter:
             return Work(self._members.asked(item.part), item.part, result)
         if not isinstance(item, RunPart):
             raise TypeError(f"no work: {item!r}")
-        is_end = isinstance(item, EndPart) and not self.is_draining
+        # An end that the client has not logged is the daemon's, which leaves.
+        is_end = isinstance(item, EndPart) and (item.sequence > 0 or not self.is_draining)
         has_left = is_end and self._members.has_left(item)
         return Work(self._members.asked(item), item, has_left=has_left)
 

@@ -116,7 +116,7 @@ def test_a_directory_that_is_refused_or_held_up_holds_up_nothing_else(
     is_file: bool, tmp_path: Path
 ) -> None:
     async def test(path: Path) -> None:
-        async with serving(path, limits=HASTY, retry_secs=0.05) as harness:
+        async with serving(path, limits=PATIENT, retry_secs=0.05) as harness:
             run = harness.root / "run"
             run.mkdir(parents=True)
             if is_file:
@@ -175,8 +175,8 @@ def test_a_purge_rewinds_the_group_once(tmp_path: Path) -> None:
                 for number, session in enumerate(sessions):
                     more = {"epoch": 7 + number, "purge_step": 6, "launch": "again"}
                     client = await rank(harness, number, session=session, **more)
-                    await client.records(scalars(6, 7))
-                    await client.acknowledged(12)
+                    await client.records(*(scalar(1 + at, step=6 + at) for at in range(7)))
+                    await client.acknowledged(7)
                 await until(lambda: len(losses(harness)) >= 16)
                 steps = [step for step, _ in losses(harness)]
                 assert steps == [*range(1, 10), *range(6, 13)]
