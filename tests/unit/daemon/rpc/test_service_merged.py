@@ -39,7 +39,13 @@ async def rank(
 
 
 def losses(harness: Harness, run: str = "run") -> list[tuple[int, float]]:
-    return [(step, value) for step, tag, value in values_of(harness, run) if tag == "loss"]
+    return [
+        (event.step, value.simple_value)
+        for file in harness.files(run)
+        for event in events_of(file)
+        for value in event.summary.value
+        if value.tag == "loss" and value.HasField("simple_value")
+    ]
 
 
 def test_a_rank_waits_for_no_other_and_points_wait_for_all(tmp_path: Path) -> None:
