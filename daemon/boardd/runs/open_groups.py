@@ -69,7 +69,7 @@ class OpenGroups:
                 found = json.loads(file.read(_MAX_BYTES))
         except FileNotFoundError:
             return []
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             _logger.warning("%s: which groups are open is not known: %s", self._path, error)
             return []
         if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
