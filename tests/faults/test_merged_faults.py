@@ -126,7 +126,8 @@ def test_points_have_what_a_killed_rank_had_logged(
     with ranks(run, f"unix:{socket}") as processes:
         if transport == "shared":  # by value, what is on its way to a killed daemon is lost
             end_daemons(tmp_path, socket, 2, seed)
-        with DaemonProcess(tmp_path, socket=socket) as daemon:
+        # By value, a client that is gone is told from one that is cut off by its lease alone.
+        with DaemonProcess(tmp_path, "--lease-secs", "1", socket=socket) as daemon:
             output = processes[victim].stdout
             assert output is not None
             own = run / f"rank_{victim}"
