@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,14 @@ def test_each_rank_has_its_sub_run(launcher: str, daemon: DaemonProcess, tmp_pat
         logdir,
         [{**variables(str(rank)), "BOARDD_ADDRESS": daemon.address} for rank in range(3)],
     )
+    daemon.terminate()  # all ranks have left, and their points are written
     scalars = read_scalars(logdir)
-    assert sorted(scalars) == ["rank_0", "rank_1", "rank_2"]
+    assert sorted(scalars) == [".", "max", "min", "rank_0", "rank_1", "rank_2"]
+    steps = list(range(50))
+    for run, offset in ((".", 100.0), ("min", 0.0), ("max", 200.0)):
+        merged = scalars[run]["loss"]
+        assert [point.step for point in merged] == steps
+        assert [point.value for point in merged] == [step + offset for step in steps]
     for rank in range(3):
         points = scalars[f"rank_{rank}"]["loss"]
         assert [point.step for point in points] == list(range(50))
@@ -75,8 +82,12 @@ def test_each_rank_has_its_sub_run(launcher: str, daemon: DaemonProcess, tmp_pat
 def test_ranks_start_one_daemon_between_them(tmp_path: Path, runtime_directory: Path) -> None:
     logdir = tmp_path / "logs"
     run_workers(logdir, [LAUNCHERS["torchrun"](str(rank)) for rank in range(3)])
-    assert sorted(read_scalars(logdir)) == ["rank_0", "rank_1", "rank_2"]
-    assert len(list(logdir.rglob("events.out.tfevents.*"))) == 3
+    deadline = time.monotonic() + 30
+    while len(read_scalars(logdir).get(".", {}).get("loss", ())) < 50:
+        assert time.monotonic() < deadline, "the merged points are not written"
+        time.sleep(0.05)
+    assert sorted(read_scalars(logdir)) == [".", "max", "min", "rank_0", "rank_1", "rank_2"]
+    assert len(list(logdir.rglob("events.out.tfevents.*"))) == 6
 
 
 @pytest.mark.usefixtures("transport")

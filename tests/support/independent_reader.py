@@ -51,14 +51,14 @@ def events(path: Path) -> Iterator[ReadEvent]:
         wall_time, step = None, 0
         values: list[Value] = []
         numbers = set()
-        for number, content in _fields(data):
+        for number, content in fields(data):
             numbers.add(number)
             if number == 1:
                 (wall_time,) = struct.unpack("<d", _bytes(content))
             elif number == 2:
                 step = _signed(content)
             elif number == 5:
-                values += [_value(_bytes(one)) for field, one in _fields(_bytes(content))]
+                values += [_value(_bytes(one)) for field, one in fields(_bytes(content))]
         yield ReadEvent(wall_time, step, values, frozenset(numbers))
 
 
@@ -80,7 +80,7 @@ def points(run: Path, tag: str) -> list[tuple[int, float]]:
 
 def _value(data: bytes) -> Value:
     tag, field, simple = "", 0, 0.0
-    for number, content in _fields(data):
+    for number, content in fields(data):
         if number == 1:
             tag = _bytes(content).decode()
         elif number in (2, 4, 5, 6, 8):
@@ -90,7 +90,7 @@ def _value(data: bytes) -> Value:
     return Value(tag, field, simple)
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     at = 0
     while at < len(data):
         key, at = _varint(data, at)

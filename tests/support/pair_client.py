@@ -33,6 +33,8 @@ WALL_TIME: Final = 1e9
 
 #: The tag that every daemon refuses, and the curves of a dict.
 BAD_TAG: Final = "///"
+#: The logdir whose runs are merged with another rank's; this one keeps a copy of all records.
+MERGED: Final = "b"
 CURVES: Final = ("curve/a", "curve/b", "curve/c")
 
 
@@ -215,7 +217,10 @@ class ClientEnd:
     def _writer(self, logdir: str) -> Writer:
         writer = self._writers.get(logdir)
         if writer is None:
-            run = self.session.define_run(pb.RunDefinition(logdir=logdir, rank=-1))
+            message = pb.RunDefinition(logdir=logdir, rank=-1)
+            if logdir == MERGED:
+                message = pb.RunDefinition(logdir=logdir, rank=1, world_size=2, per_rank="all")
+            run = self.session.define_run(message)
             writer = self._writers[logdir] = Writer(run, f"/{logdir}")
         return writer
 

@@ -67,7 +67,7 @@ class Disk:
             sequence
             for queue in self.queues.values()
             for part in queue
-            if part.session_id == session_id
+            if part.session_id == session_id and not part.is_copy
             for sequence in sequences(part)
         }
 
@@ -94,7 +94,10 @@ class Disk:
         runs = [
             run
             for run, queue in self.queues.items()
-            if queue and run not in self.held and isinstance(queue[0], (ScalarPart, SummaryPart))
+            if queue
+            and run not in self.held
+            and isinstance(queue[0], (ScalarPart, SummaryPart))
+            and not queue[0].is_copy
         ]
         if not runs:
             return
@@ -127,6 +130,12 @@ class Disk:
     def _write(self, part: RunPart, rejected: int = 0) -> None:
         """Writes a part whose first ``rejected`` records were split off."""
         session = self._session_of(part.session_id)
+        if part.is_copy:  # what becomes of the record is told with the other part
+            if part.run.refusal is not None:
+                session.reject(part, pb.RUN_REFUSED, "refused")
+            else:
+                session.finish(part, EVENT_BYTES * part.records)
+            return
         records = sequences(part)[rejected:]
         if part.run.refusal is not None and not isinstance(part, EndPart):
             for sequence in records:
@@ -142,7 +151,7 @@ class Disk:
             data = _tensor_of(part)
             part.payload, part.tensors, part.maps = b"", {}, None
             session.recharge(part, EVENT_BYTES)
-            content = Content(part.run.path, part.run.tags[part.tag].decode(), part.step, data)
+            content = Content(where(part), part.run.tags[part.tag].decode(), part.step, data)
             self._ledger.written(self._life, part.session_id, part.sequence, content)
         elif isinstance(part, ScalarPart):
             self._write_scalars(part, max(rejected, known))
@@ -156,20 +165,25 @@ class Disk:
 
     def _known(self, part: RunPart) -> int:
         """How many of the first records of a part an earlier daemon wrote."""
-        mark = self._marks.get((part.session_id, part.run.path), 0)
+        mark = self._marks.get((part.session_id, where(part)), 0)
         return sum(sequence <= mark for sequence in sequences(part))
 
     def _write_scalars(self, part: ScalarPart, rejected: int) -> None:
         columns = part.columns
         for row in range(rejected, len(columns)):
             content = Content(
-                part.run.path,
+                where(part),
                 part.run.tags[part.tag_index[row]].decode(),
                 int(columns.step[row]),
                 struct.pack("<d", columns.value[row]),
             )
             sequence = int(columns.sequence[row])
             self._ledger.written(self._life, part.session_id, sequence, content)
+
+
+def where(part: RunPart) -> str:
+    """The directory of a part's run; of a merged one, that which its ranks share."""
+    return part.run.group if part.run.is_merged else part.run.path
 
 
 def sequences(part: RunPart) -> list[int]:

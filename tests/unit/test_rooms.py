@@ -51,8 +51,9 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "host": {"errors", "rpc", "settings"},
         "rpc": {"core", "errors", "runs", "sessions"},
         "sessions": {"core", "runs"},
-        "runs": {"core", "events", "summaries"},
-        "summaries": {"events", "reduce"},
+        "runs": {"core", "events", "partials", "summaries"},
+        "summaries": {"events", "partials", "reduce"},
+        "partials": {"reduce"},
         "settings": {"core", "errors"},
         "core": set(),
         "events": set(),
@@ -64,6 +65,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
 INNER_ROOMS: dict[str, dict[str, set[str]]] = {
     "boardd.core": {
         "session": {"__init__", "intake", "runs"},
+        "groups": set(),
         "intake": {"__init__"},
         "runs": {"__init__"},
         "__init__": set(),
@@ -79,6 +81,7 @@ MAX_ARROWS = 30
 #: The rooms that compute only, and what in them does not.
 PURE = {
     *("boardd.core", "boardd.reduce", "boardd.events", "boardd.summaries"),
+    "boardd.partials",
     *("boardd_client.session", "boardd_client.memory", "boardd_client.calls"),
 }
 IMPURE = {f"boardd_client.memory.{module}" for module in ("log", "maps", "pinning")}

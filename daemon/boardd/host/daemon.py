@@ -18,6 +18,7 @@ import resource
 import signal
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NoReturn
 
 import grpc
@@ -110,7 +111,13 @@ class _Daemon:
         """Starts, serves until something calls ``_leave``, drains and stops."""
         self._handle_signals()
         config = self._config
-        service = Service(config.logdir_roots, config.budgets, sync=config.sync, umask=self._umask)
+        service = Service(
+            config.logdir_roots,
+            config.budgets,
+            sync=config.sync,
+            umask=self._umask,
+            limits=config.group_limits,
+        )
         servers = [self._unix_server(service)]
         addresses: list[address.Address] = [address.UnixAddress(config.socket)]
         if config.listen is not None:
@@ -120,6 +127,7 @@ class _Daemon:
         service.addresses = [str(item) for item in addresses]
         await service.start()
         self._take_maps(service)
+        await service.resume_groups(_groups_path(config.socket))
         service.adopt_logs(log_directories(config.socket))
         for server in servers:
             await server.start()
@@ -294,6 +302,11 @@ class _Daemon:
         while (idle := service.idle_secs) < limit:
             await asyncio.sleep(limit - idle)
         self._leave(f"no session for {limit:g} s")
+
+
+def _groups_path(socket_path: Path) -> Path:
+    """The file that says which groups of ranks the daemon of a socket has open."""
+    return socket_path.with_name(socket_path.name + ".groups")
 
 
 def _interceptors(config: Config) -> Sequence[grpc.aio.ServerInterceptor]:

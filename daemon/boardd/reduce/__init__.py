@@ -1,4 +1,4 @@
-"""Reductions: from arrays to mergeable statistics or to pixels.
+"""Reductions: from arrays to statistics or to pixels.
 
 Pure: no files, no clock, no threads, no message of the wire. The inner rooms are ``histogram``
 and ``image``; the modules beside them serve both.

@@ -20,6 +20,7 @@ from boardd_protos.shared import HANDOVER_SECS
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError, StalledError
+from boardd.core.groups.limits import GroupLimits
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.rpc.answering import agreed_version, answering, checked_timeout
 from boardd.rpc.map_handover import MapHandover
@@ -27,6 +28,7 @@ from boardd.rpc.session_ids import bound_id
 from boardd.rpc.status_reply import status_reply
 from boardd.rpc.stream import Stream
 from boardd.runs.logdir import Roots
+from boardd.runs.open_groups import OpenGroups
 from boardd.runs.run_files import RETRY_SECS
 from boardd.runs.sync_result import SyncResult
 from boardd.sessions.adoption import Adoption
@@ -43,8 +45,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     ``clock`` gives seconds that never go back. ``retry_secs`` lie between tries
     of what a full or failing disk has refused. ``sync`` says when runs are made durable,
     ``umask`` what their files and directories lack if the client does not say. A stream
-    may take ``attach_secs`` to bring its Attach. ``start`` before serving; ``drain`` at the
-    end, once.
+    may take ``attach_secs`` to bring its Attach. ``limits`` say how long groups of ranks wait
+    for each of them. ``start`` before serving; ``drain`` at the end, once.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         sync: SyncPolicy = NEVER,
         umask: int | None = None,
         attach_secs: float = ATTACH_SECS,
+        limits: GroupLimits | None = None,
     ) -> None:
         self.budgets = budgets or Budgets()
         #: Where the daemon listens, for its status.
@@ -66,15 +69,17 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._clock = clock
         self._started_at = time.time()
         self._started = clock()
-        self._sessions = Sessions(self._roots, self.budgets, clock, retry_secs, sync)
+        self._sessions = Sessions(self._roots, self.budgets, clock, retry_secs, sync, limits)
         self._map_handover: MapHandover | None = None
         self._attach_secs = attach_secs
         self._adoption: asyncio.Task[None] | None = None
 
     @property
     def idle_secs(self) -> float:
-        """For how long there has been no session; 0 while there is one."""
+        """For how long there has been no session and no group; 0 while there is one."""
         registry = self._sessions.registry
+        if self._sessions.run_table.groups:
+            registry.idle_since = self._clock()
         return 0.0 if registry else self._clock() - registry.idle_since
 
     @property
@@ -104,6 +109,10 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """Looks in ``directories`` for what dead clients have left, from now on."""
         self._adoption = asyncio.ensure_future(Adoption(self._sessions, directories).run())
 
+    async def resume_groups(self, path: Path) -> None:
+        """Goes on with the groups that the file at ``path`` names; notes there which are open."""
+        await self._sessions.run_table.resume_groups(OpenGroups(path))
+
     async def drain(self, deadline_secs: float) -> bool:
         """Takes no more, writes and acknowledges what it has, and closes the files.
 
@@ -122,6 +131,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         # What could not be written will not be acknowledged either.
         told_secs = deadline - self._clock() if quiet else 0.0
         await changed.wait(lambda: not sessions.have_streams, told_secs)
+        await sessions.run_table.groups.settle(deadline - self._clock())
         if self._map_handover is not None:
             self._map_handover.close()
         await sessions.close()

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
-from boardd.runs.event_file import EventFile
+from boardd.runs.live_file import LiveFile
 from boardd.runs.resting_file import RestingFile
 
 #: For connections, clients' memory and what is open for a moment: a share of the limit.
@@ -37,10 +37,10 @@ class Descriptors:
         self._lock = threading.Lock()
         self._directories = 0
         #: Open files, the one that was used last at the end.
-        self._open: OrderedDict[EventFile, None] = OrderedDict()
+        self._open: OrderedDict[LiveFile, None] = OrderedDict()
         #: Of all files: held by who uses a file or puts it to rest.
-        self._used: dict[EventFile, threading.Lock] = {}
-        self._resting: dict[EventFile, RestingFile] = {}
+        self._used: dict[LiveFile, threading.Lock] = {}
+        self._resting: dict[LiveFile, RestingFile] = {}
 
     def add_directory(self) -> None:
         """A directory is to be opened. Raises ``OSError`` if there are too many."""
@@ -60,7 +60,7 @@ class Descriptors:
             self._directories -= 1
 
     @contextlib.contextmanager
-    def using(self, file: EventFile) -> Iterator[None]:
+    def using(self, file: LiveFile) -> Iterator[None]:
         """Keeps ``file`` open meanwhile. Raises ``OSError`` if it cannot be opened again."""
         with self._lock:
             lock = self._used.setdefault(file, threading.Lock())
@@ -75,8 +75,8 @@ class Descriptors:
             self._make_room()
             yield
 
-    def close(self, file: EventFile) -> None:
-        """Closes ``file``, which is not in use, for good. Raises as ``EventFile.close``."""
+    def close(self, file: LiveFile) -> None:
+        """Closes ``file``, which is not in use, for good. Raises as ``LiveFile.close``."""
         with self._lock:
             lock = self._used.setdefault(file, threading.Lock())
         with lock:  # another thread may be putting it to rest
@@ -96,7 +96,7 @@ class Descriptors:
             finally:
                 lock.release()
 
-    def _take_oldest(self) -> tuple[EventFile, threading.Lock] | None:
+    def _take_oldest(self) -> tuple[LiveFile, threading.Lock] | None:
         """The file to be put to rest, with its lock held; None if there is room or no such file."""
         with self._lock:
             if self._directories + len(self._open) <= self._limit:

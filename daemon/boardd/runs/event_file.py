@@ -1,114 +1,28 @@
-"""The live event file of one run.
-
-A record is *written* when ``append`` has returned: the operating system has its bytes,
-nothing is held back here, and TensorBoard can read it. It is *synced* when ``sync``
-has returned.
-
-What happens after each failure:
-
-- **No room** (ENOSPC, EDQUOT): the bytes that did get into the file stay; the
-  rest is remembered and ``resume`` goes on at exactly the next byte, so the
-  file ends up as if nothing had happened.
-- **Any other error of a write** (EIO; EFBIG, which is the filesystem's largest
-  file): the file is not trusted to take more. A new one, later by name, begins
-  with the first record that had not gone wholly into the old one. The torn tail
-  is left alone, since a reader may have read it.
-- **The file is not at its path any more**, removed or replaced by someone: a new one
-  begins with all of the append. The next ``sync`` tells.
-- **A failed fsync**: never tried again, because the kernel may have dropped the
-  pages and a second fsync would report success. The file is left, the next
-  append begins a new one, and the caller is told how much is in doubt.
-"""
+"""The live event file of one run, which TensorBoard reads."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import logging
-import os
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable
 
-from boardd.core.refusals import RefusedError
 from boardd.events import event
-from boardd.events.marks import Part
-from boardd.events.tfrecord import whole_records
-from boardd.runs import file_mode
-from boardd.runs.durability import Durability, SyncFailedError
+from boardd.runs.durability import SyncFailedError
 from boardd.runs.event_file_names import EventFileNames
-from boardd.runs.file_mode import FILE_MODE
-from boardd.runs.logdir import FULL, DiskFullError, RunDirectory
+from boardd.runs.live_file import LiveFile
+from boardd.runs.logdir import DiskFullError, RunDirectory
 from boardd.runs.mark_writer import MarkWriter
-from boardd.runs.resting_file import RestingFile
 
 __all__ = ["DiskFullError", "EventFile", "SyncFailedError"]
 
-_logger = logging.getLogger(__name__)
 
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC
-
-
-class _Append:
-    """Framed events that are being written, and how much of them the live file has.
-
-    ``parts`` says whose records they are. The first ``framed_bytes`` are what nobody
-    appended: the file's opening event and the mark; -1 until they are there.
-    """
-
-    __slots__ = ("done_bytes", "framed_bytes", "is_suspect", "parts", "records")
-
-    def __init__(
-        self,
-        events: bytes | memoryview = b"",
-        parts: Sequence[Part] = (),
-        frame: bytes | None = None,
-    ) -> None:
-        self.records = memoryview(events if frame is None else frame + events)
-        self.parts = parts
-        self.framed_bytes = -1 if frame is None else len(frame)
-        self.done_bytes = 0
-        #: Whether a write failed, so that the file may not take more.
-        self.is_suspect = False
-
-    @property
-    def left_bytes(self) -> int:
-        """Bytes that are still to be written."""
-        return len(self.records) - self.done_bytes
-
-    @property
-    def events(self) -> memoryview:
-        """What was appended."""
-        return self.records[max(self.framed_bytes, 0) :]
-
-    def write(self, fd: int, durability: Durability) -> None:
-        """Writes what is left. Raises ``OSError``; then call it again."""
-        while self.left_bytes:
-            written = os.write(fd, self.records[self.done_bytes :])
-            if written == 0:
-                raise OSError(errno.EIO, "write took nothing")
-            self.done_bytes += written
-            durability.add(written)
-
-    def whole_events(self) -> tuple[int, int]:
-        """Length and number of the events that are whole in the file."""
-        return whole_records(self.events, self.done_bytes - max(self.framed_bytes, 0))
-
-
-class EventFile:
-    """Appends encoded records to a run's live file, and begins a new one when it must.
-
-    Blocks on the disk; for one thread at a time. The caller closes the directory,
-    after this.
+class EventFile(LiveFile):
+    """Appends encoded events; see ``LiveFile``.
 
     ``filename_suffix`` ends the name of every file: no slash, no NUL.
     ``hostname`` is part of the name (default: this machine's). ``clock`` gives
-    seconds since the epoch. ``marks`` says in the file whose events it holds; None
-    leaves that out.
+    seconds since the epoch.
 
-    Raises ``RefusedError`` for a suffix that cannot be part of a file name, and if no name
-    sorts after those in the directory.
+    Raises ``RefusedError`` also for a suffix that cannot be part of a file name.
     """
 
     def __init__(
@@ -120,265 +34,17 @@ class EventFile:
         clock: Callable[[], float] = time.time,
         marks: MarkWriter | None = None,
     ) -> None:
-        self._names = EventFileNames(filename_suffix, hostname)
-        self._directory = directory
+        names = EventFileNames(filename_suffix, hostname)
+        super().__init__(directory, _EventFileKind(names, clock), marks)
+
+
+class _EventFileKind:
+    def __init__(self, names: EventFileNames, clock: Callable[[], float]) -> None:
+        self._names = names
         self._clock = clock
-        self._names.next(directory.fd, clock())
-        self._marks = marks
-        self._fd = -1
-        self._path: Path | None = None
-        self._closed = False
-        self._pending = _Append()
-        self._file_holds_events = False
-        self._durability = Durability(directory)
 
-    @property
-    def path(self) -> Path | None:
-        """The live file; None before the first append and after a file was left."""
-        return self._path
+    def next_name(self, directory: int) -> str:
+        return self._names.next(directory, self._clock())
 
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes that an append that raised has still to write; 0 if nothing is held up."""
-        return self._pending.left_bytes
-
-    def append(self, events: bytes, parts: Sequence[Part] = ()) -> None:
-        """Writes whole encoded records; when it returns, all of them are written.
-
-        ``parts`` has a sequence number for each of them, in their order; needed if the
-        file has marks. Makes the file if there is none. If it raises, it has taken over
-        the events all the same: then call ``resume``, not ``append`` again.
-
-        Raises ``DiskFullError`` when there is no room, and ``OSError`` when the
-        disk fails also in a new file, or no file can be made. Raises
-        ``RuntimeError`` while an earlier append is pending, and once closed.
-        """
-        if self._closed:
-            raise RuntimeError("append after close: make a new EventFile")
-        if self.pending_bytes:
-            raise RuntimeError(
-                f"append while {self.pending_bytes} bytes are pending: call resume first"
-            )
-        if not events:
-            return
-        self._pending = _Append(events, parts)
-        self.resume()
-
-    def resume(self) -> None:
-        """Goes on with an append that raised; returns at once if none did.
-
-        Raises as ``append``, and may be called again after any ``OSError``.
-        """
-        if not self.pending_bytes:
-            return
-        may_change_file = True
-        while self.pending_bytes:
-            if self._pending.is_suspect:
-                # What it holds is written, but a later sync reaches only the
-                # new file: sync this one now.
-                if self._holds_events():
-                    self._durability.sync(self._fd, self._path)
-                self._leave_file()
-                continue
-            size_bytes = self._check_in_place()
-            if self._fd < 0:
-                self._begin_file()
-            elif self._pending.framed_bytes < 0:
-                self._frame_pending(b"", size_bytes)
-            try:
-                self._pending.write(self._fd, self._durability)
-                self._file_holds_events = True
-            except OSError as error:
-                if error.errno in FULL:
-                    raise DiskFullError(error.errno, error.strerror, str(self._path)) from error
-                self._pending.is_suspect = True
-                _logger.warning("%s: %s; going on in a new file", self._path, error.strerror)
-                # One new file a call: if that fails too, the disk is ill, and
-                # the caller decides how long to wait.
-                if not may_change_file:
-                    raise
-                may_change_file = False
-        if self._marks is not None:
-            self._marks.written(self._pending.parts)
-        self._pending = _Append()
-
-    def sync(self) -> None:
-        """Makes all that was appended durable, the file's directory entry included.
-
-        Goes on with a pending append first. Returns at once when nothing was
-        written since the last sync.
-
-        Raises as ``resume``, and ``SyncFailedError`` when an fsync failed, or the file
-        was removed or replaced.
-        """
-        self.resume()
-        self._check_in_place()
-        if self._fd >= 0 and self._durability.is_due:
-            self._durability.sync(self._fd, self._path)
-            if self._durability.has_failed:
-                self._leave_file()
-        failure = self._durability.take_failure()
-        if failure is not None:
-            raise failure
-
-    def finish(self) -> None:
-        """Notes in the file which sessions have ended; it takes no more events.
-
-        Raises nothing: who reads the marks gets along without.
-        """
-        if self._marks is None or self._fd < 0 or self.pending_bytes:
-            return
-        with contextlib.suppress(OSError):
-            record = self._marks.mark((), os.fstat(self._fd).st_size)
-            if record:
-                self._durability.add(os.write(self._fd, record))
-
-    def close(self) -> None:
-        """Closes the file, without a sync; what is pending is given up. May be called again.
-
-        Raises ``OSError`` if the filesystem reports a late write error, as network
-        filesystems do, and ``SyncFailedError`` for what no sync told; it is closed all the same.
-        """
-        self._closed = True
-        self._pending = _Append()
-        fd, self._fd, self._path = self._fd, -1, None
-        if fd >= 0:
-            os.close(fd)
-        failure = self._durability.take_failure()
-        if failure is not None:
-            raise failure
-
-    def rest(self) -> RestingFile | None:
-        """Closes the descriptor, if there is one, until ``wake`` gets what this returns."""
-        if self._fd < 0 or self._path is None:
-            return None
-        try:
-            resting = RestingFile(self._fd, self._path.name)
-        except OSError as error:  # its server has forgotten it, or cannot be asked
-            self._lose_file(error)
-            return None
-        fd, self._fd = self._fd, -1
-        try:
-            os.close(fd)
-        except OSError as error:  # a late write error, of a network file system
-            self._durability.fail(error, self._path)
-        return resting
-
-    def wake(self, resting: RestingFile) -> None:
-        """Opens the file again that rests. Raises ``OSError``; then call it again."""
-        try:
-            self._fd = resting.reopen(self._directory.fd)
-        except FileNotFoundError as error:
-            self._lose_file(error)
-        except PermissionError as error:
-            # Others may read what it holds, so what is pending is not written anew.
-            if self._durability.is_due:
-                self._durability.fail(error, self._path)
-            self._leave_file()
-
-    def _begin_file(self) -> None:
-        """Makes the next file and puts its opening event before what is pending."""
-        opening = event.file_version(self._clock())
-        directory = self._directory
-        self._fd, name = _made_next(directory, self._names, self._clock)
-        self._path = directory.path / name
-        if self._marks is not None:
-            self._marks.begin_file()
-        self._frame_pending(opening, len(opening))
-        self._file_holds_events = False
-        self._durability.begin_file()
-
-    def _frame_pending(self, opening: bytes, offset: int) -> None:
-        """Puts ``opening``, and behind it at ``offset`` the mark, before what is pending."""
-        events, parts = self._pending.events, self._pending.parts
-        mark = b"" if self._marks is None else self._marks.mark(parts, offset)
-        self._pending = _Append(events, parts, opening + mark)
-
-    def _check_in_place(self) -> int:
-        """Leaves the live file if it is no longer the one at its path; returns its size.
-
-        What is pending is then written anew and whole. Raises ``OSError`` if the path
-        cannot be looked at.
-        """
-        if self._fd < 0 or self._path is None:
-            return 0
-        try:
-            status = os.fstat(self._fd)
-        except OSError as error:
-            if error.errno != errno.ESTALE:
-                raise
-            self._lose_file(error)
-            return 0
-        if _is_at(status, self._path.name, self._directory.fd):
-            return status.st_size
-        self._lose_file(FileNotFoundError(errno.ENOENT, "the event file was removed or replaced"))
-        return 0
-
-    def _lose_file(self, error: OSError) -> None:
-        """The live file is gone; what is pending is written anew and whole, in the next one."""
-        self._durability.lose_file(error, self._path)
-        self._pending = _Append(self._pending.events, self._pending.parts)
-        self._close_file()
-
-    def _holds_events(self) -> bool:
-        """Whether any event that was appended is whole in the live file."""
-        return self._file_holds_events or self._pending.whole_events()[1] > 0
-
-    def _leave_file(self) -> None:
-        """Gives the live file up; what is pending then begins with the first torn record."""
-        holds_events = self._holds_events()
-        pending = self._pending
-        whole_bytes, whole = pending.whole_events()
-        parts = pending.parts
-        if self._marks is not None:
-            parts = self._marks.written(parts, whole)
-        self._pending = _Append(pending.events[whole_bytes:], parts)
-        path = self._close_file()
-        if not holds_events and path is not None:  # they would fill the run, on a failing disk
-            with contextlib.suppress(OSError):
-                os.unlink(path.name, dir_fd=self._directory.fd)
-
-    def _close_file(self) -> Path | None:
-        """Closes the live file; returns its path."""
-        self._durability.leave_file()
-        fd, self._fd = self._fd, -1
-        path, self._path = self._path, None
-        with contextlib.suppress(OSError):
-            os.close(fd)
-        return path
-
-
-def _made_next(
-    directory: RunDirectory, names: EventFileNames, clock: Callable[[], float]
-) -> tuple[int, str]:
-    """Makes the next file; returns its descriptor and its name."""
-    while True:
-        try:
-            name = names.next(directory.fd, clock())
-        except RefusedError as error:  # since the directory was opened
-            raise OSError(errno.ENAMETOOLONG, str(error)) from error
-        # Someone else may have made it since the directory was listed.
-        with contextlib.suppress(FileExistsError):
-            return _made(directory, name), name
-
-
-def _made(directory: RunDirectory, name: str) -> int:
-    """Makes a file; returns its descriptor."""
-    try:
-        fd = os.open(name, _FLAGS, file_mode.mode(FILE_MODE, directory.umask), dir_fd=directory.fd)
-        file_mode.complete(fd, FILE_MODE, directory.umask)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        kind = DiskFullError if error.errno in FULL else OSError
-        raise kind(error.errno, error.strerror, str(directory.path / name)) from error
-    return fd
-
-
-def _is_at(status: os.stat_result, name: str, directory: int) -> bool:
-    """Whether the open file with ``status`` is the one called ``name`` in ``directory``."""
-    try:
-        at_name = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(status, at_name)
+    def opening(self, written_events: int, is_whole: bool) -> bytes:
+        return event.file_version(self._clock())

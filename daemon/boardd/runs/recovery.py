@@ -70,9 +70,9 @@ def recover(
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 continue
             records = EventRecords(fd, reading)
-            if _has_marks(records):
+            if has_marks(records):
                 try:
-                    _read_marks(records, contents)
+                    read_marks(records, contents)
                 except ValueError as error:
                     _logger.warning(
                         "%s: %s; what it says behind that is not known, and may be written again",
@@ -92,12 +92,16 @@ def recover(
             break
 
 
-def _has_marks(records: EventRecords) -> bool:
+def has_marks(records: EventRecords) -> bool:
     """Whether the first mark is whole. It comes behind the event that opens the file."""
     return any(map(is_mark, itertools.islice(records.walk(), 1, 2)))
 
 
-def _read_marks(records: EventRecords, contents: RunContents) -> None:
+def read_marks(records: EventRecords, contents: RunContents) -> None:
+    """Adds to ``contents`` what the marks of one file say, whose first mark is whole.
+
+    Raises ``OSError``, and ``ValueError`` at a mark that cannot be: the rest is not read.
+    """
     reading = _Reading(contents)
     events = 0
     for data in records.walk(records.last_table() or 0):

@@ -25,8 +25,8 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.order import FairQueue, Flow
 from boardd.core.session.batch import SummaryPart
-from boardd.summaries.reduction import EncodedSummary, SummaryError
-from boardd.summaries.summarize import summarize
+from boardd.runs.reductions import Reduce, Reduction
+from boardd.summaries.reduction import SummaryError
 
 _logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ UNWRITTEN_BYTES: Final = 32 << 20
 _HAND_BACK_SECS: Final = 0.001
 
 #: The ticket of a record, the record, and its result.
-Reduced = tuple[int, SummaryPart, EncodedSummary | SummaryError]
+Reduced = tuple[int, SummaryPart, Reduction | SummaryError]
 #: Takes the results of one run, on the event loop.
 Deliver = Callable[[list[Reduced]], None]
 
@@ -45,9 +45,13 @@ _Work = tuple[int, SummaryPart, Deliver]
 
 
 class RunReductions(Flow[_Work]):
-    """The reductions of one run; see ``ReductionPool``."""
+    """The reductions of one run, which ``reduce`` makes; see ``ReductionPool``."""
 
-    __slots__ = ()
+    __slots__ = ("reduce",)
+
+    def __init__(self, reduce: Reduce) -> None:
+        super().__init__()
+        self.reduce = reduce
 
 
 class ReductionPool:
@@ -135,9 +139,9 @@ class ReductionPool:
             taken = self._take()
         while taken is not None:
             run, (ticket, part, deliver) = taken
-            result = self._reduce(part)
+            result = self._reduce(run, part)
             with self._lock:
-                if isinstance(result, EncodedSummary):
+                if not isinstance(result, SummaryError):
                     self._queue.made(run, result.size_bytes)
                 self._reduced.setdefault(deliver, []).append((ticket, part, result))
                 taken = self._take()
@@ -155,20 +159,13 @@ class ReductionPool:
             self._reducing -= 1
         return taken
 
-    def _reduce(self, part: SummaryPart) -> EncodedSummary | SummaryError:
+    def _reduce(self, run: Flow[_Work], part: SummaryPart) -> Reduction | SummaryError:
         refusal = part.run.refusal
         if refusal is not None:
             return SummaryError(pb.RUN_REFUSED, refusal.message)
+        assert isinstance(run, RunReductions)
         try:
-            return summarize(
-                part.run.tags[part.tag].decode(),
-                part.step,
-                part.wall_time,
-                part.payload,
-                part.tensors,
-                self._max_tensor_bytes,
-                part.maps,
-            )
+            return run.reduce(part, self._max_tensor_bytes)
         except SummaryError as error:
             # Its traceback names the tensors, which may lie in a map that is to be let go.
             return SummaryError(error.reason, str(error))

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Final, TypeVar
 
@@ -27,6 +28,7 @@ from boardd.runs.descriptors import Descriptors
 from boardd.runs.embedding_files import write_embedding
 from boardd.runs.event_file import EventFile, SyncFailedError
 from boardd.runs.hang_notice import HangNotice
+from boardd.runs.live_file import LiveFile
 from boardd.runs.logdir import Roots, RunDirectory
 from boardd.runs.mark_writer import MarkWriter
 from boardd.runs.recovery import recover
@@ -42,6 +44,11 @@ _HANGS: Final = f"the file system has not answered for more than {HANGING_SECS:g
 
 _Result = TypeVar("_Result")
 
+#: Within it the file system is called.
+Reading = Callable[[], AbstractContextManager[None]]
+#: Finds out what the files of a directory hold, and opens the one that is to be written.
+OpenFile = Callable[[RunDirectory, Reading], LiveFile]
+
 
 class RunFiles:
     """Opens, appends, syncs and closes; see the module.
@@ -49,7 +56,8 @@ class RunFiles:
     For one task on the event loop, and for the one call on a thread that it awaits.
     Brief calls go to ``brief_calls``, all others to ``threads``. ``on_refused`` is
     called when the run's directory is refused, ``on_written`` when something was appended.
-    ``descriptors`` are those of all runs.
+    ``descriptors`` are those of all runs. ``open_file`` opens what is written: the run's event
+    file, unless it says otherwise.
     """
 
     def __init__(
@@ -62,8 +70,10 @@ class RunFiles:
         retry_secs: float = RETRY_SECS,
         on_written: Callable[[RunState], None] = lambda run: None,
         descriptors: Descriptors | None = None,
+        open_file: OpenFile | None = None,
     ) -> None:
         self._run = run
+        self._open_file = open_file or self._open_event_file
         self._roots = roots
         self._threads = threads
         self._brief_calls = brief_calls
@@ -73,7 +83,7 @@ class RunFiles:
         self._descriptors = descriptors or Descriptors()
         self._hangs = HangNotice(self._hang)
         self._directory: RunDirectory | None = None
-        self._file: EventFile | None = None
+        self._file: LiveFile | None = None
 
     @property
     def is_open(self) -> bool:
@@ -94,7 +104,7 @@ class RunFiles:
             except RefusedError as error:
                 self._refuse(error.refusal)
             except OSError as error:
-                await self._wait_out(error)
+                await self.wait_out(error)
                 if gives_up is not None and gives_up():
                     break
             except Exception as error:  # a defect: this run suffers, and its records are counted
@@ -103,24 +113,26 @@ class RunFiles:
                 self._refuse(Refusal(pb.RUN_REFUSED, text))
         return self._file is not None
 
-    def _open(self, umask: int | None) -> tuple[RunDirectory, EventFile]:
-        """Opens the directory, and finds out what its event files hold. On a thread."""
+    def _open(self, umask: int | None) -> tuple[RunDirectory, LiveFile]:
+        """Opens the directory, and finds out what its files hold. On a thread."""
         self._descriptors.add_directory()
         try:
             with self._hangs.call():
                 directory = self._roots.open_run(self._run.path, umask=umask)
             try:
-                recover(directory, self._run.contents, self._hangs.call)
-                marks = MarkWriter(self._run.contents, time.time)
-                suffix = self._run.filename_suffix
-                with self._hangs.call():
-                    return directory, EventFile(directory, filename_suffix=suffix, marks=marks)
+                return directory, self._open_file(directory, self._hangs.call)
             except BaseException:
                 directory.close()
                 raise
         except BaseException:
             self._descriptors.remove_directory()
             raise
+
+    def _open_event_file(self, directory: RunDirectory, reading: Reading) -> LiveFile:
+        recover(directory, self._run.contents, reading)
+        marks = MarkWriter(self._run.contents, time.time)
+        with reading():
+            return EventFile(directory, filename_suffix=self._run.filename_suffix, marks=marks)
 
     async def on_thread(self, call: Callable[[], _Result], *, is_brief: bool = False) -> _Result:
         """Returns what ``call`` returns on a thread, or raises what it raises."""
@@ -170,7 +182,7 @@ class RunFiles:
         Raises ``RefusedError`` if the embedding cannot be written here.
         """
         if earlier is not None:
-            await self._wait_out(earlier)
+            await self.wait_out(earlier)
         files_bytes = 0
         files_in: RunDirectory | None = None
         while await self.open():
@@ -180,7 +192,7 @@ class RunFiles:
                     files_in = self._directory
                 await self.on_thread(lambda: self.append_once(events, parts))
             except OSError as error:
-                await self._wait_out(error)
+                await self.wait_out(error)
             else:
                 break
         self.appended()
@@ -214,11 +226,11 @@ class RunFiles:
             return SyncResult(ok=False, reason=str(error))
         return SyncResult(ok=True)
 
-    def _sync(self, file: EventFile) -> None:
+    def _sync(self, file: LiveFile) -> None:
         with self._hangs.call(), self._descriptors.using(file):
             file.sync()
 
-    def _finish(self, file: EventFile) -> None:
+    def _finish(self, file: LiveFile) -> None:
         with contextlib.suppress(OSError), self._hangs.call(), self._descriptors.using(file):
             file.finish()
 
@@ -275,7 +287,8 @@ class RunFiles:
             _logger.error("run %s is held up: %s", self._run.path, _HANGS)
             self._run.progress.trouble = _HANGS
 
-    async def _wait_out(self, error: OSError) -> None:
+    async def wait_out(self, error: OSError) -> None:
+        """Notes what holds the run up, and waits before the next try."""
         if not self._run.progress.trouble:
             _logger.error("run %s is held up: %s", self._run.path, error)
         self._run.progress.trouble = str(error)

@@ -8,15 +8,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from boardd.core.groups.entries import Joined
 from boardd.core.order import Order
 from boardd.core.session.batch import (
     DropPart,
     EndPart,
     PurgePart,
+    RewindPart,
     RunPart,
     ScalarPart,
     SummaryPart,
 )
+from boardd.runs.reductions import Reduction
 from boardd.runs.sync_result import SyncResult
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
@@ -32,12 +35,11 @@ class ReducedSummary:
 
     __slots__ = ("has_files", "part", "result", "size_bytes")
 
-    def __init__(self, part: SummaryPart, result: EncodedSummary | SummaryError) -> None:
+    def __init__(self, part: SummaryPart, result: Reduction | SummaryError) -> None:
         self.part = part
         self.result = result
-        self.size_bytes, self.has_files = 0, False
-        if isinstance(result, EncodedSummary):
-            self.size_bytes, self.has_files = result.size_bytes, result.embedding is not None
+        self.size_bytes = 0 if isinstance(result, SummaryError) else result.size_bytes
+        self.has_files = isinstance(result, EncodedSummary) and result.embedding is not None
 
 
 @dataclass(eq=False)
@@ -52,7 +54,16 @@ class Sync:
             self.done.set_result(result)
 
 
-Item = ScalarPart | DropPart | EndPart | PurgePart | ReducedSummary | Sync
+@dataclass(frozen=True, eq=False)
+class Presence:
+    """A session is there as the rank that it ``asked`` to be, or is gone without a word."""
+
+    asked: Joined
+    has_left: bool = False
+    size_bytes: int = 0
+
+
+Item = ScalarPart | DropPart | EndPart | PurgePart | RewindPart | ReducedSummary | Presence | Sync
 
 
 class RunOrder:
@@ -77,6 +88,10 @@ class RunOrder:
         self._wake.clear()
         await self._wake.wait()
 
+    def wake(self) -> None:
+        """Ends a wait, though no item has become ready."""
+        self._wake.set()
+
     def append(self, item: Item) -> None:
         """Adds what is ready once all before it is taken."""
         self._order.append(item)
@@ -98,7 +113,7 @@ class RunOrder:
         records = size_bytes = 0
         while self._order.ready and records < APPEND_RECORDS and size_bytes < APPEND_BYTES:
             head = self._order.peek()
-            alone = isinstance(head, (DropPart, EndPart, PurgePart, Sync)) or (
+            alone = isinstance(head, (DropPart, EndPart, PurgePart, RewindPart, Sync)) or (
                 isinstance(head, ReducedSummary) and head.has_files
             )
             if alone and items:
@@ -116,12 +131,12 @@ class RunOrder:
 
 
 def take_part(items: deque[Item]) -> RunPart:
-    """Takes the first of ``items``. Returns its part. Raises ``TypeError`` for a ``Sync``."""
+    """Takes the first of ``items``. Returns its part. Raises ``TypeError`` if it has none."""
     item = items.popleft()
     if isinstance(item, ReducedSummary):
         return item.part
-    if isinstance(item, Sync):
-        raise TypeError("a sync has no part")
+    if isinstance(item, (Presence, Sync)):
+        raise TypeError(f"no part: {item!r}")
     return item
 
 

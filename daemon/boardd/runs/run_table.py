@@ -7,19 +7,25 @@ run in the ``ReductionPool``, files are written on ``Budgets.writers`` threads.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterable
 from concurrent.futures import Executor
 
 from boardd.core.budget import Budgets
-from boardd.core.runs.run_state import RunState
+from boardd.core.groups.limits import GroupLimits
+from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.session.batch import RunPart
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.descriptors import Descriptors
+from boardd.runs.group_writer import GroupWriter
+from boardd.runs.groups import Groups, has_journal
 from boardd.runs.logdir import Roots
+from boardd.runs.open_groups import OpenGroups
+from boardd.runs.outcomes import Outcomes, SortedOutcomes
 from boardd.runs.reduction_pool import ReductionPool
-from boardd.runs.run_files import RETRY_SECS, RunFiles
-from boardd.runs.run_writer import Outcomes, RunWriter
+from boardd.runs.run_files import RETRY_SECS, OpenFile, RunFiles
+from boardd.runs.run_writer import RunWriter
 from boardd.runs.sync_result import SyncResult
 from boardd.runs.sync_timer import SyncTimer
 from boardd.runs.writer_threads import WriterThreads
@@ -30,7 +36,8 @@ class RunTable:
 
     Made, used and closed on the event loop's thread. ``outcomes`` is told what
     becomes of each part. ``retry_secs`` lie between two tries of what the disk refused.
-    ``sync`` holds for every run, besides what its members ask for.
+    ``sync`` holds for every run, besides what its members ask for. ``runs`` are those of all
+    sessions, and groups find theirs among them; ``limits`` say how long groups wait.
     """
 
     def __init__(
@@ -40,17 +47,26 @@ class RunTable:
         outcomes: Outcomes,
         retry_secs: float = RETRY_SECS,
         sync: SyncPolicy = NEVER,
+        runs: Runs | None = None,
+        limits: GroupLimits | None = None,
     ) -> None:
         self._sync = sync
         self._sync_timer = SyncTimer(self._sync_by_time)
         self._roots = roots
-        self._outcomes = outcomes
+        self._outcomes = SortedOutcomes(outcomes)
+        self._groups = Groups(
+            Runs(budgets) if runs is None else runs,
+            limits or GroupLimits(),
+            self._outcomes,
+            self.admit,
+            self.sync,
+        )
         self._retry_secs = retry_secs
         self._reductions = ReductionPool(budgets.reducers, budgets.max_tensor_bytes)
         self._threads = WriterThreads(budgets.writers)
         self._brief_calls = BriefCalls(self._threads, budgets.writers)
         self._descriptors = Descriptors()
-        self._writers: dict[RunState, RunWriter] = {}
+        self._writers: dict[RunState, RunWriter | GroupWriter] = {}
         self._is_closed = False
 
     @property
@@ -61,7 +77,9 @@ class RunTable:
     def open(self, run: RunState) -> None:
         """Begins to open the directory of ``run``, so that a refusal comes early."""
         if not self._is_closed:
-            self._writer_of(run)
+            writer = self._writer_of(run)
+            if isinstance(writer, GroupWriter):
+                writer.note_members()
 
     def admit(self, parts: Iterable[RunPart]) -> None:
         """Takes parts, in the call order of their sessions. After ``close`` they are dropped."""
@@ -72,6 +90,20 @@ class RunTable:
             by_run.setdefault(part.run, []).append(part)
         for run, own in by_run.items():
             self._writer_of(run).admit(*own)
+
+    @property
+    def groups(self) -> Groups:
+        """The groups that are not over."""
+        return self._groups
+
+    async def resume_groups(self, noted: OpenGroups) -> None:
+        """Goes on with the groups that an earlier daemon left open; notes them from now on."""
+        loop = asyncio.get_running_loop()
+        for directory in await loop.run_in_executor(self._threads, noted.read):
+            is_there = functools.partial(has_journal, self._roots, directory)
+            if await loop.run_in_executor(self._threads, is_there) and not self._is_closed:
+                self.open(self._groups.run_of(directory))
+        self._groups.note_in(noted, self._threads)
 
     def policy(self, run: RunState) -> SyncPolicy:
         """When ``run`` is made durable."""
@@ -106,6 +138,7 @@ class RunTable:
         A thread that hangs in the file system is left behind.
         """
         self._is_closed = True
+        self._groups.close()
         self._sync_timer.close()
         tasks = [writer.task for writer in self._writers.values()]
         for writer in list(self._writers.values()):
@@ -116,24 +149,33 @@ class RunTable:
         self._reductions.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _writer_of(self, run: RunState) -> RunWriter:
+    def _writer_of(self, run: RunState) -> RunWriter | GroupWriter:
         writer = self._writers.get(run)
         if writer is None:
-            files = RunFiles(
-                run,
-                self._roots,
-                self._threads,
-                self._brief_calls,
-                self._outcomes.refuse,
-                self._retry_secs,
-                self._wrote,
-                self._descriptors,
-            )
-            writer = self._writers[run] = RunWriter(
-                run, files, self._outcomes, self._reductions, self._forget
+            writer = self._writers[run] = (
+                self._groups.writer_of(run, self._files, self._reductions, self._forget)
+                if run.is_merged
+                else RunWriter(
+                    run, self._files(run), self._outcomes, self._reductions, self._forget
+                )
             )
         return writer
 
-    def _forget(self, writer: RunWriter) -> None:
+    def _files(self, run: RunState, open_file: OpenFile | None = None) -> RunFiles:
+        return RunFiles(
+            run,
+            self._roots,
+            self._threads,
+            self._brief_calls,
+            self._outcomes.refuse,
+            self._retry_secs,
+            self._wrote,
+            self._descriptors,
+            open_file,
+        )
+
+    def _forget(self, writer: RunWriter | GroupWriter) -> None:
+        if isinstance(writer, GroupWriter):
+            self._groups.forget(writer)
         if self._writers.get(writer.run) is writer:
             del self._writers[writer.run]

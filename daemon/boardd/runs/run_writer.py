@@ -18,7 +18,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from boardd_protos import boardd_pb2 as pb
 
@@ -28,14 +27,18 @@ from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import (
     DropPart,
     EndPart,
+    MergedPart,
     PurgePart,
+    RewindPart,
     RunPart,
     ScalarPart,
     SummaryPart,
 )
 from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary, join
 from boardd.runs.hold_back import HoldBack
+from boardd.runs.outcomes import Outcomes
 from boardd.runs.reduction_pool import Reduced, ReductionPool, RunReductions
+from boardd.runs.reductions import reduce_alone
 from boardd.runs.run_files import RunFiles
 from boardd.runs.run_order import (
     Item,
@@ -46,27 +49,11 @@ from boardd.runs.run_order import (
     reduced_bytes,
     take_part,
 )
-from boardd.runs.succession import encode_purge, superseded
+from boardd.runs.succession import encode_purge, encode_rewind, superseded
 from boardd.runs.sync_result import SyncResult
-from boardd.summaries.reduction import SummaryError
+from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 _logger = logging.getLogger(__name__)
-
-
-class Outcomes(Protocol):
-    """Where parts and runs come back to; called on the event loop."""
-
-    def finish(self, part: RunPart, written_bytes: int, duplicates: int) -> None:
-        """The events of ``part`` are written, those of ``duplicates`` records before."""
-
-    def reject(self, part: RunPart, reason: int, message: str) -> None:
-        """``part`` cannot be written."""
-
-    def recharge(self, part: RunPart, size_bytes: int) -> None:
-        """``part`` now holds ``size_bytes``."""
-
-    def refuse(self, run: RunState) -> None:
-        """``run`` cannot be written; ``run.refusal`` says why."""
 
 
 class RunWriter:
@@ -91,7 +78,7 @@ class RunWriter:
         self._on_idle = on_idle
         self._order = RunOrder()
         self._held = HoldBack(run, self._put_in_order)
-        self._reducing = RunReductions()
+        self._reducing = RunReductions(reduce_alone)
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
 
     # Called by the table of runs
@@ -105,7 +92,7 @@ class RunWriter:
         for part in parts:
             if isinstance(part, SummaryPart):
                 summaries.append((self._order.draw(), part))
-            elif isinstance(part, (ScalarPart, DropPart, EndPart, PurgePart)):
+            elif isinstance(part, (ScalarPart, DropPart, EndPart, PurgePart, RewindPart)):
                 self._order.append(part)
             else:
                 raise TypeError(f"no kind of part: {part!r}")
@@ -132,6 +119,8 @@ class RunWriter:
     def _take_results(self, results: list[Reduced]) -> None:
         for ticket, part, result in results:
             part.payload, part.tensors, part.maps = b"", {}, None
+            if isinstance(part, MergedPart):
+                part.partial = None
             reduced = ReducedSummary(part, result)
             self._outcomes.recharge(part, reduced.size_bytes)
             self._order.complete(ticket, reduced)
@@ -243,11 +232,13 @@ class RunWriter:
 def _encode(item: Item) -> Encoded:
     if isinstance(item, PurgePart):
         return encode_purge(item)
+    if isinstance(item, RewindPart):
+        return encode_rewind(item)
     part = item.part if isinstance(item, ReducedSummary) else item
     refused = superseded(part) if isinstance(part, RunPart) else None
     if refused is not None:
         return refused
-    if isinstance(item, ReducedSummary):
+    if isinstance(item, ReducedSummary) and isinstance(item.result, (EncodedSummary, SummaryError)):
         return encode_summary(item.part, item.result)
     if isinstance(item, ScalarPart):
         return encode_scalar_part(item)

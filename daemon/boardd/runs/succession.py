@@ -15,7 +15,7 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.runs.marks import NO_SESSION, session_key
-from boardd.core.session.batch import PurgePart, RunPart, ScalarPart
+from boardd.core.session.batch import PurgePart, RewindPart, RunPart, ScalarPart
 from boardd.events.marks import Part
 from boardd.events.purge import purge
 from boardd.runs.encode import Encoded, RefusedRecords
@@ -32,6 +32,19 @@ def encode_purge(part: PurgePart) -> Encoded:
         return Encoded()
     events = purge(time.time(), part.step, [tag for tag, _ in contents.kinds])
     contents.epoch = part.epoch
+    contents.steps.rewind(part.step)
+    return Encoded(b"".join(events), Part(NO_SESSION, np.zeros(len(events), np.uint64)))
+
+
+def encode_rewind(part: RewindPart) -> Encoded:
+    """Returns the events of a group's rewind; none if what came behind it is written.
+
+    If nothing is, they may be there already, and do no harm twice.
+    """
+    contents = part.run.contents
+    if contents.marks.sequence(session_key(part.session_id)) >= part.sequence:
+        return Encoded()
+    events = purge(time.time(), part.step, [tag for tag, _ in contents.kinds])
     contents.steps.rewind(part.step)
     return Encoded(b"".join(events), Part(NO_SESSION, np.zeros(len(events), np.uint64)))
 

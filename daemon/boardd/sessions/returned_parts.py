@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import RunPart
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
+
+_logger = logging.getLogger(__name__)
 
 
 class ReturnedParts:
@@ -23,6 +27,9 @@ class ReturnedParts:
     def reject(self, part: RunPart, reason: int, message: str) -> None:
         """See ``Outcomes``."""
         live = self._registry.find(part.session_id)
+        if part.is_copy and part.records and part.run.refusal is None:
+            # Of a run that is refused its client is told; of this, nobody else.
+            _logger.warning("run %s lacks what is merged: %s", part.run.path, message)
         live.session.reject(part, reason, message)
         self._came_back(live)
 

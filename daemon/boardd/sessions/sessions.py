@@ -20,6 +20,7 @@ from boardd_protos.shared import Handover
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import UnknownSessionError
+from boardd.core.groups.limits import GroupLimits
 from boardd.core.session.lifecycle import Event, State
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.runs.logdir import Roots
@@ -46,9 +47,18 @@ class Sessions:
         clock: Callable[[], float],
         retry_secs: float,
         sync: SyncPolicy = NEVER,
+        limits: GroupLimits | None = None,
     ) -> None:
         self.registry = Registry(budgets, clock)
-        self.run_table = RunTable(budgets, roots, ReturnedParts(self.registry), retry_secs, sync)
+        self.run_table = RunTable(
+            budgets,
+            roots,
+            ReturnedParts(self.registry),
+            retry_secs,
+            sync,
+            self.registry.runs,
+            limits,
+        )
         self.receiver = Receiver(self.registry, self.run_table, roots)
         self._effects = Effects(self.registry, self.receiver, self.run_table, self.fire)
 
@@ -187,6 +197,7 @@ class Sessions:
     def drain(self) -> None:
         """Begins nothing any more; every stream ends when what it sent is told."""
         self.registry.is_draining = True
+        self.run_table.groups.drain()
         for live in self.registry:
             if live.map_connection is not None:
                 live.map_connection.receive()  # that a client is gone must be known now

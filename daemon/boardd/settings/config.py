@@ -18,6 +18,7 @@ from typing import Any, Final
 from boardd_protos import address
 
 from boardd.core.budget import Budgets
+from boardd.core.groups.limits import GroupLimits
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.errors import ConfigError
 from boardd.settings.option import (
@@ -43,10 +44,12 @@ from boardd.settings.option import (
 AUTOSTARTED_IDLE_SECS: Final = 300.0
 
 _BOUNDS: Final = Budgets()
+_LIMITS: Final = GroupLimits()
 
 _WHERE = "where it listens and writes"
 _LIFE = "how long it runs"
 _SHARE = "its share of the machine"
+_GROUPS = "how long points of several ranks wait for each of them"
 _BUDGETS = "budgets (a SIZE is bytes, or has a unit: 64MiB, 2GiB)"
 _ACCESS = "access over TCP"
 _OTHER = "other"
@@ -226,6 +229,35 @@ class Config:
         "how long a client may fall silent in the middle of a tensor",
         default=_BOUNDS.stall_secs,
     )
+    join_secs: float = _setting(
+        "join-secs",
+        SECONDS,
+        _GROUPS,
+        "from the first rank of a launch on, how long the others are waited for; a run to "
+        "which rank 0 alone logs shows its first points after that",
+        default=_LIMITS.join_secs,
+    )
+    lag_points: int = _setting(
+        "lag-points",
+        COUNT,
+        _GROUPS,
+        "a point does not wait beside more newer ones of its tag",
+        default=_LIMITS.lag_points,
+    )
+    lag_secs: float = _setting(
+        "lag-secs",
+        POSITIVE_SECONDS,
+        _GROUPS,
+        "a point does not wait longer for a rank that is slow or stopped",
+        default=_LIMITS.lag_secs,
+    )
+    max_open_bytes: int = _setting(
+        "max-open-bytes",
+        SIZE,
+        _GROUPS,
+        "memory of the points of one run that wait; past it, the oldest wait no more",
+        default=_LIMITS.max_open_bytes,
+    )
     token_file: Path | None = _setting(
         "token-file",
         PATH,
@@ -269,6 +301,16 @@ class Config:
         """The bounds that the core enforces."""
         return Budgets(
             **{item.name: getattr(self, item.name) for item in dataclasses.fields(Budgets)}
+        )
+
+    @property
+    def group_limits(self) -> GroupLimits:
+        """How long groups of ranks wait for each of them."""
+        return GroupLimits(
+            join_secs=self.join_secs,
+            lag_points=self.lag_points,
+            lag_secs=self.lag_secs,
+            max_open_bytes=self.max_open_bytes,
         )
 
     def check(self) -> None:

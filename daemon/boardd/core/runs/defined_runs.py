@@ -97,9 +97,9 @@ class DefinedRuns:
         definition = self._definitions.get(number)
         return None if definition is None else self.places[definition.places[""]]
 
-    def holds(self, place: Place) -> bool:
-        """Whether the session still logs to the run at ``place``."""
-        return place.run is not None and (self._session_id, place.number) in place.run.holders
+    def holds(self, place: Place, run: RunState) -> bool:
+        """Whether the session still logs to ``run`` of ``place``."""
+        return (self._session_id, place.number) in run.holders
 
     def numbers(self) -> list[int]:
         """The session's numbers of its runs."""
@@ -110,7 +110,7 @@ class DefinedRuns:
         return [
             number
             for number, definition in self._definitions.items()
-            if self.places[definition.places[""]].run is run
+            if run in self.places[definition.places[""]].runs
         ]
 
     def runs(self) -> list[RunState]:
@@ -121,7 +121,7 @@ class DefinedRuns:
         """The directories of some runs of the client's, by number, sub-runs too."""
         known = (self._definitions[number] for number in numbers if number in self._definitions)
         places = (self.places[index] for one in known for index in one.places.values())
-        return list(dict.fromkeys(place.run for place in places if place.run is not None))
+        return list(dict.fromkeys(run for place in places for run in place.runs))
 
     def held_runs(self) -> list[RunState]:
         """The runs that the session still logs to."""
@@ -129,26 +129,29 @@ class DefinedRuns:
             run
             for number, definition in self._definitions.items()
             for index in definition.places.values()
-            if (run := self.places[index].run) is not None
-            and (self._session_id, number) in run.holders
+            for run in self.places[index].runs
+            if (self._session_id, number) in run.holders
         ]
 
     def hold(self, place: Place, run: RunState) -> None:
-        """Notes that the session logs to ``run``, even if it had ended it."""
+        """Notes that the session logs to ``run`` of ``place``, even if it had ended it."""
         if self._ended:
             self._ended.pop(place.number, None)
         run.holders.add((self._session_id, place.number))
 
-    def release(self, numbers: Iterable[int]) -> list[RunState]:
-        """Notes that the session logs no more to these runs; returns their directories."""
+    def release(self, numbers: Iterable[int]) -> list[tuple[int, RunState]]:
+        """Notes that the session logs no more to these runs.
+
+        Returns their directories, each with the number of its run.
+        """
         released = []
         for number in numbers:
             self._ended[number] = None
             for index in self._definitions[number].places.values():
-                run = self.places[index].run
-                if run is not None and (self._session_id, number) in run.holders:
-                    run.holders.discard((self._session_id, number))
-                    released.append(run)
+                for run in self.places[index].runs:
+                    if (self._session_id, number) in run.holders:
+                        run.holders.discard((self._session_id, number))
+                        released.append((number, run))
         return released
 
     def unresolved(
@@ -165,7 +168,7 @@ class DefinedRuns:
         forgotten: list[int] = []
         for number in list(self._ended):
             places = self._definitions[number].places.values()
-            runs = [run for index in places if (run := self.places[index].run) is not None]
+            runs = [run for index in places for run in self.places[index].runs]
             if any(is_out(run) for run in runs):
                 continue
             for run in runs:
@@ -228,6 +231,12 @@ class DefinedRuns:
                 refusals += [
                     RunRefusal(number, refusal, sub_run or ".")
                     for sub_run, refusal in refused.items()
+                ]
+                refusals += [
+                    RunRefusal(number, refusal, f"rank_{own.rank}/{sub_run}".rstrip("/"))
+                    for sub_run, index in places.items()
+                    if (own := self.places[index].own) is not None
+                    and (refusal := own.refusal) is not None
                 ]
         return refusals
 

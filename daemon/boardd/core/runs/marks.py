@@ -28,6 +28,19 @@ def session_key(session_id: bytes) -> bytes:
     return hashlib.sha256(session_id).digest()[:KEY_BYTES]
 
 
+def member_key(session_id: bytes, rank: int) -> bytes:
+    """What a session is called in a group's journal, as that ``rank``.
+
+    A process may log as several ranks, and each has a mark of its own.
+    """
+    return session_key(b"rank %d " % rank + session_id)
+
+
+def purge_key(member: bytes) -> bytes:
+    """What the purges of a group's member are called, whose epochs have a mark of their own."""
+    return session_key(b"purge " + member)
+
+
 def drops_key(session_id: bytes) -> bytes:
     """What the reports of a session's drops are called, which have a mark of their own."""
     return session_key(b"dropped " + session_id)

@@ -1,7 +1,8 @@
 """Names that users choose, made into tags and directories.
 
 A run's directory is ``logdir[/name][/rank_<r> | /worker_<host>_<pid>]``, and a
-sub-run's lies beneath it. The directory is compared as text only: that it lies
+sub-run's lies beneath it. What ranks log together is merged in the directory that they
+share, which has a journal of its own. The directory is compared as text only: that it lies
 beneath a root, symbolic links considered, is checked where it is opened.
 """
 
@@ -12,7 +13,7 @@ import re
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos import tags
+from boardd_protos import merging, tags
 from boardd_protos.tags import MAX_NAME_BYTES, MAX_SUFFIX_BYTES, MAX_TAG_BYTES
 
 from boardd.core.refusals import RefusedError
@@ -21,7 +22,11 @@ from boardd.core.refusals import RefusedError
 MAX_PATH_BYTES: Final = 3800
 
 #: How the ranks of a run may be merged.
-REDUCTIONS: Final = frozenset({"", "mean", "sum", "min", "max", "last"})
+REDUCTIONS: Final = frozenset(("", *merging.REDUCTIONS))
+#: What a rank keeps in a directory of its own, beside what is merged.
+PER_RANK: Final = frozenset(("", *merging.PER_RANK))
+#: The directory of a group's journal, in the one that its ranks share.
+JOURNAL_DIRECTORY: Final = ".boardd-group"
 
 _INVALID_IN_HOST = re.compile(r"[^-\w.]", re.ASCII)
 
@@ -91,6 +96,19 @@ def rank_path(run: str, rank: int, world_size: int, hostname: str, pid: int) -> 
     return _checked(posixpath.join(run, f"worker_{host}_{pid}"))
 
 
+def is_merged(rank: int, world_size: int) -> bool:
+    """Whether what a rank logs is merged with what the other ranks log."""
+    return rank >= 0 and world_size > 1
+
+
+def journal_path(group: str) -> str:
+    """Returns the directory of the journal of the ranks that share ``group``.
+
+    Raises ``RefusedError`` when it would be too long.
+    """
+    return _short_enough(posixpath.join(group, JOURNAL_DIRECTORY))
+
+
 def sub_run_path(run: str, sub_run: str) -> str:
     """Returns the directory of ``sub_run`` beneath ``run``; ``run`` itself if it is empty.
 
@@ -122,7 +140,30 @@ def check_reduce(reduce: str) -> str:
     return reduce
 
 
+def check_per_rank(per_rank: str) -> str:
+    """Returns what a rank keeps, ``scalars`` for nothing said.
+
+    Raises ``RefusedError`` for what is not in ``PER_RANK``.
+    """
+    if per_rank not in PER_RANK:
+        raise RefusedError(
+            pb.UNSUPPORTED,
+            f"per_rank {_shown(per_rank)} is none of {', '.join(sorted(PER_RANK - {''}))}",
+        )
+    return per_rank or "scalars"
+
+
 def _checked(path: str) -> str:
+    if JOURNAL_DIRECTORY in path.split("/"):
+        raise RefusedError(
+            pb.INVALID_NAME,
+            f"path {_shown(path)} leads into {JOURNAL_DIRECTORY!r}, which the daemon keeps for "
+            "itself; use another name",
+        )
+    return _short_enough(path)
+
+
+def _short_enough(path: str) -> str:
     if len(path.encode()) > MAX_PATH_BYTES:
         raise RefusedError(
             pb.INVALID_NAME,

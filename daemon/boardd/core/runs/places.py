@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boardd.core.refusals import Refusal
+from boardd.core.runs.own_run import OwnRun
 from boardd.core.runs.run_state import RunState
 
 
@@ -22,7 +23,10 @@ class Purge(NamedTuple):
 
 @dataclass
 class Place:
-    """A directory of one of the session's runs: the run's own, or a sub-run's."""
+    """A directory of one of the session's runs: the run's own, or a sub-run's.
+
+    If the run is merged, ``run`` is the group's journal, and ``own`` what the rank keeps.
+    """
 
     number: int
     run: RunState | None
@@ -32,11 +36,25 @@ class Place:
     #: Whether there is anything to be purged, so that this is done before the first record of
     #: any directory of the run.
     is_old: bool = False
+    own: OwnRun | None = None
 
     @property
     def refusal(self) -> Refusal | None:
         """Why nothing can be written here, if so."""
         return self.run.refusal if self.run is not None else self.refused
+
+    @property
+    def runs(self) -> list[RunState]:
+        """The run, if there is one, and the rank's own behind it."""
+        own = self.own.run if self.own is not None else None
+        return [run for run in (self.run, own) if run is not None]
+
+    @property
+    def drops_run(self) -> RunState | None:
+        """The run that is to tell of what its client dropped: the rank's own if it has one."""
+        if self.own is not None and self.own.open_run is not None:
+            return self.own.open_run
+        return self.run
 
 
 class Places:
@@ -45,7 +63,8 @@ class Places:
     def __init__(self) -> None:
         self._places: list[Place | None] = []
         self._free: list[int] = []
-        self._first_of_run: dict[RunState, int] = {}
+        #: By run and rank: the ranks of a merged run are told apart, even in one process.
+        self._first_of_run: dict[tuple[RunState, int], int] = {}
         self._first = np.zeros(0, np.intp)
         self._unpurged: set[int] = set()
 
@@ -58,13 +77,13 @@ class Places:
 
     @property
     def first(self) -> NDArray[np.intp]:
-        """For each place, the first one of the same run, intp[n]."""
+        """For each place, the first one of the same run and rank, intp[n]."""
         known = len(self._first)
         if known < len(self._places):
             new = [
                 index
                 if place is None or place.run is None
-                else self._first_of_run.setdefault(place.run, index)
+                else self._first_of_run.setdefault((place.run, _rank(place)), index)
                 for index, place in enumerate(self._places[known:], known)
             ]
             self._first = np.append(self._first, new).astype(np.intp)
@@ -122,3 +141,7 @@ class Places:
         self._unpurged.difference_update(due)
         places = [self[one] for one in due]
         return [(place, place.purge) for place in places if place.purge is not None]
+
+
+def _rank(place: Place) -> int:
+    return -1 if place.own is None else place.own.rank

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Container, Mapping
+from typing import NamedTuple
 
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs import names
+
+
+class RunDirectories(NamedTuple):
+    """Where one process writes, and the directory that all ranks of its launch share."""
+
+    own: str
+    group: str
 
 
 class RunPaths:
@@ -21,10 +29,10 @@ class RunPaths:
     def __init__(self, hostname: str, pid: int) -> None:
         self._hostname = hostname
         self._pid = pid
-        #: The path of each run and of the directory that its ranks share, as they were named.
-        self._runs: dict[int, tuple[str, str]] = {}
-        #: Where the path of each run led when it was added: a run that is open does not move.
-        self._resolved: dict[int, str] = {}
+        #: As they were named.
+        self._runs: dict[int, RunDirectories] = {}
+        #: Where that led when the run was added: a run that is open does not move.
+        self._resolved: dict[int, RunDirectories] = {}
         #: Where names led at the last look, if they lead elsewhere.
         self._links: dict[str, str] = {}
         #: Of runs that are to be added, the sub-runs that the disk has of them, by number.
@@ -32,24 +40,22 @@ class RunPaths:
 
     def add(self, message: pb.RunDefinition, logdir: str) -> None:
         """Adds a run beneath ``logdir``. Raises ``RefusedError`` if its names cannot be."""
-        path, group = self._of(message, logdir)
-        self._runs[message.run] = path, group
-        self._resolved[message.run] = self._links.get(path, path)
+        named = self._of(message, logdir)
+        self._runs[message.run] = named
+        self._resolved[message.run] = self._follow(named)
 
     def remove(self, number: int) -> None:
         """Forgets a run."""
         self._runs.pop(number, None)
         self._resolved.pop(number, None)
 
-    def of_run(self, number: int) -> tuple[str, str]:
-        """The directory of a run that was added, and the one that its ranks share."""
-        return self._resolved[number], self._runs[number][1]
+    def of_run(self, number: int) -> RunDirectories:
+        """The directories of a run that was added."""
+        return self._resolved[number]
 
-    def of_sub_run(self, number: int, sub_run: str) -> tuple[str, str]:
+    def of_sub_run(self, number: int, sub_run: str) -> RunDirectories:
         """The same of a sub-run, as of the last look. Raises ``RefusedError`` for a bad name."""
-        path, group = self._runs[number]
-        path = names.sub_run_path(path, sub_run)
-        return self._links.get(path, path), names.sub_run_path(group, sub_run)
+        return self._follow(_beneath(self._runs[number], sub_run))
 
     def unresolved(
         self,
@@ -61,7 +67,7 @@ class RunPaths:
 
         ``logdirs`` is as for ``Schema.define``. Runs of the numbers ``passed_over`` are not added.
         """
-        found = set()
+        found: set[str] = set()
         runs = dict(self._runs)
         for message in definitions.runs:
             logdir = logdirs[message.logdir]
@@ -71,11 +77,11 @@ class RunPaths:
                     runs[message.run] = self._of(message, logdir)
                 except RefusedError:  # as it will be when it is added
                     continue
-                found.add(runs[message.run][0])
+                found.update(runs[message.run])
         for series in definitions.series:
             if series.sub_run and series.run in runs:
                 try:
-                    found.add(names.sub_run_path(runs[series.run][0], series.sub_run))
+                    found.update(_beneath(runs[series.run], series.sub_run))
                 except RefusedError:
                     continue
         return found
@@ -97,8 +103,7 @@ class RunPaths:
             if message.HasField("purge_step") and message.run not in self._runs:
                 with contextlib.suppress(RefusedError):  # as it will be when it is added
                     if isinstance(logdir, str):
-                        path, _ = self._of(message, logdir)
-                        paths[message.run] = self._links.get(path, path)
+                        paths[message.run] = self._follow(self._of(message, logdir)).own
         return paths
 
     def found(self, sub_runs: Mapping[int, list[str]]) -> None:
@@ -109,16 +114,23 @@ class RunPaths:
         """Returns the sub-runs that were found of a run which was added, once."""
         sub_runs = self._found.pop(number, [])
         for sub_run in sub_runs:
-            path = names.sub_run_path(self._runs[number][0], sub_run)
-            self._links[path] = names.sub_run_path(self._resolved[number], sub_run)
+            path = names.sub_run_path(self._runs[number].own, sub_run)
+            self._links[path] = names.sub_run_path(self._resolved[number].own, sub_run)
         return sub_runs
 
     def levels(self, number: int, path: str) -> int:
-        """How many levels ``path`` is beneath the directory of a run; 0 if it is not."""
-        above = self._resolved[number].rstrip("/") + "/"
+        """How many levels ``path`` is beneath the own directory of a run; 0 if it is not."""
+        above = self._resolved[number].own.rstrip("/") + "/"
         return path[len(above) :].count("/") + 1 if path.startswith(above) else 0
 
-    def _of(self, message: pb.RunDefinition, logdir: str) -> tuple[str, str]:
+    def _of(self, message: pb.RunDefinition, logdir: str) -> RunDirectories:
         group = names.run_path(logdir, message.name)
-        path = names.rank_path(group, message.rank, message.world_size, self._hostname, self._pid)
-        return path, group
+        own = names.rank_path(group, message.rank, message.world_size, self._hostname, self._pid)
+        return RunDirectories(own, group)
+
+    def _follow(self, named: RunDirectories) -> RunDirectories:
+        return RunDirectories(*(self._links.get(path, path) for path in named))
+
+
+def _beneath(directories: RunDirectories, sub_run: str) -> RunDirectories:
+    return RunDirectories(*(names.sub_run_path(path, sub_run) for path in directories))

@@ -5,13 +5,15 @@ same path share it, so that it has one writer. Its fields are split by who write
 them: the event loop's are in ``RunState`` itself, those of the run's writer in
 ``RunProgress`` and ``RunContents``.
 
-Each session's place in the run is a ``Member`` with its rank, world size and
-the way ranks merge, beneath the run's ``group``, the directory that all ranks
-share: what an aggregate over the ranks is made from.
+Each session's place in the run is a ``Member`` with its rank, its world size and the
+launch that it belongs to. A run that ``is_merged`` is the journal of a group of ranks: what
+they log is merged, and the points go to the run's ``group``, the directory that all ranks
+share.
 """
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import InitVar, dataclass, field
 
 from boardd_protos import boardd_pb2 as pb
@@ -19,6 +21,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.budget import Budgets
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.contents import RunContents
+from boardd.core.runs.names import JOURNAL_DIRECTORY
 from boardd.core.runs.sync_failures import SyncFailures
 from boardd.core.sync_policy import NEVER, SyncPolicy
 
@@ -32,7 +35,8 @@ class Member:
 
     ``rank`` -1, ``world_size`` 0 and ``epoch`` 0: not known. ``umask``: what new files and
     directories are to lack; None: the daemon's. ``has_siblings``: it was forked or
-    unpickled, so others like it may log to the run.
+    unpickled, so others like it may log to the run. ``launch`` is the same for all ranks that
+    were started together, and ``attempt`` says how often that was done again.
     """
 
     rank: int
@@ -42,6 +46,10 @@ class Member:
     umask: int | None = None
     epoch: int = 0
     has_siblings: bool = False
+    launch: str = ""
+    attempt: int = 0
+    hostname: str = ""
+    pid: int = 0
 
 
 class Members(dict[Holder, Member]):
@@ -94,13 +102,16 @@ class RunTags:
     def __init__(self, max_tags: int) -> None:
         self.max_tags = max_tags
         self.names: list[bytes] = []
+        #: How ranks merge each, as far as the first definition says.
+        self.reductions: list[str] = []
         self._indexes: dict[bytes, int] = {}
 
-    def index(self, name: bytes) -> int | None:
+    def index(self, name: bytes, reduction: str) -> int | None:
         """The place of ``name``, which is added if it is new; None past ``max_tags``."""
         index = self._indexes.get(name)
         if index is None and len(self.names) < self.max_tags:
             index = self._indexes[name] = len(self.names)
+            self.reductions.append(reduction)
             self.names.append(name)
         return index
 
@@ -109,8 +120,8 @@ class RunTags:
 class RunState:
     """One run directory: who logs to it and what under. Written on the event loop only.
 
-    Threads may read ``tags``, which only grows, at the indexes that they were given,
-    and ``refusal``, which is replaced and never changed.
+    Threads may read ``tags`` and ``reductions``, which only grow, at the indexes that they
+    were given, and ``refusal``, which is replaced and never changed.
     """
 
     path: str
@@ -133,6 +144,11 @@ class RunState:
         self._tags = RunTags(max_series)
 
     @property
+    def is_merged(self) -> bool:
+        """Whether it is the journal of a group of ranks."""
+        return posixpath.basename(self.path) == JOURNAL_DIRECTORY
+
+    @property
     def sync(self) -> SyncPolicy:
         """When it is made durable, for the most demanding of its members."""
         policy = NEVER
@@ -151,12 +167,17 @@ class RunState:
         """The run's tags, each at its index."""
         return self._tags.names
 
-    def tag_index(self, tag: str) -> int:
+    @property
+    def reductions(self) -> list[str]:
+        """How ranks merge each of ``tags``; empty: as is the rule."""
+        return self._tags.reductions
+
+    def tag_index(self, tag: str, reduction: str = "") -> int:
         """Returns the place of ``tag`` in ``tags``; adds it there if it is new.
 
         Raises ``RefusedError`` when the run has its budget of tags.
         """
-        index = self._tags.index(tag.encode())
+        index = self._tags.index(tag.encode(), reduction)
         if index is None:
             raise RefusedError(
                 pb.TOO_MANY_SERIES,
@@ -189,17 +210,19 @@ class Runs:
         member: Member,
         *,
         curve_levels: int = 0,
+        is_needed: bool = False,
     ) -> RunState:
         """Returns the run at ``path`` with ``holder`` a member that logs to it.
 
         A run that was refused to others is tried again for a new member. The
         first member's ``filename_suffix`` and ``curve_levels`` count; see ``RunContents``.
 
-        Raises ``RefusedError`` when there are too many runs.
+        Raises ``RefusedError`` when there are too many runs, unless one that was taken
+        ``is_needed`` for: a group's points.
         """
         run = self._runs.get(path)
         if run is None:
-            if self._is_full:
+            if self._is_full and not is_needed:
                 raise RefusedError(
                     pb.TOO_MANY_RUNS,
                     f"run {path}: the daemon has its budget of {self._budgets.max_runs} open runs; "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from weakref import WeakValueDictionary
 
 from boardd_protos import boardd_pb2 as pb
 
@@ -25,8 +26,9 @@ from boardd.core.runs.defined_runs import (
     RunRefusal,
     SeriesDefined,
 )
+from boardd.core.runs.own_run import OwnRun
 from boardd.core.runs.places import Place, Purge
-from boardd.core.runs.run_paths import RunPaths
+from boardd.core.runs.run_paths import RunDirectories, RunPaths
 from boardd.core.runs.run_state import Member, Runs, RunState
 from boardd.core.runs.series import Series
 from boardd.core.sync_policy import SyncPolicy
@@ -52,6 +54,11 @@ class Schema(DefinedRuns):
         runs: Runs,
     ) -> None:
         super().__init__(session_id, budgets, runs, RunPaths(hostname, pid))
+        self._hostname = hostname
+        self._pid = pid
+        #: What each rank keeps, by the group's journal and the rank. The first definition that
+        #: is in force counts, so that a record goes the same way whichever writer logs it.
+        self._own_runs: WeakValueDictionary[tuple[str, int], OwnRun] = WeakValueDictionary()
 
     def define(self, definitions: pb.Definitions, logdirs: Mapping[str, str | Refusal]) -> Defined:
         """Takes runs and series; those known already are passed over, and those of ended runs.
@@ -86,7 +93,7 @@ class Schema(DefinedRuns):
             return
         copy = pb.RunDefinition()
         copy.CopyFrom(message)
-        definition = RunDefined(copy, _member(message))
+        definition = RunDefined(copy, self._member(message))
         # Past those that are kept in any case, a run that was ended is out: it takes what an
         # open one does.
         kept = min(len(self._ended), MAX_ENDED_PLACES)
@@ -108,13 +115,14 @@ class Schema(DefinedRuns):
             return
         try:
             names.check_reduce(message.reduce)
+            names.check_per_rank(message.per_rank)
             names.check_suffix(message.filename_suffix)
             _check_purge(message)
             self.paths.add(message, logdir)
         except RefusedError as error:
             self._add_place(definition, "", None, error.refusal, defined)
             return
-        self._join(definition, "", *self.paths.of_run(message.run), defined)
+        self._join(definition, "", self.paths.of_run(message.run), defined)
         if message.HasField("purge_step"):
             self._define_old(definition, defined)
 
@@ -142,28 +150,58 @@ class Schema(DefinedRuns):
         known.message.latest_epoch = message.latest_epoch
         known.member = replace(known.member, epoch=message.latest_epoch)
         for place in known.places.values():
-            run = self.places[place].run
             holder = (self._session_id, message.run)
-            if run is not None and holder in run.members:
-                run.members.join(holder, known.member)
+            for run in self.places[place].runs:
+                if holder in run.members:
+                    run.members.join(holder, known.member)
 
     def _join(
-        self, definition: RunDefined, sub_run: str, path: str, group: str, defined: Defined
+        self, definition: RunDefined, sub_run: str, lies: RunDirectories, defined: Defined
     ) -> int:
-        number = definition.message.run
+        member = definition.member
+        own = None
         try:
-            run = self._runs.join(
-                path,
-                group,
-                definition.message.filename_suffix,
-                (self._session_id, number),
-                definition.member,
-                curve_levels=self.paths.levels(number, path),
-            )
+            if names.is_merged(member.rank, member.world_size):
+                journal = names.journal_path(lies.group)
+                run = self._join_run(definition, journal, lies.group)
+                own = self._own_run(definition, run, lies, defined)
+            else:
+                run = self._join_run(definition, lies.own, lies.group)
         except RefusedError as error:
             return self._add_place(definition, sub_run, None, error.refusal, defined)
         defined.runs.append(run)
-        return self._add_place(definition, sub_run, run, None, defined)
+        return self._add_place(definition, sub_run, run, None, defined, own)
+
+    def _join_run(self, definition: RunDefined, path: str, group: str) -> RunState:
+        return self._runs.join(
+            path,
+            group,
+            definition.message.filename_suffix,
+            (self._session_id, definition.message.run),
+            definition.member,
+            curve_levels=self.paths.levels(definition.message.run, path),
+        )
+
+    def _own_run(
+        self, definition: RunDefined, journal: RunState, lies: RunDirectories, defined: Defined
+    ) -> OwnRun:
+        """What a rank keeps beside ``journal``. Its refusal is told, and refuses nothing else."""
+        rank = definition.member.rank
+        key = journal.path, rank
+        own = self._own_runs.get(key)
+        if own is None:
+            per_rank = names.check_per_rank(definition.message.per_rank)
+            own = self._own_runs[key] = OwnRun(rank, per_rank)
+        if own.per_rank == "none":
+            return own
+        try:
+            own.run = self._join_run(definition, lies.own, lies.group)
+        except RefusedError as error:
+            if own.run is None:
+                own.refused = error.refusal
+        else:
+            defined.runs.append(own.run)
+        return own
 
     def _add_place(
         self,
@@ -172,13 +210,16 @@ class Schema(DefinedRuns):
         run: RunState | None,
         refused: Refusal | None,
         defined: Defined,
+        own: OwnRun | None = None,
     ) -> int:
         purge = _purge_of(definition.message) if run is not None else None
-        place = Place(definition.message.run, run, refused, purge)
+        place = Place(definition.message.run, run, refused, purge, own=own)
         index = self.places.add(place)
         definition.places[sub_run] = index
         if refused is not None:
             defined.refusals.append(RunRefusal(place.number, refused, sub_run))
+        elif own is not None and own.refused is not None:
+            defined.refusals += self.refusals_among([place.number])
         return index
 
     def _define_series(self, message: pb.SeriesDefinition, defined: Defined) -> None:
@@ -203,10 +244,13 @@ class Schema(DefinedRuns):
         place, tag_index, refusal = 0, 0, None
         try:
             tag = names.clean_tag(message.tag)
+            reduction = names.check_reduce(message.reduce) or definition.message.reduce
             place = self._place_of(definition, message.sub_run, defined)
-            run = self.places[place].run
+            run, own = self.places[place].run, self.places[place].own
             if run is not None:
-                tag_index = run.tag_index(tag)
+                tag_index = run.tag_index(tag, reduction)
+            if own is not None and own.run is not None:
+                own.tags.add(tag_index, own.run.tag_index(tag))
         except RefusedError as error:
             refusal = error.refusal
         if refusal is not None:
@@ -223,22 +267,25 @@ class Schema(DefinedRuns):
         if self.places[main].run is None:
             return main  # the run itself is refused
         number = definition.message.run
-        path, group = self.paths.of_sub_run(number, sub_run)
-        if path == self.paths.of_run(number)[0]:
+        lies = self.paths.of_sub_run(number, sub_run)
+        if lies.own == self.paths.of_run(number).own:
             return main
-        return self._join(definition, sub_run, path, group, defined)
+        return self._join(definition, sub_run, lies, defined)
 
-
-def _member(message: pb.RunDefinition) -> Member:
-    return Member(
-        message.rank,
-        message.world_size,
-        message.reduce,
-        SyncPolicy(message.sync_secs, message.sync_on_flush),
-        message.umask & 0o777 if message.HasField("umask") else None,
-        max(message.epoch, message.latest_epoch),
-        message.has_siblings,
-    )
+    def _member(self, message: pb.RunDefinition) -> Member:
+        return Member(
+            message.rank,
+            message.world_size,
+            message.reduce,
+            SyncPolicy(message.sync_secs, message.sync_on_flush),
+            message.umask & 0o777 if message.HasField("umask") else None,
+            max(message.epoch, message.latest_epoch),
+            message.has_siblings,
+            message.launch,
+            message.attempt,
+            self._hostname,
+            self._pid,
+        )
 
 
 def _purge_of(message: pb.RunDefinition) -> Purge | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
@@ -36,7 +37,9 @@ class RunPart:
 
     ``sequence`` is that of its first record, 0 if it has none; several records may share
     one. The intake is charged ``size_bytes`` for it. ``numbers`` are the client's of the runs
-    that its records were logged to; none: any of those in this directory.
+    that its records were logged to; none: any of those in this directory. ``is_copy``: its
+    records are in another part as well, and counted there. ``group`` is the id of the group of
+    ranks that made it; empty: a client's session did.
     """
 
     session_id: bytes
@@ -46,6 +49,13 @@ class RunPart:
     records: int
     size_bytes: int
     numbers: tuple[int, ...] = field(default=(), kw_only=True)
+    is_copy: bool = field(default=False, kw_only=True)
+    group: bytes = field(default=b"", kw_only=True)
+
+    @property
+    def counted_records(self) -> int:
+        """Its records, but for those that are counted elsewhere."""
+        return 0 if self.is_copy else self.records
 
     @property
     def last_sequence(self) -> int:
@@ -66,6 +76,8 @@ class RunPart:
             size_bytes,
             last_sequence,
             numbers=self.numbers,
+            is_copy=self.is_copy,
+            group=self.group,
         )
 
 
@@ -94,6 +106,8 @@ class ScalarPart(RunPart):
             self.columns[:count],
             self.tag_index[:count],
             numbers=self.numbers,
+            is_copy=self.is_copy,
+            group=self.group,
         )
         self.columns, self.tag_index = self.columns[count:], self.tag_index[count:]
         self.sequence = int(self.columns.sequence[0])
@@ -132,6 +146,23 @@ class SummaryPart(RunPart):
     payload: bytes
     tensors: dict[int, list[bytes]]
     maps: Mapping[int, memoryview] | None = None
+
+
+@dataclass(eq=False)
+class MergedPart(SummaryPart):
+    """What ranks contributed to a point of a summary, ``partial``, to be presented."""
+
+    partial: Any = None
+
+
+@dataclass(eq=False)
+class RewindPart(RunPart):
+    """What the run holds from ``step`` on is out of date, unless ``sequence`` is written.
+
+    It has no records itself. It comes from a group, which may make it again.
+    """
+
+    step: int
 
 
 @dataclass(eq=False)

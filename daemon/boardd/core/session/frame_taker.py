@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from boardd.core.intake.columns import SCALAR_BYTES, Columns
 from boardd.core.intake.frames import ScalarFrames, WalkedFrames
-from boardd.core.runs.places import Place
+from boardd.core.intake.tensors import TensorChunks
+from boardd.core.runs.places import Place, Purge
 from boardd.core.runs.run_state import RunState
 from boardd.core.runs.schema import Schema
 from boardd.core.session.batch import (
@@ -40,15 +41,19 @@ RECORD_BYTES: Final = 1024
 
 
 def end_of(
+    number: int,
     run: RunState,
     session_id: bytes,
     sequences: SequenceRange | None = None,
     sequence: int = 0,
     records: int = 0,
 ) -> EndPart:
-    """The part that ends a session's part in ``run``; no record of its own unless one is given."""
+    """The part that ends a session's part in ``run``; no record of its own unless one is given.
+
+    ``number`` is the session's of the run.
+    """
     size_bytes = records * frame_bytes(0)
-    return EndPart(session_id, run, sequences, sequence, records, size_bytes)
+    return EndPart(session_id, run, sequences, sequence, records, size_bytes, numbers=(number,))
 
 
 class FrameTaker:
@@ -134,11 +139,30 @@ class FrameTaker:
             refused = rejection(columns, pb.RUN_REFUSED, _refused(place), (place.number,))
             self._progress.count_rejection(refused)
             return
+        own = place.own
+        self._hand_on_scalars(places, place.run, sequences, columns, tag, batch)
+        if own is not None and own.open_run is not None:
+            tag = own.tags.of(tag)
+            self._hand_on_scalars(
+                places, own.open_run, sequences, columns, tag, batch, is_copy=True
+            )
+
+    def _hand_on_scalars(
+        self,
+        places: Sequence[Place],
+        run: RunState,
+        sequences: SequenceRange,
+        columns: Columns,
+        tag: NDArray[np.intp],
+        batch: Batch,
+        *,
+        is_copy: bool = False,
+    ) -> None:
         for held in places:
-            self._schema.hold(held, place.run)
+            self._schema.hold(held, run)
         part = ScalarPart(
             self._progress.session_id,
-            place.run,
+            run,
             sequences,
             sequence=int(columns.sequence[0]),
             records=len(columns),
@@ -146,6 +170,7 @@ class FrameTaker:
             columns=columns,
             tag_index=tag,
             numbers=tuple(sorted({held.number for held in places})),
+            is_copy=is_copy,
         )
         self._progress.hand_on(part, batch)
 
@@ -154,20 +179,26 @@ class FrameTaker:
     def _purge(self, index: int, batch: Batch) -> None:
         """Hands on what is to be done before the first record of a place."""
         for place, purge in self._schema.places.take_purges(index):
-            if place.run is None or place.refusal is not None:
-                continue
-            self._schema.hold(place, place.run)
-            part = PurgePart(
-                self._progress.session_id,
-                place.run,
-                sequences=None,
-                sequence=0,
-                records=0,
-                size_bytes=SCALAR_BYTES,
-                epoch=purge.epoch,
-                step=purge.step,
-            )
-            self._progress.hand_on(part, batch)
+            if place.refusal is None:
+                for run in place.runs:
+                    self._purge_run(place, run, purge, batch)
+
+    def _purge_run(self, place: Place, run: RunState, purge: Purge, batch: Batch) -> None:
+        if run.refusal is not None:
+            return
+        self._schema.hold(place, run)
+        part = PurgePart(
+            self._progress.session_id,
+            run,
+            sequences=None,
+            sequence=0,
+            records=0,
+            size_bytes=SCALAR_BYTES,
+            epoch=purge.epoch,
+            step=purge.step,
+            numbers=(place.number,),
+        )
+        self._progress.hand_on(part, batch)
 
     # Single records
 
@@ -212,26 +243,47 @@ class FrameTaker:
             self._reject(frame, pb.RUN_REFUSED, _refused(place))
         else:
             self._purge(index, batch)
-            self._schema.hold(place, place.run)
-            part = SummaryPart(
-                self._progress.session_id,
-                place.run,
-                sequences,
-                sequence=frame.sequence,
-                records=1,
-                size_bytes=frame_bytes(len(frame.payload))
-                + (chunks.held_bytes if self._maps is None else RECORD_BYTES),
-                tag=tag,
-                step=frame.step,
-                wall_time=frame.wall_time,
-                payload=frame.payload,
-                tensors=chunks.tensors,
-                maps=self._maps,
-                numbers=(place.number,),
-            )
-            self._progress.hand_on(part, batch)
+            own = place.own
+            self._hand_on_summary(frame, place, place.run, sequences, chunks, tag, batch)
+            if own is not None and own.takes_summaries and own.open_run is not None:
+                tag = own.tags.of_one(tag)
+                self._hand_on_summary(
+                    frame, place, own.open_run, sequences, chunks, tag, batch, is_copy=True
+                )
         # After the part was charged: what is held must not dip in between.
         self._tensors.settle()
+
+    def _hand_on_summary(
+        self,
+        frame: Frame,
+        place: Place,
+        run: RunState,
+        sequences: SequenceRange,
+        chunks: TensorChunks,
+        tag: int,
+        batch: Batch,
+        *,
+        is_copy: bool = False,
+    ) -> None:
+        self._schema.hold(place, run)
+        part = SummaryPart(
+            self._progress.session_id,
+            run,
+            sequences,
+            sequence=frame.sequence,
+            records=1,
+            size_bytes=frame_bytes(len(frame.payload))
+            + (chunks.held_bytes if self._maps is None else RECORD_BYTES),
+            tag=tag,
+            step=frame.step,
+            wall_time=frame.wall_time,
+            payload=frame.payload,
+            tensors=chunks.tensors,
+            maps=self._maps,
+            numbers=(place.number,),
+            is_copy=is_copy,
+        )
+        self._progress.hand_on(part, batch)
 
     def _take_end(self, frame: Frame, sequences: SequenceRange, batch: Batch) -> None:
         if frame.target not in self._schema:  # past a budget, or ended twice
@@ -239,12 +291,11 @@ class FrameTaker:
             return
         session_id = self._progress.session_id
         runs = self._schema.release([frame.target])
-        for index, run in enumerate(runs):
+        for index, (number, run) in enumerate(runs):
             # One record ends several directories; the first part counts it.
             records = 1 if index == 0 else 0
-            self._progress.hand_on(
-                end_of(run, session_id, sequences, frame.sequence, records), batch
-            )
+            part = end_of(number, run, session_id, sequences, frame.sequence, records)
+            self._progress.hand_on(part, batch)
         if not runs:
             self._progress.counters.written += 1
 

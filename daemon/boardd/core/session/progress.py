@@ -1,7 +1,8 @@
 """How far a session is: what it accepted, what is out, and what of it is written.
 
 ``accepted = written + rejected + pending`` at any moment, and the intake is charged for
-every part from the moment it goes out until it is back.
+every part from the moment it goes out until it is back. A record that goes to two runs is
+counted with the part that is no copy, and acknowledged when both are back.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class SessionProgress:
         if part.sequences is not None:
             part.sequences.parts += 1
         part.run.pending += part.records
-        self.counters.pending += part.records
+        self.counters.pending += part.counted_records
         self.pending_bytes += part.size_bytes
         self.open_parts += 1
         self.held_runs.add(part)
@@ -101,14 +102,14 @@ class SessionProgress:
 
         ``duplicates`` of its records were written before, by an earlier daemon.
         """
-        self.counters.written += part.records
-        self.counters.duplicates += duplicates
+        self.counters.written += part.counted_records
+        self.counters.duplicates += 0 if part.is_copy else duplicates
         self.counters.written_bytes += written_bytes
         self._return(part)
 
     def reject(self, part: RunPart, reason: int, message: str) -> None:
         """Takes back a part that cannot be written."""
-        if part.records:
+        if part.counted_records:
             runs = part.numbers or tuple(
                 number for session_id, number in part.run.members if session_id == self.session_id
             )
@@ -133,7 +134,7 @@ class SessionProgress:
 
     def _return(self, part: RunPart) -> None:
         part.run.pending -= part.records
-        self.counters.pending -= part.records
+        self.counters.pending -= part.counted_records
         self.pending_bytes -= part.size_bytes
         if not isinstance(part, (RejectedPart, ScalarPiece)):
             self.open_parts -= 1

@@ -161,16 +161,17 @@ class Session:
         told: dict[RunState, tuple[Place, int]] = {}
         for number, step in steps.items():
             place = self.schema.main_place(number)
-            if place is None or place.run is None:
+            run = place.drops_run if place is not None else None
+            if place is None or run is None:
                 continue
-            if not self.drops.count_in(number, place.run) or place.refusal is not None:
+            if not self.drops.count_in(number, run) or run.refusal is not None:
                 continue
             # Two writers of a client may share a run, each with steps of its own.
-            first, highest = told.get(place.run, (place, step))
-            told[place.run] = first, max(highest, step)
+            first, highest = told.get(run, (place, step))
+            told[run] = first, max(highest, step)
         for run, (place, step) in told.items():
             dropped = self.drops.records(self.schema.numbers_of(run))
-            is_held = self.schema.holds(place)
+            is_held = self.schema.holds(place, run)
             self.schema.hold(place, run)
             part = DropPart(
                 self.session_id,
@@ -182,11 +183,12 @@ class Session:
                 dropped=dropped,
                 step=step,
                 wall_time=wall_time,
+                numbers=(place.number,),
             )
             self._progress.hand_on(part, batch)
             if not is_held:  # the session had ended it; the file is not to stay open
                 run.holders.discard((self.session_id, place.number))
-                self._progress.hand_on(end_of(run, self.session_id), batch)
+                self._progress.hand_on(end_of(place.number, run, self.session_id), batch)
         return batch
 
     def add_chunk(self, chunk: pb.TensorChunk) -> None:
@@ -231,8 +233,8 @@ class Session:
     def end(self) -> Batch:
         """Ends every run that the session still logs to."""
         batch = Batch()
-        for run in self.schema.release(self.schema.numbers()):
-            self._progress.hand_on(end_of(run, self.session_id), batch)
+        for number, run in self.schema.release(self.schema.numbers()):
+            self._progress.hand_on(end_of(number, run, self.session_id), batch)
         return batch
 
     # Parts that come back

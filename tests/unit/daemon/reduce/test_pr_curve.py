@@ -7,7 +7,7 @@ import types
 
 import numpy as np
 import pytest
-from boardd.reduce.pr_curve import PrCurve, merge, pr_curve
+from boardd.reduce.pr_curve import PrCurve, pr_curve
 from boardd_protos.invalid import InvalidTensorError
 from boardd_protos.limits import MAX_THRESHOLDS
 from hypothesis import given, settings
@@ -134,27 +134,10 @@ def test_nothing_makes_an_empty_curve():
     assert not curve.rows().any()
 
 
-def test_merged_is_the_curve_of_all():
-    labels, predictions = guesses(10_000)
-    parts = [
-        pr_curve(labels[part], predictions[part], 127)
-        for part in (slice(0, 1), slice(1, 4000), slice(4000, None))
-    ]
-    whole = pr_curve(labels, predictions, 127).rows()
-    np.testing.assert_array_equal(merge(merge(*parts[:2]), parts[2]).rows(), whole)
-    np.testing.assert_array_equal(merge(parts[2], merge(*parts[1::-1])).rows(), whole)
-
-
 def test_raw_counts_make_a_curve_too():
     curve = PrCurve(*(np.array(counts, float) for counts in ([3, 1], [2, 0], [0, 2], [0, 2])))
     np.testing.assert_allclose(curve.precision, [0.6, 1])
     np.testing.assert_allclose(curve.recall, [1, 1 / 3])
-
-
-def test_other_thresholds_do_not_merge():
-    curves = [pr_curve(np.ones(3), np.ones(3), number) for number in (5, 6)]
-    with pytest.raises(InvalidTensorError, match="5 and 6"):
-        merge(*curves)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from boardd.events import event
 from boardd.events.values import scalar_value
-from boardd.runs import event_file
+from boardd.runs import live_file
 from boardd.runs.descriptors import Descriptors
 from boardd.runs.event_file import EventFile, SyncFailedError
 from boardd.runs.logdir import Roots, RunDirectory
@@ -243,7 +243,7 @@ def test_a_file_may_be_closed_while_another_run_puts_it_to_rest(
         descriptors.close(file)
         done.append("close")
 
-    monkeypatch.setattr(event_file, "RestingFile", SlowRest)
+    monkeypatch.setattr(live_file, "RestingFile", SlowRest)
     threads = [threading.Thread(target=write_other), threading.Thread(target=close)]
     threads[0].start()
     assert resting.wait(60.0)

@@ -284,3 +284,38 @@ def test_close_tells_what_no_sync_has_told(directory: RunDirectory) -> None:
     with pytest.raises(SyncFailedError, match="removed or replaced"):
         events.close()
     events.close()
+
+
+def test_a_file_that_was_ended_is_synced_and_takes_no_more(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = writer(directory)
+    events.end_file()  # there is none
+    events.append(scalar(1))
+    synced: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", synced.append)
+        events.end_file()
+    assert synced
+    assert events.path is None
+    events.append(scalar(2))
+    assert len(names(directory)) == 2
+    assert steps(directory) == [1, 2]
+    events.close()
+
+
+def test_a_file_that_was_ended_and_could_not_be_synced_is_told(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = writer(directory)
+    events.append(scalar(1))
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        events.end_file()
+    with pytest.raises(SyncFailedError):
+        events.sync()
+    events.close()

@@ -10,7 +10,6 @@ order, as an independent reader finds it.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import random
@@ -35,6 +34,7 @@ from boardd.runs.mark_writer import MarkWriter
 from boardd.runs.recovery import recover
 from boardd.summaries.reduction import EncodedSummary
 from boardd_protos.summary_kind import SummaryKind
+from support.faulty_writes import FaultyWrites, KilledError
 from support.independent_reader import points, run_events
 
 HISTORIES = int(os.environ.get("MARKS_HISTORIES", "150"))
@@ -42,34 +42,6 @@ NOW = 1_700_000_000.0
 #: The file that another program left in each run says that this is an image.
 TAGS = ["loss", "picture", "images"]
 SCALAR, REJECTED, IMAGE = range(3)
-
-
-class KilledError(BaseException):
-    """The daemon is no more."""
-
-
-class Faults:
-    """What writes do in one daemon's life: ``kind`` with the probability ``chance``."""
-
-    def __init__(self, rnd: random.Random, kind: str, chance: float) -> None:
-        self._rnd, self._kind, self._chance = rnd, kind, chance
-        self._write = os.write
-        #: A write was cut short; the next says why.
-        self._is_due = False
-
-    def write(self, fd: int, data: bytes | memoryview) -> int:
-        if not self._is_due and (not self._kind or self._rnd.random() >= self._chance):
-            return self._write(fd, data)
-        cut = 0 if self._is_due else self._rnd.randrange(len(data) + 1)
-        if cut:
-            self._write(fd, data[:cut])
-        if self._kind == "kill":
-            raise KilledError
-        self._is_due = bool(cut)
-        if cut:
-            return cut
-        number = errno.ENOSPC if self._kind == "full" else errno.EIO
-        raise OSError(number, os.strerror(number))
 
 
 class Run:
@@ -173,7 +145,7 @@ class History:
             assert lives < 300, "no progress"
             kinds = (("", 0.0), ("kill", 0.3), ("full", 0.3), ("error", 0.3), ("kill", 0.05))
             with monkeypatch.context() as patch:
-                patch.setattr(os, "write", Faults(self.rnd, *self.rnd.choice(kinds)).write)
+                patch.setattr(os, "write", FaultyWrites(self.rnd, *self.rnd.choice(kinds)).write)
                 runs = [Run(self.root, name) for name in "01"]
                 try:
                     for run in runs:
@@ -293,8 +265,8 @@ SETTLE = recovery._Reading.settle
 MUTANTS: dict[str, tuple[object, str, object]] = {
     "a torn batch counts as whole": (recovery._Reading, "settle", settle_all),
     "batches count as empty": (recovery._Reading, "settle", settle_none),
-    "nothing is recovered": (recovery, "_has_marks", lambda records: False),
-    "the newest file counts, its first mark torn": (recovery, "_has_marks", lambda records: True),
+    "nothing is recovered": (recovery, "has_marks", lambda records: False),
+    "the newest file counts, its first mark torn": (recovery, "has_marks", lambda records: True),
     "what is recovered is not looked at": (encode, "_written", lambda sequences, mark: 0),
     "a suspect file's events are forgotten": (
         MarkWriter,

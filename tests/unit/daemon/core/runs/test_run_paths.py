@@ -25,10 +25,15 @@ def test_links_are_resolved_once_for_runs_and_sub_runs() -> None:
         ],
     )
     unresolved = paths.unresolved(definitions, {"logs": "/logs"})
-    assert unresolved == {"/logs/exp/rank_1", "/logs/exp/rank_1/train"}
-    paths.resolve({"/logs/exp/rank_1": "/elsewhere", "/logs/exp/rank_1/train": "/t"})
+    assert unresolved == {
+        *("/logs/exp/rank_1", "/logs/exp/rank_1/train"),
+        *("/logs/exp", "/logs/exp/train"),
+    }
+    paths.resolve(
+        {"/logs/exp/rank_1": "/elsewhere", "/logs/exp/rank_1/train": "/t", "/logs/exp": "/exp"}
+    )
     paths.add(message, "/logs")
-    assert paths.of_run(1) == ("/elsewhere", "/logs/exp")
+    assert paths.of_run(1) == ("/elsewhere", "/exp")
     assert paths.of_sub_run(1, "train") == ("/t", "/logs/exp/train")
     # What was not looked up, and what is known by now.
     assert paths.of_sub_run(1, "test") == ("/logs/exp/rank_1/test", "/logs/exp/test")

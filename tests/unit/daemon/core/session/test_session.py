@@ -189,7 +189,9 @@ def test_the_group_of_a_rank_is_the_directory_of_all_ranks() -> None:
     fixture.session.define(message, LOGDIRS)
     found = {run.path: run.group for run in fixture.runs.values()}
     assert found == {
+        "/root/run/n/.boardd-group": "/root/run/n",
         "/root/run/n/rank_1": "/root/run/n",
+        "/root/run/n/a/x/.boardd-group": "/root/run/n/a/x",
         "/root/run/n/rank_1/a/x": "/root/run/n/a/x",
     }
 

@@ -15,8 +15,8 @@ import pytest
 from boardd.reduce.dtypes import as_array
 from boardd.reduce.histogram import thresholds
 from boardd.reduce.histogram.bins import Edges, EqualWidth, Rule, default_edges
-from boardd.reduce.histogram.histogram import Histogram, histogram, merge
-from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
+from boardd.reduce.histogram.histogram import Histogram, histogram
+from boardd_protos.invalid import InvalidTensorError
 from boardd_protos.limits import MAX_BINS, NUMPY_BIN_RULES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -278,30 +278,6 @@ def test_results_are_read_only():
     result = histogram(np.arange(5.0), EqualWidth(2))
     assert not result.counts.flags.writeable
     assert not result.edges.flags.writeable
-
-
-@properties
-@given(st.lists(weird_floats("float32"), min_size=3, max_size=3))
-def test_merged_parts_are_the_whole(parts):
-    bins = default_edges()
-    a, b, c = (histogram(part, bins) for part in parts)
-    whole = histogram(np.concatenate(parts), bins)
-    for merged in (merge(merge(a, b), c), merge(a, merge(b, c)), merge(c, merge(b, a))):
-        np.testing.assert_array_equal(merged.counts, whole.counts)
-        exact = ("min", "max", "num", "nan_count")
-        exact += ("positive_infinity_count", "negative_infinity_count")
-        assert all(getattr(merged, name) == getattr(whole, name) for name in exact)
-        scale = max(abs(whole.min), abs(whole.max)) * whole.num
-        assert abs(merged.sum - whole.sum) <= 1e-12 * scale
-        assert merged.sum_squares == pytest.approx(whole.sum_squares, rel=1e-12)
-
-
-def test_histograms_over_other_edges_do_not_merge():
-    values = np.arange(5.0)
-    with pytest.raises(
-        InvalidRecordError, match=r"2 buckets from 0.0 to 4.0 and 3 from 0.0 to 4.0"
-    ):
-        merge(histogram(values, EqualWidth(2)), histogram(values, EqualWidth(3)))
 
 
 def test_threads_do_not_disturb_each_other():

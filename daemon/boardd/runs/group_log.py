@@ -1,0 +1,151 @@
+"""The open journal of one group and the files of its points, as a task uses them.
+
+Trouble with the disk holds the journal up and loses nothing: see ``run_files``. Points that
+there is no room for stay in the journal until those before them are written, so a run
+directory that hangs holds up neither contributions nor their acknowledgement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from boardd.core.groups.group import Group
+from boardd.core.runs.run_state import RunState
+from boardd.runs.group_output import MAX_OUT_BYTES, GroupOutput
+from boardd.runs.group_recorder import GroupRecorder
+from boardd.runs.group_replica import GroupReplica
+from boardd.runs.group_work import Outcome, Work
+from boardd.runs.run_files import RunFiles
+from boardd.runs.sync_result import SyncResult
+
+_logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at which segments of the journal can go.
+RELEASE_SECS: Final = 5.0
+
+
+class GroupLog:
+    """For one task on the event loop; see the module.
+
+    ``sync`` makes runs durable. ``on_begun`` is called when the group's id is known.
+    """
+
+    def __init__(
+        self,
+        files: RunFiles,
+        recorder: GroupRecorder,
+        output: GroupOutput,
+        sync: Callable[[list[RunState]], Awaitable[SyncResult]],
+        on_begun: Callable[[bytes], None],
+    ) -> None:
+        self.files = files
+        self.output = output
+        self._recorder = recorder
+        self._sync = sync
+        self._on_begun = on_begun
+        #: What the output knows.
+        self._replica: GroupReplica | None = None
+        self._looked_at = 0.0
+        self._releasing: asyncio.Task[None] | None = None
+        self._removable: list[str] = []
+
+    @property
+    def group(self) -> Group:
+        """The group, as far as it is recorded. Read it between two calls."""
+        return self._recorder.replica.group
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every point that was decided is written, or can never be."""
+        return not self._recorder.is_behind and self.output.is_idle
+
+    @property
+    def can_catch_up(self) -> bool:
+        """Whether there is room for points that were left in the journal."""
+        return self._recorder.is_behind and self.output.out_bytes < MAX_OUT_BYTES // 2
+
+    async def record(self, works: Sequence[Work], *, is_brief: bool) -> list[Outcome] | None:
+        """Records ``works`` and what is decided now, however long the disk takes.
+
+        Returns what became of each; None if the journal is refused.
+        """
+        recorder = self._recorder
+        replica = None
+        while await self.files.open():
+            if recorder.replica is not replica:  # marks tell what of it is recorded
+                replica = recorder.replica
+                recorder.begin(works)
+            recorder.room_bytes = MAX_OUT_BYTES - self.output.out_bytes
+            try:
+                outcomes = await self.files.on_thread(
+                    lambda: recorder.go_on(self.files.append_once), is_brief=is_brief
+                )
+            except OSError as error:
+                await self.files.wait_out(error)
+            else:
+                self.files.appended()
+                return outcomes
+        return None
+
+    async def emit(self) -> None:
+        """Hands on the points that are decided, as far as there is room."""
+        recorder, output = self._recorder, self.output
+        if self._replica is not recorder.replica:
+            if not (recorder.replica.group_id and output.is_idle):
+                return  # what an earlier opening handed on comes back first
+            emission = recorder.take_emission()
+            self._replica = recorder.replica
+            first = emission.first if emission is not None else recorder.replica.last_sequence + 1
+            self._on_begun(recorder.replica.group_id)
+            output.begin(recorder.replica.group_id, first)
+        else:
+            emission = recorder.take_emission()
+        if emission is not None:
+            output.emit(emission, recorder.replica.tag_names)
+
+    async def catch_up(self) -> None:
+        """Hands on points that were left in the journal."""
+        self._recorder.room_bytes = MAX_OUT_BYTES - self.output.out_bytes
+        try:
+            await self.files.on_thread(self._recorder.catch_up)
+        except OSError as error:
+            await self.files.wait_out(error)
+        await self.emit()
+
+    async def release(self, now: float) -> None:
+        """Removes segments of the journal that nothing needs any more."""
+        names, self._removable = self._removable, []
+        try:
+            if names:
+                await self.files.on_thread(lambda: self._recorder.remove(names))
+            if self._releasing is not None or now < self._looked_at + RELEASE_SECS:
+                return
+            self._looked_at = now
+            written = self.output.written
+            names = await self.files.on_thread(lambda: self._recorder.released(written))
+        except OSError as error:
+            _logger.warning("the journal of a group cannot be shortened: %s", error)
+            return
+        if names:
+            # Beside the task: the files of the points may take their time.
+            syncing = self._make_durable(names)
+            self._releasing = asyncio.get_running_loop().create_task(syncing, name="release")
+
+    async def _make_durable(self, names: list[str]) -> None:
+        result = await self._sync(self.output.runs)
+        self._releasing = None
+        if result.ok:
+            self._removable = names
+
+    async def start_over(self) -> None:
+        """After a defect: the group is restored from its journal."""
+        self._recorder.forget()
+        await self.files.close()
+
+    def abandon(self) -> None:
+        """Stops without waiting."""
+        if self._releasing is not None:
+            self._releasing.cancel()

@@ -1,0 +1,254 @@
+"""What ranks log becomes entries of their group's journal, and these become points.
+
+Everything is in the journal before it counts: entries are appended, and only then applied
+to the group. What is decided is appended in the same way, before any of its points is
+handed out. So a daemon that opens the journal later hands out the same points again.
+
+Points that nobody has room for are left out, and read from the journal later.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
+
+from boardd_protos import boardd_pb2 as pb
+
+from boardd.core.groups.entries import Began, Entry
+from boardd.core.groups.limits import GroupLimits
+from boardd.core.refusals import RefusedError
+from boardd.core.runs.contents import RunContents
+from boardd.core.runs.run_state import RunState
+from boardd.events.marks import Part
+from boardd.runs.group_contributions import Contributions
+from boardd.runs.group_points import Emission, RewindRow, Row
+from boardd.runs.group_replica import GroupReplica
+from boardd.runs.group_work import Outcome, Work, WorkQueue
+from boardd.runs.journal import Journal, JournalRecord
+from boardd.runs.journal_ages import JournalAges
+from boardd.runs.journal_entries import JournalError
+from boardd.runs.live_file import LiveFile
+from boardd.runs.logdir import RunDirectory
+
+_GROUP_ID_BYTES: Final = 16
+#: Entries of one append.
+_MAX_ENTRIES: Final = 4096
+
+Append = Callable[[bytes, Sequence[Part]], None]
+Reading = Callable[[], AbstractContextManager[None]]
+
+
+class GroupRecorder:
+    """The group of ``run``, a journal's; for one thread at a time.
+
+    ``clock`` gives seconds that never go back. At most about ``room_bytes`` of points are
+    held for ``take_emission``; set it before each call.
+    """
+
+    def __init__(
+        self, run: RunState, limits: GroupLimits, clock: Callable[[], float], room_bytes: int
+    ) -> None:
+        self._run = run
+        self._limits = limits
+        self._clock = clock
+        self.room_bytes = room_bytes
+        self._directory: RunDirectory | None = None
+        self._journal: Journal | None = None
+        self.replica = GroupReplica(limits)
+        self._contributions = Contributions(run, self.replica.group)
+        self._emission = _Collected()
+        self._queue = WorkQueue()
+        self._unapplied: list[JournalRecord] = []
+        self._ages = JournalAges()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether points are left out, for ``catch_up``."""
+        return self._emission.left_out_from is not None
+
+    # Opening
+
+    def open(self, directory: RunDirectory, reading: Reading = nullcontext) -> LiveFile:
+        """Opens the journal in ``directory``, and restores the group from it.
+
+        Raises ``OSError``, and ``RefusedError`` if the journal cannot be read here.
+        """
+        try:
+            journal = self._read(directory, self._run.contents, reading)
+            if journal.entries or not self.replica.group_id:
+                self._restore(journal)
+            else:  # somebody removed the journal of a group that goes on
+                self._unapplied.insert(0, JournalRecord(self.replica.group.state()))
+        except JournalError as error:
+            raise RefusedError(pb.UNSUPPORTED, f"{directory.path}: {error}") from error
+        self._directory, self._journal = directory, journal
+        return journal.file
+
+    def _read(self, directory: RunDirectory, contents: RunContents, reading: Reading) -> Journal:
+        return Journal(
+            directory,
+            contents,
+            lambda: self.replica.group.state(),
+            reading=reading,
+        )
+
+    def _restore(self, journal: Journal) -> None:
+        self.replica = GroupReplica(self._limits)
+        self._contributions = Contributions(self._run, self.replica.group)
+        self._emission = _Collected()
+        self._queue = WorkQueue()
+        self._unapplied = []
+        self._ages = JournalAges()
+        self._replay(journal, self.replica, self._emission)
+
+    def _replay(self, journal: Journal, replica: GroupReplica, emission: _Collected) -> None:
+        for position, entry in enumerate(journal.replay()):
+            rows = replica.apply(entry, self._clock())
+            if position == 0:
+                emission.begin(replica.last_sequence)
+            emission.add(rows, replica.last_sequence, self.room_bytes)
+
+    def catch_up(self) -> None:
+        """Reads points from the journal that were left out, as many as there is room for.
+
+        Raises ``OSError``.
+        """
+        if self._directory is None:
+            raise RuntimeError(f"{self._run.path} is not open")
+        self._emission.go_on()
+        journal = self._read(self._directory, RunContents(), nullcontext)
+        self._replay(journal, GroupReplica(self._limits), self._emission)
+
+    # Recording
+
+    def begin(self, works: Iterable[Work]) -> None:
+        """Takes what comes next; nothing of an earlier call may be left."""
+        self._queue.works.extend(works)
+
+    def go_on(self, append: Append) -> list[Outcome]:
+        """Records all that was taken, and what is decided now. Returns what became of each.
+
+        ``append`` writes to the journal's file, or goes on with what it could not write.
+        Raises ``OSError`` if it does; then call this again.
+        """
+        journal = self._journal
+        if journal is None:
+            raise RuntimeError(f"{self._run.path} is not open")
+        self._flush(journal, append)
+        while self._queue.works:
+            self._take(self._queue.works[0], journal, append)
+        self._flush(journal, append)
+        if self.replica.group_id:
+            self._decide(self.replica.group.due(self._clock()))
+            self._flush(journal, append)
+        return self._queue.take_outcomes()
+
+    def _take(self, work: Work, journal: Journal, append: Append) -> None:
+        """Records one work, or what must be recorded before it."""
+        needed = self._needed(work)
+        if needed or self._contributions.is_barrier(work):
+            self._flush(journal, append)
+            needed = self._needed(work)
+        if needed:
+            self._queue.count_round()
+            self._decide(needed)
+            self._flush(journal, append)
+            return
+        records, outcome = self._contributions.take(work)
+        self._unapplied += records
+        self._queue.done(outcome)
+        if len(self._unapplied) >= _MAX_ENTRIES:
+            self._flush(journal, append)
+
+    def _needed(self, work: Work) -> list[Entry]:
+        if not self.replica.group_id:
+            return [Began(os.urandom(_GROUP_ID_BYTES), work.asked.world_size)]
+        return self._contributions.needed(work)
+
+    def _decide(self, entries: Iterable[Entry]) -> None:
+        self._unapplied += [JournalRecord(entry) for entry in entries]
+
+    def _flush(self, journal: Journal, append: Append) -> None:
+        """Writes and applies entries. Raises ``OSError``; then nothing of them is applied."""
+        if not self._unapplied:
+            return
+        if not journal.file.pending_bytes:
+            journal.rotate()
+            self._ages.note(self._clock(), journal.entries)
+        append(*journal.encode(self._unapplied))
+        unapplied, self._unapplied = self._unapplied, []
+        now = self._clock()
+        for record in unapplied:
+            rows = self.replica.apply(record.entry, now)
+            self._emission.add(rows, self.replica.last_sequence, self.room_bytes)
+
+    def forget(self) -> None:
+        """Forgets the group, which the journal restores when it is opened again."""
+        self._queue = WorkQueue()
+        self._journal, self.replica = None, GroupReplica(self._limits)
+
+    def take_emission(self) -> Emission | None:
+        """Returns what is to be shown next, None if there is nothing."""
+        return self._emission.take()
+
+    # The journal's age
+
+    def released(self, written: int) -> list[str]:
+        """Returns the segments that nothing needs any more; see ``Journal.released``.
+
+        Raises ``OSError``.
+        """
+        journal, group = self._journal, self.replica.group
+        if journal is None:
+            return []
+        oldest = self._ages.oldest_open(group.oldest_open_at, journal.entries)
+        return journal.released(oldest, self.replica.last_sequence, written)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Removes segments that were released. Raises ``OSError``."""
+        if self._journal is not None:
+            self._journal.remove(names)
+
+
+class _Collected:
+    """Points to be shown, and from which emission on they are left out."""
+
+    def __init__(self) -> None:
+        self.left_out_from: int | None = None
+        self._emission = Emission.after(0)
+
+    def begin(self, last: int) -> None:
+        """The journal has nothing of the emissions up to ``last``: they are written."""
+        if last >= self._emission.first:
+            self._emission = Emission.after(last)
+
+    def go_on(self) -> None:
+        """Points are added anew from the journal's beginning; those that were taken are not."""
+        self.left_out_from = None
+
+    def add(self, rows: Sequence[Row], last: int, room_bytes: int) -> None:
+        """Adds the rows of the emissions up to ``last``, unless there is no room for them."""
+        emission = self._emission
+        if self.left_out_from is not None:
+            return
+        if last < emission.last or (last == emission.last and not _are_rewinds(rows)):
+            return
+        size_bytes = emission.size_bytes + sum(row.size_bytes for row in rows)
+        if rows and (room_bytes <= 0 or (emission.rows and size_bytes > room_bytes)):
+            self.left_out_from = emission.last + 1
+            return
+        emission.add(rows, last)
+
+    def take(self) -> Emission | None:
+        """See ``GroupRecorder.take_emission``."""
+        emission = self._emission
+        if not emission.rows and emission.last < emission.first:
+            return None
+        self._emission = Emission.after(emission.last)
+        return emission
+
+
+def _are_rewinds(rows: Sequence[Row]) -> bool:
+    return bool(rows) and isinstance(rows[0], RewindRow)

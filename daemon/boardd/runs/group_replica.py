@@ -1,0 +1,49 @@
+"""A group as its journal tells it, and what it shows after each entry."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from boardd.core.groups.entries import Entry, Rewound, State, Tags
+from boardd.core.groups.group import Group
+from boardd.core.groups.limits import GroupLimits
+from boardd.runs.group_points import OWN_TAGS, RewindRow, Row, rows_of
+
+_DEFAULT_REDUCTION: Final = "mean"
+
+
+class GroupReplica:
+    """The group that the entries applied so far make, from the journal's first on."""
+
+    def __init__(self, limits: GroupLimits) -> None:
+        self.group = Group(limits)
+        #: The group's own tags, and then its ranks'.
+        self.tag_names: list[bytes] = list(OWN_TAGS)
+        self._reductions: list[str] = []
+
+    @property
+    def group_id(self) -> bytes:
+        """The group's id; empty before it has begun."""
+        return self.group.group_id or b""
+
+    @property
+    def last_sequence(self) -> int:
+        """The last emission that was decided; 0 before the first."""
+        return self.group.next_sequence - 1
+
+    def apply(self, entry: Entry, now: float) -> list[Row]:
+        """Changes the group as ``entry`` says; returns what is to be shown of it."""
+        points = self.group.apply(entry, now)
+        if isinstance(entry, State):
+            self._take_tags(entry.tags)
+        elif isinstance(entry, Tags):
+            self._take_tags(entry)
+        elif isinstance(entry, Rewound):
+            return [RewindRow(self.group.next_sequence, entry.step)]
+        return [row for point in points for row in rows_of(point, self._reductions)]
+
+    def _take_tags(self, entry: Tags) -> None:
+        del self.tag_names[len(OWN_TAGS) + entry.first :]
+        del self._reductions[entry.first :]
+        self.tag_names += [tag.name for tag in entry.tags]
+        self._reductions += [tag.reduce or _DEFAULT_REDUCTION for tag in entry.tags]

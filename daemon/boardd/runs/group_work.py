@@ -1,0 +1,78 @@
+"""What a group's journal is asked to record, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from boardd.core.groups.entries import Joined
+from boardd.core.session.batch import RunPart
+from boardd.runs.encode import RefusedRecords
+from boardd.summaries.reduction import SummaryError
+
+#: How often one work may need something before it: the group, its member, tags, a rewind.
+MAX_ROUNDS: Final = 16
+
+
+@dataclass(frozen=True, eq=False)
+class SharedSummary:
+    """What one rank contributes to a point: a partial of ``kind``."""
+
+    kind: str
+    partial: Any
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it holds."""
+        return int(self.partial.size_bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A part of a member, ``asked``; without a part: the member is there, or has left.
+
+    ``result`` is what a summary was reduced to, or why it cannot be.
+    """
+
+    asked: Joined
+    part: RunPart | None = None
+    result: SharedSummary | SummaryError | None = None
+    has_left: bool = False
+
+
+@dataclass(eq=False)
+class Outcome:
+    """What became of a part, as ``Outcomes`` tells it."""
+
+    part: RunPart
+    duplicates: int = 0
+    error: SummaryError | None = None
+    refused: list[RefusedRecords] = field(default_factory=list)
+
+
+class WorkQueue:
+    """Works that are still to be recorded, and what became of those before them."""
+
+    def __init__(self) -> None:
+        self.works: deque[Work] = deque()
+        self._outcomes: list[Outcome] = []
+        self._rounds = 0
+
+    def count_round(self) -> None:
+        """The first work needs something before it. Raises ``RuntimeError`` if that never ends."""
+        self._rounds += 1
+        if self._rounds > MAX_ROUNDS:
+            raise RuntimeError(f"a group that always needs more before {self.works[0]!r}")
+
+    def done(self, outcome: Outcome | None) -> None:
+        """The first work is taken."""
+        self.works.popleft()
+        self._rounds = 0
+        if outcome is not None:
+            self._outcomes.append(outcome)
+
+    def take_outcomes(self) -> list[Outcome]:
+        """Returns what became of works since the last call."""
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes

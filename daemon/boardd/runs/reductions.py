@@ -1,0 +1,69 @@
+"""What a record is reduced to: an event of its own, or its share of a point of several ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from boardd_protos import boardd_pb2 as pb
+from google.protobuf.message import DecodeError
+
+from boardd.core.session.batch import MergedPart, SummaryPart
+from boardd.runs.group_work import SharedSummary
+from boardd.summaries.reduction import EncodedSummary
+from boardd.summaries.summarize import present, reduce_shared, summarize
+
+#: Kinds of payloads that merge with those of another kind.
+_KINDS: Final = {"histogram_raw": "histogram", "pr_curve_raw": "pr_curve"}
+
+
+class Reduction(Protocol):
+    """What a record is reduced to."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it holds."""
+
+
+#: Takes a record and the memory that its reduction may take, in bytes; raises ``SummaryError``.
+Reduce = Callable[[SummaryPart, int], Reduction]
+
+
+def reduce_alone(part: SummaryPart, max_working_bytes: int) -> EncodedSummary:
+    """Returns the event of a record, or of what several ranks made together."""
+    tag = part.run.tags[part.tag].decode()
+    if isinstance(part, MergedPart):
+        return present(tag, part.step, part.wall_time, part.partial)
+    return summarize(
+        tag,
+        part.step,
+        part.wall_time,
+        part.payload,
+        part.tensors,
+        max_working_bytes,
+        part.maps,
+    )
+
+
+def reduce_to_share(part: SummaryPart, max_working_bytes: int) -> SharedSummary:
+    """Returns what the rank that logged a record contributes to its group's point."""
+    member = part.run.members[part.session_id, part.numbers[0]]
+    partial = reduce_shared(
+        part.run.tags[part.tag].decode(),
+        part.step,
+        part.wall_time,
+        part.payload,
+        part.tensors,
+        max_working_bytes,
+        part.maps,
+        rank=member.rank,
+    )
+    return SharedSummary(_kind(part.payload), partial)
+
+
+def _kind(payload: bytes) -> str:
+    try:
+        kind = pb.Payload.FromString(payload).WhichOneof("summary") or ""
+    except DecodeError:  # which ``reduce_shared`` would have refused
+        kind = ""
+    return _KINDS.get(kind, kind)
