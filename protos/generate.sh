@@ -18,6 +18,6 @@ cd "$root"
   boardd_protos/boardd.proto
 "$python" -m grpc_tools.protoc -Idaemon \
   --python_out="$output/daemon" --pyi_out="$output/daemon" \
-  boardd/events/event.proto boardd/events/graph.proto \
+  boardd/events/event.proto boardd/events/exact.proto boardd/events/graph.proto \
   boardd/events/marks.proto boardd/events/plugins.proto boardd/events/projector.proto \
   boardd/partials/partials.proto boardd/runs/journal.proto

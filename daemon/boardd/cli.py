@@ -1,4 +1,4 @@
-"""The ``boardd`` command: runs the daemon, or shows or ends a running one."""
+"""The ``boardd`` command: runs the daemon, shows or ends a running one, merges event files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from boardd.errors import CommandError, ConfigError, ExitCode
 from boardd.host import blas_threads
 from boardd.settings.arguments import ArgumentParser
 
+_REDUCTIONS = ("mean", "sum", "min", "max", "last")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command that ``arguments`` (default: those of the process) ask for.
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     # What gRPC's core would print is reported below, in one line.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    commands = {"status": _status, "stop": _stop}
+    commands = {"merge": _merge, "status": _status, "stop": _stop}
     try:
         if given and not given[0].startswith("-"):
             if given[0] not in commands:
@@ -128,6 +130,50 @@ def _stop(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     return ExitCode.OK
 
 
+def _merge(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    parser = ArgumentParser(
+        prog="boardd merge",
+        description="Merges event files of separate ranks, whoever wrote them, into a new logdir.\n"
+        "A LOGDIR that holds rank_0, rank_1, ... at any depth has those ranks; else each\n"
+        "LOGDIR is one rank, rank 0 first. Inputs are only read.",
+        epilog="exit codes: 0 merged, 1 failed, 2 a wrong argument",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"boardd {__version__}")
+    parser.add_argument("logdirs", metavar="LOGDIR", type=Path, nargs="+", help="event files")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="the new logdir, which is not there"
+    )
+    parser.add_argument(
+        "--reduce",
+        metavar="[TAGS=]HOW",
+        type=_reduction,
+        action="append",
+        default=[],
+        help="what is shown of scalars: mean, sum, min, max or last (default: what boardd's own "
+        "files say, else mean); may be repeated, for instance: --reduce sum --reduce 'lr*=last'",
+    )
+    parser.add_argument(
+        "--max-open-mib",
+        metavar="MIB",
+        type=_positive,
+        default=1024,
+        help="memory for values that wait for other ranks (default: 1024)",
+    )
+    options = parser.parse_args(arguments)
+    from boardd.merge.merge import merge
+    from boardd.merge.merge_run import MergeOptions
+
+    merge_options = MergeOptions(tuple(options.reduce), options.max_open_mib << 20)
+    for report in merge(options.logdirs, options.out, merge_options):
+        for warning in report.warnings():
+            print(f"boardd: {warning}", file=sys.stderr)
+        run = options.out / report.path
+        print(f"{run}: {report.points} points of {len(report.ranks)} ranks", flush=True)
+    return ExitCode.OK
+
+
 def _parser(
     command: str, description: str, epilog: str, *, timeout_secs: float
 ) -> argparse.ArgumentParser:
@@ -166,6 +212,20 @@ def _seconds(text: str) -> float:
     if not 0 <= value <= 86400:
         raise argparse.ArgumentTypeError(f"{text!r}: expected seconds from 0 to 86400")
     return value
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 1 << 20:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to 1048576")
+    return int(text)
+
+
+def _reduction(text: str) -> tuple[str, str]:
+    """A pattern of tags, and how their scalars merge."""
+    pattern, _, how = text.rpartition("=")
+    if how not in _REDUCTIONS:
+        raise argparse.ArgumentTypeError(f"{how!r}: expected one of {', '.join(_REDUCTIONS)}")
+    return pattern or "*", how
 
 
 def _address(options: argparse.Namespace, environ: Mapping[str, str]) -> address.Address:

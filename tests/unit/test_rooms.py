@@ -46,8 +46,9 @@ ROOMS: dict[str, dict[str, set[str]]] = {
     "boardd": {
         "__init__": set(),
         "__main__": {"cli"},
-        "cli": {"commands", "errors", "host", "rpc", "settings"},
+        "cli": {"commands", "errors", "host", "merge", "rpc", "settings"},
         "commands": {"errors"},
+        "merge": {"errors", "events", "partials", "runs", "summaries"},
         "host": {"errors", "rpc", "settings"},
         "rpc": {"core", "errors", "runs", "sessions"},
         "sessions": {"core", "runs"},
@@ -76,7 +77,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "__init__": set(),
     },
 }
-MAX_ARROWS = 30
+MAX_ARROWS = 34
 
 #: The rooms that compute only, and what in them does not.
 PURE = {

@@ -58,9 +58,11 @@ class Part(_message.Message):
     def __init__(self, session: _Optional[bytes] = ..., known: _Optional[int] = ..., runs: _Optional[_Iterable[int]] = ..., dropped: _Optional[_Iterable[_Union[Dropped, _Mapping]]] = ...) -> None: ...
 
 class Tags(_message.Message):
-    __slots__ = ["kind", "names"]
+    __slots__ = ["kind", "names", "reduce"]
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
+    REDUCE_FIELD_NUMBER: _ClassVar[int]
     kind: str
     names: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, kind: _Optional[str] = ..., names: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    reduce: str
+    def __init__(self, kind: _Optional[str] = ..., names: _Optional[_Iterable[bytes]] = ..., reduce: _Optional[str] = ...) -> None: ...

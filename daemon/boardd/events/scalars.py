@@ -10,7 +10,12 @@ event that holds one scalar is::
           0a <varint length> <tag>     Value.tag            left out if empty
           15 <f32 value>               Value.simple_value
 
-in a record of ``tfrecord``. A varint holds seven bits a byte, lowest first, the
+in a record of ``tfrecord``. Behind it comes the exact value (``exact``), if that is asked
+for and the float32 is rounded::
+
+    81 e9 09 <f64 value>               Exact.scalar
+
+A varint holds seven bits a byte, lowest first, the
 top bit set on all but the last; a negative int64 takes ten of them. Source:
 protobuf.dev, "Encoding".
 
@@ -29,6 +34,7 @@ import numpy.typing as npt
 
 from boardd.events import event
 from boardd.events.event_pb2 import Summary
+from boardd.events.exact import SCALAR_BYTES, with_scalar
 from boardd.events.tfrecord import OVERHEAD_BYTES
 
 #: Protobuf encodes up to this many scalars while the loop is not compiled.
@@ -51,12 +57,14 @@ def encode_scalars(
     value: npt.NDArray[np.float64],
     tag_index: npt.NDArray[np.intp],
     tags: Sequence[bytes],
+    *,
+    is_exact: bool = False,
 ) -> bytes:
     """Returns n encoded records, in order: events of one scalar each.
 
     The four arrays have shape ``[n]``; scalar i has the tag
-    ``tags[tag_index[i]]``, in UTF-8. Values are rounded to float32; any value is
-    allowed. Releases the GIL for all but a few scalars.
+    ``tags[tag_index[i]]``, in UTF-8. Values are rounded to float32, and with ``is_exact``
+    also kept as they are; any value is allowed. Releases the GIL for all but a few scalars.
 
     Raises ``ValueError`` when shapes differ, a wall time is not finite, an
     index is out of range or a tag is not UTF-8.
@@ -64,8 +72,9 @@ def encode_scalars(
     times = np.require(wall_time, np.float64, _PLAIN)
     steps = np.require(step, np.int64, _PLAIN)
     indices = np.require(tag_index, np.intp, _PLAIN)
+    doubles = np.require(value, np.float64, _PLAIN)
     with np.errstate(over="ignore"):
-        singles = np.asarray(value, np.float64).astype(np.float32)
+        singles = doubles.astype(np.float32)
     if times.ndim != 1 or not times.shape == steps.shape == indices.shape == singles.shape:
         raise ValueError(
             f"columns differ in shape: wall_time {times.shape}, step {steps.shape}, "
@@ -83,9 +92,10 @@ def encode_scalars(
     for tag in tags:
         if not tag.isascii():
             tag.decode("utf-8")  # UnicodeDecodeError is a ValueError
+    exact = doubles if is_exact else doubles[:0]
     if _kernel is None and len(times) <= UNCOMPILED_MAX:
-        return _encode_with_protobuf(times, steps, singles, indices, tags)
-    return _encode_with_kernel(times, steps, singles, indices, tags)
+        return _encode_with_protobuf(times, steps, singles, indices, tags, exact)
+    return _encode_with_kernel(times, steps, singles, indices, tags, exact)
 
 
 def _encode_with_protobuf(
@@ -94,13 +104,26 @@ def _encode_with_protobuf(
     singles: npt.NDArray[np.float32],
     indices: npt.NDArray[np.intp],
     tags: Sequence[bytes],
+    exact: npt.NDArray[np.float64],
 ) -> bytes:
     names = [tag.decode("utf-8") for tag in tags]
     columns = zip(times.tolist(), steps.tolist(), singles.tolist(), indices.tolist(), strict=True)
-    return b"".join(
+    events = [
         event.summary(time, step, Summary.Value(tag=names[index], simple_value=single))
         for time, step, single, index in columns
-    )
+    ]
+    if len(exact):
+        for row in np.flatnonzero(is_rounded(exact, singles)).tolist():
+            events[row] = with_scalar(events[row], float(exact[row]))
+    return b"".join(events)
+
+
+def is_rounded(
+    exact: npt.NDArray[np.float64], singles: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    """Which of n values are not their float32, bool[n]. NaN is."""
+    rounded: npt.NDArray[np.bool_] = (exact != singles) & (exact == exact)
+    return rounded
 
 
 def _encode_with_kernel(
@@ -109,10 +132,13 @@ def _encode_with_kernel(
     singles: npt.NDArray[np.float32],
     indices: npt.NDArray[np.intp],
     tags: Sequence[bytes],
+    exact: npt.NDArray[np.float64],
 ) -> bytes:
+    rounded = is_rounded(exact, singles) if len(exact) else np.zeros(0, bool)
     lengths = np.fromiter((len(tag) for tag in tags), np.uint64, len(tags))
     ends = np.cumsum(lengths)
     size_max = int(lengths[indices].sum()) + len(times) * (OVERHEAD_BYTES + _EVENT_BYTES_MAX)
+    size_max += int(rounded.sum()) * SCALAR_BYTES
     out = np.empty(size_max, np.uint8)
     size = _load_kernel()(
         times.view(np.uint64),
@@ -122,6 +148,8 @@ def _encode_with_kernel(
         np.frombuffer(b"".join(tags), np.uint8),
         ends - lengths,
         lengths,
+        exact.view(np.uint64),
+        rounded.view(np.uint8),
         out,
     )
     return out[:size].tobytes()

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
+from boardd.events.exact import SCALAR_TAG
 from boardd.events.tfrecord import FOOTER_BYTES, HEADER_BYTES, LENGTH, MASK_DELTA
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -24,6 +25,8 @@ _CASTAGNOLI: Final = 0x82F63B78  # CRC-32C's polynomial, bits reversed
 _LENGTH_BYTES: Final = np.uint64(LENGTH.size)
 _HEADER_BYTES: Final = np.uint64(HEADER_BYTES)
 _FOOTER_BYTES: Final = np.uint64(FOOTER_BYTES)
+_EXACT_TAG: Final = np.uint64(int.from_bytes(SCALAR_TAG, "little"))
+_EXACT_TAG_BYTES: Final = np.uint64(len(SCALAR_TAG))
 # Positions are unsigned throughout: a signed one costs a test for a negative
 # index at every byte, and mixing the two makes a float of their sum.
 _0, _1, _2, _3, _4, _5, _6, _7, _8 = np.arange(9, dtype=np.uint64)
@@ -138,6 +141,8 @@ def _varint_bytes(number: _Unsigned) -> _Unsigned:
         _column(types.uint8),
         _column(types.uint64),
         _column(types.uint64),
+        _column(types.uint64),
+        _column(types.uint8),
         _BYTES,
     )
 )
@@ -149,13 +154,17 @@ def encode(
     tag_bytes: npt.NDArray[np.uint8],
     tag_start: npt.NDArray[np.uint64],
     tag_length: npt.NDArray[np.uint64],
+    exact: npt.NDArray[np.uint64],
+    is_rounded: npt.NDArray[np.uint8],
     out: npt.NDArray[np.uint8],
 ) -> _Unsigned:
     """Writes the encoded records into ``out`` and returns their length in bytes.
 
-    Checks no bounds: ``out`` must be long enough and every index in range.
+    ``exact`` and ``is_rounded`` are empty if no exact values are to be kept. Checks no
+    bounds: ``out`` must be long enough and every index in range.
     """
     at = _0
+    has_exact = exact.shape[0] > 0
     known_length = _0
     known_length_crc = np.uint64(masked_crc32c(np.zeros(8, np.uint8), _0, _8))
     for row in range(np.uint64(wall_time.shape[0])):
@@ -187,6 +196,9 @@ def encode(
             at += tag_bytes_count
         out[at] = 0x15
         at = _put_fixed(out, at + _1, np.uint64(value[row]), _4)
+        if has_exact and is_rounded[row]:
+            at = _put_fixed(out, at, _EXACT_TAG, _EXACT_TAG_BYTES)
+            at = _put_fixed(out, at, exact[row], _8)
 
         _put_fixed(out, record, at - data, _LENGTH_BYTES)
         if at - data != known_length:  # the events of a run differ little in length

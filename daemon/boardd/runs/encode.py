@@ -25,6 +25,7 @@ from boardd.core.session.drops import DROPPED, drop_tags
 from boardd.events import event
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.event_pb2 import Summary
+from boardd.events.exact import with_scalar
 from boardd.events.marks import Part
 from boardd.events.scalars import encode_scalars
 from boardd.events.values import scalar_value
@@ -61,9 +62,12 @@ class Encoded:
 def encode_scalar_part(part: ScalarPart) -> Encoded:
     """Returns the encoded records of scalars.
 
-    Without those whose tag is another kind, and without those that are written already.
+    Without those whose tag is another kind, and without those that are written already. A
+    rank's own copies keep what the ranks are merged from, see ``boardd.events.exact``.
     """
     run, columns, tag_index = part.run, part.columns, part.tag_index
+    if part.is_copy:
+        run.contents.take_reductions(run.tags, run.reductions)
     try:
         if len(columns) == 1 and (encoded := _encode_scalar(part)) is not None:
             return encoded
@@ -84,6 +88,7 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
             columns.value,
             index,
             [run.tags[tag] for tag in used.tolist()],
+            is_exact=part.is_copy,
         )
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
@@ -110,8 +115,11 @@ def _encode_scalar(part: ScalarPart) -> Encoded | None:
     key = session_key(part.session_id)
     if _written(columns.sequence, run.contents.marks.sequence(key)):
         return Encoded(duplicates=1)
-    value = scalar_value(name.decode(), float(columns.value[0]))
+    number = float(columns.value[0])
+    value = scalar_value(name.decode(), number)
     events = event.summary(float(columns.wall_time[0]), step, value)
+    if part.is_copy and number == number and value.simple_value != number:
+        events = with_scalar(events, number)
     return Encoded(events, Part(key, columns.sequence))
 
 

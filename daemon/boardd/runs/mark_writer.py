@@ -59,11 +59,11 @@ class MarkWriter:
             for key, mark in contents.marks:
                 self._number(key)
                 _add_mark(batch, key, mark)
-            _add_tags(batch, contents.kinds)
+            _add_tags(batch, contents.kinds, contents.reductions)
         else:
             for key, mark in untold:
                 _add_mark(batch, key, mark)
-            _add_tags(batch, new_tags.items())
+            _add_tags(batch, new_tags.items(), contents.reductions)
         has_dropped = contents.dropped_step != self._told_dropped_step
         if has_dropped or (is_whole and contents.dropped_step != NO_STEP):
             batch.dropped_step = self._told_dropped_step = contents.dropped_step
@@ -133,9 +133,13 @@ def _add_dropped(entry: marks_pb2.Mark | marks_pb2.Part, dropped: Mapping[str, i
         entry.dropped.add(reason=reason, records=records)
 
 
-def _add_tags(batch: marks_pb2.Batch, kinds: Iterable[tuple[bytes, SummaryKind]]) -> None:
-    names: dict[SummaryKind, list[bytes]] = {}
+def _add_tags(
+    batch: marks_pb2.Batch,
+    kinds: Iterable[tuple[bytes, SummaryKind]],
+    reductions: Mapping[bytes, str],
+) -> None:
+    names: dict[tuple[SummaryKind, str], list[bytes]] = {}
     for name, kind in kinds:
-        names.setdefault(kind, []).append(name)
-    for kind, tags in names.items():
-        batch.tags.add(kind=kind.value, names=tags)
+        names.setdefault((kind, reductions.get(name, "")), []).append(name)
+    for (kind, reduce), tags in names.items():
+        batch.tags.add(kind=kind.value, names=tags, reduce=reduce)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
 from boardd_protos import boardd_pb2 as pb
 from google.protobuf.message import DecodeError
 
 from boardd.core.session.batch import MergedPart, SummaryPart
+from boardd.events.exact import ExactPartial, with_partial
+from boardd.partials.codec import encode
 from boardd.runs.group_work import SharedSummary
 from boardd.summaries.reduction import EncodedSummary
 from boardd.summaries.summarize import present, reduce_shared, summarize
 
 #: Kinds of payloads that merge with those of another kind.
 _KINDS: Final = {"histogram_raw": "histogram", "pr_curve_raw": "pr_curve"}
+#: Kinds whose events do not tell all that merges: sums, and what buckets came from.
+_ROUNDED_KINDS: Final = frozenset({"histogram", "histogram_raw", "pr_curve", "pr_curve_raw"})
 
 
 class Reduction(Protocol):
@@ -30,10 +35,18 @@ Reduce = Callable[[SummaryPart, int], Reduction]
 
 
 def reduce_alone(part: SummaryPart, max_working_bytes: int) -> EncodedSummary:
-    """Returns the event of a record, or of what several ranks made together."""
+    """Returns the event of a record, or of what several ranks made together.
+
+    A rank's own copy of what its event rounds keeps what the ranks are merged from.
+    """
     tag = part.run.tags[part.tag].decode()
     if isinstance(part, MergedPart):
         return present(tag, part.step, part.wall_time, part.partial)
+    if part.is_copy and _payload_kind(part.payload) in _ROUNDED_KINDS:
+        partial = reduce_to_share(part, max_working_bytes).partial
+        shown = present(tag, part.step, part.wall_time, partial)
+        exact = ExactPartial(part.run.tags[part.tag], encode(partial))
+        return replace(shown, event=with_partial(shown.event, exact))
     return summarize(
         tag,
         part.step,
@@ -62,8 +75,12 @@ def reduce_to_share(part: SummaryPart, max_working_bytes: int) -> SharedSummary:
 
 
 def _kind(payload: bytes) -> str:
-    try:
-        kind = pb.Payload.FromString(payload).WhichOneof("summary") or ""
-    except DecodeError:  # which ``reduce_shared`` would have refused
-        kind = ""
+    kind = _payload_kind(payload)
     return _KINDS.get(kind, kind)
+
+
+def _payload_kind(payload: bytes) -> str:
+    try:
+        return pb.Payload.FromString(payload).WhichOneof("summary") or ""
+    except DecodeError:  # which the reductions refuse
+        return ""

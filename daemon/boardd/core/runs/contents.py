@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,9 @@ from boardd.core.runs.steps import StepMonitor
 
 #: Below every step of a record.
 NO_STEP = int(np.iinfo(np.int64).min)
+
+#: What the mean is called, which is shown if nothing is said.
+_MEAN = ("", "mean")
 
 
 @dataclass(eq=False)
@@ -35,3 +39,14 @@ class RunContents:
     written_epoch: int = 0
     #: The run is a curve of the one in the directory so many levels above it; 0: of none.
     curve_levels: int = 0
+    #: Of a rank's own run: how ranks merge each tag, if not by the mean.
+    reductions: dict[bytes, str] = field(default_factory=dict)
+    _known_tags: int = field(default=0, init=False)
+
+    def take_reductions(self, tags: Sequence[bytes], reductions: Sequence[str]) -> None:
+        """Takes how ranks merge the tags of the run, which only grow in number."""
+        known = len(reductions)
+        for index in range(self._known_tags, known):
+            if reductions[index] not in _MEAN:
+                self.reductions[tags[index]] = reductions[index]
+        self._known_tags = known

@@ -250,7 +250,7 @@ class Schema(DefinedRuns):
             if run is not None:
                 tag_index = run.tag_index(tag, reduction)
             if own is not None and own.run is not None:
-                own.tags.add(tag_index, own.run.tag_index(tag))
+                own.tags.add(tag_index, own.run.tag_index(tag, reduction))
         except RefusedError as error:
             refusal = error.refusal
         if refusal is not None:
