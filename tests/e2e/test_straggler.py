@@ -76,7 +76,7 @@ def test_the_maximum_shows_that_one_is_slow_when_the_steps_of_all_are(
         for run in (f"{RUN}/min", RUN, f"{RUN}/max")
         for tag in ("work_secs", "step_secs")
     }
-    assert slow[f"{RUN}/max", "work_secs"] > 2 * slow[RUN, "work_secs"]
+    assert slow[f"{RUN}/max", "work_secs"] > 1.5 * slow[RUN, "work_secs"]
     assert slow[f"{RUN}/min", "step_secs"] > 2 * slow[f"{RUN}/min", "work_secs"]
 
 
