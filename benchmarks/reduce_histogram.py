@@ -8,6 +8,7 @@ the counts with ``numpy.histogram`` over float64 edges; NumPy itself, asked for
 a number of buckets, rounds the edges of float32 values to float32. boardd's
 histogram also has range, sum, sum of squares and counts of NaN and infinities.
 The times of NumPy and boost-histogram include finding the range, which they need.
+What one of many ranks contributes has exact sums instead of rounded ones.
 """
 
 from __future__ import annotations
@@ -24,10 +25,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from boardd.reduce.histogram.bins import EqualWidth, default_edges, equal_width_edges
+from boardd.partials.histograms import GridHistogram, histogram_of
+from boardd.reduce.histogram.bins import EqualWidth, Rule, default_edges, equal_width_edges
+from boardd.reduce.histogram.grid import Grid
 from boardd.reduce.histogram.histogram import histogram
 
 Candidate = Callable[[], Any]
+
+#: Rules that look at the values; 'stone' is left out, which takes NumPy minutes.
+RULES = ("auto", "doane", "fd", "scott")
 
 
 def moments(values: np.ndarray) -> tuple[float, float, float, float]:
@@ -84,6 +90,30 @@ def exponential(values: np.ndarray) -> dict[str, Candidate]:
     return candidates
 
 
+def grid(values: np.ndarray, bins: int) -> dict[str, Candidate]:
+    """Candidates for the buckets of a power of two that several ranks' values merge in."""
+    edges = grid_of(values, bins).edges
+    return {
+        "numpy.histogram": lambda: np.histogram(values, edges)[0],
+        "boardd, one of many ranks": lambda: grid_of(values, bins).counts,
+    }
+
+
+def grid_of(values: np.ndarray, bins: int) -> Grid:
+    found = histogram_of(values, EqualWidth(bins))
+    assert isinstance(found, GridHistogram)
+    return found.grid
+
+
+def rule(values: np.ndarray, name: str) -> dict[str, Candidate]:
+    """Candidates for as many equal buckets as a rule of NumPy's finds fit."""
+    wide = values.astype(np.float64)
+    return {
+        "numpy.histogram": lambda: np.histogram(wide, name)[0],
+        "boardd": lambda: histogram(values, Rule(name)).counts,
+    }
+
+
 def measure(
     title: str, candidates: dict[str, Candidate], expected: np.ndarray, rounds: int
 ) -> list[dict[str, object]]:
@@ -137,12 +167,20 @@ def main() -> None:
         rows += measure(
             f"{title}, 1000 equal buckets", equal_width(values, 1000), expected, arguments.rounds
         )
+        slow_rounds = max(3, arguments.rounds // 3)
+        expected = np.histogram(values, grid_of(values, 1000).edges)[0]
+        rows += measure(
+            f"{title}, 1000 to 2000 buckets that merge", grid(values, 1000), expected, slow_rounds
+        )
+    for name in RULES:
+        expected = np.histogram(normal.astype(np.float64), name)[0]
+        rows += measure(f"normal float32, rule {name!r}", rule(normal, name), expected, slow_rounds)
     expected = np.histogram(normal.astype(np.float64), default_edges().edges)[0]
     rows += measure(
         "normal float32, exponential buckets",
         exponential(normal),
         expected,
-        max(3, arguments.rounds // 3),
+        slow_rounds,
     )
     versions = {
         name: importlib.import_module(module).__version__

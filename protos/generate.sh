@@ -19,4 +19,5 @@ cd "$root"
 "$python" -m grpc_tools.protoc -Idaemon \
   --python_out="$output/daemon" --pyi_out="$output/daemon" \
   boardd/events/event.proto boardd/events/graph.proto \
-  boardd/events/marks.proto boardd/events/plugins.proto boardd/events/projector.proto
+  boardd/events/marks.proto boardd/events/plugins.proto boardd/events/projector.proto \
+  boardd/partials/partials.proto

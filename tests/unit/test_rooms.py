@@ -52,7 +52,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "rpc": {"core", "errors", "runs", "sessions"},
         "sessions": {"core", "runs"},
         "runs": {"core", "events", "summaries"},
-        "summaries": {"events", "reduce"},
+        "summaries": {"events", "partials", "reduce"},
+        "partials": {"reduce"},
         "settings": {"core", "errors"},
         "core": set(),
         "events": set(),
@@ -79,6 +80,7 @@ MAX_ARROWS = 30
 #: The rooms that compute only, and what in them does not.
 PURE = {
     *("boardd.core", "boardd.reduce", "boardd.events", "boardd.summaries"),
+    "boardd.partials",
     *("boardd_client.session", "boardd_client.memory", "boardd_client.calls"),
 }
 IMPURE = {f"boardd_client.memory.{module}" for module in ("log", "maps", "pinning")}

@@ -9,6 +9,7 @@ are sums over the buckets from there on. As TensorBoard's reference does it
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -74,6 +75,27 @@ def pr_curve(
 
     Raises ``InvalidTensorError`` for values outside of these, NaN among them.
     """
+    true_counts = np.zeros(num_thresholds, np.float64)
+    false_counts = np.zeros(num_thresholds, np.float64)
+    for buckets, positive, negative in bucketed(labels, predictions, num_thresholds, weights):
+        true_counts += np.bincount(buckets, positive, num_thresholds)
+        false_counts += np.bincount(buckets, negative, num_thresholds)
+    tp = np.cumsum(true_counts[::-1])[::-1]
+    fp = np.cumsum(false_counts[::-1])[::-1]
+    return PrCurve(tp, fp, fp[0] - fp, tp[0] - tp)
+
+
+def bucketed(
+    labels: npt.NDArray[Any],
+    predictions: npt.NDArray[Any],
+    num_thresholds: int,
+    weights: npt.NDArray[Any] | None = None,
+) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """Yields a block of predictions at a time: their buckets, and what counts as either.
+
+    Arguments and errors are those of ``pr_curve``. Each array has the shape [predictions];
+    the last two are how much of each is positive and how much negative.
+    """
     if not 2 <= num_thresholds <= MAX_THRESHOLDS:
         raise InvalidTensorError(f"{num_thresholds} thresholds; give 2 to {MAX_THRESHOLDS}")
     for name, array in (("labels", labels), ("predictions", predictions), ("weights", weights)):
@@ -98,8 +120,6 @@ def pr_curve(
     labels = labels.reshape(-1)
     predictions = predictions.reshape(-1)
 
-    true_counts = np.zeros(num_thresholds, np.float64)
-    false_counts = np.zeros(num_thresholds, np.float64)
     for start in range(0, labels.size, _BLOCK):
         part = slice(start, start + _BLOCK)
         _check(labels[part], "labels", np.inf)
@@ -114,11 +134,7 @@ def pr_curve(
         if weights is not None:
             positive *= weights[part]
             negative *= weights[part]
-        true_counts += np.bincount(buckets, positive, num_thresholds)
-        false_counts += np.bincount(buckets, negative, num_thresholds)
-    tp = np.cumsum(true_counts[::-1])[::-1]
-    fp = np.cumsum(false_counts[::-1])[::-1]
-    return PrCurve(tp, fp, fp[0] - fp, tp[0] - tp)
+        yield buckets, positive, negative
 
 
 def merge(a: PrCurve, b: PrCurve) -> PrCurve:

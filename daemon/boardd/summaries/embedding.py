@@ -9,7 +9,8 @@ If anything was changed, a text summary ``<tag>/projection`` says what.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -48,6 +49,40 @@ def summarize_embedding(source: ReductionInput) -> ReductionOutput:
     ``InvalidTensorError`` for a matrix, labels or images that do not fit and for a projection
     that does not fit the memory.
     """
+    kept = kept_rows(source)
+    options = source.payload.embedding
+    return shown_embedding(
+        source.tag,
+        source.step if options.has_step else None,
+        kept,
+        list(options.metadata_header),
+        options.project_to,
+        source.max_working_bytes,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KeptRows:
+    """The rows that are shown of an embedding of ``logged`` rows.
+
+    ``matrix`` is [rows, columns], float32 unless it is to be projected. ``labels`` are the
+    columns of text of each row, and ``images`` [rows, channels, height, width]. ``notes`` say
+    what was left out.
+    """
+
+    logged: int
+    matrix: NDArray[Any]
+    labels: Iterable[Sequence[str]] | None
+    images: NDArray[Any] | None
+    notes: Sequence[str]
+
+
+def kept_rows(source: ReductionInput, max_rows: Callable[[int], int] | None = None) -> KeptRows:
+    """Returns the rows to show of a record, at most as many as the projector loads.
+
+    ``max_rows`` leads from the bytes that a row takes, labels left out, to the most rows to
+    keep. Raises as ``summarize_embedding``.
+    """
     options = source.payload.embedding
     named = named_arrays(
         source,
@@ -57,24 +92,47 @@ def summarize_embedding(source: ReductionInput) -> ReductionOutput:
     )
     matrix = _checked_matrix(source.arrays[0])
     rows, columns = matrix.shape
-    is_wide = 0 < options.project_to < columns
-    if not is_wide:
+    if not 0 < options.project_to < columns:
         matrix = as_float32(matrix)
-    kept, notes = _rows_to_show(matrix)
-
-    metadata = None
+    images = named["images"]
+    if images is not None:
+        _check_images(images, rows)
+    limit = None
+    if max_rows is not None:
+        limit = max_rows((matrix.nbytes + (0 if images is None else images.nbytes)) // rows)
+    kept, notes = _rows_to_show(matrix, limit)
     labels = _labels(named["labels"], named["metadata"], rows, kept)
-    if labels is not None:
-        metadata = metadata_tsv(labels, list(options.metadata_header))
-    thumbnails, dimensions = _thumbnails(named["images"], rows, kept, notes)
+    if len(kept) < rows:
+        matrix = matrix[kept]
+        images = None if images is None else images[kept]
+    return KeptRows(rows, matrix, labels, images, notes)
 
-    shown = matrix if len(kept) == rows else matrix[kept]
-    if is_wide:
-        shown = _projected(shown, options.project_to, source.max_working_bytes, notes)
+
+def shown_embedding(
+    tag: str,
+    step: int | None,
+    kept: KeptRows,
+    header: Sequence[str],
+    project_to: int,
+    max_working_bytes: int,
+) -> ReductionOutput:
+    """Returns the files of the rows, and the text that says what was changed, if anything was.
+
+    ``step`` is part of the folder's name unless it is None; ``header`` names the columns of
+    labels. Raises as ``summarize_embedding``.
+    """
+    metadata = None
+    if kept.labels is not None:
+        metadata = metadata_tsv(kept.labels, header)
+    notes = list(kept.notes)
+    thumbnails, dimensions = _thumbnails(kept.images, notes)
+    shown = kept.matrix
+    columns = shown.shape[1]
+    if 0 < project_to < columns:
+        shown = _projected(shown, project_to, max_working_bytes, notes)
     points = np.ascontiguousarray(shown, "<f4")
-    step = source.step if options.has_step else None
     files = EmbeddingFiles(
-        embedding_folder(source.tag, step),
+        embedding_folder(tag, step),
         points.data,
         (points.shape[0], points.shape[1]),
         metadata=metadata,
@@ -83,8 +141,10 @@ def summarize_embedding(source: ReductionInput) -> ReductionOutput:
     )
     if not notes:
         return ReductionOutput(embedding=files)
-    text = "\n\n".join([f"**{files.folder}**: {rows:,} rows of {columns:,} dimensions.", *notes])
-    note = plugins.text_value(source.tag + NOTE_SUFFIX, text)
+    text = "\n\n".join(
+        [f"**{files.folder}**: {kept.logged:,} rows of {columns:,} dimensions.", *notes]
+    )
+    note = plugins.text_value(tag + NOTE_SUFFIX, text)
     return ReductionOutput([note], embedding=files)
 
 
@@ -100,7 +160,7 @@ def _checked_matrix(matrix: NDArray[Any]) -> NDArray[Any]:
 # Rows --------------------------------------------------------------------------------
 
 
-def _rows_to_show(matrix: NDArray[Any]) -> tuple[_Rows, list[str]]:
+def _rows_to_show(matrix: NDArray[Any], limit: int | None) -> tuple[_Rows, list[str]]:
     """Returns which rows are shown, ascending, and what is to be said about the others."""
     notes = []
     is_finite = _is_finite(matrix)
@@ -113,10 +173,14 @@ def _rows_to_show(matrix: NDArray[Any]) -> tuple[_Rows, list[str]]:
             f"the first is row {is_finite.argmin()}."
         )
     kept = finite[pca.sample_rows(len(finite))]
+    reason = "the projector loads no more"
+    if limit is not None and limit < len(kept):
+        kept = finite[pca.sample_rows(len(finite), limit)]
+        reason = "of several ranks no more are kept"
     if len(kept) < len(finite):
         notes.append(
-            f"{len(kept):,} of {len(finite):,} rows are shown, a uniform sample: the projector "
-            "loads no more. Labels and images are those of the same rows."
+            f"{len(kept):,} of {len(finite):,} rows are shown, a uniform sample: {reason}. "
+            "Labels and images are those of the same rows."
         )
     return kept, notes
 
@@ -190,18 +254,21 @@ def _check_count(labels: int) -> None:
         raise InvalidTensorError(f"{labels} labels; at most {MAX_LABELS}, use fewer columns")
 
 
-def _thumbnails(
-    images: NDArray[Any] | None, rows: int, kept: _Rows, notes: list[str]
-) -> tuple[bytes | None, tuple[int, int] | None]:
-    """Returns the sheet of thumbnails as PNG, and width and height of one."""
-    if images is None:
-        return None, None
+def _check_images(images: NDArray[Any], rows: int) -> None:
     if images.ndim != 4:
         raise InvalidTensorError(
             f"images of shape {images.shape}; give [rows, channels, height, width]"
         )
     _check_rows("images", len(images), rows)
-    sheet = sprite(images if len(kept) == rows else images[kept])
+
+
+def _thumbnails(
+    images: NDArray[Any] | None, notes: list[str]
+) -> tuple[bytes | None, tuple[int, int] | None]:
+    """Returns the sheet of thumbnails as PNG, and width and height of one."""
+    if images is None:
+        return None, None
+    sheet = sprite(images)
     height, width = images.shape[2:]
     if (sheet.width, sheet.height) != (width, height):
         notes.append(

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from boardd.events import values
 from boardd.events.event_pb2 import Summary
+from boardd.partials.images import MAX_IMAGE_BYTES, Images
 from boardd.reduce.image.boxes import draw_boxes
 from boardd.reduce.image.gif import encode_gif
 from boardd.reduce.image.grid import as_batch, image_grid
 from boardd.reduce.image.png import encode_png
-from boardd.summaries.reduction import ReductionInput, ReductionOutput
+from boardd.summaries.reduction import ReductionInput, ReductionOutput, with_note
 
 _VIDEO_DIMENSIONS: Final = "NTCHW"
 
@@ -26,6 +27,38 @@ def summarize_image(source: ReductionInput) -> ReductionOutput:
 
     Raises ``InvalidTensorError`` and ``InvalidRecordError``.
     """
+    return ReductionOutput([_image_value(source.tag, _pixels(source))])
+
+
+def share_image(source: ReductionInput, rank: int) -> Images:
+    """What a rank shows of an image. Raises as ``summarize_image``."""
+    return Images.of(rank, _pixels(source), source.payload.image.pad_value)
+
+
+def present_images(tag: str, step: int, merged: Images) -> ReductionOutput:
+    """The images of several ranks as one grid, in the order of their ranks.
+
+    Raises ``InvalidTensorError`` if the grid is too large.
+    """
+    tiles = merged.sample.by_rank()
+    pixels = image_grid(
+        np.stack([tile.pixels for tile in tiles]),
+        dataformats="NHWC",
+        pad_value=tiles[0].pad_value,
+    )
+    output = ReductionOutput([_image_value(tag, pixels)])
+    if merged.sample.limit is None:
+        return output
+    ranks = ", ".join(str(tile.rank) for tile in tiles)
+    return with_note(
+        output,
+        tag,
+        f"Ranks {ranks} are shown, a sample: the images of all ranks exceed "
+        f"{MAX_IMAGE_BYTES >> 20} MiB.",
+    )
+
+
+def _pixels(source: ReductionInput) -> NDArray[np.uint8]:
     options = source.payload.image
     if len(source.arrays) != 1 + options.has_boxes:
         raise InvalidRecordError(
@@ -38,7 +71,7 @@ def summarize_image(source: ReductionInput) -> ReductionOutput:
     pixels = _grid(source)
     if options.has_boxes:
         pixels = draw_boxes(pixels, source.arrays[1], list(options.box_labels) or None)
-    return ReductionOutput([_image_value(source.tag, pixels)])
+    return pixels
 
 
 def summarize_video(source: ReductionInput) -> ReductionOutput:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidRecordError
 from boardd_protos.summary_kind import SummaryKind
 from numpy.typing import NDArray
 
+from boardd.events import plugins
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.event_pb2 import Summary
 from boardd.events.wire import EncodedValue
+
+#: Appended to a tag: the text that says which ranks a merged summary leaves out.
+RANKS_SUFFIX: Final = "/ranks"
 
 
 class SummaryError(Exception):
@@ -69,6 +73,12 @@ class EncodedSummary:
             size_bytes += memoryview(self.embedding.tensors).nbytes
             size_bytes += len(self.embedding.metadata or b"") + len(self.embedding.sprite or b"")
         return size_bytes
+
+
+def with_note(output: ReductionOutput, tag: str, text: str) -> ReductionOutput:
+    """Returns ``output`` and a text ``<tag>/ranks``, in Markdown, about whose it is."""
+    note = plugins.text_value(tag + RANKS_SUFFIX, text)
+    return replace(output, values=[*output.values, note])
 
 
 def named_arrays(source: ReductionInput, **indexes: int) -> dict[str, NDArray[Any] | None]:

@@ -103,7 +103,11 @@ def _settle(
 
 
 @inner()
-def _add(slots: npt.NDArray[Any], size: int, tables: npt.NDArray[np.uint32]) -> None:
+def add_slots(slots: npt.NDArray[Any], size: int, tables: npt.NDArray[np.uint32]) -> None:
+    """Adds the first ``size`` of ``slots``, uint16 or uint32, to ``tables`` in turn.
+
+    Up to three elements of ``slots`` behind them are overwritten.
+    """
     # Slot 0 is below all buckets and in none: it fills up the last word.
     while size & 3:
         slots[size] = 0
@@ -177,7 +181,7 @@ def count_uniform(
                 )
             if nearest <= doubtful:
                 _settle(block, thresholds, block_slots)
-        _add(slots, stop - start, tables)
+        add_slots(slots, stop - start, tables)
 
 
 @inner()
@@ -245,7 +249,7 @@ def count_keyed(
                 slot = indices[index]
                 passed = thresholds[slot + width - np.uint32(1)] <= block[index]
                 indices[index] = slot + (width if passed else np.uint32(0))
-        _add(indices, block.size, tables)
+        add_slots(indices, block.size, tables)
 
 
 @entry

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,6 +24,16 @@ from boardd.reduce.histogram.bins import (
     default_edges,
     equal_width_edges,
 )
+from boardd.reduce.histogram.chunks import (
+    CHUNK,
+    FLOAT32,
+    FLOAT64,
+    MAX_KERNEL_VALUES,
+    Chunks,
+    chunked,
+    converted,
+    read_only,
+)
 from boardd.reduce.histogram.rules import rule_count
 from boardd.reduce.histogram.thresholds import BITS, DIRECT_SIZE, Keyed, Uniform, keyed, uniform
 
@@ -38,22 +47,11 @@ _DIRECT_SEARCH_SIZE: Final = 8192
 _FEW: Final = 1024
 _FEW_BINS: Final = 4096
 
-#: Values converted at a time: the copy stays in the second level of cache.
-_CHUNK: Final = 1 << 16
-
-#: Values that one call of a kernel may see before the 32-bit tables are emptied.
-_MAX_KERNEL_VALUES: Final = 1 << 30
-
-_FLOAT32: Final = np.dtype(np.float32)
-_FLOAT64: Final = np.dtype(np.float64)
-
 #: Edges closer together than this have a scale that overflows.
 _SMALLEST_WIDTH: Final = 1e-290
 
 #: Powers of two that a sum is scaled by when it overflows: no 2**63 doubles overflow then.
 _SUM_EXPONENT: Final = 64
-
-Chunks = Callable[[], Iterator[npt.NDArray[Any]]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +92,7 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
     Raises ``InvalidTensorError`` for another dtype. The first call in a process
     compiles or loads the kernels.
     """
-    chunks, dtype = _chunked(values)
+    chunks, dtype = chunked(values)
     if isinstance(bins, Rule):
         bins = EqualWidth(rule_count(bins.name, values))
     if isinstance(bins, EqualWidth):
@@ -109,19 +107,21 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
             f"values that change while they are read: from {lowest} to {highest}"
         )
     edges = _edges(bins, num, lowest, highest)
-    counts: npt.NDArray[np.int64] = np.zeros(edges.size - 1, np.int64)
     is_uniform = not isinstance(bins, Edges)
-    if num and lowest == highest:
-        bucket = _bucket(edges, lowest)
-        if bucket is not None:
-            counts[bucket] = num
-    elif values.size <= (DIRECT_SIZE if is_uniform else _DIRECT_SEARCH_SIZE):
-        _count_directly(chunks, edges, is_uniform, counts)
-    elif num:
-        is_covered = num == values.size and edges[0] <= lowest and highest <= edges[-1]
-        _count(chunks, dtype, values.size, edges, bool(is_covered), counts)
-    counts.flags.writeable = False
+    counts = _counts(values.size, chunks, dtype, edges, is_uniform, lowest, highest, num)
     return Histogram(lowest, highest, num, total, squares, edges, counts, *not_finite)
+
+
+def count_edges(
+    values: npt.NDArray[Any], edges: Edges, lowest: float, highest: float, num: int
+) -> npt.NDArray[np.int64]:
+    """Returns the counts, int64[n], of ``values`` between n + 1 ``edges``.
+
+    ``num`` of the values are finite, and they reach from ``lowest`` to ``highest``. Raises
+    ``InvalidTensorError`` for a dtype that ``histogram`` does not take.
+    """
+    chunks, dtype = chunked(values)
+    return _counts(values.size, chunks, dtype, edges.edges, False, lowest, highest, num)
 
 
 def merge(a: Histogram, b: Histogram) -> Histogram:
@@ -152,6 +152,31 @@ def merge(a: Histogram, b: Histogram) -> Histogram:
     )
 
 
+def _counts(
+    size: int,
+    chunks: Chunks,
+    dtype: np.dtype[Any],
+    edges: npt.NDArray[np.float64],
+    is_uniform: bool,
+    lowest: float,
+    highest: float,
+    num: int,
+) -> npt.NDArray[np.int64]:
+    """Returns the counts of ``size`` values between ``edges``, as ``count_edges``."""
+    counts: npt.NDArray[np.int64] = np.zeros(edges.size - 1, np.int64)
+    if num and lowest == highest:
+        bucket = _bucket(edges, lowest)
+        if bucket is not None:
+            counts[bucket] = num
+    elif size <= (DIRECT_SIZE if is_uniform else _DIRECT_SEARCH_SIZE):
+        _count_directly(chunks, edges, is_uniform, counts)
+    elif num:
+        is_covered = num == size and edges[0] <= lowest and highest <= edges[-1]
+        _count(chunks, dtype, size, edges, bool(is_covered), counts)
+    counts.flags.writeable = False
+    return counts
+
+
 def _equal_width_histogram(
     values: npt.NDArray[Any], dtype: np.dtype[Any], count: int
 ) -> Histogram | None:
@@ -160,14 +185,14 @@ def _equal_width_histogram(
     The values are compared as ``dtype``.
     """
     values = values.reshape(-1)
-    if values.size > (_MAX_KERNEL_VALUES if values.dtype == dtype else _CHUNK):
+    if values.size > (MAX_KERNEL_VALUES if values.dtype == dtype else CHUNK):
         return None
     # Numba would compile anew for what is not aligned.
-    flat = np.require(_converted(values, dtype), requirements=("C", "A"))
+    flat = np.require(converted(values, dtype), requirements=("C", "A"))
     bits = BITS[dtype]
     edges = np.empty(count + 1)
     counts: npt.NDArray[np.int64] = np.zeros(count, np.int64)
-    flat = _read_only(flat)
+    flat = read_only(flat)
     kernels = _equal_width()
     is_few = flat.size <= _FEW and count <= _FEW_BINS
     kernel = kernels.equal_width_of_few if is_few else kernels.equal_width
@@ -179,54 +204,6 @@ def _equal_width_histogram(
     edges.flags.writeable = False
     counts.flags.writeable = False
     return Histogram(lowest, highest, num, total, squares, edges, counts, *not_finite)
-
-
-def _chunked(values: npt.NDArray[Any]) -> tuple[Chunks, np.dtype[Any]]:
-    """Returns ``values`` as contiguous 1-D arrays, anew at each call, and their dtype.
-
-    They are float32 if that holds every value of the dtype, else float64.
-    """
-    dtype = _compared_dtype(values.dtype)
-    flat = values.reshape(-1)
-    direct = flat.dtype == dtype and flat.flags.c_contiguous and flat.flags.aligned
-    length = _MAX_KERNEL_VALUES if direct else _CHUNK
-
-    if direct and flat.size <= length:
-        whole = (flat,) if flat.size else ()
-        return lambda: iter(whole), dtype
-
-    def chunks() -> Iterator[npt.NDArray[Any]]:
-        for start in range(0, flat.size, length):
-            yield np.ascontiguousarray(_converted(flat[start : start + length], dtype))
-
-    return chunks, dtype
-
-
-@functools.cache
-def _compared_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Returns float32 if that holds every value of ``dtype``, else float64."""
-    if dtype.kind not in "biuf" or dtype.itemsize > 8:
-        raise InvalidTensorError(
-            f"a histogram of {dtype}; use bool, an integer or a float up to 64 bits"
-        )
-    return _FLOAT32 if np.result_type(dtype, np.float16).itemsize <= 4 else _FLOAT64
-
-
-def _converted(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    if values.dtype == dtype:
-        return values
-    # Newer NumPy warns of signalling NaNs.
-    with np.errstate(invalid="ignore"):
-        return values.astype(dtype)
-
-
-def _read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # Numba compiles anew for arrays that may be written to: all are shown as read-only.
-    if not values.flags.writeable:
-        return values
-    view = values.view()
-    view.flags.writeable = False
-    return view
 
 
 @functools.cache
@@ -262,7 +239,7 @@ def _moments(
     num = 0
     nan_count = positive = negative = 0
     for chunk in chunks():
-        values = _read_only(chunk)
+        values = read_only(chunk)
         total, compensation, chunk_squares, finite, *others = _kernels().moments(
             values, values.view(bits.integer), bits.mask, bits.shift, bits.infinity, keys
         )
@@ -324,7 +301,7 @@ def _count_directly(
     width = float(edges[-1]) - float(edges[0]) if is_uniform else 0.0
     scale = counts.size / width if width > _SMALLEST_WIDTH else 0.0
     for chunk in chunks():
-        _counting().count_direct(_read_only(chunk), edges, scale, counts)
+        _counting().count_direct(read_only(chunk), edges, scale, counts)
 
 
 def _count(
@@ -354,14 +331,14 @@ def _count(
         tables.fill(0)
 
     for chunk in chunks():
-        if seen + chunk.size > _MAX_KERNEL_VALUES:
+        if seen + chunk.size > MAX_KERNEL_VALUES:
             empty_tables()
             seen = 0
         seen += chunk.size
-        step = chunk.size if compare == dtype else _CHUNK
+        step = chunk.size if compare == dtype else CHUNK
         for start in range(0, chunk.size, step):
-            values = _converted(chunk[start : start + step], compare)
-            _count_values(kernels, _read_only(values), plan, is_covered, scratch, tables)
+            values = converted(chunk[start : start + step], compare)
+            _count_values(kernels, read_only(values), plan, is_covered, scratch, tables)
     empty_tables()
 
 
@@ -372,11 +349,11 @@ def _plan(
     if edges is default_edges().edges:
         return _default_plan(dtype), dtype
     plan = uniform(edges, dtype)
-    if plan is None and dtype == _FLOAT32:
+    if plan is None and dtype == FLOAT32:
         # Many or narrow buckets: float32 positions say too little.
-        plan = uniform(edges, _FLOAT64)
+        plan = uniform(edges, FLOAT64)
         if plan is not None:
-            return plan, _FLOAT64
+            return plan, FLOAT64
     return plan or keyed(edges, dtype, size), dtype
 
 

@@ -16,11 +16,12 @@ import numpy.typing as npt
 from boardd.reduce.compiled import entry, inner
 
 #: Elements per block: 16 or 32 KiB.
-_BLOCK: Final = 4096
+BLOCK: Final = 4096
 
 
 @inner()
-def _key_range(bits: npt.NDArray[Any], mask: Any, shift: Any) -> tuple[Any, Any]:
+def key_range(bits: npt.NDArray[Any], mask: Any, shift: Any) -> tuple[Any, Any]:
+    """Returns the lowest and the highest key of some floats, see ``thresholds.Bits.keys``."""
     # Flipping the magnitude of negative floats makes their bits sort as integers,
     # and integer minima vectorise, while float ones, for the sake of NaN, do not.
     lowest = bits[0] ^ ((bits[0] >> shift) & mask)
@@ -78,10 +79,10 @@ def moments(
     nan_count = 0
     positive_count = 0
     negative_count = 0
-    for start in range(0, values.size, _BLOCK):
-        block = values[start : start + _BLOCK]
-        block_bits = bits[start : start + _BLOCK]
-        low, high = _key_range(block_bits, mask, shift)
+    for start in range(0, values.size, BLOCK):
+        block = values[start : start + BLOCK]
+        block_bits = bits[start : start + BLOCK]
+        low, high = key_range(block_bits, mask, shift)
         if high < infinity and low > ~infinity:
             block_total, block_squares = _block_sums(block)
             finite_count += block.size

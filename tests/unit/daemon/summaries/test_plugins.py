@@ -15,7 +15,7 @@ from boardd.events.mesh import mesh_values
 from boardd.events.tensors import tensor_value
 from boardd.reduce.audio import encode_wav
 from boardd.reduce.pr_curve import pr_curve
-from boardd.summaries.summarize import _SUMMARIES
+from boardd.summaries.kinds import KINDS
 from boardd_protos import boardd_pb2 as pb
 from support.summaries import (
     WALL_TIME,
@@ -53,7 +53,7 @@ SYMBOL = json.dumps(
 
 def test_every_kind_of_the_wire_is_known() -> None:
     kinds = {field.name for field in pb.Payload.DESCRIPTOR.oneofs_by_name["summary"].fields}
-    assert set(_SUMMARIES) == kinds
+    assert set(KINDS) == kinds
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""What cannot be added up: of all ranks that log it, the lowest one's is shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class First:
+    """``content``, which is opaque here, of the lowest rank.
+
+    If one rank contributes several, the first in the order of bytes is taken.
+    """
+
+    rank: int
+    content: bytes
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """All merge."""
+        return ()
+
+    def merge(self, other: First) -> First:
+        """Returns that of the lower rank."""
+        return min(self, other, key=lambda first: (first.rank, first.content))
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory that it holds."""
+        return len(self.content)

@@ -1,0 +1,88 @@
+"""What one or more ranks contribute to a point of a summary."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+
+class Mergeable(Protocol):
+    """A value that merges with others of the same type and form.
+
+    ``merge`` is associative and commutative, bit for bit. Two values of a type may be merged
+    if their ``form`` is equal.
+    """
+
+    def merge(self, other: Any) -> Any:
+        """Returns the value of both together."""
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """What has to agree: edges, numbers of thresholds and the like. Hashable, sortable."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory that it holds, about."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Share:
+    """What the ranks made whose values have one form.
+
+    ``rank`` is the lowest of them, and ``count`` the number of their contributions.
+    """
+
+    rank: int
+    count: int
+    value: Mergeable
+
+    @property
+    def key(self) -> tuple[str, tuple[Any, ...]]:
+        """Shares with equal keys merge."""
+        return type(self.value).__name__, self.value.form
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Partial:
+    """The contributions of some ranks to one point.
+
+    Values of different forms, such as histograms with different edges, cannot be added up.
+    They stay side by side: ``shares`` has one for each form, in the order of their lowest
+    ranks, and ``shown``, the first, is what TensorBoard gets.
+    """
+
+    shares: tuple[Share, ...]
+
+    @classmethod
+    def of(cls, rank: int, value: Mergeable) -> Partial:
+        """Returns what ``rank`` contributes with one record."""
+        return cls((Share(rank, 1, value),))
+
+    def merge(self, other: Partial) -> Partial:
+        """Returns the contributions of both; associative and commutative, bit for bit."""
+        merged = {share.key: share for share in self.shares}
+        for share in other.shares:
+            own = merged.get(share.key)
+            if own is not None:
+                share = Share(
+                    min(own.rank, share.rank),
+                    own.count + share.count,
+                    own.value.merge(share.value),
+                )
+            merged[share.key] = share
+        return Partial(tuple(sorted(merged.values(), key=lambda share: (share.rank, share.key))))
+
+    @property
+    def shown(self) -> Share:
+        """The share that is shown: the lowest rank's."""
+        return self.shares[0]
+
+    @property
+    def count(self) -> int:
+        """The number of contributions, those that are not shown included."""
+        return sum(share.count for share in self.shares)
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory that it holds, about."""
+        return sum(share.value.size_bytes for share in self.shares)
