@@ -13,6 +13,10 @@
 ``BOARDD_EXIT_TIMEOUT_SECS``   longest wait at the end of the process (default 10)
 ``BOARDD_EPOCH``               what orders the writers of a run in time, for several processes of
                                one restart (default: each writer's time of construction)
+``BOARDD_REDUCE``              how scalars of several ranks become one, for writers without
+                               ``reduce`` (default ``mean``)
+``BOARDD_PER_RANK``            what each rank keeps of its own, for writers without ``per_rank``
+                               (default ``scalars``)
 ``BOARDD_TOKEN``               bearer token for a daemon over TCP
 ``BOARDD_TLS_CA``              PEM file of the authority that signed the daemon's certificate
 =============================  ==========================================================
@@ -26,6 +30,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from boardd_protos.address import Address, TcpAddress
+from boardd_protos.merging import PER_RANK, REDUCTIONS
 
 MEBIBYTE = 1 << 20
 
@@ -47,13 +52,15 @@ class Settings:
     token: str = ""
     tls_ca: str = ""
     epoch: int = 0
+    reduce: str = "mean"
+    per_rank: str = "scalars"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Reads ``environ``.
 
         Raises ``ValueError``, which names the variable, for a text that is not a
-        number or is out of range.
+        number, is out of range or is none of the words that are expected.
         """
         return cls(
             address=environ.get("BOARDD_ADDRESS", ""),
@@ -71,6 +78,8 @@ class Settings:
             token=environ.get("BOARDD_TOKEN", ""),
             tls_ca=environ.get("BOARDD_TLS_CA", ""),
             epoch=_epoch(environ, "BOARDD_EPOCH"),
+            reduce=_choice(environ, "BOARDD_REDUCE", REDUCTIONS, cls.reduce),
+            per_rank=_choice(environ, "BOARDD_PER_RANK", PER_RANK, cls.per_rank),
         )
 
 
@@ -105,6 +114,13 @@ def _epoch(environ: Mapping[str, str], name: str) -> int:
     if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 64):
         raise ValueError(f"{name}={text!r}: expected a whole number from 1 to {(1 << 64) - 1}")
     return int(text)
+
+
+def _choice(environ: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
+    text = environ.get(name, "").strip() or default
+    if text not in choices:
+        raise ValueError(f"{name}={text!r}: expected one of {', '.join(choices)}")
+    return text
 
 
 def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:

@@ -15,6 +15,7 @@ from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client.calls import arguments
 from boardd_client.calls.curves import CurveTemplates
+from boardd_client.calls.reductions import Reductions
 from boardd_client.capture import LazyScalar, Tensor
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.pending import Pending, PendingScalar
@@ -42,16 +43,24 @@ class FlushResult:
 class RunSeries:
     """The series of one run: the numbers of its tags, and their names in exports.
 
-    ``path`` names the run there. Any thread may call.
+    ``path`` names the run there. ``reductions`` says how scalars are merged over ranks;
+    None: all as the run's definition says. Any thread may call.
     """
 
-    def __init__(self, session: Session, run: DefinedRun, path: str) -> None:
+    def __init__(
+        self,
+        session: Session,
+        run: DefinedRun,
+        path: str,
+        reductions: Reductions | None = None,
+    ) -> None:
         self.by_tag: Final[dict[str, int]] = run.by_tag
         self.by_curve: Final[dict[tuple[str, str], int]] = {}  #: by tag and name
         self.names: Final[dict[int, str]] = {}
         self._session = session
         self._run = run
         self._path = path
+        self._reductions = reductions
         self._lock = threading.RLock()  # a signal handler may log, too
         self._defined: dict[tuple[str, str], int] = {}  # by sub-run and tag
         self._summaries: dict[tuple[str, str, SummaryKind | None, tuple[str, ...]], int] = {}
@@ -113,7 +122,10 @@ class RunSeries:
                 self._run.kinds.check(sub_run, names, kind)
             series = self._defined.get((sub_run, tag), 0)
             if not series:
-                series = self._session.define_series(self._run, tag, sub_run)
+                reduce = ""
+                if kind == SummaryKind.SCALAR and self._reductions is not None:
+                    reduce = self._reductions.settle(sub_run, tag)
+                series = self._session.define_series(self._run, tag, sub_run, reduce)
                 if not series:
                     return 0
                 self._defined[sub_run, tag] = series
@@ -129,7 +141,8 @@ class RunHandle:
 
     ``path`` names it to people and in exports. A call waits for room for at most
     ``block_timeout_secs``; 0: not at all. ``warn`` is called with a key and a text, and
-    warns once for each key. ``latest_epoch`` is that of the run's directory.
+    warns once for each key. ``latest_epoch`` is that of the run's directory. ``reductions``:
+    see ``RunSeries``.
     """
 
     def __init__(
@@ -140,10 +153,11 @@ class RunHandle:
         block_timeout_secs: float,
         warn: Callable[[str, str], None],
         latest_epoch: LatestEpoch | None = None,
+        reductions: Reductions | None = None,
     ) -> None:
         self.sender: Final = sender
         self.run: Final = sender.session.define_run(definition, latest_epoch)
-        self.series: Final = RunSeries(sender.session, self.run, path)
+        self.series: Final = RunSeries(sender.session, self.run, path, reductions)
         self.append_scalar: Final = sender.session.ring.append_scalar
         self._append_scalars: Final = sender.session.ring.append_scalars
         self._path = path

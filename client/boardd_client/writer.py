@@ -20,7 +20,6 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
 from boardd_protos import address as addresses
-from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
 from boardd_protos.summary_kind import SummaryKind
 
@@ -29,9 +28,12 @@ from boardd_client.calls import (
     DistributionCalls,
     ExperimentCalls,
     MediaCalls,
+    ScalarCalls,
     SpaceCalls,
     arguments,
 )
+from boardd_client.calls.reductions import Reductions
+from boardd_client.calls.run_options import RunOptions
 from boardd_client.environment import Settings, token_in_clear
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.run import FlushResult, RunHandle
@@ -51,12 +53,15 @@ _warn_of_obstacle: Final = WarnOnce()
 _time = time.time
 
 
-class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
+class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
     """Logs to a directory that TensorBoard reads, through the boardd daemon.
 
     Takes MXBoard's arguments with MXBoard's meaning. New arguments are
-    keyword-only. Scalars and the writer's life are here, the other ``add_*`` calls in
-    ``boardd_client.calls``.
+    keyword-only. ``add_scalar`` and the writer's life are here, the other ``add_*`` calls
+    in ``boardd_client.calls``.
+
+    If there are several workers, each logs to the same ``logdir`` and ``run``, and the
+    daemon merges what they log there.
 
     Args:
         logdir: directory of the run. A relative one starts at the current directory,
@@ -72,8 +77,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             environment's ``BOARDD_ADDRESS``, else the user's own daemon, which is
             started if none runs.
         rank: the number of this worker, from 0. Default: what the environment says.
-        world_size: the number of workers. Default: what the environment says. If there
-            are several, each writes the sub-run ``rank_<r>``.
+        world_size: the number of workers. Default: what the environment says.
         run: a sub-directory of ``logdir`` for this run.
         on_full: what a call does when there is no room for its record. ``"drop"`` loses
             the record, counts it, and warns once. ``"block"`` waits for room, for
@@ -89,6 +93,14 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             processes that were made before this one are superseded: what they log to the
             run from now on is rejected. Sub-runs (curves) are purged when they are logged
             to again. Default: nothing is out of date.
+        reduce: how the values that the ranks give a scalar at a step become one:
+            ``"mean"``, ``"sum"``, ``"min"``, ``"max"``, or ``"last"``, the latest.
+            Default: the environment's ``BOARDD_REDUCE``, else ``"mean"``.
+        per_rank: what each rank keeps of its own, in ``rank_<r>`` beneath the run:
+            ``"scalars"``, ``"all"`` or ``"none"``. Default: the environment's
+            ``BOARDD_PER_RANK``, else ``"scalars"``.
+        launch: what tells this launch of the ranks from others, up to 512 bytes, the same
+            for all of its ranks. Default: ``BOARDD_LAUNCH``, else what the launcher says.
 
     Raises:
         TypeError, ValueError: an argument or environment variable is not as described, or
@@ -110,18 +122,24 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         on_full: str = "drop",
         purge_step: int | None = None,
         sync: str | float | None = None,
+        reduce: str | None = None,
+        per_rank: str | None = None,
+        launch: str | None = None,
     ) -> None:
+        self._settings = Settings.from_environ(os.environ)
         self._logdir = arguments.logdir(logdir)
         self._max_queue = arguments.count(max_queue, "max_queue")
         self._flush_secs = arguments.secs(flush_secs, "flush_secs")
-        self._filename_suffix = arguments.filename_suffix(filename_suffix)
-        self._run_name = arguments.run(run)
+        self._run_options = RunOptions.checked(
+            run=run,
+            filename_suffix=filename_suffix,
+            purge_step=purge_step,
+            sync=sync,
+            reduce=self._settings.reduce if reduce is None else reduce,
+            per_rank=self._settings.per_rank if per_rank is None else per_rank,
+        )
         self._on_full = arguments.choice(on_full, "on_full", arguments.ON_FULL)
-        self._sync = sync
-        self._sync_secs, self._sync_on_flush = arguments.sync(sync)
         self._verbose = bool(verbose)
-        self._purge_step = arguments.purge_step(purge_step)
-        self._settings = Settings.from_environ(os.environ)
         # Forked and unpickled writers keep it: they are not this one's successors.
         self._epoch = self._settings.epoch or time.time_ns()
         self._has_siblings = False
@@ -133,8 +151,8 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         is_local = isinstance(self._address, UnixAddress)
         self._directory = os.path.abspath(self._logdir) if is_local else self._logdir
         self._location = RunLocation(self._directory) if is_local else None
-        self._ranks = ranks.resolve(rank, world_size, os.environ)
-        names = (self._directory, self._run_name, self._ranks)
+        self._ranks = ranks.resolve(rank, world_size, os.environ, launch)
+        names = (self._directory, self._run_options.name, *self._ranks[:2])
         self._latest_epoch = senders.latest_epoch(str(self._address), *names)
         if self._ranks.rank is None and (self._ranks.world_size or 1) > 1:
             _logger.warning(
@@ -149,6 +167,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
         self._closed = False
         self._closed_drops = 0
         self._warn = WarnOnce()
+        self._reductions = Reductions(self._run_options.reduce, WarnOnce())
         self._past: list[RunHandle] = []  # for statistics and exports
         self._start_anew()
         senders.add_forkable(self)
@@ -172,7 +191,13 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
     # Logging
 
     def add_scalar(
-        self, tag: str, value: Any, global_step: Any = None, *, walltime: float | None = None
+        self,
+        tag: str,
+        value: Any,
+        global_step: Any = None,
+        *,
+        walltime: float | None = None,
+        reduce: str | None = None,
     ) -> None:
         """Logs a number, or several curves in one plot.
 
@@ -184,69 +209,40 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
                 the sub-runs ``tag/name``, under the tag ``tag``.
             global_step: the step; None is 0, fractions are cut off.
             walltime: seconds since the epoch; None is now.
+            reduce: how the values of several ranks become one, as for the writer. The
+                first call that logs the tag decides; None is what it said, or the
+                writer's.
 
         Raises:
             TypeError, ValueError: not as described.
         """
         kind = type(value)
         try:
-            if walltime is None and (kind is float or kind is int) and type(global_step) is int:
+            if (
+                walltime is None
+                and reduce is None
+                and (kind is float or kind is int)
+                and type(global_step) is int
+            ):
                 series = self._series[tag]
                 if self._append_scalar(series, global_step, _time(), value):
                     return
         except (KeyError, TypeError, struct.error):
             pass  # a new tag, or an argument that the checks will name
-        self._add_scalar(tag, value, global_step, walltime)
+        self._add_scalar(tag, value, global_step, walltime, reduce)
 
-    def add_scalars(
-        self,
-        main_tag: str,
-        tag_scalar_dict: Mapping[str, Any],
-        global_step: Any = None,
-        *,
-        walltime: float | None = None,
-    ) -> None:
-        """Logs several curves in one plot, as ``add_scalar`` does with a dict.
+    def _knows(self, tag: str) -> bool:
+        return tag in self._series
 
-        Args:
-            main_tag: name of the plot.
-            tag_scalar_dict: names and values of the curves.
-            global_step: the step; None is 0.
-            walltime: seconds since the epoch; None is now.
+    def _log_known_curves(
+        self, tag: str, step: int, wall_time: float, values: Mapping[str, Any]
+    ) -> bool:
+        run = self._attached
+        return run is not None and run.log_known_curves(tag, step, wall_time, values)
 
-        Raises:
-            TypeError, ValueError: not as described.
-        """
-        if not isinstance(tag_scalar_dict, Mapping):
-            kind = arguments.kind(tag_scalar_dict)
-            raise TypeError(f"tag_scalar_dict is a {kind}, expected a dict")
-        self._add_scalar(main_tag, tag_scalar_dict, global_step, walltime)
-
-    def _add_scalar(self, tag: object, value: Any, global_step: object, walltime: object) -> None:
-        # A known tag has been checked.
-        tag = tag if type(tag) is str and tag in self._series else arguments.tag(tag)
-        step = arguments.step(global_step)
-        if isinstance(value, (tuple, list)):
-            if len(value) != 2:
-                raise ValueError(f"value has {len(value)} elements, expected (name, value)")
-            value = {value[0]: value[1]}
-        wall_time = _time_of(walltime)
-        if not isinstance(value, Mapping):
-            number = capture.scalar(value, "value")
-            self._log_scalar(tag, "", step, wall_time, number)
-            return
-        attached = self._attached
-        if attached is not None and attached.log_known_curves(tag, step, wall_time, value):
-            return
-        # All are checked before the first is logged.
-        values = [
-            (name, arguments.sub_run(tag, name), capture.scalar(item, f"value[{name!r}]"))
-            for name, item in value.items()
-        ]
-        for name, _, number in values:
-            self._log_scalar(tag, name, step, wall_time, number)
-        if self._attached is not None and all(type(number) is float for *_, number in values):
-            self._attached.learn_curves(tag, tuple(value))
+    def _learn_curves(self, tag: str, names: tuple[str, ...]) -> None:
+        if self._attached is not None:
+            self._attached.learn_curves(tag, names)
 
     def _wall_time(self) -> float:
         return _time()
@@ -310,24 +306,17 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
     def _begin_run(self) -> RunHandle:
         sender = senders.acquire(self._address, self._settings)
         sender.pace(max_queue=self._max_queue, flush_secs=self._flush_secs)
-        rank, world_size, _ = self._ranks
-        definition = pb.RunDefinition(
-            logdir=self._directory,
-            name=self._run_name,
-            rank=-1 if rank is None else rank,
-            world_size=world_size or 0,
-            filename_suffix=self._filename_suffix,
-            purge_step=self._purge_step,
-            epoch=self._epoch,
-            has_siblings=self._has_siblings,
-            sync_secs=self._sync_secs,
-            sync_on_flush=self._sync_on_flush,
-        )
+        found = self._ranks
+        definition = self._run_options.definition(self._directory)
+        definition.rank = -1 if found.rank is None else found.rank
+        definition.world_size = found.world_size or 0
+        definition.launch, definition.attempt = found.launch, found.attempt
+        definition.epoch, definition.has_siblings = self._epoch, self._has_siblings
         if self._location is not None:
             self._location.describe(definition)
         block_secs = self._settings.block_timeout_secs if self._on_full == "block" else 0.0
         path, latest = self.get_logdir(), self._latest_epoch
-        run = RunHandle(sender, definition, path, block_secs, self._warn, latest)
+        run = RunHandle(sender, definition, path, block_secs, self._warn, latest, self._reductions)
         # For a writer that is never closed: the sender ends its run and releases itself.
         self._finalizer = weakref.finalize(self, sender.abandoned.append, run.run)
         self._finalizer.atexit = False
@@ -338,8 +327,14 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
     # Lifecycle
 
     def get_logdir(self) -> str:
-        """The log directory as it was given, with the run's name."""
-        return os.path.join(self._logdir, self._run_name) if self._run_name else self._logdir
+        """The log directory as it was given, with the run's name.
+
+        If there are several workers, this is where their merged series are, with those
+        of the lowest and highest values in ``min`` and ``max`` beneath it, and what each
+        keeps of its own in ``rank_<r>``.
+        """
+        name = self._run_options.name
+        return os.path.join(self._logdir, name) if name else self._logdir
 
     def flush(
         self, timeout: float | None = DEFAULT_TIMEOUT_SECS, level: str = "written"
@@ -411,7 +406,7 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
     # Scalars kept in memory
 
     def export_scalars(self, path: str | os.PathLike[str]) -> None:
-        """Writes all scalars logged so far to a JSON file, as MXBoard does.
+        """Writes all scalars that this writer has logged to a JSON file, as MXBoard does.
 
         The format is ``{name: [[timestamp, step, value], ...], ...}``, with the names
         ``logdir/tag`` and, for named values, ``logdir/tag/name``. Waits for values
@@ -462,24 +457,29 @@ class SummaryWriter(DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
             "logdir": self._directory,
             "max_queue": self._max_queue,
             "flush_secs": self._flush_secs,
-            "filename_suffix": self._filename_suffix,
             "verbose": self._verbose,
             "address": str(self._address),
             "rank": self._ranks.rank,
             "world_size": self._ranks.world_size,
-            "run": self._run_name or None,
             "on_full": self._on_full,
-            "purge_step": self._purge_step,
-            "epochs": (self._epoch, self._latest_epoch.value),
-            "sync": self._sync,
-            "closed": self._closed,
+            **self._run_options.arguments(),
+            "kept": (
+                self._ranks,
+                self._epoch,
+                self._latest_epoch.value,
+                self._reductions.chosen,
+                self._closed,
+            ),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        closed, (epoch, latest_epoch) = state.pop("closed"), state.pop("epochs")
+        found, epoch, latest_epoch, reductions, closed = state.pop("kept")
         self.__init__(**state)  # type: ignore[misc]
+        if found.world_size is not None:  # another launch may have started this process
+            self._ranks = found
         self._epoch, self._has_siblings = epoch, True
         self._latest_epoch.raise_to(latest_epoch)
+        self._reductions = Reductions(self._run_options.reduce, WarnOnce(), reductions)
         self._closed = closed
 
 

@@ -54,7 +54,8 @@ class ExperimentCalls(Calls):
             hparam_dict: names and values: bool, number or str. A callable counts as its
                 name; None is left out.
             metric_dict: names and values, as ``add_scalar`` takes one.
-            name: name of the sub-run. Default: the time in seconds.
+            name: name of the sub-run. Default: the time in seconds, which is another for
+                each rank: give a name that is the same for all of them.
             global_step: the metrics' step; None is 0.
             domains: the values that a hyperparameter may have, by its name.
 

@@ -89,14 +89,17 @@ class Schema:
         self._keep(pb.Definitions(runs=[run.told()]))
         return run
 
-    def add_series(self, run: DefinedRun, tag: str, sub_run: str) -> int:
-        """Adds a series and returns its number; 0 when there are too many."""
+    def add_series(self, run: DefinedRun, tag: str, sub_run: str, reduce: str = "") -> int:
+        """Adds a series and returns its number; 0 when there are too many.
+
+        Its ranks are merged by ``reduce``; empty: as the run's.
+        """
         if len(self._series) >= MAX_SERIES:
             return 0
         self._last_number += 1
         number = self._last_number
         self._series[number] = pb.SeriesDefinition(
-            series=number, run=run.number, tag=tag, sub_run=sub_run
+            series=number, run=run.number, tag=tag, sub_run=sub_run, reduce=reduce
         )
         run.series.append(number)
         self._untold_series.append(number)

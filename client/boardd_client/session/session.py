@@ -87,10 +87,10 @@ class Session:
         with self._lock:
             return self._schema.add_run(definition, latest_epoch or LatestEpoch())
 
-    def define_series(self, run: DefinedRun, tag: str, sub_run: str = "") -> int:
+    def define_series(self, run: DefinedRun, tag: str, sub_run: str = "", reduce: str = "") -> int:
         """Adds a series to a run and returns its number; 0 if there are too many."""
         with self._lock:
-            return self._schema.add_series(run, tag, sub_run)
+            return self._schema.add_series(run, tag, sub_run, reduce)
 
     def end_run(self, run: DefinedRun, wall_time: float) -> int:
         """Appends the end of a run and returns its sequence number, 0 if the ring is full."""

@@ -12,7 +12,7 @@ import re
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos import tags
+from boardd_protos import merging, tags
 from boardd_protos.tags import MAX_NAME_BYTES, MAX_SUFFIX_BYTES, MAX_TAG_BYTES
 
 from boardd.core.refusals import RefusedError
@@ -21,7 +21,7 @@ from boardd.core.refusals import RefusedError
 MAX_PATH_BYTES: Final = 3800
 
 #: How the ranks of a run may be merged.
-REDUCTIONS: Final = frozenset({"", "mean", "sum", "min", "max", "last"})
+REDUCTIONS: Final = frozenset(("", *merging.REDUCTIONS))
 
 _INVALID_IN_HOST = re.compile(r"[^-\w.]", re.ASCII)
 

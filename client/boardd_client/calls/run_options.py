@@ -1,0 +1,73 @@
+"""What a writer's arguments say of its run, checked, and the run that they define."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.merging import PER_RANK, REDUCTIONS
+
+from boardd_client.calls import arguments
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Of the run ``name`` in its log directory, in the words of ``RunDefinition``."""
+
+    name: str
+    filename_suffix: str
+    purge_step: int | None
+    sync: str | float | None  #: as it was given
+    reduce: str
+    per_rank: str
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        run: object,
+        filename_suffix: object,
+        purge_step: object,
+        sync: Any,
+        reduce: object,
+        per_rank: object,
+    ) -> RunOptions:
+        """Checks arguments of ``SummaryWriter``.
+
+        Raises ``TypeError`` and ``ValueError`` for those that are not as described there.
+        """
+        arguments.sync(sync)
+        return cls(
+            name=arguments.run(run),
+            filename_suffix=arguments.filename_suffix(filename_suffix),
+            purge_step=arguments.purge_step(purge_step),
+            sync=sync,
+            reduce=arguments.choice(reduce, "reduce", REDUCTIONS),
+            per_rank=arguments.choice(per_rank, "per_rank", PER_RANK),
+        )
+
+    def definition(self, logdir: str) -> pb.RunDefinition:
+        """The run in ``logdir``; who writes it is left out."""
+        sync_secs, sync_on_flush = arguments.sync(self.sync)
+        return pb.RunDefinition(
+            logdir=logdir,
+            name=self.name,
+            filename_suffix=self.filename_suffix,
+            purge_step=self.purge_step,
+            sync_secs=sync_secs,
+            sync_on_flush=sync_on_flush,
+            reduce=self.reduce,
+            per_rank=self.per_rank,
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of a writer that has the same."""
+        return {
+            "run": self.name or None,
+            "filename_suffix": self.filename_suffix,
+            "purge_step": self.purge_step,
+            "sync": self.sync,
+            "reduce": self.reduce,
+            "per_rank": self.per_rank,
+        }
