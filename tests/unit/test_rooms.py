@@ -65,6 +65,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
 INNER_ROOMS: dict[str, dict[str, set[str]]] = {
     "boardd.core": {
         "session": {"__init__", "intake", "runs"},
+        "groups": set(),
         "intake": {"__init__"},
         "runs": {"__init__"},
         "__init__": set(),

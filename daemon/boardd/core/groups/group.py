@@ -1,0 +1,358 @@
+"""A group: what its entries make of it, and which entries are due."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boardd.core.groups.attempts import Attempts
+from boardd.core.groups.closing import Closing
+from boardd.core.groups.contributions import Columns, scalar_points
+from boardd.core.groups.entries import (
+    Began,
+    Closed,
+    Entry,
+    Joined,
+    Left,
+    Rewound,
+    Scalars,
+    State,
+    Summary,
+    Tag,
+    Tags,
+    Told,
+)
+from boardd.core.groups.health import Arrivals, Health
+from boardd.core.groups.keys import Key
+from boardd.core.groups.limits import GroupLimits
+from boardd.core.groups.points import (
+    HEALTH_TAGS,
+    Point,
+    SummaryPoint,
+    TextPoint,
+)
+from boardd.core.groups.positions import Frontiers, Positions
+from boardd.core.groups.tags import TagTable
+from boardd.core.groups.windows import Windows
+
+
+class Group:
+    """All ranks that log to one run together.
+
+    ``apply`` alone changes it. The other methods say which entries to journal and apply,
+    in the order in which they return them. Times are in seconds of a clock that never
+    goes backwards.
+
+    A contribution is *late*, and left out, if its point is closed, if its rank has logged
+    the tag at a higher step before, or if its attempt was superseded.
+    """
+
+    def __init__(self, limits: GroupLimits) -> None:
+        self._began: Began | None = None
+        self._tags = TagTable()
+        self._attempts = Attempts()
+        self._positions = Positions()
+        self._frontiers = Frontiers()
+        self._windows = Windows()
+        self._health = Health()
+        self._closing = Closing(limits, self._attempts, self._windows)
+        self._next_sequence = 1
+
+    def apply(self, entry: Entry, now: float) -> list[Point]:
+        """Changes the group as ``entry`` says; returns what is to be shown of it.
+
+        Only ``Closed`` and ``Told`` show anything. Points that were open in the ``State``
+        that the group began with are left out: a journal keeps its segments until their
+        points are written.
+        """
+        if isinstance(entry, Scalars):
+            self._take_scalars(entry, now)
+        elif isinstance(entry, Summary):
+            self._take_summary(entry, now)
+        elif isinstance(entry, Closed):
+            return self._close(entry)
+        elif isinstance(entry, Told):
+            self._health.tell(now)
+            self._next_sequence = entry.sequence + 1
+            return [TextPoint(entry.sequence, entry.step, entry.wall_time, entry.text)]
+        elif isinstance(entry, Rewound):
+            self._attempts.rewind(entry.step)
+            self._frontiers.rewind(entry.step)
+            self._health.rewind(entry.step)
+        else:
+            self._change(entry, now)
+        return []
+
+    def admit(self, asked: Joined) -> list[Entry]:
+        """Returns what a session changes that logs, or logs again, as ``asked`` says.
+
+        Nothing if it is a member. Where a new attempt begins, what is open is closed before.
+        """
+        joined = self._attempts.place(asked)
+        return [] if joined is None else self._joining(joined)
+
+    def leave(self, session: bytes) -> list[Entry]:
+        """Returns what changes when a session logs no more."""
+        member = self._attempts.get(session)
+        return [] if member is None or member.has_left else [Left(session)]
+
+    def check_tag(self, tag: Tag) -> str | None:
+        """Returns why nothing can be contributed under ``tag``: it is another kind. Or None."""
+        return self._tags.conflict(tag)
+
+    def tag(self, index: int) -> Tag:
+        """Returns a tag by its index."""
+        return self._tags.tags[index]
+
+    def tag_index(self, name: bytes) -> int | None:
+        """Returns the index of a tag, None if the group does not have it."""
+        return self._tags.index(name)
+
+    def new_tags(self, tags: list[Tag]) -> Tags | None:
+        """Returns the entry for those of ``tags`` that the group does not have, None if none.
+
+        Of several that have one name, the first counts.
+        """
+        return self._tags.new(tags)
+
+    def rewind(self, session: bytes, tag: NDArray[np.intp], step: NDArray[np.int64]) -> list[Entry]:
+        """Returns what comes before n contributions of a member, intp[n] and int64[n].
+
+        A new attempt that goes on from a checkpoint rewinds the group, once, to the first
+        step that an older attempt has points at or past.
+        """
+        attempts = self._attempts
+        if not attempts.has_predecessor or attempts.rewound_to is not None:
+            return []
+        if attempts[session].is_old or attempts.current is None:
+            return []
+        self._frontiers.grow_tags(len(self._tags))
+        again = step[step <= self._frontiers.step(tag)]
+        if not len(again) or attempts.highest_closed >= again.min():
+            return []
+        return [Rewound(attempts.current, int(again.min()))]
+
+    def purge(self, session: bytes, step: int) -> list[Entry]:
+        """Returns what changes as a member says that all from ``step`` on is out of date.
+
+        Nothing if the attempt has rewound to there, or has points there. A rank that logged
+        such steps itself begins a new attempt, and all that are there move on with it.
+        """
+        attempts = self._attempts
+        member = attempts[session]
+        if member.is_old or attempts.current is None:
+            return []
+        if self._positions.top(member.joined.rank) >= step:
+            joined = attempts.again(session)
+            return [*self._joining(joined), Rewound(joined.attempt, step)]
+        is_rewound = attempts.rewound_to is not None and attempts.rewound_to <= step
+        if is_rewound or attempts.highest_closed >= step:
+            return []
+        return [Rewound(attempts.current, step)]
+
+    def due(self, now: float, *, drain: bool = False) -> list[Entry]:
+        """Returns what is decided: the points that are done, and the table of ranks.
+
+        ``drain``: no open point is waited for.
+        """
+        entries: list[Entry] = list(self._closed(now, drain=drain))
+        table_at = self._health.table_due_at()
+        if entries or table_at is None:
+            return entries  # The table, if it is due, comes with the next call.
+        if now >= table_at or drain or (not self._windows and not self._attempts.live_ranks()):
+            text = self._health.table(self._attempts, self._positions)
+            step, wall_time = self._health.highest, self._health.wall_time
+            entries.append(Told(self._next_sequence, text, step, wall_time))
+        return entries
+
+    def next_due(self, now: float) -> float | None:
+        """Returns when ``due`` or ``is_over`` may say more though nobody logs; None: never.
+
+        A time that is past means at once.
+        """
+        times = (self._closing.next_due(now), self._health.table_due_at())
+        return min((time for time in times if time is not None), default=None)
+
+    def is_over(self, now: float) -> bool:
+        """Returns whether nobody is there or may come, and all that was logged is shown."""
+        return (
+            not self._windows
+            and not self._attempts.live_ranks()
+            and not self._closing.awaits_ranks(now)
+            and self._health.table_due_at() is None
+        )
+
+    def state(self) -> State:
+        """Returns the entry that, applied to a new group, gives this one.
+
+        What was contributed to open points is not in it.
+        """
+        assert self._began is not None, "a group's first entry is Began"
+        tags = len(self._tags)
+        return State(
+            self._began,
+            self._attempts.current,
+            Tags(0, tuple(self._tags.tags)),
+            tuple(member.joined for member in self._attempts),
+            {"next_sequence": self._next_sequence},
+            {
+                **self._attempts.state(),
+                **self._positions.state(tags),
+                **self._frontiers.state(tags),
+                **self._windows.state(),
+                **self._health.state(),
+            },
+        )
+
+    @property
+    def group_id(self) -> bytes | None:
+        """That of ``Began``, None before."""
+        return None if self._began is None else self._began.group_id
+
+    @property
+    def world_size(self) -> int:
+        """Ranks of the present attempt."""
+        return self._attempts.world_size
+
+    @property
+    def joined_ranks(self) -> int:
+        """Ranks that log at present."""
+        return len(self._attempts.live_ranks())
+
+    @property
+    def next_sequence(self) -> int:
+        """The emission sequence of the next point. The first is 1."""
+        return self._next_sequence
+
+    @property
+    def open_bytes(self) -> int:
+        """Memory of open points."""
+        return self._windows.open_bytes
+
+    @property
+    def open_points(self) -> int:
+        """Points that are not done."""
+        return self._windows.open_points
+
+    @property
+    def late(self) -> dict[int, int]:
+        """Late contributions by rank, those of superseded attempts included."""
+        return {rank: one.late for rank, one in self._health.ranks.items() if one.late}
+
+    def frontier(self, tag: int) -> Key | None:
+        """Returns the key of a tag's last point, or below which it rewound; None: it has none."""
+        return self._frontiers.key(tag)
+
+    def _change(self, entry: Entry, now: float) -> None:
+        if isinstance(entry, Began):
+            self._began = entry
+        elif isinstance(entry, Tags):
+            self._tags.add(entry)
+            self._grow_tags()
+        elif isinstance(entry, Joined):
+            if self._attempts.join(entry, now):
+                self._windows.clear()
+                self._positions.clear()
+            self._closing.count_ranks(self._positions)
+        elif isinstance(entry, Left):
+            self._attempts.leave(entry.session)
+            self._health.has_changed = True
+            self._closing.count_ranks(self._positions)
+        elif isinstance(entry, State):
+            self._restore(entry, now)
+
+    def _restore(self, state: State, now: float) -> None:
+        self._began = state.began
+        self._tags.add(state.tags)
+        self._attempts.restore(state.attempt, state.members, state.arrays, now)
+        self._positions.restore(state.arrays)
+        self._frontiers.restore(state.arrays)
+        self._windows.restore(state.arrays)
+        self._health.restore(state.arrays, now)
+        self._next_sequence = state.numbers["next_sequence"]
+        self._grow_tags()
+        self._closing.count_ranks(self._positions)
+
+    def _grow_tags(self) -> None:
+        for part in (self._positions, self._frontiers, self._windows):
+            part.grow_tags(len(self._tags))
+
+    def _joining(self, joined: Joined) -> list[Entry]:
+        """The entry for a session that joins, and what comes before it."""
+        if not self._attempts.moves_on(joined):
+            return [joined]
+        return [*self._closed(0.0, drain=True), joined]
+
+    def _closed(self, now: float, *, drain: bool) -> list[Closed]:
+        return self._closing.due(
+            self._tags, self._positions, self._health, self._next_sequence, now, drain=drain
+        )
+
+    def _take_scalars(self, entry: Scalars, now: float) -> None:
+        if not len(entry.tag):
+            return
+        member = self._attempts[entry.session]
+        rank = member.joined.rank
+        if member.is_old:
+            self._health.count_late(rank, len(entry.tag))
+            return
+        nth = self._advance(rank, entry.tag, entry.step)
+        columns = Columns(entry.step, nth, entry.tag, entry.value, entry.wall_time)
+        late = (nth < 0) | self._frontiers.covers(entry.tag, entry.step, nth)
+        if late.any():
+            self._health.count_late(rank, int(late.sum()))
+            columns = columns[~late]
+        for tag in self._windows.add(rank, columns, now):
+            self._closing.opened(tag)
+
+    def _take_summary(self, entry: Summary, now: float) -> None:
+        member = self._attempts[entry.session]
+        rank = member.joined.rank
+        tag, step = np.array([entry.tag], np.intp), np.array([entry.step], np.int64)
+        nth = np.full(1, -1, np.int64) if member.is_old else self._advance(rank, tag, step)
+        if nth[0] < 0 or self._frontiers.covers(tag, step, nth)[0]:
+            self._health.count_late(rank, 1)
+            return
+        key = entry.step, int(nth[0])
+        if self._windows.add_summary(key, entry.tag, rank, entry.wall_time, entry.partial, now):
+            self._closing.opened(entry.tag)
+
+    def _advance(
+        self, rank: int, tag: NDArray[np.intp], step: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        is_new = rank not in self._positions
+        nth = self._positions.advance(rank, tag, step)
+        if is_new:
+            self._closing.count_ranks(self._positions)
+        return nth
+
+    def _close(self, entry: Closed) -> list[Point]:
+        scalars, summaries = self._windows.take(entry.step, entry.nth, entry.tag)
+        points: list[Point] = []
+        places = np.zeros(0, np.intp)
+        found = None
+        if scalars is not None:
+            found, places = scalar_points(entry, scalars)
+            self._health.count_extremes(found)
+            points.append(found)
+        for place, one in sorted(summaries.items()):
+            points.append(
+                SummaryPoint(
+                    entry.sequence + place,
+                    int(entry.tag[place]),
+                    int(entry.step[place]),
+                    int(entry.nth[place]),
+                    one.wall_time,
+                    one.partial,
+                    one.count,
+                )
+            )
+        self._frontiers.move(entry.tag, entry.step, entry.nth)
+        self._attempts.closed(int(entry.step.max()))
+        behind = entry.sequence + len(entry.tag)
+        self._next_sequence = behind + len(HEALTH_TAGS) * len(self._health.new_steps(entry.step))
+        arrivals = Arrivals.of(len(entry.tag), found, places, summaries)
+        health = self._health.close(behind, entry.step, arrivals, self._attempts, self._positions)
+        if health is not None:
+            points.append(health)
+        return points

@@ -1,0 +1,20 @@
+"""How long a group waits for its ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GroupLimits:
+    """What closes a point that not every rank contributed to."""
+
+    #: Seconds from the beginning of an attempt in which ranks are waited for that have not
+    #: logged anything.
+    join_secs: float = 60.0
+    #: Newer open keys of a tag, beside which a key stays open.
+    lag_points: int = 1000
+    #: Seconds for which a key stays open.
+    lag_secs: float = 300.0
+    #: Memory of open points. Beyond it the oldest are closed.
+    max_open_bytes: int = 64 << 20

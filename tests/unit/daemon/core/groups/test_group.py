@@ -1,0 +1,468 @@
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from boardd.core.groups.entries import (
+    Attempt,
+    Began,
+    Closed,
+    Entry,
+    Joined,
+    Rewound,
+    Scalars,
+    Summary,
+    Tag,
+    Told,
+)
+from boardd.core.groups.group import Group
+from boardd.core.groups.limits import GroupLimits
+from boardd.core.groups.points import HealthPoints, Point, ScalarPoints, SummaryPoint, TextPoint
+
+FIRST = Attempt(10, "job", 0)
+#: Step, nth, tag and the value of each rank.
+Shown = tuple[int, int, str, dict[int, float]]
+
+
+@dataclass(frozen=True)
+class Total:
+    """A partial that adds up."""
+
+    value: float
+    size_bytes: int = 8
+
+    def merge(self, other: Total) -> Total:
+        return Total(self.value + other.value)
+
+
+class Ranks:
+    """A group of ranks, which journals nothing."""
+
+    def __init__(self, world_size: int, **limits: float) -> None:
+        self.group = Group(GroupLimits(**limits))  # type: ignore[arg-type]
+        self.world_size = world_size
+        self.now = 0.0
+        self.points: list[Point] = []
+        self.entries: list[Entry] = []
+        self.apply(Began(b"g" * 16, world_size))
+
+    def apply(self, *entries: Entry) -> None:
+        self.entries += entries
+        for entry in entries:
+            self.points += self.group.apply(entry, self.now)
+
+    def join(
+        self, rank: int, attempt: Attempt = FIRST, *, pid: int = 1, siblings: bool = False
+    ) -> bytes:
+        session = b"%d %d" % (pid, rank)
+        self.apply(
+            *self.group.admit(
+                Joined(session, rank, attempt, self.world_size, "host", pid, siblings)
+            )
+        )
+        return session
+
+    def leave(self, session: bytes) -> None:
+        self.apply(*self.group.leave(session))
+
+    def log(
+        self, session: bytes, steps: Iterable[int], tag: str = "loss", value: float = 1.0
+    ) -> None:
+        columns = np.array(list(steps), np.int64)
+        tags = np.full(len(columns), self.tag(tag), np.intp)
+        self.apply(*self.group.rewind(session, tags, columns))
+        values = np.full(len(columns), value)
+        self.apply(Scalars(session, tags, columns, values + 100, values))
+
+    def tag(self, name: str, kind: str = "scalar") -> int:
+        added = self.group.new_tags([Tag(name.encode(), kind, "mean")])
+        if added is not None:
+            self.apply(added)
+        index = self.group.tag_index(name.encode())
+        assert index is not None
+        return index
+
+    def decide(self, now: float | None = None, *, drain: bool = False) -> list[Shown]:
+        """Applies what is due; returns the scalars that it shows."""
+        self.now = self.now if now is None else now
+        first = len(self.points)
+        while due := self.group.due(self.now, drain=drain):
+            self.apply(*due)
+        return [one for point in self.points[first:] for one in shown(point, self.group)]
+
+    def health(self) -> dict[int, list[float]]:
+        found = {}
+        for point in self.points:
+            if isinstance(point, HealthPoints):
+                found.update(zip(point.step.tolist(), point.value.T.tolist(), strict=True))
+        return found
+
+    def tables(self) -> list[str]:
+        return [point.text for point in self.points if isinstance(point, TextPoint)]
+
+
+def shown(point: Point, group: Group) -> Iterable[Shown]:
+    if isinstance(point, ScalarPoints):
+        for at in range(len(point.step)):
+            rows = np.flatnonzero(point.present[:, at])
+            values = {int(point.rank[row]): float(point.value[row, at]) for row in rows}
+            name = group.tag(int(point.tag[at])).name.decode()
+            yield int(point.step[at]), int(point.nth[at]), name, values
+
+
+def test_a_point_is_done_when_all_ranks_have_contributed() -> None:
+    ranks = Ranks(2)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(one, [1, 2], value=5)
+    assert ranks.decide() == []
+    ranks.log(two, [1], value=7)
+    assert ranks.decide() == [(1, 0, "loss", {0: 5.0, 1: 7.0})]
+    assert ranks.group.open_points == 1
+
+
+def test_a_rank_that_never_logged_the_tag_is_done_once_it_is_past_the_step() -> None:
+    ranks = Ranks(2)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(one, [3])
+    ranks.log(two, [3], tag="another")
+    assert ranks.decide() == []
+    ranks.log(two, [4], tag="another")
+    assert ranks.decide() == [(3, 0, "loss", {0: 1.0})]
+
+
+def test_a_rank_that_left_is_not_waited_for() -> None:
+    ranks = Ranks(2)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(one, [1])
+    ranks.leave(two)
+    assert ranks.decide() == [(1, 0, "loss", {0: 1.0})]
+
+
+def test_a_rank_may_end_before_another_begins() -> None:
+    ranks = Ranks(2)
+    one = ranks.join(0)
+    ranks.log(one, [1])
+    ranks.leave(one)
+    assert ranks.decide(30.0) == []
+    assert not ranks.group.is_over(30.0)
+    two = ranks.join(1)
+    ranks.log(two, [1])
+    assert ranks.decide(50.0) == [(1, 0, "loss", {0: 1.0, 1: 1.0})]
+
+
+def test_ranks_that_log_nothing_are_waited_for_as_long_as_they_may_join() -> None:
+    ranks = Ranks(3, join_secs=60.0)
+    one = ranks.join(0)
+    ranks.join(1)
+    ranks.log(one, [1])
+    assert ranks.decide(59.0) == []
+    assert ranks.group.next_due(59.0) == 60.0
+    assert ranks.decide(60.0) == [(1, 0, "loss", {0: 1.0})]
+    ranks.log(one, [2])
+    assert ranks.decide(60.0) == [(2, 0, "loss", {0: 1.0})]
+
+
+def test_the_same_step_logged_again_is_a_point_of_its_own() -> None:
+    ranks = Ranks(2)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(one, [0, 0, 0])
+    ranks.log(two, [0, 0])
+    assert [key[:2] for key in ranks.decide()] == [(0, 0), (0, 1)]
+
+
+def test_a_rank_too_far_behind_is_not_waited_for() -> None:
+    ranks = Ranks(2, lag_points=2)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(two, [0])
+    ranks.log(one, range(6))
+    assert [(step, list(values)) for step, _, _, values in ranks.decide()] == [
+        (0, [0, 1]),
+        (1, [0]),
+        (2, [0]),
+    ]
+    assert ranks.group.open_points == 3
+
+
+def test_a_point_does_not_stay_open_longer_than_it_may() -> None:
+    ranks = Ranks(2, lag_secs=300.0)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(two, [0])
+    ranks.log(one, [0, 1])
+    assert len(ranks.decide(299.0)) == 1
+    assert ranks.group.next_due(299.0) is not None
+    assert ranks.decide(300.0) == [(1, 0, "loss", {0: 1.0})]
+
+
+def test_the_oldest_points_are_closed_if_they_need_too_much_memory() -> None:
+    ranks = Ranks(2, max_open_bytes=10_000)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(two, [0])
+    ranks.log(one, range(20))
+    steps = [step for step, *_ in ranks.decide()]
+    assert steps == list(range(len(steps)))
+    assert 0 < ranks.group.open_bytes <= 10_000
+
+
+def test_what_comes_after_its_point_is_late() -> None:
+    ranks = Ranks(2, lag_points=0)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(two, [0])
+    ranks.log(one, [0, 1, 2])
+    ranks.decide()
+    ranks.log(two, [1])
+    assert ranks.group.late == {1: 1}
+    ranks.log(two, [2])
+    assert ranks.decide() == [(2, 0, "loss", {0: 1.0, 1: 1.0})]
+
+
+def test_a_step_below_the_ranks_own_is_late() -> None:
+    ranks = Ranks(2)
+    one = ranks.join(0)
+    ranks.log(one, [5, 3, 6])
+    assert ranks.group.late == {0: 1}
+    assert ranks.group.open_points == 2
+
+
+def test_a_newer_attempt_closes_what_is_open_and_supersedes_the_older() -> None:
+    ranks = Ranks(2)
+    one = ranks.join(0)
+    ranks.log(one, [1])
+    again = ranks.join(0, Attempt(20, "job", 1), pid=2)
+    assert [point.step.tolist() for point in ranks.points if isinstance(point, ScalarPoints)] == [
+        [1]
+    ]
+    ranks.log(one, [2])
+    assert ranks.group.late == {0: 1}
+    ranks.log(again, [2])
+    assert ranks.group.open_points == 1
+
+
+def test_an_older_launch_changes_nothing() -> None:
+    ranks = Ranks(1)
+    one = ranks.join(0)
+    other = ranks.join(0, Attempt(5, "other", 0), pid=2)
+    ranks.log(other, [1])
+    assert ranks.group.late == {0: 1}
+    ranks.log(one, [1])
+    assert ranks.decide() == [(1, 0, "loss", {0: 1.0})]
+
+
+def test_what_is_left_of_an_earlier_restart_does_not_come_back() -> None:
+    ranks = Ranks(1)
+    ranks.join(0, Attempt(10, "job", 0))
+    ranks.join(0, Attempt(20, "job", 1), pid=2)
+    straggler = ranks.join(0, Attempt(30, "job", 0), pid=3)
+    ranks.log(straggler, [1])
+    assert ranks.group.late == {0: 1}
+
+
+@pytest.mark.parametrize(
+    ("pid", "siblings", "is_new"), [(2, False, True), (2, True, False), (1, False, False)]
+)
+def test_a_relaunch_without_a_name_is_known_by_its_processes(
+    pid: int, siblings: bool, is_new: bool
+) -> None:
+    ranks = Ranks(1)
+    one = ranks.join(0)
+    ranks.log(one, [1, 2, 3])
+    ranks.decide()
+    ranks.leave(one)
+    again = ranks.join(0, pid=pid, siblings=siblings)
+    ranks.log(again, [2])
+    assert any(isinstance(entry, Rewound) for entry in ranks.entries) == is_new
+    assert len(ranks.decide()) == is_new
+
+
+def test_a_rank_that_comes_back_beside_others_goes_on_with_them() -> None:
+    ranks = Ranks(2)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(one, [1])
+    ranks.log(two, [1])
+    ranks.leave(one)
+    ranks.join(0, pid=2)
+    assert ranks.group.joined_ranks == 2
+    assert {entry.attempt for entry in ranks.entries if isinstance(entry, Joined)} == {FIRST}
+
+
+def test_a_new_attempt_rewinds_once() -> None:
+    ranks = Ranks(2)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(one, [1, 2, 3])
+    ranks.log(two, [1, 2, 3])
+    ranks.decide()
+    newer = Attempt(20, "job", 1)
+    one, two = ranks.join(0, newer, pid=2), ranks.join(1, newer, pid=3)
+    ranks.log(one, [2, 3])
+    assert [entry.step for entry in ranks.entries if isinstance(entry, Rewound)] == [2]
+    ranks.log(two, [1, 2])
+    assert [entry.step for entry in ranks.entries if isinstance(entry, Rewound)] == [2]
+    assert ranks.group.late == {1: 1}
+    assert ranks.decide() == [(2, 0, "loss", {0: 1.0, 1: 1.0})]
+
+
+def test_an_attempt_that_goes_on_behind_what_is_shown_rewinds_nothing() -> None:
+    ranks = Ranks(1)
+    ranks.log(ranks.join(0), [1])
+    ranks.decide()
+    ranks.log(ranks.join(0, Attempt(20, "job", 1), pid=2), [2])
+    assert not any(isinstance(entry, Rewound) for entry in ranks.entries)
+    assert [step for step, *_ in ranks.decide()] == [2]
+
+
+def test_a_purge_counts_once_for_all_ranks() -> None:
+    ranks = Ranks(2)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.apply(*ranks.group.purge(one, 5))
+    assert isinstance(ranks.entries[-1], Rewound)
+    ranks.log(one, [5])
+    assert ranks.group.purge(two, 5) == []
+    assert [entry.step for entry in ranks.group.purge(two, 4) if isinstance(entry, Rewound)] == [4]
+    assert ranks.group.purge(two, 9) == []
+
+
+def test_a_rank_that_purges_its_own_steps_begins_an_attempt_for_all_that_are_there() -> None:
+    ranks = Ranks(2)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(one, [1, 2, 3])
+    ranks.log(two, [1, 2, 3])
+    ranks.decide()
+    ranks.apply(*ranks.group.purge(one, 2))
+    assert ranks.group.purge(two, 2) == []
+    ranks.log(one, [2])
+    ranks.log(two, [2])
+    assert ranks.decide() == [(2, 0, "loss", {0: 1.0, 1: 1.0})]
+    assert ranks.group.late == {}
+
+
+def test_health_is_told_at_each_new_step() -> None:
+    ranks = Ranks(2, lag_points=1)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(two, [1], value=4)
+    ranks.log(one, [1, 2, 3, 4])
+    ranks.decide()
+    ranks.log(two, [2])
+    ranks.log(two, [4])
+    ranks.decide()
+    assert ranks.health() == {
+        1: [2.0, 3.0, 0.0, 3.0],
+        2: [1.0, 3.0, 0.0, 0.0],
+        3: [1.0, 0.0, 1.0, 0.0],
+        4: [2.0, 0.0, 1.0, 0.0],
+    }
+
+
+def test_the_table_of_ranks_is_told_at_most_once_a_minute_and_at_the_end() -> None:
+    ranks = Ranks(2)
+    one, two = ranks.join(0), ranks.join(1)
+    for step, now in enumerate((0.0, 30.0, 61.0, 70.0)):
+        ranks.now = now
+        ranks.log(one, [step], value=5)
+        ranks.log(two, [step], value=7)
+        ranks.decide()
+    assert len(ranks.tables()) == 2
+    ranks.leave(one)
+    ranks.leave(two)
+    ranks.decide()
+    assert len(ranks.tables()) == 3
+    assert ranks.tables()[-1].splitlines()[2:] == [
+        "| 0 | host | 1 | 3 | 0 | 0 | 4 | 0 | left |",
+        "| 1 | host | 1 | 3 | 0 | 4 | 0 | 4 | left |",
+    ]
+    assert ranks.group.is_over(70.0)
+
+
+def test_the_table_holds_no_markup_of_others() -> None:
+    ranks = Ranks(1)
+    ranks.apply(*ranks.group.admit(Joined(b"s", 0, FIRST, 1, "a|b\n<script>", 1, False)))
+    ranks.log(b"s", [1])
+    ranks.decide()
+    assert "| a_b__script_ |" in ranks.tables()[0]
+
+
+def test_summaries_are_merged_as_they_come() -> None:
+    ranks = Ranks(2)
+    one, two = ranks.join(0), ranks.join(1)
+    tag = ranks.tag("weights", "histogram")
+    ranks.apply(Summary(one, tag, 1, 5.0, Total(2.0)), Summary(two, tag, 1, 6.0, Total(3.0)))
+    ranks.decide()
+    (point,) = (point for point in ranks.points if isinstance(point, SummaryPoint))
+    assert (point.partial, point.count, point.wall_time) == (Total(5.0), 2, 6.0)
+    assert ranks.group.open_bytes == 0
+
+
+def test_a_tag_is_one_kind() -> None:
+    ranks = Ranks(1)
+    ranks.tag("loss")
+    assert ranks.group.check_tag(Tag(b"loss", "scalar", "max")) is None
+    why = ranks.group.check_tag(Tag(b"loss", "histogram", "mean"))
+    assert why is not None
+    assert "'loss' is a scalar" in why
+
+
+def test_emission_sequences_are_consecutive() -> None:
+    ranks = Ranks(1)
+    one = ranks.join(0)
+    tag = ranks.tag("weights", "histogram")
+    for step in range(3):
+        ranks.apply(Summary(one, tag, step, 5.0, Total(2.0)))
+        ranks.log(one, [step, step])
+        ranks.decide()
+    found: list[int] = []
+    for point in ranks.points:
+        if isinstance(point, HealthPoints):
+            found += [first + row for first in point.sequence.tolist() for row in range(4)]
+        elif isinstance(point, ScalarPoints):
+            found += point.sequence.tolist()
+        else:
+            found.append(point.sequence)
+    assert found == list(range(1, ranks.group.next_sequence))
+
+
+def test_a_drained_group_keeps_nothing_open() -> None:
+    ranks = Ranks(4)
+    ranks.log(ranks.join(0), range(5))
+    assert len(ranks.decide(drain=True)) == 5
+    assert ranks.group.open_points == ranks.group.open_bytes == 0
+
+
+@pytest.mark.parametrize("scalars", [1, 3, 100])
+def test_open_points_are_charged_what_they_need(scalars: int) -> None:
+    """A point's memory is counted within a factor of two."""
+    ranks = Ranks(2)
+    one = ranks.join(0)
+    tags = np.array([ranks.tag(f"tag {tag}") for tag in range(scalars)], np.intp)
+    ranks.log(one, [0])
+    tracemalloc.start()
+    try:
+        before, charged = tracemalloc.get_traced_memory()[0], ranks.group.open_bytes
+        for step in range(1, 300):
+            values = np.ones(scalars)
+            entry = Scalars(one, tags, np.full(scalars, step), values + step, values / step)
+            ranks.group.apply(entry, 0.0)
+        del entry, values
+        needed = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    charged = ranks.group.open_bytes - charged
+    assert 0.9 * needed <= charged <= 2 * needed
+
+
+def test_a_restored_group_leaves_out_what_was_open() -> None:
+    ranks = Ranks(2)
+    one, two = ranks.join(0), ranks.join(1)
+    ranks.log(one, [1, 2])
+    state = ranks.group.state()
+    first = len(ranks.entries)
+    ranks.log(two, [1, 2, 3])
+    ranks.log(one, [3])
+    ranks.decide()
+    again = Ranks(2)
+    again.apply(state, *ranks.entries[first:])
+    assert [step for point in again.points for step, *_ in shown(point, again.group)] == [3]
+    assert again.group.next_sequence == ranks.group.next_sequence
+    told = [entry for entry in ranks.entries if isinstance(entry, (Closed, Told))]
+    assert told
+    assert again.group.open_points == 0
