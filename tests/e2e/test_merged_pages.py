@@ -47,7 +47,7 @@ with SummaryWriter(logdir, rank=rank, world_size={RANKS}) as sw:
 """
 
 RUNS = {"run", "run/min", "run/max", *(f"run/rank_{rank}" for rank in range(RANKS))}
-GRID_SIDE = 2 * (SIDE + PADDING) + PADDING
+GRID = RANKS * (SIDE + PADDING) + PADDING, SIDE + 2 * PADDING  #: width and height
 
 #: By page, what it shows, and what that must be.
 PAGES: dict[str, tuple[Callable[[Browser], Any], Any]] = {
@@ -57,7 +57,7 @@ PAGES: dict[str, tuple[Callable[[Browser], Any], Any]] = {
         [pages.Curves("loss", (STEPS,) * 2 * len(RUNS))],
     ),
     "histograms": (pages.read_histograms, [pages.Histograms("weights", "run", STEPS)]),
-    "images": (pages.read_images, [pages.Image("picture", "run", 1, GRID_SIDE, GRID_SIDE)]),
+    "images": (pages.read_images, [pages.Image("picture", "run", 1, *GRID)]),
     "pr_curves": (
         pages.read_pr_curves,
         [pages.PrCurve("quality", (THRESHOLDS,), "run is at step 2")],
