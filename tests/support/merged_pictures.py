@@ -6,6 +6,7 @@ Each function takes a log directory, which holds what one example wrote, and ret
 from __future__ import annotations
 
 import io
+import json
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +20,9 @@ WIDTH = 1400
 TALL_ENOUGH = 3000
 MARGIN = 12  #: pixels, below what is shown
 
-#: Of a job named ``%s``: the merged curves, without those of single ranks.
-MERGED_RUNS = "^%s(/min|/max)?$"
 GRADIENT_TAG = "gradients/mnist_dense0_bias"
-HISTOGRAM_RUNS = 5  #: the merged one, and one of each of four workers
+RANKS = 4  #: of ``mxnet_dist_sync.py``
+HISTOGRAMS = 15  #: of each gradient
 STRAGGLER_TAGS = ("boardd/group/arrival_spread_secs", "step_secs", "work_secs")
 
 # TensorBoard keeps these between visits. Smoothed curves would not show the extremes.
@@ -38,7 +38,7 @@ localStorage.setItem('_tb_global_settings.timeseries', JSON.stringify(
 def take_band(logdir: Path) -> bytes:
     """Returns the mean of all workers' losses in ``mxnet_dist_sync.py``, and its extremes."""
     with TensorBoard(logdir) as tensorboard, Browser(width=WIDTH, height=TALL_ENOUGH) as browser:
-        _open_series(browser, tensorboard, tags=["loss"], runs=MERGED_RUNS % "dist_sync")
+        _open_curves(browser, tensorboard, "dist_sync", ["loss"])
         browser.run(
             "all('scalar-card [aria-label=\"Toggle full size mode\"]')[0].click();"
             "document.activeElement.blur();"
@@ -48,8 +48,8 @@ def take_band(logdir: Path) -> bytes:
             lambda width: width > WIDTH / 2,
             "a card of full size",
         )
-        _await_cards(browser, ["loss"])
-        return _screenshot_down_to(browser, "scalar-card")
+        _await_curves(browser, ["loss"])
+        return _screenshot_down_to(browser, "all('scalar-card')[0]")
 
 
 def take_merged_histogram(logdir: Path) -> bytes:
@@ -57,23 +57,29 @@ def take_merged_histogram(logdir: Path) -> bytes:
 
     The job must have kept all that its ranks logged.
     """
+    # Else TensorBoard orders cards by when their runs began.
+    pinned = [
+        {"plugin": "histograms", "tag": GRADIENT_TAG, "runId": f"defaultExperimentId/{run}"}
+        for run in ("dist_sync", *(f"dist_sync/rank_{rank}" for rank in range(RANKS)))
+    ]
     with TensorBoard(logdir) as tensorboard, Browser(width=WIDTH, height=TALL_ENOUGH) as browser:
-        _open_series(browser, tensorboard, tags=[GRADIENT_TAG], runs="", cards=HISTOGRAM_RUNS)
-        return _screenshot_down_to(browser, "histogram-card")
+        _open_series(browser, tensorboard, pinnedCards=json.dumps(pinned))
+        browser.wait_for(
+            lambda: browser.run(
+                "return all('metrics-pinned-view tb-histogram .histogram path').length"
+            ),
+            lambda outlines: outlines >= len(pinned) * HISTOGRAMS,
+            f"pinned cards of {GRADIENT_TAG}, all drawn",
+        )
+        return _screenshot_down_to(browser, "all('metrics-pinned-view')[0]")
 
 
 def take_straggler(logdir: Path) -> bytes:
     """Returns how ``straggler.py`` shows who is slow: curves above, the table of ranks below."""
     with TensorBoard(logdir) as tensorboard, Browser(width=WIDTH, height=TALL_ENOUGH) as browser:
         # The first steps, when workers start, would press all others flat.
-        _open_series(
-            browser,
-            tensorboard,
-            tags=STRAGGLER_TAGS,
-            runs=MERGED_RUNS % "straggler",
-            ignore_outliers=True,
-        )
-        curves = _screenshot_down_to(browser, "scalar-card")
+        _open_curves(browser, tensorboard, "straggler", STRAGGLER_TAGS, ignore_outliers=True)
+        curves = _screenshot_down_to(browser, "all('scalar-card').at(-1)")
         browser.resize(WIDTH, TALL_ENOUGH)
         pages.open_page(browser, tensorboard, "text")
         pages.expand_groups(browser)
@@ -82,45 +88,53 @@ def take_straggler(logdir: Path) -> bytes:
             lambda texts: any("<table" in text.html for text in texts),
             "the table of ranks",
         )
-        return _stacked(curves, _screenshot_down_to(browser, "tf-text-loader"))
+        latest = "all('tf-text-loader').flatMap(card => all('table', card))[0]"
+        return _stacked(curves, _screenshot_down_to(browser, latest))
 
 
 def _open_series(
-    browser: Browser,
-    tensorboard: TensorBoard,
-    *,
-    tags: Sequence[str],
-    runs: str,
-    cards: int = 1,
-    ignore_outliers: bool = False,
+    browser: Browser, tensorboard: TensorBoard, *, ignore_outliers: bool = False, **query: str
 ) -> None:
-    """Opens TIME SERIES with nothing but ``tags`` of the runs that match ``runs``.
+    """Opens TIME SERIES with settings in the ``query`` of its address, as TensorBoard names them.
 
-    Each tag has ``cards`` cards. ``ignore_outliers`` is TensorBoard's setting of that name.
+    ``ignore_outliers`` is TensorBoard's setting of that name.
     """
     pages.open_page(browser, tensorboard, "scalars")
     browser.run(_SETTINGS, ignore_outliers)
-    query = urllib.parse.urlencode(
-        {"darkMode": "false", "tagFilter": f"^({'|'.join(tags)})$", "runFilter": runs}
+    query["darkMode"] = "false"
+    browser.open(f"{tensorboard.url}?{urllib.parse.urlencode(query)}#timeseries")
+
+
+def _open_curves(
+    browser: Browser,
+    tensorboard: TensorBoard,
+    job: str,
+    tags: Sequence[str],
+    *,
+    ignore_outliers: bool = False,
+) -> None:
+    """Opens TIME SERIES with ``tags`` of a job's merged runs, and waits for their curves."""
+    _open_series(
+        browser,
+        tensorboard,
+        ignore_outliers=ignore_outliers,
+        tagFilter=f"^({'|'.join(tags)})$",
+        runFilter=f"^{job}(/min|/max)?$",
     )
-    browser.open(f"{tensorboard.url}?{query}#timeseries")
-    _await_cards(browser, [*tags] * cards)
+    _await_curves(browser, tags)
 
 
-def _await_cards(browser: Browser, tags: Sequence[str]) -> None:
+def _await_curves(browser: Browser, tags: Sequence[str]) -> None:
     browser.wait_for(
-        lambda: sorted(card.tag for card in pages.read_time_series(browser) if card.is_drawn),
-        sorted(tags).__eq__,
+        lambda: [card.tag for card in pages.read_time_series(browser) if card.is_drawn],
+        [*tags].__eq__,
         f"cards of {tags}, all drawn",
     )
 
 
-def _screenshot_down_to(browser: Browser, selector: str) -> bytes:
-    """Returns the page as a PNG file, cut off below the last element that ``selector`` finds."""
-    bottom = browser.run(
-        "return Math.max(...all(arguments[0]).map(c => c.getBoundingClientRect().bottom));",
-        selector,
-    )
+def _screenshot_down_to(browser: Browser, element: str) -> bytes:
+    """Returns the page as a PNG file, cut off below an element, which JavaScript finds."""
+    bottom = browser.run(f"return {element}.getBoundingClientRect().bottom;")
     browser.resize(WIDTH, round(bottom) + MARGIN)
     return browser.screenshot()
 
