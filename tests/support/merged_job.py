@@ -71,16 +71,15 @@ class MergedJob:
         }
         points = self.values(tag)
         steps = [self.histogram_steps * index for index in range(len(points))]
-        assert list(written) == [point.step for point in shown] == steps
+        assert list(written) == [point.step for point in shown] == steps, tag
         for point, histogram, values in zip(shown, written.values(), points, strict=True):
-            assert (histogram.num, histogram.min, histogram.max) == (
-                values.size,
-                values.min(),
-                values.max(),
-            )
+            moments = histogram.num, histogram.min, histogram.max
+            assert moments == (values.size, values.min(), values.max()), f"{tag} at {point.step}"
             counts, _ = np.histogram(values, bins=[-np.inf, *histogram.bucket_limit])
-            assert counts.sum() == values.size
-            assert list(histogram.bucket) == counts.tolist()
+            assert counts.sum() == values.size, "a value is in no bucket"
+            np.testing.assert_array_equal(
+                histogram.bucket, counts, f"{tag} at {point.step}, as it is written"
+            )
             # TensorBoard leaves out what is empty at both ends.
             inside = slice(counts.nonzero()[0][0], counts.nonzero()[0][-1] + 1)
             np.testing.assert_array_equal(
@@ -91,8 +90,8 @@ class MergedJob:
         """The group's own curve of how many ranks each step has."""
         with open_reader(self.logdir, loader) as reader:
             points = reader.scalars()[self.run]["boardd/group/coverage"]
-        assert points
-        assert {point.value for point in points} == {len(self.ranks)}
+        counts = {point.value for point in points}
+        assert counts == {len(self.ranks)}, f"points were made by {counts} ranks"
 
 
 def _exact_mean(values: np.ndarray) -> float:
