@@ -136,6 +136,7 @@ def test_a_job_of_which_one_was_killed_leaves_no_process(
                 assert launcher.wait(END_SECS) == 1
                 assert f"process {victims['worker']} of the job failed" in told
             wait_for(lambda: not processes_of(job), "ended", END_SECS)
+            wait_for(lambda: not daemon.status().runs, "closed by the daemon", END_SECS)
         finally:
             for process in processes_of(job):
                 processes.end(process, grace_secs=0)
