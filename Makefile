@@ -56,6 +56,7 @@ test-frameworks: $(VENV)-frameworks/.ready
 	  tests/unit/client/capture/test_torch*.py tests/unit/client/capture/test_tensorflow.py \
 	  tests/unit/client/calls tests/unit/daemon/reduce/histogram/test_histogram.py \
 	  tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py tests/e2e/test_tensorflow_training.py \
+	  tests/e2e/test_torch_ddp.py \
 	  tests/conformance $(PYTEST_ARGS)
 
 $(VENV)-frameworks/.ready: pyproject.toml
@@ -78,6 +79,13 @@ screenshots: demo
 	for name in filters embedding; do \
 	  $(BIN)/python examples/$$name.py --logdir logs/$$name && \
 	  PYTHONPATH=tests $(BIN)/python -m support.example_pictures $$name logs/$$name docs/images/$$name.png || exit; \
+	done
+	rm -rf logs/workers logs/slow
+	BOARDD_PER_RANK=all $(BIN)/python examples/mxnet_dist_sync.py --steps 150 --logdir logs/workers/dist_sync
+	$(BIN)/python examples/straggler.py --logdir logs/slow/straggler
+	for picture in band:workers merged_histogram:workers straggler:slow; do \
+	  name=$${picture%:*}; PYTHONPATH=tests $(BIN)/python -m support.example_pictures \
+	    $$name logs/$${picture#*:} docs/images/$$name.png || exit; \
 	done
 
 # Renews the tables of benchmarks/README.md, in more than an hour; each peer gets an environment

@@ -1,9 +1,11 @@
-"""Takes the documentation's pictures of the examples ``filters.py`` and ``embedding.py``.
+"""Takes the documentation's pictures of examples.
 
     PYTHONPATH=tests python -m support.example_pictures filters logs/filters filters.png
     PYTHONPATH=tests python -m support.example_pictures embedding logs/embedding embedding.png
+    PYTHONPATH=tests python -m support.example_pictures band logs/workers band.png
 
-The log directory is what the example wrote.
+The log directory is what the example wrote: ``mxnet_dist_sync.py`` for the pictures ``band`` and
+``merged_histogram``, and else the one of the picture's name.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from support import projector_page
+from support import merged_pictures, projector_page
 from support import tensorboard_pages as pages
 from support.browser import Browser, TensorBoard, why_no_browser
 
@@ -73,18 +75,24 @@ def take_embedding(logdir: Path) -> bytes:
         return browser.screenshot()
 
 
-PICTURES = {"filters": take_filters, "embedding": take_embedding}
+PICTURES = {
+    "filters": take_filters,
+    "embedding": take_embedding,
+    "band": merged_pictures.take_band,
+    "merged_histogram": merged_pictures.take_merged_histogram,
+    "straggler": merged_pictures.take_straggler,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Take a picture of an example in TensorBoard.")
-    parser.add_argument("example", choices=PICTURES, help="what wrote the log directory")
+    parser.add_argument("name", choices=PICTURES, help="which picture")
     parser.add_argument("logdir", type=Path, help="what the example wrote")
     parser.add_argument("picture", type=Path, help="PNG file to write")
     options = parser.parse_args(arguments)
     if reason := why_no_browser():
         parser.exit(1, f"example_pictures: {reason}\n")
-    with Image.open(io.BytesIO(PICTURES[options.example](options.logdir))) as picture:
+    with Image.open(io.BytesIO(PICTURES[options.name](options.logdir))) as picture:
         picture.convert("RGB").quantize(COLOURS, kmeans=3).save(options.picture, optimize=True)
 
 

@@ -25,8 +25,15 @@ def run_example(
     script: str, *arguments: str, address: str, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs ``examples/<script>`` against the daemon at ``address``; it must end with 0."""
+    return run_command(
+        sys.executable, str(EXAMPLES / script), *arguments, address=address, **environ
+    )
+
+
+def run_command(*command: str, address: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``command``, which logs to the daemon at ``address``; it must end with 0."""
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / script), *arguments],
+        command,
         env={**os.environ, "BOARDD_ADDRESS": address, "BOARDD_AUTOSTART": "0", **environ},
         capture_output=True,
         text=True,
