@@ -15,7 +15,7 @@ mkdir -p "$output/protos" "$output/daemon"
 cd "$root"
 "$python" -m grpc_tools.protoc -Iprotos \
   --python_out="$output/protos" --pyi_out="$output/protos" --grpc_python_out="$output/protos" \
-  boardd_protos/boardd.proto
+  boardd_protos/boardd.proto boardd_protos/relay.proto
 "$python" -m grpc_tools.protoc -Idaemon \
   --python_out="$output/daemon" --pyi_out="$output/daemon" \
   boardd/events/event.proto boardd/events/exact.proto boardd/events/graph.proto \

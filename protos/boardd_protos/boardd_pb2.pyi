@@ -557,9 +557,10 @@ class RunRefused(_message.Message):
     def __init__(self, run: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
 
 class RunStatus(_message.Message):
-    __slots__ = ["dropped", "file", "path", "pending", "series", "steps_backwards", "trouble", "written_bytes"]
+    __slots__ = ["dropped", "file", "forwarding", "path", "pending", "series", "steps_backwards", "trouble", "written_bytes"]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
+    FORWARDING_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
@@ -568,13 +569,14 @@ class RunStatus(_message.Message):
     WRITTEN_BYTES_FIELD_NUMBER: _ClassVar[int]
     dropped: int
     file: str
+    forwarding: str
     path: str
     pending: int
     series: int
     steps_backwards: int
     trouble: str
     written_bytes: int
-    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ..., forwarding: _Optional[str] = ...) -> None: ...
 
 class SeriesDefinition(_message.Message):
     __slots__ = ["reduce", "run", "series", "sub_run", "tag"]

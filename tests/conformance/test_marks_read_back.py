@@ -105,6 +105,7 @@ def test_scripts_that_read_event_files_find_the_same(tmp_path: Path) -> None:
     assert found["marked"] == found["plain"]
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # of pandas, which tbparse uses
 def test_tbparse_reads_what_was_logged(tmp_path: Path) -> None:
     """All scalars and nothing else; what it reads beside scalars needs TensorFlow."""
     path = write_run(tmp_path, "run", has_marks=True)

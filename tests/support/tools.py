@@ -67,12 +67,16 @@ def tmpfs(path: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-def self_signed_certificate(directory: Path) -> tuple[Path, Path]:
-    """Makes a certificate of ``localhost``; returns the paths of it and of its key."""
+def self_signed_certificate(directory: Path, address: str = "") -> tuple[Path, Path]:
+    """Makes a certificate of ``localhost`` and of an IP address, if one is given.
+
+    Returns the paths of it and of its key.
+    """
     require_program("openssl")
     certificate, key = directory / "cert.pem", directory / "key.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    alternatives = f"DNS:localhost,IP:{address}" if address else "DNS:localhost"
+    names = ["-subj", "/CN=localhost", "-addext", f"subjectAltName={alternatives}"]
     subprocess.run(
         [*command.split(), *names, "-keyout", str(key), "-out", str(certificate)],
         check=True,

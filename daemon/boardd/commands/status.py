@@ -67,6 +67,7 @@ def render(reply: pb.StatusReply) -> str:
             ],
         )
     )
+    lines += [f"  {run.path}: {run.forwarding}" for run in reply.runs if run.forwarding]
     trouble = [f"  {run.path}: {run.trouble}" for run in reply.runs if run.trouble]
     lines.append("trouble:" if trouble else "trouble: none")
     lines.extend(trouble)

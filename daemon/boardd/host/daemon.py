@@ -28,6 +28,7 @@ from boardd_protos import __version__, address
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import add_BoarddServicer_to_server
 from boardd_protos.log_directory import log_directories
+from boardd_protos.relay_pb2_grpc import add_RelayServicer_to_server
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
@@ -37,7 +38,9 @@ from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
 from boardd.host import heap, log_lines, process_attributes
 from boardd.host.socket_lock import SocketLock, ensure_private_directory
 from boardd.host.systemd import Notifier
+from boardd.relay.grpc_relay import GrpcRelay
 from boardd.rpc.auth import TokenInterceptor, is_open_to_others, read_token, server_credentials
+from boardd.rpc.relay_service import RelayService
 from boardd.rpc.service import Service
 from boardd.settings.config import Config
 
@@ -124,6 +127,10 @@ class _Daemon:
             server, where = self._tcp_server(service, config.listen)
             servers.append(server)
             addresses.append(where)
+        relay = self._relay()
+        if relay is not None:
+            service.forward(relay, str(config.forward_to), config.max_forward_bytes)
+            _logger.info("what several ranks log together goes to %s", config.forward_to)
         service.addresses = [str(item) for item in addresses]
         await service.start()
         self._take_maps(service)
@@ -142,9 +149,19 @@ class _Daemon:
         await self._drain(service)
         self._lock.remove_socket()  # from here on clients find no socket, and start the next daemon
         await asyncio.gather(*(server.stop(_GRACE_SECS) for server in servers))
+        if relay is not None:
+            await relay.close()
         for task in self._tasks:
             task.cancel()
         _logger.info("pid %d has left", os.getpid())
+
+    def _relay(self) -> GrpcRelay | None:
+        config = self._config
+        if config.forward_to is None:
+            return None
+        path = config.forward_token_file
+        token = "" if path is None else read_token(path)
+        return GrpcRelay(config.forward_to, ca=config.forward_ca, token=token)
 
     def _unix_server(self, service: Service) -> grpc.aio.Server:
         server = self._server(service, ())
@@ -219,6 +236,7 @@ class _Daemon:
             ],
         )
         add_BoarddServicer_to_server(service, server)
+        add_RelayServicer_to_server(RelayService(service.take_relayed), server)
         add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server

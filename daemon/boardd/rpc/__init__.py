@@ -3,5 +3,5 @@
 Rule: bytes in, bytes out. Messages are checked, passed on and answered here; what they mean is
 decided in ``sessions`` and ``core``.
 
-May import: core, errors, runs, sessions.
+May import: core, errors, relay, runs, sessions.
 """

@@ -22,11 +22,13 @@ from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError, StalledError
 from boardd.core.groups.limits import GroupLimits
 from boardd.core.sync_policy import NEVER, SyncPolicy
+from boardd.relay.relay import Batch, Relay, UnreachableError
 from boardd.rpc.answering import agreed_version, answering, checked_timeout
 from boardd.rpc.map_handover import MapHandover
 from boardd.rpc.session_ids import bound_id
 from boardd.rpc.status_reply import status_reply
 from boardd.rpc.stream import Stream
+from boardd.runs.forwarder import MAX_FORWARD_BYTES, Forwarding
 from boardd.runs.logdir import Roots
 from boardd.runs.open_groups import OpenGroups
 from boardd.runs.run_files import RETRY_SECS
@@ -113,6 +115,20 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """Goes on with the groups that the file at ``path`` names; notes there which are open."""
         await self._sessions.run_table.resume_groups(OpenGroups(path))
 
+    def forward(self, relay: Relay, where: str, max_bytes: int = MAX_FORWARD_BYTES) -> None:
+        """Passes groups of ranks on over ``relay``, to ``where``; see ``Forwarding``.
+
+        To be called before any client comes.
+        """
+        self._sessions.registry.runs.are_forwarded = True
+        self._sessions.run_table.forward(Forwarding(relay, where, max_bytes))
+
+    async def take_relayed(self, batch: Batch) -> int:
+        """Takes what another daemon passes on; see ``relay.Take``."""
+        if self._sessions.registry.is_draining:
+            raise UnreachableError("the daemon is leaving")
+        return await self._sessions.relay_intake.take(batch)
+
     async def drain(self, deadline_secs: float) -> bool:
         """Takes no more, writes and acknowledges what it has, and closes the files.
 
@@ -196,7 +212,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                 deadline - self._clock(),
             )
             reached = reached and session.is_written(request.sequence, request.runs)
-            message = "" if reached else self._why_not(live, request.sequence)
+            message = "" if reached else _why_not(live, request.sequence)
             if reached:
                 of_all = request.level == pb.SYNCED
                 synced = await self._sync(live, request.runs, deadline, of_all=of_all)
@@ -224,7 +240,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                 )
             written_sequence = live.session.written_sequence
             if not closed:
-                message = self._why_not(live, live.committed_sequence)
+                message = _why_not(live, live.committed_sequence)
                 return pb.CloseReply(written_sequence=written_sequence, message=message)
             self._sessions.close_session(live)
             return pb.CloseReply(closed=True, written_sequence=written_sequence)
@@ -273,19 +289,20 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             reason = "written, but not synced in time; the disk is slow"
             return SyncResult(ok=False, reason=reason)
 
-    def _why_not(self, live: LiveSession, sequence: int) -> str:
-        session = live.session
-        if live.is_forgotten:
-            return "the session has ended"
-        trouble = "; ".join(
-            f"{run.path}: {run.progress.trouble}"
-            for run in session.schema.runs()
-            if run.progress.trouble
-        )
-        state = (
-            f"written up to record {session.written_sequence} of {sequence}, "
-            f"received up to {session.received_sequence}"
-        )
-        if live.stream is None and live.committed_sequence > session.received_sequence:
-            state += "; the rest is in the client's ring, and no stream is attached to read it"
-        return f"{state}; {trouble}" if trouble else state
+
+def _why_not(live: LiveSession, sequence: int) -> str:
+    session = live.session
+    if live.is_forgotten:
+        return "the session has ended"
+    trouble = "; ".join(
+        f"{run.path}: {run.progress.trouble}"
+        for run in session.schema.runs()
+        if run.progress.trouble
+    )
+    state = (
+        f"written up to record {session.written_sequence} of {sequence}, "
+        f"received up to {session.received_sequence}"
+    )
+    if live.stream is None and live.committed_sequence > session.received_sequence:
+        state += "; the rest is in the client's ring, and no stream is attached to read it"
+    return f"{state}; {trouble}" if trouble else state

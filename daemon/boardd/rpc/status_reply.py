@@ -60,6 +60,7 @@ def _run_status(run: RunState) -> pb.RunStatus:
         written_bytes=run.progress.written_bytes,
         pending=run.pending,
         trouble=run.progress.trouble or (run.refusal.message if run.refusal is not None else ""),
+        forwarding=run.progress.forwarding,
         series=len(run.tags),
         steps_backwards=run.progress.steps_backwards,
         dropped=min(sum(run.dropped.values()), (1 << 64) - 1),

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from boardd.core.groups.group import Group
 from boardd.core.runs.run_state import RunState
-from boardd.runs.group_output import MAX_OUT_BYTES, GroupOutput
+from boardd.core.session.batch import DropPart
+from boardd.runs.group_output import MAX_OUT_BYTES
+from boardd.runs.group_points import Emission
 from boardd.runs.group_recorder import GroupRecorder
 from boardd.runs.group_replica import GroupReplica
-from boardd.runs.group_work import Outcome, Work
+from boardd.runs.group_work import AnyWork, Outcome
 from boardd.runs.run_files import RunFiles
 from boardd.runs.sync_result import SyncResult
 
@@ -25,6 +27,50 @@ _logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at which segments of the journal can go.
 RELEASE_SECS: Final = 5.0
+
+
+class PointOutput(Protocol):
+    """Where the points of a group go; see ``GroupOutput``."""
+
+    @property
+    def out_bytes(self) -> int:
+        """Bytes on their way to the files."""
+        ...
+
+    @property
+    def written(self) -> int:
+        """All emissions up to this one are written."""
+        ...
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on its way."""
+        ...
+
+    @property
+    def runs(self) -> Sequence[RunState]:
+        """The runs that were written."""
+        ...
+
+    def begin(self, group_id: bytes, first: int) -> None:
+        """Emissions of a group come from ``first`` on."""
+        ...
+
+    def emit(self, emission: Emission, names: list[bytes]) -> None:
+        """Shows the next emission."""
+        ...
+
+    def tell_drops(self, part: DropPart) -> None:
+        """Tells of what a client dropped."""
+        ...
+
+    def end(self) -> None:
+        """Closes the files."""
+        ...
+
+    def leave(self) -> None:
+        """Forgets the runs."""
+        ...
 
 
 class GroupLog:
@@ -37,8 +83,8 @@ class GroupLog:
         self,
         files: RunFiles,
         recorder: GroupRecorder,
-        output: GroupOutput,
-        sync: Callable[[list[RunState]], Awaitable[SyncResult]],
+        output: PointOutput,
+        sync: Callable[[Sequence[RunState]], Awaitable[SyncResult]],
         on_begun: Callable[[bytes], None],
     ) -> None:
         self.files = files
@@ -67,7 +113,7 @@ class GroupLog:
         """Whether there is room for points that were left in the journal."""
         return self._recorder.is_behind and self.output.out_bytes < MAX_OUT_BYTES // 2
 
-    async def record(self, works: Sequence[Work], *, is_brief: bool) -> list[Outcome] | None:
+    async def record(self, works: Sequence[AnyWork], *, is_brief: bool) -> list[Outcome] | None:
         """Records ``works`` and what is decided now, however long the disk takes.
 
         Returns what became of each; None if the journal is refused.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from boardd.core.groups.entries import Attempt, Joined
 from boardd.core.runs.marks import member_key
-from boardd.core.runs.run_state import Holder, RunState
+from boardd.core.runs.run_state import Holder, KeptSeries, RunState
 from boardd.core.session.batch import RunPart
+
+#: The rank's own directory is its own run here.
+_NOT_KEPT: Final = KeptSeries("none", "")
 
 
 class GroupMembers:
@@ -57,6 +61,7 @@ class GroupMembers:
         joined = self._asked.get(holder)
         if joined is None:
             member = self._run.members[holder]
+            kept = member.kept or _NOT_KEPT
             joined = self._asked[holder] = Joined(
                 member_key(holder[0], member.rank),
                 member.rank,
@@ -65,6 +70,8 @@ class GroupMembers:
                 member.hostname,
                 member.pid,
                 member.has_siblings,
+                per_rank=kept.per_rank,
+                series=kept.directory,
             )
             self._unheard.discard(joined.session)
             if not self._unheard:

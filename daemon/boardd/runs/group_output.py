@@ -1,5 +1,7 @@
 """The event files of a group's points: of the run itself, of its minima and its maxima.
 
+Those of single ranks join them, if the group keeps their series.
+
 They are runs as clients have, and the group logs to them as a session does. Its sequence
 numbers are those of its emissions, so that marks tell what an earlier daemon wrote.
 """
@@ -32,7 +34,15 @@ from boardd.core.session.batch import (
     SummaryPart,
 )
 from boardd.core.session.watermark import Watermark
-from boardd.runs.group_points import Emission, Output, RewindRow, ScalarRows, SummaryRow
+from boardd.runs.group_points import (
+    Emission,
+    Output,
+    Place,
+    RewindRow,
+    ScalarRows,
+    SummaryRow,
+    directory_of,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -61,7 +71,7 @@ class GroupOutput:
         self._admit = admit
         self._on_change = on_change
         self._group_id = b""
-        self._files: dict[Output, _File] = {}
+        self._files: dict[Place, _File] = {}
         self._watermark = Watermark()
         self._open_parts = 0
         self.out_bytes = 0
@@ -202,7 +212,7 @@ class GroupOutput:
         )
 
     def _summary(self, row: SummaryRow, names: list[bytes]) -> RunPart | None:
-        file = self._file(Output.MERGED)
+        file = self._file(row.output)
         tag = int(file.tags_of(np.array([row.tag], np.intp), names)[0])
         if tag < 0:
             self._tell_of_tags(file.run)
@@ -215,7 +225,10 @@ class GroupOutput:
         return MergedPart(*common, *content, b"", {}, None, row.partial, group=self._group_id)
 
     def _rewinds(self, row: RewindRow) -> Iterable[RunPart]:
-        for output in Output:
+        outputs: list[Place] = list(Output) if row.is_merged else []
+        if row.series is not None:
+            outputs.append(row.series)
+        for output in outputs:
             run = self._file(output).run
             yield RewindPart(
                 self._group_id, run, None, row.sequence, 0, 0, row.step, group=self._group_id
@@ -227,10 +240,10 @@ class GroupOutput:
             self._told.add(text)
             _logger.warning("%s", text)
 
-    def _file(self, output: Output) -> _File:
+    def _file(self, output: Place) -> _File:
         file = self._files.get(output)
         if file is None:
-            path = posixpath.join(self._journal.group, output.sub_run).rstrip("/")
+            path = posixpath.normpath(posixpath.join(self._journal.group, directory_of(output)))
             # Where points belong, whoever else logs there: no budget keeps them out.
             run = self._runs.join(
                 path,

@@ -18,6 +18,8 @@ from boardd.core.groups.points import (
     TABLE_TAG,
     HealthPoints,
     Point,
+    RankScalars,
+    RankSummary,
     ScalarPoints,
     SummaryPoint,
     TextPoint,
@@ -44,11 +46,20 @@ class Output(IntEnum):
         return ("", "min", "max")[self]
 
 
+#: A series of one rank goes to the directory of that name, relative to the group's.
+Place = Output | str
+
+
+def directory_of(place: Place) -> str:
+    """Returns a directory, relative to the group's; empty for the group's own."""
+    return place.sub_run if isinstance(place, Output) else place
+
+
 @dataclass(eq=False)
 class ScalarRows:
     """n scalars of ``output``; ``tag``, intp[n], is that of ``EmissionTags``."""
 
-    output: Output
+    output: Place
     columns: Columns
     tag: NDArray[np.intp]
 
@@ -60,7 +71,7 @@ class ScalarRows:
 
 @dataclass(eq=False)
 class SummaryRow:
-    """A merged summary, or the table of ranks as ``text``."""
+    """A summary, or the table of ranks as ``text``."""
 
     sequence: int
     tag: int
@@ -68,6 +79,7 @@ class SummaryRow:
     wall_time: float
     partial: Any = None
     text: str = ""
+    output: Place = Output.MERGED
 
     @property
     def size_bytes(self) -> int:
@@ -78,10 +90,15 @@ class SummaryRow:
 
 @dataclass(eq=False)
 class RewindRow:
-    """What is shown from ``step`` on is out of date, unless ``sequence`` is written already."""
+    """What is shown from ``step`` on is out of date, unless ``sequence`` is written already.
+
+    That is so of all merged points if it ``is_merged``, and of the ``series`` of a single rank.
+    """
 
     sequence: int
     step: int
+    series: str | None = None
+    is_merged: bool = True
     size_bytes: int = SCALAR_BYTES
 
 
@@ -119,7 +136,18 @@ def rows_of(point: Point, reductions: Sequence[str]) -> list[Row]:
     if isinstance(point, TextPoint):
         tag = OWN_TAGS.index(TABLE_TAG)
         return [SummaryRow(point.sequence, tag, point.step, point.wall_time, text=point.text)]
+    if isinstance(point, RankScalars):
+        return [_rank_rows(point)]
+    if isinstance(point, RankSummary):
+        content = (len(OWN_TAGS) + point.tag, point.step, point.wall_time, point.partial)
+        return [SummaryRow(point.sequence, *content, output=point.series)]
     return [_health_rows(point)]
+
+
+def _rank_rows(points: RankScalars) -> ScalarRows:
+    sequence = np.arange(points.sequence, points.sequence + len(points.tag), dtype=np.uint64)
+    columns = Columns(sequence, points.step, points.wall_time, points.value)
+    return ScalarRows(points.series, columns, points.tag + len(OWN_TAGS))
 
 
 def _health_rows(points: HealthPoints) -> ScalarRows:

@@ -17,18 +17,19 @@ from typing import Final
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.groups.entries import Began, Entry
-from boardd.core.groups.limits import GroupLimits
+from boardd.core.groups.group import Group
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.contents import RunContents
 from boardd.core.runs.run_state import RunState
 from boardd.events.marks import Part
-from boardd.runs.group_contributions import Contributions
+from boardd.runs.any_contributions import AnyContributions
 from boardd.runs.group_points import Emission, RewindRow, Row
 from boardd.runs.group_replica import GroupReplica
-from boardd.runs.group_work import Outcome, Work, WorkQueue
+from boardd.runs.group_work import AnyWork, Outcome, WorkQueue
 from boardd.runs.journal import Journal, JournalRecord
 from boardd.runs.journal_ages import JournalAges
 from boardd.runs.journal_entries import JournalError
+from boardd.runs.journal_segments import segment_names
 from boardd.runs.live_file import LiveFile
 from boardd.runs.logdir import RunDirectory
 
@@ -43,25 +44,35 @@ Reading = Callable[[], AbstractContextManager[None]]
 class GroupRecorder:
     """The group of ``run``, a journal's; for one thread at a time.
 
+    ``make_group`` returns a new group, which the journal then fills.
     ``clock`` gives seconds that never go back. At most about ``room_bytes`` of points are
     held for ``take_emission``; set it before each call.
     """
 
     def __init__(
-        self, run: RunState, limits: GroupLimits, clock: Callable[[], float], room_bytes: int
+        self,
+        run: RunState,
+        make_group: Callable[[], Group],
+        clock: Callable[[], float],
+        room_bytes: int,
     ) -> None:
-        self._run = run
-        self._limits = limits
+        self.run = run
+        self._make_group = make_group
         self._clock = clock
         self.room_bytes = room_bytes
         self._directory: RunDirectory | None = None
         self._journal: Journal | None = None
-        self.replica = GroupReplica(limits)
-        self._contributions = Contributions(run, self.replica.group)
+        self.replica = GroupReplica(make_group())
+        self._contributions = AnyContributions(run, self.replica.group)
         self._emission = _Collected()
         self._queue = WorkQueue()
         self._unapplied: list[JournalRecord] = []
         self._ages = JournalAges()
+
+    @property
+    def entries(self) -> int:
+        """How many entries the journal has that are applied; 0 if it is not open."""
+        return 0 if self._journal is None else self._journal.entries
 
     @property
     def is_behind(self) -> bool:
@@ -76,8 +87,9 @@ class GroupRecorder:
         Raises ``OSError``, and ``RefusedError`` if the journal cannot be read here.
         """
         try:
-            journal = self._read(directory, self._run.contents, reading)
-            if journal.entries or not self.replica.group_id:
+            journal = self._read(directory, self.run.contents, reading)
+            is_new = not self.replica.group_id or self.replica.group.is_forwarded
+            if journal.entries or is_new:
                 self._restore(journal)
             else:  # somebody removed the journal of a group that goes on
                 self._unapplied.insert(0, JournalRecord(self.replica.group.state()))
@@ -95,8 +107,8 @@ class GroupRecorder:
         )
 
     def _restore(self, journal: Journal) -> None:
-        self.replica = GroupReplica(self._limits)
-        self._contributions = Contributions(self._run, self.replica.group)
+        self.replica = GroupReplica(self._make_group())
+        self._contributions = AnyContributions(self.run, self.replica.group)
         self._emission = _Collected()
         self._queue = WorkQueue()
         self._unapplied = []
@@ -116,14 +128,14 @@ class GroupRecorder:
         Raises ``OSError``.
         """
         if self._directory is None:
-            raise RuntimeError(f"{self._run.path} is not open")
+            raise RuntimeError(f"{self.run.path} is not open")
         self._emission.go_on()
         journal = self._read(self._directory, RunContents(), nullcontext)
-        self._replay(journal, GroupReplica(self._limits), self._emission)
+        self._replay(journal, GroupReplica(self._make_group()), self._emission)
 
     # Recording
 
-    def begin(self, works: Iterable[Work]) -> None:
+    def begin(self, works: Iterable[AnyWork]) -> None:
         """Takes what comes next; nothing of an earlier call may be left."""
         self._queue.works.extend(works)
 
@@ -135,7 +147,7 @@ class GroupRecorder:
         """
         journal = self._journal
         if journal is None:
-            raise RuntimeError(f"{self._run.path} is not open")
+            raise RuntimeError(f"{self.run.path} is not open")
         self._flush(journal, append)
         while self._queue.works:
             self._take(self._queue.works[0], journal, append)
@@ -145,7 +157,7 @@ class GroupRecorder:
             self._flush(journal, append)
         return self._queue.take_outcomes()
 
-    def _take(self, work: Work, journal: Journal, append: Append) -> None:
+    def _take(self, work: AnyWork, journal: Journal, append: Append) -> None:
         """Records one work, or what must be recorded before it."""
         needed = self._needed(work)
         if needed or self._contributions.is_barrier(work):
@@ -162,9 +174,10 @@ class GroupRecorder:
         if len(self._unapplied) >= _MAX_ENTRIES:
             self._flush(journal, append)
 
-    def _needed(self, work: Work) -> list[Entry]:
+    def _needed(self, work: AnyWork) -> Sequence[Entry]:
         if not self.replica.group_id:
-            return [Began(os.urandom(_GROUP_ID_BYTES), work.asked.world_size)]
+            world_size = 0 if work.asked is None else work.asked.world_size
+            return [Began(os.urandom(_GROUP_ID_BYTES), world_size)]
         return self._contributions.needed(work)
 
     def _decide(self, entries: Iterable[Entry]) -> None:
@@ -187,7 +200,7 @@ class GroupRecorder:
     def forget(self) -> None:
         """Forgets the group, which the journal restores when it is opened again."""
         self._queue = WorkQueue()
-        self._journal, self.replica = None, GroupReplica(self._limits)
+        self._journal, self.replica = None, GroupReplica(self._make_group())
 
     def take_emission(self) -> Emission | None:
         """Returns what is to be shown next, None if there is nothing."""
@@ -205,6 +218,20 @@ class GroupRecorder:
             return []
         oldest = self._ages.oldest_open(group.oldest_open_at, journal.entries)
         return journal.released(oldest, self.replica.last_sequence, written)
+
+    def passed(self, entry: int) -> list[str]:
+        """Returns the segments that hold nothing from the number ``entry`` on.
+
+        Raises ``OSError``.
+        """
+        return [] if self._journal is None else self._journal.released(entry, 0, 0)
+
+    def size_bytes(self) -> int:
+        """Returns how long the journal's files are, 0 if it is not open. Raises ``OSError``."""
+        if self._directory is None or self._directory.fd < 0:
+            return 0
+        fd = self._directory.fd
+        return sum(os.stat(name, dir_fd=fd).st_size for name in segment_names(fd))
 
     def remove(self, names: Sequence[str]) -> None:
         """Removes segments that were released. Raises ``OSError``."""

@@ -6,17 +6,16 @@ from typing import Final
 
 from boardd.core.groups.entries import Entry, Rewound, State, Tags
 from boardd.core.groups.group import Group
-from boardd.core.groups.limits import GroupLimits
 from boardd.runs.group_points import OWN_TAGS, RewindRow, Row, rows_of
 
 _DEFAULT_REDUCTION: Final = "mean"
 
 
 class GroupReplica:
-    """The group that the entries applied so far make, from the journal's first on."""
+    """What the entries applied so far make of ``group``, from the journal's first on."""
 
-    def __init__(self, limits: GroupLimits) -> None:
-        self.group = Group(limits)
+    def __init__(self, group: Group) -> None:
+        self.group = group
         #: The group's own tags, and then its ranks'.
         self.tag_names: list[bytes] = list(OWN_TAGS)
         self._reductions: list[str] = []
@@ -39,7 +38,8 @@ class GroupReplica:
         elif isinstance(entry, Tags):
             self._take_tags(entry)
         elif isinstance(entry, Rewound):
-            return [RewindRow(self.group.next_sequence, entry.step)]
+            sequence, series = self.group.next_sequence, self.group.series_of(entry.session)
+            return [RewindRow(sequence, entry.step, series, is_merged=not entry.is_own)]
         return [row for point in points for row in rows_of(point, self._reductions)]
 
     def _take_tags(self, entry: Tags) -> None:

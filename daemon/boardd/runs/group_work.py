@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from boardd.core.groups.entries import Joined
+from boardd.core.groups.entries import Joined, Tag
 from boardd.core.session.batch import RunPart
 from boardd.runs.encode import RefusedRecords
+from boardd.runs.relayed_entries import Relayed
 from boardd.summaries.reduction import SummaryError
 
 #: How often one work may need something before it: the group, its member, tags, a rewind.
@@ -41,6 +43,28 @@ class Work:
     has_left: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class RelayedWork:
+    """Entry ``number`` of ``producer``'s journal, with what it names.
+
+    ``asked`` is the member that it is of; None: a rewind that nobody asked for.
+    """
+
+    producer: bytes
+    number: int
+    entry: Relayed
+    asked: Joined | None
+    tags: Mapping[int, Tag]
+
+    @property
+    def mark(self) -> int:
+        """The sequence of the entry in marks, where 0 means nothing."""
+        return self.number + 1
+
+
+AnyWork = Work | RelayedWork
+
+
 @dataclass(eq=False)
 class Outcome:
     """What became of a part, as ``Outcomes`` tells it."""
@@ -55,7 +79,7 @@ class WorkQueue:
     """Works that are still to be recorded, and what became of those before them."""
 
     def __init__(self) -> None:
-        self.works: deque[Work] = deque()
+        self.works: deque[AnyWork] = deque()
         self._outcomes: list[Outcome] = []
         self._rounds = 0
 

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.runs.run_state import Holder, Member, Runs, RunState
 from boardd.core.session.batch import DropPart, EndPart, PurgePart, RunPart, ScalarPart, SummaryPart
+from boardd.relay.relay import Batch, position_after
 from boardd.runs.group_log import RELEASE_SECS, GroupLog
 from boardd.runs.group_members import GroupMembers
-from boardd.runs.group_work import Outcome, SharedSummary, Work
+from boardd.runs.group_work import AnyWork, Outcome, RelayedWork, SharedSummary, Work
 from boardd.runs.outcomes import Outcomes
 from boardd.runs.reduction_pool import Reduced, ReductionPool, RunReductions
 from boardd.runs.reductions import reduce_to_share
@@ -27,6 +28,7 @@ from boardd.runs.run_order import (
     Item,
     Presence,
     ReducedSummary,
+    RelayedItem,
     RunOrder,
     Sync,
     is_brief,
@@ -93,6 +95,15 @@ class GroupWriter:
                 raise TypeError(f"no kind of part: {part!r}")
         if summaries:
             self._reductions.add(self._reducing, summaries, self._take_results)
+
+    async def relay(self, batch: Batch, works: Sequence[RelayedWork]) -> int:
+        """Waits until ``works``, a batch's, are in the journal. Returns its producer's position.
+
+        Raises ``RelayError``.
+        """
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._order.append(RelayedItem(batch, works, done))
+        return await done
 
     async def sync(self) -> SyncResult:
         """Waits until all that was admitted is durable in the journal. Returns whether it is."""
@@ -200,7 +211,7 @@ class GroupWriter:
 
     async def _record(self, items: deque[Item]) -> None:
         now = asyncio.get_running_loop().time()
-        works = [self._work_of(item) for item in items]
+        works = [work for item in items for work in self._works_of(item)]
         works += [Work(joined, has_left=True) for joined in self._members.lost(now)]
         outcomes = await self.log.record(works, is_brief=is_brief(items))
         if outcomes is None:
@@ -208,6 +219,9 @@ class GroupWriter:
             self._reject(items, pb.RUN_REFUSED, refusal.message if refusal is not None else "")
             return
         await self.log.emit()
+        for item in items:
+            if isinstance(item, RelayedItem):
+                item.answer(self._position(item))
         items.clear()
         for outcome in outcomes:
             self._return(outcome)
@@ -218,6 +232,15 @@ class GroupWriter:
         if self.log.can_catch_up:
             await self.log.catch_up()
         await self.log.release(now)
+
+    def _position(self, item: RelayedItem) -> int:
+        return self.run.contents.marks.sequence(item.batch.producer)
+
+    def _works_of(self, item: Item) -> Sequence[AnyWork]:
+        if not isinstance(item, RelayedItem):
+            return [self._work_of(item)]
+        is_next = position_after(item.batch, self._position(item)) is not None
+        return item.works if is_next else []
 
     def _work_of(self, item: Item) -> Work:
         if isinstance(item, Presence):
@@ -251,6 +274,8 @@ class GroupWriter:
             item = items.popleft()
             if isinstance(item, Sync):
                 item.answer(SyncResult(ok=False, reason=message))
+            elif isinstance(item, RelayedItem):
+                item.refuse(message)
             elif isinstance(item, ReducedSummary):
                 self._outcomes.reject(item.part, reason, message)
             elif isinstance(item, RunPart):

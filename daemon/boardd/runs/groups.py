@@ -9,11 +9,15 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Any, Protocol
 
+from boardd.core.groups.forwarded import ForwardedGroup
+from boardd.core.groups.group import Group
 from boardd.core.groups.limits import GroupLimits
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.names import JOURNAL_DIRECTORY, journal_path
 from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.session.batch import RunPart
+from boardd.runs.forward_log import ForwardLog
+from boardd.runs.forwarder import Forwarder
 from boardd.runs.group_log import GroupLog
 from boardd.runs.group_members import GroupMembers
 from boardd.runs.group_output import MAX_OUT_BYTES, GroupOutput
@@ -54,6 +58,8 @@ class Groups:
         self._outcomes = outcomes
         self._admit = admit
         self._sync = sync
+        #: Makes the forwarder of a group's journal, if another daemon makes the points.
+        self.forward_to: Callable[[RunState, Callable[[], None]], Forwarder] | None = None
         self._writers: dict[RunState, GroupWriter] = {}
         self._is_draining = False
         #: Directories of groups that are for the next daemon.
@@ -67,10 +73,12 @@ class Groups:
     def __iter__(self) -> Iterator[GroupWriter]:
         return iter(list(self._writers.values()))
 
-    def run_of(self, directory: str) -> RunState:
-        """The journal's run of the group whose ranks share ``directory``."""
+    def run_of(self, directory: str, *, is_needed: bool = True) -> RunState:
+        """The journal's run of the group whose ranks share ``directory``; as ``Runs.join``."""
         path = journal_path(directory)
-        return self._runs.join(path, directory, "", HOLDER, NOBODY, is_needed=True)
+        run = self._runs.join(path, directory, "", HOLDER, NOBODY, is_needed=is_needed)
+        run.holders.discard(HOLDER)  # a group is over though it knows itself
+        return run
 
     def writer_of(
         self,
@@ -80,15 +88,7 @@ class Groups:
         on_idle: Callable[[GroupWriter], None],
     ) -> GroupWriter:
         """Makes the writer of the group whose journal is ``run``."""
-        recorder = GroupRecorder(run, self._limits, time.monotonic, MAX_OUT_BYTES)
-        output = GroupOutput(run, self._runs, self._admit, lambda: writer.wake())
-        log = GroupLog(
-            files_of(run, recorder.open),
-            recorder,
-            output,
-            lambda runs: self._sync(runs, b""),
-            lambda group_id: self._outcomes.groups.update({group_id: output}),
-        )
+        log = self._log(run, files_of, lambda: writer.wake())
         members = GroupMembers(run, self._limits.join_secs)
         writer = GroupWriter(run, self._runs, log, members, self._outcomes, reductions, on_idle)
         if self._is_draining:
@@ -96,6 +96,23 @@ class Groups:
         self._writers[run] = writer
         self._note()
         return writer
+
+    def _log(self, run: RunState, files_of: MakeFiles, wake: Callable[[], None]) -> GroupLog:
+        if self.forward_to is not None:
+            recorder = GroupRecorder(
+                run, lambda: ForwardedGroup(self._limits), time.monotonic, MAX_OUT_BYTES
+            )
+            forwarder = self.forward_to(run, wake)
+            return ForwardLog(files_of(run, recorder.open), recorder, forwarder)
+        recorder = GroupRecorder(run, lambda: Group(self._limits), time.monotonic, MAX_OUT_BYTES)
+        output = GroupOutput(run, self._runs, self._admit, wake)
+        return GroupLog(
+            files_of(run, recorder.open),
+            recorder,
+            output,
+            lambda runs: self._sync(runs, b""),
+            lambda group_id: self._outcomes.groups.update({group_id: output}),
+        )
 
     def forget(self, writer: GroupWriter) -> None:
         """A group is over, or is left to the next daemon."""

@@ -63,7 +63,7 @@ def encode_opening(opening: Opening) -> bytes:
 def decode_opening(data: bytes) -> Opening:
     """Returns what a record holds. Raises ``JournalError``, also for a newer version's."""
     message = pb.Opening()
-    _parse(message, data)
+    parse(message, data)
     if message.version != VERSION:
         raise JournalError(
             f"a journal of version {message.version}, and this daemon reads {VERSION}: "
@@ -86,7 +86,7 @@ def encode_entry(entry: Entry) -> bytes:
 def decode_entry(data: bytes) -> Entry:
     """Returns what a record holds. Raises ``JournalError``."""
     message = pb.Entry()
-    _parse(message, data)
+    parse(message, data)
     which = message.WhichOneof("entry")
     try:
         return _entry_of(which, message)
@@ -94,7 +94,20 @@ def decode_entry(data: bytes) -> Entry:
         raise JournalError(f"an entry {which!r} that cannot be read: {error}") from error
 
 
-def _parse(message: pb.Opening | pb.Entry, data: bytes) -> None:
+def encode_joined(entry: Joined) -> pb.Joined:
+    """Returns a member as a message."""
+    message = pb.Joined()
+    _fill_joined(message, entry)
+    return message
+
+
+def decode_joined(message: pb.Joined) -> Joined:
+    """Returns the member of a message."""
+    return _joined_of(message)
+
+
+def parse(message: pb.Opening | pb.Entry | pb.RelayedEntries, data: bytes) -> None:
+    """Parses ``data`` into ``message``. Raises ``JournalError``."""
     try:
         message.ParseFromString(data)
     except Exception as error:  # DecodeError, which protobuf's versions place differently
@@ -128,6 +141,8 @@ def _fill(message: pb.Entry, entry: Entry) -> None:
     elif isinstance(entry, Rewound):
         _fill_attempt(message.rewound.attempt, entry.attempt)
         message.rewound.step = entry.step
+        message.rewound.session = entry.session
+        message.rewound.is_own = entry.is_own
     elif isinstance(entry, Told):
         message.told.sequence = entry.sequence
         message.told.text = entry.text
@@ -167,7 +182,9 @@ def _entry_of(which: str | None, message: pb.Entry) -> Entry:
     if which == "left":
         return Left(message.left.session)
     if which == "rewound":
-        return Rewound(_attempt_of(message.rewound.attempt), message.rewound.step)
+        rewound = message.rewound
+        attempt = _attempt_of(rewound.attempt)
+        return Rewound(attempt, rewound.step, rewound.session, rewound.is_own)
     if which == "told":
         told = message.told
         return Told(told.sequence, told.text, told.step, told.wall_time)
@@ -195,6 +212,9 @@ def _fill_joined(message: pb.Joined, entry: Joined) -> None:
     message.hostname = entry.hostname
     message.pid = entry.pid
     message.has_siblings = entry.has_siblings
+    message.relayed_by = entry.relayed_by
+    message.per_rank = "" if entry.per_rank == "none" else entry.per_rank
+    message.series = entry.series
 
 
 def _joined_of(message: pb.Joined) -> Joined:
@@ -206,6 +226,9 @@ def _joined_of(message: pb.Joined) -> Joined:
         message.hostname,
         message.pid,
         message.has_siblings,
+        message.relayed_by,
+        message.per_rank or "none",
+        message.series,
     )
 
 

@@ -72,22 +72,28 @@ class Entry(_message.Message):
     def __init__(self, began: _Optional[_Union[Began, _Mapping]] = ..., joined: _Optional[_Union[Joined, _Mapping]] = ..., left: _Optional[_Union[Left, _Mapping]] = ..., tags: _Optional[_Union[Tags, _Mapping]] = ..., scalars: _Optional[_Union[Scalars, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., rewound: _Optional[_Union[Rewound, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., told: _Optional[_Union[Told, _Mapping]] = ..., state: _Optional[_Union[State, _Mapping]] = ...) -> None: ...
 
 class Joined(_message.Message):
-    __slots__ = ["attempt", "has_siblings", "hostname", "pid", "rank", "session", "world_size"]
+    __slots__ = ["attempt", "has_siblings", "hostname", "per_rank", "pid", "rank", "relayed_by", "series", "session", "world_size"]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     HAS_SIBLINGS_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
+    PER_RANK_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
+    RELAYED_BY_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     WORLD_SIZE_FIELD_NUMBER: _ClassVar[int]
     attempt: Attempt
     has_siblings: bool
     hostname: str
+    per_rank: str
     pid: int
     rank: int
+    relayed_by: bytes
+    series: str
     session: bytes
     world_size: int
-    def __init__(self, session: _Optional[bytes] = ..., rank: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., world_size: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., has_siblings: bool = ...) -> None: ...
+    def __init__(self, session: _Optional[bytes] = ..., rank: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., world_size: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., has_siblings: bool = ..., relayed_by: _Optional[bytes] = ..., per_rank: _Optional[str] = ..., series: _Optional[str] = ...) -> None: ...
 
 class Left(_message.Message):
     __slots__ = ["session"]
@@ -113,13 +119,45 @@ class Opening(_message.Message):
     version: int
     def __init__(self, version: _Optional[int] = ..., first: _Optional[int] = ..., state: _Optional[_Union[State, _Mapping]] = ...) -> None: ...
 
+class RelayedEntries(_message.Message):
+    __slots__ = ["entries", "members", "tags", "version"]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[RelayedEntry]
+    members: _containers.RepeatedCompositeFieldContainer[Joined]
+    tags: _containers.RepeatedCompositeFieldContainer[RelayedTag]
+    version: int
+    def __init__(self, version: _Optional[int] = ..., tags: _Optional[_Iterable[_Union[RelayedTag, _Mapping]]] = ..., members: _Optional[_Iterable[_Union[Joined, _Mapping]]] = ..., entries: _Optional[_Iterable[_Union[RelayedEntry, _Mapping]]] = ...) -> None: ...
+
+class RelayedEntry(_message.Message):
+    __slots__ = ["entry", "number"]
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    entry: bytes
+    number: int
+    def __init__(self, number: _Optional[int] = ..., entry: _Optional[bytes] = ...) -> None: ...
+
+class RelayedTag(_message.Message):
+    __slots__ = ["index", "tag"]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    tag: Tag
+    def __init__(self, index: _Optional[int] = ..., tag: _Optional[_Union[Tag, _Mapping]] = ...) -> None: ...
+
 class Rewound(_message.Message):
-    __slots__ = ["attempt", "step"]
+    __slots__ = ["attempt", "is_own", "session", "step"]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    IS_OWN_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     attempt: Attempt
+    is_own: bool
+    session: bytes
     step: int
-    def __init__(self, attempt: _Optional[_Union[Attempt, _Mapping]] = ..., step: _Optional[int] = ...) -> None: ...
+    def __init__(self, attempt: _Optional[_Union[Attempt, _Mapping]] = ..., step: _Optional[int] = ..., session: _Optional[bytes] = ..., is_own: bool = ...) -> None: ...
 
 class Scalars(_message.Message):
     __slots__ = ["session", "step", "tag", "value", "wall_time"]

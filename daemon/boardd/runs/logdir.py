@@ -154,6 +154,16 @@ class Roots:
         """
         return self._locate(logdir, parts)[1]
 
+    def relative(self, path: str) -> str:
+        """Returns ``path``, which was resolved, relative to the root that it lies in.
+
+        Raises ``ValueError`` if it lies in none.
+        """
+        for root in self.paths:
+            if Path(path).is_relative_to(root):
+                return os.fspath(Path(path).relative_to(root))
+        raise ValueError(f"{path} is beneath no logdir root")
+
     def as_written(self, logdir: str) -> Path:
         """The same, without a look at the disk: links are not resolved, and roots not minded.
 

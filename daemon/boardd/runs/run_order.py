@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,8 @@ from boardd.core.session.batch import (
     ScalarPart,
     SummaryPart,
 )
+from boardd.relay.relay import Batch, NotTakenError
+from boardd.runs.group_work import RelayedWork
 from boardd.runs.reductions import Reduction
 from boardd.runs.sync_result import SyncResult
 from boardd.summaries.reduction import EncodedSummary, SummaryError
@@ -63,7 +65,45 @@ class Presence:
     size_bytes: int = 0
 
 
-Item = ScalarPart | DropPart | EndPart | PurgePart | RewindPart | ReducedSummary | Presence | Sync
+@dataclass(frozen=True, eq=False)
+class RelayedItem:
+    """A batch from another daemon; ``done`` gets the position of its producer."""
+
+    batch: Batch
+    works: Sequence[RelayedWork]
+    done: asyncio.Future[int]
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it holds."""
+        return len(self.batch.data)
+
+    def answer(self, position: int) -> None:
+        """Hands over the position, unless nobody waits for it any more."""
+        if not self.done.done():
+            self.done.set_result(position)
+
+    def refuse(self, message: str) -> None:
+        """Says why it is not taken."""
+        if not self.done.done():
+            self.done.set_exception(NotTakenError(message))
+
+
+Item = (
+    RelayedItem
+    | ScalarPart
+    | DropPart
+    | EndPart
+    | PurgePart
+    | RewindPart
+    | ReducedSummary
+    | Presence
+    | Sync
+)
+
+
+#: What is handled by itself.
+_ALONE: Final = (DropPart, EndPart, PurgePart, RewindPart, RelayedItem, Sync)
 
 
 class RunOrder:
@@ -113,7 +153,7 @@ class RunOrder:
         records = size_bytes = 0
         while self._order.ready and records < APPEND_RECORDS and size_bytes < APPEND_BYTES:
             head = self._order.peek()
-            alone = isinstance(head, (DropPart, EndPart, PurgePart, RewindPart, Sync)) or (
+            alone = isinstance(head, _ALONE) or (
                 isinstance(head, ReducedSummary) and head.has_files
             )
             if alone and items:
@@ -135,7 +175,7 @@ def take_part(items: deque[Item]) -> RunPart:
     item = items.popleft()
     if isinstance(item, ReducedSummary):
         return item.part
-    if isinstance(item, (Presence, Sync)):
+    if isinstance(item, (Presence, RelayedItem, Sync)):
         raise TypeError(f"no part: {item!r}")
     return item
 

@@ -16,8 +16,10 @@ from boardd.core.groups.limits import GroupLimits
 from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.session.batch import RunPart
 from boardd.core.sync_policy import NEVER, SyncPolicy
+from boardd.relay.relay import NotTakenError, UnreachableError
 from boardd.runs.brief_calls import BriefCalls
 from boardd.runs.descriptors import Descriptors
+from boardd.runs.forwarder import Forwarder, Forwarding
 from boardd.runs.group_writer import GroupWriter
 from boardd.runs.groups import Groups, has_journal
 from boardd.runs.logdir import Roots
@@ -104,6 +106,25 @@ class RunTable:
             if await loop.run_in_executor(self._threads, is_there) and not self._is_closed:
                 self.open(self._groups.run_of(directory))
         self._groups.note_in(noted, self._threads)
+
+    def forward(self, forwarding: Forwarding) -> None:
+        """Passes the groups on to another daemon. To be called before the first is opened."""
+        self._groups.forward_to = lambda run, wake: Forwarder(
+            run, self._roots.relative(run.group), forwarding, self._threads, wake
+        )
+
+    def group_at(self, directory: str) -> GroupWriter:
+        """The writer of the group that shares ``directory``. Raises errors as ``relay.Take``."""
+        if self._is_closed:
+            raise UnreachableError("the daemon is leaving")
+        if self._groups.forward_to is not None:
+            raise NotTakenError(
+                "this daemon passes its own groups on to another (--forward-to): forward to that"
+            )
+        writer = self._writer_of(self._groups.run_of(directory, is_needed=False))
+        if not isinstance(writer, GroupWriter):
+            raise TypeError(f"no group is at {directory}")
+        return writer
 
     def policy(self, run: RunState) -> SyncPolicy:
         """When ``run`` is made durable."""

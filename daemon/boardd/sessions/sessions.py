@@ -24,6 +24,7 @@ from boardd.core.groups.limits import GroupLimits
 from boardd.core.session.lifecycle import Event, State
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.runs.logdir import Roots
+from boardd.runs.relay_intake import RelayIntake
 from boardd.runs.run_table import RunTable
 from boardd.sessions.client_log import ClientLog
 from boardd.sessions.effects import Effects
@@ -59,6 +60,7 @@ class Sessions:
             self.registry.runs,
             limits,
         )
+        self.relay_intake = RelayIntake(roots, self.run_table)
         self.receiver = Receiver(self.registry, self.run_table, roots)
         self._effects = Effects(self.registry, self.receiver, self.run_table, self.fire)
 

@@ -52,6 +52,7 @@ _SHARE = "its share of the machine"
 _GROUPS = "how long points of several ranks wait for each of them"
 _BUDGETS = "budgets (a SIZE is bytes, or has a unit: 64MiB, 2GiB)"
 _ACCESS = "access over TCP"
+_FORWARDING = "several hosts"
 _OTHER = "other"
 
 
@@ -278,6 +279,39 @@ class Config:
     tls_key: Path | None = _setting(
         "tls-key", PATH, _ACCESS, "PEM private key of --tls-cert", default_text="none", default=None
     )
+    forward_to: address.TcpAddress | None = _setting(
+        "forward-to",
+        LISTEN,
+        _FORWARDING,
+        "pass on what several ranks log together to the daemon there, which merges the ranks of "
+        "all hosts and writes their runs beneath its own logdir root",
+        default_text="off",
+        default=None,
+    )
+    max_forward_bytes: int = _setting(
+        "max-forward-bytes",
+        SIZE,
+        _FORWARDING,
+        "what that daemon has not written yet, kept on this host's disk; beyond that clients wait",
+        default=4 << 30,
+    )
+    forward_ca: Path | None = _setting(
+        "forward-ca",
+        PATH,
+        _FORWARDING,
+        "PEM file of the authority that signed that daemon's certificate; the connection is "
+        "then TLS",
+        default_text="none",
+        default=None,
+    )
+    forward_token_file: Path | None = _setting(
+        "forward-token-file",
+        PATH,
+        _FORWARDING,
+        "file with the token that this daemon shows that one (its --token-file)",
+        default_text="none",
+        default=None,
+    )
     log_level: str = _setting(
         "log-level",
         LEVEL,
@@ -320,6 +354,10 @@ class Config:
                 raise ConfigError(f"logdir root {root} is not a directory; create it first")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError("--tls-cert and --tls-key must be given together")
+        if self.forward_to is not None and self.forward_to.port == 0:
+            raise ConfigError(f"--forward-to {self.forward_to}: name the port of the other daemon")
+        if self.forward_to is None and (self.forward_ca or self.forward_token_file):
+            raise ConfigError("--forward-ca and --forward-token-file need --forward-to")
         if (
             self.listen is not None
             and not self.listen.is_loopback

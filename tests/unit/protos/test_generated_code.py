@@ -37,4 +37,4 @@ def test_the_committed_code_is_what_the_pinned_protoc_generates(tmp_path: Path) 
     assert sorted(committed) == sorted(fresh)
     stale = [name for name in fresh if fresh[name] != committed[name]]
     assert not stale, f"run `make protos`: {stale} differ from what the .proto files say"
-    assert len(fresh) == 19
+    assert len(fresh) == 22

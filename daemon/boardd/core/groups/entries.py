@@ -62,7 +62,10 @@ class Began:
 class Joined:
     """A session logs as ``rank``, 0 <= rank < world_size, in ``attempt``.
 
-    ``has_siblings``: other processes may log as this rank.
+    ``has_siblings``: other processes may log as this rank. ``relayed_by``: the producer that
+    passes on what the session logs; empty: the session logs here. ``per_rank`` says what the
+    group shows of the rank alone, ``"scalars"``, ``"all"`` or ``"none"``, and ``series`` in
+    which directory, relative to the group's.
     """
 
     session: bytes
@@ -72,6 +75,9 @@ class Joined:
     hostname: str
     pid: int
     has_siblings: bool
+    relayed_by: bytes = b""
+    per_rank: str = "none"
+    series: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +119,16 @@ class Summary:
 
 @dataclass(frozen=True, eq=False)
 class Rewound:
-    """Points at or past ``step`` are out of date: ``attempt`` logs them anew."""
+    """Points at or past ``step`` are out of date: ``attempt`` logs them anew.
+
+    ``session`` asked for it; empty: the attempt went on from a checkpoint. ``is_own``: only
+    the session's own series is out of date, and the group has rewound already.
+    """
 
     attempt: Attempt
     step: int
+    session: bytes = b""
+    is_own: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +30,8 @@ from boardd.core.groups.limits import GroupLimits
 from boardd.core.groups.points import (
     HEALTH_TAGS,
     Point,
+    RankScalars,
+    RankSummary,
     SummaryPoint,
     TextPoint,
 )
@@ -47,6 +51,9 @@ class Group:
     the tag at a higher step before, or if its attempt was superseded.
     """
 
+    #: Whether another daemon makes its points.
+    is_forwarded: ClassVar[bool] = False
+
     def __init__(self, limits: GroupLimits) -> None:
         self._began: Began | None = None
         self._tags = TagTable()
@@ -61,21 +68,21 @@ class Group:
     def apply(self, entry: Entry, now: float) -> list[Point]:
         """Changes the group as ``entry`` says; returns what is to be shown of it.
 
-        Only ``Closed`` and ``Told`` show anything. Points that were open in the ``State``
-        that the group began with are left out: a journal keeps its segments until their
-        points are written.
+        That is of ``Closed``, of ``Told``, and of what members log whose series the group
+        keeps. Points that were open in the ``State`` that the group began with are left out:
+        a journal keeps its segments until their points are written.
         """
         if isinstance(entry, Scalars):
-            self._take_scalars(entry, now)
-        elif isinstance(entry, Summary):
-            self._take_summary(entry, now)
-        elif isinstance(entry, Closed):
+            return self._take_scalars(entry, now)
+        if isinstance(entry, Summary):
+            return self._take_summary(entry, now)
+        if isinstance(entry, Closed):
             return self._close(entry)
-        elif isinstance(entry, Told):
+        if isinstance(entry, Told):
             self._health.tell(now)
             self._next_sequence = entry.sequence + 1
             return [TextPoint(entry.sequence, entry.step, entry.wall_time, entry.text)]
-        elif isinstance(entry, Rewound):
+        if isinstance(entry, Rewound) and not entry.is_own:
             self._attempts.rewind(entry.step)
             self._frontiers.rewind(entry.step)
             self._health.rewind(entry.step)
@@ -148,11 +155,11 @@ class Group:
             return []
         if self._positions.top(member.joined.rank) >= step:
             joined = attempts.again(session)
-            return [*self._joining(joined), Rewound(joined.attempt, step)]
+            return [*self._joining(joined), Rewound(joined.attempt, step, session)]
         is_rewound = attempts.rewound_to is not None and attempts.rewound_to <= step
         if is_rewound or attempts.highest_closed >= step:
             return []
-        return [Rewound(attempts.current, step)]
+        return [Rewound(attempts.current, step, session)]
 
     def due(self, now: float, *, drain: bool = False) -> list[Entry]:
         """Returns what is decided: the points that are done, and the table of ranks.
@@ -245,8 +252,26 @@ class Group:
 
     @property
     def live_sessions(self) -> list[bytes]:
-        """The sessions that are waited for."""
-        return [member.joined.session for member in self._attempts if member.is_live]
+        """The sessions that log here and are waited for."""
+        return [
+            member.joined.session
+            for member in self._attempts
+            if member.is_live and not member.joined.relayed_by
+        ]
+
+    def series_of(self, session: bytes) -> str | None:
+        """Returns the series of a member's rank alone, None if the group keeps none."""
+        member = self._attempts.get(session)
+        if member is None or member.joined.per_rank == "none":
+            return None
+        return member.joined.series
+
+    def rewind_series(self, session: bytes, step: int) -> list[Entry]:
+        """Returns what changes as a member purges its own series, and the group has rewound."""
+        member = self._attempts.get(session)
+        if member is None or member.is_old or self._attempts.current is None:
+            return []
+        return [Rewound(self._attempts.current, step, session, is_own=True)]
 
     @property
     def late(self) -> dict[int, int]:
@@ -302,14 +327,14 @@ class Group:
             self._tags, self._positions, self._health, self._next_sequence, now, drain=drain
         )
 
-    def _take_scalars(self, entry: Scalars, now: float) -> None:
+    def _take_scalars(self, entry: Scalars, now: float) -> list[Point]:
         if not len(entry.tag):
-            return
+            return []
         member = self._attempts[entry.session]
         rank = member.joined.rank
         if member.is_old:
             self._health.count_late(rank, len(entry.tag))
-            return
+            return []
         nth = self._advance(rank, entry.tag, entry.step)
         columns = Columns(entry.step, nth, entry.tag, entry.value, entry.wall_time)
         late = (nth < 0) | self._frontiers.covers(entry.tag, entry.step, nth)
@@ -318,18 +343,28 @@ class Group:
             columns = columns[~late]
         for tag in self._windows.add(rank, columns, now):
             self._closing.opened(tag)
+        if member.joined.per_rank == "none":
+            return []
+        sequence, self._next_sequence = self._next_sequence, self._next_sequence + len(entry.tag)
+        columns_shown = (entry.tag, entry.step, entry.wall_time, entry.value)
+        return [RankScalars(sequence, member.joined.series, *columns_shown)]
 
-    def _take_summary(self, entry: Summary, now: float) -> None:
+    def _take_summary(self, entry: Summary, now: float) -> list[Point]:
         member = self._attempts[entry.session]
         rank = member.joined.rank
         tag, step = np.array([entry.tag], np.intp), np.array([entry.step], np.int64)
         nth = np.full(1, -1, np.int64) if member.is_old else self._advance(rank, tag, step)
+        key = entry.step, int(nth[0])
         if nth[0] < 0 or self._frontiers.covers(tag, step, nth)[0]:
             self._health.count_late(rank, 1)
-            return
-        key = entry.step, int(nth[0])
-        if self._windows.add_summary(key, entry.tag, rank, entry.wall_time, entry.partial, now):
+        elif self._windows.add_summary(key, entry.tag, rank, entry.wall_time, entry.partial, now):
             self._closing.opened(entry.tag)
+        if member.is_old or member.joined.per_rank != "all":
+            return []
+        sequence, self._next_sequence = self._next_sequence, self._next_sequence + 1
+        series = member.joined.series
+        content = (entry.tag, entry.step, entry.wall_time, entry.partial)
+        return [RankSummary(sequence, series, *content)]
 
     def _advance(
         self, rank: int, tag: NDArray[np.intp], step: NDArray[np.int64]

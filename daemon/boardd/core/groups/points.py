@@ -80,4 +80,32 @@ class HealthPoints:
     value: NDArray[np.float64]
 
 
-Point = ScalarPoints | SummaryPoint | TextPoint | HealthPoints
+@dataclass(frozen=True, eq=False)
+class RankScalars:
+    """n scalars of one rank, shown in its own ``series`` as they were logged.
+
+    ``sequence`` is the first one's; ``tag`` is intp[n], ``step`` int64[n], the others
+    float64[n].
+    """
+
+    sequence: int
+    series: str
+    tag: NDArray[np.intp]
+    step: NDArray[np.int64]
+    wall_time: NDArray[np.float64]
+    value: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class RankSummary:
+    """One summary of one rank, shown in its own ``series`` as it was logged."""
+
+    sequence: int
+    series: str
+    tag: int
+    step: int
+    wall_time: float
+    partial: Partial
+
+
+Point = ScalarPoints | SummaryPoint | TextPoint | HealthPoints | RankScalars | RankSummary

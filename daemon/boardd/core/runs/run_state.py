@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import InitVar, dataclass, field
+from typing import NamedTuple
 
 from boardd_protos import boardd_pb2 as pb
 
@@ -29,6 +30,13 @@ from boardd.core.sync_policy import NEVER, SyncPolicy
 Holder = tuple[bytes, int]
 
 
+class KeptSeries(NamedTuple):
+    """What is shown of a rank alone (``names.PER_RANK``), and where, relative to the group."""
+
+    per_rank: str
+    directory: str
+
+
 @dataclass(frozen=True)
 class Member:
     """One session's place in a run.
@@ -37,6 +45,7 @@ class Member:
     directories are to lack; None: the daemon's. ``has_siblings``: it was forked or
     unpickled, so others like it may log to the run. ``launch`` is the same for all ranks that
     were started together, and ``attempt`` says how often that was done again.
+    ``kept`` is for the daemon that makes the group's points, if it is another.
     """
 
     rank: int
@@ -50,6 +59,7 @@ class Member:
     attempt: int = 0
     hostname: str = ""
     pid: int = 0
+    kept: KeptSeries | None = None
 
 
 class Members(dict[Holder, Member]):
@@ -92,6 +102,8 @@ class RunProgress:
     steps_backwards: int = 0
     #: Why writing is held up, for people; empty when it is not.
     trouble: str = ""
+    #: Of a group that is passed on to another daemon, how far that is; for people.
+    forwarding: str = ""
     #: What could not be made durable; flushes tell of it.
     sync_failures: SyncFailures = field(default_factory=SyncFailures)
 
@@ -191,6 +203,8 @@ class Runs:
     """The runs that open sessions have defined."""
 
     def __init__(self, budgets: Budgets) -> None:
+        #: Whether another daemon makes the points of groups, and keeps what is each rank's own.
+        self.are_forwarded = False
         self._budgets = budgets
         self._runs: dict[str, RunState] = {}
 

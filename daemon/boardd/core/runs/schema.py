@@ -8,6 +8,7 @@ client sends all of them again after a reconnect.
 from __future__ import annotations
 
 import contextlib
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
@@ -29,7 +30,7 @@ from boardd.core.runs.defined_runs import (
 from boardd.core.runs.own_run import OwnRun
 from boardd.core.runs.places import Place, Purge
 from boardd.core.runs.run_paths import RunDirectories, RunPaths
-from boardd.core.runs.run_state import Member, Runs, RunState
+from boardd.core.runs.run_state import KeptSeries, Member, Runs, RunState
 from boardd.core.runs.series import Series
 from boardd.core.sync_policy import SyncPolicy
 
@@ -93,7 +94,7 @@ class Schema(DefinedRuns):
             return
         copy = pb.RunDefinition()
         copy.CopyFrom(message)
-        definition = RunDefined(copy, self._member(message))
+        definition = RunDefined(copy, _member(message, self._hostname, self._pid))
         # Past those that are kept in any case, a run that was ended is out: it takes what an
         # open one does.
         kept = min(len(self._ended), MAX_ENDED_PLACES)
@@ -153,7 +154,8 @@ class Schema(DefinedRuns):
             holder = (self._session_id, message.run)
             for run in self.places[place].runs:
                 if holder in run.members:
-                    run.members.join(holder, known.member)
+                    member = replace(run.members[holder], epoch=message.latest_epoch)
+                    run.members.join(holder, member)
 
     def _join(
         self, definition: RunDefined, sub_run: str, lies: RunDirectories, defined: Defined
@@ -162,9 +164,7 @@ class Schema(DefinedRuns):
         own = None
         try:
             if names.is_merged(member.rank, member.world_size):
-                journal = names.journal_path(lies.group)
-                run = self._join_run(definition, journal, lies.group)
-                own = self._own_run(definition, run, lies, defined)
+                run, own = self._join_group(definition, lies, defined)
             else:
                 run = self._join_run(definition, lies.own, lies.group)
         except RefusedError as error:
@@ -172,13 +172,28 @@ class Schema(DefinedRuns):
         defined.runs.append(run)
         return self._add_place(definition, sub_run, run, None, defined, own)
 
-    def _join_run(self, definition: RunDefined, path: str, group: str) -> RunState:
+    def _join_group(
+        self, definition: RunDefined, lies: RunDirectories, defined: Defined
+    ) -> tuple[RunState, OwnRun]:
+        journal, member = names.journal_path(lies.group), definition.member
+        if not self._runs.are_forwarded:
+            run = self._join_run(definition, journal, lies.group)
+            return run, self._own_run(definition, run, lies, defined)
+        per_rank = names.check_per_rank(definition.message.per_rank)
+        kept = KeptSeries(per_rank, posixpath.relpath(lies.own, lies.group))
+        member = replace(member, kept=kept)
+        run = self._join_run(definition, journal, lies.group, member)
+        return run, OwnRun(member.rank, "none")
+
+    def _join_run(
+        self, definition: RunDefined, path: str, group: str, member: Member | None = None
+    ) -> RunState:
         return self._runs.join(
             path,
             group,
             definition.message.filename_suffix,
             (self._session_id, definition.message.run),
-            definition.member,
+            member or definition.member,
             curve_levels=self.paths.levels(definition.message.run, path),
         )
 
@@ -272,20 +287,21 @@ class Schema(DefinedRuns):
             return main
         return self._join(definition, sub_run, lies, defined)
 
-    def _member(self, message: pb.RunDefinition) -> Member:
-        return Member(
-            message.rank,
-            message.world_size,
-            message.reduce,
-            SyncPolicy(message.sync_secs, message.sync_on_flush),
-            message.umask & 0o777 if message.HasField("umask") else None,
-            max(message.epoch, message.latest_epoch),
-            message.has_siblings,
-            message.launch,
-            message.attempt,
-            self._hostname,
-            self._pid,
-        )
+
+def _member(message: pb.RunDefinition, hostname: str, pid: int) -> Member:
+    return Member(
+        message.rank,
+        message.world_size,
+        message.reduce,
+        SyncPolicy(message.sync_secs, message.sync_on_flush),
+        message.umask & 0o777 if message.HasField("umask") else None,
+        max(message.epoch, message.latest_epoch),
+        message.has_siblings,
+        message.launch,
+        message.attempt,
+        hostname,
+        pid,
+    )
 
 
 def _purge_of(message: pb.RunDefinition) -> Purge | None:

@@ -59,6 +59,7 @@ def reply() -> pb.StatusReply:
                 dropped=7654,
             ),
             pb.RunStatus(path="/data/a/other"),
+            pb.RunStatus(path="/data/a/all", forwarding="forwarding to logs:1, 12 entries behind"),
         ],
     )
 
@@ -68,6 +69,7 @@ def test_every_figure_is_in_the_text() -> None:
     for phrase in (
         "boardd 1.2.3, pid 77, up 2 h 3 min, 90.0 MiB resident",
         "unix:/run/s",
+        "  /data/a/all: forwarding to logs:1, 12 entries behind",
         "127.0.0.1:7654",
         "/data/a",
         "/data/b",
@@ -83,7 +85,7 @@ def test_every_figure_is_in_the_text() -> None:
         "11,993",
         "8,000 arena_full, 2 log_full",
         "7,654",
-        "runs: 2",
+        "runs: 3",
         "events.out.tfevents.1",
         "trouble:\n  /data/a/run: no space left",
     ):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,8 @@ ENTRIES: list[Entry] = [
     Summary(SESSION, 0, -5, -1.5, Partial.of(2, First(2, b""))),
     Summary(SESSION, 1 << 31, LAST, 1.7e9, MERGED),
     Rewound(ATTEMPT, -1),
+    Rewound(ATTEMPT, 7, SESSION, is_own=True),
+    replace(JOINED, relayed_by=SESSION, per_rank="all", series="../rank_3/curve"),
     Closed(1, np.array([3]), np.array([0]), np.array([9], np.intp)),
     Closed(LAST, np.array([3, 3]), np.array([1, 1]), np.array([2, 2], np.intp)),
     Closed(5, np.array([3, -4]), np.array([0, 1]), np.array([2, 0], np.intp)),

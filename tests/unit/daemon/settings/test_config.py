@@ -46,19 +46,25 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "token-file": ("/tmp/token", '"/tmp/token"', Path("/tmp/token")),
     "tls-cert": ("/tmp/cert", '"/tmp/cert"', Path("/tmp/cert")),
     "tls-key": ("/tmp/key", '"/tmp/key"', Path("/tmp/key")),
+    "forward-to": ("logs:6020", '"logs:6020"', TcpAddress("logs", 6020)),
+    "max-forward-bytes": ("20MiB", '"20MiB"', 20 << 20),
+    "forward-ca": ("/tmp/ca", '"/tmp/ca"', Path("/tmp/ca")),
+    "forward-token-file": ("/tmp/token", '"/tmp/token"', Path("/tmp/token")),
     "log-level": ("debug", '"debug"', "debug"),
+}
+
+#: What must be given along with an option so that the whole is valid.
+PARTNERS = {
+    "tls-cert": ("tls-key", "/tmp/other"),
+    "tls-key": ("tls-cert", "/tmp/other"),
+    "forward-ca": ("forward-to", "logs:6020"),
+    "forward-token-file": ("forward-to", "logs:6020"),
 }
 
 #: Options that are not read from a file.
 FLAG_ONLY = {"config", "autostarted"}
 
 BY_NAME = {option.name: option for option in OPTIONS}
-
-
-def with_partner(name: str, render: str) -> list[str]:
-    """What must be given along with an option so that the whole is valid."""
-    partners = {"tls-cert": "tls-key", "tls-key": "tls-cert"}
-    return [render.format(partners[name])] if name in partners else []
 
 
 def test_table_and_samples_cover_every_field_and_budget() -> None:
@@ -84,16 +90,17 @@ def test_every_option_has_a_flag_a_variable_and_a_key(name: str, tmp_path: Path)
     default = getattr(Config(), option.field)
     assert value != default, "a sample that equals the default shows nothing"
 
-    flags = [part for flag in with_partner(name, "--{}") for part in (flag, "/tmp/other")]
+    partners = [PARTNERS[name]] if name in PARTNERS else []
+    flags = [part for partner, other in partners for part in (f"--{partner}", other)]
     assert getattr(load([option.flag, text, *flags], {}), option.field) == value
 
     environ = {option.variable: text}
-    for partner in with_partner(name, "{}"):
-        environ[BY_NAME[partner].variable] = "/tmp/other"
+    for partner, other in partners:
+        environ[BY_NAME[partner].variable] = other
     assert getattr(load([], environ), option.field) == value
 
     file = tmp_path / "boardd.toml"
-    lines = [f"{name} = {toml}", *with_partner(name, '{} = "/tmp/other"')]
+    lines = [f"{name} = {toml}", *(f'{partner} = "{other}"' for partner, other in partners)]
     file.write_text("\n".join(lines))
     assert getattr(load(["--config", str(file)], {}), option.field) == value
     assert getattr(load([], {"BOARDD_CONFIG": str(file)}), option.field) == value
@@ -199,6 +206,8 @@ def test_an_autostarted_daemon_never_listens_on_tcp(tmp_path: Path) -> None:
         ([], {"BOARDD_LOGDIR_ROOT": ":"}, r"BOARDD_LOGDIR_ROOT: expected at least one"),
         (["--config", "/nonexistent"], {}, r"--config /nonexistent: No such file"),
         (["--tls-cert", "/tmp/c"], {}, r"--tls-cert and --tls-key must be given together"),
+        (["--forward-to", "logs:0"], {}, r"--forward-to logs:0: name the port"),
+        (["--forward-ca", "/tmp/c"], {}, r"--forward-ca and --forward-token-file need --forward"),
         (["--listen", "0.0.0.0:7000"], {}, r"--listen 0.0.0.0:7000: other hosts.*--token-file"),
         (["--listen", "example.org:0"], {}, r"other hosts"),
         (["--thread", "1"], {}, r"unrecognized arguments: --thread.*boardd --help"),

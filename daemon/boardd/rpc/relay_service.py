@@ -1,0 +1,60 @@
+"""The aggregator's end of the gRPC relay: batches come in, positions go out."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from boardd_protos import relay_pb2 as pb
+from boardd_protos.relay_pb2_grpc import RelayServicer
+
+from boardd.relay.relay import (
+    MAX_BATCH_BYTES,
+    PRODUCER_BYTES,
+    Batch,
+    NotTakenError,
+    RelayError,
+    Take,
+)
+
+#: Of batches that are being received or written, all producers together.
+MAX_HELD_BYTES: Final = 2 * MAX_BATCH_BYTES
+
+
+class RelayService(RelayServicer):
+    """Hands batches to ``take``, at most ``MAX_HELD_BYTES`` at once."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+        self._held_bytes = 0
+
+    async def Send(self, request_iterator: object, context: grpc.aio.ServicerContext) -> Any:
+        """Takes one batch."""
+        received = 0
+        try:
+            header, data = None, bytearray()
+            while isinstance(request := await context.read(), pb.SendRequest):
+                header = header or request.header
+                received += len(request.data)
+                self._held_bytes += len(request.data)
+                if received > MAX_BATCH_BYTES:
+                    raise NotTakenError(f"a batch of more than {MAX_BATCH_BYTES} bytes")
+                if self._held_bytes > MAX_HELD_BYTES:
+                    text = "too much is being taken at once; try again later"
+                    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+                data += request.data
+            if header is None or len(header.producer) != PRODUCER_BYTES:
+                raise NotTakenError(
+                    f"a batch begins with a header, with a producer of {PRODUCER_BYTES} bytes"
+                )
+            batch = Batch(
+                header.producer, header.run, header.first, header.end, header.oldest, bytes(data)
+            )
+            return pb.SendReply(position=await self._take(batch))
+        except NotTakenError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        except RelayError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        finally:
+            self._held_bytes -= received

@@ -1,0 +1,42 @@
+"""What members log here and what other daemons pass on, as entries of one journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from boardd.core.groups.entries import Entry
+from boardd.core.groups.group import Group
+from boardd.core.runs.run_state import RunState
+from boardd.runs.group_contributions import Contributions
+from boardd.runs.group_work import AnyWork, Outcome, RelayedWork
+from boardd.runs.journal import JournalRecord
+from boardd.runs.relayed_contributions import RelayedContributions
+
+
+class AnyContributions:
+    """``Contributions`` and ``RelayedContributions`` to ``group``, by the kind of work."""
+
+    def __init__(self, run: RunState, group: Group) -> None:
+        self._own = Contributions(run, group)
+        self._relayed = RelayedContributions(run, group)
+
+    def is_barrier(self, work: AnyWork) -> bool:
+        """Whether all before ``work`` must have been applied."""
+        if isinstance(work, RelayedWork):
+            return self._relayed.is_barrier(work)
+        return self._own.is_barrier(work)
+
+    def needed(self, work: AnyWork) -> Sequence[Entry]:
+        """Returns entries that must be applied before ``work`` is taken; empty: it can be.
+
+        To be called anew after they were.
+        """
+        if isinstance(work, RelayedWork):
+            return self._relayed.needed(work)
+        return self._own.needed(work)
+
+    def take(self, work: AnyWork) -> tuple[list[JournalRecord], Outcome | None]:
+        """Returns the entries of ``work``, and what becomes of its part, if it has one."""
+        if isinstance(work, RelayedWork):
+            return self._relayed.take(work), None
+        return self._own.take(work)

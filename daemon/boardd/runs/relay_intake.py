@@ -1,0 +1,96 @@
+"""Takes batches of other daemons to the groups that they belong to.
+
+A run lies beneath the first logdir root here as it lies beneath its root there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import posixpath
+from dataclasses import replace
+from typing import Final
+
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos import merging
+
+from boardd.core.groups.entries import Joined
+from boardd.core.refusals import RefusedError
+from boardd.core.runs import names
+from boardd.relay.relay import Batch, NotTakenError
+from boardd.runs.group_work import RelayedWork
+from boardd.runs.journal_entries import JournalError
+from boardd.runs.logdir import Roots
+from boardd.runs.relayed_entries import RelayedEntries, decode_relayed
+from boardd.runs.run_table import RunTable
+
+#: Ranks of one run.
+_MAX_WORLD: Final = 1 << 20
+
+
+class RelayIntake:
+    """Made and used on the event loop; the groups are those of ``table``."""
+
+    def __init__(self, roots: Roots, table: RunTable) -> None:
+        self._roots = roots
+        self._table = table
+
+    async def take(self, batch: Batch) -> int:
+        """See ``relay.Take``."""
+        loop = asyncio.get_running_loop()
+        try:
+            directory, told = await loop.run_in_executor(self._table.threads, self._read, batch)
+            writer = self._table.group_at(directory)
+        except RefusedError as error:
+            raise NotTakenError(str(error)) from error
+        except JournalError as error:
+            raise NotTakenError(f"a batch that cannot be read: {error}") from error
+        return await writer.relay(batch, _works(batch, told))
+
+    def _read(self, batch: Batch) -> tuple[str, RelayedEntries]:
+        """The directory of the batch's run, links resolved, and the entries. On a thread."""
+        root = os.fspath(self._roots.paths[0])
+        path = names.run_path(root, batch.run)
+        directory = os.fspath(self._roots.resolve(path))
+        told = decode_relayed(batch.data)
+        for joined in told.members.values():
+            _check_member(joined, directory)
+        return directory, told
+
+
+def series_of(own: str, group: str) -> str:
+    """Returns the name of ``own``, a rank's directory, for the group whose directory is given."""
+    return posixpath.relpath(own, group)
+
+
+def _works(batch: Batch, told: RelayedEntries) -> list[RelayedWork]:
+    members = {
+        session: replace(joined, relayed_by=batch.producer)
+        for session, joined in told.members.items()
+    }
+    return [
+        RelayedWork(batch.producer, number, entry, members.get(entry.session), told.tags)
+        for number, entry in told.entries
+    ]
+
+
+def _check_member(joined: Joined, directory: str) -> None:
+    """Raises ``RefusedError`` for a member that no daemon would tell of."""
+    world = joined.world_size
+    if not 0 <= joined.rank < world <= _MAX_WORLD or joined.per_rank not in merging.PER_RANK:
+        raise RefusedError(
+            pb.INVALID_NAME,
+            f"rank {joined.rank} of a world of {world}, per_rank {joined.per_rank!r}",
+        )
+    if joined.per_rank == "none":
+        return
+    # The rank's directory lies in the run's, and sub-runs beneath it as beneath the run.
+    own = posixpath.normpath(posixpath.join(directory, joined.series))
+    depth = joined.series.count("../")
+    levels = directory.split("/")
+    sub_run = levels[len(levels) - depth :]
+    expected = "/".join([*levels[: len(levels) - depth], f"rank_{joined.rank}", *sub_run])
+    if own != expected or depth >= len(levels):
+        raise RefusedError(
+            pb.OUTSIDE_ROOTS, f"{joined.series!r} is no directory of rank {joined.rank}"
+        )

@@ -1,0 +1,175 @@
+"""What a service takes from other daemons, and what it passes on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from boardd.core.groups.entries import Attempt, Entry, Joined, Left, Scalars, Tag
+from boardd.events.tfrecord import FOOTER_BYTES, HEADER_BYTES
+from boardd.relay.relay import Batch, NotTakenError, UnreachableError
+from boardd.runs import forward_log
+from boardd.runs.journal_entries import encode_entry
+from boardd.runs.relayed_entries import NumberedEntry, encode_relayed
+from support.raw_client import end_run, scalar, serving
+from support.service_reading import run_async, steps_of, until
+
+pytestmark = pytest.mark.usefixtures("no_defects")
+
+SESSION, PRODUCER = b"s" * 16, b"p" * 16
+JOINED = Joined(
+    SESSION, 1, Attempt(5, "job", 0), 2, "host", 7, False, per_rank="scalars", series="rank_1"
+)
+TAGS = [Tag(b"loss", "scalar", "mean")]
+
+
+def scalars(*steps: int) -> Scalars:
+    column = np.array(steps, np.int64)
+    tag = np.zeros(len(steps), np.intp)
+    return Scalars(SESSION, tag, column, column + 0.5, column * 2.0)
+
+
+def batch(*entries: Entry, first: int = 0, run: str = "run", joined: Joined = JOINED) -> Batch:
+    numbered = [
+        NumberedEntry(first + place, entry, encode_entry(entry)[HEADER_BYTES:-FOOTER_BYTES])
+        for place, entry in enumerate(entries)
+    ]
+    data = encode_relayed(numbered, TAGS, {SESSION: joined})
+    return Batch(PRODUCER, run, first, first + len(entries), 0, data)
+
+
+def test_a_batch_becomes_a_rank_of_the_run_of_that_name(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            take = harness.service.take_relayed
+            assert await take(batch(JOINED, scalars(1, 2), run="a/run")) == 2
+            assert await take(batch(scalars(3), Left(SESSION), first=2, run="a/run")) == 4
+            await until(lambda: steps_of(harness, "a/run/rank_1") == [1, 2, 3])
+
+    run_async(test, tmp_path)
+
+
+def test_a_batch_that_leaves_a_gap_is_not_taken(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            take = harness.service.take_relayed
+            assert await take(batch(JOINED, scalars(1))) == 2
+            assert await take(batch(scalars(9), first=5)) == 2
+            assert await take(batch(scalars(2), Left(SESSION), first=2)) == 4
+            await until(lambda: steps_of(harness, "run/rank_1") == [1, 2])
+
+    run_async(test, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("run", "changes", "why"),
+    [
+        ("../run", {}, "contains '..'"),
+        ("link/run", {}, "not beneath a logdir root"),
+        ("run", {"rank": 2}, "rank 2 of a world of 2"),
+        ("run", {"per_rank": "some"}, "per_rank 'some'"),
+        ("run", {"series": "rank_0"}, "no directory of rank 1"),
+        ("run", {"series": "../../rank_1/run"}, "no directory of rank 1"),
+        ("run", {"series": "../../../../../../../../etc/rank_1"}, "no directory of rank 1"),
+        ("run/.boardd-group", {}, "keeps for itself"),
+    ],
+)
+def test_what_leads_elsewhere_is_refused(
+    run: str, changes: dict[str, object], why: str, tmp_path: Path
+) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            harness.root.mkdir(exist_ok=True)
+            (harness.root / "link").symlink_to(tmp_path)
+            refused = replace(JOINED, **changes)
+            with pytest.raises(NotTakenError, match=why):
+                await harness.service.take_relayed(batch(refused, run=run, joined=refused))
+            assert not harness.status().runs
+
+    run_async(test, tmp_path)
+
+
+def test_a_batch_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            whole = batch(JOINED, scalars(1))
+            for data in (b"\xff\xff", encode_relayed([], [], {})[:0] + b"\x08\x07"):
+                with pytest.raises(NotTakenError, match="cannot be read"):
+                    await harness.service.take_relayed(replace(whole, data=data))
+
+    run_async(test, tmp_path)
+
+
+class Aggregator:
+    """A relay whose other end writes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.answers = asyncio.Event()
+
+    async def send(self, sent: Batch) -> int:
+        if not self.answers.is_set():
+            raise UnreachableError("nobody is there")
+        self.batches.append(sent)
+        return sent.end
+
+    async def close(self) -> None:
+        pass
+
+
+def test_records_are_written_once_they_are_in_the_journal_and_then_passed_on(
+    tmp_path: Path,
+) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            relay = Aggregator()
+            harness.service.forward(relay, "somewhere:1")
+            client = await harness.client().begin(rank=0, world_size=2)
+            await client.records(*(scalar(number) for number in range(1, 6)))
+            await client.acknowledged(5)
+            await until(lambda: "nobody is there" in harness.status().runs[0].forwarding)
+            assert harness.status().runs[0].forwarding.startswith("forwarding to somewhere:1, ")
+            relay.answers.set()
+            await until(lambda: bool(relay.batches))
+            await until(lambda: ", 0 entries behind" in harness.status().runs[0].forwarding)
+            assert {one.run for one in relay.batches} == {"run"}
+            await client.records(end_run(6))
+            assert (await client.close()).closed
+            await until(lambda: not harness.status().runs)
+            assert [path.name for path in harness.root.glob("run/*")] == [".boardd-group"]
+
+    run_async(test, tmp_path)
+
+
+def test_a_host_that_keeps_all_that_it_may_lets_clients_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward_log, "MEASURE_SECS", 0.0)
+
+    async def test(path: Path) -> None:
+        async with serving(path, retry_secs=0.02) as harness:
+            relay = Aggregator()
+            harness.service.forward(relay, "somewhere:1", max_bytes=1)
+            client = await harness.client().begin(rank=0, world_size=2)
+            await client.records(scalar(1))
+            await client.acknowledged(1)
+            await client.records(scalar(2))
+            await until(lambda: "--max-forward-bytes" in harness.status().runs[0].trouble)
+            relay.answers.set()
+            await client.acknowledged(2)
+            await until(lambda: not harness.status().runs[0].trouble)
+
+    run_async(test, tmp_path)
+
+
+def test_a_daemon_that_forwards_takes_nothing_from_others(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            harness.service.forward(Aggregator(), "somewhere:1")
+            with pytest.raises(NotTakenError, match="--forward-to"):
+                await harness.service.take_relayed(batch(JOINED))
+
+    run_async(test, tmp_path)
