@@ -75,6 +75,17 @@ class Daemon:
                     raise RuntimeError(f"boardd does not serve:\n{log}") from None
             time.sleep(0.05)
 
+    def address_of(self, client: int) -> str:
+        """``address``, spelled in another way for each ``client`` of a process.
+
+        The process has a session, a thread and a connection for each spelling.
+        """
+        way = self._directory / "ways" / str(client)
+        if not way.is_symlink():
+            way.parent.mkdir(exist_ok=True)
+            way.symlink_to(self._directory.parent)
+        return f"unix:{way / self._directory.name / self._socket.name}"
+
     @property
     def pid(self) -> int:
         """Its process id."""
@@ -94,10 +105,24 @@ class Daemon:
 
     def peak_rss_bytes(self) -> int:
         """The most memory that it held so far."""
+        return self._status_bytes("VmHWM")
+
+    def memory_bytes(self) -> dict[str, int]:
+        """The memory that it holds now: ``all``, and what of it is ``shared`` with clients."""
+        return {"all": self._status_bytes("VmRSS"), "shared": self._status_bytes("RssShmem")}
+
+    def written_bytes(self) -> int:
+        """What it has written to files so far: wchar of /proc/PID/io, see proc(5)."""
+        for line in Path(f"/proc/{self.pid}/io").read_text().splitlines():
+            if line.startswith("wchar:"):
+                return int(line.split()[1])
+        raise RuntimeError(f"process {self.pid} has no wchar")
+
+    def _status_bytes(self, name: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
-        raise RuntimeError(f"process {self.pid} has no VmHWM")
+        raise RuntimeError(f"process {self.pid} has no {name}")
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:

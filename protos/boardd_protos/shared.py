@@ -17,7 +17,7 @@ A frame is first written with kind UNFINISHED, and its kind is set when all else
 is there. So whoever finds the ring of a dead client reads on from the last
 committed position, or from the log's ``tail``, while the kind is set and the sequence
 number is the next one; what is CLAIMED there is lost. A living client's ring is read
-only up to the position that its stream has committed.
+only up to the position that it has committed.
 
 **Handover** goes over a Unix socket of type SOCK_SEQPACKET that lies beside the daemon's
 gRPC socket, named as that with ``local_socket.HANDOVER_SUFFIX``. Each message is a
@@ -28,6 +28,11 @@ record that lies in a map before that: of one that is refused, it opens the sess
 and sends the records over the stream. The daemon checks the peer's user and the seals. The
 connection then stays open for as long as the client lives: its end tells the daemon that
 the client is gone, and that what is left in the ring is to be written.
+
+**Commits** say up to where the ring may be read. They go over the stream or, if the daemon
+says that it takes them (``OpenReply.takes_commits``), over this connection, which costs both
+ends a fraction of that. The two are read independently. So a commit may go this way only if
+all that was sent over the stream before is known to be read: definitions above all.
 """
 
 from __future__ import annotations
@@ -64,9 +69,11 @@ HANDOVER_SECS: Final = 5.0
 
 _MAGIC: Final = b"boardd\2\0"
 _HANDOVER: Final = struct.Struct(f"<8s{SESSION_ID_BYTES}sIIQ")
+_COMMIT: Final = struct.Struct("<8sQQ")
 _REPLY: Final = struct.Struct("<8sII")
 
 HANDOVER_BYTES: Final = _HANDOVER.size
+COMMIT_BYTES: Final = _COMMIT.size
 REPLY_BYTES_MAX: Final = 1024
 
 
@@ -92,6 +99,27 @@ class Handover(NamedTuple):
         if len(data) != HANDOVER_BYTES or not data.startswith(_MAGIC):
             raise HandoverError(f"{len(data)} bytes, no handover of this protocol")
         return cls(*_HANDOVER.unpack(data)[1:])
+
+
+class Commit(NamedTuple):
+    """From the client: its ring may be read up to the frame of ``sequence``.
+
+    ``position`` is where the ring goes on behind it.
+    """
+
+    sequence: int
+    position: int
+
+    def encode(self) -> bytes:
+        """Its bytes."""
+        return _COMMIT.pack(_MAGIC, *self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Commit:
+        """Raises ``HandoverError``."""
+        if len(data) != COMMIT_BYTES or not data.startswith(_MAGIC):
+            raise HandoverError(f"{len(data)} bytes, no commit of this protocol")
+        return cls(*_COMMIT.unpack(data)[1:])
 
 
 class HandoverReply(NamedTuple):

@@ -32,6 +32,7 @@ from boardd_protos.shared import (
     REPLY_BYTES_MAX,
     SEALS,
     SHARE,
+    Commit,
     Handover,
     HandoverReply,
 )
@@ -247,6 +248,12 @@ class SharedClient(RawClient):
     async def commit(self) -> None:
         """Commits all that was appended."""
         await self.send(committed=self.here())
+
+    def commit_beside(self, where: pb.LogPosition | None = None) -> None:
+        """Commits all that was appended, or up to ``where``, over the map connection."""
+        where = where or self.here()
+        assert self.map_connection is not None
+        self.map_connection.send(Commit(where.sequence, where.position).encode())
 
     async def log(self, *frames: bytes) -> None:
         """Appends and commits, waiting for acknowledgements when the ring is full."""

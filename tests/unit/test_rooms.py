@@ -78,7 +78,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "__init__": set(),
     },
 }
-MAX_ARROWS = 34
+MAX_ARROWS = 36
 
 #: The rooms that compute only, and what in them does not.
 PURE = {

@@ -21,6 +21,7 @@ from boardd_protos.address import Address, UnixAddress
 from boardd_protos.shared import HANDOVER_SECS
 
 from boardd_client.errors import AutostartError
+from boardd_client.session.commit_way import CommitWay
 from boardd_client.session.connection_state import (
     Complain,
     Connect,
@@ -76,6 +77,7 @@ class Connector:
         self._make_connection = make_connection
         self._pace = pace
         self._changed = changed
+        self._commit_way = CommitWay()
         self._opening: Connection | None = None
         self._link: Link | None = None
         self._state = ConnectionState(
@@ -169,7 +171,9 @@ class Connector:
             request = self._session.open_request(socket.gethostname(), os.getpid(), program())
             reply = connection.open(request, _OPEN_TIMEOUT_SECS)
             self.syncs_on_flush = reply.sync_on_flush
-            self._session.opened(reply, is_shared=self._memory.hand_over(reply))
+            is_shared = self._memory.hand_over(reply)
+            self._session.opened(reply, is_shared=is_shared)
+            self._commit_way.begin(is_offered=is_shared and reply.takes_commits)
             connection.attach(self._session.attachment())
         except BaseException as error:
             link.cut()
@@ -207,6 +211,7 @@ class Connector:
         """
         if not self._memory.share_large():
             return False
+        last = self._session.ring.last_sequence  # what comes next waits for the next round
         while connection.has_room():
             messages = self._session.next_messages(now=time.monotonic())
             if not messages:
@@ -214,7 +219,13 @@ class Connector:
             # One among them may lie in a map that was made meanwhile.
             if not self._memory.share_large(HANDOVER_SECS):
                 raise HandoverFailedError("the daemon does not answer for shared memory")
+            is_short = self._commit_way.is_short(messages, self._session.acknowledged_sequence)
+            if is_short and self._memory.commit(messages[0].committed):
+                if messages[0].committed.sequence >= last:
+                    return False
+                continue
             for message in messages:
+                self._commit_way.streamed(message)
                 connection.send(message)
         return False
 

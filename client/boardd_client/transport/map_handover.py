@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Mapping
 
+from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import UnixAddress
 from boardd_protos.local_socket import HANDOVER_SUFFIX, ForeignSocketError, check_peer
 from boardd_protos.shared import (
@@ -21,6 +22,7 @@ from boardd_protos.shared import (
     RELEASE,
     REPLY_BYTES_MAX,
     SHARE,
+    Commit,
     Handover,
     HandoverError,
     HandoverReply,
@@ -96,6 +98,15 @@ class MapConnection:
                 # Not heard, it costs the daemon some address space until the process ends.
                 with contextlib.suppress(OSError):
                     self._socket.send(Handover(self._session_id, RELEASE, number).encode())
+
+    def commit(self, committed: pb.LogPosition) -> bool:
+        """Tells how far the ring may be read, without waiting; False when it cannot be done now."""
+        try:
+            commit = Commit(committed.sequence, committed.position)
+            self._socket.send(commit.encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            return False
+        return True
 
     def interrupt(self) -> None:
         """Makes ``share_first`` fail, whichever thread waits in it."""
@@ -231,6 +242,11 @@ class MapHandover:
         connection = self._connection
         if connection is not None and not self._is_refused:
             connection.share(number, made)
+
+    def commit(self, committed: pb.LogPosition) -> bool:
+        """Tells the daemon how far it may read the ring; False if that cannot be done now."""
+        connection = self._connection
+        return connection is not None and connection.commit(committed)
 
     def release(self, number: int) -> None:
         """Tells the daemon that a map is not used any more."""

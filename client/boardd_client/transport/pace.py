@@ -16,6 +16,8 @@ SEND_INTERVAL_SECS: Final = 0.1
 LEAST_INTERVAL_SECS: Final = 0.02
 #: Between sends that nobody waits for: many small batches cost more than few large ones.
 _BACKLOG_INTERVAL_SECS: Final = 0.05
+#: From a nudge to the send: what a step logs next goes with it.
+_GATHER_SECS: Final = 0.005
 
 
 class Pace:
@@ -56,11 +58,19 @@ class Pace:
 
     def wait(self) -> bool:
         """Waits until it is time to look; returns whether somebody waits for that."""
-        self._wakeup.wait(self._interval_secs)
+        is_nudged = self._wakeup.wait(self._interval_secs)
         interval_secs = min(self._interval_secs, _BACKLOG_INTERVAL_SECS)
         pause_secs = self._last_round + interval_secs - time.monotonic()
         if pause_secs > 0 and not self._is_urgent:
             time.sleep(pause_secs)
+        elif is_nudged and self._last_round:  # the first round is to come at once
+            self._gather()
         is_urgent, self._is_urgent = self._is_urgent, False
         self._last_round = time.monotonic()
         return is_urgent
+
+    def _gather(self) -> None:
+        """Waits for a moment, unless somebody waits."""
+        until = time.monotonic() + _GATHER_SECS
+        while not self._is_urgent and (pause_secs := until - time.monotonic()) > 0:
+            self._wakeup.wait(pause_secs)

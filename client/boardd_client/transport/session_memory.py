@@ -175,6 +175,10 @@ class SessionMemory:
         """
         return self._handover is None or self._handover.share_all(self.large.maps, timeout_secs)
 
+    def commit(self, committed: pb.LogPosition) -> bool:
+        """Tells the daemon how far it may read the ring; False if that cannot be done now."""
+        return self._handover is not None and self._handover.commit(committed)
+
     def interrupt(self) -> None:
         """Makes a handover fail that waits for the daemon's answer. Any thread may call."""
         if self._handover is not None:

@@ -22,9 +22,13 @@ class Wakeup:
         if self._rings.empty():
             self._rings.put(None)
 
-    def wait(self, timeout_secs: float) -> None:
-        """Waits for a ring."""
-        with contextlib.suppress(queue.Empty):
+    def wait(self, timeout_secs: float) -> bool:
+        """Waits for a ring. Returns whether there was one."""
+        try:
             self._rings.get(timeout=timeout_secs)
+        except queue.Empty:
+            return False
+        with contextlib.suppress(queue.Empty):
             while True:
                 self._rings.get_nowait()
+        return True

@@ -25,9 +25,10 @@ protobuf until then, so that an idle daemon never loads numba.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,10 @@ UNCOMPILED_MAX: Final = 64
 #: wall_time 9, step 11, and tag byte and length (at most 5 bytes) of summary,
 #: value and tag 18, simple_value 5.
 _EVENT_BYTES_MAX: Final = 9 + 11 + 18 + 5
+
+#: Sets of tags that are kept, and how many tags a set has then.
+_KNOWN_SETS: Final = 64
+_KNOWN_TAGS: Final = 256
 
 _PLAIN: Final = ("C", "A")  # contiguous and aligned, as the loop reads columns
 
@@ -89,13 +94,33 @@ def encode_scalars(
         raise ValueError(
             f"tag_index from {indices.min()} to {indices.max()}, there are {len(tags)} tags"
         )
-    for tag in tags:
-        if not tag.isascii():
-            tag.decode("utf-8")  # UnicodeDecodeError is a ValueError
     exact = doubles if is_exact else doubles[:0]
     if _kernel is None and len(times) <= UNCOMPILED_MAX:
         return _encode_with_protobuf(times, steps, singles, indices, tags, exact)
     return _encode_with_kernel(times, steps, singles, indices, tags, exact)
+
+
+class _Names(NamedTuple):
+    """Tags back to back, and where each begins and how long it is, uint64[tags]."""
+
+    text: npt.NDArray[np.uint8]
+    begins: npt.NDArray[np.uint64]
+    lengths: npt.NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, tags: Sequence[bytes]) -> _Names:
+        """Raises ``ValueError`` for a tag that is not UTF-8."""
+        for tag in tags:
+            if not tag.isascii():
+                tag.decode("utf-8")  # UnicodeDecodeError is a ValueError
+        lengths = np.fromiter((len(tag) for tag in tags), np.uint64, len(tags))
+        return cls(np.frombuffer(b"".join(tags), np.uint8), np.cumsum(lengths) - lengths, lengths)
+
+
+@functools.lru_cache(maxsize=_KNOWN_SETS)
+def _known_names(tags: tuple[bytes, ...]) -> _Names:
+    """As ``_Names.of``, for tags that come together again: in the next step, of the next rank."""
+    return _Names.of(tags)
 
 
 def _encode_with_protobuf(
@@ -135,9 +160,8 @@ def _encode_with_kernel(
     exact: npt.NDArray[np.float64],
 ) -> bytes:
     rounded = is_rounded(exact, singles) if len(exact) else np.zeros(0, bool)
-    lengths = np.fromiter((len(tag) for tag in tags), np.uint64, len(tags))
-    ends = np.cumsum(lengths)
-    size_max = int(lengths[indices].sum()) + len(times) * (OVERHEAD_BYTES + _EVENT_BYTES_MAX)
+    names = _known_names(tuple(tags)) if len(tags) <= _KNOWN_TAGS else _Names.of(tags)
+    size_max = int(names.lengths[indices].sum()) + len(times) * (OVERHEAD_BYTES + _EVENT_BYTES_MAX)
     size_max += int(rounded.sum()) * SCALAR_BYTES
     out = np.empty(size_max, np.uint8)
     size = _load_kernel()(
@@ -145,9 +169,7 @@ def _encode_with_kernel(
         steps.view(np.uint64),
         singles.view(np.uint32),
         indices.astype(np.uint64),
-        np.frombuffer(b"".join(tags), np.uint8),
-        ends - lengths,
-        lengths,
+        *names,
         exact.view(np.uint64),
         rounded.view(np.uint8),
         out,

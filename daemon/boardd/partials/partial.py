@@ -41,6 +41,14 @@ class Share:
         """Shares with equal keys merge."""
         return type(self.value).__name__, self.value.form
 
+    def merge(self, other: Share) -> Share:
+        """Returns the values of both, whose keys are equal."""
+        return Share(
+            min(self.rank, other.rank),
+            self.count + other.count,
+            self.value.merge(other.value),
+        )
+
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Partial:
@@ -60,16 +68,14 @@ class Partial:
 
     def merge(self, other: Partial) -> Partial:
         """Returns the contributions of both; associative and commutative, bit for bit."""
+        if len(self.shares) == len(other.shares) == 1:
+            own, share = self.shares[0], other.shares[0]
+            if own.key == share.key:  # as nearly always
+                return Partial((own.merge(share),))
         merged = {share.key: share for share in self.shares}
         for share in other.shares:
-            own = merged.get(share.key)
-            if own is not None:
-                share = Share(
-                    min(own.rank, share.rank),
-                    own.count + share.count,
-                    own.value.merge(share.value),
-                )
-            merged[share.key] = share
+            known = merged.get(share.key)
+            merged[share.key] = share if known is None else known.merge(share)
         return Partial(tuple(sorted(merged.values(), key=lambda share: (share.rank, share.key))))
 
     @property

@@ -18,9 +18,11 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from boardd_protos.shared import (
+    COMMIT_BYTES,
     HANDOVER_BYTES,
     RELEASE,
     SHARE,
+    Commit,
     Handover,
     HandoverError,
     HandoverReply,
@@ -88,6 +90,8 @@ class MapConnection:
                 return
             except OSError:
                 data, ancillary, flags = b"", [], 0
+            if len(data) == COMMIT_BYTES and not ancillary and self._commit(data):
+                continue
             with _descriptors(ancillary) as descriptors:
                 if data:
                     self._take(data, descriptors, bool(flags & socket.MSG_CTRUNC))
@@ -144,6 +148,19 @@ class MapConnection:
             # Records that lie in it would be rejected: the client sends them.
             if not isinstance(error, HandoverError) and handover.action == SHARE:
                 self._reply(str(error), handover.map_number)
+
+    def _commit(self, data: bytes) -> bool:
+        """Takes a commit. Returns False for a message that is none, or none now."""
+        live = self._live
+        if live is None:
+            return False
+        try:
+            commit = Commit.decode(data)
+        except HandoverError:
+            return False
+        if live.stream is not None:  # else its client commits on its next stream
+            live.stream.commit(commit)
+        return True
 
     def _act(self, handover: Handover, descriptors: list[int], is_cut: bool) -> None:
         is_first = (handover.action, handover.map_number) == (SHARE, 0)

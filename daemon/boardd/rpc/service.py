@@ -163,17 +163,17 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             version = agreed_version(request)
             request.session_id = bound_id(request.session_id, context)
             live = self._sessions.open(request)
-            session = live.session
             return pb.OpenReply(
                 protocol_version=version,
                 daemon_version=__version__,
-                received_sequence=session.received_sequence,
-                written_sequence=session.known_sequence,
+                received_sequence=live.session.received_sequence,
+                written_sequence=live.session.known_sequence,
                 max_message_bytes=self.budgets.max_message_bytes,
                 max_tensor_bytes=self.budgets.max_tensor_bytes,
                 lease_secs=self.budgets.lease_secs,
                 holds_maps=live.state.is_held,
                 sync_on_flush=self._sync_policy.on_flush,
+                takes_commits=True,
             )
         raise AssertionError("an aborted call goes on")
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.shared import Commit
 
 from boardd.core.errors import RequestError, StalledError
 from boardd.rpc.teller import Teller
@@ -102,6 +103,14 @@ class Stream:
             self._teller.tell_draining()
         self._stop_reading()
         self._teller.end_when_told()
+
+    def commit(self, commit: Commit) -> None:
+        """Reads the ring up to there, if it does not do so already."""
+        if not self._takes_no_more and self._reads_ring:
+            try:
+                self._receiver.commit(self._live, commit)
+            except RequestError as error:
+                self.end(error)
 
     def _stop_reading(self) -> None:
         """Takes nothing more, also of what has come already."""

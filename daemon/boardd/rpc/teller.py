@@ -1,13 +1,23 @@
-"""Tells a client over a stream what ``core.session.telling`` has for it, and the end."""
+"""Tells a client over a stream what ``core.session.telling`` has for it, and the end.
+
+A message costs more than the records of a step that it acknowledges. So while some of what
+came is still to be written, the news waits for it a moment, unless it is of many records,
+whose room a client may wait for.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 import grpc.aio
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.sessions.live_session import LiveSession
+
+#: How long news waits for what is still to be written.
+GATHER_SECS: Final = 0.01
+_MANY_RECORDS: Final = 2048
 
 
 class Teller:
@@ -36,6 +46,8 @@ class Teller:
         session.telling.begin()
         while True:
             await live.notice.wait(lambda: self._has_news or self._is_done)
+            if not self._is_complete:
+                await self._gather()
             for message in session.telling.take():
                 await self._write(message)
             if self._is_draining_due:
@@ -43,6 +55,16 @@ class Teller:
                 await self._write(pb.DaemonMessage(draining=pb.Draining()))
             if self._is_done:
                 return
+
+    async def _gather(self) -> None:
+        """Waits until the news is complete, for ``GATHER_SECS`` at most."""
+        loop, notice = asyncio.get_running_loop(), self._live.notice
+        until = loop.time() + GATHER_SECS
+        timer = loop.call_at(until, notice.notify)
+        try:
+            await notice.wait(lambda: self._is_complete or loop.time() >= until)
+        finally:
+            timer.cancel()
 
     async def finish_write(self, timeout_secs: float) -> None:
         """Waits until the client has taken the message that is being written, if any is."""
@@ -59,6 +81,17 @@ class Teller:
     @property
     def _has_news(self) -> bool:
         return self._is_draining_due or self._live.session.telling.has_news
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether nothing is out that would soon be news, too, or the news cannot wait."""
+        session = self._live.session
+        return (
+            session.is_quiet
+            or session.telling.untold_records >= _MANY_RECORDS
+            or self._is_draining_due
+            or self._is_last
+        )
 
     @property
     def _is_done(self) -> bool:

@@ -201,7 +201,7 @@ def join(encoded: Iterable[Encoded]) -> tuple[bytes, list[Part]]:
 
 def _written(sequences: NDArray[np.uint64], mark: int) -> int:
     """How many of ascending ``sequences`` are not above ``mark``."""
-    if not len(sequences) or sequences[0] > mark:
+    if not len(sequences) or sequences.item(0) > mark:
         return 0
     return int(np.searchsorted(sequences, np.uint64(mark), side="right"))
 

@@ -8,7 +8,8 @@ A thread reduces until nothing may be begun. What it makes goes back to the even
 loop together with all that other threads make within a millisecond: waking a
 thread takes longer than a small histogram. So a summary crosses to a reducing
 thread once and back once, and comes back as an encoded record that nothing encodes
-again; its append goes with the run's next.
+again; its append goes with the run's next. One thread begins, and the others help it if
+that takes longer than a millisecond: more of them would only take turns at small tensors.
 """
 
 from __future__ import annotations
@@ -86,20 +87,17 @@ class ReductionPool:
         if self._is_closed:
             return
         with self._lock:
-            added = 0
             for ticket, part in records:
                 self._queue.push(run, (ticket, part, deliver))
-                added += 1
-            threads = self._reserve_threads(added)
+            threads = self._reserve_threads(1)
         self._start(threads)
 
     def written(self, run: RunReductions, size_bytes: int) -> None:
         """Notes that ``size_bytes`` of results no longer wait."""
-        threads = 0
         with self._lock:
-            if self._queue.used(run, size_bytes):
-                threads = self._reserve_threads(len(run.waiting))
-        if not self._is_closed:
+            has_turn = self._queue.used(run, size_bytes)
+            threads = self._reserve_threads(1) if has_turn else 0
+        if has_turn and not self._is_closed:
             self._start(threads)
 
     def close(self) -> None:
@@ -114,24 +112,22 @@ class ReductionPool:
             self._queue.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _reserve_threads(self, records: int) -> int:
-        """Counts threads as at work, for that many records. Returns how many are to be started."""
+    def _reserve_threads(self, most: int) -> int:
+        """Counts threads as at work, until ``most`` are. Returns how many are to be started."""
         if not self._queue:
             return 0
-        threads = min(self._max_threads - self._reducing, records)
+        threads = max(0, min(self._max_threads, most) - self._reducing)
         if threads:
             self._reducing += threads
             self._is_awaited = True
         return threads
 
     def _start(self, threads: int) -> None:
-        if not threads:
-            return
         loop = asyncio.get_running_loop()
         for _ in range(threads):
             self._threads.submit(self._work, loop)
         if self._timer is None:
-            self._timer = loop.call_later(_HAND_BACK_SECS, self._take_back_by_timer)
+            self._timer = loop.call_later(_HAND_BACK_SECS, self._look)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """Reduces, on a thread, until nothing may be begun."""
@@ -173,8 +169,13 @@ class ReductionPool:
             _logger.exception("run %s", part.run.path)
             return SummaryError(pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
 
-    def _take_back_by_timer(self) -> None:
+    def _look(self) -> None:
+        """Starts more threads if one alone has not reduced everything, and takes results back."""
         self._timer = None
+        with self._lock:
+            threads = self._reserve_threads(self._max_threads)
+        if threads:
+            self._start(threads)
         self._take_back()
 
     def _take_back(self) -> None:
@@ -188,8 +189,8 @@ class ReductionPool:
             return
         if is_awaited and self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(_HAND_BACK_SECS, self._take_back_by_timer)
-        elif not is_awaited and self._timer is not None:
+            self._timer = loop.call_later(_HAND_BACK_SECS, self._look)
+        elif not is_more and self._timer is not None:
             self._timer.cancel()
             self._timer = None
         for deliver, results in reduced.items():

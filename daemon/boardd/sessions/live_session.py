@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from boardd_protos.shared import Commit
+
 from boardd.core.session.lifecycle import Lifecycle, State
 from boardd.core.session.session import Session
 from boardd.core.session.session_ring import SessionRing
@@ -21,6 +23,9 @@ class AttachedStream(Protocol):
 
     def finish(self, *, draining: bool = False) -> None:
         """Reads no more; the stream ends when everything received is written and told."""
+
+    def commit(self, commit: Commit) -> None:
+        """Reads the ring up to there, if it does not do so already."""
 
 
 class OpenMapConnection(Protocol):

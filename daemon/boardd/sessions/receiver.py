@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.shared import Commit
 
 from boardd.core.errors import RequestError
 from boardd.core.intake.frames import WalkedFrames
@@ -58,15 +59,12 @@ class Receiver:
                 batch = live.session.receive(message.records.frames)
             self._admit(live, batch)
         elif kind == "committed":
-            if live.ring.reading is None or not reads_ring:
+            if not reads_ring:
                 raise RequestError("committed, but Attach has set no log_from")
-            if live.session.received_sequence < live.ring.reading.sequence:
-                raise RequestError(
-                    f"committed, but of what comes before the ring only record "
-                    f"{live.session.received_sequence} of {live.ring.reading.sequence} has come"
-                )
-            live.ring.reading.commit(message.committed.sequence, message.committed.position)
-            live.committed.notify()
+            if live.map_connection is not None:
+                # A client shares a map before it commits what lies in it.
+                live.map_connection.receive()
+            self._commit(live, message.committed.sequence, message.committed.position)
         elif kind == "chunk":
             live.session.add_chunk(message.chunk)
         elif kind == "definitions":
@@ -79,6 +77,27 @@ class Receiver:
             raise RequestError("the stream is attached already")
         else:
             raise RequestError("a message of a kind that this daemon does not know")
+
+    def commit(self, live: LiveSession, commit: Commit) -> None:
+        """Takes a commit that came over the map connection, unless a later one came before.
+
+        Raises ``RequestError`` if it does not lie in the ring.
+        """
+        ring = live.ring.reading
+        if ring is None or commit.sequence > ring.committed_sequence:
+            self._commit(live, commit.sequence, commit.position)
+
+    def _commit(self, live: LiveSession, sequence: int, position: int) -> None:
+        ring = live.ring.reading
+        if ring is None:
+            raise RequestError("committed, but Attach has set no log_from")
+        if live.session.received_sequence < ring.sequence:
+            raise RequestError(
+                f"committed, but of what comes before the ring only record "
+                f"{live.session.received_sequence} of {ring.sequence} has come"
+            )
+        ring.commit(sequence, position)
+        live.committed.notify()
 
     def receive(self, live: LiveSession, frames: Sequence[WalkedFrames]) -> None:
         """Takes the frames that come next in a session's ring."""

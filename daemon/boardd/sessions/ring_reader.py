@@ -118,9 +118,6 @@ class RingReader:
         await self._receiver.room(live.session)
         if live.state.is_over:
             return None
-        if live.map_connection is not None:
-            # A client shares a map before it commits what lies in it.
-            live.map_connection.receive()
         taken = read(TURN_BYTES)
         if taken.position == ring.position:
             return None

@@ -115,6 +115,8 @@ class Sessions:
 
     def end_runs(self, live: LiveSession) -> None:
         """Ends every run that a session still logs to, after what it sent before."""
+        if live.map_connection is not None:
+            live.map_connection.receive()  # what was committed before is handed in
         self.run_table.admit(live.session.end().parts)
 
     # Map connections

@@ -352,10 +352,14 @@ class Group:
     def _take_summary(self, entry: Summary, now: float) -> list[Point]:
         member = self._attempts[entry.session]
         rank = member.joined.rank
-        tag, step = np.array([entry.tag], np.intp), np.array([entry.step], np.int64)
-        nth = np.full(1, -1, np.int64) if member.is_old else self._advance(rank, tag, step)
-        key = entry.step, int(nth[0])
-        if nth[0] < 0 or self._frontiers.covers(tag, step, nth)[0]:
+        nth = -1
+        if not member.is_old:
+            is_new = rank not in self._positions
+            nth = self._positions.advance_one(rank, entry.tag, entry.step)
+            if is_new:
+                self._closing.count_ranks(self._positions)
+        key = entry.step, nth
+        if nth < 0 or self._frontiers.covers_one(entry.tag, key):
             self._health.count_late(rank, 1)
         elif self._windows.add_summary(key, entry.tag, rank, entry.wall_time, entry.partial, now):
             self._closing.opened(entry.tag)

@@ -77,6 +77,19 @@ class Positions:
             return nth
         return self._advance_any(row, tag, step)
 
+    def advance_one(self, rank: int, tag: int, step: int) -> int:
+        """As ``advance``, of one contribution."""
+        self.grow_tags(tag + 1)
+        row = self._row(rank)
+        self._blocker[self._blocker == row] = -1
+        self._top[row] = max(int(self._top[row]), step)
+        last = int(self._step[row, tag])
+        if step < last:
+            return -1
+        nth = int(self._nth[row, tag]) + 1 if step == last else 0
+        self._step[row, tag], self._nth[row, tag] = step, nth
+        return nth
+
     def grow_tags(self, tags: int) -> None:
         """Makes room for a number of tags."""
         self._step = grown(self._step, tags, NO_STEP)
@@ -220,6 +233,10 @@ class Frontiers:
     ) -> NDArray[np.bool_]:
         """Returns which keys of n contributions are at or below the frontiers of their tags."""
         return at_or_below(step, nth, self._step[tag], self._nth[tag])
+
+    def covers_one(self, tag: int, key: Key) -> bool:
+        """As ``covers``, of one contribution."""
+        return key <= (int(self._step[tag]), int(self._nth[tag]))
 
     def move(self, tag: NDArray[np.intp], step: NDArray[np.int64], nth: NDArray[np.int64]) -> None:
         """Takes m points; the keys of a tag rise."""

@@ -39,7 +39,7 @@ _SIZE_KIND_AND_FLAGS: Final = 0xFFFF_FFFF_FFFF
 _PAYLOAD_SHIFT: Final = np.uint64(32)
 #: Frames looked at in the first step of a search for scalars in a row, and how steps grow:
 #: many frames take few steps, and a few do not look at the whole message.
-_FIRST_STEP: Final = 64
+_FIRST_STEP: Final = 256
 _STEP_GROWTH: Final = 8
 
 

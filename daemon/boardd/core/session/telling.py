@@ -47,6 +47,12 @@ class Telling:
             or self._progress.settled != self._told
         )
 
+    @property
+    def untold_records(self) -> int:
+        """Records that are done and were not acknowledged on this stream."""
+        told = 0 if self._told is None else self._told.written_sequence
+        return self._progress.written_sequence - told
+
     def take(self) -> list[pb.DaemonMessage]:
         """Returns what is to be told, in its order."""
         settled = self._progress.settled

@@ -94,11 +94,14 @@ def exact_moments(values: npt.NDArray[Any]) -> ExactMoments:
 
 
 def _folded(table: npt.NDArray[np.int64]) -> int:
-    total = 0
-    for index in table.any(axis=0).nonzero()[0].tolist():
-        low, high = table[:, index].tolist()
+    used = (table[0] | table[1]).nonzero()[0]
+    if not len(used):
+        return 0
+    first = int(used[0])
+    total = 0  # in units of the first, so that it has few digits
+    for index, low, high in zip((used - first).tolist(), *table[:, used].tolist(), strict=True):
         total += (low + (high << _LOW_BITS)) << index
-    return total
+    return total << first
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import struct
 from typing import Any, Final
 
 import numpy as np
@@ -64,8 +65,11 @@ class Bits:
 
     def value(self, key: np.signedinteger[Any]) -> float:
         """Returns the float of ``key``, with plain zero for minus zero."""
-        bits = np.array(key ^ ((key >> self.shift) & self.mask), dtype=self.integer)
-        return float(bits.view(f"f{self.size // 8}")) + 0.0
+        number = int(key)
+        number ^= (number >> int(self.shift)) & int(self.mask)
+        integer, real = ("<i", "<f") if self.size == 32 else ("<q", "<d")
+        found: float = struct.unpack(real, struct.pack(integer, number))[0]
+        return found + 0.0
 
 
 BITS: Final = {

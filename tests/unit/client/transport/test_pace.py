@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from boardd_client.transport import pace as pace_module
 from boardd_client.transport.pace import LEAST_INTERVAL_SECS, SEND_INTERVAL_SECS, Pace
 
 
@@ -38,6 +39,31 @@ def test_a_backlog_is_sent_early_but_not_for_each_record() -> None:
         times.append(wait_secs(pace))
     assert min(times) >= 0.9 * SEND_INTERVAL_SECS / 2
     assert not pace.is_stopping
+
+
+def idle(pace: Pace) -> None:
+    """A round, and then so long none that the next may come at once."""
+    pace.wait()
+    time.sleep(SEND_INTERVAL_SECS)
+
+
+def test_what_is_logged_just_after_a_nudge_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace_module, "_GATHER_SECS", 2 * SEND_INTERVAL_SECS)
+    pace = Pace()
+    idle(pace)
+    pace.nudge()
+    assert wait_secs(pace) >= 0.9 * 2 * SEND_INTERVAL_SECS
+
+
+def test_who_waits_does_not_wait_for_what_is_logged_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace_module, "_GATHER_SECS", 60.0)
+    pace = Pace()
+    idle(pace)
+    pace.nudge()
+    timer = threading.Timer(0.01, pace.wake)
+    timer.start()
+    assert pace.wait()
+    timer.join(20)
 
 
 def test_a_wait_ends_when_another_thread_stops_it() -> None:

@@ -62,6 +62,44 @@ def test_scalars_and_tensors_come_through_the_log(tmp_path: Path) -> None:
     run_async(test, tmp_path)
 
 
+def test_commits_may_come_over_the_map_connection(tmp_path: Path) -> None:
+    """Of two that the daemon reads the other way round, the further one counts."""
+
+    async def test(path: Path) -> None:
+        async with shared(path) as (harness, client):
+            await client.begin()
+            await client.log(scalar(2))
+            await client.acknowledged(2)
+            client.ring.append(scalar(3))
+            early = client.here()
+            client.ring.append(scalar(4))
+            client.commit_beside()
+            client.commit_beside(early)
+            await client.acknowledged(4)
+            client.ring.append(scalar(5))
+            client.commit_beside()
+            assert (await client.close()).closed
+            assert steps_of(harness) == [2, 3, 4, 5]
+
+    run_async(test, tmp_path)
+
+
+def test_a_commit_over_the_map_connection_that_is_not_in_the_ring_ends_the_stream(
+    tmp_path: Path,
+) -> None:
+    async def test(path: Path) -> None:
+        async with shared(path) as (_, client):
+            await client.begin()
+            await client.log(scalar(2))
+            await client.acknowledged(2)
+            client.commit_beside(pb.LogPosition(sequence=9, position=1 << 40))
+            await client.ended.wait()
+            assert client.error is not None
+            assert client.error.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+    run_async(test, tmp_path)
+
+
 @pytest.mark.parametrize("log_bytes", [1 << 10, 5000 // 8 * 8, 1 << 20])
 def test_many_laps_keep_order_and_count(log_bytes: int, tmp_path: Path) -> None:
     async def test(path: Path) -> None:

@@ -29,7 +29,7 @@ class Fsyncs:
     @property
     def of_files(self) -> int:
         """Of event files."""
-        return sum(count for path, count in self.counts.items() if "tfevents" in path)
+        return sum(count for path, count in self.counts.copy().items() if "tfevents" in path)
 
     def of_file(self, path: Path) -> int:
         return self.counts[str(path)]
