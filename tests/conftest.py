@@ -9,11 +9,16 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from support import processes
 from support.daemon_process import DaemonProcess
 from support.tools import REQUIRE_VARIABLE
 from support.transports import SETTINGS, over
+
+# A busy machine is slow, and the first example compiles what all others use.
+hypothesis.settings.register_profile("boardd", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("boardd")
 
 #: In the environment of whatever this session starts.
 SESSION_VARIABLE = "BOARDD_TEST_SESSION"

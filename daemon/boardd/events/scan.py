@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 #: Records of one scan.
-MAX_RECORDS: Final = 1 << 14
+MAX_RECORDS_AT_ONCE: Final = 1 << 14
 
 
 class ScanEnd(Enum):
@@ -17,7 +17,7 @@ class ScanEnd(Enum):
 
     CUT = 0  #: the next record is not whole in the bytes; more of them may have it whole
     DAMAGED = 1  #: the next record's checksums do not agree
-    FULL = 2  #: ``MAX_RECORDS`` were found
+    FULL = 2  #: ``MAX_RECORDS_AT_ONCE`` were found
 
 
 class Scan(NamedTuple):
@@ -50,7 +50,7 @@ def scan(data: bytes) -> Scan:
     """
     from boardd.events import scan_kernel as kernel
 
-    rows = np.empty((min(MAX_RECORDS, len(data) // 16 + 1), kernel.COLUMNS), np.uint64)
+    rows = np.empty((min(MAX_RECORDS_AT_ONCE, len(data) // 16 + 1), kernel.COLUMNS), np.uint64)
     told = np.zeros(3, np.uint64)
     kernel.scan(np.frombuffer(bytearray(data), np.uint8), rows, told)
     count, size_bytes, reason = told.tolist()

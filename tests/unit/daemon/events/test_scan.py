@@ -7,7 +7,7 @@ import pytest
 from boardd.events import event, tfrecord
 from boardd.events.event_pb2 import Event, SessionLog, Summary, SummaryMetadata
 from boardd.events.scalars import encode_scalars
-from boardd.events.scan import MAX_RECORDS, ScanEnd, scan
+from boardd.events.scan import MAX_RECORDS_AT_ONCE, ScanEnd, scan
 from boardd.events.values import image_value, scalar_value
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,11 +128,11 @@ def test_a_length_that_cannot_be_is_no_place_to_read() -> None:
 
 
 def test_many_records_come_in_turns() -> None:
-    count = MAX_RECORDS + 5
+    count = MAX_RECORDS_AT_ONCE + 5
     data = encode_scalars(
         np.ones(count), np.arange(count), np.ones(count), np.zeros(count, np.intp), [b"a"]
     )
     first = scan(data)
-    assert (first.records, first.end) == (MAX_RECORDS, ScanEnd.FULL)
+    assert (first.records, first.end) == (MAX_RECORDS_AT_ONCE, ScanEnd.FULL)
     second = scan(data[first.size_bytes :])
-    assert second.step.tolist() == list(range(MAX_RECORDS, count))
+    assert second.step.tolist() == list(range(MAX_RECORDS_AT_ONCE, count))
