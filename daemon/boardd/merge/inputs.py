@@ -148,7 +148,7 @@ def _group(path: PurePath, ranks: dict[int, Path]) -> GroupInputs:
 def _walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Yields directories, links followed, each with its directories and files by name."""
     seen: set[Path] = set()
-    for root, names, files in os.walk(top, followlinks=True):
+    for root, names, files in os.walk(top, onerror=_refuse, followlinks=True):
         resolved = Path(root).resolve()
         if resolved in seen:
             names.clear()
@@ -157,3 +157,8 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
         # Hidden directories, such as the daemon's journals, hold no runs.
         names[:] = sorted(name for name in names if not name.startswith("."))
         yield Path(root), names, files
+
+
+def _refuse(error: OSError) -> None:
+    """What cannot be read may be a rank's, without which every mean would be wrong."""
+    raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,7 +42,8 @@ class RunReport:
         ]
         for rank, one in sorted(self.ranks.items()):
             last = "" if one.last_step is None else one.last_step
-            directory = str(one.directory).replace("|", "\\|")
+            name = os.fsencode(one.directory).decode(errors="replace")
+            directory = name.replace("|", "\\|")
             lines.append(
                 f"| {rank} | {directory} | {one.values} | {last} | {one.out_of_date} "
                 f"| {', '.join(_not_read(one))} |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +24,8 @@ GRAPHS: Final = "graphs"
 _AUDIO: Final = "audio"
 #: Of tensors that name no plugin.
 _TENSOR: Final = "tensor"
+#: Of one tensor; TensorBoard shows none of more.
+_MAX_VALUES: Final = 1 << 28
 
 _BY_FIELD: Final = {
     "simple_value": SCALARS,
@@ -124,7 +127,9 @@ def _found(value: Summary.Value, metadata: dict[bytes, proto.SummaryMetadata]) -
     if field is None:
         # Hyperparameters of some writers lie in the metadata alone.
         plugin = value.metadata.plugin_data.plugin_name
-        return Found(value.tag.encode(), plugin, 0.0, Content(value)) if plugin else None
+        if not plugin or plugin == SCALARS:
+            return None
+        return Found(value.tag.encode(), plugin, 0.0, Content(value))
     # A tag that TensorFlow 1 gave the name of its node instead.
     tag = (value.tag or value.node_name).encode()
     if value.HasField("metadata"):
@@ -151,7 +156,9 @@ def array_of(tensor: TensorProto) -> NDArray[Any] | None:
         return None
     dtype, field = np.dtype(known[0]), known[1]
     shape = [dim.size for dim in tensor.tensor_shape.dim]
-    count = int(np.prod(shape)) if shape else 1
+    count = math.prod(shape)
+    if count > _MAX_VALUES or any(size < 0 for size in shape):
+        return None
     if tensor.tensor_content:
         if len(tensor.tensor_content) % dtype.itemsize:
             return None
