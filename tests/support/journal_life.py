@@ -29,6 +29,7 @@ class JournalLife:
                 self.contents,
                 lambda: self.ledger.state(),
                 segment_bytes=segment_bytes,
+                state_share=0,
                 clock=lambda: 1_700_000_000.0,
             )
             for entry in self.journal.replay():

@@ -130,8 +130,12 @@ class GroupRecorder:
         if self._directory is None:
             raise RuntimeError(f"{self.run.path} is not open")
         self._emission.go_on()
-        journal = self._read(self._directory, RunContents(), nullcontext)
-        self._replay(journal, GroupReplica(self._make_group()), self._emission)
+        try:
+            journal = self._read(self._directory, RunContents(), nullcontext)
+            self._replay(journal, GroupReplica(self._make_group()), self._emission)
+        except BaseException:
+            self._emission.break_off()
+            raise
 
     # Recording
 
@@ -254,6 +258,10 @@ class _Collected:
     def go_on(self) -> None:
         """Points are added anew from the journal's beginning; those that were taken are not."""
         self.left_out_from = None
+
+    def break_off(self) -> None:
+        """Not all could be added: what is behind the last that was is left out again."""
+        self.left_out_from = self._emission.last + 1
 
     def add(self, rows: Sequence[Row], last: int, room_bytes: int) -> None:
         """Adds the rows of the emissions up to ``last``, unless there is no room for them."""

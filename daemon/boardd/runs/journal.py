@@ -47,6 +47,8 @@ from boardd.runs.recovery import read_marks
 
 #: A segment that has grown so long takes no more.
 SEGMENT_BYTES: Final = 8 << 20
+#: Or, if that is longer, one that is so many times as long as what it begins with.
+STATE_SHARE: Final = 4
 
 
 class JournalRecord(NamedTuple):
@@ -82,11 +84,12 @@ class Journal:
         state: Callable[[], State],
         *,
         segment_bytes: int = SEGMENT_BYTES,
+        state_share: int = STATE_SHARE,
         clock: Callable[[], float] = time.time,
         reading: Reading = nullcontext,
     ) -> None:
         self._directory = directory
-        self._segment_bytes = segment_bytes
+        self._segment_bytes, self._state_share = segment_bytes, state_share
         self._reading = reading
         found = read_segments(directory, reading)
         if found:
@@ -151,7 +154,8 @@ class Journal:
             return
         with contextlib.suppress(FileNotFoundError):
             size_bytes = os.stat(path.name, dir_fd=self._directory.fd).st_size
-            if size_bytes >= self._segment_bytes:
+            # A segment begins with the group's state, of which it must not consist.
+            if size_bytes >= max(self._segment_bytes, self._state_share * self._kind.opening_bytes):
                 self.file.end_file()
 
     def released(self, oldest_open: int, emitted: int, written: int) -> list[str]:
@@ -237,6 +241,8 @@ class _SegmentKind:
     def __init__(self, first: int, state: Callable[[], State]) -> None:
         self.first = first
         self._state = state
+        #: Of the live segment.
+        self.opening_bytes = 0
 
     def next_name(self, directory: int) -> str:
         return next_segment_name(directory)
@@ -244,4 +250,6 @@ class _SegmentKind:
     def opening(self, written_events: int, is_whole: bool) -> bytes:
         first = self.first + written_events
         has_state = is_whole and first > 0
-        return encode_opening(Opening(first, self._state() if has_state else None))
+        opening = encode_opening(Opening(first, self._state() if has_state else None))
+        self.opening_bytes = len(opening)
+        return opening

@@ -130,7 +130,8 @@ class Group:
         """Returns what comes before n contributions of a member, intp[n] and int64[n].
 
         A new attempt that goes on from a checkpoint rewinds the group, once, to the first
-        step that an older attempt has points at or past.
+        step that an older attempt has points past. What is only logged again, as a setting at
+        step 0, rewinds nothing. Points of this attempt stay.
         """
         attempts = self._attempts
         if not attempts.has_predecessor or attempts.rewound_to is not None:
@@ -138,10 +139,11 @@ class Group:
         if attempts[session].is_old or attempts.current is None:
             return []
         self._frontiers.grow_tags(len(self._tags))
-        again = step[step <= self._frontiers.step(tag)]
-        if not len(again) or attempts.highest_closed >= again.min():
+        frontier = self._frontiers.step(tag)
+        again = step[(step < frontier) | ((step == frontier) & (step >= self._health.highest))]
+        if not len(again):
             return []
-        return [Rewound(attempts.current, int(again.min()))]
+        return [Rewound(attempts.current, max(int(again.min()), attempts.highest_closed + 1))]
 
     def purge(self, session: bytes, step: int) -> list[Entry]:
         """Returns what changes as a member says that all from ``step`` on is out of date.

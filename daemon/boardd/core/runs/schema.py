@@ -207,7 +207,8 @@ class Schema(DefinedRuns):
         if own is None:
             per_rank = names.check_per_rank(definition.message.per_rank)
             own = self._own_runs[key] = OwnRun(rank, per_rank)
-        if own.per_rank == "none":
+        # One that was refused lacks the tags that were defined meanwhile, and stays refused.
+        if own.per_rank == "none" or own.refused is not None:
             return own
         try:
             own.run = self._join_run(definition, lies.own, lies.group)
