@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidRecordError
+from boardd_protos.limits import MAX_BINS
 from google.protobuf.message import DecodeError
 
 from boardd.partials import partials_pb2 as pb
@@ -22,8 +23,15 @@ from boardd.partials.images import Images, Tile
 from boardd.partials.partial import Mergeable, Partial, Share
 from boardd.partials.rank_sample import RankSample
 from boardd.partials.scalars import Last, Owned, Scalars
-from boardd.reduce.histogram.bins import default_edges
+from boardd.reduce.histogram.bins import Edges, default_edges
 from boardd.reduce.histogram.grid import Grid
+
+#: Of exact sums: float64 has 2,098 bits from its lowest to its highest, squares twice as many
+#: above one, and counts add fewer than these.
+_MAX_SUM_BITS: Final = 8192
+#: Of a grid: float64 has no value past them.
+_MAX_EXPONENT: Final = 1100
+_MAX_BUCKET: Final = 1 << 54
 
 
 def encode(partial: Partial) -> bytes:
@@ -72,6 +80,8 @@ def _write_sum(exact: ExactSum | int, message: Any) -> None:
 
 def _units(message: Any) -> int:
     exponent: int = message.exponent
+    if exponent + 8 * len(message.digits) > _MAX_SUM_BITS:
+        raise InvalidRecordError(f"a sum of more than {_MAX_SUM_BITS} bits")
     return int.from_bytes(message.digits, "little", signed=True) << exponent
 
 
@@ -162,8 +172,10 @@ def _write_edges_histogram(histogram: EdgesHistogram, message: Any) -> None:
 
 
 def _edges_histogram(message: Any) -> EdgesHistogram:
-    edges = default_edges().edges if message.is_default else np.array(message.edges, np.float64)
-    return EdgesHistogram(edges, _counts(message.counts), _moments(message.moments))
+    edges = default_edges() if message.is_default else Edges(np.array(message.edges, np.float64))
+    if len(message.counts) != edges.edges.size - 1:
+        raise InvalidRecordError(f"{len(message.counts)} counts for {edges.edges.size} edges")
+    return EdgesHistogram(edges.edges, _counts(message.counts), _moments(message.moments))
 
 
 def _write_grid_histogram(histogram: GridHistogram, message: Any) -> None:
@@ -174,6 +186,10 @@ def _write_grid_histogram(histogram: GridHistogram, message: Any) -> None:
 
 
 def _grid_histogram(message: Any) -> GridHistogram:
+    if not (message.bins <= MAX_BINS and len(message.counts) <= 2 * MAX_BINS):
+        raise InvalidRecordError(f"{len(message.counts)} buckets for {message.bins} bins")
+    if abs(message.exponent) > _MAX_EXPONENT or abs(message.first) > _MAX_BUCKET:
+        raise InvalidRecordError(f"buckets from {message.first} of 2**{message.exponent}")
     grid = Grid(message.exponent, message.first, _counts(message.counts))
     return GridHistogram(message.bins, message.rule, grid, _moments(message.moments))
 

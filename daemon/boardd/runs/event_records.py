@@ -67,6 +67,11 @@ class EventRecords:
             yield data
             at = end
 
+    def sync(self) -> None:
+        """Makes what the file holds durable. Raises ``OSError``."""
+        with self._reading():
+            os.fdatasync(self._fd)
+
     def chunks(self, max_bytes: int) -> Iterator[bytes]:
         """Yields the bytes of the file, ``max_bytes`` of them at most. Raises ``OSError``."""
         at = 0

@@ -88,6 +88,8 @@ class ForwardLog(GroupLog):
             await self.files.on_thread(lambda: self._recorder.remove(self._recorder.passed(passed)))
         except OSError as error:
             _logger.warning("the journal of a group cannot be shortened: %s", error)
+        self._measured_at = -math.inf
+        await self._is_full()
 
     def abandon(self) -> None:
         """Stops without waiting."""

@@ -200,6 +200,8 @@ class Forwarder(NoPoints):
         ]
         if not sent:
             return None
+        # After a power cut here, no entry may be another than the aggregator has.
+        reader.sync()
         data = encode_relayed(sent, reader.tags, reader.members)
         last = sent[-1].number
         return Batch(self._producer, self._name, position, last + 1, reader.oldest, data)

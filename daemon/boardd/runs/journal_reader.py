@@ -153,6 +153,15 @@ class JournalReader:
                 place.offset += OVERHEAD_BYTES + len(data)
                 entries -= not is_mark(data)
 
+    def sync(self) -> None:
+        """Makes durable what was read of the present segment, and those before it are."""
+        place = self._place
+        if place is None:
+            return
+        with opened(self._directory, place.name) as records:
+            if records is not None:
+                records.sync()
+
     def close(self) -> None:
         """Closes the descriptor, when a read that is under way has ended."""
         with self._lock:

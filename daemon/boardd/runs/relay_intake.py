@@ -17,6 +17,7 @@ from boardd_protos import merging
 from boardd.core.groups.entries import Joined
 from boardd.core.refusals import RefusedError
 from boardd.core.runs import names
+from boardd.core.runs.marks import session_key
 from boardd.relay.relay import Batch, NotTakenError
 from boardd.runs.group_work import RelayedWork
 from boardd.runs.journal_entries import JournalError
@@ -26,6 +27,9 @@ from boardd.runs.run_table import RunTable
 
 #: Ranks of one run.
 _MAX_WORLD: Final = 1 << 20
+#: What later attempts must be able to exceed.
+_MAX_EPOCH: Final = (1 << 63) - 1
+_MAX_NUMBER: Final = (1 << 31) - 1
 
 
 class RelayIntake:
@@ -45,6 +49,8 @@ class RelayIntake:
             raise NotTakenError(str(error)) from error
         except JournalError as error:
             raise NotTakenError(f"a batch that cannot be read: {error}") from error
+        # Peers choose their ids. Made anew, none is that of a local session or of another peer's.
+        batch = replace(batch, producer=session_key(b"producer " + batch.producer))
         return await writer.relay(batch, _works(batch, told))
 
     def _read(self, batch: Batch) -> tuple[str, RelayedEntries]:
@@ -54,36 +60,44 @@ class RelayIntake:
         directory = os.fspath(self._roots.resolve(path))
         told = decode_relayed(batch.data)
         for joined in told.members.values():
-            _check_member(joined, directory)
+            self._roots.resolve(_check_member(joined, directory))
         return directory, told
 
 
-def series_of(own: str, group: str) -> str:
-    """Returns the name of ``own``, a rank's directory, for the group whose directory is given."""
-    return posixpath.relpath(own, group)
-
-
 def _works(batch: Batch, told: RelayedEntries) -> list[RelayedWork]:
+    """The entries, with sessions that are the producer's own."""
+    keys = {session: session_key(batch.producer + session) for session in told.members}
     members = {
-        session: replace(joined, relayed_by=batch.producer)
+        session: replace(joined, session=keys[session], relayed_by=batch.producer)
         for session, joined in told.members.items()
     }
     return [
-        RelayedWork(batch.producer, number, entry, members.get(entry.session), told.tags)
+        RelayedWork(
+            batch.producer,
+            number,
+            replace(entry, session=keys.get(entry.session, entry.session)),
+            members.get(entry.session),
+            told.tags,
+        )
         for number, entry in told.entries
     ]
 
 
-def _check_member(joined: Joined, directory: str) -> None:
-    """Raises ``RefusedError`` for a member that no daemon would tell of."""
-    world = joined.world_size
+def _check_member(joined: Joined, directory: str) -> str:
+    """Returns the directory of a member's rank, or ``directory`` if it keeps nothing.
+
+    Raises ``RefusedError`` for a member that no daemon would tell of.
+    """
+    world, attempt = joined.world_size, joined.attempt
+    if not (attempt.epoch <= _MAX_EPOCH and attempt.number <= _MAX_NUMBER):
+        raise RefusedError(pb.INVALID_NAME, f"attempt {attempt}")
     if not 0 <= joined.rank < world <= _MAX_WORLD or joined.per_rank not in merging.PER_RANK:
         raise RefusedError(
             pb.INVALID_NAME,
             f"rank {joined.rank} of a world of {world}, per_rank {joined.per_rank!r}",
         )
     if joined.per_rank == "none":
-        return
+        return directory
     # The rank's directory lies in the run's, and sub-runs beneath it as beneath the run.
     own = posixpath.normpath(posixpath.join(directory, joined.series))
     depth = joined.series.count("../")
@@ -94,3 +108,4 @@ def _check_member(joined: Joined, directory: str) -> None:
         raise RefusedError(
             pb.OUTSIDE_ROOTS, f"{joined.series!r} is no directory of rank {joined.rank}"
         )
+    return own

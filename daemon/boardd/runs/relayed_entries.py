@@ -10,7 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from boardd.core.groups.entries import Entry, Joined, Left, Rewound, Scalars, Summary, Tag
+from boardd_protos.merging import REDUCTIONS
+from boardd_protos.tags import MAX_TAG_BYTES
+
+from boardd.core.groups.entries import (
+    SCALAR,
+    Entry,
+    Joined,
+    Left,
+    Rewound,
+    Scalars,
+    Summary,
+    Tag,
+)
 from boardd.runs import journal_pb2 as pb
 from boardd.runs.journal_entries import (
     JournalError,
@@ -19,6 +31,7 @@ from boardd.runs.journal_entries import (
     encode_joined,
     parse,
 )
+from boardd.summaries.kinds import KINDS
 
 VERSION: Final = 1
 
@@ -82,6 +95,8 @@ def decode_relayed(data: bytes) -> RelayedEntries:
             f"entries of version {message.version}, and this daemon reads {VERSION}: upgrade it"
         )
     tags = {one.index: Tag(one.tag.name, one.tag.kind, one.tag.reduce) for one in message.tags}
+    for tag in tags.values():
+        _check_tag(tag)
     members = {one.session: decode_joined(one) for one in message.members}
     entries: list[tuple[int, Relayed]] = []
     for one in message.entries:
@@ -95,6 +110,19 @@ def decode_relayed(data: bytes) -> RelayedEntries:
     return RelayedEntries(tags, members, entries)
 
 
+def _check_tag(tag: Tag) -> None:
+    """Raises ``JournalError`` for a tag that this daemon could not merge.
+
+    What is in the journal must be fit to be applied, now and whenever it is read again.
+    """
+    if not 0 < len(tag.name) <= MAX_TAG_BYTES:
+        raise JournalError(f"a tag of {len(tag.name)} bytes; 1 to {MAX_TAG_BYTES} are taken")
+    if tag.reduce not in ("", *REDUCTIONS):
+        raise JournalError(f"tag {tag.name!r}: this daemon cannot reduce by {tag.reduce!r}")
+    if tag.kind != SCALAR and tag.kind not in KINDS:
+        raise JournalError(f"tag {tag.name!r}: this daemon does not know the kind {tag.kind!r}")
+
+
 def _check(entry: Relayed, tags: Mapping[int, Tag], members: Mapping[bytes, Joined]) -> None:
     """Raises ``JournalError`` if an entry names what is not told."""
     if entry.session not in members and not (isinstance(entry, Rewound) and not entry.session):
@@ -105,3 +133,8 @@ def _check(entry: Relayed, tags: Mapping[int, Tag], members: Mapping[bytes, Join
         missing = {entry.tag} - tags.keys() if isinstance(entry, Summary) else set()
     if missing:
         raise JournalError(f"tags that are not told: {sorted(missing)[:5]}")
+    named = entry.tag.tolist() if isinstance(entry, Scalars) else []
+    named += [entry.tag] if isinstance(entry, Summary) else []
+    for index in named:
+        if (tags[index].kind == SCALAR) is not isinstance(entry, Scalars):
+            raise JournalError(f"tag {tags[index].name!r} is of the kind {tags[index].kind!r}")

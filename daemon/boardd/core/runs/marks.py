@@ -19,6 +19,9 @@ MAX_MARKS: Final = 1024
 MAX_ENDED_MARKS: Final = 64
 #: Bytes of a session's key.
 KEY_BYTES: Final = 16
+#: The same of a journal, to which all ranks and hosts of a group log.
+MAX_JOURNAL_MARKS: Final = 1 << 16
+MAX_ENDED_JOURNAL_MARKS: Final = 1 << 12
 #: The key of events that belong to no session.
 NO_SESSION: Final = b""
 
@@ -57,9 +60,13 @@ class Mark:
 
 
 class Marks:
-    """The marks of one run, the one that moved last at the end."""
+    """The marks of one run, the one that moved last at the end.
 
-    def __init__(self) -> None:
+    At most ``max_marks`` are kept, and ``max_ended`` of sessions that have ended.
+    """
+
+    def __init__(self, max_marks: int = MAX_MARKS, max_ended: int = MAX_ENDED_MARKS) -> None:
+        self._max_marks, self._max_ended = max_marks, max_ended
         self._marks: OrderedDict[bytes, Mark] = OrderedDict()
         self._ended = 0
         #: What sessions dropped that are not remembered any more.
@@ -126,9 +133,9 @@ class Marks:
         return mark
 
     def _forget_oldest(self) -> None:
-        if self._ended > MAX_ENDED_MARKS:
+        if self._ended > self._max_ended:
             self._forget(next(key for key, mark in self._marks.items() if mark.has_ended))
-        if len(self._marks) > MAX_MARKS:
+        if len(self._marks) > self._max_marks:
             self._forget(next(iter(self._marks)))
 
     def _forget(self, key: bytes) -> None:

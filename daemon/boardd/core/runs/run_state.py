@@ -22,6 +22,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.budget import Budgets
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.contents import RunContents
+from boardd.core.runs.marks import MAX_ENDED_JOURNAL_MARKS, MAX_JOURNAL_MARKS, Marks
 from boardd.core.runs.names import JOURNAL_DIRECTORY
 from boardd.core.runs.sync_failures import SyncFailures
 from boardd.core.sync_policy import NEVER, SyncPolicy
@@ -154,6 +155,8 @@ class RunState:
 
     def __post_init__(self, max_series: int) -> None:
         self._tags = RunTags(max_series)
+        if self.is_merged:
+            self.contents.marks = Marks(MAX_JOURNAL_MARKS, MAX_ENDED_JOURNAL_MARKS)
 
     @property
     def is_merged(self) -> bool:

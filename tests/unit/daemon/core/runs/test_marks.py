@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-from boardd.core.runs import marks
 from boardd.core.runs.marks import NO_SESSION, Marks, drops_key, session_key
 
 
@@ -21,9 +19,8 @@ def test_a_key_tells_no_session_id() -> None:
     assert all(len(key) == 16 and secret not in key for key in keys)
 
 
-def test_the_oldest_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "MAX_MARKS", 3)
-    run = Marks()
+def test_the_oldest_are_forgotten_first() -> None:
+    run = Marks(max_marks=3)
     for key in (b"a", b"b", b"c"):
         run.advance(key, 1)
     run.advance(b"a", 2)
@@ -32,9 +29,8 @@ def test_the_oldest_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None
     assert run.sequence(b"b") == 0
 
 
-def test_few_sessions_that_ended_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "MAX_ENDED_MARKS", 1)
-    run = Marks()
+def test_few_sessions_that_ended_are_remembered() -> None:
+    run = Marks(max_ended=1)
     for key in (b"a", b"b", b"c"):
         run.advance(key, 1)
     run.end(b"never wrote")
@@ -49,9 +45,8 @@ def test_few_sessions_that_ended_are_remembered(monkeypatch: pytest.MonkeyPatch)
     assert run.take_untold() == []
 
 
-def test_drops_outlive_their_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "MAX_MARKS", 1)
-    run = Marks()
+def test_drops_outlive_their_session() -> None:
+    run = Marks(max_marks=1)
     run.drop(b"a", {"full": 3})
     run.drop(b"a", {"full": 5, "other": 1})
     run.drop(b"a", {"full": 4})
