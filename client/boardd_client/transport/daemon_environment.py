@@ -2,7 +2,8 @@
 
 The trainer's may hold what is not for the daemon: of its frameworks, of its interpreter,
 of the service manager that runs it (``NOTIFY_SOCKET``), and settings of a service that
-listens to other hosts (``BOARDD_LISTEN``, tokens, certificates).
+listens to other hosts or passes on to them (``BOARDD_LISTEN``, ``BOARDD_FORWARD_TO``, tokens,
+certificates).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _SETTINGS: Final = (
     *("BOARDD_INTAKE_BYTES", "BOARDD_SESSION_INTAKE_BYTES", "BOARDD_MAX_TENSOR_BYTES"),
     *("BOARDD_MAX_MAP_BYTES", "BOARDD_MAX_MESSAGE_BYTES", "BOARDD_MAX_SESSIONS"),
     *("BOARDD_MAX_RUNS", "BOARDD_MAX_SERIES_PER_RUN", "BOARDD_MAX_SERIES_PER_SESSION"),
+    *("BOARDD_JOIN_SECS", "BOARDD_LAG_POINTS", "BOARDD_LAG_SECS", "BOARDD_MAX_OPEN_BYTES"),
     "BOARDD_STALL_SECS",
 )
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path, PurePath
+from typing import Any
 
 import pytest
 from boardd.errors import ConfigError
@@ -68,6 +71,22 @@ def test_ranks_and_groups_come_in_order(tmp_path: Path) -> None:
     groups = find_inputs([root])
     assert [group.path for group in groups] == [PurePath("a"), PurePath("b")]
     assert groups[1].ranks == [9, 11]
+
+
+def test_a_directory_that_cannot_be_read_is_no_rank_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "rank_0", "rank_1")
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if str(path).endswith("rank_1"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # root may read all
+    with pytest.raises(PermissionError, match="rank_1"):
+        found(tmp_path)
 
 
 @pytest.mark.parametrize(

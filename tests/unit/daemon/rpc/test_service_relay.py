@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd.core.groups.entries import Attempt, Entry, Joined, Left, Scalars, Tag
+from boardd.core.runs.marks import member_key
 from boardd.events.tfrecord import FOOTER_BYTES, HEADER_BYTES
 from boardd.relay.relay import Batch, NotTakenError, UnreachableError
 from boardd.runs import forward_log
@@ -99,6 +100,52 @@ def test_a_batch_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
             for data in (b"\xff\xff", encode_relayed([], [], {})[:0] + b"\x08\x07"):
                 with pytest.raises(NotTakenError, match="cannot be read"):
                     await harness.service.take_relayed(replace(whole, data=data))
+
+    run_async(test, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tag", "why"),
+    [
+        (Tag(b"loss", "scalar", "median"), "cannot reduce by 'median'"),
+        (Tag(b"loss", "hologram", "mean"), "does not know the kind 'hologram'"),
+        (Tag(b"loss", "histogram", "mean"), "is of the kind 'histogram'"),
+        (Tag(b"", "scalar", "mean"), "a tag of 0 bytes"),
+    ],
+)
+def test_what_could_not_be_merged_is_refused_before_it_is_kept(
+    tag: Tag, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            take = harness.service.take_relayed
+            with monkeypatch.context() as patch:
+                patch.setitem(globals(), "TAGS", [tag])
+                refused = batch(JOINED, scalars(1))
+            with pytest.raises(NotTakenError, match=why):
+                await take(refused)
+            assert await take(batch(JOINED, scalars(1), Left(SESSION))) == 3
+            await until(lambda: steps_of(harness, "run/rank_1") == [1])
+
+    run_async(test, tmp_path)
+
+
+def test_a_peer_cannot_take_the_place_of_a_local_session(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            local = await harness.client(SESSION).begin(rank=0, world_size=2)
+            await local.records(scalar(1, step=1))
+            await local.acknowledged(1)
+            # It has learned the session's id, and sends what would make its records known.
+            far, joined = 1 << 40, replace(JOINED, attempt=Attempt(0, "", 0))
+            attack = batch(joined, first=far, joined=joined)
+            attack = replace(attack, producer=member_key(SESSION, 0), oldest=far)
+            assert await harness.service.take_relayed(attack) == far + 1
+            await local.records(scalar(2, step=2), end_run(3))
+            await local.acknowledged(3)
+            honest = batch(joined, scalars(1, 2), Left(SESSION), joined=joined)
+            assert await harness.service.take_relayed(honest) == 3
+            await until(lambda: steps_of(harness, "run/min") == [1, 2])  # both are in both points
 
     run_async(test, tmp_path)
 

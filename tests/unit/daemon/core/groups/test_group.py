@@ -317,6 +317,30 @@ def test_a_new_attempt_rewinds_once() -> None:
     assert ranks.decide() == [(2, 0, "loss", {0: 1.0, 1: 1.0})]
 
 
+def test_what_is_only_logged_again_rewinds_nothing() -> None:
+    ranks = Ranks(1)
+    one = ranks.join(0)
+    ranks.log(one, [0], tag="batch size")
+    ranks.log(one, range(1, 6))
+    ranks.decide()
+    one = ranks.join(0, Attempt(20, "job", 1), pid=2)
+    ranks.log(one, [0], tag="batch size")
+    ranks.log(one, [4])
+    assert [entry.step for entry in ranks.entries if isinstance(entry, Rewound)] == [4]
+
+
+def test_a_rewind_leaves_the_points_of_its_own_attempt() -> None:
+    ranks = Ranks(1)
+    ranks.log(ranks.join(0), range(6))
+    ranks.decide()
+    one = ranks.join(0, Attempt(20, "job", 1), pid=2)
+    ranks.log(one, [3], tag="new")
+    ranks.decide()
+    ranks.log(one, [3, 4, 5])
+    assert [entry.step for entry in ranks.entries if isinstance(entry, Rewound)] == [4]
+    assert [step for step, *_ in ranks.decide()] == [4, 5]
+
+
 def test_an_attempt_that_goes_on_behind_what_is_shown_rewinds_nothing() -> None:
     ranks = Ranks(1)
     ranks.log(ranks.join(0), [1])
