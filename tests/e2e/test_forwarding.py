@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -56,13 +55,6 @@ def log(daemon: DaemonProcess, per_rank: str) -> None:
     assert [worker.wait(60) for worker in workers] == [0] * RANKS
 
 
-def until_over(*daemons: DaemonProcess) -> None:
-    deadline = time.monotonic() + WAIT_SECS
-    while any(daemon.status().runs for daemon in daemons):
-        assert time.monotonic() < deadline, [daemon.status().runs for daemon in daemons]
-        time.sleep(0.02)
-
-
 def test_what_could_not_be_passed_on_waits_for_the_next_daemons(
     port: int, tmp_path: Path, runtime_directory: Path
 ) -> None:
@@ -79,7 +71,8 @@ def test_what_could_not_be_passed_on_waits_for_the_next_daemons(
         DaemonProcess(tmp_path / "near", "--listen", f"127.0.0.1:{port}") as aggregator,
         DaemonProcess(tmp_path / "host", *flags, socket=place) as host,
     ):
-        until_over(host, aggregator)
+        host.wait_closed(WAIT_SECS)
+        aggregator.wait_closed(WAIT_SECS)
         run = aggregator.logdir / "run"
         assert points(run, "loss") == [(step, step + 0.5) for step in range(STEPS)]
         for rank in range(RANKS):
@@ -104,7 +97,8 @@ def test_each_rank_has_the_series_that_it_asks_for(
         DaemonProcess(tmp_path / "host", "--forward-to", f"127.0.0.1:{port}") as host,
     ):
         log(host, per_rank)
-        until_over(host, aggregator)
+        host.wait_closed(WAIT_SECS)
+        aggregator.wait_closed(WAIT_SECS)
         run = aggregator.logdir / "run"
         assert points(run, "loss") == [(step, step + 0.5) for step in range(STEPS)]
         assert (run / "rank_1").exists() == bool(kept)

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import pytest
 from support import steady_rank
 from support.daemon_process import DaemonProcess
 from support.network_hosts import NEAR, Hosts, two_hosts
+from support.scripted_daemon import wait_for
 from support.tensorboard_reader import read_events
 from support.tools import self_signed_certificate
 
@@ -115,13 +115,6 @@ def scene(hosts: Hosts, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
         yield begin
 
 
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SECS
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
 def scalars(directory: Path, tag: str) -> list[tuple[int, float]]:
     return [
         (event.step, value.tensor.float_val[0] if value.HasField("tensor") else value.simple_value)
@@ -169,8 +162,8 @@ def check_ranks(scene: Scene, told: list[dict[str, float]]) -> None:
 
 
 def wait_for_all(scene: Scene) -> None:
-    wait_until(lambda: not scene.forwarder.status().runs, "the far host keeps something")
-    wait_until(lambda: not scene.aggregator.status().runs, "the group is not over")
+    scene.forwarder.wait_closed(WAIT_SECS)
+    scene.aggregator.wait_closed(WAIT_SECS)
 
 
 @pytest.mark.slow
@@ -178,10 +171,10 @@ def test_a_cut_and_a_slow_link_lose_nothing_while_points_wait(
     scene: Callable[..., Scene],
 ) -> None:
     begun = scene(steps=40)
-    wait_until(lambda: (begun.run / "rank_3").is_dir(), "the far host is not heard of")
+    wait_for((begun.run / "rank_3").is_dir, "the far host is heard of", WAIT_SECS)
     begun.hosts.slow(400_000)
     begun.hosts.cut()
-    wait_until(lambda: "held up" in begun.forwarder.log, "the cut is not noticed")
+    begun.forwarder.wait_log("held up", WAIT_SECS)
     assert "entries behind" in behind(begun)
     begun.hosts.mend()
     told = begun.finish()
@@ -205,10 +198,12 @@ def test_a_cut_and_a_slow_link_lose_nothing_while_points_wait(
 @pytest.mark.slow
 def test_a_cut_longer_than_points_wait_costs_coverage_only(scene: Callable[..., Scene]) -> None:
     begun = scene("--lag-secs", str(LAG_SECS), steps=40)
-    wait_until(lambda: (begun.run / "rank_3").is_dir(), "the far host is not heard of")
+    wait_for((begun.run / "rank_3").is_dir, "the far host is heard of", WAIT_SECS)
     begun.hosts.cut()
     reached = len(scalars(begun.run / "rank_3", "loss"))
-    wait_until(lambda: len(scalars(begun.run, "loss")) > reached + 100, "no point is closed")
+    wait_for(
+        lambda: len(scalars(begun.run, "loss")) > reached + 100, "points are closed", WAIT_SECS
+    )
     begun.hosts.mend()
     told = begun.finish()
     wait_for_all(begun)

@@ -55,15 +55,7 @@ def run_ranks(daemon: DaemonProcess, script: str, *, launch: str = "one") -> Non
     """Runs ``script`` as all ranks, and waits until the daemon has closed what they logged."""
     with ranks(daemon, script, launch=launch) as started:
         assert [process.wait(END_SECS) for process in started] == [0] * RANKS
-    await_closed(daemon)
-
-
-def await_closed(daemon: DaemonProcess) -> None:
-    """Waits until the daemon has closed all runs."""
-    deadline = time.monotonic() + END_SECS
-    while daemon.status().runs:
-        assert time.monotonic() < deadline, "the daemon does not close the run"
-        time.sleep(0.01)
+    daemon.wait_closed(END_SECS)
 
 
 def values(points: list[ScalarPoint]) -> list[tuple[int, float]]:
@@ -192,7 +184,7 @@ sys.stdin.readline()  # and goes on training
             assert {point.value for point in reader.scalars()["."]["boardd/group/coverage"]} == {1}
             assert not {"min", "max"} & {*reader.runs()}
         one.communicate()
-        await_closed(daemon)
+        daemon.wait_closed(END_SECS)
 
 
 def test_a_second_launch_into_the_directory_takes_the_place_of_the_first(

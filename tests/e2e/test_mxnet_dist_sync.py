@@ -7,9 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from support import processes
 from support.daemon_process import DaemonProcess
 from support.examples import EXAMPLES, require_packages, run_example
 from support.merged_job import MergedJob
+from support.scripted_daemon import wait_for
 from support.tensorboard_reader import LOADERS, Loader
 
 pytestmark = pytest.mark.slow
@@ -83,7 +83,7 @@ def test_a_job_whose_daemon_is_killed_is_merged_as_if_it_were_not(tmp_path: Path
             ],
             env={**os.environ, "BOARDD_ADDRESS": killed.address, "BOARDD_AUTOSTART": "0"},
         ) as training:
-            wait_for(lambda: any(run.glob("events.out.tfevents.*")), "merged a point")
+            wait_for(lambda: any(run.glob("events.out.tfevents.*")), "a merged point", START_SECS)
             killed.kill()
             with DaemonProcess(tmp_path, socket=killed.socket):
                 assert training.wait(START_SECS) == 0
@@ -98,13 +98,6 @@ def test_a_job_whose_daemon_is_killed_is_merged_as_if_it_were_not(tmp_path: Path
 
 def processes_of(job: str) -> list[processes.Process]:
     return [each for each in processes.processes() if each.environ.get(JOB_VARIABLE) == job]
-
-
-def wait_for(condition: Callable[[], bool], what: str, timeout_secs: float = START_SECS) -> None:
-    deadline = time.monotonic() + timeout_secs
-    while not condition():
-        assert time.monotonic() < deadline, f"never {what}"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("victim", ["launcher", "worker"])
@@ -124,7 +117,7 @@ def test_a_job_of_which_one_was_killed_leaves_no_process(
     ) as launcher:
         try:
             runs = [daemon.logdir / RUN / f"rank_{worker}" for worker in range(2)]
-            wait_for(lambda: all(run.exists() for run in runs), "logged by both workers")
+            wait_for(lambda: all(run.exists() for run in runs), "both workers' runs", START_SECS)
             victims = {"launcher": launcher.pid}
             for process in processes_of(job):
                 if process.environ.get("DMLC_ROLE") == "worker":
@@ -135,8 +128,8 @@ def test_a_job_of_which_one_was_killed_leaves_no_process(
             if victim == "worker":
                 assert launcher.wait(END_SECS) == 1
                 assert f"process {victims['worker']} of the job failed" in told
-            wait_for(lambda: not processes_of(job), "ended", END_SECS)
-            wait_for(lambda: not daemon.status().runs, "closed by the daemon", END_SECS)
+            wait_for(lambda: not processes_of(job), "the end of all processes", END_SECS)
+            daemon.wait_closed(END_SECS)
         finally:
             for process in processes_of(job):
                 processes.end(process, grace_secs=0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
+from support.scripted_daemon import wait_for
 from support.tensorboard_reader import event_files, read_events, read_scalars
 
 IMAGES = """
@@ -82,10 +82,9 @@ def test_each_rank_has_its_sub_run(launcher: str, daemon: DaemonProcess, tmp_pat
 def test_ranks_start_one_daemon_between_them(tmp_path: Path, runtime_directory: Path) -> None:
     logdir = tmp_path / "logs"
     run_workers(logdir, [LAUNCHERS["torchrun"](str(rank)) for rank in range(3)])
-    deadline = time.monotonic() + 30
-    while len(read_scalars(logdir).get(".", {}).get("loss", ())) < 50:
-        assert time.monotonic() < deadline, "the merged points are not written"
-        time.sleep(0.05)
+    wait_for(
+        lambda: len(read_scalars(logdir).get(".", {}).get("loss", ())) == 50, "the merged points"
+    )
     assert sorted(read_scalars(logdir)) == [".", "max", "min", "rank_0", "rank_1", "rank_2"]
     assert len(list(logdir.rglob("events.out.tfevents.*"))) == 6
 

@@ -48,13 +48,6 @@ class Site:
         self.daemon.close()
         self.daemon = DaemonProcess(self._path, *self._flags, socket=self.socket)
 
-    def until_over(self) -> None:
-        """Waits until no group is open here."""
-        deadline = time.monotonic() + 60
-        while self.daemon.status().runs:
-            assert time.monotonic() < deadline, self.daemon.status().runs
-            time.sleep(0.02)
-
 
 def rank_at(site: Site, rank: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -99,11 +92,11 @@ def test_every_point_is_there_once_whichever_daemon_is_killed(
             stack.enter_context(process)
             stack.callback(process.kill)
         for _ in range(KILLS):
-            time.sleep(chance.uniform(0.0, 0.4))
+            time.sleep(chance.uniform(0.0, 0.4))  # the moment of the kill
             chance.choice([aggregator, *hosts]).kill()
         assert [process.wait(90) for process in processes] == [0] * RANKS
         for site in (*hosts, aggregator):
-            site.until_over()
+            site.daemon.wait_closed(60)
         run = aggregator.run
     for rank in range(RANKS):
         own = [(step, float(np.float32(loss(rank, step)))) for step in range(STEPS)]

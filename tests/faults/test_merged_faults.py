@@ -60,17 +60,9 @@ def end_daemons(tmp_path: Path, socket: Path, times: int, seed: int) -> None:
     moments = random.Random(seed)
     for _ in range(times):
         with DaemonProcess(tmp_path, socket=socket) as daemon:
-            time.sleep(moments.uniform(0.05, 0.5))
+            time.sleep(moments.uniform(0.05, 0.5))  # the moment of its end
             os.kill(daemon.pid, moments.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
             daemon.wait()
-
-
-def until_over(daemon: DaemonProcess, logdir: Path) -> None:
-    """Waits until no group is open any more."""
-    deadline = time.monotonic() + 60
-    while daemon.status().runs:
-        assert time.monotonic() < deadline, daemon.status().runs
-        time.sleep(0.02)
 
 
 def expected(step: int, tag: str, count: int = RANKS) -> dict[str, float]:
@@ -137,7 +129,7 @@ def test_points_have_what_a_killed_rank_had_logged(
             processes[victim].kill()
             codes = [process.wait(90) for process in processes]
             assert codes == [-signal.SIGKILL if rank == victim else 0 for rank in range(RANKS)]
-            until_over(daemon, run)
+            daemon.wait_closed(60)
     logged = {step for step, _ in points(own, "loss")}
     assert logged >= set(range(40 if transport == "shared" else 0))
     merged = points(run, "loss")
@@ -162,7 +154,7 @@ def test_the_next_daemon_finishes_what_a_killed_one_left_open(
         daemon.wait()
     assert not list(run.glob("events*"))
     with DaemonProcess(tmp_path, "--join-secs", "1", socket=socket) as daemon:
-        until_over(daemon, run)
+        daemon.wait_closed(60)
     values = [value for _, value in points(run, "loss")]
     count = RANKS - 1
     assert values == [expected(step, "loss", count)[""] for step in range(STEPS)]

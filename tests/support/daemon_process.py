@@ -118,6 +118,13 @@ class DaemonProcess:
             time.sleep(0.01)
         return match
 
+    def wait_closed(self, timeout_secs: float = END_SECS) -> None:
+        """Waits until it has closed all runs, those of groups too."""
+        deadline = time.monotonic() + timeout_secs
+        while runs := self.status().runs:
+            assert time.monotonic() < deadline, f"open after {timeout_secs:g} s: {runs}"
+            time.sleep(0.01)
+
     @contextlib.contextmanager
     def channel(self, *options: tuple[str, int]) -> Iterator[grpc.Channel]:
         """A channel over the Unix socket, closed at the end."""
