@@ -228,11 +228,6 @@ class Group:
         return self._attempts.world_size
 
     @property
-    def joined_ranks(self) -> int:
-        """Ranks that log at present."""
-        return len(self._attempts.live_ranks())
-
-    @property
     def next_sequence(self) -> int:
         """The emission sequence of the next point. The first is 1."""
         return self._next_sequence

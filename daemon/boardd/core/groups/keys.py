@@ -15,8 +15,6 @@ NO_STEP: Final = int(np.iinfo(np.int64).min)
 NO_NTH: Final = -1
 #: At or past every key.
 MAX: Final = int(np.iinfo(np.int64).max)
-#: Nothing.
-NO_KEY: Final[Key] = (NO_STEP, NO_NTH)
 
 
 def at_or_below(
