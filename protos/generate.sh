@@ -20,4 +20,4 @@ cd "$root"
   --python_out="$output/daemon" --pyi_out="$output/daemon" \
   boardd/events/event.proto boardd/events/exact.proto boardd/events/graph.proto \
   boardd/events/marks.proto boardd/events/plugins.proto boardd/events/projector.proto \
-  boardd/partials/partials.proto boardd/runs/journal.proto
+  boardd/partials/partials.proto boardd/runs/journal/journal.proto

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.event_file import EventFile
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from boardd.runs.embedding_files import write_embedding
-from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.embedding_files import write_embedding
+from boardd.runs.event_files.event_file import EventFile
 from boardd_protos import boardd_pb2 as pb
 from sklearn.decomposition import PCA
 from support.summaries import Record, record, reduction

@@ -15,7 +15,7 @@ from boardd.events.hparams import hparams_values
 from boardd.events.mesh import mesh_values
 from boardd.events.plugins import audio_value, pr_curve_value, text_value
 from boardd.events.tensors import tensor_value
-from boardd.runs.event_file import EventFile
+from boardd.runs.event_files.event_file import EventFile
 from google.protobuf.descriptor_pb2 import DescriptorProto
 from support.plugin_values import COLORS, CURVE, FACES, HPARAMS, NODES, VERTICES, add, wav_file
 from support.tensorboard_reader import DataServer

@@ -20,8 +20,8 @@ from boardd.events.mesh import mesh_values
 from boardd.events.plugins import audio_value, pr_curve_value, text_value
 from boardd.events.tensors import tensor_value
 from boardd.events.values import histogram_raw_value, image_value, scalar_value
-from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.event_file import EventFile
 from google.protobuf import text_format
 from PIL import Image
 from support.plugin_values import COLORS, CURVE, FACES, HPARAMS, NODES, VERTICES, add, wav_file

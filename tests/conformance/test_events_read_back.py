@@ -13,8 +13,8 @@ from boardd.events.scalars import encode_scalars
 from boardd.events.values import histogram_value, image_value, scalar_value
 from boardd.reduce.histogram.bins import Bins, Edges, EqualWidth, default_edges
 from boardd.reduce.histogram.histogram import histogram
-from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.event_file import EventFile
 from support.tensorboard_reader import (
     LOADERS,
     DataServer,

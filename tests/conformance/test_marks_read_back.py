@@ -12,9 +12,9 @@ from boardd.core.runs.contents import RunContents
 from boardd.events import event
 from boardd.events.marks import Part
 from boardd.events.values import image_value, scalar_value
-from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import Roots
-from boardd.runs.mark_writer import MarkWriter
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.event_file import EventFile
+from boardd.runs.event_files.mark_writer import MarkWriter
 from boardd_protos import boardd_pb2 as pb
 from support.independent_reader import events
 from support.raw_client import definitions, histogram_payload, scalar, serving, summary

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd.partials.partial import Partial
-from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.event_file import EventFile
 from boardd.summaries.summarize import present, reduce_shared
 from boardd_protos import boardd_pb2 as pb
 from support.summaries import Record, chunks, record

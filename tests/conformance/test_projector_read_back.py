@@ -14,9 +14,9 @@ import pytest
 from boardd.events import event
 from boardd.events.embedding import embedding_folder, metadata_tsv, reads_as_text
 from boardd.events.values import scalar_value
-from boardd.runs.embedding_files import EmbeddingFiles, write_embedding
-from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import Roots, RunDirectory
+from boardd.runs.directories.logdir import Roots, RunDirectory
+from boardd.runs.event_files.embedding_files import EmbeddingFiles, write_embedding
+from boardd.runs.event_files.event_file import EventFile
 from PIL import Image
 from support.tensorboard_plugins import PluginClient, ProjectorPlugin
 from support.tensorboard_reader import LOADERS, Loader, open_reader

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from boardd.runs.hold_back import HOLD_SECS
+from boardd.runs.writing.hold_back import HOLD_SECS
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import LOADERS, event_files, read_events, read_scalars

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from boardd.events.embedding import EmbeddingFiles, metadata_tsv
-from boardd.runs.embedding_files import write_embedding
-from boardd.runs.logdir import DiskFullError, Roots
+from boardd.runs.directories.logdir import DiskFullError, Roots
+from boardd.runs.event_files.embedding_files import write_embedding
 from google.protobuf import text_format
 from support.tensorboard_plugins import PluginClient, ProjectorPlugin
 from support.tensorboard_reader import open_reader
@@ -68,8 +68,8 @@ CALLS = [
 
 CHILD = """
 import sys
-from boardd.runs.logdir import Roots
-from boardd.runs.embedding_files import write_embedding
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.embedding_files import write_embedding
 from test_projector_faults import CALLS
 
 with Roots([sys.argv[1]]).open_run("run") as directory:

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from boardd.events import event
 from boardd.events.values import scalar_value
-from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import DiskFullError, Roots
+from boardd.runs.directories.logdir import DiskFullError, Roots
+from boardd.runs.event_files.event_file import EventFile
 from support.tensorboard_reader import LOADERS, event_files, read_events, read_scalars
 from support.tfrecords import TruncatedRecordError, read_records
 from support.tools import require_tracing, tmpfs
@@ -149,8 +149,8 @@ def test_full_disk_one_page_at_a_time(small_disk: Path) -> None:
 
 CHILD = """
 import json, resource, sys
-from boardd.runs.logdir import Roots
-from boardd.runs.event_file import EventFile, SyncFailedError
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.event_file import EventFile, SyncFailedError
 from test_writer_faults import BATCHES, batch
 
 root, options = sys.argv[1], json.loads(sys.argv[2])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from boardd.core.groups.entries import Began
 from boardd.core.runs.contents import RunContents
-from boardd.runs.journal import Journal, JournalRecord
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.journal.journal import Journal, JournalRecord
 
 from support.group_ledger import GroupLedger, closed, scalars
 

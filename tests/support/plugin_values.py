@@ -9,7 +9,7 @@ import numpy as np
 from boardd.events import event
 from boardd.events.event_pb2 import Summary
 from boardd.events.graph import GraphNode
-from boardd.runs.event_file import EventFile
+from boardd.runs.event_files.event_file import EventFile
 
 #: tensorboardX's compute_curve for labels 1, 0, 1, 1, 0 and predictions 0.9, 0.4, 0.5, 0.1, 0.8
 #: at 5 thresholds, by hand.

@@ -18,12 +18,12 @@ from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import ScalarPart
 from boardd.events.marks import Part
 from boardd.relay.relay import Batch, position_after
-from boardd.runs.group_points import Row
-from boardd.runs.group_recorder import GroupRecorder
-from boardd.runs.group_work import AnyWork, RelayedWork, Work
-from boardd.runs.journal_reader import JournalReader
-from boardd.runs.logdir import Roots
-from boardd.runs.relayed_entries import Relayed, decode_relayed, encode_relayed
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.groups.group_points import Row
+from boardd.runs.groups.group_recorder import GroupRecorder
+from boardd.runs.journal.journal_reader import JournalReader
+from boardd.runs.journal.relayed_entries import Relayed, decode_relayed, encode_relayed
+from boardd.runs.writing.group_work import AnyWork, RelayedWork, Work
 
 #: No point is closed before every rank is done with it.
 PATIENT = GroupLimits(join_secs=1e9, lag_points=1 << 40, lag_secs=1e9, max_open_bytes=1 << 40)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from boardd.errors import ConfigError
-from boardd.runs.event_file_names import EVENT_FILE_MARK
+from boardd.runs.event_files.event_file_names import EVENT_FILE_MARK
 
 #: The directory of a rank beneath that of the run which all ranks share.
 _RANK_DIRECTORY: Final = re.compile(r"rank_(0|[1-9][0-9]{0,8})", re.ASCII)

@@ -16,9 +16,9 @@ from boardd.events.scalars import encode_scalars
 from boardd.merge.inputs import EXTREMES
 from boardd.merge.windows import Points
 from boardd.partials.scalars import reduce_columns
-from boardd.runs.embedding_files import write_embedding
-from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import Roots, RunDirectory
+from boardd.runs.directories.logdir import Roots, RunDirectory
+from boardd.runs.event_files.embedding_files import write_embedding
+from boardd.runs.event_files.event_file import EventFile
 
 #: What was merged, told as a text.
 REPORT_TAG: Final = "boardd/merge"

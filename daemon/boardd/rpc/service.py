@@ -28,11 +28,11 @@ from boardd.rpc.map_handover import MapHandover
 from boardd.rpc.session_ids import bound_id
 from boardd.rpc.status_reply import status_reply
 from boardd.rpc.stream import Stream
-from boardd.runs.forwarder import MAX_FORWARD_BYTES, Forwarding
-from boardd.runs.logdir import Roots
-from boardd.runs.open_groups import OpenGroups
-from boardd.runs.run_files import RETRY_SECS
-from boardd.runs.sync_result import SyncResult
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.run_files import RETRY_SECS
+from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.groups.forwarder import MAX_FORWARD_BYTES, Forwarding
+from boardd.runs.groups.open_groups import OpenGroups
 from boardd.sessions.adoption import Adoption
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions

@@ -19,11 +19,11 @@ from boardd.core.refusals import RefusedError
 from boardd.core.runs import names
 from boardd.core.runs.marks import session_key
 from boardd.relay.relay import Batch, NotTakenError
-from boardd.runs.group_work import RelayedWork
-from boardd.runs.journal_entries import JournalError
-from boardd.runs.logdir import Roots
-from boardd.runs.relayed_entries import RelayedEntries, decode_relayed
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.journal.journal_entries import JournalError
+from boardd.runs.journal.relayed_entries import RelayedEntries, decode_relayed
 from boardd.runs.run_table import RunTable
+from boardd.runs.writing.group_work import RelayedWork
 
 #: Ranks of one run.
 _MAX_WORLD: Final = 1 << 20

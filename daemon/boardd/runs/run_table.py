@@ -17,20 +17,20 @@ from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.session.batch import RunPart
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.relay.relay import NotTakenError, UnreachableError
-from boardd.runs.brief_calls import BriefCalls
-from boardd.runs.descriptors import Descriptors
-from boardd.runs.forwarder import Forwarder, Forwarding
-from boardd.runs.group_writer import GroupWriter
-from boardd.runs.groups import Groups, has_journal
-from boardd.runs.logdir import Roots
-from boardd.runs.open_groups import OpenGroups
-from boardd.runs.outcomes import Outcomes, SortedOutcomes
-from boardd.runs.reduction_pool import ReductionPool
-from boardd.runs.run_files import RETRY_SECS, OpenFile, RunFiles
-from boardd.runs.run_writer import RunWriter
-from boardd.runs.sync_result import SyncResult
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.descriptors import Descriptors
+from boardd.runs.event_files.run_files import RETRY_SECS, OpenFile, RunFiles
+from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.groups.forwarder import Forwarder, Forwarding
+from boardd.runs.groups.group_writer import GroupWriter
+from boardd.runs.groups.groups import Groups, has_journal
+from boardd.runs.groups.open_groups import OpenGroups
 from boardd.runs.sync_timer import SyncTimer
-from boardd.runs.writer_threads import WriterThreads
+from boardd.runs.threads.brief_calls import BriefCalls
+from boardd.runs.threads.writer_threads import WriterThreads
+from boardd.runs.writing.outcomes import Outcomes, SortedOutcomes
+from boardd.runs.writing.reduction_pool import ReductionPool
+from boardd.runs.writing.run_writer import RunWriter
 
 
 class RunTable:

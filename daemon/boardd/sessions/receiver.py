@@ -13,8 +13,8 @@ from boardd.core.intake.frames import WalkedFrames
 from boardd.core.refusals import Refusal
 from boardd.core.session.batch import Batch
 from boardd.core.session.session import Session
-from boardd.runs.logdir import Roots
-from boardd.runs.run_locator import RunLocator
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.run_locator import RunLocator
 from boardd.runs.run_table import RunTable
 from boardd.sessions.held_watch import HeldWatch
 from boardd.sessions.live_session import LiveSession

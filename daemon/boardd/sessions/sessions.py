@@ -23,7 +23,7 @@ from boardd.core.errors import UnknownSessionError
 from boardd.core.groups.limits import GroupLimits
 from boardd.core.session.lifecycle import Event, State
 from boardd.core.sync_policy import NEVER, SyncPolicy
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
 from boardd.runs.relay_intake import RelayIntake
 from boardd.runs.run_table import RunTable
 from boardd.sessions.client_log import ClientLog

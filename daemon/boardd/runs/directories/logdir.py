@@ -27,10 +27,10 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.tags import MAX_NAME_BYTES
 
 from boardd.core.refusals import RefusedError
-from boardd.runs import file_mode
-from boardd.runs.file_mode import DIRECTORY_MODE
-from boardd.runs.run_lock import lock_directory
-from boardd.runs.sync_directory import sync_directory, sync_parents
+from boardd.runs.directories import file_mode
+from boardd.runs.directories.file_mode import DIRECTORY_MODE
+from boardd.runs.directories.run_lock import lock_directory
+from boardd.runs.directories.sync_directory import sync_directory, sync_parents
 
 #: Linux's PATH_MAX, the closing NUL left out.
 PATH_BYTES_MAX: Final = 4095

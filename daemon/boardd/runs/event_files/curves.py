@@ -9,8 +9,8 @@ import stat
 from typing import Final
 
 from boardd.events.marks import batch_of, is_mark
-from boardd.runs.event_file_names import EVENT_FILE_MARK
-from boardd.runs.event_records import EventRecords
+from boardd.runs.event_files.event_file_names import EVENT_FILE_MARK
+from boardd.runs.event_files.event_records import EventRecords
 
 _logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
-from boardd.runs.live_file import LiveFile
-from boardd.runs.resting_file import RestingFile
+from boardd.runs.event_files.live_file import LiveFile
+from boardd.runs.event_files.resting_file import RestingFile
 
 #: For connections, clients' memory and what is open for a moment: a share of the limit.
 RESERVE_SHARE: Final = 0.25

@@ -10,7 +10,7 @@ import logging
 import os
 from pathlib import Path
 
-from boardd.runs.logdir import RunDirectory
+from boardd.runs.directories.logdir import RunDirectory
 
 _logger = logging.getLogger(__name__)
 

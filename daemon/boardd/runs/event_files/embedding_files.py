@@ -10,7 +10,7 @@ after a kill or a power cut between any two steps:
 Every step is durable before the next begins, and each may be repeated: after
 an ``OSError``, call the whole again.
 
-As in ``boardd.runs.logdir`` everything is opened relative to the run's directory,
+As in ``boardd.runs.directories.logdir`` everything is opened relative to the run's directory,
 and no symbolic link is followed.
 """
 
@@ -31,17 +31,17 @@ from boardd.core.runs.names import segments
 from boardd.events import embedding
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.projector_pb2 import ProjectorConfig
-from boardd.runs import file_mode
-from boardd.runs.event_file_names import EVENT_FILE_MARK
-from boardd.runs.file_mode import FILE_MODE
-from boardd.runs.logdir import (
+from boardd.runs.directories import file_mode
+from boardd.runs.directories.file_mode import FILE_MODE
+from boardd.runs.directories.logdir import (
     FULL,
     DiskFullError,
     RunDirectory,
     is_link,
     open_or_make,
 )
-from boardd.runs.sync_directory import sync_directory
+from boardd.runs.directories.sync_directory import sync_directory
+from boardd.runs.event_files.event_file_names import EVENT_FILE_MARK
 
 __all__ = ["EmbeddingFiles", "write_embedding"]
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 from boardd.events import event
-from boardd.runs.durability import SyncFailedError
-from boardd.runs.event_file_names import EventFileNames
-from boardd.runs.live_file import LiveFile
-from boardd.runs.logdir import DiskFullError, RunDirectory
-from boardd.runs.mark_writer import MarkWriter
+from boardd.runs.directories.logdir import DiskFullError, RunDirectory
+from boardd.runs.event_files.durability import SyncFailedError
+from boardd.runs.event_files.event_file_names import EventFileNames
+from boardd.runs.event_files.live_file import LiveFile
+from boardd.runs.event_files.mark_writer import MarkWriter
 
 __all__ = ["DiskFullError", "EventFile", "SyncFailedError"]
 

@@ -33,12 +33,12 @@ from typing import Final, Protocol
 from boardd.core.refusals import RefusedError
 from boardd.events.marks import Part
 from boardd.events.tfrecord import whole_records
-from boardd.runs import file_mode
-from boardd.runs.durability import Durability
-from boardd.runs.file_mode import FILE_MODE
-from boardd.runs.logdir import FULL, DiskFullError, RunDirectory
-from boardd.runs.mark_writer import MarkWriter
-from boardd.runs.resting_file import RestingFile
+from boardd.runs.directories import file_mode
+from boardd.runs.directories.file_mode import FILE_MODE
+from boardd.runs.directories.logdir import FULL, DiskFullError, RunDirectory
+from boardd.runs.event_files.durability import Durability
+from boardd.runs.event_files.mark_writer import MarkWriter
+from boardd.runs.event_files.resting_file import RestingFile
 
 _logger = logging.getLogger(__name__)
 

@@ -25,9 +25,9 @@ from boardd.core.runs.marks import NO_SESSION
 from boardd.events.kinds import kinds_of, notable_events
 from boardd.events.marks import batch_of, events_in, is_mark, sequence_after
 from boardd.events.marks_pb2 import Batch, Mark, Part
-from boardd.runs.event_file_names import EVENT_FILE_MARK
-from boardd.runs.event_records import EventRecords
-from boardd.runs.logdir import RunDirectory
+from boardd.runs.directories.logdir import RunDirectory
+from boardd.runs.event_files.event_file_names import EVENT_FILE_MARK
+from boardd.runs.event_files.event_records import EventRecords
 
 _logger = logging.getLogger(__name__)
 

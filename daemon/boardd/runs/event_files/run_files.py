@@ -23,17 +23,17 @@ from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.marks import Part
-from boardd.runs.brief_calls import BriefCalls
-from boardd.runs.descriptors import Descriptors
-from boardd.runs.embedding_files import write_embedding
-from boardd.runs.event_file import EventFile, SyncFailedError
-from boardd.runs.hang_notice import HangNotice
-from boardd.runs.live_file import LiveFile
-from boardd.runs.logdir import Roots, RunDirectory
-from boardd.runs.mark_writer import MarkWriter
-from boardd.runs.recovery import recover
-from boardd.runs.sync_result import SyncResult
-from boardd.runs.writer_threads import HANGING_SECS
+from boardd.runs.directories.logdir import Roots, RunDirectory
+from boardd.runs.event_files.descriptors import Descriptors
+from boardd.runs.event_files.embedding_files import write_embedding
+from boardd.runs.event_files.event_file import EventFile, SyncFailedError
+from boardd.runs.event_files.live_file import LiveFile
+from boardd.runs.event_files.mark_writer import MarkWriter
+from boardd.runs.event_files.recovery import recover
+from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.threads.brief_calls import BriefCalls
+from boardd.runs.threads.hang_notice import HangNotice
+from boardd.runs.threads.writer_threads import HANGING_SECS
 
 _logger = logging.getLogger(__name__)
 

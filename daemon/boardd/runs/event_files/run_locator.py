@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.refusals import Refusal, RefusedError
-from boardd.runs.curves import curves_in
-from boardd.runs.logdir import Roots
-from boardd.runs.mount_check import check_same_directory
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.directories.mount_check import check_same_directory
+from boardd.runs.event_files.curves import curves_in
 
 #: Seconds that a file system may take to say where a path leads. After that the path is
 #: taken as it is written: opening the run is another call, which may hang by itself.

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from boardd.core.groups.entries import Entry
 from boardd.core.groups.group import Group
 from boardd.core.runs.run_state import RunState
-from boardd.runs.group_contributions import Contributions
-from boardd.runs.group_work import AnyWork, Outcome, RelayedWork
-from boardd.runs.journal import JournalRecord
-from boardd.runs.relayed_contributions import RelayedContributions
+from boardd.runs.groups.group_contributions import Contributions
+from boardd.runs.groups.relayed_contributions import RelayedContributions
+from boardd.runs.journal.journal import JournalRecord
+from boardd.runs.writing.group_work import AnyWork, Outcome, RelayedWork
 
 
 class AnyContributions:

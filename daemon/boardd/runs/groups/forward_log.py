@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from boardd.runs.forwarder import Forwarder
-from boardd.runs.group_log import RELEASE_SECS, GroupLog
-from boardd.runs.group_recorder import GroupRecorder
-from boardd.runs.group_replica import GroupReplica
-from boardd.runs.group_work import AnyWork, Outcome
-from boardd.runs.run_files import RunFiles
-from boardd.runs.sync_result import SyncResult
+from boardd.runs.event_files.run_files import RunFiles
+from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.groups.forwarder import Forwarder
+from boardd.runs.groups.group_log import RELEASE_SECS, GroupLog
+from boardd.runs.groups.group_recorder import GroupRecorder
+from boardd.runs.groups.group_replica import GroupReplica
+from boardd.runs.writing.group_work import AnyWork, Outcome
 
 _logger = logging.getLogger(__name__)
 

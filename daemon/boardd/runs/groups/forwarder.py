@@ -14,10 +14,10 @@ from typing import Final, TypeVar
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart
 from boardd.relay.relay import Batch, NotTakenError, Relay, RelayError
-from boardd.runs.group_points import Emission
-from boardd.runs.journal_entries import JournalError
-from boardd.runs.journal_reader import JournalReader
-from boardd.runs.relayed_entries import Relayed, encode_relayed
+from boardd.runs.groups.group_points import Emission
+from boardd.runs.journal.journal_entries import JournalError
+from boardd.runs.journal.journal_reader import JournalReader
+from boardd.runs.journal.relayed_entries import Relayed, encode_relayed
 
 _Result = TypeVar("_Result")
 

@@ -13,9 +13,9 @@ from boardd.core.groups.group import Group
 from boardd.core.runs.marks import purge_key
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import PurgePart, ScalarPart, SummaryPart
-from boardd.runs.encode import RefusedRecords
-from boardd.runs.group_work import Outcome, SharedSummary, Work
-from boardd.runs.journal import JournalRecord
+from boardd.runs.journal.journal import JournalRecord
+from boardd.runs.writing.encode import RefusedRecords
+from boardd.runs.writing.group_work import Outcome, SharedSummary, Work
 from boardd.summaries.reduction import SummaryError
 
 _UNKNOWN: Final = -1

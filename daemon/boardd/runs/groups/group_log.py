@@ -15,13 +15,13 @@ from typing import Final, Protocol
 from boardd.core.groups.group import Group
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart
-from boardd.runs.group_output import MAX_OUT_BYTES
-from boardd.runs.group_points import Emission
-from boardd.runs.group_recorder import GroupRecorder
-from boardd.runs.group_replica import GroupReplica
-from boardd.runs.group_work import AnyWork, Outcome
-from boardd.runs.run_files import RunFiles
-from boardd.runs.sync_result import SyncResult
+from boardd.runs.event_files.run_files import RunFiles
+from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.groups.group_output import MAX_OUT_BYTES
+from boardd.runs.groups.group_points import Emission
+from boardd.runs.groups.group_recorder import GroupRecorder
+from boardd.runs.groups.group_replica import GroupReplica
+from boardd.runs.writing.group_work import AnyWork, Outcome
 
 _logger = logging.getLogger(__name__)
 

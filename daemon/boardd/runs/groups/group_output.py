@@ -34,7 +34,7 @@ from boardd.core.session.batch import (
     SummaryPart,
 )
 from boardd.core.session.watermark import Watermark
-from boardd.runs.group_points import (
+from boardd.runs.groups.group_points import (
     Emission,
     Output,
     Place,

@@ -22,16 +22,16 @@ from boardd.core.refusals import RefusedError
 from boardd.core.runs.contents import RunContents
 from boardd.core.runs.run_state import RunState
 from boardd.events.marks import Part
-from boardd.runs.any_contributions import AnyContributions
-from boardd.runs.group_points import Emission, RewindRow, Row
-from boardd.runs.group_replica import GroupReplica
-from boardd.runs.group_work import AnyWork, Outcome, WorkQueue
-from boardd.runs.journal import Journal, JournalRecord
-from boardd.runs.journal_ages import JournalAges
-from boardd.runs.journal_entries import JournalError
-from boardd.runs.journal_segments import segment_names
-from boardd.runs.live_file import LiveFile
-from boardd.runs.logdir import RunDirectory
+from boardd.runs.directories.logdir import RunDirectory
+from boardd.runs.event_files.live_file import LiveFile
+from boardd.runs.groups.any_contributions import AnyContributions
+from boardd.runs.groups.group_points import Emission, RewindRow, Row
+from boardd.runs.groups.group_replica import GroupReplica
+from boardd.runs.journal.journal import Journal, JournalRecord
+from boardd.runs.journal.journal_ages import JournalAges
+from boardd.runs.journal.journal_entries import JournalError
+from boardd.runs.journal.journal_segments import segment_names
+from boardd.runs.writing.group_work import AnyWork, Outcome, WorkQueue
 
 _GROUP_ID_BYTES: Final = 16
 #: Entries of one append.

@@ -6,7 +6,7 @@ from typing import Final
 
 from boardd.core.groups.entries import Entry, Rewound, State, Tags
 from boardd.core.groups.group import Group
-from boardd.runs.group_points import OWN_TAGS, RewindRow, Row, rows_of
+from boardd.runs.groups.group_points import OWN_TAGS, RewindRow, Row, rows_of
 
 _DEFAULT_REDUCTION: Final = "mean"
 

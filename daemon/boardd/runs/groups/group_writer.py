@@ -18,13 +18,14 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.runs.run_state import Holder, Member, Runs, RunState
 from boardd.core.session.batch import DropPart, EndPart, PurgePart, RunPart, ScalarPart, SummaryPart
 from boardd.relay.relay import Batch, position_after
-from boardd.runs.group_log import RELEASE_SECS, GroupLog
-from boardd.runs.group_members import GroupMembers
-from boardd.runs.group_work import AnyWork, Outcome, RelayedWork, SharedSummary, Work
-from boardd.runs.outcomes import Outcomes
-from boardd.runs.reduction_pool import Reduced, ReductionPool, RunReductions
-from boardd.runs.reductions import reduce_to_share
-from boardd.runs.run_order import (
+from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.groups.group_log import RELEASE_SECS, GroupLog
+from boardd.runs.groups.group_members import GroupMembers
+from boardd.runs.writing.group_work import AnyWork, Outcome, RelayedWork, SharedSummary, Work
+from boardd.runs.writing.outcomes import Outcomes
+from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReductions
+from boardd.runs.writing.reductions import reduce_to_share
+from boardd.runs.writing.run_order import (
     Item,
     Presence,
     ReducedSummary,
@@ -34,7 +35,6 @@ from boardd.runs.run_order import (
     is_brief,
     reduced_bytes,
 )
-from boardd.runs.sync_result import SyncResult
 from boardd.summaries.reduction import SummaryError
 
 _logger = logging.getLogger(__name__)

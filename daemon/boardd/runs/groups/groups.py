@@ -16,19 +16,19 @@ from boardd.core.refusals import RefusedError
 from boardd.core.runs.names import JOURNAL_DIRECTORY, journal_path
 from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.session.batch import RunPart
-from boardd.runs.forward_log import ForwardLog
-from boardd.runs.forwarder import Forwarder
-from boardd.runs.group_log import GroupLog
-from boardd.runs.group_members import GroupMembers
-from boardd.runs.group_output import MAX_OUT_BYTES, GroupOutput
-from boardd.runs.group_recorder import GroupRecorder
-from boardd.runs.group_writer import HOLDER, NOBODY, GroupWriter
-from boardd.runs.logdir import Roots
-from boardd.runs.open_groups import OpenGroups
-from boardd.runs.outcomes import SortedOutcomes
-from boardd.runs.reduction_pool import ReductionPool
-from boardd.runs.run_files import OpenFile, RunFiles
-from boardd.runs.sync_result import SyncResult
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.run_files import OpenFile, RunFiles
+from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.groups.forward_log import ForwardLog
+from boardd.runs.groups.forwarder import Forwarder
+from boardd.runs.groups.group_log import GroupLog
+from boardd.runs.groups.group_members import GroupMembers
+from boardd.runs.groups.group_output import MAX_OUT_BYTES, GroupOutput
+from boardd.runs.groups.group_recorder import GroupRecorder
+from boardd.runs.groups.group_writer import HOLDER, NOBODY, GroupWriter
+from boardd.runs.groups.open_groups import OpenGroups
+from boardd.runs.writing.outcomes import SortedOutcomes
+from boardd.runs.writing.reduction_pool import ReductionPool
 
 
 class MakeFiles(Protocol):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from boardd.core.groups.entries import Entry, Left, Rewound, Scalars, Summary, Tag
 from boardd.core.groups.group import Group
 from boardd.core.runs.run_state import RunState
-from boardd.runs.group_work import RelayedWork
-from boardd.runs.journal import JournalRecord
+from boardd.runs.journal.journal import JournalRecord
+from boardd.runs.writing.group_work import RelayedWork
 
 
 class RelayedContributions:

@@ -23,14 +23,18 @@ from boardd.core.groups.entries import Entry, State
 from boardd.core.runs.contents import RunContents
 from boardd.core.runs.marks import NO_SESSION
 from boardd.events.marks import Part
-from boardd.runs.journal_entries import (
+from boardd.runs.directories.logdir import RunDirectory
+from boardd.runs.event_files.live_file import LiveFile
+from boardd.runs.event_files.mark_writer import MarkWriter
+from boardd.runs.event_files.recovery import read_marks
+from boardd.runs.journal.journal_entries import (
     JournalError,
     Opening,
     decode_entry,
     encode_entry,
     encode_opening,
 )
-from boardd.runs.journal_segments import (
+from boardd.runs.journal.journal_segments import (
     Reading,
     Segment,
     entries_of,
@@ -40,10 +44,6 @@ from boardd.runs.journal_segments import (
     replayed,
     segment_names,
 )
-from boardd.runs.live_file import LiveFile
-from boardd.runs.logdir import RunDirectory
-from boardd.runs.mark_writer import MarkWriter
-from boardd.runs.recovery import read_marks
 
 #: A segment that has grown so long takes no more.
 SEGMENT_BYTES: Final = 8 << 20

@@ -27,7 +27,7 @@ from boardd.core.groups.entries import (
 )
 from boardd.events.tfrecord import record
 from boardd.partials import codec, partial
-from boardd.runs import journal_pb2 as pb
+from boardd.runs.journal import journal_pb2 as pb
 
 VERSION: Final = 1
 

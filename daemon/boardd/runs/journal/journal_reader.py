@@ -10,10 +10,10 @@ from pathlib import Path
 from boardd.core.groups.entries import Joined, Left, State, Tag, Tags
 from boardd.events.marks import is_mark
 from boardd.events.tfrecord import OVERHEAD_BYTES
-from boardd.runs.journal_entries import JournalError, decode_entry, decode_opening
-from boardd.runs.journal_segments import opened, read_segments, replayed, segment_names
-from boardd.runs.logdir import RunDirectory
-from boardd.runs.relayed_entries import NumberedEntry
+from boardd.runs.directories.logdir import RunDirectory
+from boardd.runs.journal.journal_entries import JournalError, decode_entry, decode_opening
+from boardd.runs.journal.journal_segments import opened, read_segments, replayed, segment_names
+from boardd.runs.journal.relayed_entries import NumberedEntry
 
 
 @dataclass(eq=False)

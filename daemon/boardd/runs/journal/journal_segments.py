@@ -21,9 +21,9 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.refusals import RefusedError
 from boardd.events.marks import is_mark
-from boardd.runs.event_records import EventRecords
-from boardd.runs.journal_entries import Opening, decode_opening
-from boardd.runs.logdir import RunDirectory
+from boardd.runs.directories.logdir import RunDirectory
+from boardd.runs.event_files.event_records import EventRecords
+from boardd.runs.journal.journal_entries import Opening, decode_opening
 
 _logger = logging.getLogger(__name__)
 

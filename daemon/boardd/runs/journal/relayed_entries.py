@@ -23,8 +23,8 @@ from boardd.core.groups.entries import (
     Summary,
     Tag,
 )
-from boardd.runs import journal_pb2 as pb
-from boardd.runs.journal_entries import (
+from boardd.runs.journal import journal_pb2 as pb
+from boardd.runs.journal.journal_entries import (
     JournalError,
     decode_entry,
     decode_joined,

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Final, TypeVar
 
-from boardd.runs.writer_threads import HANGING_SECS, MAX_HANGING
+from boardd.runs.threads.writer_threads import HANGING_SECS, MAX_HANGING
 
 #: Seconds that a result waits for others that go back with it. If a call takes longer,
 #: another thread goes on with the rest.

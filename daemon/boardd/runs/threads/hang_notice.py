@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from boardd.runs.writer_threads import HANGING_SECS
+from boardd.runs.threads.writer_threads import HANGING_SECS
 
 
 class HangNotice:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from boardd.core.groups.entries import Joined, Tag
 from boardd.core.session.batch import RunPart
-from boardd.runs.encode import RefusedRecords
-from boardd.runs.relayed_entries import Relayed
+from boardd.runs.journal.relayed_entries import Relayed
+from boardd.runs.writing.encode import RefusedRecords
 from boardd.summaries.reduction import SummaryError
 
 #: How often one work may need something before it: the group, its member, tags, a rewind.

@@ -26,7 +26,7 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.order import FairQueue, Flow
 from boardd.core.session.batch import SummaryPart
-from boardd.runs.reductions import Reduce, Reduction
+from boardd.runs.writing.reductions import Reduce, Reduction
 from boardd.summaries.reduction import SummaryError
 
 _logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from boardd.core.session.batch import MergedPart, SummaryPart
 from boardd.events.exact import ExactPartial, with_partial
 from boardd.partials.codec import encode
-from boardd.runs.group_work import SharedSummary
+from boardd.runs.writing.group_work import SharedSummary
 from boardd.summaries.reduction import EncodedSummary
 from boardd.summaries.summarize import present, reduce_shared, summarize
 

@@ -20,9 +20,9 @@ from boardd.core.session.batch import (
     SummaryPart,
 )
 from boardd.relay.relay import Batch, NotTakenError
-from boardd.runs.group_work import RelayedWork
-from boardd.runs.reductions import Reduction
-from boardd.runs.sync_result import SyncResult
+from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.writing.group_work import RelayedWork
+from boardd.runs.writing.reductions import Reduction
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 #: One append takes about this many scalars and this many bytes at most.

@@ -34,13 +34,20 @@ from boardd.core.session.batch import (
     ScalarPart,
     SummaryPart,
 )
-from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary, join
-from boardd.runs.hold_back import HoldBack
-from boardd.runs.outcomes import Outcomes
-from boardd.runs.reduction_pool import Reduced, ReductionPool, RunReductions
-from boardd.runs.reductions import reduce_alone
-from boardd.runs.run_files import RunFiles
-from boardd.runs.run_order import (
+from boardd.runs.event_files.run_files import RunFiles
+from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.writing.encode import (
+    Encoded,
+    encode_drops,
+    encode_scalar_part,
+    encode_summary,
+    join,
+)
+from boardd.runs.writing.hold_back import HoldBack
+from boardd.runs.writing.outcomes import Outcomes
+from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReductions
+from boardd.runs.writing.reductions import reduce_alone
+from boardd.runs.writing.run_order import (
     Item,
     ReducedSummary,
     RunOrder,
@@ -49,8 +56,7 @@ from boardd.runs.run_order import (
     reduced_bytes,
     take_part,
 )
-from boardd.runs.succession import encode_purge, encode_rewind, superseded
-from boardd.runs.sync_result import SyncResult
+from boardd.runs.writing.succession import encode_purge, encode_rewind, superseded
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 _logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from boardd.core.runs.marks import NO_SESSION, session_key
 from boardd.core.session.batch import PurgePart, RewindPart, RunPart, ScalarPart
 from boardd.events.marks import Part
 from boardd.events.purge import purge
-from boardd.runs.encode import Encoded, RefusedRecords
+from boardd.runs.writing.encode import Encoded, RefusedRecords
 from boardd.summaries.reduction import SummaryError
 
 #: Epochs from here on are times in nanoseconds, of the year 2001 and later.

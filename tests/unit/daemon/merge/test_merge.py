@@ -24,10 +24,10 @@ from boardd.partials.codec import encode
 from boardd.partials.histograms import histogram_of
 from boardd.partials.partial import Partial
 from boardd.reduce.histogram.bins import EqualWidth
-from boardd.runs.encode import encode_scalar_part
-from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import Roots
-from boardd.runs.mark_writer import MarkWriter
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.event_file import EventFile
+from boardd.runs.event_files.mark_writer import MarkWriter
+from boardd.runs.writing.encode import encode_scalar_part
 from boardd.summaries.summarize import present
 from support.independent_reader import points
 from support.tensorboard_reader import read_events, read_histograms, read_scalars

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd.core.groups.limits import GroupLimits
-from boardd.runs import group_log, groups
+from boardd.runs.groups import group_log, groups
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import (
     Harness,

@@ -12,9 +12,9 @@ from boardd.core.groups.entries import Attempt, Entry, Joined, Left, Scalars, Ta
 from boardd.core.runs.marks import member_key
 from boardd.events.tfrecord import FOOTER_BYTES, HEADER_BYTES
 from boardd.relay.relay import Batch, NotTakenError, UnreachableError
-from boardd.runs import forward_log
-from boardd.runs.journal_entries import encode_entry
-from boardd.runs.relayed_entries import NumberedEntry, encode_relayed
+from boardd.runs.groups import forward_log
+from boardd.runs.journal.journal_entries import encode_entry
+from boardd.runs.journal.relayed_entries import NumberedEntry, encode_relayed
 from support.raw_client import end_run, scalar, serving
 from support.service_reading import run_async, steps_of, until
 

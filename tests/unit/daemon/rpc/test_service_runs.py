@@ -297,7 +297,7 @@ def test_reductions_wait_for_the_file_and_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Room for a few events at a time, so that every one must make room for the next.
-    monkeypatch.setattr("boardd.runs.reduction_pool.UNWRITTEN_BYTES", 1000)
+    monkeypatch.setattr("boardd.runs.writing.reduction_pool.UNWRITTEN_BYTES", 1000)
 
     async def test(path: Path) -> None:
         values = np.random.default_rng(0).normal(size=100)

@@ -15,7 +15,7 @@ import pytest
 from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError, SupersededError
 from boardd.rpc.stream import Stream
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
 from boardd.sessions.sessions import Sessions
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import scalar

@@ -12,7 +12,7 @@ import pytest
 from boardd.core.budget import Budgets
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import RunPart, SummaryPart
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
 from boardd.runs.run_table import RunTable
 from support.service_reading import run_async, until
 from support.shared_client import slotted_histogram

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from boardd.core.budget import Budgets
 from boardd.core.session.lifecycle import State
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
 from boardd.sessions import adoption as module
 from boardd.sessions.adoption import MAX_SET_ASIDE, Adoption
 from boardd.sessions.sessions import Sessions

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
 from boardd_protos import boardd_pb2 as pb

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from boardd.core.budget import Budgets
 from boardd.core.intake.shared_ring import SharedRing
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
 from boardd.sessions.client_log import ClientLog
 from boardd.sessions.ring_reader import RingReader, Salvage
 from boardd.sessions.sessions import Sessions

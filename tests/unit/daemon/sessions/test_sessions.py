@@ -14,7 +14,7 @@ from boardd.core.budget import Budgets
 from boardd.core.errors import DrainingError, RequestError, SupersededError, UnknownSessionError
 from boardd.core.refusals import RefusedError
 from boardd.core.session.lifecycle import State
-from boardd.runs.logdir import Roots
+from boardd.runs.directories.logdir import Roots
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
 from boardd_protos import boardd_pb2 as pb

@@ -16,8 +16,8 @@ from boardd.core.session.drops import (
 )
 from boardd.core.session.session import Session
 from boardd.events.event_pb2 import Event
-from boardd.runs.encode import encode_drops, encode_scalar_part
-from boardd.runs.mark_writer import MarkWriter
+from boardd.runs.event_files.mark_writer import MarkWriter
+from boardd.runs.writing.encode import encode_drops, encode_scalar_part
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.summary_kind import SummaryKind
 from hypothesis import given

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from boardd.core.refusals import RefusedError
-from boardd.runs.logdir import DiskFullError, Roots
-from boardd.runs.run_lock import RunLockedError
+from boardd.runs.directories.logdir import DiskFullError, Roots
+from boardd.runs.directories.run_lock import RunLockedError
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.tags import MAX_NAME_BYTES
 from support.tools import tmpfs
@@ -326,8 +326,8 @@ def test_run_is_locked_until_closed(roots: Roots) -> None:
 def test_run_is_locked_against_another_process(roots: Roots, root: Path) -> None:
     script = (
         "import sys\n"
-        "from boardd.runs.logdir import Roots\n"
-        "from boardd.runs.run_lock import RunLockedError\n"
+        "from boardd.runs.directories.logdir import Roots\n"
+        "from boardd.runs.directories.run_lock import RunLockedError\n"
         "try:\n"
         "    Roots([sys.argv[1]]).open_run('x')\n"
         "except RunLockedError as error:\n"

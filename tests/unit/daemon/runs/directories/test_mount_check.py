@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from boardd.core.refusals import RefusedError
-from boardd.runs.mount_check import check_same_directory
+from boardd.runs.directories.mount_check import check_same_directory
 from boardd_protos import boardd_pb2 as pb
 from support.tools import tmpfs
 

@@ -9,8 +9,8 @@ import pytest
 from boardd.events.event import file_version
 from boardd.events.marks import mark
 from boardd.events.marks_pb2 import Batch
-from boardd.runs import curves
-from boardd.runs.curves import curves_in
+from boardd.runs.event_files import curves
+from boardd.runs.event_files.curves import curves_in
 
 NAME = "events.out.tfevents.0000000001.host"
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from boardd.events import event
 from boardd.events.values import scalar_value
-from boardd.runs import live_file
-from boardd.runs.descriptors import Descriptors
-from boardd.runs.event_file import EventFile, SyncFailedError
-from boardd.runs.logdir import Roots, RunDirectory
-from boardd.runs.resting_file import RestingFile
+from boardd.runs.directories.logdir import Roots, RunDirectory
+from boardd.runs.event_files import live_file
+from boardd.runs.event_files.descriptors import Descriptors
+from boardd.runs.event_files.event_file import EventFile, SyncFailedError
+from boardd.runs.event_files.resting_file import RestingFile
 from support.tensorboard_reader import event_files, read_events
 
 RUNS = 6

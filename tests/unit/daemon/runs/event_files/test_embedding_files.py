@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from boardd.core.refusals import RefusedError
 from boardd.events.embedding import EmbeddingFiles
-from boardd.runs.embedding_files import write_embedding
-from boardd.runs.logdir import Roots, RunDirectory
+from boardd.runs.directories.logdir import Roots, RunDirectory
+from boardd.runs.event_files.embedding_files import write_embedding
 from boardd_protos import boardd_pb2 as pb
 
 CONFIG = "projector_config.pbtxt"

@@ -10,8 +10,8 @@ import pytest
 from boardd.core.refusals import RefusedError
 from boardd.events import event
 from boardd.events.values import scalar_value
-from boardd.runs.event_file import EventFile, SyncFailedError
-from boardd.runs.logdir import Roots, RunDirectory
+from boardd.runs.directories.logdir import Roots, RunDirectory
+from boardd.runs.event_files.event_file import EventFile, SyncFailedError
 from boardd_protos import boardd_pb2 as pb
 from support.tensorboard_reader import event_files, read_events
 from support.tfrecords import read_records

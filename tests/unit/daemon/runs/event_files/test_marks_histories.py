@@ -26,12 +26,19 @@ from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, ScalarPart, SummaryPart
 from boardd.events import event, marks
 from boardd.events.values import image_value, scalar_value
-from boardd.runs import encode, event_records, mark_writer, recovery
-from boardd.runs.encode import Encoded, encode_drops, encode_scalar_part, encode_summary, join
-from boardd.runs.event_file import EventFile
-from boardd.runs.logdir import Roots, RunDirectory
-from boardd.runs.mark_writer import MarkWriter
-from boardd.runs.recovery import recover
+from boardd.runs.directories.logdir import Roots, RunDirectory
+from boardd.runs.event_files import event_records, mark_writer, recovery
+from boardd.runs.event_files.event_file import EventFile
+from boardd.runs.event_files.mark_writer import MarkWriter
+from boardd.runs.event_files.recovery import recover
+from boardd.runs.writing import encode
+from boardd.runs.writing.encode import (
+    Encoded,
+    encode_drops,
+    encode_scalar_part,
+    encode_summary,
+    join,
+)
 from boardd.summaries.reduction import EncodedSummary
 from boardd_protos.summary_kind import SummaryKind
 from support.faulty_writes import FaultyWrites, KilledError

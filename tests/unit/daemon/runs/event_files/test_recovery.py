@@ -16,12 +16,12 @@ from boardd.events import event, marks
 from boardd.events.marks import Part
 from boardd.events.marks_pb2 import Batch
 from boardd.events.values import image_value, scalar_value
-from boardd.runs import recovery
-from boardd.runs.event_file import EventFile, SyncFailedError
-from boardd.runs.event_records import EventRecords
-from boardd.runs.logdir import Roots, RunDirectory
-from boardd.runs.mark_writer import MarkWriter
-from boardd.runs.recovery import recover
+from boardd.runs.directories.logdir import Roots, RunDirectory
+from boardd.runs.event_files import recovery
+from boardd.runs.event_files.event_file import EventFile, SyncFailedError
+from boardd.runs.event_files.event_records import EventRecords
+from boardd.runs.event_files.mark_writer import MarkWriter
+from boardd.runs.event_files.recovery import recover
 from boardd_protos.summary_kind import SummaryKind
 from support.independent_reader import points
 

@@ -13,12 +13,12 @@ import pytest
 from boardd.core.runs.run_state import RunState
 from boardd.events import event
 from boardd.events.values import scalar_value
-from boardd.runs import hang_notice
-from boardd.runs.brief_calls import BriefCalls
-from boardd.runs.descriptors import Descriptors
-from boardd.runs.logdir import Roots
-from boardd.runs.run_files import RunFiles
-from boardd.runs.writer_threads import WriterThreads
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.descriptors import Descriptors
+from boardd.runs.event_files.run_files import RunFiles
+from boardd.runs.threads import hang_notice
+from boardd.runs.threads.brief_calls import BriefCalls
+from boardd.runs.threads.writer_threads import WriterThreads
 
 SESSION = b"session"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from boardd.core.refusals import Refusal
-from boardd.runs.logdir import Roots
-from boardd.runs.run_locator import RunLocator
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.run_locator import RunLocator
 from boardd_protos import boardd_pb2 as pb
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boardd.runs.sync_result import SyncResult
+from boardd.runs.event_files.sync_result import SyncResult
 
 OK = SyncResult(ok=True)
 

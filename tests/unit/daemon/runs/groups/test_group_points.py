@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from boardd.core.groups.points import HEALTH_TAGS, HealthPoints, ScalarPoints
-from boardd.runs.group_points import OWN_TAGS, Output, ScalarRows, rows_of
+from boardd.runs.groups.group_points import OWN_TAGS, Output, ScalarRows, rows_of
 
 
 def test_extremes_are_shown_where_ranks_can_differ_and_each_tag_merges_in_its_way() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from boardd.runs.open_groups import OpenGroups
+from boardd.runs.groups.open_groups import OpenGroups
 
 
 def test_a_note_is_read_by_the_next_daemon_and_goes_with_the_last_group(tmp_path: Path) -> None:

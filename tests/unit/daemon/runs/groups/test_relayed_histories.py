@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from boardd.core.groups.entries import Attempt
 from boardd.core.session.batch import PurgePart
-from boardd.runs.group_points import Output, RewindRow, ScalarRows
-from boardd.runs.group_work import Work
-from boardd.runs.journal import Journal
+from boardd.runs.groups.group_points import Output, RewindRow, ScalarRows
+from boardd.runs.journal.journal import Journal
+from boardd.runs.writing.group_work import Work
 from support.relayed_life import TAGS, AggregatorLife, HostLife, member, value
 
 HOSTS, RANKS = 2, 4

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from boardd.core.refusals import RefusedError
 from boardd.events.tfrecord import record
-from boardd.runs.durability import SyncFailedError
-from boardd.runs.journal_entries import JournalError
+from boardd.runs.event_files.durability import SyncFailedError
+from boardd.runs.journal.journal_entries import JournalError
 from boardd_protos import boardd_pb2 as pb
 from support.journal_life import JournalLife
 from support.journal_reader import CLOSED, SCALARS, read_journal, read_segment

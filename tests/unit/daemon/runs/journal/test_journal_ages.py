@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boardd.runs.journal_ages import JournalAges
+from boardd.runs.journal.journal_ages import JournalAges
 
 
 def test_no_entry_of_an_open_point_is_let_go() -> None:

@@ -26,8 +26,8 @@ from boardd.partials.first import First
 from boardd.partials.histograms import histogram_of
 from boardd.partials.partial import Partial
 from boardd.reduce.histogram.bins import EqualWidth
-from boardd.runs import journal_pb2 as pb
-from boardd.runs.journal_entries import (
+from boardd.runs.journal import journal_pb2 as pb
+from boardd.runs.journal.journal_entries import (
     JournalError,
     Opening,
     decode_entry,

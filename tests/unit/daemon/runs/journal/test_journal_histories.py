@@ -18,9 +18,10 @@ from pathlib import Path
 
 import pytest
 from boardd.core.runs.contents import RunContents
-from boardd.runs import journal, mark_writer, recovery
-from boardd.runs.journal import Journal
-from boardd.runs.journal_segments import Segment
+from boardd.runs.event_files import mark_writer, recovery
+from boardd.runs.journal import journal
+from boardd.runs.journal.journal import Journal
+from boardd.runs.journal.journal_segments import Segment
 from support.faulty_writes import FaultyWrites, KilledError
 from support.journal_life import JournalLife
 

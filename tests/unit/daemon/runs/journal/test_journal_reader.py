@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd.core.groups.entries import Scalars
-from boardd.runs.journal_entries import JournalError
-from boardd.runs.journal_reader import JournalReader
+from boardd.runs.journal.journal_entries import JournalError
+from boardd.runs.journal.journal_reader import JournalReader
 from support.journal_life import JournalLife
 
 EVERYTHING = 1 << 30

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from boardd.runs.brief_calls import BriefCalls
+from boardd.runs.threads.brief_calls import BriefCalls
 
 DEADLINE_SECS = 10.0
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Coroutine
 
 import pytest
-from boardd.runs import hang_notice
-from boardd.runs.hang_notice import HangNotice
+from boardd.runs.threads import hang_notice
+from boardd.runs.threads.hang_notice import HangNotice
 from support.service_reading import until
 
 SECS = 0.1

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
-from boardd.runs.brief_calls import BriefCalls
-from boardd.runs.writer_threads import WriterThreads
+from boardd.runs.threads.brief_calls import BriefCalls
+from boardd.runs.threads.writer_threads import WriterThreads
 
 DEADLINE_SECS = 20.0
 PLACES = 2
@@ -122,7 +122,7 @@ def test_the_calls_that_hang_are_bounded() -> None:
 
 
 def test_brief_calls_go_on_however_many_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boardd.runs.brief_calls.HANGING_SECS", HANGING_SECS)
+    monkeypatch.setattr("boardd.runs.threads.brief_calls.HANGING_SECS", HANGING_SECS)
 
     async def test(threads: WriterThreads, gate: Gate) -> None:
         calls = BriefCalls(threads, PLACES)

@@ -12,8 +12,8 @@ from boardd.core.session.batch import ScalarPart, SummaryPart
 from boardd.events.exact import partial_of, scalar_of
 from boardd.partials.codec import decode
 from boardd.partials.histograms import GridHistogram
-from boardd.runs.encode import encode_scalar_part
-from boardd.runs.reductions import reduce_alone
+from boardd.runs.writing.encode import encode_scalar_part
+from boardd.runs.writing.reductions import reduce_alone
 from boardd_protos import boardd_pb2 as pb
 from support.independent_reader import events
 from support.tfrecords import read_records

@@ -10,8 +10,8 @@ import pytest
 from boardd.core.intake.columns import Columns
 from boardd.core.runs.run_state import Member, RunState
 from boardd.core.session.batch import EndPart, PurgePart, RunPart, ScalarPart
-from boardd.runs import hold_back
-from boardd.runs.hold_back import BEGIN_SECS, HOLD_SECS, HoldBack
+from boardd.runs.writing import hold_back
+from boardd.runs.writing.hold_back import BEGIN_SECS, HOLD_SECS, HoldBack
 from support.service_reading import until
 
 A, B = b"a", b"b"

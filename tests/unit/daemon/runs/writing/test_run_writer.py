@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, EndPart, RunPart, SummaryPart
-from boardd.runs import reduction_pool
-from boardd.runs.brief_calls import BriefCalls
-from boardd.runs.logdir import Roots, RunDirectory
-from boardd.runs.reduction_pool import ReductionPool
-from boardd.runs.run_files import RunFiles
-from boardd.runs.run_writer import RunWriter
-from boardd.runs.sync_result import SyncResult
+from boardd.runs.directories.logdir import Roots, RunDirectory
+from boardd.runs.event_files.run_files import RunFiles
+from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.threads.brief_calls import BriefCalls
+from boardd.runs.writing import reduction_pool
+from boardd.runs.writing.reduction_pool import ReductionPool
+from boardd.runs.writing.run_writer import RunWriter
 from support.service_reading import events_of, run_async, until
 from support.shared_client import slotted_histogram
 from support.slow_maps import SlowMaps
