@@ -35,7 +35,7 @@ from support.pair_ledger import Ledger
 from support.ring_memory import LogMemory
 
 BUDGETS: Final = Budgets(
-    intake_bytes=4000, session_intake_bytes=3000, max_sessions=8, lease_secs=600.0
+    intake_bytes=80_000, session_intake_bytes=60_000, max_sessions=8, lease_secs=600.0
 )
 #: Larger than any frame of a pair.
 _MAX_FRAME_BYTES: Final = 1 << 16
@@ -469,7 +469,7 @@ class DaemonEnd:
             assert session.counters.pending >= 0
             assert session.written_sequence <= session.received_sequence
         assert self.intake.held_bytes >= self.disk.queued_bytes
-        assert self.intake.held_bytes <= BUDGETS.intake_bytes + (1 << 12)
+        assert self.intake.held_bytes <= BUDGETS.intake_bytes + (1 << 16)
 
     def check_drained(self) -> None:
         """What holds once everything is written."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from boardd_protos.frame import HEADER_BYTES
 from numpy.typing import NDArray
 
-#: What a scalar is charged for in the intake: its columns and its tag, 40 bytes, or its frame.
-SCALAR_BYTES = HEADER_BYTES
+#: What a scalar is charged for in the intake: its frame, whose columns are looked at where they
+#: lie, and the three columns of its series.
+SCALAR_BYTES = 72
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,10 @@ def walk(
         is_lost = source is Source.REMAINS and flags == CLAIMED
         if kind == FrameKind.SCALAR and not payload_bytes and not is_lost:
             count = _scalars_at(data, at, found, mask, is_sparse=is_sparse)
-            scalars = ScalarFrames(np.frombuffer(data, FRAME_DTYPE, count, at))
+            headers = np.frombuffer(data, FRAME_DTYPE, count, at)
+            if 2 * headers.nbytes < len(data):
+                headers = headers.copy()  # few may wait for long, and are not to keep all of it
+            scalars = ScalarFrames(headers)
             frames.append(scalars)
             found = scalars.last_sequence if is_sparse else found + count - 1
         else:

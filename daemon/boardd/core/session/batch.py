@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
@@ -17,6 +17,11 @@ from numpy.typing import NDArray
 
 from boardd.core.intake.columns import Columns
 from boardd.core.runs.run_state import RunState
+
+#: What a part costs beside the bytes that it holds: its objects, and its places in queues.
+PART_BYTES: Final = 1024
+#: The same of a part of scalars, which holds arrays.
+SCALAR_PART_BYTES: Final = 1536
 
 #: The most that a count on the wire can say.
 _MAX_COUNT = (1 << 64) - 1

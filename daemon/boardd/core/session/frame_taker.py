@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.frame import Frame, FrameKind, frame_bytes
+from boardd_protos.frame import Frame, FrameKind
 from numpy.typing import NDArray
 
 from boardd.core.intake.columns import SCALAR_BYTES, Columns
@@ -22,6 +22,8 @@ from boardd.core.runs.places import Place, Purge
 from boardd.core.runs.run_state import RunState
 from boardd.core.runs.schema import Schema
 from boardd.core.session.batch import (
+    PART_BYTES,
+    SCALAR_PART_BYTES,
     Batch,
     EndPart,
     PurgePart,
@@ -36,8 +38,6 @@ from boardd.core.session.scalars import rejection, resolve
 
 #: Bytes of a client's reason for an aborted record; the rest is cut off.
 MAX_REASON_BYTES: Final = 256
-#: What a record costs whose tensors are the client's memory, beside its frame.
-RECORD_BYTES: Final = 1024
 
 
 def end_of(
@@ -52,8 +52,7 @@ def end_of(
 
     ``number`` is the session's of the run.
     """
-    size_bytes = records * frame_bytes(0)
-    return EndPart(session_id, run, sequences, sequence, records, size_bytes, numbers=(number,))
+    return EndPart(session_id, run, sequences, sequence, records, PART_BYTES, numbers=(number,))
 
 
 class FrameTaker:
@@ -166,7 +165,7 @@ class FrameTaker:
             sequences,
             sequence=int(columns.sequence[0]),
             records=len(columns),
-            size_bytes=len(columns) * SCALAR_BYTES,
+            size_bytes=SCALAR_PART_BYTES + len(columns) * SCALAR_BYTES,
             columns=columns,
             tag_index=tag,
             numbers=tuple(sorted({held.number for held in places})),
@@ -193,7 +192,7 @@ class FrameTaker:
             sequences=None,
             sequence=0,
             records=0,
-            size_bytes=SCALAR_BYTES,
+            size_bytes=PART_BYTES,
             epoch=purge.epoch,
             step=purge.step,
             numbers=(place.number,),
@@ -272,8 +271,8 @@ class FrameTaker:
             sequences,
             sequence=frame.sequence,
             records=1,
-            size_bytes=frame_bytes(len(frame.payload))
-            + (chunks.held_bytes if self._maps is None else RECORD_BYTES),
+            # Tensors in maps are the client's memory.
+            size_bytes=PART_BYTES + len(frame.payload) + chunks.held_bytes,
             tag=tag,
             step=frame.step,
             wall_time=frame.wall_time,

@@ -24,7 +24,7 @@ from boardd.core.refusals import Refusal
 from boardd.core.runs.places import Place
 from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.runs.schema import Defined, Schema
-from boardd.core.session.batch import Batch, Counters, DropPart, RunPart
+from boardd.core.session.batch import PART_BYTES, Batch, Counters, DropPart, RunPart
 from boardd.core.session.drops import ClientDrops, Ended
 from boardd.core.session.frame_taker import FrameTaker, end_of
 from boardd.core.session.half_tensors import HalfTensors
@@ -179,7 +179,7 @@ class Session:
                 sequences=None,
                 sequence=0,
                 records=0,
-                size_bytes=(1 + len(dropped)) * SCALAR_BYTES,
+                size_bytes=PART_BYTES + len(dropped) * SCALAR_BYTES,
                 dropped=dropped,
                 step=step,
                 wall_time=wall_time,

@@ -129,7 +129,7 @@ class GroupWriter:
         for ticket, part, result in results:
             part.payload, part.tensors, part.maps = b"", {}, None
             reduced = ReducedSummary(part, result)
-            self._outcomes.recharge(part, reduced.size_bytes)
+            self._outcomes.recharge(part, reduced.charged_bytes)
             self._order.complete(ticket, reduced)
 
     # The task

@@ -11,6 +11,7 @@ from typing import Final
 from boardd.core.groups.entries import Joined
 from boardd.core.order import Order
 from boardd.core.session.batch import (
+    PART_BYTES,
     DropPart,
     EndPart,
     PurgePart,
@@ -42,6 +43,11 @@ class ReducedSummary:
         self.result = result
         self.size_bytes = 0 if isinstance(result, SummaryError) else result.size_bytes
         self.has_files = isinstance(result, EncodedSummary) and result.embedding is not None
+
+    @property
+    def charged_bytes(self) -> int:
+        """What the intake is charged for it."""
+        return PART_BYTES + self.size_bytes
 
 
 @dataclass(eq=False)

@@ -128,7 +128,7 @@ class RunWriter:
             if isinstance(part, MergedPart):
                 part.partial = None
             reduced = ReducedSummary(part, result)
-            self._outcomes.recharge(part, reduced.size_bytes)
+            self._outcomes.recharge(part, reduced.charged_bytes)
             self._order.complete(ticket, reduced)
 
     # The task

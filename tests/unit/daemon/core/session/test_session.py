@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import RequestError
+from boardd.core.intake.columns import SCALAR_BYTES
 from boardd.core.refusals import Refusal
 from boardd.core.runs.run_state import Runs
 from boardd.core.runs.steps import StepMonitor
-from boardd.core.session.batch import EndPart, RunPart, ScalarPart, SummaryPart
+from boardd.core.session.batch import SCALAR_PART_BYTES, EndPart, RunPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import MAX_DROP_REASONS
 from boardd.core.session.frame_taker import FrameTaker
 from boardd.core.session.rejections import MAX_REJECTIONS
@@ -70,7 +71,7 @@ def test_a_message_becomes_one_part_for_each_run() -> None:
     assert [first.run.tags[tag] for tag in first.tag_index] == [b"a", b"b"]
     assert (second.run.path, steps(second)) == ("/root/other", [2, 4])
     assert first.columns.value.base is not None, "the message is not copied"
-    assert fixture.intake.held_bytes == 4 * 48
+    assert fixture.intake.held_bytes == 2 * SCALAR_PART_BYTES + 4 * SCALAR_BYTES
     session.finish(second, 100)
     assert session.written_sequence == 0
     session.finish(first, 50)
