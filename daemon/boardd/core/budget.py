@@ -45,6 +45,8 @@ class Budgets:
     max_sessions: int = 1024
     #: Run directories open at once, and runs defined by one session.
     max_runs: int = 1024
+    #: Bytes of what all sessions define: runs, tags, their names.
+    max_definition_bytes: int = 512 * MEBIBYTE
     #: Tags in one run directory.
     max_series_per_run: int = 100_000
     #: Tags defined by one session.

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 import grpc.aio
 from boardd_protos import __version__, boardd_pb2_grpc
@@ -19,15 +18,17 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import HANDOVER_SECS
 
 from boardd.core.budget import Budgets
-from boardd.core.errors import RequestError, StalledError
+from boardd.core.errors import RequestError
 from boardd.core.groups.limits import GroupLimits
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.relay.relay import Batch, Relay, UnreachableError
 from boardd.rpc.answering import agreed_version, answering, checked_timeout
 from boardd.rpc.map_handover import MapHandover
+from boardd.rpc.peers import peer_host
 from boardd.rpc.session_ids import bound_id
 from boardd.rpc.status_reply import status_reply
 from boardd.rpc.stream import Stream
+from boardd.rpc.unattached import ATTACH_SECS, Unattached
 from boardd.runs.directories.logdir import Roots
 from boardd.runs.event_files.run_files import RETRY_SECS
 from boardd.runs.event_files.sync_result import SyncResult
@@ -36,9 +37,6 @@ from boardd.runs.groups.open_groups import OpenGroups
 from boardd.sessions.adoption import Adoption
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
-
-#: How long a stream may take to say whose it is.
-ATTACH_SECS: Final = 10.0
 
 
 class Service(boardd_pb2_grpc.BoarddServicer):
@@ -73,7 +71,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._started = clock()
         self._sessions = Sessions(self._roots, self.budgets, clock, retry_secs, sync, limits)
         self._map_handover: MapHandover | None = None
-        self._attach_secs = attach_secs
+        self._unattached = Unattached(attach_secs)
         self._adoption: asyncio.Task[None] | None = None
 
     @property
@@ -162,7 +160,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         async with answering(context):
             version = agreed_version(request)
             request.session_id = bound_id(request.session_id, context)
-            live = self._sessions.open(request)
+            live = self._sessions.open(request, peer_host(context))
             return pb.OpenReply(
                 protocol_version=version,
                 daemon_version=__version__,
@@ -180,7 +178,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     async def Stream(self, request_iterator: object, context: grpc.aio.ServicerContext) -> None:
         """Serves a session's stream."""
         async with answering(context):
-            first = await self._first_message(context)
+            first = await self._unattached.first_message(context)
             if not isinstance(first, pb.ClientMessage) or not first.HasField("attach"):
                 raise RequestError("the first message of a stream must be Attach")
             attach = first.attach
@@ -261,12 +259,6 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             logdir_roots=[os.fspath(path) for path in self._roots.paths],
             addresses=self.addresses,
         )
-
-    async def _first_message(self, context: grpc.aio.ServicerContext) -> object:
-        try:
-            return await asyncio.wait_for(context.read(), self._attach_secs)
-        except (TimeoutError, asyncio.TimeoutError):
-            raise StalledError(f"no Attach came within {self._attach_secs:g} s") from None
 
     @staticmethod
     def _is_busy(live: LiveSession) -> bool:

@@ -51,8 +51,11 @@ class Registry:
     def __iter__(self) -> Iterator[LiveSession]:
         return iter(list(self._sessions.values()))
 
-    def open(self, request: pb.OpenRequest) -> LiveSession:
+    def open(self, request: pb.OpenRequest, host: str = "") -> LiveSession:
         """The session of that id; a new one if none is open.
+
+        ``host`` is the peer's address, empty if it is this host. All sessions of another
+        host share one part of the budgets of sessions and runs; here those of a process do.
 
         Raises ``RequestError``, ``DrainingError``, and ``CapacityError`` past the budget of
         sessions.
@@ -71,10 +74,11 @@ class Registry:
         if live is not None:
             live.session.open(request)
             return live
-        if len(self._sessions) >= self.budgets.max_sessions:
+        sharer = host or (request.hostname, request.pid)
+        if not self.runs.sessions.take(session_id, sharer):
             raise CapacityError(
-                f"the daemon has its budget of {self.budgets.max_sessions} sessions; try later "
-                "or raise --max-sessions",
+                f"the daemon has its budget of {self.budgets.max_sessions} sessions, or all of it "
+                "that one client may have; try later or raise --max-sessions",
                 pb.TOO_MANY_SESSIONS,
             )
         ended = self._ended.take(session_id)

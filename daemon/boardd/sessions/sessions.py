@@ -71,9 +71,9 @@ class Sessions:
         live.notice.notify()
         self.registry.changed.notify()
 
-    def open(self, request: pb.OpenRequest) -> LiveSession:
-        """Begins or resumes a session; errors as for ``Registry.open``."""
-        live = self.registry.open(request)
+    def open(self, request: pb.OpenRequest, host: str = "") -> LiveSession:
+        """Begins or resumes a session; arguments and errors as for ``Registry.open``."""
+        live = self.registry.open(request, host)
         self.fire(live, Event.OPENED)
         return live
 

@@ -209,6 +209,13 @@ class Config:
     max_runs: int = _setting(
         "max-runs", COUNT, _BUDGETS, "run directories open at once", default=_BOUNDS.max_runs
     )
+    max_definition_bytes: int = _setting(
+        "max-definition-bytes",
+        SIZE,
+        _BUDGETS,
+        "memory of the names of runs and tags, all sessions; beyond it records are rejected",
+        default=_BOUNDS.max_definition_bytes,
+    )
     max_series_per_run: int = _setting(
         "max-series-per-run",
         COUNT,

@@ -24,10 +24,12 @@ from boardd.core.runs.run_paths import RunPaths
 from boardd.core.runs.run_state import Member, Runs, RunState
 from boardd.core.runs.series import Series, SeriesTable
 
-#: Bytes of all definitions of a session.
-MAX_DEFINITION_BYTES: Final = 64 << 20
-#: What a definition costs beside its text.
-DEFINITION_BYTES: Final = 256
+#: What a tag of a run costs beside its text, and what a directory costs: objects, and places in
+#: tables.
+SERIES_BYTES: Final = 768
+DIRECTORY_BYTES: Final = 6144
+#: How often a text is kept: as the session defined it, and as the run's own.
+_COPIES: Final = 2
 #: Directories of ended runs that are kept.
 MAX_ENDED_PLACES: Final = 128
 #: Runs that are forgotten and whose definitions may come again, from a client that has not
@@ -47,7 +49,7 @@ class RunRefusal:
     sub_run: str = ""
 
 
-@dataclass
+@dataclass(slots=True)
 class RunDefined:
     """A run as the session defined it."""
 
@@ -59,7 +61,7 @@ class RunDefined:
     size_bytes: int = 0
 
 
-@dataclass
+@dataclass(slots=True)
 class SeriesDefined:
     """A series as the session defined it."""
 
@@ -87,7 +89,6 @@ class DefinedRuns:
         self._ended: OrderedDict[int, None] = OrderedDict()
         self._forgotten: OrderedDict[int, None] = OrderedDict()
         self._left_out = LeftOut()
-        self._size_bytes = 0
 
     def __contains__(self, number: int) -> bool:
         return number in self._definitions
@@ -185,7 +186,7 @@ class DefinedRuns:
         definition = self._definitions.pop(number)
         self.places.remove(definition.places.values())
         self.paths.remove(number)
-        self._size_bytes -= definition.size_bytes
+        self._runs.definitions.give_back(self._session_id, definition.size_bytes)
         for series in definition.series:
             del self._series_definitions[series]
         self._forgotten[number] = None
@@ -273,16 +274,18 @@ class DefinedRuns:
         if reason == pb.TOO_MANY_SERIES:
             return (
                 f"series {number} is past the budget of one session: "
-                f"{self._budgets.max_series_per_session} tags (--max-series-per-session) and "
-                f"{MAX_DEFINITION_BYTES} bytes of their names"
+                f"{self._budgets.max_series_per_session} tags (--max-series-per-session) and its "
+                f"part of {self._budgets.max_definition_bytes} bytes (--max-definition-bytes)"
             )
         return f"series {number} is not defined"
 
-    def _has_room(self, definition: RunDefined, size_bytes: int) -> bool:
-        """Counts what ``definition`` takes, if that is not more than a session may have."""
-        size_bytes += DEFINITION_BYTES
-        if self._size_bytes + size_bytes > MAX_DEFINITION_BYTES:
+    def _has_room(self, definition: RunDefined, text_bytes: int, *, directories: int) -> bool:
+        """Counts what ``definition`` takes, if that is not more than the session may have.
+
+        A definition without new ``directories`` is a tag's.
+        """
+        size_bytes = _COPIES * text_bytes + (directories * DIRECTORY_BYTES or SERIES_BYTES)
+        if not self._runs.definitions.take(self._session_id, size_bytes):
             return False
-        self._size_bytes += size_bytes
         definition.size_bytes += size_bytes
         return True

@@ -21,7 +21,7 @@ class Purge(NamedTuple):
     step: int
 
 
-@dataclass
+@dataclass(slots=True)
 class Place:
     """A directory of one of the session's runs: the run's own, or a sub-run's.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import InitVar, dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from boardd_protos import boardd_pb2 as pb
 
@@ -25,7 +25,11 @@ from boardd.core.runs.contents import RunContents
 from boardd.core.runs.marks import MAX_ENDED_JOURNAL_MARKS, MAX_JOURNAL_MARKS, Marks
 from boardd.core.runs.names import JOURNAL_DIRECTORY
 from boardd.core.runs.sync_failures import SyncFailures
+from boardd.core.shares import SessionPlaces, Shares, has_place
 from boardd.core.sync_policy import NEVER, SyncPolicy
+
+#: What each session may define in any case, in bytes as they are charged.
+DEFINITION_FLOOR_BYTES: Final = 64 << 10
 
 #: A session and the number it gave the run.
 Holder = tuple[bytes, int]
@@ -208,6 +212,9 @@ class Runs:
     def __init__(self, budgets: Budgets) -> None:
         #: Whether another daemon makes the points of groups, and keeps what is each rank's own.
         self.are_forwarded = False
+        self.sessions = SessionPlaces(budgets.max_sessions)
+        #: What the definitions of all sessions take, by session.
+        self.definitions = Shares(budgets.max_definition_bytes, DEFINITION_FLOOR_BYTES)
         self._budgets = budgets
         self._runs: dict[str, RunState] = {}
 
@@ -234,16 +241,17 @@ class Runs:
         A run that was refused to others is tried again for a new member. The
         first member's ``filename_suffix`` and ``curve_levels`` count; see ``RunContents``.
 
-        Raises ``RefusedError`` when there are too many runs, unless one that was taken
-        ``is_needed`` for: a group's points.
+        Raises ``RefusedError`` when there are too many runs, or too many of one peer, see
+        ``has_place``; unless one that was taken ``is_needed`` for: a group's points.
         """
         run = self._runs.get(path)
         if run is None:
-            if self._is_full and not is_needed:
+            session_id, _ = holder
+            if not is_needed and not self._has_place(session_id):
                 raise RefusedError(
                     pb.TOO_MANY_RUNS,
-                    f"run {path}: the daemon has its budget of {self._budgets.max_runs} open runs; "
-                    "close writers or raise --max-runs",
+                    f"run {path}: the daemon has its budget of {self._budgets.max_runs} open runs, "
+                    "or all of it that one client may have; close writers or raise --max-runs",
                 )
             run = RunState(path, group, filename_suffix, self._budgets.max_series_per_run)
             run.contents.curve_levels = curve_levels
@@ -256,13 +264,17 @@ class Runs:
         run.holders.add(holder)
         return run
 
-    @property
-    def _is_full(self) -> bool:
+    def _has_place(self, session_id: bytes) -> bool:
+        places = self._budgets.max_runs
+        if has_place(places, len(self._runs), places):
+            return True
         # Of runs that were ended and are written, each session keeps few.
-        if len(self._runs) < self._budgets.max_runs:
-            return False
-        counted = sum(1 for run in self._runs.values() if run.holders or run.pending)
-        return counted >= self._budgets.max_runs
+        counted = [run for run in self._runs.values() if run.holders or run.pending]
+        sharer = self.sessions.sharer(session_id)
+        own = sum(
+            any(self.sessions.sharer(key) == sharer for key, _ in run.members) for run in counted
+        )
+        return has_place(places, len(counted), own)
 
     def leave_run(self, run: RunState, holder: Holder) -> None:
         """Ends one membership; forgets the run if it has no other."""
@@ -276,6 +288,8 @@ class Runs:
 
     def leave(self, session_id: bytes) -> None:
         """Ends the membership of ``session_id`` everywhere; forgets runs without members."""
+        self.definitions.leave(session_id)
+        self.sessions.leave(session_id)
         for run in self.values():
             run.members.leave(session_id)
             run.progress.sync_failures.leave(session_id)

@@ -20,7 +20,6 @@ from boardd.core.errors import RequestError
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs import names
 from boardd.core.runs.defined_runs import (
-    MAX_DEFINITION_BYTES,
     MAX_ENDED_PLACES,
     DefinedRuns,
     RunDefined,
@@ -99,12 +98,14 @@ class Schema(DefinedRuns):
         # open one does.
         kept = min(len(self._ended), MAX_ENDED_PLACES)
         is_full = len(self._definitions) - kept >= self._budgets.max_runs
-        if is_full or not self._has_room(definition, message.ByteSize()):
+        if is_full or not self._has_room(definition, message.ByteSize(), directories=1):
             self._left_out.add_run(message.run)
             refusal = Refusal(
                 pb.TOO_MANY_RUNS,
                 f"run {message.run} is past the budget of one session: {self._budgets.max_runs} "
-                f"open runs (--max-runs) and {MAX_DEFINITION_BYTES} bytes; close writers",
+                "open runs (--max-runs) and its part of "
+                f"{self._budgets.max_definition_bytes} bytes (--max-definition-bytes); close "
+                "writers",
             )
             defined.refusals.append(RunRefusal(message.run, refusal))
             return
@@ -251,7 +252,8 @@ class Schema(DefinedRuns):
             return
         count = len(self._series_definitions)
         is_full = count >= self._budgets.max_series_per_session
-        if is_full or not self._has_room(definition, message.ByteSize()):
+        directories = int(message.sub_run not in definition.places)
+        if is_full or not self._has_room(definition, message.ByteSize(), directories=directories):
             self._left_out.add_series(message.series, message.run, run_is_defined=True)
             return
         self._left_out.remove_series(message.series)

@@ -33,6 +33,7 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "session-intake-bytes": ("32MiB", '"32MiB"', 32 << 20),
     "max-tensor-bytes": ("1GiB", "1073741824", 1 << 30),
     "max-map-bytes": ("3GiB", '"3GiB"', 3 << 30),
+    "max-definition-bytes": ("3GiB", '"3GiB"', 3 << 30),
     "max-message-bytes": ("8MiB", '"8MiB"', 8 << 20),
     "max-sessions": ("11", "11", 11),
     "max-runs": ("12", "12", 12),

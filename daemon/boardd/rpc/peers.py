@@ -1,0 +1,17 @@
+"""Whose part of a budget a call takes: that of a host over TCP, or of this one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import grpc.aio
+
+#: Whoever comes over the Unix socket: this user, or root.
+LOCAL: Final = ""
+_UNIX: Final = "unix:"
+
+
+def peer_host(context: grpc.aio.ServicerContext) -> str:
+    """The address of the peer's host, without its port; ``LOCAL`` over the Unix socket."""
+    peer: str = context.peer()
+    return LOCAL if peer.startswith(_UNIX) else peer.rpartition(":")[0]
