@@ -144,8 +144,8 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
         self._epoch = self._settings.epoch or time.time_ns()
         self._has_siblings = False
         self._address = _address(address, self._settings)
-        in_clear = token_in_clear(self._address, self._settings.tls_ca)
-        if in_clear and self._settings.token:
+        in_clear = token_in_clear(self._address, self._settings.access)
+        if in_clear:
             raise ValueError(in_clear)
         # Later changes of directory must not move the run.
         self._directory, self._location = self._logdir, None
