@@ -71,7 +71,7 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
         flush_secs: the longest time, in seconds, until a record is sent to the daemon,
             which writes it. It is never above 0.1 s if the daemon keeps up; smaller
             values shorten it, down to 0.02 s.
-        filename_suffix: ends the names of the event files.
+        filename_suffix: ends the names of the event files; no type that programs load (``.py``).
         verbose: sets the logger ``boardd_client`` to INFO if it has no level.
         address: of the daemon, ``unix:/path`` or ``host:port``. Default: the
             environment's ``BOARDD_ADDRESS``, else the user's own daemon, which is
