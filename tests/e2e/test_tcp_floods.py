@@ -113,6 +113,7 @@ def test_a_flood_without_a_token_keeps_no_local_client_out(
     wait_until(lambda: descriptors(daemon) <= before + 8, "the connections that are gone")
 
 
+@pytest.mark.slow  # newcomers get ten seconds
 def test_connections_without_a_token_are_few_and_keep_no_other_out(daemon: DaemonProcess) -> None:
     where = host_and_port(daemon)
     with contextlib.ExitStack() as stack:
@@ -134,6 +135,7 @@ def test_connections_without_a_token_are_few_and_keep_no_other_out(daemon: Daemo
             assert len(daemon.status().sessions) == 1
 
 
+@pytest.mark.slow  # newcomers get ten seconds
 def test_calls_that_are_refused_do_not_let_a_connection_stay(daemon: DaemonProcess) -> None:
     refused = 0
     states: list[grpc.ChannelConnectivity] = []
