@@ -1,4 +1,4 @@
-"""A warning about what peers may cause as often as they like: written seldom, with a count."""
+"""A log line about what peers may cause as often as they like: seldom, with a count."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ class Seldom:
     """
 
     def __init__(
-        self, logger: logging.Logger, text: str, clock: Callable[[], float] = time.monotonic
+        self,
+        logger: logging.Logger,
+        text: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        level: int = logging.WARNING,
     ) -> None:
         self._logger = logger
         self._text = text
         self._clock = clock
+        self._level = level
         self._untold = 0
         self._told_at = float("-inf")
 
@@ -30,5 +36,5 @@ class Seldom:
         """``count`` more; ``what`` shows in the line if they are the last before it."""
         self._untold += count
         if self._clock() - self._told_at >= PERIOD_SECS:
-            self._logger.warning(self._text, self._untold, what)
+            self._logger.log(self._level, self._text, self._untold, what)
             self._untold, self._told_at = 0, self._clock()
