@@ -75,7 +75,7 @@ class Attack:
 
 @pytest.mark.parametrize(
     ("swaps", "rounds"),
-    [(5_000, 4), pytest.param(100_000, 40, marks=pytest.mark.slow)],
+    [(3_000, 2), pytest.param(100_000, 20, marks=pytest.mark.slow)],
     ids=["short", "long"],
 )
 def test_nothing_outside_the_roots_changes_while_names_are_swapped(
@@ -99,7 +99,7 @@ def test_nothing_outside_the_roots_changes_while_names_are_swapped(
                         sw.add_histogram("h", np.arange(10.0), step, bins=2)
                         sw.add_embedding("embedding", np.eye(4, dtype=np.float32))
                     for sw in writers:
-                        result = sw.flush(timeout=5.0)
+                        result = sw.flush(timeout=1.0)
                         written += bool(result)
                         refused += not result
                 for sw in writers:

@@ -36,6 +36,7 @@ from grpc_reflection.v1alpha import reflection
 
 from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
 from boardd.host import heap, log_lines, process_attributes
+from boardd.host.left_alone import directories_left_alone
 from boardd.host.socket_lock import SocketLock, ensure_private_directory
 from boardd.host.systemd import Notifier
 from boardd.relay.grpc_relay import GrpcRelay
@@ -128,6 +129,7 @@ class _Daemon:
             sync=config.sync,
             umask=self._umask,
             limits=config.group_limits,
+            left_alone=directories_left_alone() if config.autostarted else (),
         )
         servers = [self._unix_server(service)]
         addresses: list[address.Address] = [address.UnixAddress(config.socket)]
