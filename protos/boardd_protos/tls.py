@@ -16,6 +16,11 @@ _ADVICE: Final = (
         "CERTIFICATE_VERIFY_FAILED",
         "the daemon's certificate is not signed by the authority in {ca}, or not valid",
     ),
+    (
+        "Failed to create security handshaker",
+        "{ca} holds no certificate that can be read, or {certificate} and its key do not belong "
+        "together",
+    ),
     ("WRONG_VERSION_NUMBER", "the daemon serves no TLS; start it with --tls-cert, or unset {ca}"),
 )
 _CLOSED: Final = "Socket closed"
@@ -29,7 +34,7 @@ def tls_advice(details: str, *, ca: str, certificate: str, is_tls: bool) -> str:
     """
     for part, advice in _ADVICE:
         if part in details:
-            return advice.format(ca=ca)
+            return advice.format(ca=ca, certificate=certificate)
     if _CLOSED not in details:
         return ""
     if is_tls:

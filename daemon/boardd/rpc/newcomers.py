@@ -35,6 +35,7 @@ class Newcomers:
         self._limit = limit
         self._patience_secs = patience_secs
         self._let_in: set[Peer] = set()  # since the last look
+        self._let_in_before: set[Peer] = set()  # and not found by that look
         self._members: set[int] = set()
         self._seen_at: dict[int, float] = {}  # of newcomers, the oldest first
         self._turned_away: set[int] = set()
@@ -46,18 +47,20 @@ class Newcomers:
     def to_close(self, connections: Mapping[int, Peer], now: float) -> list[int]:
         """Of all ``connections`` that are open, those to be closed at ``now``, in seconds.
 
-        Each is named once.
+        Each is named once. A connection may be missing at the first look after it was made.
         """
+        let_in = self._let_in | self._let_in_before
         self._members &= connections.keys()
         self._turned_away &= connections.keys()
         self._seen_at = {key: at for key, at in self._seen_at.items() if key in connections}
         for key, peer in connections.items():
-            if peer in self._let_in:
+            if peer in let_in:
                 self._members.add(key)
                 self._seen_at.pop(key, None)
             elif key not in self._members and key not in self._turned_away:
                 self._seen_at.setdefault(key, now)
-        self._let_in.clear()
+        self._let_in_before = self._let_in.difference(connections.values())
+        self._let_in = set()
         late = [key for key, at in self._seen_at.items() if now - at >= self._patience_secs]
         self._turn_away(late)
         surplus = self._surplus(connections)

@@ -16,7 +16,7 @@ import resource
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -62,12 +62,12 @@ class TcpConnections:
     async def watch(self) -> None:
         """Looks again and again, until it is cancelled."""
         while True:
-            self.look()
+            # With thousands of runs this takes milliseconds.
+            self._look(await asyncio.to_thread(_sockets))
             await asyncio.sleep(LOOK_SECS)
 
-    def look(self) -> None:
-        """Finds the connections and closes those that may not stay."""
-        sockets = _sockets()
+    def _look(self, sockets: Mapping[int, int]) -> None:
+        """Closes those among ``sockets``, descriptors by inode, that may not stay."""
         self._known = {
             inode: self._known[inode] if inode in self._known else self._peer(descriptor, inode)
             for inode, descriptor in sockets.items()

@@ -51,6 +51,9 @@ def test_a_daemon_that_asks_for_a_certificate_takes_it(tmp_path: Path) -> None:
     assert asyncio.run(sent(authority, server, client)) == 1
     with pytest.raises(UnreachableError, match=r"hung up.*set --forward-cert"):
         asyncio.run(sent(authority, server, None))
+    mixed = Certificate(client.chain, server.key)
+    with pytest.raises(UnreachableError, match="--forward-cert and its key do not belong together"):
+        asyncio.run(sent(authority, server, mixed))
 
 
 @pytest.mark.parametrize("wrong", ["certificate", "key"])

@@ -22,13 +22,26 @@ def test_who_is_let_in_stays_and_the_others_get_their_time() -> None:
     assert newcomers.to_close({2: Peer("a", 2)}, 1e6) == []
 
 
-def test_a_call_counts_for_the_connection_on_which_it_came() -> None:
+def test_a_call_counts_for_a_connection_that_one_look_has_missed() -> None:
     newcomers = Newcomers(limit=10, patience_secs=5.0)
+    connection = {1: Peer("a", 7)}
     newcomers.let_in(Peer("a", 7))
     assert newcomers.to_close({}, 0.0) == []
-    # Another connection from the same port comes after the look.
-    assert newcomers.to_close({1: Peer("a", 7)}, 1.0) == []
-    assert newcomers.to_close({1: Peer("a", 7)}, 6.0) == [1]
+    assert newcomers.to_close(connection, 1.0) == []
+    assert newcomers.to_close(connection, 1e6) == []
+
+
+def test_a_call_does_not_count_for_a_later_connection_from_the_same_port() -> None:
+    newcomers = Newcomers(limit=10, patience_secs=5.0)
+    newcomers.let_in(Peer("a", 7))
+    for now in (0.0, 1.0):
+        assert newcomers.to_close({}, now) == []
+    assert newcomers.to_close({1: Peer("a", 7)}, 2.0) == []
+    assert newcomers.to_close({1: Peer("a", 7)}, 7.0) == [1]
+    newcomers.let_in(Peer("a", 8))
+    assert newcomers.to_close({2: Peer("a", 8)}, 8.0) == []
+    assert newcomers.to_close({3: Peer("a", 8)}, 9.0) == []
+    assert newcomers.to_close({3: Peer("a", 8)}, 14.0) == [3]
 
 
 def test_past_the_limit_the_host_with_the_most_loses_its_oldest() -> None:
