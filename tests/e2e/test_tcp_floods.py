@@ -46,6 +46,12 @@ def host_and_port(daemon: DaemonProcess) -> tuple[str, int]:
     return host, int(port)
 
 
+def has_left(states: list[grpc.ChannelConnectivity]) -> bool:
+    """Whether a channel with these states, one after the other, was connected and is no more."""
+    ready = grpc.ChannelConnectivity.READY
+    return ready in states and set(states[states.index(ready) :]) != {ready}
+
+
 def descriptors(daemon: DaemonProcess) -> int:
     return len(os.listdir(f"/proc/{daemon.pid}/fd"))
 
@@ -121,6 +127,11 @@ def test_connections_without_a_token_are_few_and_keep_no_other_out(daemon: Daemo
         for connection in idle:
             connection.sendall(PREFACE)
             connection.setblocking(False)
+        states: list[grpc.ChannelConnectivity] = []
+        channel = stack.enter_context(grpc.insecure_channel(daemon.tcp_address))
+        channel.subscribe(states.append)
+        metadata = (("authorization", f"Bearer {TOKEN}"),)
+        BoarddStub(channel).Status(pb.StatusRequest(), timeout=10, metadata=metadata)
         with SummaryWriter("early", address=daemon.tcp_address) as early:
             early.add_scalar("loss", 1.0, 1)
             assert early.flush(timeout=20.0)
@@ -130,6 +141,7 @@ def test_connections_without_a_token_are_few_and_keep_no_other_out(daemon: Daemo
                 assert late.flush(timeout=20.0)
             wait_until(lambda: not any(map(_is_open, idle)), "their time to end")
             # Who was let in has stayed meanwhile.
+            assert not has_left(states)
             early.add_scalar("loss", 1.0, 2)
             assert early.flush(timeout=20.0)
             assert len(daemon.status().sessions) == 1
@@ -148,8 +160,7 @@ def test_calls_that_are_refused_do_not_let_a_connection_stay(daemon: DaemonProce
             with pytest.raises(grpc.RpcError) as caught:
                 stub.Status(pb.StatusRequest(), timeout=10)
             refused += caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-            ready = grpc.ChannelConnectivity.READY
-            return ready in states and set(states[states.index(ready) :]) != {ready}
+            return has_left(states)
 
         wait_until(is_closed, "the end of the connection")
     assert refused > 1
