@@ -165,7 +165,12 @@ class GrpcConnection:
         in_clear = token_in_clear(self._address, self._access)
         if in_clear:
             raise ConnectionFailedError("INVALID_ARGUMENT", in_clear)
-        token = read_token(self._access) if isinstance(self._address, TcpAddress) else ""
+        try:
+            token = read_token(self._access)
+        except ConnectionFailedError:
+            if isinstance(self._address, TcpAddress):
+                raise
+            token = ""  # a daemon of this host asks for none
         return ((AUTHORIZATION, f"Bearer {token}"),) if token else None
 
     def _call(self, method: Any, request: Any, timeout_secs: float) -> Any:
