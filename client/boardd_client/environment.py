@@ -17,8 +17,11 @@
                                ``reduce`` (default ``mean``)
 ``BOARDD_PER_RANK``            what each rank keeps of its own, for writers without ``per_rank``
                                (default ``scalars``)
-``BOARDD_TOKEN``               bearer token for a daemon over TCP
+``BOARDD_TOKEN_FILE``          file with the bearer token for a daemon over TCP
+``BOARDD_TOKEN``               the token itself, which ``ps`` and ``/proc`` show to this user
 ``BOARDD_TLS_CA``              PEM file of the authority that signed the daemon's certificate
+``BOARDD_TLS_CLIENT_CERT``     PEM certificate chain, for a daemon that asks clients for one
+``BOARDD_TLS_CLIENT_KEY``      its PEM private key
 =============================  ==========================================================
 """
 
@@ -26,7 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from boardd_protos.address import Address, TcpAddress
@@ -35,6 +38,41 @@ from boardd_protos.merging import PER_RANK, REDUCTIONS
 MEBIBYTE = 1 << 20
 
 _Default = TypeVar("_Default")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a daemon over TCP is shown, and asked for. Files are read at each connection."""
+
+    token: str = field(default="", repr=False)
+    token_file: str = ""
+    tls_ca: str = ""  #: empty: no TLS
+    tls_client_cert: str = ""
+    tls_client_key: str = ""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Access:
+        """Reads ``environ``.
+
+        Raises ``ValueError``, which names the variable, if one of them needs another.
+        """
+        access = cls(
+            token=environ.get("BOARDD_TOKEN", "").strip(),
+            token_file=environ.get("BOARDD_TOKEN_FILE", ""),
+            tls_ca=environ.get("BOARDD_TLS_CA", ""),
+            tls_client_cert=environ.get("BOARDD_TLS_CLIENT_CERT", ""),
+            tls_client_key=environ.get("BOARDD_TLS_CLIENT_KEY", ""),
+        )
+        if bool(access.tls_client_cert) != bool(access.tls_client_key):
+            raise ValueError("BOARDD_TLS_CLIENT_CERT and BOARDD_TLS_CLIENT_KEY go together")
+        if access.tls_client_cert and not access.tls_ca:
+            raise ValueError("BOARDD_TLS_CLIENT_CERT needs BOARDD_TLS_CA: it goes with TLS only")
+        return access
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token is shown."""
+        return bool(self.token or self.token_file)
 
 
 @dataclass(frozen=True)
@@ -49,8 +87,7 @@ class Settings:
     scalar_history_bytes: int = 64 * MEBIBYTE
     block_timeout_secs: float = 60.0
     exit_timeout_secs: float = 10.0
-    token: str = ""
-    tls_ca: str = ""
+    access: Access = Access()
     epoch: int = 0
     reduce: str = "mean"
     per_rank: str = "scalars"
@@ -75,21 +112,24 @@ class Settings:
             ),
             block_timeout_secs=_secs(environ, "BOARDD_BLOCK_TIMEOUT_SECS", cls.block_timeout_secs),
             exit_timeout_secs=_secs(environ, "BOARDD_EXIT_TIMEOUT_SECS", cls.exit_timeout_secs),
-            token=environ.get("BOARDD_TOKEN", ""),
-            tls_ca=environ.get("BOARDD_TLS_CA", ""),
+            access=Access.from_environ(environ),
             epoch=_epoch(environ, "BOARDD_EPOCH"),
             reduce=_choice(environ, "BOARDD_REDUCE", REDUCTIONS, cls.reduce),
             per_rank=_choice(environ, "BOARDD_PER_RANK", PER_RANK, cls.per_rank),
         )
 
 
-def token_in_clear(address: Address, tls_ca: str) -> str:
-    """Why a token may not be sent to ``address``; empty if it may."""
-    if tls_ca or not isinstance(address, TcpAddress) or address.is_loopback:
+def token_in_clear(address: Address, access: Access) -> str:
+    """Why the token may not be sent to ``address``; empty if it may, or if there is none."""
+    if access.tls_ca or not isinstance(address, TcpAddress) or address.is_loopback:
         return ""
+    if not access.has_token:
+        return ""
+    name = "BOARDD_TOKEN" if access.token else "BOARDD_TOKEN_FILE"
     return (
-        f"BOARDD_TOKEN would cross the network to {address} in clear; set BOARDD_TLS_CA to the PEM "
-        "file of the authority that signed the daemon's certificate (boardd --tls-cert --tls-key)"
+        f"{name}: the token would cross the network to {address} in clear; set BOARDD_TLS_CA to "
+        "the PEM file of the authority that signed the daemon's certificate (boardd --tls-cert "
+        "--tls-key)"
     )
 
 

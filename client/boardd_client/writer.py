@@ -71,7 +71,7 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
         flush_secs: the longest time, in seconds, until a record is sent to the daemon,
             which writes it. It is never above 0.1 s if the daemon keeps up; smaller
             values shorten it, down to 0.02 s.
-        filename_suffix: ends the names of the event files.
+        filename_suffix: ends the names of the event files; no type that programs load (``.py``).
         verbose: sets the logger ``boardd_client`` to INFO if it has no level.
         address: of the daemon, ``unix:/path`` or ``host:port``. Default: the
             environment's ``BOARDD_ADDRESS``, else the user's own daemon, which is
@@ -144,8 +144,8 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
         self._epoch = self._settings.epoch or time.time_ns()
         self._has_siblings = False
         self._address = _address(address, self._settings)
-        in_clear = token_in_clear(self._address, self._settings.tls_ca)
-        if in_clear and self._settings.token:
+        in_clear = token_in_clear(self._address, self._settings.access)
+        if in_clear:
             raise ValueError(in_clear)
         # Later changes of directory must not move the run.
         self._directory, self._location = self._logdir, None

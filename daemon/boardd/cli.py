@@ -90,9 +90,19 @@ def _status(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         "(else BOARDD_TLS_CA)",
         default=_path_in(environ, "BOARDD_TLS_CA"),
     )
+    for name, what in (("cert", "PEM certificate chain"), ("key", "its PEM private key,")):
+        parser.add_argument(
+            f"--tls-client-{name}",
+            metavar="PATH",
+            type=Path,
+            help=f"{what} for a daemon that asks for one (else BOARDD_TLS_CLIENT_{name.upper()})",
+            default=_path_in(environ, f"BOARDD_TLS_CLIENT_{name.upper()}"),
+        )
     options = parser.parse_args(arguments)
+    if (options.tls_client_cert is None) != (options.tls_client_key is None):
+        raise ConfigError("--tls-client-cert and --tls-client-key must be given together")
     where = _address(options, environ)
-    from boardd.commands.control import fetch_status
+    from boardd.commands.control import Tls, fetch_status
     from boardd.commands.status import render, to_json
     from boardd.rpc.auth import read_token
 
@@ -103,7 +113,10 @@ def _status(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             token_file = _path_in(environ, "BOARDD_TOKEN_FILE")
         if token_file is not None:
             token = read_token(token_file)
-    reply = fetch_status(where, token=token, tls_ca=options.tls_ca, timeout_secs=options.timeout)
+    tls = None
+    if options.tls_ca is not None:
+        tls = Tls(options.tls_ca, options.tls_client_cert, options.tls_client_key)
+    reply = fetch_status(where, token=token, tls=tls, timeout_secs=options.timeout)
     print(to_json(reply) if options.json else render(reply), flush=True)
     return ExitCode.OK
 

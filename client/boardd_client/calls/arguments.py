@@ -25,7 +25,8 @@ from boardd_protos.limits import (
     MAX_UINT32,
     NUMPY_BIN_RULES,
 )
-from boardd_protos.tags import MAX_NAME_BYTES, MAX_SUFFIX_BYTES, MAX_TAG_BYTES
+from boardd_protos.suffixes import suffix_obstacle
+from boardd_protos.tags import MAX_NAME_BYTES, MAX_TAG_BYTES
 from numpy.typing import NDArray
 
 #: Names of bins.
@@ -183,10 +184,9 @@ def filename_suffix(value: object) -> str:
     if value is None:
         return ""
     text = string(value, "filename_suffix")
-    if "/" in text or "\0" in text or len(text.encode()) > MAX_SUFFIX_BYTES:
-        raise ValueError(
-            f"filename_suffix {text[:80]!r}: expected up to {MAX_SUFFIX_BYTES} bytes, without '/'"
-        )
+    obstacle = suffix_obstacle(text)
+    if obstacle:
+        raise ValueError(obstacle)
     return text
 
 

@@ -25,7 +25,6 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from boardd_protos import boardd_pb2 as pb
@@ -33,7 +32,8 @@ from boardd_protos.address import Address, TcpAddress
 from boardd_protos.limits import DEFAULT_MESSAGE_BYTES, MAX_TIMEOUT_SECS
 from boardd_protos.reasons import AUTHORIZATION
 
-from boardd_client.environment import token_in_clear
+from boardd_client.environment import Access, token_in_clear
+from boardd_client.transport.access_files import explained, read_token, tls_files
 from boardd_client.transport.connection import ANSWER_SECS, ConnectionFailedError, Events
 from boardd_client.transport.outbox import Outbox
 
@@ -48,13 +48,11 @@ _THREADS_END_SECS: Final = 2.0
 class GrpcConnection:
     """A connection over a channel of its own. See ``Connection``."""
 
-    def __init__(
-        self, address: Address, events: Events, *, token: str = "", tls_ca: str = ""
-    ) -> None:
+    def __init__(self, address: Address, events: Events, access: Access | None = None) -> None:
         self._address = address
         self._events = events
-        self._tls_ca = tls_ca
-        self._token = token
+        self._access = access or Access()
+        self._metadata: tuple[tuple[str, str], ...] | None = None
         self._outbox = Outbox(events.on_room)
         self._lock = threading.RLock()
         self._is_closed = False
@@ -65,15 +63,9 @@ class GrpcConnection:
         self._event_thread: Future[threading.Thread] = Future()
         self._reader: threading.Thread | None = None
 
-    @property
-    def _metadata(self) -> tuple[tuple[str, str], ...] | None:
-        return ((AUTHORIZATION, f"Bearer {self._token}"),) if self._token else None
-
     def open(self, request: pb.OpenRequest, timeout_secs: float) -> pb.OpenReply:
         """See ``Connection``."""
-        in_clear = token_in_clear(self._address, self._tls_ca)
-        if in_clear and self._metadata is not None:
-            raise ConnectionFailedError("INVALID_ARGUMENT", in_clear)
+        self._metadata = self._authorization()
         grpc = _load_grpc()
         from boardd_protos.boardd_pb2_grpc import BoarddStub
 
@@ -164,16 +156,22 @@ class GrpcConnection:
         options += [("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 20_000)]
         if self._address.is_loopback:
             options.append(("grpc.enable_http_proxy", 0))
-        if not self._tls_ca:
+        if not self._access.tls_ca:
             return grpc.insecure_channel(self._address.target, options)
-        try:
-            authority = Path(self._tls_ca).read_bytes()
-        except OSError as error:
-            raise ConnectionFailedError(
-                "INVALID_ARGUMENT", f"BOARDD_TLS_CA={self._tls_ca!r}: {error.strerror}"
-            ) from None
-        credentials = grpc.ssl_channel_credentials(root_certificates=authority)
+        credentials = grpc.ssl_channel_credentials(**tls_files(self._access))
         return grpc.secure_channel(self._address.target, credentials, options)
+
+    def _authorization(self) -> tuple[tuple[str, str], ...] | None:
+        in_clear = token_in_clear(self._address, self._access)
+        if in_clear:
+            raise ConnectionFailedError("INVALID_ARGUMENT", in_clear)
+        try:
+            token = read_token(self._access)
+        except ConnectionFailedError:
+            if isinstance(self._address, TcpAddress):
+                raise
+            token = ""  # a daemon of this host asks for none
+        return ((AUTHORIZATION, f"Bearer {token}"),) if token else None
 
     def _call(self, method: Any, request: Any, timeout_secs: float) -> Any:
         grpc = _load_grpc()
@@ -183,7 +181,15 @@ class GrpcConnection:
         except ValueError:
             raise ConnectionFailedError("CANCELLED", "the channel is closed") from None
         except grpc.RpcError as error:
-            raise _failed(error) from None
+            raise self._failed(error) from None
+
+    def _failed(self, error: Any) -> ConnectionFailedError:
+        """``error`` may be the call itself: without its traceback, it is in no reference cycle."""
+        error.__traceback__ = None
+        details = error.details() or ""
+        if isinstance(self._address, TcpAddress):
+            details = explained(details, self._access)
+        return ConnectionFailedError(error.code().name, details)
 
     def _read(self, stream: Any, grpc: Any) -> None:
         error = ConnectionFailedError("OK", "the daemon ended the stream")
@@ -191,7 +197,7 @@ class GrpcConnection:
             for message in stream:
                 self._events.on_message(message)
         except grpc.RpcError as ended:
-            error = _failed(ended)
+            error = self._failed(ended)
         finally:
             self._outbox.close()
             self._events.on_end(error)
@@ -199,12 +205,6 @@ class GrpcConnection:
 
 def _call_secs(request: pb.FlushRequest | pb.CloseRequest) -> float:
     return min(request.timeout_secs, MAX_TIMEOUT_SECS) + ANSWER_SECS
-
-
-def _failed(error: Any) -> ConnectionFailedError:
-    """``error`` may be the call itself: without its traceback, it is in no reference cycle."""
-    error.__traceback__ = None
-    return ConnectionFailedError(error.code().name, error.details() or "")
 
 
 def _load_grpc() -> Any:

@@ -155,7 +155,7 @@ class Senders:
     def _connect(self, address: Address, settings: Settings, events: Events) -> Connection:
         if self._needs_subprocess:
             return SubprocessConnection(address, events)
-        return GrpcConnection(address, events, token=settings.token, tls_ca=settings.tls_ca)
+        return GrpcConnection(address, events, settings.access)
 
     def _hook_multiprocessing(self) -> None:
         # Children that multiprocessing has forked leave by os._exit and skip atexit, but run its

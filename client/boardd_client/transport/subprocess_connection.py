@@ -38,6 +38,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address
 from boardd_protos.limits import MAX_TIMEOUT_SECS
 
+from boardd_client.environment import Access
 from boardd_client.transport.connection import ANSWER_SECS, ConnectionFailedError, Events
 from boardd_client.transport.grpc_connection import GrpcConnection
 from boardd_client.transport.outbox import Outbox
@@ -251,12 +252,7 @@ class _HelperProcess:
         self._lock = threading.Lock()
         self._room = threading.Event()
         self._has_ended = False  # the stream has
-        self._connection = GrpcConnection(
-            address,
-            self,
-            token=os.environ.get("BOARDD_TOKEN", ""),
-            tls_ca=os.environ.get("BOARDD_TLS_CA", ""),
-        )
+        self._connection = GrpcConnection(address, self, Access.from_environ(os.environ))
 
     def serve(self) -> None:
         """Returns when the input ends."""

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 from boardd_protos import address
@@ -17,6 +17,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub
 from boardd_protos.local_socket import has_ended, open_process, peer_credentials
 from boardd_protos.reasons import AUTHORIZATION
+from boardd_protos.tls import tls_advice
 
 from boardd.errors import CommandError, ConfigError, NoDaemonError
 
@@ -24,48 +25,55 @@ from boardd.errors import CommandError, ConfigError, NoDaemonError
 ANSWER_SECS: Final = 5.0
 
 
+class Tls(NamedTuple):
+    """PEM files: the authorities of the daemon's certificate, and what is shown to it."""
+
+    ca: Path
+    certificate: Path | None = None
+    key: Path | None = None
+
+
 def fetch_status(
     where: address.Address,
     *,
     token: str = "",
-    tls_ca: Path | None = None,
+    tls: Tls | None = None,
     timeout_secs: float = ANSWER_SECS,
 ) -> pb.StatusReply:
     """Returns the status of the daemon at ``where``.
 
-    ``tls_ca`` is a PEM file of the authorities that may have signed the
-    daemon's certificate; with it the call goes over TLS. Raises
+    With ``tls`` the call goes over TLS, if it is one over TCP. Raises
     ``NoDaemonError`` when nothing answers in ``timeout_secs``, ``CommandError``
     when the daemon refuses, ``ConfigError`` for a file that cannot be used.
     """
-    if token and tls_ca is None and isinstance(where, address.TcpAddress) and not where.is_loopback:
+    if token and tls is None and isinstance(where, address.TcpAddress) and not where.is_loopback:
         raise ConfigError(
             f"the token would cross the network to {where} in clear; give the authority of the "
             "daemon's certificate with --tls-ca"
         )
     metadata = [(AUTHORIZATION, f"Bearer {token}")] if token else []
-    with _channel(where, tls_ca) as channel:
+    with _channel(where, tls) as channel:
         try:
             reply: pb.StatusReply = BoarddStub(channel).Status(
                 pb.StatusRequest(), timeout=timeout_secs, metadata=metadata
             )
         except grpc.RpcError as error:
-            raise _explained(error, where, timeout_secs) from None
+            raise _explained(error, where, timeout_secs, is_tls=tls is not None) from None
         return reply
 
 
 @contextlib.contextmanager
-def _channel(where: address.Address, tls_ca: Path | None) -> Iterator[grpc.Channel]:
+def _channel(where: address.Address, tls: Tls | None) -> Iterator[grpc.Channel]:
     # A proxy that is set for the web must not be asked for a daemon.
     options = [("grpc.enable_http_proxy", 0)]
-    if tls_ca is None or isinstance(where, address.UnixAddress):
+    if tls is None or isinstance(where, address.UnixAddress):
         channel = grpc.insecure_channel(where.target, options)
     else:
-        try:
-            authorities = tls_ca.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"--tls-ca {tls_ca}: {error.strerror}") from None
-        credentials = grpc.ssl_channel_credentials(authorities)
+        credentials = grpc.ssl_channel_credentials(
+            _content("--tls-ca", tls.ca),
+            None if tls.key is None else _content("--tls-client-key", tls.key),
+            None if tls.certificate is None else _content("--tls-client-cert", tls.certificate),
+        )
         channel = grpc.secure_channel(where.target, credentials, options)
     try:
         yield channel
@@ -73,9 +81,25 @@ def _channel(where: address.Address, tls_ca: Path | None) -> Iterator[grpc.Chann
         channel.close()
 
 
-def _explained(error: grpc.RpcError, where: address.Address, timeout_secs: float) -> CommandError:
+def _content(flag: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{flag} {path}: {error.strerror}") from None
+
+
+def _explained(
+    error: grpc.RpcError, where: address.Address, timeout_secs: float, *, is_tls: bool = False
+) -> CommandError:
     code, details = error.code(), error.details()
     if code is grpc.StatusCode.UNAVAILABLE:
+        advice = ""
+        if isinstance(where, address.TcpAddress):
+            advice = tls_advice(
+                details, ca="--tls-ca", certificate="--tls-client-cert", is_tls=is_tls
+            )
+        if advice:
+            return NoDaemonError(f"no connection to {where}: {advice}")
         # gRPC names every attempt and address here; the first clause says it all.
         return NoDaemonError(f"no daemon at {where}; to start one: boardd (see boardd --help)")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

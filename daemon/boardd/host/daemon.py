@@ -36,12 +36,21 @@ from grpc_reflection.v1alpha import reflection
 
 from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
 from boardd.host import heap, log_lines, process_attributes
+from boardd.host.left_alone import directories_left_alone
 from boardd.host.socket_lock import SocketLock, ensure_private_directory
 from boardd.host.systemd import Notifier
 from boardd.relay.grpc_relay import GrpcRelay
-from boardd.rpc.auth import TokenInterceptor, is_open_to_others, read_token, server_credentials
+from boardd.rpc.auth import (
+    AdmissionInterceptor,
+    TokenInterceptor,
+    is_open_to_others,
+    read_token,
+    server_credentials,
+)
+from boardd.rpc.newcomers import Newcomers
 from boardd.rpc.relay_service import RelayService
 from boardd.rpc.service import Service
+from boardd.rpc.tcp_connections import TcpConnections, max_connections
 from boardd.settings.config import Config
 
 _logger = logging.getLogger("boardd")
@@ -80,7 +89,7 @@ def run(config: Config) -> NoReturn:
     if config.listen is not None:
         interceptors = _interceptors(config)
         if config.tls_cert is not None and config.tls_key is not None:
-            credentials = server_credentials(config.tls_cert, config.tls_key)
+            credentials = server_credentials(config.tls_cert, config.tls_key, config.tls_client_ca)
     ensure_private_directory(config.socket.parent)
     with SocketLock(config.socket) as lock:
         daemon = _Daemon(config, lock, interceptors or (), credentials, umask)
@@ -120,6 +129,7 @@ class _Daemon:
             sync=config.sync,
             umask=self._umask,
             limits=config.group_limits,
+            left_alone=directories_left_alone() if config.autostarted else (),
         )
         servers = [self._unix_server(service)]
         addresses: list[address.Address] = [address.UnixAddress(config.socket)]
@@ -161,7 +171,13 @@ class _Daemon:
             return None
         path = config.forward_token_file
         token = "" if path is None else read_token(path)
-        return GrpcRelay(config.forward_to, ca=config.forward_ca, token=token)
+        return GrpcRelay(
+            config.forward_to,
+            ca=config.forward_ca,
+            certificate=config.forward_cert,
+            key=config.forward_key,
+            token=token,
+        )
 
     def _unix_server(self, service: Service) -> grpc.aio.Server:
         server = self._server(service, ())
@@ -192,9 +208,11 @@ class _Daemon:
         self, service: Service, listen: address.TcpAddress
     ) -> tuple[grpc.aio.Server, address.TcpAddress]:
         _check_port(listen)
+        newcomers = Newcomers()
         server = self._server(
             service,
-            self._interceptors,
+            (*self._interceptors, AdmissionInterceptor(newcomers)),
+            ("grpc.max_allowed_incoming_connections", max_connections()),
             # A host that vanished says nothing; without pings its streams would stay for ever.
             ("grpc.keepalive_time_ms", 60_000),
             ("grpc.keepalive_timeout_ms", 20_000),
@@ -210,6 +228,7 @@ class _Daemon:
         if not port:  # how gRPC fails depends on its version
             detail = "" if self._credentials is None else ", or the TLS key and certificate differ"
             raise CommandError(f"--listen {listen}: cannot be bound{detail}")
+        self._tasks.append(asyncio.ensure_future(TcpConnections(port, newcomers).watch()))
         return server, address.TcpAddress(listen.host, port)
 
     def _server(
@@ -329,7 +348,8 @@ def _groups_path(socket_path: Path) -> Path:
 def _interceptors(config: Config) -> Sequence[grpc.aio.ServerInterceptor]:
     path = config.token_file
     if path is None:
-        if config.listen is not None and not config.listen.is_loopback:
+        is_open = config.listen is not None and not config.listen.is_loopback
+        if is_open and config.tls_client_ca is None:
             _logger.warning("TCP needs no token: whoever reaches %s may log", config.listen)
         return ()
     token = read_token(path)

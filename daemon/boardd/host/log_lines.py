@@ -17,7 +17,15 @@ _SEVERITIES: Final = {
 }
 
 
-class JournalFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter):
+    """Makes one line of each message, whatever peers have put into it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Returns the message of ``record`` as one line; a traceback comes behind it."""
+        return _one_line(super().formatMessage(record))
+
+
+class JournalFormatter(LineFormatter):
     """Puts the severity before each line; the journal adds the time."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -32,13 +40,23 @@ def configure(level: str, environ: Mapping[str, str]) -> None:
     handler.setFormatter(
         JournalFormatter("%(message)s")
         if _is_journal(environ)
-        else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+        else LineFormatter("%(asctime)s %(levelname)s %(message)s")
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # If the terminal is closed under the daemon, logging must not report that to it.
     logging.raiseExceptions = False
     for chatty in ("asyncio", "numba", "grpc"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _one_line(text: str) -> str:
+    """``text`` with escapes for what would end the line or move a terminal's cursor."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def _is_journal(environ: Mapping[str, str]) -> bool:

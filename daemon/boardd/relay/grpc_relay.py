@@ -12,6 +12,7 @@ from boardd_protos import relay_pb2 as pb
 from boardd_protos.address import TcpAddress
 from boardd_protos.reasons import AUTHORIZATION
 from boardd_protos.relay_pb2_grpc import RelayStub
+from boardd_protos.tls import tls_advice
 
 from boardd.errors import ConfigError
 from boardd.relay.relay import Batch, NotTakenError, UnreachableError
@@ -47,13 +48,22 @@ class GrpcRelay:
     """Carries batches to the daemon at ``address``. See ``Relay``. For one event loop.
 
     ``ca`` is a PEM file of the authority that signed its certificate; None: no TLS.
-    ``token`` goes with every call; empty: none.
+    ``certificate`` and ``key``, PEM files, show who this daemon is, if that one asks; they
+    need ``ca``. ``token`` goes with every call; empty: none.
 
-    Raises ``ConfigError`` if the file cannot be read, or the token would cross the network
+    Raises ``ConfigError`` if a file cannot be read, or the token would cross the network
     in clear.
     """
 
-    def __init__(self, address: TcpAddress, *, ca: Path | None = None, token: str = "") -> None:
+    def __init__(
+        self,
+        address: TcpAddress,
+        *,
+        ca: Path | None = None,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        token: str = "",
+    ) -> None:
         self._address = address
         self._metadata = ((AUTHORIZATION, f"Bearer {token}"),) if token else None
         if token and ca is None and not address.is_loopback:
@@ -61,7 +71,8 @@ class GrpcRelay:
                 f"--forward-to {address}: the token would cross the network in clear; give "
                 "--forward-ca, the PEM file of the authority that signed the certificate there"
             )
-        self._channel = self._make_channel(address, ca)
+        self._is_tls = ca is not None
+        self._channel = _make_channel(address, ca, certificate, key)
         self._send: Any = RelayStub(self._channel).Send
 
     async def send(self, batch: Batch) -> int:
@@ -72,7 +83,12 @@ class GrpcRelay:
                 _requests(batch), timeout=timeout_secs, metadata=self._metadata
             )
         except grpc.aio.AioRpcError as error:
-            text = f"{self._address}: {error.code().name}: {error.details()}"
+            details = error.details() or ""
+            advice = tls_advice(
+                details, ca="--forward-ca", certificate="--forward-cert", is_tls=self._is_tls
+            )
+            text = f"{self._address}: {error.code().name}: "
+            text += f"{advice} ({details})" if advice else details
             if error.code() in _REFUSALS:
                 raise NotTakenError(text) from None
             raise UnreachableError(text) from None
@@ -84,20 +100,31 @@ class GrpcRelay:
         """See ``Relay``."""
         await self._channel.close()
 
-    def _make_channel(self, address: TcpAddress, ca: Path | None) -> grpc.aio.Channel:
-        options = list(_OPTIONS)
-        if address.is_loopback:
-            options.append(("grpc.enable_http_proxy", 0))
-        if ca is None:
-            return grpc.aio.insecure_channel(address.target, options)
-        try:
-            authority = ca.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"--forward-ca {ca}: {error.strerror}") from None
-        if b"BEGIN CERTIFICATE" not in authority:
-            raise ConfigError(f"--forward-ca {ca}: no PEM certificate in it")
-        credentials = grpc.ssl_channel_credentials(root_certificates=authority)
-        return grpc.aio.secure_channel(address.target, credentials, options)
+
+def _make_channel(
+    address: TcpAddress, ca: Path | None, certificate: Path | None, key: Path | None
+) -> grpc.aio.Channel:
+    options = list(_OPTIONS)
+    if address.is_loopback:
+        options.append(("grpc.enable_http_proxy", 0))
+    if ca is None:
+        return grpc.aio.insecure_channel(address.target, options)
+    credentials = grpc.ssl_channel_credentials(
+        _pem(ca, "--forward-ca", "CERTIFICATE"),
+        None if key is None else _pem(key, "--forward-key", "PRIVATE KEY"),
+        None if certificate is None else _pem(certificate, "--forward-cert", "CERTIFICATE"),
+    )
+    return grpc.aio.secure_channel(address.target, credentials, options)
+
+
+def _pem(path: Path, flag: str, kind: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{flag} {path}: {error.strerror}") from None
+    if kind.encode() not in content:
+        raise ConfigError(f"{flag} {path}: no PEM {kind.lower()} in it")
+    return content
 
 
 def _requests(batch: Batch) -> Iterator[pb.SendRequest]:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator
+from typing import Final
 
 import grpc
 import grpc.aio
@@ -22,8 +23,10 @@ from boardd.core.errors import (
     reason_name,
     status_name,
 )
+from boardd.rpc.seldom import Seldom
 
 _logger = logging.getLogger(__name__)
+_refused: Final = Seldom(_logger, "refused %d calls, the last: %s", level=logging.INFO)
 
 
 @contextlib.asynccontextmanager
@@ -32,7 +35,7 @@ async def answering(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
     try:
         yield
     except (ProtocolError, FrameError) as error:
-        _logger.info("call refused: %s", error)
+        _refused.add(str(error))
         await context.abort(
             grpc.StatusCode[status_name(error)],
             str(error),

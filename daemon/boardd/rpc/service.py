@@ -47,7 +47,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     of what a full or failing disk has refused. ``sync`` says when runs are made durable,
     ``umask`` what their files and directories lack if the client does not say. A stream
     may take ``attach_secs`` to bring its Attach. ``limits`` say how long groups of ranks wait
-    for each of them. ``start`` before serving; ``drain`` at the end, once.
+    for each of them. No run may be in the directories ``left_alone``. ``start`` before
+    serving; ``drain`` at the end, once.
     """
 
     def __init__(
@@ -61,12 +62,13 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         umask: int | None = None,
         attach_secs: float = ATTACH_SECS,
         limits: GroupLimits | None = None,
+        left_alone: Sequence[Path] = (),
     ) -> None:
         self.budgets = budgets or Budgets()
         #: Where the daemon listens, for its status.
         self.addresses: Sequence[str] = ()
         self._sync_policy = sync
-        self._roots = Roots(logdir_roots, umask)
+        self._roots = Roots(logdir_roots, umask, left_alone)
         self._clock = clock
         self._started_at = time.time()
         self._started = clock()

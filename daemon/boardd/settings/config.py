@@ -293,6 +293,15 @@ class Config:
     tls_key: Path | None = _setting(
         "tls-key", PATH, _ACCESS, "PEM private key of --tls-cert", default_text="none", default=None
     )
+    tls_client_ca: Path | None = _setting(
+        "tls-client-ca",
+        PATH,
+        _ACCESS,
+        "PEM file of the authorities that sign the certificates of clients; a client that "
+        "shows none of theirs is not served",
+        default_text="none",
+        default=None,
+    )
     forward_to: address.TcpAddress | None = _setting(
         "forward-to",
         LISTEN,
@@ -315,6 +324,22 @@ class Config:
         _FORWARDING,
         "PEM file of the authority that signed that daemon's certificate; the connection is "
         "then TLS",
+        default_text="none",
+        default=None,
+    )
+    forward_cert: Path | None = _setting(
+        "forward-cert",
+        PATH,
+        _FORWARDING,
+        "PEM certificate chain that this daemon shows that one, if that asks for one",
+        default_text="none",
+        default=None,
+    )
+    forward_key: Path | None = _setting(
+        "forward-key",
+        PATH,
+        _FORWARDING,
+        "PEM private key of --forward-cert",
         default_text="none",
         default=None,
     )
@@ -368,6 +393,12 @@ class Config:
                 raise ConfigError(f"logdir root {root} is not a directory; create it first")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError("--tls-cert and --tls-key must be given together")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ConfigError("--tls-client-ca needs --tls-cert and --tls-key")
+        if (self.forward_cert is None) != (self.forward_key is None):
+            raise ConfigError("--forward-cert and --forward-key must be given together")
+        if self.forward_cert is not None and self.forward_ca is None:
+            raise ConfigError("--forward-cert needs --forward-ca: certificates go with TLS only")
         if self.forward_to is not None and self.forward_to.port == 0:
             raise ConfigError(f"--forward-to {self.forward_to}: name the port of the other daemon")
         if self.forward_to is None and (self.forward_ca or self.forward_token_file):

@@ -13,11 +13,15 @@ VARIABLE = re.compile(r"\bBOARDD_[A-Z_]+\b")
 DOCUMENT = Path(__file__).parents[3] / "docs" / "settings.md"
 
 
+#: What means the same to the client and to a daemon.
+FOR_BOTH = {"BOARDD_TOKEN_FILE"}
+
+
 def test_the_table_lists_what_the_client_reads() -> None:
     sources = Path(boardd_client.__file__).parent.rglob("*.py")
     read = {name for source in sources for name in VARIABLE.findall(source.read_text())}
     # A daemon that the client starts gets some of its own, or is to get none of them.
-    daemons = {option.variable for option in OPTIONS}
+    daemons = {option.variable for option in OPTIONS} - FOR_BOTH
     documented = set(VARIABLE.findall(DOCUMENT.read_text()))
     assert read - daemons == documented
 
@@ -28,6 +32,7 @@ NOT_FOR_AUTOSTARTED = {
     *("BOARDD_SOCKET", "BOARDD_LOGDIR_ROOT", "BOARDD_AUTOSTARTED"),
     *("BOARDD_LISTEN", "BOARDD_TOKEN_FILE", "BOARDD_TLS_CERT", "BOARDD_TLS_KEY"),
     *("BOARDD_FORWARD_TO", "BOARDD_FORWARD_CA", "BOARDD_FORWARD_TOKEN_FILE"),
+    *("BOARDD_TLS_CLIENT_CA", "BOARDD_FORWARD_CERT", "BOARDD_FORWARD_KEY"),
     "BOARDD_MAX_FORWARD_BYTES",
 }
 

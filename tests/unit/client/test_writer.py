@@ -194,6 +194,16 @@ def test_the_token_goes_with_every_call(
     assert scripted.metadata[0]["authorization"] == "Bearer sesame"
 
 
+def test_a_token_that_cannot_be_read_keeps_nobody_from_a_daemon_of_this_host(
+    scripted: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOARDD_TOKEN_FILE", "/nonexistent")
+    with writer(scripted) as sw:
+        sw.add_scalar("loss", 1.0, 1)
+        assert sw.flush()
+    assert "authorization" not in scripted.metadata[0]
+
+
 def test_threads_may_log_at_once(scripted: ScriptedDaemon) -> None:
     with writer(scripted) as sw:
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import merging, tags
-from boardd_protos.tags import MAX_NAME_BYTES, MAX_SUFFIX_BYTES, MAX_TAG_BYTES
+from boardd_protos.suffixes import suffix_obstacle
+from boardd_protos.tags import MAX_NAME_BYTES, MAX_TAG_BYTES
 
 from boardd.core.refusals import RefusedError
 
@@ -118,15 +119,10 @@ def sub_run_path(run: str, sub_run: str) -> str:
 
 
 def check_suffix(suffix: str) -> str:
-    """Returns the file name suffix. Raises ``RefusedError`` for one that is no file name."""
-    if "/" in suffix or "\0" in suffix:
-        raise RefusedError(pb.INVALID_NAME, f"filename_suffix {_shown(suffix)} contains '/' or NUL")
-    if len(suffix.encode()) > MAX_SUFFIX_BYTES:
-        raise RefusedError(
-            pb.INVALID_NAME,
-            f"filename_suffix {_shown(suffix)} has {len(suffix.encode())} bytes; "
-            f"at most {MAX_SUFFIX_BYTES} are taken",
-        )
+    """Returns the file name suffix. Raises ``RefusedError`` as ``suffixes`` says."""
+    obstacle = suffix_obstacle(suffix)
+    if obstacle:
+        raise RefusedError(pb.INVALID_NAME, obstacle)
     return suffix
 
 

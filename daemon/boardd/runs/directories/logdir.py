@@ -124,12 +124,18 @@ class Roots:
     ``paths``: at least one, absolute; relative logdirs lie in the first.
     A root that does not exist yet is made when a run is first opened in it.
     ``umask``: what new files and directories lack, unless a run says otherwise; None: what
-    the umask of the process says.
+    the umask of the process says. ``left_alone``: absolute directories in which no run may
+    be, although they are beneath a root; a root that lies in one counts more.
 
     Raises ``ValueError`` without a path and on a relative one.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]], umask: int | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        umask: int | None = None,
+        left_alone: Sequence[Path] = (),
+    ) -> None:
         if not paths:
             raise ValueError("no logdir root: at least one directory is needed")
         roots = []
@@ -140,6 +146,8 @@ class Roots:
             roots.append(_resolved(path))
         self.paths: tuple[Path, ...] = tuple(roots)
         self._umask = umask
+        #: As they are named, and where links in their names lead.
+        self._left_alone = {*left_alone, *(_resolved(os.fspath(path)) for path in left_alone)}
 
     def resolve(self, logdir: str, *parts: str) -> Path:
         """The directory that ``open_run`` would open, with symlinks resolved.
@@ -150,7 +158,7 @@ class Roots:
         Raises ``RefusedError``: INVALID_NAME for an empty logdir, a NUL, text
         that cannot be a file name, an absolute part, or a name or path too long for
         the system; OUTSIDE_ROOTS for ``..`` and for anything that is
-        not a root or beneath one.
+        not a root or beneath one, or is left alone.
         """
         return self._locate(logdir, parts)[1]
 
@@ -228,6 +236,7 @@ class Roots:
             )
         for root in self.paths:
             if path.is_relative_to(root):
+                self._check_left_alone(asked, root, path)
                 return root, path
         listed = ", ".join(map(str, self.paths))
         leads = "" if str(path) == asked else f" leads to {str(path)!r}, which"
@@ -235,6 +244,15 @@ class Roots:
             pb.OUTSIDE_ROOTS,
             f"logdir {asked!r}{leads} is not beneath a logdir root of the daemon ({listed})",
         )
+
+    def _check_left_alone(self, asked: str, root: Path, path: Path) -> None:
+        for directory in self._left_alone:
+            if path.is_relative_to(directory) and not root.is_relative_to(directory):
+                raise RefusedError(
+                    pb.OUTSIDE_ROOTS,
+                    f"logdir {asked!r} is in {directory}, which a daemon that a client started "
+                    "leaves alone; choose another, or set BOARDD_LOGDIR_ROOT before it starts",
+                )
 
     def _asked(self, logdir: str, parts: Sequence[str]) -> str:
         """The absolute path of a run, checked as text."""

@@ -6,7 +6,10 @@ import errno
 import os
 from typing import Final
 
-_FLAGS: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC
+#: A FIFO that has just taken its place is not waited for.
+_FLAGS: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_APPEND | os.O_CLOEXEC
+#: There is no file of that name, or something else has it.
+_GONE: Final = frozenset({errno.ENOENT, errno.ELOOP, errno.ESTALE, errno.ENXIO, errno.EISDIR})
 
 
 class RestingFile:
@@ -26,9 +29,13 @@ class RestingFile:
         ``PermissionError`` if it may not be opened any more, and ``OSError``.
         """
         try:
+            # To open a device may do something to it.
+            found = os.stat(self._name, dir_fd=directory, follow_symlinks=False)
+            if not os.path.samestat(found, self._status):
+                raise self._gone()
             fd = os.open(self._name, _FLAGS, dir_fd=directory)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ESTALE):
+            if error.errno in _GONE:
                 raise self._gone() from error
             raise
         status = os.fstat(fd)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from boardd_client.calls import arguments
 from boardd_client.calls.arguments import Bins
-from boardd_client.environment import Settings
+from boardd_client.environment import Access, Settings
 from boardd_protos.limits import MAX_TIMEOUT_SECS
 
 
@@ -218,11 +218,15 @@ def test_settings_come_from_the_environment() -> None:
         "BOARDD_BLOCK_TIMEOUT_SECS": "1.5",
         "BOARDD_EXIT_TIMEOUT_SECS": "0",
         "BOARDD_TOKEN": "secret",
+        "BOARDD_TOKEN_FILE": "/token",
         "BOARDD_TLS_CA": "/ca.pem",
+        "BOARDD_TLS_CLIENT_CERT": "/cert.pem",
+        "BOARDD_TLS_CLIENT_KEY": "/key.pem",
         "BOARDD_EPOCH": "12",
     }
+    access = Access("secret", "/token", "/ca.pem", "/cert.pem", "/key.pem")
     assert Settings.from_environ(environ) == Settings(
-        "unix:/s", 100_000, 200_000, 300_000, False, 0, 1.5, 0.0, "secret", "/ca.pem", 12
+        "unix:/s", 100_000, 200_000, 300_000, False, 0, 1.5, 0.0, access, 12
     )
     assert Settings.from_environ({"BOARDD_SHARED_MEMORY": "1"}).shared_memory
 

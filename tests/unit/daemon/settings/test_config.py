@@ -48,19 +48,29 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "token-file": ("/tmp/token", '"/tmp/token"', Path("/tmp/token")),
     "tls-cert": ("/tmp/cert", '"/tmp/cert"', Path("/tmp/cert")),
     "tls-key": ("/tmp/key", '"/tmp/key"', Path("/tmp/key")),
+    "tls-client-ca": ("/tmp/ca", '"/tmp/ca"', Path("/tmp/ca")),
     "forward-to": ("logs:6020", '"logs:6020"', TcpAddress("logs", 6020)),
     "max-forward-bytes": ("20MiB", '"20MiB"', 20 << 20),
     "forward-ca": ("/tmp/ca", '"/tmp/ca"', Path("/tmp/ca")),
+    "forward-cert": ("/tmp/cert", '"/tmp/cert"', Path("/tmp/cert")),
+    "forward-key": ("/tmp/key", '"/tmp/key"', Path("/tmp/key")),
     "forward-token-file": ("/tmp/token", '"/tmp/token"', Path("/tmp/token")),
     "log-level": ("debug", '"debug"', "debug"),
 }
 
 #: What must be given along with an option so that the whole is valid.
 PARTNERS = {
-    "tls-cert": ("tls-key", "/tmp/other"),
-    "tls-key": ("tls-cert", "/tmp/other"),
-    "forward-ca": ("forward-to", "logs:6020"),
-    "forward-token-file": ("forward-to", "logs:6020"),
+    "tls-cert": [("tls-key", "/tmp/other")],
+    "tls-key": [("tls-cert", "/tmp/other")],
+    "tls-client-ca": [("tls-cert", "/tmp/other"), ("tls-key", "/tmp/other")],
+    "forward-ca": [("forward-to", "logs:6020")],
+    "forward-token-file": [("forward-to", "logs:6020")],
+    "forward-cert": [
+        *(("forward-to", "logs:6020"), ("forward-ca", "/tmp/ca"), ("forward-key", "/tmp/other"))
+    ],
+    "forward-key": [
+        *(("forward-to", "logs:6020"), ("forward-ca", "/tmp/ca"), ("forward-cert", "/tmp/other"))
+    ],
 }
 
 #: Options that are not read from a file.
@@ -92,7 +102,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(name: str, tmp_path: Path)
     default = getattr(Config(), option.field)
     assert value != default, "a sample that equals the default shows nothing"
 
-    partners = [PARTNERS[name]] if name in PARTNERS else []
+    partners = PARTNERS.get(name, [])
     flags = [part for partner, other in partners for part in (f"--{partner}", other)]
     assert getattr(load([option.flag, text, *flags], {}), option.field) == value
 

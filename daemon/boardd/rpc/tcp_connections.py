@@ -1,0 +1,143 @@
+"""The connections over TCP that the daemon has accepted, and the end of those that may not stay.
+
+gRPC accepts connections and has no limit for those that never make a call. So they are
+looked for among the descriptors of the process and shut down from beside it; gRPC then
+closes them as if the peer had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import resource
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+from urllib.parse import unquote
+
+from boardd.rpc.newcomers import Newcomers, Peer
+from boardd.rpc.seldom import Seldom
+from boardd.runs.event_files.descriptors import RESERVE_SHARE
+
+_logger = logging.getLogger(__name__)
+
+#: Time between two looks. What comes between them is bounded by ``max_connections``.
+LOOK_SECS: Final = 1.0
+_DESCRIPTORS: Final = "/proc/self/fd"
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+
+
+def max_connections() -> int:
+    """How many connections over TCP there may be at once.
+
+    Half of the descriptors that runs leave: local clients find room in the other half,
+    whatever other hosts do.
+    """
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, int(allowed * RESERVE_SHARE / 2))
+
+
+class TcpConnections:
+    """Closes connections to ``port`` that ``newcomers`` does not let stay."""
+
+    def __init__(
+        self, port: int, newcomers: Newcomers, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._port = port
+        self._newcomers = newcomers
+        self._clock = clock
+        self._closed = Seldom(
+            _logger,
+            "closed %d connections over TCP on which no call was let in, the last from %s; "
+            "is the token of that host right?",
+        )
+        #: By inode, of every socket of the process; None: not one of ours.
+        self._known: dict[int, Peer | None] = {}
+
+    async def watch(self) -> None:
+        """Looks again and again, until it is cancelled."""
+        while True:
+            # With thousands of runs this takes milliseconds.
+            self._look(await asyncio.to_thread(_sockets))
+            await asyncio.sleep(LOOK_SECS)
+
+    def _look(self, sockets: Mapping[int, int]) -> None:
+        """Closes those among ``sockets``, descriptors by inode, that may not stay."""
+        self._known = {
+            inode: self._known[inode] if inode in self._known else self._peer(descriptor, inode)
+            for inode, descriptor in sockets.items()
+        }
+        connections = {inode: peer for inode, peer in self._known.items() if peer is not None}
+        closed = self._newcomers.to_close(connections, self._clock())
+        for inode in closed:
+            with _opened(sockets[inode], inode) as connection:
+                if connection is not None:
+                    with contextlib.suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
+        if closed:
+            self._closed.add(connections[closed[-1]].host, len(closed))
+
+    def _peer(self, descriptor: int, inode: int) -> Peer | None:
+        with _opened(descriptor, inode) as connection:
+            if connection is None or connection.family not in _FAMILIES:
+                return None
+            try:
+                if connection.getsockname()[1] != self._port:
+                    return None
+                host, port, *_ = connection.getpeername()
+            except OSError:  # it listens, or its peer is gone
+                return None
+        return Peer(_plain(host), port)
+
+
+def peer_of(text: str) -> Peer | None:
+    """The peer that gRPC calls ``text``, such as ``ipv4:192.0.2.1:4000``; None: not over TCP."""
+    family, _, rest = text.partition(":")
+    host, _, port = unquote(rest).rpartition(":")
+    if family not in ("ipv4", "ipv6") or not port.isdecimal():
+        return None
+    return Peer(_plain(host.removeprefix("[").removesuffix("]")), int(port))
+
+
+def _plain(host: str) -> str:
+    """``host`` without the IPv6 form that an IPv4 address has on a socket of both."""
+    address = ipaddress.ip_address(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+def _sockets() -> dict[int, int]:
+    """The descriptors of the sockets of the process, by inode."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for name in os.listdir(_DESCRIPTORS):
+            with contextlib.suppress(OSError):
+                status = os.fstat(int(name))
+                if stat.S_ISSOCK(status.st_mode):
+                    found[status.st_ino] = int(name)
+    return found
+
+
+@contextlib.contextmanager
+def _opened(descriptor: int, inode: int) -> Iterator[socket.socket | None]:
+    """A socket by a descriptor of its own; None if ``descriptor`` is another's meanwhile."""
+    try:
+        own = os.dup(descriptor)
+    except OSError:
+        yield None
+        return
+    connection = None
+    with contextlib.suppress(OSError):
+        if os.fstat(own).st_ino == inode:
+            connection = socket.socket(fileno=own)
+    if connection is None:
+        os.close(own)
+        yield None
+        return
+    with connection:
+        yield connection
