@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import UnixAddress
@@ -35,6 +36,9 @@ from boardd_client.memory.maps import Map
 from boardd_client.transport.connection import ConnectionFailedError
 
 _logger = logging.getLogger("boardd_client")
+
+#: In which a thread ends that has nothing more to hear.
+_JOIN_SECS: Final = 1.0
 
 
 class HandoverFailedError(Exception):
@@ -64,6 +68,7 @@ class MapConnection:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         #: The listening thread's own, which it closes.
         self._heard_socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
 
     def share_first(self, first: Map, log: int) -> None:
         """Connects and hands over map 0 and the log, of which ``log`` is the descriptor.
@@ -162,18 +167,29 @@ class MapConnection:
         heard = self._heard_socket
         if heard is not None and os.getpid() == self._pid:
             self.interrupt()  # its thread
+            self._join()
         elif heard is not None:
             heard.close()
         self._socket.close()
 
+    def stop_listening(self) -> None:
+        """Hears nothing more. The connection stays open: the process lives on."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
+        self._join()
+
+    def _join(self) -> None:
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(_JOIN_SECS)
+
     def _listen(self) -> None:
         """Raises ``RuntimeError`` if the system has no thread to spare."""
         heard = self._heard_socket = self._socket.dup()
-        thread = threading.Thread(
+        self._thread = threading.Thread(
             target=self._hear_all, args=(heard,), name="boardd-maps", daemon=True
         )
         try:
-            thread.start()
+            self._thread.start()
         except BaseException:
             self._heard_socket = None
             heard.close()
@@ -334,6 +350,11 @@ class MapHandover:
         connection = self._next_connection
         if connection is not None:
             connection.interrupt()
+
+    def stop_listening(self) -> None:
+        """Hears nothing more of the daemon, which keeps what it holds."""
+        if self._connection is not None:
+            self._connection.stop_listening()
 
     def close(self) -> None:
         """Ends the handover, which tells the daemon that this session is over.

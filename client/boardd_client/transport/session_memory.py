@@ -186,6 +186,11 @@ class SessionMemory:
         if self._handover is not None:
             self._handover.on_acknowledgement = on_acknowledgement
 
+    def stop_listening(self) -> None:
+        """Hears nothing more of the daemon, which keeps what it holds."""
+        if self._handover is not None:
+            self._handover.stop_listening()
+
     def interrupt(self) -> None:
         """Makes a handover fail that waits for the daemon's answer. Any thread may call."""
         if self._handover is not None:
