@@ -43,9 +43,10 @@ class Values:
     def size_bytes(self) -> int:
         return 100 * len(self.values)
 
-    def merge(self, other: Values) -> Values:
-        assert not self.values & other.values, "merged twice"
-        return Values(self.values | other.values)
+    def merge(self, *others: Values) -> Values:
+        merged = self.values.union(*(other.values for other in others))
+        assert len(merged) == sum(len(one.values) for one in (self, *others)), "merged twice"
+        return Values(merged)
 
 
 class Oracle:

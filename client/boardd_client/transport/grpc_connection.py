@@ -147,6 +147,8 @@ class GrpcConnection:
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
             ("grpc.enable_retries", 0),
+            # Else each message that comes is answered with a ping, which costs as much.
+            ("grpc.http2.bdp_probe", 0),
         ]
         if not isinstance(self._address, TcpAddress):
             # A proxy set for the web is not for a socket file.

@@ -25,10 +25,9 @@ protobuf until then, so that an idle daemon never loads numba.
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +35,7 @@ import numpy.typing as npt
 from boardd.events import event
 from boardd.events.event_pb2 import Summary
 from boardd.events.exact import SCALAR_BYTES, with_scalar
+from boardd.events.tag_names import TagNames
 from boardd.events.tfrecord import OVERHEAD_BYTES
 
 #: Protobuf encodes up to this many scalars while the loop is not compiled.
@@ -44,10 +44,6 @@ UNCOMPILED_MAX: Final = 64
 #: wall_time 9, step 11, and tag byte and length (at most 5 bytes) of summary,
 #: value and tag 18, simple_value 5.
 _EVENT_BYTES_MAX: Final = 9 + 11 + 18 + 5
-
-#: Sets of tags that are kept, and how many tags a set has then.
-_KNOWN_SETS: Final = 64
-_KNOWN_TAGS: Final = 256
 
 _PLAIN: Final = ("C", "A")  # contiguous and aligned, as the loop reads columns
 
@@ -63,12 +59,14 @@ def encode_scalars(
     tag_index: npt.NDArray[np.intp],
     tags: Sequence[bytes],
     *,
+    names: TagNames | None = None,
     is_exact: bool = False,
 ) -> bytes:
     """Returns n encoded records, in order: events of one scalar each.
 
     The four arrays have shape ``[n]``; scalar i has the tag
-    ``tags[tag_index[i]]``, in UTF-8. Values are rounded to float32, and with ``is_exact``
+    ``tags[tag_index[i]]``, in UTF-8. Calls whose ``tags`` only grow are faster if they give
+    the same ``names``, at first new ones. Values are rounded to float32, and with ``is_exact``
     also kept as they are; any value is allowed. Releases the GIL for all but a few scalars.
 
     Raises ``ValueError`` when shapes differ, a wall time is not finite, an
@@ -97,30 +95,9 @@ def encode_scalars(
     exact = doubles if is_exact else doubles[:0]
     if _kernel is None and len(times) <= UNCOMPILED_MAX:
         return _encode_with_protobuf(times, steps, singles, indices, tags, exact)
-    return _encode_with_kernel(times, steps, singles, indices, tags, exact)
-
-
-class _Names(NamedTuple):
-    """Tags back to back, and where each begins and how long it is, uint64[tags]."""
-
-    text: npt.NDArray[np.uint8]
-    begins: npt.NDArray[np.uint64]
-    lengths: npt.NDArray[np.uint64]
-
-    @classmethod
-    def of(cls, tags: Sequence[bytes]) -> _Names:
-        """Raises ``ValueError`` for a tag that is not UTF-8."""
-        for tag in tags:
-            if not tag.isascii():
-                tag.decode("utf-8")  # UnicodeDecodeError is a ValueError
-        lengths = np.fromiter((len(tag) for tag in tags), np.uint64, len(tags))
-        return cls(np.frombuffer(b"".join(tags), np.uint8), np.cumsum(lengths) - lengths, lengths)
-
-
-@functools.lru_cache(maxsize=_KNOWN_SETS)
-def _known_names(tags: tuple[bytes, ...]) -> _Names:
-    """As ``_Names.of``, for tags that come together again: in the next step, of the next rank."""
-    return _Names.of(tags)
+    names = TagNames() if names is None else names
+    names.extend(tags)
+    return _encode_with_kernel(times, steps, singles, indices, names, exact)
 
 
 def _encode_with_protobuf(
@@ -131,7 +108,7 @@ def _encode_with_protobuf(
     tags: Sequence[bytes],
     exact: npt.NDArray[np.float64],
 ) -> bytes:
-    names = [tag.decode("utf-8") for tag in tags]
+    names = {index: tags[index].decode("utf-8") for index in set(indices.tolist())}
     columns = zip(times.tolist(), steps.tolist(), singles.tolist(), indices.tolist(), strict=True)
     events = [
         event.summary(time, step, Summary.Value(tag=names[index], simple_value=single))
@@ -156,11 +133,10 @@ def _encode_with_kernel(
     steps: npt.NDArray[np.int64],
     singles: npt.NDArray[np.float32],
     indices: npt.NDArray[np.intp],
-    tags: Sequence[bytes],
+    names: TagNames,
     exact: npt.NDArray[np.float64],
 ) -> bytes:
     rounded = is_rounded(exact, singles) if len(exact) else np.zeros(0, bool)
-    names = _known_names(tuple(tags)) if len(tags) <= _KNOWN_TAGS else _Names.of(tags)
     size_max = int(names.lengths[indices].sum()) + len(times) * (OVERHEAD_BYTES + _EVENT_BYTES_MAX)
     size_max += int(rounded.sum()) * SCALAR_BYTES
     out = np.empty(size_max, np.uint8)
@@ -169,7 +145,9 @@ def _encode_with_kernel(
         steps.view(np.uint64),
         singles.view(np.uint32),
         indices.astype(np.uint64),
-        *names,
+        names.text,
+        names.begins,
+        names.lengths,
         exact.view(np.uint64),
         rounded.view(np.uint8),
         out,

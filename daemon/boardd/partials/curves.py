@@ -31,9 +31,12 @@ class Curve:
         """The number of thresholds, and who counted."""
         return self.thresholds, self.is_raw
 
-    def merge(self, other: Curve) -> Curve:
-        """Returns the curve of both."""
-        return Curve(self.thresholds, self.is_raw, self.counts.merge(other.counts))
+    def merge(self, *others: Curve) -> Curve:
+        """Returns the curve of all."""
+        counts = self.counts
+        for other in others:
+            counts = counts.merge(other.counts)
+        return Curve(self.thresholds, self.is_raw, counts)
 
     @property
     def curve(self) -> PrCurve:

@@ -70,9 +70,12 @@ class Embedding:
         """What all fields of ``form_of_rows`` say."""
         return dataclasses.astuple(self.form_of_rows)
 
-    def merge(self, other: Embedding) -> Embedding:
-        """Returns the rows of both."""
-        return Embedding(self.form_of_rows, self.sample.merge(other.sample, MAX_EMBEDDING_BYTES))
+    def merge(self, *others: Embedding) -> Embedding:
+        """Returns the rows of all."""
+        sample = self.sample
+        for other in others:
+            sample = sample.merge(other.sample, MAX_EMBEDDING_BYTES)
+        return Embedding(self.form_of_rows, sample)
 
     @property
     def size_bytes(self) -> int:

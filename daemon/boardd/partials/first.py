@@ -21,9 +21,9 @@ class First:
         """All merge."""
         return ()
 
-    def merge(self, other: First) -> First:
-        """Returns that of the lower rank."""
-        return min(self, other, key=lambda first: (first.rank, first.content))
+    def merge(self, *others: First) -> First:
+        """Returns that of the lowest rank."""
+        return min(self, *others, key=lambda first: (first.rank, first.content))
 
     @property
     def size_bytes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -57,19 +58,20 @@ class Moments:
             found.negative_infinity_count,
         )
 
-    def merge(self, other: Moments) -> Moments:
-        """Returns the moments of the values of both."""
-        filled = [part for part in (self, other) if part.num]
+    def merge(self, *others: Moments) -> Moments:
+        """Returns the moments of the values of all."""
+        parts = (self, *others)
+        filled = [part for part in parts if part.num]
         return Moments(
-            self.num + other.num,
+            sum(part.num for part in parts),
             min((part.min for part in filled), default=0.0),
             max((part.max for part in filled), default=0.0),
-            self.sum.merge(other.sum),
-            self.squares.merge(other.squares),
-            self.square_overflow_count + other.square_overflow_count,
-            self.nan_count + other.nan_count,
-            self.positive_infinity_count + other.positive_infinity_count,
-            self.negative_infinity_count + other.negative_infinity_count,
+            ExactSum(sum(part.sum.units for part in parts)),
+            ExactSum(sum(part.squares.units for part in parts)),
+            sum(part.square_overflow_count for part in parts),
+            sum(part.nan_count for part in parts),
+            sum(part.positive_infinity_count for part in parts),
+            sum(part.negative_infinity_count for part in parts),
         )
 
     @property
@@ -94,11 +96,14 @@ class EdgesHistogram:
         """The edges."""
         return (self.edges.tobytes(),)
 
-    def merge(self, other: EdgesHistogram) -> EdgesHistogram:
-        """Returns the histogram of the values of both."""
-        counts = self.counts + other.counts
+    def merge(self, *others: EdgesHistogram) -> EdgesHistogram:
+        """Returns the histogram of the values of all."""
+        counts = self.counts.copy()
+        for other in others:
+            counts += other.counts
         counts.flags.writeable = False
-        return EdgesHistogram(self.edges, counts, self.moments.merge(other.moments))
+        moments = self.moments.merge(*(other.moments for other in others))
+        return EdgesHistogram(self.edges, counts, moments)
 
     @property
     def size_bytes(self) -> int:
@@ -131,10 +136,10 @@ class GridHistogram:
         """The most buckets that its grid may have."""
         return max_buckets(self.bins)
 
-    def merge(self, other: GridHistogram) -> GridHistogram:
-        """Returns the histogram of the values of both."""
-        moments = self.moments.merge(other.moments)
-        grids = [part.grid for part in (self, other) if part.moments.num]
+    def merge(self, *others: GridHistogram) -> GridHistogram:
+        """Returns the histogram of the values of all."""
+        moments = self.moments.merge(*(other.moments for other in others))
+        grids = _added_up([part.grid for part in (self, *others) if part.moments.num])
         if not grids:
             return GridHistogram(self.bins, self.rule, self.grid, moments)
         exponent = grid_exponent(moments.min, moments.max, self.max_buckets)
@@ -177,23 +182,47 @@ class RawHistogram:
         """Whether nothing was counted."""
         return not self.counts.units and not self.counts.counts.any()
 
-    def merge(self, other: RawHistogram) -> RawHistogram:
-        """Returns the histogram of both."""
-        filled = [part for part in (self, other) if not part.is_empty]
+    def merge(self, *others: RawHistogram) -> RawHistogram:
+        """Returns the histogram of all."""
+        filled = [part for part in (self, *others) if not part.is_empty]
+        counts, num, total, squares = self.counts, self.num, self.sum, self.squares
+        for other in others:
+            counts, num = counts.merge(other.counts), num.merge(other.num)
+            total, squares = total.merge(other.sum), squares.merge(other.squares)
         return RawHistogram(
             self.limits,
-            self.counts.merge(other.counts),
+            counts,
             min((part.min for part in filled), default=0.0),
             max((part.max for part in filled), default=0.0),
-            self.num.merge(other.num),
-            self.sum.merge(other.sum),
-            self.squares.merge(other.squares),
+            num,
+            total,
+            squares,
         )
 
     @property
     def size_bytes(self) -> int:
         """The memory that it holds, about."""
         return self.limits.nbytes + self.counts.size_bytes + 512
+
+
+def _added_up(grids: Sequence[Grid]) -> list[Grid]:
+    """Returns ``grids`` with those of one exponent added up, so that few are to be coarsened."""
+    alike: dict[int, list[Grid]] = {}
+    for grid in grids:
+        alike.setdefault(grid.exponent, []).append(grid)
+    added = []
+    for exponent, parts in alike.items():
+        first = min(part.first for part in parts)
+        end = max(part.first + part.counts.size for part in parts)
+        # Between grids that are far apart there may be more buckets than memory.
+        if len(parts) == 1 or end - first > sum(part.counts.size for part in parts):
+            added += parts
+            continue
+        counts: npt.NDArray[np.int64] = np.zeros(end - first, np.int64)
+        for part in parts:
+            counts[part.first - first : part.first - first + part.counts.size] += part.counts
+        added.append(Grid(exponent, first, counts))
+    return added
 
 
 def add_coarsened(grid: Grid, exponent: int, first: int, counts: npt.NDArray[np.int64]) -> None:

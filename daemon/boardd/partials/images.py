@@ -55,9 +55,12 @@ class Images:
         """The shape of a tile."""
         return self.shape
 
-    def merge(self, other: Images) -> Images:
-        """Returns the tiles of both."""
-        return Images(self.shape, self.sample.merge(other.sample, MAX_IMAGE_BYTES))
+    def merge(self, *others: Images) -> Images:
+        """Returns the tiles of all."""
+        sample = self.sample
+        for other in others:
+            sample = sample.merge(other.sample, MAX_IMAGE_BYTES)
+        return Images(self.shape, sample)
 
     @property
     def size_bytes(self) -> int:

@@ -13,8 +13,8 @@ class Mergeable(Protocol):
     if their ``form`` is equal.
     """
 
-    def merge(self, other: Any) -> Any:
-        """Returns the value of both together."""
+    def merge(self, *others: Any) -> Any:
+        """Returns the value of all together."""
 
     @property
     def form(self) -> tuple[Any, ...]:
@@ -41,12 +41,12 @@ class Share:
         """Shares with equal keys merge."""
         return type(self.value).__name__, self.value.form
 
-    def merge(self, other: Share) -> Share:
-        """Returns the values of both, whose keys are equal."""
+    def merge(self, *others: Share) -> Share:
+        """Returns the values of all, whose keys are equal."""
         return Share(
-            min(self.rank, other.rank),
-            self.count + other.count,
-            self.value.merge(other.value),
+            min(self.rank, *(other.rank for other in others)),
+            self.count + sum(other.count for other in others),
+            self.value.merge(*(other.value for other in others)),
         )
 
 
@@ -66,17 +66,16 @@ class Partial:
         """Returns what ``rank`` contributes with one record."""
         return cls((Share(rank, 1, value),))
 
-    def merge(self, other: Partial) -> Partial:
-        """Returns the contributions of both; associative and commutative, bit for bit."""
-        if len(self.shares) == len(other.shares) == 1:
-            own, share = self.shares[0], other.shares[0]
-            if own.key == share.key:  # as nearly always
-                return Partial((own.merge(share),))
-        merged = {share.key: share for share in self.shares}
-        for share in other.shares:
-            known = merged.get(share.key)
-            merged[share.key] = share if known is None else known.merge(share)
-        return Partial(tuple(sorted(merged.values(), key=lambda share: (share.rank, share.key))))
+    def merge(self, *others: Partial) -> Partial:
+        """Returns all contributions together; associative and commutative, bit for bit."""
+        alike: dict[tuple[str, tuple[Any, ...]], list[Share]] = {}
+        for partial in (self, *others):
+            for share in partial.shares:
+                alike.setdefault(share.key, []).append(share)
+        merged = [first.merge(*rest) if rest else first for first, *rest in alike.values()]
+        if len(merged) > 1:
+            merged.sort(key=lambda share: (share.rank, share.key))
+        return Partial(tuple(merged))
 
     @property
     def shown(self) -> Share:

@@ -70,14 +70,18 @@ class Scalars:
         """All scalars merge."""
         return ()
 
-    def merge(self, other: Scalars) -> Scalars:
-        """Returns the contributions of both."""
+    def merge(self, *others: Scalars) -> Scalars:
+        """Returns the contributions of all."""
+        total = self.sum
+        for other in others:
+            total = total.merge(other.sum)
+        parts = (self, *others)
         return Scalars(
-            self.count + other.count,
-            self.sum.merge(other.sum),
-            min(self.min, other.min, key=_lowest_first),
-            min(self.max, other.max, key=_highest_first),
-            min(self.last, other.last, key=_latest_first),
+            sum(part.count for part in parts),
+            total,
+            min((part.min for part in parts), key=_lowest_first),
+            min((part.max for part in parts), key=_highest_first),
+            min((part.last for part in parts), key=_latest_first),
         )
 
     def value(self, reduce: str) -> float:

@@ -22,8 +22,8 @@ class Partial(Protocol):
         """Memory that it holds."""
         ...
 
-    def merge(self, other: Any) -> Any:
-        """Returns both as one."""
+    def merge(self, *others: Any) -> Any:
+        """Returns all as one."""
         ...
 
 

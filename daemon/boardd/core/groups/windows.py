@@ -24,28 +24,62 @@ _FEW_BYTES: Final = 200
 _BLOCK_BYTES: Final = 700
 _COLUMN_BYTES: Final = 32
 _SUMMARY_BYTES: Final = 400
+#: Contributions to one summary that wait to be merged.
+_MAX_UNMERGED: Final = 64
+_UNMERGED_BYTES: Final = 64 << 10
 #: Places of points whose contributions stay, and of those whose contributions are not shown.
 _KEPT: Final = -1
 _LEFT_OUT: Final = -2
 
 
-@dataclass(eq=False, slots=True)
 class OpenSummary:
-    """What ranks contributed to one point of another kind, merged."""
+    """What ranks contributed to one point of another kind.
 
-    partial: Partial
-    rank: int
-    first_wall_time: float
-    wall_time: float
-    count: int = 1
+    To merge many at a time costs little more than to merge one. So contributions wait for
+    others, up to ``_UNMERGED_BYTES`` of them and ``_MAX_UNMERGED``.
+    """
 
-    def merge(self, rank: int, wall_time: float, partial: Partial) -> None:
-        """Takes one contribution more. ``rank`` becomes that of the latest."""
-        self.partial = self.partial.merge(partial)
+    __slots__ = (
+        "_merged",
+        "_unmerged",
+        "count",
+        "first_wall_time",
+        "rank",
+        "size_bytes",
+        "wall_time",
+    )
+
+    def __init__(self, rank: int, wall_time: float, partial: Partial) -> None:
+        self._merged = partial
+        self._unmerged: list[Partial] = []
+        self.rank = rank  #: that of the latest
+        self.first_wall_time = self.wall_time = wall_time
+        self.count = 1
+        self.size_bytes = partial.size_bytes  #: memory of all contributions, as far as merged
+
+    def add(self, rank: int, wall_time: float, partial: Partial) -> None:
+        """Takes one contribution more."""
+        self._unmerged.append(partial)
+        self.size_bytes += partial.size_bytes
+        unmerged_bytes = self.size_bytes - self._merged.size_bytes
+        if unmerged_bytes > _UNMERGED_BYTES or len(self._unmerged) >= _MAX_UNMERGED:
+            self._merge()
         self.count += 1
         self.first_wall_time = min(self.first_wall_time, wall_time)
         if (wall_time, -rank) > (self.wall_time, -self.rank):
             self.wall_time, self.rank = wall_time, rank
+
+    @property
+    def partial(self) -> Partial:
+        """All contributions, merged."""
+        if self._unmerged:
+            self._merge()
+        return self._merged
+
+    def _merge(self) -> None:
+        self._merged = self._merged.merge(*self._unmerged)
+        self._unmerged.clear()
+        self.size_bytes = self._merged.size_bytes
 
 
 @dataclass(eq=False, slots=True)
@@ -153,13 +187,13 @@ class Windows:
         window = self._window(key, now)
         summary = window.summaries.get(tag)
         if summary is None:
-            window.summaries[tag] = OpenSummary(partial, rank, wall_time, wall_time)
+            window.summaries[tag] = OpenSummary(rank, wall_time, partial)
             self._charge(window, _SUMMARY_BYTES + partial.size_bytes)
             self._open(window, key, [tag])
             return True
-        before = summary.partial.size_bytes
-        summary.merge(rank, wall_time, partial)
-        self._charge(window, summary.partial.size_bytes - before)
+        before = summary.size_bytes
+        summary.add(rank, wall_time, partial)
+        self._charge(window, summary.size_bytes - before)
         return False
 
     def take(
@@ -311,7 +345,7 @@ def _size_bytes(window: _Window) -> int:
         + len(window.tags) * _POINT_BYTES
         + len(window.few) * _FEW_BYTES
         + sum(_BLOCK_BYTES + len(block.point) * _COLUMN_BYTES for block in window.blocks)
-        + sum(_SUMMARY_BYTES + one.partial.size_bytes for one in window.summaries.values())
+        + sum(_SUMMARY_BYTES + one.size_bytes for one in window.summaries.values())
     )
 
 

@@ -28,6 +28,7 @@ from boardd.events.event_pb2 import Summary
 from boardd.events.exact import with_scalar
 from boardd.events.marks import Part
 from boardd.events.scalars import encode_scalars
+from boardd.events.tag_names import TagNames
 from boardd.events.values import scalar_value
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
@@ -59,11 +60,12 @@ class Encoded:
     refused: list[RefusedRecords] = field(default_factory=list)
 
 
-def encode_scalar_part(part: ScalarPart) -> Encoded:
+def encode_scalar_part(part: ScalarPart, names: TagNames | None = None) -> Encoded:
     """Returns the encoded records of scalars.
 
     Without those whose tag is another kind, and without those that are written already. A
     rank's own copies keep what the ranks are merged from, see ``boardd.events.exact``.
+    ``names``: those of the run's tags, at first none.
     """
     run, columns, tag_index = part.run, part.columns, part.tag_index
     if part.is_copy:
@@ -81,13 +83,13 @@ def encode_scalar_part(part: ScalarPart) -> Encoded:
         duplicates = _written(columns.sequence, run.contents.marks.sequence(key))
         if duplicates:
             columns, tag_index = columns[duplicates:], tag_index[duplicates:]
-        used, index = _used(tag_index)
         events = encode_scalars(
             columns.wall_time,
             columns.step,
             columns.value,
-            index,
-            [run.tags[tag] for tag in used.tolist()],
+            tag_index,
+            run.tags,
+            names=names,
             is_exact=part.is_copy,
         )
     except Exception as error:
@@ -204,23 +206,6 @@ def _written(sequences: NDArray[np.uint64], mark: int) -> int:
     if not len(sequences) or sequences.item(0) > mark:
         return 0
     return int(np.searchsorted(sequences, np.uint64(mark), side="right"))
-
-
-def _used(tag_index: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The tags that occur, in ascending order, and the index of each scalar's tag among them.
-
-    The same as ``numpy.unique`` with its inverse, but without its sort, which would
-    take most of the time here.
-    """
-    top = int(tag_index.max(initial=-1)) + 1
-    if top > 8 * len(tag_index):
-        return np.unique(tag_index, return_inverse=True)
-    occurs = np.zeros(top, bool)
-    occurs[tag_index] = True
-    used = np.flatnonzero(occurs)
-    place = np.empty(top, np.intp)
-    place[used] = np.arange(len(used))
-    return used, place[tag_index]
 
 
 def _refused(part: ScalarPart, is_refused: NDArray[np.bool_]) -> list[RefusedRecords]:

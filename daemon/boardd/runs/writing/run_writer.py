@@ -34,6 +34,7 @@ from boardd.core.session.batch import (
     ScalarPart,
     SummaryPart,
 )
+from boardd.events.tag_names import TagNames
 from boardd.runs.event_files.run_files import RunFiles
 from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.writing.encode import (
@@ -85,6 +86,7 @@ class RunWriter:
         self._order = RunOrder()
         self._held = HoldBack(run, self._put_in_order)
         self._reducing = RunReductions(reduce_alone)
+        self._names = TagNames()
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
 
     # Called by the table of runs
@@ -207,7 +209,7 @@ class RunWriter:
 
         Returns what is to be written for each, and why the append failed.
         """
-        encoded = [_encode(item) for item in items]
+        encoded = [_encode(item, self._names) for item in items]
         if encoded[0].embedding is None:
             try:
                 self._files.append_once(*join(encoded))
@@ -235,7 +237,7 @@ class RunWriter:
                 self._outcomes.reject(take_part(items), reason, message)
 
 
-def _encode(item: Item) -> Encoded:
+def _encode(item: Item, names: TagNames) -> Encoded:
     if isinstance(item, PurgePart):
         return encode_purge(item)
     if isinstance(item, RewindPart):
@@ -247,7 +249,7 @@ def _encode(item: Item) -> Encoded:
     if isinstance(item, ReducedSummary) and isinstance(item.result, (EncodedSummary, SummaryError)):
         return encode_summary(item.part, item.result)
     if isinstance(item, ScalarPart):
-        return encode_scalar_part(item)
+        return encode_scalar_part(item, names)
     if isinstance(item, DropPart):
         return encode_drops(item)
     raise TypeError(f"no events in {item!r}")

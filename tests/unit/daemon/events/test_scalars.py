@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from boardd.events import scalars
 from boardd.events.scalars import encode_scalars
+from boardd.events.tag_names import TagNames
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -203,3 +204,15 @@ def test_trouble_with_numbas_cache_stops_nothing(trouble: str, tmp_path: Path) -
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, timeout=120)
     rows = EDGE_ROWS + EDGE_ROWS[:1] * scalars.UNCOMPILED_MAX
     assert done.stdout == encode_scalars(*columns(rows))
+
+
+def test_names_that_are_kept_grow_with_the_tags() -> None:
+    rows = EDGE_ROWS * 20
+    wall_time, step, value, tag_index, tags = columns(rows)
+    names = TagNames()
+    for known in range(1, len(tags) + 1):
+        some = tag_index < known
+        made = encode_scalars(
+            wall_time[some], step[some], value[some], tag_index[some], tags[:known], names=names
+        )
+        assert made == by_tensorboard([row for row in rows if row[3].encode() in tags[:known]])

@@ -37,6 +37,8 @@ def tree(parts: list[Partial], choose: Callable[[int], int]) -> Partial:
         one = pool.pop(choose(len(pool)))
         other = pool.pop(choose(len(pool)))
         pool.append(one.merge(other))
+        if len(pool) > 2 and not choose(3):  # all the rest at once
+            pool = [pool.pop().merge(*pool)]
     return pool[0]
 
 
@@ -137,3 +139,11 @@ def test_curves(seed: int, weighted: bool) -> None:
 def test_what_is_no_partial_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidRecordError, match="a partial"):
         decode(data)
+
+
+def test_grids_far_apart_merge_with_others() -> None:
+    """Two of one exponent have more buckets between them than there is memory for."""
+    parts = [np.arange(40) / 8 + offset for offset in (0.0, 1e15, 0.5, 1e15)]
+    first, *rest = (Partial.of(0, histogram_of(part, EqualWidth(30))) for part in parts)
+    whole = Partial.of(0, histogram_of(np.concatenate(parts), EqualWidth(30)))
+    assert encode(Partial.of(0, first.merge(*rest).shown.value)) == encode(whole)

@@ -26,8 +26,8 @@ class Total:
     value: float
     size_bytes: int = 8
 
-    def merge(self, other: Total) -> Total:
-        return Total(self.value + other.value)
+    def merge(self, *others: Total) -> Total:
+        return Total(self.value + sum(other.value for other in others))
 
 
 def test_a_point_is_done_when_all_ranks_have_contributed() -> None:
