@@ -207,6 +207,19 @@ def test_a_signal_makes_it_write_what_it_has_and_leave(
     assert f"{number.name} received: leaving" in daemon.log
 
 
+def test_under_nohup_it_outlives_a_hangup(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does, for what it starts
+    try:
+        process = DaemonProcess(tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with process:
+        process.signal(signal.SIGHUP)
+        assert process.terminate() == 0
+        assert "SIGTERM received: leaving" in process.log
+        assert "SIGHUP" not in process.log
+
+
 @contextlib.contextmanager
 def client_that_does_not_read(daemon: DaemonProcess) -> Iterator[None]:
     """A stream on which the daemon has more to tell than the client lets through."""
