@@ -183,7 +183,7 @@ sys.stdin.readline()  # and goes on training
                 reader.reload()
             assert {point.value for point in reader.scalars()["."]["boardd/group/coverage"]} == {1}
             assert not {"min", "max"} & {*reader.runs()}
-        one.communicate()
+        one.communicate(timeout=120)
         daemon.wait_closed(END_SECS)
 
 

@@ -72,7 +72,7 @@ def test_a_killed_trainer_loses_nothing_that_was_written(
     assert trainer.stdout is not None
     assert trainer.stdout.readline() == b"written\n"
     trainer.kill()
-    trainer.wait()
+    trainer.wait(timeout=120)
     trainer.stdout.close()
     with SummaryWriter(str(logdir), address=daemon.address) as sw:
         sw.add_scalar("other", 1.0, 0)
@@ -150,7 +150,7 @@ def test_what_a_program_logged_before_exec_is_written(
         wait_for(lambda: not daemon.status().sessions)
         assert logged_steps(logdir, "loss") == list(range(1000))
         assert process.poll() is None
-        process.communicate("\n")
+        process.communicate("\n", timeout=120)
 
 
 LEFT_BEHIND = """

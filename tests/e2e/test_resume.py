@@ -347,7 +347,9 @@ def test_each_writer_of_a_process_is_told_that_it_was_superseded(daemon: DaemonP
         "sw.add_scalar('tag0', 2.0, 1)\n"
         "assert sw.close()\n"
     )
-    subprocess.run([sys.executable, "-c", successor, str(logdir), daemon.address], check=True)
+    subprocess.run(
+        [sys.executable, "-c", successor, str(logdir), daemon.address], check=True, timeout=120
+    )
     for number, sw in enumerate(writers):
         sw.add_scalar(f"tag{number}", 1.0, 1)
     for sw in writers:

@@ -337,4 +337,4 @@ def test_it_outlives_a_terminal_that_is_gone(daemon: DaemonProcess, tmp_path: Pa
         assert process.wait(timeout=30) == 0
     finally:
         process.kill()
-        process.wait()
+        process.wait(timeout=120)

@@ -113,7 +113,7 @@ def test_every_record_is_written_once_wherever_the_daemon_dies(
     finally:
         for trainer in trainers:
             trainer.kill()
-            trainer.wait()
+            trainer.wait(timeout=120)
     assert min(steps) > 0
     for name in ("a", "b"):
         run = logdir / name

@@ -275,7 +275,9 @@ def test_a_full_disk_makes_the_stream_wait_and_memory_stays_bounded(
                     await asyncio.sleep(0.3)
                 assert daemon.status().intake_bytes < 2 * budget + 200_000
                 assert now < total
-                subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+                subprocess.run(
+                    ["mount", "-o", "remount,size=64m", str(small_disk)], check=True, timeout=120
+                )
                 await logging
                 await client.acknowledged(total)
         ballast.unlink()

@@ -210,6 +210,6 @@ def killing(daemon: DaemonProcess, call: str, when: int) -> Iterator[None]:
         yield
     finally:
         tracer.terminate()
-        tracer.wait()
+        tracer.wait(timeout=120)
         assert tracer.stderr is not None
         tracer.stderr.close()

@@ -29,12 +29,12 @@ class FrozenDisk:
         self.is_frozen = False
 
     def freeze(self) -> None:
-        subprocess.run(["fsfreeze", "--freeze", str(self.path)], check=True)
+        subprocess.run(["fsfreeze", "--freeze", str(self.path)], check=True, timeout=120)
         self.is_frozen = True
 
     def thaw(self) -> None:
         if self.is_frozen:
-            subprocess.run(["fsfreeze", "--unfreeze", str(self.path)], check=True)
+            subprocess.run(["fsfreeze", "--unfreeze", str(self.path)], check=True, timeout=120)
             self.is_frozen = False
 
 
@@ -46,10 +46,12 @@ def disk(tmp_path: Path) -> Iterator[FrozenDisk]:
     image, path = tmp_path / "image", tmp_path / "logs" / "disk"
     with open(image, "wb") as file:
         file.truncate(16 << 20)
-    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True, timeout=120)
     path.mkdir(parents=True)
     if subprocess.run(
-        ["mount", "-o", "loop", str(image), str(path)], capture_output=True
+        ["mount", "-o", "loop", str(image), str(path)],
+        capture_output=True,
+        timeout=120,
     ).returncode:
         pytest.skip("a file cannot be mounted here")
     frozen = FrozenDisk(path)
@@ -57,7 +59,7 @@ def disk(tmp_path: Path) -> Iterator[FrozenDisk]:
         yield frozen
     finally:
         frozen.thaw()
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
+        subprocess.run(["umount", "--lazy", str(path)], check=True, timeout=120)
 
 
 def steps(run: Path) -> list[int]:

@@ -54,7 +54,7 @@ class Trainer:
     def kill(self) -> None:
         """Kills it with SIGKILL."""
         self._process.kill()
-        self._process.wait()
+        self._process.wait(timeout=120)
 
 
 def is_all_written(daemon: DaemonProcess) -> bool:

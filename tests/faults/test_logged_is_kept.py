@@ -134,7 +134,7 @@ def test_when_both_are_killed_only_tensors_are_lost_and_by_name(
         assert process.stdout.readline() == "logged\n"
         daemon.kill()
         process.kill()
-        process.communicate()
+        process.communicate(timeout=120)
         with DaemonProcess(tmp_path, socket=socket) as second:
             wait_written(run, EXPECTED)
             wait_for(lambda: not second.status().sessions)
@@ -161,7 +161,7 @@ def test_what_was_written_before_both_were_killed_is_not_written_again(
     process.stdin.flush()
     assert process.stdout.readline() == "logged\n"
     process.kill()
-    process.communicate()
+    process.communicate(timeout=120)
     with DaemonProcess(tmp_path, socket=socket) as second:
         wait_for(lambda: not logs_of(socket) and not second.status().sessions)
         assert tags_of(run) == {**EXPECTED, "more": RECORDS}
@@ -181,7 +181,7 @@ def test_a_living_trainers_log_is_its_own(tmp_path: Path, runtime_directory: Pat
         assert len(logs_of(socket)) == 1
         assert "ended without closing" not in daemon.log
         process.kill()
-        process.communicate()
+        process.communicate(timeout=120)
         daemon.wait_log("ended without closing its session: 0 records")
         wait_for(lambda: not logs_of(socket))
         assert tags_of(run) == EXPECTED

@@ -52,7 +52,7 @@ def ranks(logdir: Path, address: str) -> Iterator[list[subprocess.Popen[str]]]:
     finally:
         for process in processes:
             process.kill()
-            process.communicate()
+            process.communicate(timeout=120)
 
 
 def end_daemons(tmp_path: Path, socket: Path, times: int, seed: int) -> None:
