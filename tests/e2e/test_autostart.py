@@ -17,9 +17,10 @@ from boardd_client.errors import AutostartError
 from boardd_client.transport import autostart
 from boardd_client.transport.daemon_environment import daemon_environment
 from boardd_protos.address import UnixAddress
+from support.waiting import wait_until
 
 START_SECS = 60.0
-STOP_SECS = 30.0
+STOP_SECS = 60.0
 
 
 def serving_pid(address: UnixAddress) -> int | None:
@@ -42,10 +43,7 @@ def runs(pid: int) -> bool:
 
 
 def wait_until_ended(pid: int) -> None:
-    deadline = time.monotonic() + STOP_SECS
-    while runs(pid):
-        assert time.monotonic() < deadline, f"process {pid} is still there"
-        time.sleep(0.02)
+    wait_until(lambda: not runs(pid), f"process {pid} is gone", STOP_SECS)
 
 
 @pytest.fixture
@@ -112,6 +110,7 @@ import os, resource, signal, sys
 from pathlib import Path
 from boardd_client.transport import autostart
 from boardd_protos.address import UnixAddress
+from support.waiting import wait_until
 os.umask(0o077)
 os.nice(15)
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -148,6 +147,7 @@ import os, sys
 from pathlib import Path
 from boardd_client.transport import autostart
 from boardd_protos.address import UnixAddress
+from support.waiting import wait_until
 print("ready", flush=True)
 sys.stdin.readline()
 autostart.ensure_daemon(UnixAddress(Path(sys.argv[1])), 60.0)

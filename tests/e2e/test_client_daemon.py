@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd_client import SummaryWriter
-from support.commands import wait_until
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_scalars
 from support.transports import check_transport
+from support.waiting import wait_until
 
 #: What a script may take; interpreters and the helper process start slowly on a busy machine.
 SCRIPT_SECS = 60.0

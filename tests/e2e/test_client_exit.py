@@ -38,7 +38,7 @@ sw.add_histogram("values", [1.0, 2.0], 0)
 if way == "closed":
     sw.close()
 elif way == "flushed":
-    assert sw.flush(timeout=30)
+    assert sw.flush(timeout=60)
 elif way == "collected":
     del sw
 elif way == "reopened":

@@ -31,8 +31,8 @@ def log(*arguments):
     report()
 
 def report():
-    flushed = sw.flush(timeout=20)
-    closed = sw.close(timeout=20)
+    flushed = sw.flush(timeout=60)
+    closed = sw.close(timeout=60)
     counts = sw.statistics()
     print(json.dumps({
         "flushed": flushed.ok, "closed": closed.ok, "reason": flushed.reason,

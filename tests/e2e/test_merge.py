@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd.events.scalars import encode_scalars
-from support.commands import assert_refused, boardd, wait_until
+from support.commands import assert_refused, boardd
 from support.independent_reader import points
+from support.waiting import wait_until
 
 NAME = "events.out.tfevents.1700000000.host"
 #: Most of it is Python, NumPy and numba's compiled loops.
@@ -81,7 +82,7 @@ def test_a_signal_leaves_nothing(tmp_path: Path, number: signal.Signals, code: i
             "the merge has begun",
         )
         process.send_signal(number)
-        _, error = process.communicate(timeout=30)
+        _, error = process.communicate(timeout=60)
     assert process.returncode == code, error
     assert error == b""
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -144,9 +144,9 @@ def test_neither_flush_nor_close_waits_for_another_rank(daemon: DaemonProcess) -
     script = """
 sw = SummaryWriter(logdir)
 sw.add_scalar("loss", 1.5, 0)
-assert sw.flush(timeout=30)
+assert sw.flush(timeout=60)
 print("flushed", flush=True)
-assert sw.close(timeout=30)
+assert sw.close(timeout=60)
 """
     with ranks(daemon, script, 1) as (alone,):
         assert alone.stdout is not None
@@ -166,7 +166,7 @@ def test_where_rank_0_alone_logs_its_points_appear_when_nobody_else_may_join(
 sw = SummaryWriter(logdir)
 for step in range(5):
     sw.add_scalar("loss", 10 - step, step)
-    assert sw.flush(timeout=30)
+    assert sw.flush(timeout=60)
 sys.stdin.readline()  # and goes on training
 """
     with (

@@ -16,7 +16,7 @@ import sys
 from boardd_client import SummaryWriter
 sw = SummaryWriter(sys.argv[1], address=sys.argv[2], verbose=False)
 sw.add_scalar("loss", 1.0, 1)
-result = sw.close(timeout=20.0)
+result = sw.close(timeout=60)
 print(result.ok, result.reason)
 """
 

@@ -37,7 +37,7 @@ def train(steps):
         sw.add_pr_curve("pr", [0, 1], [0.25, 0.75], 5, step)
         sw.add_mesh("mesh", np.zeros((1, 3, 3)), global_step=step)
         sw.add_tensor("tensor", np.zeros(3), step)
-    result = sw.flush(timeout=30)
+    result = sw.flush(timeout=60)
     print(json.dumps([result.ok, result.reason, dict(sw.statistics().rejected)]), flush=True)
 
 train(range(20))

@@ -23,10 +23,11 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
-from support.commands import DEADLINE_SECS, assert_refused, boardd, wait_until
+from support.commands import assert_refused, boardd
 from support.daemon_process import DaemonProcess
 from support.plain_session import Session
 from support.tensorboard_reader import read_scalars
+from support.waiting import DEADLINE_SECS, wait_until
 
 # Starting
 
@@ -157,13 +158,13 @@ def test_health_and_reflection_answer(daemon: DaemonProcess) -> None:
     assert daemon.health("boardd.v1.Boardd") == HealthCheckResponse.SERVING
     with daemon.channel() as channel:
         with pytest.raises(grpc.RpcError) as caught:
-            HealthStub(channel).Check(HealthCheckRequest(service="nonsense"), timeout=10)
+            HealthStub(channel).Check(HealthCheckRequest(service="nonsense"), timeout=60)
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         (answer,) = ServerReflectionStub(channel).ServerReflectionInfo(
-            iter([ServerReflectionRequest(list_services="")]), timeout=10
+            iter([ServerReflectionRequest(list_services="")]), timeout=60
         )
         (described,) = ServerReflectionStub(channel).ServerReflectionInfo(
-            iter([ServerReflectionRequest(file_containing_symbol="boardd.v1.Boardd")]), timeout=10
+            iter([ServerReflectionRequest(file_containing_symbol="boardd.v1.Boardd")]), timeout=60
         )
     names = {service.name for service in answer.list_services_response.service}
     assert names == {
@@ -178,9 +179,9 @@ def test_a_message_past_the_cap_is_refused_and_others_go_on(daemon: DaemonProces
     with daemon.channel() as channel:
         stub = BoarddStub(channel)
         with pytest.raises(grpc.RpcError) as caught:
-            stub.Open(pb.OpenRequest(session_id=bytes(5 << 20)), timeout=10)
+            stub.Open(pb.OpenRequest(session_id=bytes(5 << 20)), timeout=60)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert stub.Status(pb.StatusRequest(), timeout=10).pid == daemon.pid
+        assert stub.Status(pb.StatusRequest(), timeout=60).pid == daemon.pid
 
 
 # Leaving
@@ -334,7 +335,7 @@ def test_it_outlives_a_terminal_that_is_gone(daemon: DaemonProcess, tmp_path: Pa
         wait_until(daemon.socket.exists, "it serves")
         assert boardd("status", "--socket", str(daemon.socket)).returncode == 0
         assert boardd("stop", "--socket", str(daemon.socket)).returncode == 0
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=60) == 0
     finally:
         process.kill()
         process.wait(timeout=120)

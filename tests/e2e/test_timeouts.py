@@ -28,7 +28,7 @@ from support.lateness import sleep_late_secs
 where, logdir, address, daemon = sys.argv[1:]
 sw = SummaryWriter(logdir, address=address)
 sw.add_scalar("loss", 0.0, 0)
-assert sw.flush(timeout=30)
+assert sw.flush(timeout=60)
 if where == "forked child" and (pid := os.fork()):
     os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
@@ -101,7 +101,7 @@ from boardd_client import SummaryWriter
 sw = SummaryWriter(sys.argv[1], address=sys.argv[2])
 sw.add_scalar("loss", 0.0, 0)
 if len(sys.argv) > 3:
-    assert sw.flush(timeout=30)
+    assert sw.flush(timeout=60)
     os.kill(int(sys.argv[3]), signal.SIGSTOP)
     sw.add_scalar("loss", 1.0, 1)
 import time

@@ -24,6 +24,7 @@ from support.daemon_process import DaemonProcess
 from support.raw_client import DEADLINE_SECS, RawClient, definitions, scalar, summary
 from support.service_reading import events_of
 from support.tools import require_tracing, tmpfs
+from support.waiting import wait_until
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 WORDS, LOSS = 1, 2
@@ -31,7 +32,7 @@ TAGS = {WORDS: "words", LOSS: "loss"}
 
 
 def run_async(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 90.0))
+    asyncio.run(asyncio.wait_for(test, 120.0))
 
 
 @contextlib.asynccontextmanager
@@ -42,10 +43,7 @@ async def connected(daemon: DaemonProcess) -> AsyncIterator[grpc.aio.Channel]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    deadline = asyncio.get_running_loop().time() + DEADLINE_SECS
-    while not await asyncio.to_thread(condition):
-        assert asyncio.get_running_loop().time() < deadline, "not in time"
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_until, condition)
 
 
 def matrix(step: int, rows: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from boardd_client import capture
 from boardd_client.errors import CaptureError
 from boardd_protos.dtypes import element
 from support.capturing import Captured, captured
-from support.commands import wait_until
+from support.waiting import wait_until
 
 mx = pytest.importorskip("mxnet", reason="needs mxnet", exc_type=ImportError)
 

@@ -16,8 +16,9 @@ from boardd_client import CaptureError
 from boardd_client.session import connection_state
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
-from support.scripted_daemon import ScriptedDaemon, wait_for
+from support.scripted_daemon import ScriptedDaemon
 from support.scripted_writer import Lazy, writer
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_autostart")
 
@@ -50,7 +51,7 @@ def test_records_arrive_whole_and_close_ends_everything(scripted: ScriptedDaemon
     assert [request.session_id for request in scripted.closes] == [
         request.session_id for request in scripted.opens
     ]
-    wait_for(lambda: scripted.active_streams == 0)
+    wait_until(lambda: scripted.active_streams == 0)
 
 
 def test_writers_of_one_address_share_a_session(scripted: ScriptedDaemon) -> None:
@@ -123,7 +124,7 @@ def test_lost_acknowledgements_are_made_up_for_by_the_next_open(scripted: Script
     with writer(scripted) as sw:
         for step in range(10):
             sw.add_scalar("loss", float(step), step)
-        wait_for(lambda: len(scripted.values()) == 10)
+        wait_until(lambda: len(scripted.values()) == 10)
         assert sw.statistics().pending == 10
         session_id = scripted.opens[0].session_id
         scripted.written[session_id] = 10
@@ -143,7 +144,7 @@ def test_a_restarted_daemon_gets_definitions_and_unwritten_records_again(
         assert sw.flush()
         scripted.acknowledges = False
         sw.add_scalar("loss", 1.0, 1)
-        wait_for(lambda: len(scripted.values()) == 2)
+        wait_until(lambda: len(scripted.values()) == 2)
         scripted.stop()
         scripted.forget()
         scripted.acknowledges = True
@@ -168,7 +169,7 @@ def test_an_outage_is_warned_about_once_and_its_end_too(
         assert sw.flush()
         scripted.stop()
         sw.add_scalar("loss", 1.0, 1)
-        wait_for(lambda: any("cannot be reached" in text for text in caplog.messages))
+        wait_until(lambda: any("cannot be reached" in text for text in caplog.messages))
         result = sw.flush(timeout=1.0)  # several tries, which must not warn again
         assert not result
         assert result.pending == 1
@@ -216,7 +217,7 @@ def test_a_refused_session_fails_flush_at_once_and_is_tried_again(
     assert time.monotonic() - begin < 10
     assert (result.ok, result.reason, result.pending) == (False, f"{code}: not you", 1)
     scripted.open_error = None
-    wait_for(lambda: scripted.values() == [0.0])
+    wait_until(lambda: scripted.values() == [0.0])
     assert sw.close()
 
 
@@ -226,7 +227,7 @@ def test_a_refused_run_fails_flush_and_close_and_is_warned_about(
     scripted.acknowledges = False
     sw = writer(scripted)
     sw.add_scalar("loss", 0.0, 0)
-    wait_for(lambda: scripted.definitions)
+    wait_until(lambda: scripted.definitions)
     number = scripted.definitions[0].runs[0].run
     scripted.send(run_refused=pb.RunRefused(run=number, reason=pb.UNWRITABLE, message="/logs"))
     result = sw.flush(timeout=20)
@@ -243,7 +244,7 @@ def test_rejected_records_fail_the_flush_that_covers_them_and_no_other(
     with writer(scripted) as sw:
         sw.add_scalar("loss", 0.0, 0)
         sw.add_scalar("loss", 1.0, 1)
-        wait_for(lambda: len(scripted.values()) == 2)
+        wait_until(lambda: len(scripted.values()) == 2)
         scripted.send(
             rejected=pb.Rejected(sequence=2, records=1, reason=pb.INVALID_NAME, message="bad name")
         )
@@ -325,7 +326,7 @@ def test_a_lazy_value_is_waited_for_in_the_background_and_order_is_kept(
         sw.add_scalar("loss", 1.0, 1)
         sw.add_scalar("loss", value, 2)
         sw.add_scalar("loss", 3.0, 3)
-        wait_for(lambda: scripted.values() == [1.0])
+        wait_until(lambda: scripted.values() == [1.0])
         assert not sw.flush(timeout=0.2)
         value.done.set()
         assert sw.flush()
@@ -386,6 +387,6 @@ def test_small_max_queue_and_flush_secs_send_sooner(scripted: ScriptedDaemon) ->
         for step in range(1, 6):
             begin = time.monotonic()
             sw.add_scalar("loss", 1.0, step)
-            wait_for(lambda step=step: len(scripted.values()) == step + 1)
+            wait_until(lambda step=step: len(scripted.values()) == step + 1)
             delays.append(time.monotonic() - begin)
     assert min(delays) < 0.08

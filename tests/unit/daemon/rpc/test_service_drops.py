@@ -8,7 +8,8 @@ import pytest
 from boardd.core.budget import Budgets
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import RUN, Harness, definitions, scalar, scalars, serving
-from support.service_reading import run_async, until, values_of
+from support.service_reading import run_async, values_of
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

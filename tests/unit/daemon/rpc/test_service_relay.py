@@ -16,7 +16,8 @@ from boardd.runs.groups import forward_log
 from boardd.runs.journal.journal_entries import encode_entry
 from boardd.runs.journal.relayed_entries import NumberedEntry, encode_relayed
 from support.raw_client import end_run, scalar, serving
-from support.service_reading import run_async, steps_of, until
+from support.service_reading import run_async, steps_of
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

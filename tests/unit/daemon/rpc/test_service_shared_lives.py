@@ -19,9 +19,10 @@ from boardd_protos.frame import CLAIMED
 from boardd_protos.local_socket import HANDOVER_SUFFIX
 from boardd_protos.shared import SHARE, Handover
 from support.raw_client import Harness, definitions, scalar, scalars, summary
-from support.service_reading import reasons, run_async, steps_of, until
+from support.service_reading import reasons, run_async, steps_of
 from support.shared_client import SharedClient, slotted_histogram
 from support.shared_service import sessions, shared
+from support.waiting import until
 
 #: Hands over the memory of another process's descriptor, and waits.
 HAND_OVER = """

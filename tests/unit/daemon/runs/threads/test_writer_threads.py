@@ -11,7 +11,7 @@ import pytest
 from boardd.runs.threads.brief_calls import BriefCalls
 from boardd.runs.threads.writer_threads import WriterThreads
 
-DEADLINE_SECS = 20.0
+DEADLINE_SECS = 60.0
 PLACES = 2
 HANGING_SECS = 0.05
 
