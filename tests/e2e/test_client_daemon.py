@@ -90,7 +90,7 @@ def test_a_stopped_daemon_holds_up_no_call_and_gets_everything_later(
             time.sleep(0.002)
         begin = time.monotonic()
         assert not sw.flush(timeout=0.3)
-        assert time.monotonic() - begin < 3
+        assert time.monotonic() - begin < 10
     assert np.median(took) < 0.01
     assert sw.close()
     assert steps(logdir, "loss") == list(range(101))

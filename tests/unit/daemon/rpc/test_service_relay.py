@@ -202,12 +202,13 @@ def test_a_host_that_keeps_all_that_it_may_lets_clients_wait(
             relay = Aggregator()
             harness.service.forward(relay, "somewhere:1", max_bytes=1)
             client = await harness.client().begin(rank=0, world_size=2)
-            await client.records(scalar(1))
-            await client.acknowledged(1)
-            await client.records(scalar(2))
-            await until(lambda: "--max-forward-bytes" in harness.status().runs[0].trouble)
+            logged = 0
+            while "--max-forward-bytes" not in harness.status().runs[0].trouble:
+                logged += 1
+                await client.records(scalar(logged))
+                await asyncio.sleep(0.02)
             relay.answers.set()
-            await client.acknowledged(2)
+            await client.acknowledged(logged)
             await until(lambda: not harness.status().runs[0].trouble)
 
     run_async(test, tmp_path)

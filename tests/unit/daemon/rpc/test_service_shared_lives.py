@@ -119,7 +119,7 @@ def test_a_living_client_may_come_back_before_it_is_known_to_live(tmp_path: Path
 @pytest.mark.usefixtures("no_defects")
 def test_the_lease_of_a_client_that_let_go_ends(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        async with shared(path, Budgets(lease_secs=0.05)) as (harness, client):
+        async with shared(path, Budgets(lease_secs=0.5)) as (harness, client):
             await client.open()
             assert await client.hand_over() == ""
             client.let_go()
@@ -199,7 +199,7 @@ def test_a_session_has_no_lease_while_its_connection_holds(
     comes_back: bool, tmp_path: Path
 ) -> None:
     async def test(path: Path) -> None:
-        async with shared(path, Budgets(lease_secs=0.1)) as (harness, client):
+        async with shared(path, Budgets(lease_secs=1.0)) as (harness, client):
             await client.begin()
             await client.log(scalar(2))
             await client.acknowledged(2)
