@@ -110,7 +110,6 @@ import os, resource, signal, sys
 from pathlib import Path
 from boardd_client.transport import autostart
 from boardd_protos.address import UnixAddress
-from support.waiting import wait_until
 os.umask(0o077)
 os.nice(15)
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -147,7 +146,6 @@ import os, sys
 from pathlib import Path
 from boardd_client.transport import autostart
 from boardd_protos.address import UnixAddress
-from support.waiting import wait_until
 print("ready", flush=True)
 sys.stdin.readline()
 autostart.ensure_daemon(UnixAddress(Path(sys.argv[1])), 60.0)
@@ -200,9 +198,7 @@ def test_a_socket_left_by_a_killed_daemon(address: UnixAddress) -> None:
     first = serving_pid(address)
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    deadline = time.monotonic() + STOP_SECS
-    while serving_pid(address) is not None:  # until its last thread has ended
-        assert time.monotonic() < deadline
+    wait_until(lambda: serving_pid(address) is None, "its last thread has ended", STOP_SECS)
     assert address.path.exists()
     autostart.ensure_daemon(address, START_SECS)
     assert serving_pid(address) not in (None, first)

@@ -21,7 +21,7 @@ from boardd_protos.boardd_pb2_grpc import BoarddStub
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-START_SECS = 60.0
+START_SECS = 120.0
 END_SECS = 60.0
 
 
