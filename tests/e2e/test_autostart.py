@@ -19,7 +19,7 @@ from boardd_client.transport.daemon_environment import daemon_environment
 from boardd_protos.address import UnixAddress
 from support.waiting import wait_until
 
-START_SECS = 60.0
+START_SECS = 120.0
 STOP_SECS = 60.0
 
 

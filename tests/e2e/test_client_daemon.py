@@ -20,7 +20,7 @@ from support.transports import check_transport
 from support.waiting import wait_until
 
 #: What a script may take; interpreters and the helper process start slowly on a busy machine.
-SCRIPT_SECS = 60.0
+SCRIPT_SECS = 120.0
 
 
 def run_script(text: str, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:

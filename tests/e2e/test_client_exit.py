@@ -54,7 +54,7 @@ def run(way: str, logdir: Path, address: str) -> None:
         [sys.executable, "-c", PROCESS, way, str(logdir), address],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -88,7 +88,7 @@ TOO_LATE = [
 
 def run(script: str, *arguments: str) -> tuple[dict[str, object], str]:
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     report: dict[str, object] = json.loads(done.stdout)
@@ -181,7 +181,7 @@ def test_finalizers_of_a_child_of_multiprocessing_may_log(
         [sys.executable, str(script), str(logdir), daemon.address, method],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr

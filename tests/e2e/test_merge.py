@@ -82,7 +82,7 @@ def test_a_signal_leaves_nothing(tmp_path: Path, number: signal.Signals, code: i
             "the merge has begun",
         )
         process.send_signal(number)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=120)
     assert process.returncode == code, error
     assert error == b""
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -27,7 +27,7 @@ def train(logdir: Path, daemon: DaemonProcess, *, mount: Path | None = None) -> 
     if mount is not None:
         script = 'mount -t tmpfs tmpfs "$0" && exec "$@"'
         trainer = ["unshare", "--mount", "sh", "-c", script, str(mount), *trainer]
-    done = subprocess.run(trainer, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(trainer, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

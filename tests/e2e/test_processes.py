@@ -216,7 +216,7 @@ def test_a_forked_child_logs_to_the_same_run_in_a_session_of_its_own(
 ) -> None:
     logdir = tmp_path / "logs"
     subprocess.run(
-        [sys.executable, "-c", FORKED, str(logdir), daemon.address], check=True, timeout=60
+        [sys.executable, "-c", FORKED, str(logdir), daemon.address], check=True, timeout=120
     )
     assert logged_steps(logdir, "parent") == [0, 1]
     assert logged_steps(logdir, "child") == [0]

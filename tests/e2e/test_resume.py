@@ -301,7 +301,7 @@ def test_curves_are_purged_with_their_run_whatever_is_logged_first(tmp_path: Pat
         with DaemonProcess(tmp_path, socket=first.socket) as daemon:
             environ = {**os.environ, "BOARDD_ADDRESS": daemon.address, "BOARDD_EPOCH": "7"}
             command = [sys.executable, "-c", RESUMED, str(logdir), str(step)]
-            subprocess.run(command, env=environ, timeout=60, check=True)
+            subprocess.run(command, env=environ, timeout=120, check=True)
             daemon.kill()
     expected = {"run": [*range(3)], "run/losses/a": [*range(5)], "run/losses/b": [*range(3)]}
     expected["run/other/losses/a"] = [*range(6)]

@@ -311,7 +311,7 @@ def test_under_the_journal_lines_carry_a_severity_and_no_time(tmp_path: Path) ->
             stderr=file,
             env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"},
         )
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=120) == 0
     lines = log.read_text().splitlines()
     assert len(lines) == 3
     assert lines[0].startswith(f"<6>boardd {__version__} started")
@@ -335,7 +335,7 @@ def test_it_outlives_a_terminal_that_is_gone(daemon: DaemonProcess, tmp_path: Pa
         wait_until(daemon.socket.exists, "it serves")
         assert boardd("status", "--socket", str(daemon.socket)).returncode == 0
         assert boardd("stop", "--socket", str(daemon.socket)).returncode == 0
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=120) == 0
     finally:
         process.kill()
         process.wait(timeout=120)

@@ -36,7 +36,7 @@ def test_a_script_shares_memory_unless_told_not_to(transport: str, daemon: Daemo
         assert script.stdout.readline() == f"{transport}\n"
         (session,) = daemon.status().sessions
         assert (session.map_bytes > 0) == (transport == "shared")
-        script.communicate("\n", timeout=60)
+        script.communicate("\n", timeout=120)
     assert script.returncode == 0
     assert not daemon.status().sessions
 

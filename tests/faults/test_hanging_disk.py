@@ -96,7 +96,7 @@ def test_runs_on_a_disk_that_hangs_hold_no_other_up(tmp_path: Path, disk: Frozen
             "        assert sw.flush(timeout=5.0), step\n"
         )
         command = ["-c", script, str(daemon.logdir / "free"), daemon.address]
-        subprocess.run([sys.executable, *command], check=True, timeout=60)
+        subprocess.run([sys.executable, *command], check=True, timeout=120)
         assert steps(daemon.logdir / "free") == list(range(50))
         disk.thaw()
         for sw in (*hung, late):

@@ -64,7 +64,7 @@ def trainer(daemon: Path, logdir: Path, *what: str) -> subprocess.Popen[str]:
 
 def kill_itself(daemon: Path, logdir: Path, *what: str) -> None:
     process = trainer(daemon, logdir, *what)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
 
 
@@ -254,7 +254,7 @@ def test_what_a_trainer_says_at_its_exit_without_a_daemon_is_true(
         },
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     assert f"the next daemon at unix:{socket} will write those without tensors" in done.stderr

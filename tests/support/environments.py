@@ -31,7 +31,7 @@ BUILD_FILES = ("pyproject.toml", "README.md", "LICENSE")
 DISTRIBUTION = "boardd"
 
 PIP_TIMEOUT_SECS = 600.0
-RUN_TIMEOUT_SECS = 60.0
+RUN_TIMEOUT_SECS = 120.0
 
 
 @dataclass(frozen=True)

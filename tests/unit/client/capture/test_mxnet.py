@@ -401,6 +401,6 @@ def test_processes_that_end_well(case: str, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("MXNET_ENGINE_TYPE", "NaiveEngine")
     code = SUBPROCESS.format(body=BODIES[case])
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr

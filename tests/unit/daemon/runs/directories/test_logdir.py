@@ -335,9 +335,9 @@ def test_run_is_locked_against_another_process(roots: Roots, root: Path) -> None
     )
     command = [sys.executable, "-c", script, str(root)]
     with roots.open_run("x"):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         assert f"another daemon (pid {os.getpid()})" in done.stdout
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == ""
 
 
