@@ -102,6 +102,7 @@ def scene(hosts: Hosts, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
                     text=True,
                     env={
                         **os.environ,
+                        "PYTHONPATH": str(Path(steady_rank.__file__).parents[1]),
                         "BOARDD_ADDRESS": daemon.address,
                         "BOARDD_RANK": str(rank),
                         "BOARDD_WORLD_SIZE": str(RANKS),

@@ -24,15 +24,15 @@ class Control:
     def __init__(self, secs: float) -> None:
         self._secs = secs
         self._late_secs = 0.0
-        self._delayed_secs = _delayed_secs()
+        self._delayed_secs = delayed_secs()
         self._thread = threading.Thread(target=self._sleep, daemon=True)
         self._thread.start()
 
     def late_secs(self) -> float:
         """How much later than on an idle machine the wait may have ended."""
-        delayed_secs = _delayed_secs() - self._delayed_secs
+        delayed = max(0.0, delayed_secs() - self._delayed_secs)
         self._thread.join(60.0 + self._secs)
-        return self._late_secs + max(0.0, delayed_secs)
+        return self._late_secs + delayed
 
     def _sleep(self) -> None:
         begin = time.monotonic()
@@ -51,7 +51,7 @@ def taking(secs: float) -> Iterator[None]:
     assert secs <= took < secs + LATE_SECS + late_secs, late_secs
 
 
-def _delayed_secs() -> float:
+def delayed_secs() -> float:
     """How long the threads that this process has were ready to run and did not.
 
     0 if the kernel does not tell.
