@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -48,6 +49,9 @@ def short_directory() -> str:
 def pytest_configure(config: pytest.Config) -> None:
     """Takes what the user's shell and daemon set out of what the tests hand on."""
     inherited_signals.keep_from_children()
+    # Hundreds of processes import the same modules: they are compiled once.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     for name in list(os.environ):
         if name.startswith("BOARDD_") and name != REQUIRE_VARIABLE:
             del os.environ[name]

@@ -38,17 +38,16 @@ def processes(word: bytes = b"") -> Iterator[Process]:
 
     ``word`` leaves those out whose command does not have it, which takes less time.
     """
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            command = (entry / "cmdline").read_bytes()
+            with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+                command = file.read()
             if command and word in command:
                 arguments = command.decode(errors="replace").rstrip("\0").split("\0")
-                environ = (entry / "environ").read_bytes().decode(errors="replace")
+                environ = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
                 pairs = (text.partition("=") for text in environ.split("\0") if text)
                 yield Process(
-                    int(entry.name),
+                    int(pid),
                     tuple(arguments),
                     {name: value for name, _, value in pairs},
                 )
