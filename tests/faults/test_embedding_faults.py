@@ -21,7 +21,7 @@ import pytest
 from boardd_protos import boardd_pb2 as pb
 from google.protobuf import text_format
 from support.daemon_process import DaemonProcess
-from support.raw_client import DEADLINE_SECS, RawClient, definitions, scalar, summary
+from support.raw_client import RawClient, definitions, scalar, summary
 from support.service_reading import events_of
 from support.tools import require_tracing, tmpfs
 from support.waiting import wait_until
@@ -201,10 +201,14 @@ def killing(daemon: DaemonProcess, call: str, when: int) -> Iterator[None]:
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         tasks = Path(f"/proc/{daemon.pid}/task")
-        deadline = asyncio.get_running_loop().time() + DEADLINE_SECS
-        while any("TracerPid:\t0\n" in (task / "status").read_text() for task in tasks.iterdir()):
+
+        def is_traced() -> bool:
             assert tracer.poll() is None, "strace ended"
-            assert asyncio.get_running_loop().time() < deadline, "not traced in time"
+            return not any(
+                "TracerPid:\t0\n" in (task / "status").read_text() for task in tasks.iterdir()
+            )
+
+        wait_until(is_traced, "traced")
         yield
     finally:
         tracer.terminate()
