@@ -263,7 +263,7 @@ def test_while_it_drains_it_is_not_healthy_and_a_second_signal_ends_it(tmp_path:
                 "health says so",
             )
         # Asked to stop again, it is waited for, not cut short.
-        result = boardd("stop", "--address", process.address, "--timeout", "0.2")
+        result = boardd("stop", "--address", process.address, "--timeout", "3")
         assert_refused(result, 1, f"pid {process.pid} still writes.*kill {process.pid}")
         assert process.returncode is None
         process.signal(signal.SIGTERM)
