@@ -60,8 +60,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_RUNTIME_DIR"] = short_directory()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives slow tests more time."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Gives slow tests more time, unless ``--timeout`` says how much each test has."""
+    if config.getoption("timeout") is not None:
+        return
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECS))
