@@ -39,12 +39,17 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The unit tests run beside the others, which mostly wait, and are shown after them.
+# Three sessions, which wait more than they compute, run beside each other. The first is shown as it
+# runs, the others after it.
 test: check
 ifeq ($(strip $(PYTEST_ARGS)),)
-	@log=$$(mktemp); nice -n 5 $(BIN)/python -m pytest tests/unit >"$$log" 2>&1 & unit=$$!; \
-	status=0; $(BIN)/python -m pytest --ignore=tests/unit || status=$$?; \
-	wait $$unit || status=$$?; cat "$$log"; rm -f "$$log"; exit $$status
+	@logs=$$(mktemp -d); \
+	nice -n 5 $(BIN)/python -m pytest tests/unit >$$logs/unit 2>&1 & unit=$$!; \
+	$(BIN)/python -m pytest tests/faults tests/conformance >$$logs/faults 2>&1 & faults=$$!; \
+	trap 'kill $$unit $$faults' INT; status=0; \
+	$(BIN)/python -m pytest $(addprefix --ignore=tests/,unit faults conformance) || status=$$?; \
+	wait $$faults || status=$$?; wait $$unit || status=$$?; \
+	cat $$logs/faults $$logs/unit; rm -r $$logs; exit $$status
 else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 endif

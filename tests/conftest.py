@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from support import processes
+from support import inherited_signals, processes
 from support.daemon_process import DaemonProcess
 from support.tools import REQUIRE_VARIABLE
 from support.transports import SETTINGS, over
@@ -25,6 +26,9 @@ SESSION_VARIABLE = "BOARDD_TEST_SESSION"
 
 #: Longer than a daemon with nothing to write needs to leave.
 GRACE_SECS = 10.0
+
+#: Of a test that is marked slow, its fixtures included; others have pytest's setting ``timeout``.
+SLOW_TIMEOUT_SECS = 900
 
 
 #: Runtime directories that this session has made: autostarted daemons have them in their
@@ -43,13 +47,26 @@ def short_directory() -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Takes the settings of the user's own daemon out of the environment."""
+    """Takes what the user's shell and daemon set out of what the tests hand on."""
+    inherited_signals.keep_from_children()
+    # Hundreds of processes import the same modules: they are compiled once.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     for name in list(os.environ):
         if name.startswith("BOARDD_") and name != REQUIRE_VARIABLE:
             del os.environ[name]
     os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
     # Fixtures wider than a test, and code that runs at import, are kept apart too.
     os.environ["XDG_RUNTIME_DIR"] = short_directory()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Gives slow tests more time, unless ``--timeout`` says how much each test has."""
+    if config.getoption("timeout") is not None:
+        return
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECS))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from boardd.runs.event_files.event_file import EventFile
 from PIL import Image
 from support.tensorboard_plugins import PluginClient, ProjectorPlugin
 from support.tensorboard_reader import LOADERS, Loader, open_reader
+from support.waiting import wait_until
 
 loaders = pytest.mark.parametrize("loader", LOADERS)
 
@@ -222,7 +222,4 @@ def test_config_of_mxboard_is_kept(run: RunDirectory, tmp_path: Path) -> None:
 def test_plugin_becomes_active(run: RunDirectory, tmp_path: Path) -> None:
     write_embedding(run, embedding("e"))
     with projector(tmp_path) as plugin:
-        deadline = time.monotonic() + 10
-        while not plugin.plugin.is_active():  # it finds out on a thread of its own
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(plugin.plugin.is_active)  # it finds out on a thread of its own

@@ -30,7 +30,7 @@ from support.tools import self_signed_certificate
 
 TOKEN = "correct-horse-battery-staple"
 PRODUCER, OTHER = b"p" * 16, b"o" * 16
-WAIT_SECS = 20.0
+WAIT_SECS = 60.0
 
 
 class Store:

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd_client import SummaryWriter
-from support.commands import wait_until
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_scalars
 from support.transports import check_transport
+from support.waiting import wait_until
 
 #: What a script may take; interpreters and the helper process start slowly on a busy machine.
-SCRIPT_SECS = 60.0
+SCRIPT_SECS = 120.0
 
 
 def run_script(text: str, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -90,7 +90,7 @@ def test_a_stopped_daemon_holds_up_no_call_and_gets_everything_later(
             time.sleep(0.002)
         begin = time.monotonic()
         assert not sw.flush(timeout=0.3)
-        assert time.monotonic() - begin < 3
+        assert time.monotonic() - begin < 10
     assert np.median(took) < 0.01
     assert sw.close()
     assert steps(logdir, "loss") == list(range(101))

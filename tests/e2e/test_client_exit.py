@@ -38,7 +38,7 @@ sw.add_histogram("values", [1.0, 2.0], 0)
 if way == "closed":
     sw.close()
 elif way == "flushed":
-    assert sw.flush(timeout=30)
+    assert sw.flush(timeout=60)
 elif way == "collected":
     del sw
 elif way == "reopened":
@@ -54,7 +54,7 @@ def run(way: str, logdir: Path, address: str) -> None:
         [sys.executable, "-c", PROCESS, way, str(logdir), address],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

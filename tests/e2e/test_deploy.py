@@ -36,7 +36,7 @@ def verify(unit: Path, home: Path) -> subprocess.CompletedProcess[str]:
         ["systemd-analyze", "--user", "verify", str(unit)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
         env={**os.environ, "HOME": str(home)},
     )

@@ -163,6 +163,7 @@ def test_the_service_says_what_a_base_install_lacks(base: Environment, tmp_path:
         env=base.environ(),
         capture_output=True,
         text=True,
+        timeout=600,
     )
     assert done.returncode != 0
     assert "boardd[daemon]" in done.stderr

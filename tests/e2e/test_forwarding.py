@@ -14,7 +14,7 @@ from support.independent_reader import points
 from support.tensorboard_reader import read_events
 
 RANKS, STEPS = 2, 20
-WAIT_SECS = 30.0
+WAIT_SECS = 60.0
 
 WORKER = """
 import sys
@@ -25,8 +25,8 @@ for step in range(20):
     sw.add_scalars("curves", {"a": float(rank), "b": 1.0}, step)
     sw.add_scalar("loss", rank + step, step)
 sw.add_histogram("weights", [1.0, 2.0], 5, bins=[0.0, 1.5, 3.0])
-assert sw.flush(timeout=20)
-assert sw.close(timeout=20)
+assert sw.flush(timeout=60)
+assert sw.close(timeout=60)
 """
 
 
@@ -52,7 +52,7 @@ def log(daemon: DaemonProcess, per_rank: str) -> None:
         )
         for rank in range(RANKS)
     ]
-    assert [worker.wait(60) for worker in workers] == [0] * RANKS
+    assert [worker.wait(120) for worker in workers] == [0] * RANKS
 
 
 def test_what_could_not_be_passed_on_waits_for_the_next_daemons(

@@ -17,9 +17,9 @@ import pytest
 from support import steady_rank
 from support.daemon_process import DaemonProcess
 from support.network_hosts import NEAR, Hosts, two_hosts
-from support.scripted_daemon import wait_for
 from support.tensorboard_reader import read_events
 from support.tools import self_signed_certificate
+from support.waiting import wait_until
 
 TOKEN = "correct-horse-battery-staple"
 RANKS = 4
@@ -102,6 +102,7 @@ def scene(hosts: Hosts, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
                     text=True,
                     env={
                         **os.environ,
+                        "PYTHONPATH": str(Path(steady_rank.__file__).parents[1]),
                         "BOARDD_ADDRESS": daemon.address,
                         "BOARDD_RANK": str(rank),
                         "BOARDD_WORLD_SIZE": str(RANKS),
@@ -177,7 +178,7 @@ def test_a_cut_and_a_slow_link_lose_nothing_while_points_wait(
     scene: Callable[..., Scene],
 ) -> None:
     begun = scene(steps=40)
-    wait_for((begun.run / "rank_3").is_dir, "the far host is heard of", WAIT_SECS)
+    wait_until((begun.run / "rank_3").is_dir, "the far host is heard of", WAIT_SECS)
     begun.hosts.slow(400_000)
     begun.hosts.cut()
     begun.forwarder.wait_log("held up", WAIT_SECS)
@@ -204,15 +205,15 @@ def test_a_cut_and_a_slow_link_lose_nothing_while_points_wait(
 @pytest.mark.slow
 def test_a_cut_longer_than_points_wait_costs_coverage_only(scene: Callable[..., Scene]) -> None:
     begun = scene("--lag-secs", str(LAG_SECS), steps=40)
-    wait_for((begun.run / "rank_3").is_dir, "the far host is heard of", WAIT_SECS)
+    wait_until((begun.run / "rank_3").is_dir, "the far host is heard of", WAIT_SECS)
     begun.hosts.cut()
     reached = len(scalars(begun.run / "rank_3", "loss"))
-    wait_for(
+    wait_until(
         lambda: len(scalars(begun.run, "loss")) > reached + 100, "points are closed", WAIT_SECS
     )
     begun.hosts.mend()
     # Points that close from now on tell what came too late.
-    wait_for(lambda: late_of(begun) > 0, "what came late is told", WAIT_SECS)
+    wait_until(lambda: late_of(begun) > 0, "what came late is told", WAIT_SECS)
     told = begun.finish()
     wait_for_all(begun)
     check_training(told)

@@ -12,8 +12,8 @@ from typing import IO
 import numpy as np
 import pytest
 from support.daemon_process import DaemonProcess
-from support.scripted_daemon import wait_for
 from support.tensorboard_reader import read_run
+from support.waiting import wait_until
 
 #: Begins a run; "ready" once the daemon holds its memory. Then, what each test adds.
 BEGIN = """
@@ -79,7 +79,7 @@ def wait_drained(daemon: DaemonProcess, *, in_a_call: bool = False) -> None:
 
     A process that died ``in_a_call`` may have left the record of that unfinished.
     """
-    wait_for(lambda: not daemon.status().sessions, "the session ends")
+    wait_until(lambda: not daemon.status().sessions, "the session ends")
     counters = daemon.status().counters
     rejected = sum(count.records for count in counters.rejected)
     assert counters.accepted == counters.written + rejected
@@ -185,6 +185,6 @@ def test_a_process_that_leaves_by_os_exit_loses_nothing(daemon: DaemonProcess) -
     with trainer(LEAVES, daemon) as process:
         with daemon.stop_cont():
             go_on(process)
-            process.wait(30)
+            process.wait(60)
         wait_drained(daemon)
     assert len(read_run(daemon.logdir / "run").scalars["loss"]) == 1000

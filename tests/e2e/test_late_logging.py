@@ -31,8 +31,8 @@ def log(*arguments):
     report()
 
 def report():
-    flushed = sw.flush(timeout=20)
-    closed = sw.close(timeout=20)
+    flushed = sw.flush(timeout=60)
+    closed = sw.close(timeout=60)
     counts = sw.statistics()
     print(json.dumps({
         "flushed": flushed.ok, "closed": closed.ok, "reason": flushed.reason,
@@ -88,7 +88,7 @@ TOO_LATE = [
 
 def run(script: str, *arguments: str) -> tuple[dict[str, object], str]:
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     report: dict[str, object] = json.loads(done.stdout)
@@ -181,7 +181,7 @@ def test_finalizers_of_a_child_of_multiprocessing_may_log(
         [sys.executable, str(script), str(logdir), daemon.address, method],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr

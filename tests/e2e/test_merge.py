@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd.events.scalars import encode_scalars
-from support.commands import assert_refused, boardd, wait_until
+from support.commands import assert_refused, boardd
 from support.independent_reader import points
+from support.waiting import wait_until
 
 NAME = "events.out.tfevents.1700000000.host"
 #: Most of it is Python, NumPy and numba's compiled loops.
@@ -35,6 +36,11 @@ def write_ranks(root: Path, ranks: int, steps: int, tags: int) -> None:
                 file.write(encode_scalars(times, step, values, tag, names, is_exact=True))
 
 
+def told(error: str) -> list[str]:
+    """The lines of standard error, without the progress of a merge that takes some seconds."""
+    return [line for line in re.split("[\r\n]+", error) if line and "boardd merge: " not in line]
+
+
 def test_what_was_merged_is_told(tmp_path: Path) -> None:
     write_ranks(tmp_path / "run", 3, 10, 2)
     with (tmp_path / "run" / "rank_1" / NAME).open("ab") as file:
@@ -43,7 +49,7 @@ def test_what_was_merged_is_told(tmp_path: Path) -> None:
     result = boardd("merge", str(tmp_path / "run"), "--out", str(out), "--reduce", "layer/0*=sum")
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"{out}: 20 points of 3 ranks\n"
-    assert result.stderr == ("boardd: run .: rank 1: 4 bytes behind a torn or damaged record\n")
+    assert told(result.stderr) == ["boardd: run .: rank 1: 4 bytes behind a torn or damaged record"]
     assert len(points(out, "layer/0/weight")) == len(points(out / "max", "layer/1/weight")) == 10
 
 
@@ -81,9 +87,9 @@ def test_a_signal_leaves_nothing(tmp_path: Path, number: signal.Signals, code: i
             "the merge has begun",
         )
         process.send_signal(number)
-        _, error = process.communicate(timeout=30)
+        _, error = process.communicate(timeout=120)
     assert process.returncode == code, error
-    assert error == b""
+    assert told(error.decode()) == []
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 

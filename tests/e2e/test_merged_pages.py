@@ -43,7 +43,7 @@ with SummaryWriter(logdir, rank=rank, world_size={RANKS}) as sw:
         random.integers(0, 256, ({ROWS}, 1, 6, 6), np.uint8),
     )
     sw.add_text("note", f"**rank {{rank}}**", 4)
-    assert sw.flush(timeout=30)
+    assert sw.flush(timeout=60)
 """
 
 RUNS = {"run", "run/min", "run/max", *(f"run/rank_{rank}" for rank in range(RANKS))}

@@ -16,7 +16,7 @@ import sys
 from boardd_client import SummaryWriter
 sw = SummaryWriter(sys.argv[1], address=sys.argv[2], verbose=False)
 sw.add_scalar("loss", 1.0, 1)
-result = sw.close(timeout=20.0)
+result = sw.close(timeout=60)
 print(result.ok, result.reason)
 """
 
@@ -27,7 +27,7 @@ def train(logdir: Path, daemon: DaemonProcess, *, mount: Path | None = None) -> 
     if mount is not None:
         script = 'mount -t tmpfs tmpfs "$0" && exec "$@"'
         trainer = ["unshare", "--mount", "sh", "-c", script, str(mount), *trainer]
-    done = subprocess.run(trainer, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(trainer, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -36,7 +36,7 @@ def train(logdir: Path, daemon: DaemonProcess, *, mount: Path | None = None) -> 
 def may_unshare() -> None:
     require_root()
     require_program("unshare")
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, timeout=120).returncode:
         pytest.skip("mount namespaces cannot be made here")
 
 
@@ -60,5 +60,5 @@ def test_another_namespace_in_which_the_directory_is_the_same_changes_nothing(
 def test_a_directory_that_was_made_anew_is_no_other(daemon: DaemonProcess) -> None:
     for name in ("", "a", "a/b"):
         assert train(daemon.logdir / "a" / "b", daemon) == "True", name
-        subprocess.run(["rm", "-r", str(daemon.logdir / "a")], check=True)
+        subprocess.run(["rm", "-r", str(daemon.logdir / "a")], check=True, timeout=120)
         (daemon.logdir / name).mkdir(parents=True, exist_ok=True)

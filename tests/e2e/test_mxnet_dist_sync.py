@@ -16,8 +16,8 @@ from support import processes
 from support.daemon_process import DaemonProcess
 from support.examples import EXAMPLES, require_packages, run_example
 from support.merged_job import MergedJob
-from support.scripted_daemon import wait_for
 from support.tensorboard_reader import LOADERS, Loader
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +83,7 @@ def test_a_job_whose_daemon_is_killed_is_merged_as_if_it_were_not(tmp_path: Path
             ],
             env={**os.environ, "BOARDD_ADDRESS": killed.address, "BOARDD_AUTOSTART": "0"},
         ) as training:
-            wait_for(lambda: any(run.glob("events.out.tfevents.*")), "a merged point", START_SECS)
+            wait_until(lambda: any(run.glob("events.out.tfevents.*")), "a merged point", START_SECS)
             killed.kill()
             with DaemonProcess(tmp_path, socket=killed.socket):
                 assert training.wait(START_SECS) == 0
@@ -117,7 +117,7 @@ def test_a_job_of_which_one_was_killed_leaves_no_process(
     ) as launcher:
         try:
             runs = [daemon.logdir / RUN / f"rank_{worker}" for worker in range(2)]
-            wait_for(lambda: all(run.exists() for run in runs), "both workers' runs", START_SECS)
+            wait_until(lambda: all(run.exists() for run in runs), "both workers' runs", START_SECS)
             victims = {"launcher": launcher.pid}
             for process in processes_of(job):
                 if process.environ.get("DMLC_ROLE") == "worker":
@@ -128,7 +128,7 @@ def test_a_job_of_which_one_was_killed_leaves_no_process(
             if victim == "worker":
                 assert launcher.wait(END_SECS) == 1
                 assert f"process {victims['worker']} of the job failed" in told
-            wait_for(lambda: not processes_of(job), "the end of all processes", END_SECS)
+            wait_until(lambda: not processes_of(job), "the end of all processes", END_SECS)
             daemon.wait_closed(END_SECS)
         finally:
             for process in processes_of(job):

@@ -13,10 +13,10 @@ import pytest
 from boardd.events.event_pb2 import Event
 from boardd.merge.merge import merge
 from boardd.merge.merge_run import MergeOptions
-from support.commands import wait_until
 from support.daemon_process import DaemonProcess
 from support.independent_reader import records
 from support.tensorboard_reader import LOADERS, Loader, event_files, read_scalars
+from support.waiting import wait_until
 
 RANKS = 4
 STEPS = 30
@@ -131,7 +131,7 @@ def run_ranks(daemon: DaemonProcess, program: str, *arguments: object, **environ
         )
         for rank in range(RANKS)
     ]
-    assert [worker.wait(60) for worker in workers] == [0] * RANKS
+    assert [worker.wait(120) for worker in workers] == [0] * RANKS
 
 
 @pytest.mark.parametrize("reduce", ["mean", "sum", "last"])

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
-from support.scripted_daemon import wait_for
 from support.tensorboard_reader import read_events
 from support.transports import check_transport
+from support.waiting import wait_until
 
 TRAINER = """
 import sys
@@ -24,7 +24,7 @@ from boardd_client import SummaryWriter
 sw = SummaryWriter(sys.argv[1], address=sys.argv[2])
 for step in range(100):
     sw.add_scalar("loss", step, step)
-assert sw.flush(timeout=30)
+assert sw.flush(timeout=60)
 print("written", flush=True)
 while True:
     step += 1
@@ -44,7 +44,7 @@ def logged_steps(directory: Path, tag: str) -> list[int]:
 def log_in_child(sw: SummaryWriter, tag: str) -> None:
     for step in range(20):
         sw.add_scalar(tag, step, step)
-    if not sw.flush(timeout=30):
+    if not sw.flush(timeout=60):
         os._exit(3)
 
 
@@ -72,11 +72,11 @@ def test_a_killed_trainer_loses_nothing_that_was_written(
     assert trainer.stdout is not None
     assert trainer.stdout.readline() == b"written\n"
     trainer.kill()
-    trainer.wait()
+    trainer.wait(timeout=120)
     trainer.stdout.close()
     with SummaryWriter(str(logdir), address=daemon.address) as sw:
         sw.add_scalar("other", 1.0, 0)
-        assert sw.flush(timeout=30)
+        assert sw.flush(timeout=60)
     assert logged_steps(logdir, "loss")[:100] == list(range(100))
     assert logged_steps(logdir, "other") == [0]
 
@@ -96,7 +96,7 @@ def test_any_thread_may_log(transport: str, daemon: DaemonProcess, tmp_path: Pat
             thread.start()
         for thread in threads:
             thread.join()
-        assert sw.flush(timeout=30)
+        assert sw.flush(timeout=60)
         statistics = sw.statistics()
         assert statistics.accepted == statistics.written == 4 * 505
         check_transport(transport, sw, daemon)
@@ -113,11 +113,11 @@ def test_a_gluon_data_loader_with_workers(daemon: DaemonProcess, tmp_path: Path)
     data = mx.gluon.data.ArrayDataset(np.arange(64, dtype=np.float32).reshape(32, 2))
     with SummaryWriter(str(logdir), address=daemon.address) as sw:
         sw.add_scalar("loss", 0.0, 0)
-        assert sw.flush(timeout=30)
+        assert sw.flush(timeout=60)
         loader = mx.gluon.data.DataLoader(data, batch_size=4, num_workers=2)
         for step, batch in enumerate(loader, start=1):
             sw.add_scalar("loss", batch.mean(), step)
-        assert sw.flush(timeout=30)
+        assert sw.flush(timeout=60)
         del loader
     assert logged_steps(logdir, "loss") == list(range(9))
 
@@ -127,7 +127,7 @@ import os, sys
 from boardd_client import SummaryWriter
 sw = SummaryWriter(sys.argv[1], address=sys.argv[2])
 sw.add_scalar("loss", 0, 0)
-assert sw.flush(timeout=30)
+assert sw.flush(timeout=60)
 for step in range(1, 1000):
     sw.add_scalar("loss", step, step)
 os.execv(sys.executable, [sys.executable, "-c", "print('exec'); input()"])
@@ -147,10 +147,10 @@ def test_what_a_program_logged_before_exec_is_written(
         assert process.stdout is not None
         assert process.stdout.readline() == "exec\n"
         # While the new program runs, in the same process: the session is over for the daemon.
-        wait_for(lambda: not daemon.status().sessions)
+        wait_until(lambda: not daemon.status().sessions)
         assert logged_steps(logdir, "loss") == list(range(1000))
         assert process.poll() is None
-        process.communicate("\n")
+        process.communicate("\n", timeout=120)
 
 
 LEFT_BEHIND = """
@@ -159,7 +159,7 @@ from boardd_client import SummaryWriter
 how, logdir, address = sys.argv[1:]
 sw = SummaryWriter(logdir, address=address)
 sw.add_scalar("loss", 0, 0)
-assert sw.flush(timeout=30)
+assert sw.flush(timeout=60)
 if how == "subprocess":
     print(subprocess.Popen(["sleep", "60"], close_fds=False).pid, flush=True)
 elif pid := os.fork():
@@ -185,7 +185,7 @@ def test_what_a_trainer_started_does_not_keep_its_session_open(
         assert trainer.stdout is not None
         left = int(trainer.stdout.readline())
         try:
-            wait_for(lambda: not daemon.status().sessions)
+            wait_until(lambda: not daemon.status().sessions)
             os.kill(left, 0)
         finally:
             os.kill(left, signal.SIGKILL)
@@ -197,15 +197,15 @@ import os, sys, threading
 from boardd_client import SummaryWriter
 sw = SummaryWriter(sys.argv[1], address=sys.argv[2])
 sw.add_scalar("parent", 0, 0)
-assert sw.flush(timeout=30)
+assert sw.flush(timeout=60)
 if pid := os.fork():
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     sw.add_scalar("parent", 1, 1)
-    assert sw.close(timeout=30)
+    assert sw.close(timeout=60)
 else:
     assert sw.statistics().accepted == 0
     sw.add_scalar("child", 0, 0)
-    assert sw.flush(timeout=30)
+    assert sw.flush(timeout=60)
     os._exit(0)
 """
 
@@ -216,7 +216,7 @@ def test_a_forked_child_logs_to_the_same_run_in_a_session_of_its_own(
 ) -> None:
     logdir = tmp_path / "logs"
     subprocess.run(
-        [sys.executable, "-c", FORKED, str(logdir), daemon.address], check=True, timeout=60
+        [sys.executable, "-c", FORKED, str(logdir), daemon.address], check=True, timeout=120
     )
     assert logged_steps(logdir, "parent") == [0, 1]
     assert logged_steps(logdir, "child") == [0]

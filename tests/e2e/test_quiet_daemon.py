@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd_client import SummaryWriter
-from support.commands import wait_until
 from support.daemon_process import DaemonProcess
+from support.waiting import wait_until
 
 
 def compiler_bytes(pid: int) -> int:

@@ -37,7 +37,7 @@ def train(steps):
         sw.add_pr_curve("pr", [0, 1], [0.25, 0.75], 5, step)
         sw.add_mesh("mesh", np.zeros((1, 3, 3)), global_step=step)
         sw.add_tensor("tensor", np.zeros(3), step)
-    result = sw.flush(timeout=30)
+    result = sw.flush(timeout=60)
     print(json.dumps([result.ok, result.reason, dict(sw.statistics().rejected)]), flush=True)
 
 train(range(20))
@@ -301,7 +301,7 @@ def test_curves_are_purged_with_their_run_whatever_is_logged_first(tmp_path: Pat
         with DaemonProcess(tmp_path, socket=first.socket) as daemon:
             environ = {**os.environ, "BOARDD_ADDRESS": daemon.address, "BOARDD_EPOCH": "7"}
             command = [sys.executable, "-c", RESUMED, str(logdir), str(step)]
-            subprocess.run(command, env=environ, timeout=60, check=True)
+            subprocess.run(command, env=environ, timeout=120, check=True)
             daemon.kill()
     expected = {"run": [*range(3)], "run/losses/a": [*range(5)], "run/losses/b": [*range(3)]}
     expected["run/other/losses/a"] = [*range(6)]
@@ -347,7 +347,9 @@ def test_each_writer_of_a_process_is_told_that_it_was_superseded(daemon: DaemonP
         "sw.add_scalar('tag0', 2.0, 1)\n"
         "assert sw.close()\n"
     )
-    subprocess.run([sys.executable, "-c", successor, str(logdir), daemon.address], check=True)
+    subprocess.run(
+        [sys.executable, "-c", successor, str(logdir), daemon.address], check=True, timeout=120
+    )
     for number, sw in enumerate(writers):
         sw.add_scalar(f"tag{number}", 1.0, 1)
     for sw in writers:

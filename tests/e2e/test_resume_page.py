@@ -37,7 +37,7 @@ def test_scalars_and_histograms_of_a_resumed_run(daemon: DaemonProcess) -> None:
     require_browser()
     logdir = Path(daemon.logdir / "run")
     killed = subprocess.run(
-        [sys.executable, "-c", TRAINING, str(logdir), daemon.address], check=False, timeout=60
+        [sys.executable, "-c", TRAINING, str(logdir), daemon.address], check=False, timeout=120
     )
     assert killed.returncode == -9
     with SummaryWriter(logdir, address=daemon.address, purge_step=LAST_CHECKPOINT) as sw:

@@ -23,10 +23,11 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
-from support.commands import DEADLINE_SECS, assert_refused, boardd, wait_until
+from support.commands import assert_refused, boardd
 from support.daemon_process import DaemonProcess
 from support.plain_session import Session
 from support.tensorboard_reader import read_scalars
+from support.waiting import DEADLINE_SECS, wait_until
 
 # Starting
 
@@ -157,13 +158,13 @@ def test_health_and_reflection_answer(daemon: DaemonProcess) -> None:
     assert daemon.health("boardd.v1.Boardd") == HealthCheckResponse.SERVING
     with daemon.channel() as channel:
         with pytest.raises(grpc.RpcError) as caught:
-            HealthStub(channel).Check(HealthCheckRequest(service="nonsense"), timeout=10)
+            HealthStub(channel).Check(HealthCheckRequest(service="nonsense"), timeout=60)
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         (answer,) = ServerReflectionStub(channel).ServerReflectionInfo(
-            iter([ServerReflectionRequest(list_services="")]), timeout=10
+            iter([ServerReflectionRequest(list_services="")]), timeout=60
         )
         (described,) = ServerReflectionStub(channel).ServerReflectionInfo(
-            iter([ServerReflectionRequest(file_containing_symbol="boardd.v1.Boardd")]), timeout=10
+            iter([ServerReflectionRequest(file_containing_symbol="boardd.v1.Boardd")]), timeout=60
         )
     names = {service.name for service in answer.list_services_response.service}
     assert names == {
@@ -178,9 +179,9 @@ def test_a_message_past_the_cap_is_refused_and_others_go_on(daemon: DaemonProces
     with daemon.channel() as channel:
         stub = BoarddStub(channel)
         with pytest.raises(grpc.RpcError) as caught:
-            stub.Open(pb.OpenRequest(session_id=bytes(5 << 20)), timeout=10)
+            stub.Open(pb.OpenRequest(session_id=bytes(5 << 20)), timeout=60)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert stub.Status(pb.StatusRequest(), timeout=10).pid == daemon.pid
+        assert stub.Status(pb.StatusRequest(), timeout=60).pid == daemon.pid
 
 
 # Leaving
@@ -205,6 +206,19 @@ def test_a_signal_makes_it_write_what_it_has_and_leave(
     points = read_scalars(daemon.logdir)["."]["loss"]
     assert [point.step for point in points] == list(range(1, acknowledged + 1))
     assert f"{number.name} received: leaving" in daemon.log
+
+
+def test_under_nohup_it_outlives_a_hangup(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does, for what it starts
+    try:
+        process = DaemonProcess(tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with process:
+        process.signal(signal.SIGHUP)
+        assert process.terminate() == 0
+        assert "SIGTERM received: leaving" in process.log
+        assert "SIGHUP" not in process.log
 
 
 @contextlib.contextmanager
@@ -249,7 +263,7 @@ def test_while_it_drains_it_is_not_healthy_and_a_second_signal_ends_it(tmp_path:
                 "health says so",
             )
         # Asked to stop again, it is waited for, not cut short.
-        result = boardd("stop", "--address", process.address, "--timeout", "0.2")
+        result = boardd("stop", "--address", process.address, "--timeout", "3")
         assert_refused(result, 1, f"pid {process.pid} still writes.*kill {process.pid}")
         assert process.returncode is None
         process.signal(signal.SIGTERM)
@@ -297,7 +311,7 @@ def test_under_the_journal_lines_carry_a_severity_and_no_time(tmp_path: Path) ->
             stderr=file,
             env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"},
         )
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=120) == 0
     lines = log.read_text().splitlines()
     assert len(lines) == 3
     assert lines[0].startswith(f"<6>boardd {__version__} started")
@@ -321,7 +335,7 @@ def test_it_outlives_a_terminal_that_is_gone(daemon: DaemonProcess, tmp_path: Pa
         wait_until(daemon.socket.exists, "it serves")
         assert boardd("status", "--socket", str(daemon.socket)).returncode == 0
         assert boardd("stop", "--socket", str(daemon.socket)).returncode == 0
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=120) == 0
     finally:
         process.kill()
-        process.wait()
+        process.wait(timeout=120)

@@ -110,7 +110,7 @@ def test_a_flush_does_not_wait_for_a_process_that_logs_under_other_tags(
     ):
         assert idle.stdout is not None
         assert idle.stdout.readline() == b"\n"
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + 120.0
         flushed_secs = HOLD_SECS
         # Once it is no newcomer any more.
         while flushed_secs >= HOLD_SECS / 2:
@@ -119,4 +119,4 @@ def test_a_flush_does_not_wait_for_a_process_that_logs_under_other_tags(
             sw.add_scalar("loss", 0.0, 0)
             assert sw.flush()
             flushed_secs = time.monotonic() - begun
-        idle.communicate(b"\n", timeout=30.0)
+        idle.communicate(b"\n", timeout=120)

@@ -11,10 +11,11 @@ import pytest
 from boardd.commands.control import stop
 from boardd.errors import NoDaemonError
 from boardd_protos.address import UnixAddress, default_address
-from support.commands import assert_refused, boardd, wait_until
+from support.commands import assert_refused, boardd
 from support.daemon_process import DaemonProcess
 from support.lateness import taking
 from support.plain_session import Session
+from support.waiting import wait_until
 
 
 def test_status_in_text_and_json(daemon: DaemonProcess) -> None:

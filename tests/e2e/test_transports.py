@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
-from support.scripted_daemon import wait_for
 from support.tensorboard_reader import read_run
 from support.transports import check_transport
+from support.waiting import wait_until
 
 #: Logs a scalar, tells how, and stays until it is told to end.
 SCRIPT = """
@@ -19,7 +19,7 @@ import sys
 from boardd_client import SummaryWriter
 with SummaryWriter(sys.argv[1], address=sys.argv[2]) as sw:
     sw.add_scalar("loss", 1.0, 1)
-    assert sw.flush(timeout=30)
+    assert sw.flush(timeout=60)
     print(sw.statistics().transport, flush=True)
     input()
 """
@@ -36,7 +36,7 @@ def test_a_script_shares_memory_unless_told_not_to(transport: str, daemon: Daemo
         assert script.stdout.readline() == f"{transport}\n"
         (session,) = daemon.status().sessions
         assert (session.map_bytes > 0) == (transport == "shared")
-        script.communicate("\n", timeout=30)
+        script.communicate("\n", timeout=120)
     assert script.returncode == 0
     assert not daemon.status().sessions
 
@@ -71,4 +71,4 @@ def test_the_memory_of_a_session_goes_with_it(daemon: DaemonProcess) -> None:
         sw.add_histogram("values", np.zeros(100_000), 0)
         assert sw.flush()
         assert maps() == 1
-    wait_for(lambda: maps() == 0, "no map is left", 3)
+    wait_until(lambda: maps() == 0, "no map is left", 3)

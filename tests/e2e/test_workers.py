@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
-from support.scripted_daemon import wait_for
 from support.tensorboard_reader import event_files, read_events, read_scalars
+from support.waiting import wait_until
 
 IMAGES = """
 import sys
@@ -31,7 +31,7 @@ from boardd_client import SummaryWriter
 with SummaryWriter(sys.argv[1]) as sw:
     for step in range(50):
         sw.add_scalar("loss", step + float(sys.argv[2]), step)
-    assert sw.flush(timeout=30)
+    assert sw.flush(timeout=60)
 """
 
 LAUNCHERS = {
@@ -53,7 +53,7 @@ def run_workers(logdir: Path, environments: list[dict[str, str]]) -> None:
         )
         for index, environment in enumerate(environments)
     ]
-    assert [worker.wait(60) for worker in workers] == [0] * len(workers)
+    assert [worker.wait(120) for worker in workers] == [0] * len(workers)
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
@@ -82,7 +82,7 @@ def test_each_rank_has_its_sub_run(launcher: str, daemon: DaemonProcess, tmp_pat
 def test_ranks_start_one_daemon_between_them(tmp_path: Path, runtime_directory: Path) -> None:
     logdir = tmp_path / "logs"
     run_workers(logdir, [LAUNCHERS["torchrun"](str(rank)) for rank in range(3)])
-    wait_for(
+    wait_until(
         lambda: len(read_scalars(logdir).get(".", {}).get("loss", ())) == 50, "the merged points"
     )
     assert sorted(read_scalars(logdir)) == [".", "max", "min", "rank_0", "rank_1", "rank_2"]
@@ -111,10 +111,10 @@ def test_two_processes_that_share_a_run_share_its_file(
     logdir = tmp_path / "logs"
     with SummaryWriter(str(logdir), address=daemon.address) as sw:
         sw.add_scalar("here", 1.0, 0)
-        assert sw.flush(timeout=30)
+        assert sw.flush(timeout=60)
         run_workers(logdir, [{"BOARDD_ADDRESS": daemon.address}] * 2)
         sw.add_scalar("here", 1.0, 1)
-        assert sw.flush(timeout=30)
+        assert sw.flush(timeout=60)
     assert len(event_files(logdir)) == 1
     tags = [value.tag for event in read_events(logdir) for value in event.summary.value]
     assert tags.count("loss") == 100
@@ -138,10 +138,10 @@ def test_large_images_of_one_run_do_not_hold_up_another(
         flushed = 0
         while images.poll() is None:
             sw.add_scalar("loss", 1.0, flushed)
-            assert sw.flush(timeout=30)
+            assert sw.flush(timeout=60)
             flushed += 1
     assert flushed >= 3, "scalars waited for the images"
-    assert images.wait(60) == 0
+    assert images.wait(120) == 0
     images.stdout.close()
     steps = [event.step for event in read_events(logdir / "images") if event.summary.value]
     assert steps == list(range(8))

@@ -79,7 +79,7 @@ def test_a_history_is_written_once_whichever_of_its_writes_is_the_daemons_last(
                 ) as daemon:
                     assert daemon.wait() == -signal.SIGKILL, daemon.log
             with DaemonProcess(tmp_path, socket=socket):
-                assert script.wait(60) == 0
+                assert script.wait(120) == 0
         finally:
             script.kill()
     for run in runs:
@@ -113,7 +113,7 @@ def test_every_record_is_written_once_wherever_the_daemon_dies(
     finally:
         for trainer in trainers:
             trainer.kill()
-            trainer.wait()
+            trainer.wait(timeout=120)
     assert min(steps) > 0
     for name in ("a", "b"):
         run = logdir / name

@@ -21,7 +21,6 @@ from boardd_protos import boardd_pb2 as pb
 from support.daemon_process import DaemonProcess
 from support.independent_reader import points
 from support.raw_client import (
-    DEADLINE_SECS,
     RawClient,
     definitions,
     histogram_payload,
@@ -31,10 +30,11 @@ from support.raw_client import (
 )
 from support.tfrecords import read_records
 from support.tools import tmpfs
+from support.waiting import wait_until
 
 
 def run_async(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 60.0))
+    asyncio.run(asyncio.wait_for(test, 120.0))
 
 
 @contextlib.asynccontextmanager
@@ -52,10 +52,7 @@ async def connected(daemon: DaemonProcess) -> AsyncIterator[grpc.aio.Channel]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    deadline = asyncio.get_running_loop().time() + DEADLINE_SECS
-    while not await asyncio.to_thread(condition):
-        assert asyncio.get_running_loop().time() < deadline, "not in time"
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_until, condition)
 
 
 def steps_of(run: Path) -> list[int]:
@@ -275,7 +272,9 @@ def test_a_full_disk_makes_the_stream_wait_and_memory_stays_bounded(
                     await asyncio.sleep(0.3)
                 assert daemon.status().intake_bytes < 2 * budget + 200_000
                 assert now < total
-                subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+                subprocess.run(
+                    ["mount", "-o", "remount,size=64m", str(small_disk)], check=True, timeout=120
+                )
                 await logging
                 await client.acknowledged(total)
         ballast.unlink()

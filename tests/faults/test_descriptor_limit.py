@@ -46,7 +46,7 @@ def test_every_curve_is_written_and_another_trainer_finds_room(
         ]
         for other in others:
             other.add_scalar("loss", 1.0, 1)
-            assert other.close(timeout=30.0)
+            assert other.close(timeout=60)
         sw.add_scalars("plot", {f"c{number}": number for number in range(NAMES)}, STEPS)
         assert sw.flush(timeout=60.0)
     for number in range(NAMES):

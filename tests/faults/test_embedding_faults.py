@@ -21,9 +21,10 @@ import pytest
 from boardd_protos import boardd_pb2 as pb
 from google.protobuf import text_format
 from support.daemon_process import DaemonProcess
-from support.raw_client import DEADLINE_SECS, RawClient, definitions, scalar, summary
+from support.raw_client import RawClient, definitions, scalar, summary
 from support.service_reading import events_of
 from support.tools import require_tracing, tmpfs
+from support.waiting import wait_until
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 WORDS, LOSS = 1, 2
@@ -31,7 +32,7 @@ TAGS = {WORDS: "words", LOSS: "loss"}
 
 
 def run_async(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 90.0))
+    asyncio.run(asyncio.wait_for(test, 120.0))
 
 
 @contextlib.asynccontextmanager
@@ -42,10 +43,7 @@ async def connected(daemon: DaemonProcess) -> AsyncIterator[grpc.aio.Channel]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    deadline = asyncio.get_running_loop().time() + DEADLINE_SECS
-    while not await asyncio.to_thread(condition):
-        assert asyncio.get_running_loop().time() < deadline, "not in time"
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_until, condition)
 
 
 def matrix(step: int, rows: int) -> np.ndarray:
@@ -203,13 +201,17 @@ def killing(daemon: DaemonProcess, call: str, when: int) -> Iterator[None]:
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         tasks = Path(f"/proc/{daemon.pid}/task")
-        deadline = asyncio.get_running_loop().time() + DEADLINE_SECS
-        while any("TracerPid:\t0\n" in (task / "status").read_text() for task in tasks.iterdir()):
+
+        def is_traced() -> bool:
             assert tracer.poll() is None, "strace ended"
-            assert asyncio.get_running_loop().time() < deadline, "not traced in time"
+            return not any(
+                "TracerPid:\t0\n" in (task / "status").read_text() for task in tasks.iterdir()
+            )
+
+        wait_until(is_traced, "traced")
         yield
     finally:
         tracer.terminate()
-        tracer.wait()
+        tracer.wait(timeout=120)
         assert tracer.stderr is not None
         tracer.stderr.close()

@@ -94,7 +94,7 @@ def test_every_point_is_there_once_whichever_daemon_is_killed(
         for _ in range(KILLS):
             time.sleep(chance.uniform(0.0, 0.4))  # the moment of the kill
             chance.choice([aggregator, *hosts]).kill()
-        assert [process.wait(90) for process in processes] == [0] * RANKS
+        assert [process.wait(120) for process in processes] == [0] * RANKS
         for site in (*hosts, aggregator):
             site.daemon.wait_closed(60)
         run = aggregator.run

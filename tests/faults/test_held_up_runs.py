@@ -14,11 +14,11 @@ import grpc.aio
 import pytest
 from boardd_client import SummaryWriter
 from boardd_protos import boardd_pb2 as pb
-from support.commands import wait_until
 from support.daemon_process import DaemonProcess
 from support.raw_client import RawClient, scalars
 from support.tensorboard_reader import read_scalars
 from support.tools import tmpfs
+from support.waiting import wait_until
 
 #: Records that fill the ring of ``small_ring`` several times.
 MANY = 30_000
@@ -82,7 +82,7 @@ def test_a_run_on_a_full_disk_keeps_nobody_waiting_and_nobody_from_logging(
         for sw in healthy:
             begin = time.monotonic()
             assert sw.flush()
-            assert time.monotonic() - begin < 5.0
+            assert time.monotonic() - begin < 15.0
         counts = full.statistics()
         assert set(counts.dropped) == {"run_held_up"}, counts
         assert counts.accepted == counts.written + counts.pending
@@ -212,7 +212,7 @@ def test_sessions_whose_runs_are_held_up_leave_room_for_others(
     async def status(daemon: DaemonProcess) -> pb.StatusReply:
         return await asyncio.to_thread(daemon.status)
 
-    asyncio.run(asyncio.wait_for(test(), 60.0))
+    asyncio.run(asyncio.wait_for(test(), 120.0))
 
 
 @pytest.mark.slow

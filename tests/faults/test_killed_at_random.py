@@ -13,8 +13,8 @@ import pytest
 from boardd_protos.log_directory import log_directories
 from support.daemon_process import DaemonProcess
 from support.independent_reader import points
-from support.scripted_daemon import wait_for
 from support.tools import tmpfs
+from support.waiting import wait_until
 
 #: Logs until it is killed, and keeps in a file how many calls have returned.
 TRAINER = """
@@ -54,7 +54,7 @@ class Trainer:
     def kill(self) -> None:
         """Kills it with SIGKILL."""
         self._process.kill()
-        self._process.wait()
+        self._process.wait(timeout=120)
 
 
 def is_all_written(daemon: DaemonProcess) -> bool:
@@ -85,7 +85,7 @@ def test_whoever_is_killed_when_all_that_was_logged_is_there_once(
         for victims in chance.sample(VICTIMS, len(VICTIMS)):
             trainer = trainers[-1]
             until = trainer.logged + chance.randrange(1, 400)
-            wait_for(lambda trainer=trainer, until=until: trainer.logged >= until)
+            wait_until(lambda trainer=trainer, until=until: trainer.logged >= until)
             if victims != "trainer":
                 daemon.kill()
             if victims != "daemon":
@@ -94,7 +94,7 @@ def test_whoever_is_killed_when_all_that_was_logged_is_there_once(
             if victims != "trainer":
                 daemon = stack.enter_context(DaemonProcess(tmp_path, socket=socket))
         trainers[-1].kill()
-        wait_for(lambda: is_all_written(daemon))
+        wait_until(lambda: is_all_written(daemon))
         assert_once(run, trainers)
 
 
@@ -107,14 +107,14 @@ def test_both_are_killed_beside_a_full_disk(tmp_path: Path, runtime_directory: P
         with DaemonProcess(tmp_path, socket=socket) as daemon:
             trainer = Trainer(socket, tmp_path / "logs" / "small" / "run", "loss", 1_000)
             try:
-                wait_for(lambda: any("No space" in one.trouble for one in daemon.status().runs))
-                wait_for(lambda: trainer.logged == 1_000)
+                wait_until(lambda: any("No space" in one.trouble for one in daemon.status().runs))
+                wait_until(lambda: trainer.logged == 1_000)
             finally:
                 daemon.kill()
                 trainer.kill()
         assert 0 < len(points(run, "loss")) < 1_000
         with DaemonProcess(tmp_path, socket=socket) as second:
-            wait_for(lambda: any("No space" in one.trouble for one in second.status().runs))
+            wait_until(lambda: any("No space" in one.trouble for one in second.status().runs))
             ballast.unlink()
-            wait_for(lambda: is_all_written(second))
+            wait_until(lambda: is_all_written(second))
             assert_once(run, [trainer])

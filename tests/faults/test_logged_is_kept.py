@@ -16,8 +16,8 @@ from boardd_client import SummaryWriter
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.log_directory import log_directories
 from support.daemon_process import DaemonProcess
-from support.scripted_daemon import wait_for
 from support.service_reading import events_of
+from support.waiting import wait_until
 
 RECORDS = 1_000
 
@@ -64,7 +64,7 @@ def trainer(daemon: Path, logdir: Path, *what: str) -> subprocess.Popen[str]:
 
 def kill_itself(daemon: Path, logdir: Path, *what: str) -> None:
     process = trainer(daemon, logdir, *what)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
 
 
@@ -82,7 +82,7 @@ def logs_of(socket: Path) -> list[Path]:
 
 
 def wait_written(run: Path, expected: dict[str, int]) -> None:
-    wait_for(lambda: run.exists() and tags_of(run) == expected)
+    wait_until(lambda: run.exists() and tags_of(run) == expected)
 
 
 def test_a_trainer_that_kills_itself_right_after_its_calls_loses_nothing(
@@ -93,7 +93,7 @@ def test_a_trainer_that_kills_itself_right_after_its_calls_loses_nothing(
             run = daemon.logdir / f"run{number}"
             kill_itself(daemon.socket, run)
             wait_written(run, EXPECTED)
-        wait_for(lambda: not daemon.status().sessions)
+        wait_until(lambda: not daemon.status().sessions)
         assert not logs_of(daemon.socket)
 
 
@@ -108,7 +108,7 @@ def test_a_trainer_that_dies_during_a_daemons_outage_loses_nothing(
     assert log.stat().st_mode & 0o777 == 0o600
     with DaemonProcess(tmp_path, socket=socket) as daemon:
         wait_written(run, EXPECTED)
-        wait_for(lambda: not daemon.status().sessions)
+        wait_until(lambda: not daemon.status().sessions)
         assert not log.exists()
 
 
@@ -134,10 +134,10 @@ def test_when_both_are_killed_only_tensors_are_lost_and_by_name(
         assert process.stdout.readline() == "logged\n"
         daemon.kill()
         process.kill()
-        process.communicate()
+        process.communicate(timeout=120)
         with DaemonProcess(tmp_path, socket=socket) as second:
             wait_written(run, EXPECTED)
-            wait_for(lambda: not second.status().sessions)
+            wait_until(lambda: not second.status().sessions)
             (rejected,) = second.status().counters.rejected
             assert (rejected.reason, rejected.records) == (pb.TENSOR_LOST, 1)
             second.wait_log("1 records are lost: tag 'weights'")
@@ -161,9 +161,9 @@ def test_what_was_written_before_both_were_killed_is_not_written_again(
     process.stdin.flush()
     assert process.stdout.readline() == "logged\n"
     process.kill()
-    process.communicate()
+    process.communicate(timeout=120)
     with DaemonProcess(tmp_path, socket=socket) as second:
-        wait_for(lambda: not logs_of(socket) and not second.status().sessions)
+        wait_until(lambda: not logs_of(socket) and not second.status().sessions)
         assert tags_of(run) == {**EXPECTED, "more": RECORDS}
         # Of those that were written, the client had not heard of some, perhaps.
         counters = second.status().counters
@@ -181,9 +181,9 @@ def test_a_living_trainers_log_is_its_own(tmp_path: Path, runtime_directory: Pat
         assert len(logs_of(socket)) == 1
         assert "ended without closing" not in daemon.log
         process.kill()
-        process.communicate()
+        process.communicate(timeout=120)
         daemon.wait_log("ended without closing its session: 0 records")
-        wait_for(lambda: not logs_of(socket))
+        wait_until(lambda: not logs_of(socket))
         assert tags_of(run) == EXPECTED
 
 
@@ -196,11 +196,11 @@ def test_a_child_does_not_keep_its_dead_parents_log(
     assert process.stdout is not None
     child = int(process.stdout.readline())
     try:
-        process.wait(30)
+        process.wait(60)
         with DaemonProcess(tmp_path, socket=socket):
             wait_written(run, EXPECTED)
             os.kill(child, 0)
-            wait_for(lambda: not logs_of(socket))
+            wait_until(lambda: not logs_of(socket))
     finally:
         os.kill(child, signal.SIGKILL)
         process.stdout.close()
@@ -229,8 +229,8 @@ def test_what_is_no_log_is_set_aside_and_harms_nobody(
     (directory / ("6" * 32)).mkdir()
     with DaemonProcess(tmp_path, socket=socket) as daemon:
         wait_written(run, EXPECTED)
-        wait_for(lambda: not log.exists())
-        wait_for(lambda: daemon.log.count("is set aside") == len(made) + 3)
+        wait_until(lambda: not log.exists())
+        wait_until(lambda: daemon.log.count("is set aside") == len(made) + 3)
         names = {path.name for path in directory.iterdir()}
         assert all(name.endswith(".set-aside") for name in names)
         time.sleep(1.5)  # what is tested is that it is not looked at again
@@ -254,7 +254,7 @@ def test_what_a_trainer_says_at_its_exit_without_a_daemon_is_true(
         },
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     assert f"the next daemon at unix:{socket} will write those without tensors" in done.stderr

@@ -52,7 +52,7 @@ def ranks(logdir: Path, address: str) -> Iterator[list[subprocess.Popen[str]]]:
     finally:
         for process in processes:
             process.kill()
-            process.communicate()
+            process.communicate(timeout=120)
 
 
 def end_daemons(tmp_path: Path, socket: Path, times: int, seed: int) -> None:
@@ -95,7 +95,7 @@ def test_every_point_is_there_once_and_in_order_whenever_daemons_end(
     with ranks(run, f"unix:{socket}") as processes:
         end_daemons(tmp_path, socket, 6, seed)
         with DaemonProcess(tmp_path, "--drain-secs", "60", socket=socket) as daemon:
-            assert [process.wait(90) for process in processes] == [0] * RANKS
+            assert [process.wait(120) for process in processes] == [0] * RANKS
             daemon.terminate(90)
     for tag in ("loss", "total", "stage"):
         for where in ("", "min", "max"):
@@ -127,7 +127,7 @@ def test_points_have_what_a_killed_rank_had_logged(
                 if int(line) >= 40 + seed and own.exists():
                     break
             processes[victim].kill()
-            codes = [process.wait(90) for process in processes]
+            codes = [process.wait(120) for process in processes]
             assert codes == [-signal.SIGKILL if rank == victim else 0 for rank in range(RANKS)]
             daemon.wait_closed(60)
     logged = {step for step, _ in points(own, "loss")}
@@ -149,7 +149,7 @@ def test_the_next_daemon_finishes_what_a_killed_one_left_open(
         with ranks(run, daemon.address) as processes:
             # The last one never begins: all points are open until the grace is over.
             processes[-1].kill()
-            assert [process.wait(90) for process in processes[:-1]] == [0] * (RANKS - 1)
+            assert [process.wait(120) for process in processes[:-1]] == [0] * (RANKS - 1)
         os.kill(daemon.pid, signal.SIGKILL)
         daemon.wait()
     assert not list(run.glob("events*"))

@@ -16,10 +16,10 @@ from boardd_protos.local_socket import HANDOVER_SUFFIX
 from support import shared_trainer
 from support.daemon_process import DaemonProcess
 from support.raw_client import RawClient, definitions, scalar, scalars
-from support.scripted_daemon import wait_for
 from support.service_reading import events_of
 from support.shared_client import MEMORY_NAME, SharedClient
 from support.tools import tmpfs
+from support.waiting import wait_until
 
 COMMITTED, BEHIND = 300, 500
 STEPS = shared_trainer.steps(COMMITTED, BEHIND)
@@ -41,11 +41,11 @@ def has_nothing_left(daemon: DaemonProcess) -> bool:
 
 def test_a_killed_trainer_loses_nothing(daemon: DaemonProcess) -> None:
     trainer = shared_trainer.start(daemon.socket, "run", COMMITTED, BEHIND)
-    wait_for(lambda: daemon.status().counters.written == COMMITTED)
+    wait_until(lambda: daemon.status().counters.written == COMMITTED)
     assert MEMORY_NAME in Path(f"/proc/{daemon.pid}/maps").read_text()
     files = len(os.listdir(f"/proc/{daemon.pid}/fd"))
     shared_trainer.end(trainer)
-    wait_for(lambda: has_nothing_left(daemon))
+    wait_until(lambda: has_nothing_left(daemon))
     assert steps_of(daemon.logdir / "run") == STEPS
     (rejected,) = daemon.status().counters.rejected
     assert (rejected.reason, rejected.records) == (pb.CAPTURE_FAILED, 1)
@@ -64,7 +64,7 @@ def test_a_trainer_that_dies_while_the_daemon_is_stopped_loses_nothing(
     trainer = shared_trainer.start(daemon.socket, "run", COMMITTED, BEHIND)
     with daemon.stop_cont():
         shared_trainer.end(trainer)
-    wait_for(lambda: has_nothing_left(daemon))
+    wait_until(lambda: has_nothing_left(daemon))
     assert steps_of(daemon.logdir / "run") == STEPS
 
 
@@ -96,13 +96,13 @@ def test_a_dead_trainers_log_waits_for_a_full_disk(tmp_path: Path, small_disk: P
         ballast.write_bytes(bytes(512 * 1024))
         trainer = shared_trainer.start(daemon.socket, "small/run", COMMITTED, BEHIND)
         shared_trainer.end(trainer)
-        wait_for(lambda: any("No space" in run.trouble for run in daemon.status().runs))
+        wait_until(lambda: any("No space" in run.trouble for run in daemon.status().runs))
         other = shared_trainer.start(daemon.socket, "run", COMMITTED, BEHIND)
         shared_trainer.end(other)
-        wait_for(lambda: len(daemon.status().sessions) == 1)
+        wait_until(lambda: len(daemon.status().sessions) == 1)
         assert steps_of(daemon.logdir / "run") == STEPS
         ballast.unlink()
-        wait_for(lambda: has_nothing_left(daemon))
+        wait_until(lambda: has_nothing_left(daemon))
         assert steps_of(small_disk / "run") == STEPS
 
 
@@ -113,7 +113,7 @@ def test_what_a_dead_trainer_loses_at_the_end_of_the_drain_is_said(
         (small_disk / "ballast").write_bytes(bytes(512 * 1024))
         trainer = shared_trainer.start(daemon.socket, "small/run", COMMITTED, BEHIND)
         shared_trainer.end(trainer)
-        wait_for(lambda: any("No space" in run.trouble for run in daemon.status().runs))
+        wait_until(lambda: any("No space" in run.trouble for run in daemon.status().runs))
         assert daemon.terminate() == 0
         daemon.wait_log("pid 4711 is gone, and not all that its ring held could be written")
 
@@ -152,7 +152,7 @@ def test_the_next_daemon_gets_the_map_and_goes_on(tmp_path: Path) -> None:
         assert found[: acknowledged - 1] == list(range(2, acknowledged + 1))
         assert set(found) == set(range(2, 5_002))
 
-    asyncio.run(asyncio.wait_for(test(), 60.0))
+    asyncio.run(asyncio.wait_for(test(), 120.0))
 
 
 def test_a_path_too_long_for_a_second_socket_costs_only_that(
@@ -172,6 +172,6 @@ def test_a_path_too_long_for_a_second_socket_costs_only_that(
 
     with DaemonProcess(tmp_path, socket=socket) as daemon:
         daemon.wait_log("clients cannot share memory.*too long")
-        asyncio.run(asyncio.wait_for(test(daemon), 60.0))
+        asyncio.run(asyncio.wait_for(test(daemon), 120.0))
         daemon.terminate()
         assert list(directory.iterdir()) == []

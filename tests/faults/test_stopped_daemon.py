@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from boardd_client import SummaryWriter
 from support import processes
-from support.commands import wait_until
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_events
 from support.tools import tmpfs
+from support.waiting import wait_until
 
 mx = pytest.importorskip("mxnet", reason="MXNet is not installed")
 

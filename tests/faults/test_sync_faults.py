@@ -6,16 +6,16 @@ import contextlib
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import event_files, read_events
 from support.tools import require_tracing
+from support.waiting import wait_until
 
-DEADLINE_SECS = 30.0
+DEADLINE_SECS = 60.0
 
 
 @contextlib.contextmanager
@@ -35,13 +35,6 @@ def failing_fsync(daemon: DaemonProcess, run: Path, trace: Path) -> Iterator[Non
             strace.communicate(timeout=DEADLINE_SECS)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_sync_by_time_that_failed_is_told_by_the_next_flush(
     daemon: DaemonProcess, tmp_path: Path
 ) -> None:
@@ -51,7 +44,7 @@ def test_a_sync_by_time_that_failed_is_told_by_the_next_flush(
         assert sw.flush(level="synced")
         with failing_fsync(daemon, run, trace):
             sw.add_scalar("loss", 1.0, 1)
-            until(lambda: "INJECTED" in trace.read_text())
+            wait_until(lambda: "INJECTED" in trace.read_text())
             first = event_files(run)[0]
             flushed = sw.flush(level="synced")
             assert not flushed
@@ -101,7 +94,7 @@ def test_every_process_that_logs_to_the_run_is_told_of_a_failed_sync(
         assert sw.flush(level="synced")
         with failing_fsync(daemon, run, trace):
             assert next_flush() == "True\n"
-            until(lambda: "INJECTED" in trace.read_text())
+            wait_until(lambda: "INJECTED" in trace.read_text())
             assert not sw.flush(level="synced")
             assert sw.flush(level="synced")
             assert next_flush() == "False\n"

@@ -24,7 +24,7 @@ from support.tools import lacking
 
 T = TypeVar("T")
 
-START_SECS = 60.0
+START_SECS = 120.0
 PAGE_SECS = 60.0
 POLL_SECS = 0.05
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from boardd_client import capture
 
-WAIT_SECS = 20.0
+WAIT_SECS = 60.0
 
 
 class Captured:

@@ -21,8 +21,8 @@ from boardd_protos.boardd_pb2_grpc import BoarddStub
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-START_SECS = 60.0
-END_SECS = 30.0
+START_SECS = 120.0
+END_SECS = 60.0
 
 
 class DaemonProcess:
@@ -134,13 +134,13 @@ class DaemonProcess:
     def status(self) -> pb.StatusReply:
         """Asks for its status."""
         with self.channel() as channel:
-            reply: pb.StatusReply = BoarddStub(channel).Status(pb.StatusRequest(), timeout=10)
+            reply: pb.StatusReply = BoarddStub(channel).Status(pb.StatusRequest(), timeout=60)
         return reply
 
     def health(self, service: str = "") -> int:
         """Asks for its health; a ``HealthCheckResponse.ServingStatus``."""
         with self.channel() as channel:
-            reply = HealthStub(channel).Check(HealthCheckRequest(service=service), timeout=10)
+            reply = HealthStub(channel).Check(HealthCheckRequest(service=service), timeout=60)
         status: int = reply.status
         return status
 

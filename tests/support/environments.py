@@ -31,7 +31,7 @@ BUILD_FILES = ("pyproject.toml", "README.md", "LICENSE")
 DISTRIBUTION = "boardd"
 
 PIP_TIMEOUT_SECS = 600.0
-RUN_TIMEOUT_SECS = 60.0
+RUN_TIMEOUT_SECS = 120.0
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def virtual_environment(
         built = json.loads(complete.read_text()) if complete.exists() else {}
         if built.get("wanted") != wanted:
             shutil.rmtree(directory)
-            subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
+            subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True, timeout=600)
             project = [f"{DISTRIBUTION}{extras} @ {wheel.as_uri()}"] if wheel else []
             _pip(python, "install", "--quiet", *project, *requirements)
             listed = json.loads(_pip(python, "list", "--outdated", "--format=json"))

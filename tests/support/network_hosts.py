@@ -51,17 +51,21 @@ class Hosts:
         """From now on the far host sends no faster than that."""
         far = ["ip", "netns", "exec", self.far, "tc", "qdisc", "replace", "dev", f"{self._link}f"]
         shaped = f"root tbf rate {bits_per_sec}bit burst 16kb latency 400ms".split()
-        if subprocess.run([*far, *shaped], capture_output=True).returncode:
+        if subprocess.run([*far, *shaped], capture_output=True, timeout=120).returncode:
             pytest.skip("the kernel cannot slow a link here")
 
     def make(self) -> None:
         """Makes the namespaces and the link."""
         near, far = f"{self._link}n", f"{self._link}f"
         for host in (self.near, self.far):
-            if subprocess.run(["ip", "netns", "add", host], capture_output=True).returncode:
+            if subprocess.run(
+                ["ip", "netns", "add", host], capture_output=True, timeout=120
+            ).returncode:
                 pytest.skip("network namespaces cannot be made here")
         link = ["ip", "-n", self.near, "link", "add", near, "type", "veth"]
-        if subprocess.run([*link, "peer", far, "netns", self.far], capture_output=True).returncode:
+        if subprocess.run(
+            [*link, "peer", far, "netns", self.far], capture_output=True, timeout=120
+        ).returncode:
             pytest.skip("a link between namespaces cannot be made here")
         for host, device, address in ((self.near, near, NEAR), (self.far, far, FAR)):
             self._run("ip", "-n", host, "address", "add", f"{address}/24", "dev", device)
@@ -71,11 +75,11 @@ class Hosts:
     def remove(self) -> None:
         """Removes both; the link goes with them."""
         for host in (self.near, self.far):
-            subprocess.run(["ip", "netns", "del", host], capture_output=True)
+            subprocess.run(["ip", "netns", "del", host], capture_output=True, timeout=120)
 
     @staticmethod
     def _run(*command: str) -> None:
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
 
 
 @contextmanager

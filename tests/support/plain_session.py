@@ -31,7 +31,7 @@ class Session:
                 pid=os.getpid(),
                 program="test",
             ),
-            timeout=10,
+            timeout=60,
         )
         self.send(attach=pb.Attach(session_id=self.session_id))
         self._call = self._stub.Stream(iter(self._outbox.get, None))
@@ -62,7 +62,7 @@ class Session:
 
     def close(self) -> None:
         reply = self._stub.Close(
-            pb.CloseRequest(session_id=self.session_id, timeout_secs=10), timeout=20
+            pb.CloseRequest(session_id=self.session_id, timeout_secs=10), timeout=60
         )
         assert reply.closed
 

@@ -33,19 +33,22 @@ class Process(NamedTuple):
         return f"pid {self.pid}: {' '.join(self.arguments)}"
 
 
-def processes() -> Iterator[Process]:
-    """Yields every process whose environment may be read; no zombies."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
+def processes(word: bytes = b"") -> Iterator[Process]:
+    """Yields every process whose environment may be read; no zombies.
+
+    ``word`` leaves those out whose command does not have it, which takes less time.
+    """
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            arguments = (entry / "cmdline").read_bytes().decode(errors="replace")
-            environ = (entry / "environ").read_bytes().decode(errors="replace")
-            if arguments:
+            with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+                command = file.read()
+            if command and word in command:
+                arguments = command.decode(errors="replace").rstrip("\0").split("\0")
+                environ = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
                 pairs = (text.partition("=") for text in environ.split("\0") if text)
                 yield Process(
-                    int(entry.name),
-                    tuple(arguments.rstrip("\0").split("\0")),
+                    int(pid),
+                    tuple(arguments),
                     {name: value for name, _, value in pairs},
                 )
 
@@ -54,7 +57,7 @@ def daemons(variable: str, values: set[str]) -> list[Process]:
     """The daemons that were started with ``variable`` set to one of ``values``."""
     return [
         process
-        for process in processes()
+        for process in processes(b"boardd")
         if process.is_daemon and process.environ.get(variable) in values
     ]
 

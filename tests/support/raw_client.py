@@ -21,7 +21,7 @@ from boardd_protos.boardd_pb2_grpc import BoarddStub, add_BoarddServicer_to_serv
 from boardd_protos.frame import Frame, FrameKind, encode
 from boardd_protos.local_socket import HANDOVER_SUFFIX
 
-DEADLINE_SECS = 20.0
+DEADLINE_SECS = 60.0
 RUN = 1
 LOSS = 1
 

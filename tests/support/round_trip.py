@@ -13,7 +13,7 @@ import warnings
 
 import numpy as np
 
-FLUSH_SECS = 30.0
+FLUSH_SECS = 60.0
 
 STEPS = 100
 SCALAR_TAG = "loss"

@@ -7,8 +7,7 @@ import queue
 import shutil
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 from types import TracebackType
@@ -18,16 +17,6 @@ import grpc
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import frame as framing
 from boardd_protos.boardd_pb2_grpc import BoarddServicer, add_BoarddServicer_to_server
-
-WAIT_SECS = 20.0
-
-
-def wait_for(condition: Callable[[], Any], what: str = "", timeout_secs: float = WAIT_SECS) -> None:
-    """Polls until ``condition()`` is true; fails past the deadline."""
-    deadline = time.monotonic() + timeout_secs
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_secs:g} s: {what or condition}"
-        time.sleep(0.005)
 
 
 class ScriptedDaemon(BoarddServicer):

@@ -37,7 +37,7 @@ class Lazy:
 
     def wait(self) -> None:
         """Copies once ``done`` is set, or raises."""
-        assert self.done.wait(20)
+        assert self.done.wait(60)
         if self.error is not None:
             raise self.error
         self.slot[:] = self.array.tobytes()

@@ -11,7 +11,6 @@ from boardd.events.event_pb2 import Event
 from boardd_protos import boardd_pb2 as pb
 
 from support.raw_client import (
-    DEADLINE_SECS,
     Harness,
 )
 from support.tfrecords import read_records
@@ -19,7 +18,7 @@ from support.tfrecords import read_records
 
 def run_async(test: Callable[[Path], Coroutine[Any, Any, None]], tmp_path: Path) -> None:
     """Runs a test that ends within a minute, or fails it."""
-    asyncio.run(asyncio.wait_for(test(tmp_path), 60.0))
+    asyncio.run(asyncio.wait_for(test(tmp_path), 120.0))
 
 
 def events_of(path: Path) -> list[Event]:
@@ -41,14 +40,6 @@ def values_of(harness: Harness, run: str = "run") -> list[tuple[int, str, float]
 def steps_of(harness: Harness, run: str = "run") -> list[int]:
     """Steps of the values of a run, in the order of its files."""
     return [step for step, _, _ in values_of(harness, run)]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Polls until ``condition()`` is true; fails past the deadline."""
-    deadline = asyncio.get_running_loop().time() + DEADLINE_SECS
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, "not in time"
-        await asyncio.sleep(0.005)
 
 
 def reasons(harness: Harness) -> dict[str, int]:

@@ -38,7 +38,7 @@ def start(socket: Path, logdir: str, committed: int, behind: int) -> subprocess.
     line = process.stdout.readline()
     if line != "logged\n":
         process.kill()
-        process.communicate()
+        process.communicate(timeout=120)
         raise AssertionError(f"the trainer printed {line!r}")
     return process
 
@@ -46,7 +46,7 @@ def start(socket: Path, logdir: str, committed: int, behind: int) -> subprocess.
 def end(process: subprocess.Popen[str]) -> None:
     """Kills it, as ``kill -9`` does."""
     process.kill()
-    process.communicate()
+    process.communicate(timeout=120)
 
 
 def steps(committed: int, behind: int) -> list[int]:

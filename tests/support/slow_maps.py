@@ -18,5 +18,5 @@ class SlowMaps(dict[int, memoryview]):
 
     def get(self, number: int, default: Any = None) -> Any:
         self.is_used.set()
-        assert self.opened.wait(30.0)
+        assert self.opened.wait(60)
         return super().get(number, default)

@@ -1,4 +1,7 @@
-"""A rank that logs at a steady pace until it is told to end, and how long its calls took."""
+"""A rank that logs at a steady pace until it is told to end, and how long its calls took.
+
+What its threads waited for a processor meanwhile does not count.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from boardd_client import SummaryWriter
+
+from support.lateness import delayed_secs
 
 PACE_SECS = 0.02
 EDGES = [-100.0, -1.0, 0.0, 1.0, 100.0]
@@ -31,11 +36,11 @@ def main(logdir: str, rank: int, end: Path, steps: int) -> None:
     took = []
     step = 0
     while step < steps or not end.exists():
-        before = time.perf_counter()
+        delayed, before = delayed_secs(), time.perf_counter()
         sw.add_scalar("loss", loss(rank, step), step)
         if step % HISTOGRAM_EVERY == 0:
             sw.add_histogram("weights", weights(rank, step), step, bins=EDGES)
-        took.append(time.perf_counter() - before)
+        took.append(time.perf_counter() - before - (delayed_secs() - delayed))
         print(step, flush=True)
         step += 1
         time.sleep(PACE_SECS)

@@ -61,8 +61,8 @@ _PLUGINS = (
     *("audio", "text", "pr_curves", "mesh", "hparams", "custom_scalars", "tensor"),
 )
 _EVERYTHING = 2**31 - 1
-_START_TIMEOUT_SECS = 20.0
-_RELOAD_TIMEOUT_SECS = 20.0
+_START_TIMEOUT_SECS = 60.0
+_RELOAD_TIMEOUT_SECS = 60.0
 
 
 class ScalarPoint(NamedTuple):

@@ -42,7 +42,9 @@ def require_root() -> None:
 
 @functools.cache
 def _may_trace() -> bool:
-    return not subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True).returncode
+    return not subprocess.run(
+        ["strace", "-o", "/dev/null", "true"], capture_output=True, timeout=120
+    ).returncode
 
 
 def require_tracing() -> None:
@@ -58,13 +60,13 @@ def tmpfs(path: Path, options: str) -> Iterator[Path]:
     path.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
     require_root()
-    if subprocess.run(command, capture_output=True).returncode:
+    if subprocess.run(command, capture_output=True, timeout=120).returncode:
         pytest.skip("a tmpfs cannot be mounted here")
     try:
         yield path
     finally:
         # What failed may still hold a file open.
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
+        subprocess.run(["umount", "--lazy", str(path)], check=True, timeout=120)
 
 
 def self_signed_certificate(directory: Path, address: str = "") -> tuple[Path, Path]:
@@ -81,5 +83,6 @@ def self_signed_certificate(directory: Path, address: str = "") -> tuple[Path, P
         [*command.split(), *names, "-keyout", str(key), "-out", str(certificate)],
         check=True,
         capture_output=True,
+        timeout=120,
     )
     return certificate, key

@@ -130,8 +130,13 @@ def source_of(module: str) -> str:
     return modules()[module].read_text()
 
 
-def imports(source: str) -> Iterator[str]:
+@cache
+def imports(source: str) -> frozenset[str]:
     """Full names of what ``source`` imports; of a module's content, the module's name."""
+    return frozenset(_imports(source))
+
+
+def _imports(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -174,8 +179,13 @@ def may_import(module: str, name: str) -> bool:
     return here == there or there in INNER_ROOMS[outer][here]
 
 
-def impurities(source: str) -> Iterator[str]:
+@cache
+def impurities(source: str) -> tuple[str, ...]:
     """What ``source`` itself does but compute."""
+    return tuple(_impurities(source))
+
+
+def _impurities(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -206,7 +216,7 @@ def reached_impurities(module: str, source: str) -> list[str]:
     while waiting:
         name, text = waiting.pop()
         found += [f"{name}: {what}" for what in impurities(text)]
-        new = {target for target in imports(text) if target in modules()} - seen
+        new = (imports(text) & set(modules())) - seen
         seen |= new
         waiting += [(target, source_of(target)) for target in sorted(new)]
     return found

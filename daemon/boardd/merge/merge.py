@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from types import FrameType
@@ -101,10 +102,11 @@ def _check_out(out: Path, logdirs: Sequence[Path]) -> None:
 def _directory(out: Path) -> Iterator[Path]:
     """Yields a directory that becomes ``out`` in the end, or is removed."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    new = out.parent / f".{out.name}.boardd-merge-{os.getpid()}"
+    # Nobody else has this name, so it may be removed wherever a signal comes, while it is made too.
+    new = out.parent / f".{out.name}.boardd-merge-{uuid.uuid4().hex}"
     with _terminable():
-        new.mkdir()
         try:
+            new.mkdir()
             yield new
             new.rename(out)
             _sync(out.parent)

@@ -180,7 +180,7 @@ def test_pickled_reopened_and_forked_writers_keep_all_of_it(
             code = 1
             try:
                 sw.add_scalar("loss", 3.0, 3)
-                code = 0 if sw.close(timeout=20) else 1
+                code = 0 if sw.close(timeout=60) else 1
             finally:
                 os._exit(code)
         assert os.waitpid(child, 0)[1] == 0

@@ -30,7 +30,7 @@ def test_the_committed_code_is_what_the_pinned_protoc_generates(tmp_path: Path) 
         if line and not line.startswith("#")
     ]
     python = virtual_environment("protoc", requirements).python
-    subprocess.run([PROTOS / "generate.sh", python, tmp_path], check=True)
+    subprocess.run([PROTOS / "generate.sh", python, tmp_path], check=True, timeout=600)
 
     fresh = generated_files(tmp_path)
     committed = generated_files(REPOSITORY)

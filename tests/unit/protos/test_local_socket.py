@@ -150,7 +150,7 @@ def test_a_process_is_watched_until_its_end() -> None:
         process = open_process(child.pid)
         try:
             assert not has_ended(process, 0)
-            child.communicate()
+            child.communicate(timeout=120)
             assert has_ended(process, 30)
         finally:
             os.close(process)

@@ -16,8 +16,9 @@ from boardd_client.transport.senders import senders
 from boardd_protos import address as addresses
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
-from support.scripted_daemon import ScriptedDaemon, wait_for
+from support.scripted_daemon import ScriptedDaemon
 from support.sent_records import send
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_autostart")
 
@@ -44,7 +45,9 @@ def test_a_record_of_several_tensors_is_dropped_as_one(
         assert sw.statistics().dropped["tensor_too_large"] == 1
         told = {"arena_full", "tensor_too_large"}
         # In one report, or the second in another, which leaves out what was told.
-        wait_for(lambda: {key for report in scripted.reports for key in report} == told, "reports")
+        wait_until(
+            lambda: {key for report in scripted.reports for key in report} == told, "reports"
+        )
         scripted.send(acknowledged=pb.Acknowledged(written_sequence=2))
         scripted.acknowledges = True
         assert sw.flush()
@@ -66,7 +69,7 @@ class Slow:
         return self
 
     def wait(self) -> None:
-        assert self.may_end.wait(20)
+        assert self.may_end.wait(60)
         self.slot[:] = b"late"
 
 
@@ -101,7 +104,7 @@ def test_a_copy_that_fails_loses_its_record_once_the_others_have_ended(
     assert [frame.kind for frame in scripted.all_frames] == [FrameKind.ABORTED, FrameKind.SCALAR]
     assert run.end(time.monotonic() + 20)
     senders.release(sender)
-    assert sender.finished.wait(20)
+    assert sender.finished.wait(60)
 
 
 def test_a_record_larger_than_the_log_is_dropped_at_once(
@@ -136,5 +139,5 @@ def test_a_tag_too_many_is_dropped_at_its_step(
         else:
             sw.add_scalar("unknown", 0.5 if kind == "scalar" else {"curve": 0.5}, 6)
         assert dict(sw.statistics().dropped) == {"too_many_series": 1}
-        wait_for(lambda: scripted.drop_steps, "a report")
+        wait_until(lambda: scripted.drop_steps, "a report")
         assert set(scripted.drop_steps) == {6}

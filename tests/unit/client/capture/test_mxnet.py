@@ -13,7 +13,7 @@ from boardd_client import capture
 from boardd_client.errors import CaptureError
 from boardd_protos.dtypes import element
 from support.capturing import Captured, captured
-from support.commands import wait_until
+from support.waiting import wait_until
 
 mx = pytest.importorskip("mxnet", reason="needs mxnet", exc_type=ImportError)
 
@@ -401,6 +401,6 @@ def test_processes_that_end_well(case: str, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("MXNET_ENGINE_TYPE", "NaiveEngine")
     code = SUBPROCESS.format(body=BODIES[case])
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr

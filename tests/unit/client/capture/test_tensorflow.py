@@ -150,7 +150,9 @@ os._exit(0)  # TensorFlow's executor raises the error again and again
 
 @pytest.mark.slow
 def test_a_tensor_whose_operation_failed() -> None:
-    done = subprocess.run([sys.executable, "-c", FAILURE], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FAILURE], capture_output=True, text=True, timeout=120
+    )
     assert "values is a TensorFlow tensor without values: " in done.stdout, done.stderr
     assert "bad : Tensor had NaN values" in done.stdout
 

@@ -38,7 +38,12 @@ def directory_of(runtime_directory: Path) -> Path:
 
 
 def is_locked(path: Path) -> bool:
-    return subprocess.run([sys.executable, "-c", LOCK, path], stderr=-3, check=False).returncode > 0
+    return (
+        subprocess.run(
+            [sys.executable, "-c", LOCK, path], stderr=-3, check=False, timeout=120
+        ).returncode
+        > 0
+    )
 
 
 def test_a_named_log_is_found_whole_and_locked(runtime_directory: Path) -> None:
@@ -220,7 +225,7 @@ def test_what_no_daemon_looks_for_is_removed_after_days(
     assert held.exists(), "its client lives"
     (record,) = caplog.records
     assert "2 logs that no daemon had looked for" in record.message
-    holder.communicate()
+    holder.communicate(timeout=120)
     log.remove()
     log.release()
 

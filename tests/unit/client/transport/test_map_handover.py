@@ -16,7 +16,7 @@ from boardd_client.transport.map_handover import HandoverFailedError, MapHandove
 from boardd_protos.address import UnixAddress
 from boardd_protos.local_socket import HANDOVER_SUFFIX
 from boardd_protos.shared import HANDOVER_BYTES, Handover, HandoverReply
-from support.scripted_daemon import wait_for
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -122,13 +122,13 @@ def test_maps_are_offered_anew_to_the_daemon_after_the_one_that_ended(
     log = os.memfd_create("log")
     handover = MapHandover(UnixAddress(f"{runtime_directory}/b.sock"), bytes(16))
     handover.offer(made, log)
-    wait_for(lambda: len(taken) == 1)
+    wait_until(lambda: len(taken) == 1)
 
     def is_offered() -> bool:
         handover.offer(made, log)
         return len(taken) == 2
 
-    wait_for(is_offered)
+    wait_until(is_offered)
     answering.join(20)
     handover.close()
     made.release()

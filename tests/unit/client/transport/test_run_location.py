@@ -44,12 +44,12 @@ def test_the_umask_is_told_and_not_changed(tmp_path: Path, umask: int) -> None:
 
 def test_a_disk_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
-    monkeypatch.setattr(run_location, "nearest_directory", lambda path: answers.wait())
+    monkeypatch.setattr(run_location, "nearest_directory", lambda path: answers.wait(60))
     begin = time.monotonic()
     location = RunLocation(str(tmp_path))
     definition = pb.RunDefinition()
     location.describe(definition, patience_secs=0.05)
     answers.set()
-    assert time.monotonic() - begin < 2.0
+    assert time.monotonic() - begin < 10
     assert not definition.HasField("ancestor")
     assert definition.HasField("umask")

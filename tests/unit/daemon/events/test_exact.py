@@ -66,7 +66,7 @@ def test_protobuf_and_the_compiled_loop_encode_alike() -> None:
     )
     outputs = {
         subprocess.run(
-            [sys.executable, "-c", program, how], capture_output=True, check=True, timeout=60
+            [sys.executable, "-c", program, how], capture_output=True, check=True, timeout=120
         ).stdout
         for how in ("loop", "protobuf")
     }

@@ -115,7 +115,7 @@ def test_without_numba_few_scalars_are_the_same_bytes() -> None:
     )
     here = str(Path(__file__).parent)
     done = subprocess.run(
-        [sys.executable, "-c", script, here], stdout=subprocess.PIPE, check=True, timeout=60
+        [sys.executable, "-c", script, here], stdout=subprocess.PIPE, check=True, timeout=120
     )
     assert done.stdout == encode_scalars(*columns(EDGE_ROWS))
 

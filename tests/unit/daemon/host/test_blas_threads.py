@@ -45,7 +45,7 @@ def test_the_daemon_limits_them_in_time(tmp_path: Path, set_to: str | None, expe
     # No directory can be made there, so the daemon leaves, after all was imported.
     (tmp_path / "file").touch()
     command = [sys.executable, "-c", CHILD, str(tmp_path / "file" / "s"), str(tmp_path)]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
     code, *threads = done.stdout.split()
     assert code != "0", done.stderr
     assert threads, done.stderr

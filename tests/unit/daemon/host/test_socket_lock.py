@@ -73,7 +73,7 @@ def test_a_killed_holder_leaves_nothing_in_the_way(socket_path: Path) -> None:
         "s = socket.socket(socket.AF_UNIX); s.bind(str(lock.bind_path)); s.listen();"
         "lock.publish(); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    subprocess.run([sys.executable, "-c", script, str(socket_path)], check=False)
+    subprocess.run([sys.executable, "-c", script, str(socket_path)], check=False, timeout=120)
     assert socket_path.exists()
     assert not accepts_connections(socket_path)
     with SocketLock(socket_path) as lock:

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -316,3 +317,20 @@ def test_one_rank_is_what_it_was(tmp_path: Path) -> None:
     out, _ = merged(tmp_path, tmp_path / "l")
     assert points(out, "loss") == [(step, single(step / 3)) for step in range(5)]
     assert not (out / "min").exists()
+
+
+def test_an_interruption_as_the_directory_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "l" / "rank_0", [("x", 0, 1.0)])
+    mkdir = Path.mkdir
+
+    def interrupted(path: Path, *arguments: Any, **options: Any) -> None:
+        mkdir(path, *arguments, **options)
+        if "boardd-merge" in path.name:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        merged(tmp_path, tmp_path / "l")
+    assert [path.name for path in tmp_path.iterdir()] == ["l"]

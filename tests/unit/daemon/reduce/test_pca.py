@@ -239,7 +239,9 @@ project(matrix, 100)
 print((peak_kib() - before) * 1024)
 """
     grown = int(
-        subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", script], check=True, capture_output=True, timeout=120
+        ).stdout
     )
     assert 10 << 20 < grown <= working_bytes(rows, columns, 100)
 

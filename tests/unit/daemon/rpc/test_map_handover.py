@@ -29,7 +29,7 @@ from boardd_protos.shared import (
     Handover,
 )
 from support.raw_client import Harness, definitions, scalar, serving
-from support.service_reading import run_async, steps_of, until
+from support.service_reading import run_async, steps_of
 from support.shared_client import (
     ALL_SEALS,
     SharedClient,
@@ -39,6 +39,7 @@ from support.shared_client import (
     log_of,
     memory,
 )
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

@@ -17,7 +17,8 @@ from support.raw_client import (
     serving,
     summary,
 )
-from support.service_reading import events_of, run_async, steps_of, until, values_of
+from support.service_reading import events_of, run_async, steps_of, values_of
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 
@@ -253,7 +254,7 @@ def test_activity_changes_with_every_record_and_session_and_at_no_other_time(
 
 def test_a_session_without_a_stream_expires_and_its_records_stay_known(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        async with serving(path, Budgets(lease_secs=0.1)) as harness:
+        async with serving(path, Budgets(lease_secs=1.0)) as harness:
             client = await harness.client().begin()
             await client.records(scalars(1, 5))
             await client.acknowledged(5)

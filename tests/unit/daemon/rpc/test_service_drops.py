@@ -8,7 +8,8 @@ import pytest
 from boardd.core.budget import Budgets
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import RUN, Harness, definitions, scalar, scalars, serving
-from support.service_reading import run_async, until, values_of
+from support.service_reading import run_async, values_of
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 
@@ -54,7 +55,7 @@ def test_a_daemon_that_was_restarted_tells_drops_once_and_at_no_lower_step(tmp_p
 
 def test_an_expired_session_that_comes_back_is_not_counted_twice(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        async with serving(path, Budgets(lease_secs=0.1)) as harness:
+        async with serving(path, Budgets(lease_secs=1.0)) as harness:
             other = await harness.client().begin()
             client = await harness.client(SESSION).begin()
             await client.records(scalars(1, 10))

@@ -19,7 +19,8 @@ from support.raw_client import (
     serving,
     summary,
 )
-from support.service_reading import run_async, steps_of, until
+from support.service_reading import run_async, steps_of
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

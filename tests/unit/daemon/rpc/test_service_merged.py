@@ -22,7 +22,8 @@ from support.raw_client import (
     serving,
     summary,
 )
-from support.service_reading import events_of, reasons, run_async, until, values_of
+from support.service_reading import events_of, reasons, run_async, values_of
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

@@ -16,7 +16,8 @@ from boardd.runs.groups import forward_log
 from boardd.runs.journal.journal_entries import encode_entry
 from boardd.runs.journal.relayed_entries import NumberedEntry, encode_relayed
 from support.raw_client import end_run, scalar, serving
-from support.service_reading import run_async, steps_of, until
+from support.service_reading import run_async, steps_of
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 
@@ -201,12 +202,13 @@ def test_a_host_that_keeps_all_that_it_may_lets_clients_wait(
             relay = Aggregator()
             harness.service.forward(relay, "somewhere:1", max_bytes=1)
             client = await harness.client().begin(rank=0, world_size=2)
-            await client.records(scalar(1))
-            await client.acknowledged(1)
-            await client.records(scalar(2))
-            await until(lambda: "--max-forward-bytes" in harness.status().runs[0].trouble)
+            logged = 0
+            while not any("--max-forward-bytes" in run.trouble for run in harness.status().runs):
+                logged += 1
+                await client.records(scalar(logged))
+                await asyncio.sleep(0.02)
             relay.answers.set()
-            await client.acknowledged(2)
+            await client.acknowledged(logged)
             await until(lambda: not harness.status().runs[0].trouble)
 
     run_async(test, tmp_path)

@@ -18,7 +18,8 @@ from support.raw_client import (
     serving,
     summary,
 )
-from support.service_reading import reasons, run_async, steps_of, until, values_of
+from support.service_reading import reasons, run_async, steps_of, values_of
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

@@ -20,13 +20,14 @@ from support.raw_client import (
     serving,
     summary,
 )
-from support.service_reading import reasons, run_async, steps_of, until, values_of
+from support.service_reading import reasons, run_async, steps_of, values_of
 from support.shared_client import (
     FIRST,
     SharedClient,
     slotted_histogram,
 )
 from support.shared_service import histograms_of, shared
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

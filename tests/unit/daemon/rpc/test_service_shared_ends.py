@@ -20,7 +20,7 @@ from support.raw_client import (
     serving,
     summary,
 )
-from support.service_reading import reasons, run_async, steps_of, until
+from support.service_reading import reasons, run_async, steps_of
 from support.shared_client import (
     SharedClient,
     freed,
@@ -28,6 +28,7 @@ from support.shared_client import (
     slotted_histogram,
 )
 from support.shared_service import histograms_of, sessions, shared
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

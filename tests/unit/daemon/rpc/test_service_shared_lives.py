@@ -19,9 +19,10 @@ from boardd_protos.frame import CLAIMED
 from boardd_protos.local_socket import HANDOVER_SUFFIX
 from boardd_protos.shared import SHARE, Handover
 from support.raw_client import Harness, definitions, scalar, scalars, summary
-from support.service_reading import reasons, run_async, steps_of, until
+from support.service_reading import reasons, run_async, steps_of
 from support.shared_client import SharedClient, slotted_histogram
 from support.shared_service import sessions, shared
+from support.waiting import until
 
 #: Hands over the memory of another process's descriptor, and waits.
 HAND_OVER = """
@@ -118,7 +119,7 @@ def test_a_living_client_may_come_back_before_it_is_known_to_live(tmp_path: Path
 @pytest.mark.usefixtures("no_defects")
 def test_the_lease_of_a_client_that_let_go_ends(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        async with shared(path, Budgets(lease_secs=0.05)) as (harness, client):
+        async with shared(path, Budgets(lease_secs=0.5)) as (harness, client):
             await client.open()
             assert await client.hand_over() == ""
             client.let_go()
@@ -198,7 +199,7 @@ def test_a_session_has_no_lease_while_its_connection_holds(
     comes_back: bool, tmp_path: Path
 ) -> None:
     async def test(path: Path) -> None:
-        async with shared(path, Budgets(lease_secs=0.1)) as (harness, client):
+        async with shared(path, Budgets(lease_secs=1.0)) as (harness, client):
             await client.begin()
             await client.log(scalar(2))
             await client.acknowledged(2)

@@ -9,7 +9,8 @@ import pytest
 from boardd.events.event_pb2 import Event
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import Harness, definitions, scalar, serving
-from support.service_reading import events_of, reasons, run_async, until, values_of
+from support.service_reading import events_of, reasons, run_async, values_of
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

@@ -12,7 +12,8 @@ import pytest
 from boardd.core.sync_policy import SyncPolicy
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import RawClient, definitions, end_run, scalar, serving
-from support.service_reading import run_async, steps_of, until
+from support.service_reading import run_async, steps_of
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

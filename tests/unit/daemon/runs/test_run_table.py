@@ -14,9 +14,10 @@ from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import RunPart, SummaryPart
 from boardd.runs.directories.logdir import Roots
 from boardd.runs.run_table import RunTable
-from support.service_reading import run_async, until
+from support.service_reading import run_async
 from support.shared_client import slotted_histogram
 from support.slow_maps import SlowMaps
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

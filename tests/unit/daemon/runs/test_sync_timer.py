@@ -9,7 +9,7 @@ from boardd.core.runs.run_state import RunState
 from boardd.runs import sync_timer
 from boardd.runs.sync_timer import PARALLEL, SyncTimer
 
-DEADLINE_SECS = 20.0
+DEADLINE_SECS = 60.0
 
 
 class Disk:

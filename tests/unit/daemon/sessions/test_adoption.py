@@ -18,8 +18,9 @@ from boardd.sessions.adoption import MAX_SET_ASIDE, Adoption
 from boardd.sessions.sessions import Sessions
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.log_directory import SET_ASIDE_SUFFIX, log_directories, make_log_directory
-from support.service_reading import run_async, until
+from support.service_reading import run_async
 from support.shared_client import log_of
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

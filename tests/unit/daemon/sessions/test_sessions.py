@@ -137,7 +137,7 @@ def test_a_session_without_a_stream_ends_with_its_lease(
 
 def test_a_session_has_no_lease_while_a_stream_is_attached(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        async with opened(path, Budgets(lease_secs=0.01)) as (sessions, live):
+        async with opened(path, Budgets(lease_secs=0.2)) as (sessions, live):
             await sessions.attach(live, Stream(), None)
             assert live.timer is None
             other = sessions.open(pb.OpenRequest(session_id=b"1" * 16))

@@ -335,9 +335,9 @@ def test_run_is_locked_against_another_process(roots: Roots, root: Path) -> None
     )
     command = [sys.executable, "-c", script, str(root)]
     with roots.open_run("x"):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         assert f"another daemon (pid {os.getpid()})" in done.stdout
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == ""
 
 
@@ -461,8 +461,9 @@ def test_a_link_put_in_the_way_after_the_check_is_not_followed(
     thread.start()
     opened = refused = 0
     try:
-        deadline = time.monotonic() + 1.0
-        while time.monotonic() < deadline:
+        begin = time.monotonic()
+        while not (opened and refused) or time.monotonic() - begin < 1.0:
+            assert time.monotonic() - begin < 60.0, (opened, refused)
             try:
                 with roots.open_run("a", "run") as run:
                     opened += 1
@@ -472,6 +473,4 @@ def test_a_link_put_in_the_way_after_the_check_is_not_followed(
     finally:
         stop.set()
         thread.join()
-    assert opened
-    assert refused
     assert list(outside.iterdir()) == []

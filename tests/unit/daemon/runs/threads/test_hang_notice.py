@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 import pytest
 from boardd.runs.threads import hang_notice
 from boardd.runs.threads.hang_notice import HangNotice
-from support.service_reading import until
+from support.waiting import until
 
 SECS = 0.1
 
@@ -21,7 +21,7 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def on_loop(test: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60.0))
+    asyncio.run(asyncio.wait_for(test(), 120.0))
 
 
 def test_a_call_that_does_not_return_hangs() -> None:

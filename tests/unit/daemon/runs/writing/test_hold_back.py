@@ -12,7 +12,7 @@ from boardd.core.runs.run_state import Member, RunState
 from boardd.core.session.batch import EndPart, PurgePart, RunPart, ScalarPart
 from boardd.runs.writing import hold_back
 from boardd.runs.writing.hold_back import BEGIN_SECS, HOLD_SECS, HoldBack
-from support.service_reading import until
+from support.waiting import until
 
 A, B = b"a", b"b"
 
@@ -62,7 +62,7 @@ class Held:
 
 
 def on_loop(test: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60.0))
+    asyncio.run(asyncio.wait_for(test(), 120.0))
 
 
 def test_with_one_session_nothing_waits() -> None:

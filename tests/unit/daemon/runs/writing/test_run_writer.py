@@ -19,9 +19,10 @@ from boardd.runs.threads.brief_calls import BriefCalls
 from boardd.runs.writing import reduction_pool
 from boardd.runs.writing.reduction_pool import ReductionPool
 from boardd.runs.writing.run_writer import RunWriter
-from support.service_reading import events_of, run_async, until
+from support.service_reading import events_of, run_async
 from support.shared_client import slotted_histogram
 from support.slow_maps import SlowMaps
+from support.waiting import until
 
 SESSION = b"session"
 VALUES = np.arange(10, dtype=np.float32)
@@ -154,7 +155,7 @@ def test_a_defect_while_a_run_is_opened_rejects_its_records(tmp_path: Path) -> N
             assert "IndexError" in rejected[0]
             reductions.close()
 
-    asyncio.run(asyncio.wait_for(test(), 20))
+    asyncio.run(asyncio.wait_for(test(), 120.0))
 
 
 @pytest.mark.usefixtures("no_defects")
