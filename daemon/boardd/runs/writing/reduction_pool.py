@@ -28,6 +28,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.lanes import Lanes
 from boardd.core.session.batch import MergedPart, SummaryPart
 from boardd.core.turns import FairQueue, Flow
+from boardd.runs.writing.reduction_notes import ReductionNotes
 from boardd.runs.writing.reductions import Reduce, Reduction
 from boardd.summaries.duration import estimated_secs
 from boardd.summaries.reduction import SummaryError
@@ -41,6 +42,9 @@ UNWRITTEN_BYTES: Final = 32 << 20
 LONG_SECS: Final = 0.5
 #: So is that of a point that ranks made together, if they contributed that much to it.
 _LONG_MERGED_BYTES: Final = 16 << 20
+#: One that is estimated to take as long is noted, for the next daemon if this one is killed:
+#: what takes much memory takes time as well.
+NOTED_SECS: Final = 0.05
 
 #: How long a result waits for others that go back to the event loop with it, in seconds.
 _HAND_BACK_SECS: Final = 0.001
@@ -99,6 +103,8 @@ class ReductionPool:
     """
 
     def __init__(self, max_threads: int, max_tensor_bytes: int) -> None:
+        #: Where it is noted what is being reduced; None: nowhere.
+        self.notes: ReductionNotes | None = None
         self._max_tensor_bytes = max_tensor_bytes
         self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
@@ -146,6 +152,8 @@ class ReductionPool:
         with self._lock:
             self._lanes.queue.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self.notes is not None:
+            self.notes.close()
 
     def _reserve_threads(self, most: int) -> int:
         """Returns how many threads are to be started, so that ``most`` make brief reductions."""
@@ -194,7 +202,10 @@ class ReductionPool:
             return SummaryError(pb.RUN_REFUSED, refusal.message)
         assert isinstance(run, RunReductions)
         try:
-            return run.reduce(part, self._max_tensor_bytes)
+            if self.notes is None or work.secs < NOTED_SECS:
+                return run.reduce(part, self._max_tensor_bytes)
+            with self.notes.noted(part):
+                return run.reduce(part, self._max_tensor_bytes)
         except SummaryError as error:
             # Its traceback names the tensors, which may lie in a map that is to be let go.
             return SummaryError(error.reason, str(error))
