@@ -13,6 +13,7 @@ from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version_
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameError
 from boardd_protos.limits import MAX_TIMEOUT_SECS
+from boardd_protos.printable import printable
 from boardd_protos.reasons import REASON_METADATA
 
 from boardd.core.errors import (
@@ -35,7 +36,7 @@ async def answering(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
         _logger.info("call refused: %s", error)
         await context.abort(
             grpc.StatusCode[status_name(error)],
-            str(error),
+            printable(str(error)),
             ((REASON_METADATA, reason_name(error)),),
         )
     except grpc.aio.BaseError:
