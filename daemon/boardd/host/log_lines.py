@@ -64,12 +64,12 @@ class RateLimit(logging.Filter):
 class LineFormatter(logging.Formatter):
     """Makes one line of a message; see the module."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+    def formatMessage(self, record: logging.LogRecord) -> str:
         """Returns the first line of ``record``."""
         record.message = printable(record.message)
         return super().formatMessage(record)
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802
+    def formatException(self, ei: Any) -> str:
         """Returns a traceback, each line of it indented."""
         lines = super().formatException(ei).splitlines()
         return "\n".join("    " + printable(line) for line in lines)
