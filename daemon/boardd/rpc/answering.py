@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import traceback
 from collections.abc import AsyncIterator
 
 import grpc
@@ -34,6 +35,8 @@ async def answering(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
         yield
     except (ProtocolError, FrameError) as error:
         _logger.info("call refused: %s", error)
+        # gRPC keeps what it aborts with for as long as the call's context, which frames name.
+        traceback.clear_frames(error.__traceback__)
         await context.abort(
             grpc.StatusCode[status_name(error)],
             printable(str(error)),

@@ -188,24 +188,28 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     async def Stream(self, request_iterator: object, context: grpc.aio.ServicerContext) -> None:
         """Serves a session's stream."""
         async with answering(context):
-            first = await _first_message(context, self._attach_secs)
-            if not isinstance(first, pb.ClientMessage) or not first.HasField("attach"):
-                raise RequestError("the first message of a stream must be Attach")
-            attach = first.attach
-            start = attach.log_from if attach.HasField("log_from") else None
-            live = self._sessions.registry.find(bound_id(attach.session_id, context))
-            stream = Stream(
-                self._sessions.receiver,
-                live,
-                context,
-                reads_ring=start is not None,
-                stall_secs=self.budgets.stall_secs,
-            )
-            await self._sessions.attach(live, stream, start)
-            try:
-                await stream.serve()
-            finally:
-                self._sessions.detach(live)
+            # What a call is aborted with keeps this frame until the garbage is collected.
+            await self._serve(context)
+
+    async def _serve(self, context: grpc.aio.ServicerContext) -> None:
+        first = await _first_message(context, self._attach_secs)
+        if not isinstance(first, pb.ClientMessage) or not first.HasField("attach"):
+            raise RequestError("the first message of a stream must be Attach")
+        attach = first.attach
+        start = attach.log_from if attach.HasField("log_from") else None
+        live = self._sessions.registry.find(bound_id(attach.session_id, context))
+        stream = Stream(
+            self._sessions.receiver,
+            live,
+            context,
+            reads_ring=start is not None,
+            stall_secs=self.budgets.stall_secs,
+        )
+        await self._sessions.attach(live, stream, start)
+        try:
+            await stream.serve()
+        finally:
+            self._sessions.detach(live)
 
     async def Flush(
         self, request: pb.FlushRequest, context: grpc.aio.ServicerContext
