@@ -5,6 +5,7 @@ from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 CAPTURE_FAILED: Reason
+DAEMON_KILLED: Reason
 DESCRIPTOR: _descriptor.FileDescriptor
 ELSEWHERE: Reason
 INVALID_NAME: Reason

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.printable import printable
 from boardd_protos.reasons import reason_name
 from google.protobuf.message import Message
 
@@ -71,7 +72,8 @@ def render(reply: pb.StatusReply) -> str:
     trouble = [f"  {run.path}: {run.trouble}" for run in reply.runs if run.trouble]
     lines.append("trouble:" if trouble else "trouble: none")
     lines.extend(trouble)
-    return "\n".join(_printable(line) for line in lines)
+    # Names and messages come from clients.
+    return "\n".join(map(printable, lines))
 
 
 def to_json(reply: pb.StatusReply) -> str:
@@ -135,11 +137,6 @@ def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in table
     ]
-
-
-def _printable(line: str) -> str:
-    # Names and messages come from clients; a terminal must not obey them.
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
 def _plain(message: Message) -> dict[str, Any]:

@@ -144,7 +144,8 @@ class _Daemon:
         service.addresses = [str(item) for item in addresses]
         await service.start()
         self._take_maps(service)
-        await service.resume_groups(_groups_path(config.socket))
+        await service.note_reductions(_beside(config.socket, "reducing"))
+        await service.resume_groups(_beside(config.socket, "groups"))
         service.adopt_logs(log_directories(config.socket))
         for server in servers:
             await server.start()
@@ -340,9 +341,9 @@ class _Daemon:
         self._leave(f"no session for {limit:g} s")
 
 
-def _groups_path(socket_path: Path) -> Path:
-    """The file that says which groups of ranks the daemon of a socket has open."""
-    return socket_path.with_name(socket_path.name + ".groups")
+def _beside(socket_path: Path, suffix: str) -> Path:
+    """A file in which the daemon of a socket notes something for the next one."""
+    return socket_path.with_name(f"{socket_path.name}.{suffix}")
 
 
 def _interceptors(config: Config) -> Sequence[grpc.aio.ServerInterceptor]:

@@ -1,11 +1,19 @@
-"""Log lines on standard error, as a terminal and as systemd's journal want them."""
+"""Log lines on standard error, as a terminal and as systemd's journal want them.
+
+What peers wrote may be in any of them. So a message is one line whatever is in it, what
+follows it, such as a traceback, is indented, and a peer can have few lines of one kind
+written, however often it errs.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
-from typing import Final
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from boardd_protos.printable import printable
 
 #: syslog's severities, which the journal reads from a prefix such as ``<6>`` (sd-daemon(3)).
 _SEVERITIES: Final = {
@@ -17,12 +25,54 @@ _SEVERITIES: Final = {
 }
 
 
+#: Lines of one kind that are written at once, and how many more each second.
+MAX_BURST: Final = 50
+LINES_PER_SEC: Final = 1.0
+#: Kinds whose lines are counted; past that all are forgotten.
+_MAX_KINDS: Final = 1024
+
+
+class RateLimit(logging.Filter):
+    """Leaves out lines of a kind, a message before its arguments, that come too often.
+
+    The next line that is written says how many were left out. ``clock`` gives seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        #: By kind: how many lines may be written, as of when, and how many were left out.
+        self._kinds: dict[tuple[str, str], tuple[float, float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Returns whether ``record`` is to be written."""
+        kind, now = (record.name, str(record.msg)), self._clock()
+        allowed, since, left_out = self._kinds.get(kind, (float(MAX_BURST), now, 0))
+        allowed = min(MAX_BURST, allowed + (now - since) * LINES_PER_SEC)
+        if len(self._kinds) >= _MAX_KINDS and kind not in self._kinds:
+            self._kinds.clear()
+        if allowed < 1:
+            self._kinds[kind] = allowed, now, left_out + 1
+            return False
+        self._kinds[kind] = allowed - 1, now, 0
+        if left_out:
+            record.msg = f"{record.getMessage()} ({left_out:,} lines like it were left out)"
+            record.args = ()
+        return True
+
+
 class LineFormatter(logging.Formatter):
-    """Makes one line of each message, whatever peers have put into it."""
+    """Makes one line of a message; see the module."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Returns the message of ``record`` as one line; a traceback comes behind it."""
-        return _one_line(super().formatMessage(record))
+        """Returns the first line of ``record``."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        """Returns a traceback, each line of it indented."""
+        lines = super().formatException(ei).splitlines()
+        return "\n".join("    " + printable(line) for line in lines)
 
 
 class JournalFormatter(LineFormatter):
@@ -37,6 +87,7 @@ class JournalFormatter(LineFormatter):
 def configure(level: str, environ: Mapping[str, str]) -> None:
     """Logs lines of ``level`` and above to standard error."""
     handler = logging.StreamHandler()
+    handler.addFilter(RateLimit())
     handler.setFormatter(
         JournalFormatter("%(message)s")
         if _is_journal(environ)
@@ -47,16 +98,6 @@ def configure(level: str, environ: Mapping[str, str]) -> None:
     logging.raiseExceptions = False
     for chatty in ("asyncio", "numba", "grpc"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
-
-
-def _one_line(text: str) -> str:
-    """``text`` with escapes for what would end the line or move a terminal's cursor."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
 
 
 def _is_journal(environ: Mapping[str, str]) -> bool:

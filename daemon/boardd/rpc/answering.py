@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import traceback
 from collections.abc import AsyncIterator
-from typing import Final
 
 import grpc
 import grpc.aio
@@ -14,6 +14,7 @@ from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version_
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameError
 from boardd_protos.limits import MAX_TIMEOUT_SECS
+from boardd_protos.printable import printable
 from boardd_protos.reasons import REASON_METADATA
 
 from boardd.core.errors import (
@@ -23,10 +24,8 @@ from boardd.core.errors import (
     reason_name,
     status_name,
 )
-from boardd.rpc.seldom import Seldom
 
 _logger = logging.getLogger(__name__)
-_refused: Final = Seldom(_logger, "refused %d calls, the last: %s", level=logging.INFO)
 
 
 @contextlib.asynccontextmanager
@@ -35,10 +34,12 @@ async def answering(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
     try:
         yield
     except (ProtocolError, FrameError) as error:
-        _refused.add(str(error))
+        _logger.info("call refused: %s", error)
+        # gRPC keeps what it aborts with for as long as the call's context, which frames name.
+        traceback.clear_frames(error.__traceback__)
         await context.abort(
             grpc.StatusCode[status_name(error)],
-            str(error),
+            printable(str(error)),
             ((REASON_METADATA, reason_name(error)),),
         )
     except grpc.aio.BaseError:

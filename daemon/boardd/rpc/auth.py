@@ -21,7 +21,6 @@ from boardd_protos.reasons import AUTHORIZATION
 
 from boardd.errors import ConfigError
 from boardd.rpc.newcomers import Newcomers
-from boardd.rpc.seldom import Seldom
 from boardd.rpc.tcp_connections import peer_of
 
 _logger = logging.getLogger(__name__)
@@ -132,12 +131,11 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     def __init__(self, token: str) -> None:
         self._expected = f"Bearer {token}".encode()
-        refused = Seldom(
-            _logger, "refused %d calls over TCP, token missing or wrong; the last from %s"
-        )
 
         async def refuse(request: object, context: grpc.aio.ServicerContext) -> None:
-            refused.add(context.peer())
+            _logger.warning(
+                "call over TCP refused, token missing or wrong, from %s", context.peer()
+            )
             await context.abort(
                 grpc.StatusCode.UNAUTHENTICATED,
                 "token missing or wrong; set BOARDD_TOKEN_FILE to a file with the token that the "

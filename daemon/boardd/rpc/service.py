@@ -116,6 +116,13 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """Goes on with the groups that the file at ``path`` names; notes there which are open."""
         await self._sessions.run_table.resume_groups(OpenGroups(path))
 
+    async def note_reductions(self, path: Path) -> None:
+        """Sets aside what daemons that used the file at ``path`` were killed by, twice.
+
+        To be called before any client comes.
+        """
+        await self._sessions.run_table.note_reductions(path)
+
     def forward(self, relay: Relay, where: str, max_bytes: int = MAX_FORWARD_BYTES) -> None:
         """Passes groups of ranks on over ``relay``, to ``where``; see ``Forwarding``.
 
@@ -181,25 +188,29 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     async def Stream(self, request_iterator: object, context: grpc.aio.ServicerContext) -> None:
         """Serves a session's stream."""
         async with answering(context):
-            first = await self._unattached.first_message(context)
-            if not isinstance(first, pb.ClientMessage) or not first.HasField("attach"):
-                raise RequestError("the first message of a stream must be Attach")
-            attach = first.attach
-            start = attach.log_from if attach.HasField("log_from") else None
-            live = self._sessions.registry.find(bound_id(attach.session_id, context))
-            stream = Stream(
-                self._sessions.receiver,
-                live,
-                context,
-                reads_ring=start is not None,
-                stream_number=attach.stream_number,
-                stall_secs=self.budgets.stall_secs,
-            )
-            await self._sessions.attach(live, stream, start)
-            try:
-                await stream.serve()
-            finally:
-                self._sessions.detach(live)
+            # What a call is aborted with keeps this frame until the garbage is collected.
+            await self._serve(context)
+
+    async def _serve(self, context: grpc.aio.ServicerContext) -> None:
+        first = await self._unattached.first_message(context)
+        if not isinstance(first, pb.ClientMessage) or not first.HasField("attach"):
+            raise RequestError("the first message of a stream must be Attach")
+        attach = first.attach
+        start = attach.log_from if attach.HasField("log_from") else None
+        live = self._sessions.registry.find(bound_id(attach.session_id, context))
+        stream = Stream(
+            self._sessions.receiver,
+            live,
+            context,
+            reads_ring=start is not None,
+            stream_number=attach.stream_number,
+            stall_secs=self.budgets.stall_secs,
+        )
+        await self._sessions.attach(live, stream, start)
+        try:
+            await stream.serve()
+        finally:
+            self._sessions.detach(live)
 
     async def Flush(
         self, request: pb.FlushRequest, context: grpc.aio.ServicerContext
@@ -233,7 +244,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             deadline = self._clock() + checked_timeout(request.timeout_secs)
             closed = True
             # A record that still comes takes up a run again: that is ended, too.
-            while closed and not live.is_forgotten and self._is_busy(live):
+            while closed and not live.is_forgotten and _is_busy(live):
                 if not live.state.is_ending:
                     self._sessions.end_runs(live)
                 closed = await live.notice.wait(
@@ -268,10 +279,6 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             addresses=self.addresses,
         )
 
-    @staticmethod
-    def _is_busy(live: LiveSession) -> bool:
-        return bool(live.session.schema.held_runs()) or not live.is_caught_up
-
     async def _sync(
         self, live: LiveSession, numbers: Sequence[int], deadline: float, *, of_all: bool
     ) -> SyncResult:
@@ -288,6 +295,17 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         except (TimeoutError, asyncio.TimeoutError):
             reason = "written, but not synced in time; the disk is slow"
             return SyncResult(ok=False, reason=reason)
+
+
+async def _first_message(context: grpc.aio.ServicerContext, timeout_secs: float) -> object:
+    try:
+        return await asyncio.wait_for(context.read(), timeout_secs)
+    except (TimeoutError, asyncio.TimeoutError):
+        raise StalledError(f"no Attach came within {timeout_secs:g} s") from None
+
+
+def _is_busy(live: LiveSession) -> bool:
+    return bool(live.session.schema.held_runs()) or not live.is_caught_up
 
 
 def _why_not(live: LiveSession, sequence: int) -> str:

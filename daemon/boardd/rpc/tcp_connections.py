@@ -21,7 +21,6 @@ from typing import Final
 from urllib.parse import unquote
 
 from boardd.rpc.newcomers import Newcomers, Peer
-from boardd.rpc.seldom import Seldom
 from boardd.runs.event_files.descriptors import RESERVE_SHARE
 
 _logger = logging.getLogger(__name__)
@@ -51,11 +50,6 @@ class TcpConnections:
         self._port = port
         self._newcomers = newcomers
         self._clock = clock
-        self._closed = Seldom(
-            _logger,
-            "closed %d connections over TCP on which no call was let in, the last from %s; "
-            "is the token of that host right?",
-        )
         #: By inode, of every socket of the process; None: not one of ours.
         self._known: dict[int, Peer | None] = {}
 
@@ -80,7 +74,12 @@ class TcpConnections:
                     with contextlib.suppress(OSError):
                         connection.shutdown(socket.SHUT_RDWR)
         if closed:
-            self._closed.add(connections[closed[-1]].host, len(closed))
+            _logger.warning(
+                "connections over TCP closed on which no call was let in: %d, the last from %s; is "
+                "the token of that host right?",
+                len(closed),
+                connections[closed[-1]].host,
+            )
 
     def _peer(self, descriptor: int, inode: int) -> Peer | None:
         with _opened(descriptor, inode) as connection:

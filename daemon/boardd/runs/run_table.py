@@ -10,6 +10,7 @@ import asyncio
 import functools
 from collections.abc import Iterable
 from concurrent.futures import Executor
+from pathlib import Path
 
 from boardd.core.budget import Budgets
 from boardd.core.groups.limits import GroupLimits
@@ -29,6 +30,7 @@ from boardd.runs.sync_timer import SyncTimer
 from boardd.runs.threads.brief_calls import BriefCalls
 from boardd.runs.threads.writer_threads import WriterThreads
 from boardd.runs.writing.outcomes import Outcomes, SortedOutcomes
+from boardd.runs.writing.reduction_notes import ReductionNotes
 from boardd.runs.writing.reduction_pool import ReductionPool
 from boardd.runs.writing.run_writer import RunWriter
 
@@ -111,6 +113,11 @@ class RunTable:
             if await loop.run_in_executor(self._threads, is_there) and not self._is_closed:
                 self.open(self._groups.run_of(directory))
         self._groups.note_in(noted, self._threads)
+
+    async def note_reductions(self, path: Path) -> None:
+        """Notes in the file at ``path`` what is being reduced; see ``ReductionNotes``."""
+        loop = asyncio.get_running_loop()
+        self._reductions.notes = await loop.run_in_executor(self._threads, ReductionNotes, path)
 
     def forward(self, forwarding: Forwarding) -> None:
         """Passes the groups on to another daemon. To be called before the first is opened."""

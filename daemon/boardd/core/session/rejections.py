@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.printable import printable
 
 from boardd.core.session.settled import Settled
 
@@ -104,7 +105,8 @@ class Rejections:
 
     def add(self, rejection: Rejection) -> None:
         """Adds ``rejection``, its message cut to ``MAX_MESSAGE``."""
-        rejection = replace(rejection, message=rejection.message[:MAX_MESSAGE])
+        message = printable(rejection.message[:MAX_MESSAGE])[:MAX_MESSAGE]
+        rejection = replace(rejection, message=message)
         if len(self._waiting) >= MAX_REJECTIONS:
             alike = [
                 (other.runs == rejection.runs, -index)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.limits import MAX_PROGRAM_TEXT
+from boardd_protos.printable import printable
 
 from boardd.core.budget import Budgets, Intake
 from boardd.core.intake.columns import SCALAR_BYTES
@@ -51,9 +52,9 @@ class Session:
         """
         ended = ended or Ended()
         self.session_id = request.session_id
-        self.hostname = request.hostname[:MAX_PROGRAM_TEXT]
+        self.hostname = printable(request.hostname[:MAX_PROGRAM_TEXT])[:MAX_PROGRAM_TEXT]
         self.pid = request.pid
-        self.program = request.program[:MAX_PROGRAM_TEXT]
+        self.program = printable(request.program[:MAX_PROGRAM_TEXT])[:MAX_PROGRAM_TEXT]
         self.schema = Schema(self.session_id, self.hostname, self.pid, budgets, runs)
         #: What the client dropped itself; it outlives the session.
         self.drops = ended.drops if ended.drops is not None else ClientDrops(budgets.max_runs)

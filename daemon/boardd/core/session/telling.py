@@ -7,6 +7,7 @@ acknowledgement that covers it.
 from __future__ import annotations
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.printable import printable
 
 from boardd.core.runs.defined_runs import RunRefusal
 from boardd.core.session.progress import SessionProgress
@@ -64,7 +65,7 @@ class Telling:
             refused = pb.RunRefused(
                 run=told.run,
                 reason=pb.Reason.Name(told.refusal.reason),
-                message=told.refusal.message,
+                message=printable(told.refusal.message),
                 sub_run=told.sub_run,
             )
             messages.append(pb.DaemonMessage(run_refused=refused))

@@ -29,6 +29,7 @@ from boardd.core.lanes import Lanes
 from boardd.core.session.batch import MergedPart, SummaryPart
 from boardd.core.turns import FairQueue, Flow
 from boardd.runs.writing.reduction_memory import ReductionMemory
+from boardd.runs.writing.reduction_notes import ReductionNotes
 from boardd.runs.writing.reductions import Reduce, Reduction
 from boardd.summaries.duration import estimated_secs
 from boardd.summaries.reduction import SummaryError
@@ -43,6 +44,9 @@ UNWRITTEN_BYTES: Final = 32 << 20
 LONG_SECS: Final = 0.5
 #: So is that of a point that ranks made together, if they contributed that much to it.
 _LONG_MERGED_BYTES: Final = 16 << 20
+#: One that is estimated to take as long is noted, for the next daemon if this one is killed:
+#: what takes much memory takes time as well.
+NOTED_SECS: Final = 0.05
 
 #: Copies of a merged value until it is encoded.
 _MERGED_COPIES: Final = 6
@@ -112,6 +116,8 @@ class ReductionPool:
         memory_bytes: int = 1 << 30,
         unwritten_bytes: int = 512 << 20,
     ) -> None:
+        #: Where it is noted what is being reduced; None: nowhere.
+        self.notes: ReductionNotes | None = None
         self._max_tensor_bytes = max_tensor_bytes
         self._memory_bytes = memory_bytes
         half_bytes = memory_bytes // 2
@@ -165,6 +171,8 @@ class ReductionPool:
         with self._lock:
             self._lanes.queue.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self.notes is not None:
+            self.notes.close()
 
     def _reserve_threads(self, most: int) -> int:
         """Returns how many threads are to be started, so that ``most`` make brief reductions."""
@@ -223,7 +231,10 @@ class ReductionPool:
             )
         try:
             with self._memory[work.is_long].holding(estimate.size_bytes):
-                return run.reduce(part, self._max_tensor_bytes)
+                if self.notes is None or work.secs < NOTED_SECS:
+                    return run.reduce(part, self._max_tensor_bytes)
+                with self.notes.noted(part):
+                    return run.reduce(part, self._max_tensor_bytes)
         except SummaryError as error:
             # Its traceback names the tensors, which may lie in a map that is to be let go.
             return SummaryError(error.reason, str(error))

@@ -1,39 +1,69 @@
-"""What peers name is one line of the log, and moves no cursor."""
+"""No peer writes a line of the log by itself, nor as many as it likes."""
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from collections.abc import Callable
 
 import pytest
-from boardd.host.log_lines import JournalFormatter, LineFormatter
+from boardd.host.log_lines import (
+    LINES_PER_SEC,
+    MAX_BURST,
+    JournalFormatter,
+    LineFormatter,
+    RateLimit,
+)
 
-FORGED = "train.py\n2026-01-01 00:00:00,000 ERROR forged\r\x1b[2J\u2028\udc80"
+FORGED = "a\n2026-01-01 INFO forged\r\x1b[2J\x9b2J\u2028b\ud800"
 
 
-def record(message: str, *, error: bool = False) -> logging.LogRecord:
-    info = None
-    if error:
-        try:
-            raise ValueError("defect")
-        except ValueError:
-            info = sys.exc_info()
-    return logging.LogRecord("boardd", logging.WARNING, "", 0, "%s left", (message,), info)
+def logger_to(
+    formatter: logging.Formatter, clock: Callable[[], float] = lambda: 0.0
+) -> tuple[logging.Logger, io.StringIO]:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    handler.addFilter(RateLimit(clock))
+    logger = logging.Logger("test")
+    logger.addHandler(handler)
+    return logger, stream
 
 
 @pytest.mark.parametrize(
     "formatter", [LineFormatter("%(message)s"), JournalFormatter("%(message)s")]
 )
-def test_a_name_forges_no_line(formatter: logging.Formatter) -> None:
-    line = formatter.format(record(FORGED))
-    assert line.isprintable()
-    assert line.removeprefix("<4>") == (
-        r"train.py\n2026-01-01 00:00:00,000 ERROR forged\r\x1b[2J\u2028\udc80 left"
-    )
-    assert formatter.format(record("größe")).removeprefix("<4>") == "größe left"
+def test_a_message_is_one_line_whatever_is_in_it(formatter: logging.Formatter) -> None:
+    logger, stream = logger_to(formatter)
+    logger.warning("call refused: %s", FORGED)
+    line = stream.getvalue()
+    assert line.endswith("\n")
+    assert line[:-1].isprintable()
+    assert "\\n2026-01-01 INFO forged" in line
 
 
-def test_a_traceback_keeps_its_lines() -> None:
-    lines = JournalFormatter("%(message)s").format(record("x", error=True)).split("\n")
-    assert len(lines) > 2
-    assert all(line.startswith("<4>") for line in lines)
+def test_what_follows_a_message_is_indented() -> None:
+    logger, stream = logger_to(LineFormatter("%(message)s"))
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        logger.error("call failed", exc_info=sys.exc_info())
+    first, *others = stream.getvalue().splitlines()
+    assert first == "call failed"
+    assert others
+    assert all(line.startswith("    ") and line.isprintable() for line in others)
+
+
+def test_lines_of_a_kind_are_bounded_and_what_is_left_out_is_counted() -> None:
+    now = 0.0
+    logger, stream = logger_to(LineFormatter("%(message)s"), lambda: now)
+    for number in range(10 * MAX_BURST):
+        logger.warning("refused: %s", number)
+    logger.warning("another kind")
+    assert len(stream.getvalue().splitlines()) == MAX_BURST + 1
+    now = 1.0 / LINES_PER_SEC
+    logger.warning("refused: %s", "at last")
+    logger.warning("refused: %s", "too much")
+    last = stream.getvalue().splitlines()[-1]
+    assert last == f"refused: at last ({9 * MAX_BURST:,} lines like it were left out)"
