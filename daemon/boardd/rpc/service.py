@@ -297,13 +297,6 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             return SyncResult(ok=False, reason=reason)
 
 
-async def _first_message(context: grpc.aio.ServicerContext, timeout_secs: float) -> object:
-    try:
-        return await asyncio.wait_for(context.read(), timeout_secs)
-    except (TimeoutError, asyncio.TimeoutError):
-        raise StalledError(f"no Attach came within {timeout_secs:g} s") from None
-
-
 def _is_busy(live: LiveSession) -> bool:
     return bool(live.session.schema.held_runs()) or not live.is_caught_up
 
