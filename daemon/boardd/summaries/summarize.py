@@ -171,10 +171,15 @@ def _encoded(step: int, wall_time: float, content: ReductionOutput) -> EncodedSu
 
 
 def _kind(value: Summary.Value | EncodedValue) -> tuple[bytes, SummaryKind]:
-    """A value's tag, and what TensorBoard reads it as."""
+    """A value's tag, and what TensorBoard reads it as. Raises ``InvalidRecordError``."""
     if isinstance(value, EncodedValue):
         return value.tag, value.kind
-    field = value.WhichOneof("value")
+    field = value.WhichOneof("value") or "none"
     if field == "tensor":
-        return value.tag.encode(), _KIND_OF_PLUGIN[value.metadata.plugin_data.plugin_name]
-    return value.tag.encode(), _KIND_OF_FIELD[field]
+        kind = _KIND_OF_PLUGIN.get(value.metadata.plugin_data.plugin_name)
+    else:
+        kind = _KIND_OF_FIELD.get(field)
+    if kind is None:  # what another daemon contributed
+        plugin = value.metadata.plugin_data.plugin_name
+        raise InvalidRecordError(f"a value of the field {field!r} and the plugin {plugin!r}")
+    return value.tag.encode(), kind
