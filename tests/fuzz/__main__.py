@@ -16,8 +16,6 @@ from typing import Final
 
 import atheris
 
-CORPUS: Final = Path(__file__).parent / "corpus"
-
 #: Of an input.
 _MAX_BYTES: Final = 4096
 #: What one input may take, numba's compiling included, and what the process may hold.
@@ -66,7 +64,7 @@ def _status(name: str, options: argparse.Namespace, secs: int) -> int:
 
 
 def _fuzz(name: str, options: argparse.Namespace, secs: int) -> None:
-    from fuzz.targets import TARGETS
+    from fuzz.targets import CORPUS, TARGETS
 
     print(f"== {name}", file=sys.stderr, flush=True)
     logging.getLogger("boardd").addHandler(logging.NullHandler())

@@ -27,10 +27,10 @@ from support.scripted_daemon import ScriptedDaemon
 from support.tfrecords import read_records
 
 from fuzz.script import part
+from fuzz.targets import CORPUS
 from fuzz.targets.maps import MAP_BYTES, RING_BYTES
 from fuzz.targets.messages import SESSION_ID
 
-CORPUS: Final = Path(__file__).parent / "corpus"
 #: Begins the names of inputs that met a defect once, which stay.
 FOUND: Final = "found-"
 #: Of a seed; what is larger is left out.

@@ -13,8 +13,7 @@ import pytest
 from support.tools import lacking
 
 from fuzz.script import Script, part
-from fuzz.seeds import CORPUS
-from fuzz.targets import TARGETS
+from fuzz.targets import CORPUS, TARGETS
 
 #: Inputs of each target in a short run; seconds are only what a busy machine is given.
 RUNS: Final = 400

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from fuzz.targets import files, frames, maps, messages, payloads, settings
+
+#: A folder of seeds for each target.
+CORPUS: Final = Path(__file__).parents[1] / "corpus"
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "message": frames.message,
