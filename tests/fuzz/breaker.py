@@ -34,6 +34,8 @@ TYPED: Final = frozenset(
         grpc.StatusCode.UNAVAILABLE,
     }
 )
+#: What this end's gRPC says of a message that it was sending when the stream ended.
+_CUT_SHORT: Final = "Internal error from Core"
 #: Longer than a message may be.
 _OVERSIZE_BYTES: Final = 5 << 20
 _MOST: Final = (1 << 64) - 1
@@ -45,7 +47,7 @@ class Breaker:
     def __init__(self, channel: grpc.aio.Channel, socket: Path, logdir: str) -> None:
         self._client = SharedClient(channel, socket)
         self._logdir = logdir
-        self._has_stream = False
+        self._has_stream = self._sends = False
         self._sequence = 1
 
     # What a client does
@@ -60,7 +62,7 @@ class Breaker:
         where = pb.LogPosition(sequence=self._sequence - 1, position=position)
         async with _typed():
             await self._client.attach(where if shares else None)
-            self._has_stream = True
+            self._has_stream = self._sends = True
 
     async def hand_over(self, size_bytes: int, session_id: bytes, count: int) -> None:
         """Sends a packet that shares map 0, of a size, a session and descriptors that may lie."""
@@ -80,7 +82,7 @@ class Breaker:
         """Attaches a stream to the ring, where it ends."""
         async with _typed():
             await self._client.attach(self._client.here())
-            self._has_stream = True
+            self._has_stream = self._sends = True
 
     async def packet(self, data: bytes) -> None:
         """Sends what is no packet over the map connection."""
@@ -208,14 +210,15 @@ class Breaker:
 
     async def half_close(self) -> None:
         """Sends no more, and stays."""
-        if self._has_stream:
+        if self._sends:
+            self._sends = False
             async with _typed():
                 await self._client.half_close()
 
     async def cut(self) -> None:
         """Loses the stream."""
         if self._has_stream:
-            self._has_stream = False
+            self._has_stream = self._sends = False
             async with _typed():
                 await self._client.cut()
 
@@ -228,10 +231,10 @@ class Breaker:
         await self.cut()
         self._client.free()
         error = self._client.error
-        assert error is None or error.code() in TYPED, error
+        assert error is None or _is_typed(error), error
 
     async def _send(self, **message: object) -> None:
-        if not self._has_stream:
+        if not self._sends:
             return
         async with _typed():
             await asyncio.wait_for(self._client.send(**message), DEADLINE_SECS)
@@ -242,13 +245,17 @@ class Breaker:
                 self._client.map_connection.send(data)
 
 
+def _is_typed(error: grpc.aio.AioRpcError) -> bool:
+    return error.code() in TYPED or error.details() == _CUT_SHORT
+
+
 @contextlib.asynccontextmanager
 async def _typed() -> AsyncIterator[None]:
     """Lets errors pass that say what the client did wrong."""
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        if error.code() not in TYPED:
+        if not _is_typed(error):
             raise
     except (asyncio.InvalidStateError, OSError, grpc.aio.UsageError, HandoverError):
         return  # the call or the connection has ended

@@ -137,9 +137,11 @@ def _of_payloads(frames: list[Frame], tensors: Mapping[tuple[int, int], bytes]) 
     for frame in frames:
         message = pb.Payload.FromString(frame.payload)
         data = [tensors.get((frame.sequence, one), b"") for one in range(len(message.tensors))]
+        parts = b"".join(map(part, data))
         for way in range(4):
             encoded = _placed(message, data).SerializeToString() if way & 1 else frame.payload
-            _keep("payload", bytes([way]) + part(encoded) + b"".join(map(part, data)))
+            _keep("payload", bytes([way]) + part(encoded) + parts)
+        _keep("changing_map", part(_placed(message, data).SerializeToString()) + parts)
         chunks = {number: [one] for number, one in enumerate(data)}
         made = reduce_shared("tag", 7, 1e9, frame.payload, chunks, 1 << 26, rank=3)
         _keep("partial", codec.encode(made))

@@ -131,9 +131,11 @@ def _sample(sample: RankSample[Any]) -> None:
     items, limit = sample.items, sample.limit
     _require(bool(items), "no rank")
     _require(all(item.rank < _RANKS for item in items), "a rank")
-    places = [(place_of(item.rank), item.order) for item in items]
-    _require(places == sorted(places), "ranks in another order")
-    _require(limit is None or places[-1][0] < limit <= _RANKS, "a limit of ranks")
+    if len(items) > 1:
+        places = [(place_of(item.rank), item.order) for item in items]
+        _require(places == sorted(places), "ranks in another order")
+    last = place_of(items[-1].rank)
+    _require(limit is None or last < limit <= _RANKS, "a limit of ranks")
 
 
 def _images(images: Images) -> None:

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from boardd.events import custom_scalars, event, hparams, mesh, plugins, tensors
 from boardd.events.event_pb2 import Summary
 from boardd.events.wire import EncodedValue
+from boardd.partials import wholeness
 from boardd.partials.partial import Partial
 from boardd.summaries.kinds import KINDS, PRESENTERS, Kind
 from boardd.summaries.payload_arrays import chunked_array, shared_arrays
@@ -88,7 +89,9 @@ def reduce_shared(
     """
     with _refusing(tag):
         kind, source = _read(tag, step, wall_time, payload, chunks, max_working_bytes, maps)
-        return Partial.of(rank, kind.share(source, rank))
+        partial = Partial.of(rank, kind.share(source, rank))
+        wholeness.check(partial)  # a client may have written to its map meanwhile
+        return partial
 
 
 def present(tag: str, step: int, wall_time: float, partial: Partial) -> EncodedSummary:

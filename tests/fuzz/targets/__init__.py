@@ -19,6 +19,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "handover": maps.handover,
     "log": maps.log,
     "payload": payloads.payload,
+    "changing_map": payloads.changing,
     "partial": payloads.partial,
     "event_file": files.event_file,
     "merged": files.merged,

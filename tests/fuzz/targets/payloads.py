@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -21,6 +23,9 @@ from fuzz.script import Script
 MAX_TENSOR_BYTES: Final = 1 << 16
 #: Of a reduction, beside its tensors.
 MAX_WORKING_BYTES: Final = 1 << 26
+
+#: Threads take turns so often while one of them changes what the other reads.
+_SWITCH_SECS: Final = 1e-5
 
 _TAG: Final = "tag"
 _STEP: Final = 7
@@ -46,6 +51,37 @@ def payload(data: bytes) -> None:
         _merged(*shared)
 
 
+def changing(data: bytes) -> None:
+    """One record in shared memory, to which its client writes while it is reduced."""
+    script = Script(data)
+    encoded = script.part()
+    memory = bytearray(b"".join(_tensors(encoded, script)))
+    changes = script.rest() or b"\xff"
+    if not memory:
+        return
+    is_over = threading.Event()
+
+    def change() -> None:
+        at = 0
+        while not is_over.is_set():
+            at += 1
+            memory[at * changes[at % len(changes)] % len(memory)] = changes[-at % len(changes)]
+
+    client = threading.Thread(target=change)
+    before_secs = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECS)
+    client.start()
+    try:
+        maps = {0: memoryview(memory)}
+        record = (_TAG, _STEP, _WALL_TIME, encoded, {}, MAX_WORKING_BYTES, maps)
+        _typed(lambda: summarize(*record))
+        _typed(lambda: _stored(reduce_shared(*record, rank=3)))
+    finally:
+        is_over.set()
+        client.join()
+        sys.setswitchinterval(before_secs)
+
+
 def partial(data: bytes) -> None:
     """A partial as another daemon or a journal tells it."""
     try:
@@ -59,11 +95,16 @@ def _merged(one: Partial, other: Partial) -> None:
     """Whatever could be read can be merged, stored and shown."""
     both = one.merge(other)
     for partial in (one, other):
-        encoded = codec.encode(partial)
-        assert codec.encode(codec.decode(encoded)) == encoded
+        _stored(partial)
     assert codec.encode(other.merge(one)) == codec.encode(both)
     assert both.size_bytes >= 0
     _typed(lambda: present(_TAG, _STEP, _WALL_TIME, both))
+
+
+def _stored(partial: Partial) -> None:
+    """What a rank contributes can be read from the journal again."""
+    encoded = codec.encode(partial)
+    assert codec.encode(codec.decode(encoded)) == encoded
 
 
 def _typed(reduce: Callable[[], EncodedSummary | None]) -> None:
