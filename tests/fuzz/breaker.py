@@ -18,7 +18,7 @@ from boardd_protos.frame import HEADER_BYTES
 from boardd_protos.log_file import DEFINITIONS_USED_OFFSET, FREED_OFFSET
 from boardd_protos.shared import RELEASE, SHARE, Handover, HandoverError
 from support.raw_client import DEADLINE_SECS, definitions, histogram_payload, scalars, summary
-from support.shared_client import SharedClient, memory
+from support.shared_client import FIRST, SharedClient, memory
 
 #: How a call or a stream may end. INTERNAL and UNKNOWN are defects of the daemon.
 TYPED: Final = frozenset(
@@ -45,12 +45,28 @@ class Breaker:
     """One session; ``socket`` is the daemon's. Its records go to ``logdir``."""
 
     def __init__(self, channel: grpc.aio.Channel, socket: Path, logdir: str) -> None:
+        self._channel, self._socket, self._logdir = channel, socket, logdir
         self._client = SharedClient(channel, socket)
-        self._logdir = logdir
         self._has_stream = self._sends = False
-        self._sequence = 1
+        self._sequence = FIRST + 1
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether no stream of it is left."""
+        return not self._has_stream or self._client.ended.is_set()
 
     # What a client does
+
+    async def begin(self, *, shares: bool) -> None:
+        """Begins anew, as a client does that breaks nothing."""
+        await self.leave()
+        self._client, self._sequence = SharedClient(self._channel, self._socket), FIRST + 1
+        await self._client.open()
+        if shares:
+            assert await self._client.hand_over() == ""
+        await self._client.attach(self._client.here() if shares else None)
+        self._has_stream = self._sends = True
+        await self.define({1: "loss"}, 1, "")
 
     async def open(self, acknowledged: int) -> None:
         """Opens the session, again perhaps, and tells of records that nobody had."""
@@ -72,17 +88,6 @@ class Breaker:
             packet = Handover(session_id or self._client.session_id, SHARE, 0, size_bytes)
             fds = [self._client.fd, self._client.log_fd, self._client.fd][:count]
             await self._client.exchange(self._client.map_connection, packet.encode(), fds)
-
-    async def hand_over_truly(self) -> None:
-        """Shares map 0 as a client does."""
-        async with _typed():
-            await self._client.hand_over()
-
-    async def attach_to_ring(self) -> None:
-        """Attaches a stream to the ring, where it ends."""
-        async with _typed():
-            await self._client.attach(self._client.here())
-            self._has_stream = self._sends = True
 
     async def packet(self, data: bytes) -> None:
         """Sends what is no packet over the map connection."""
@@ -227,7 +232,7 @@ class Breaker:
         self._client.let_go()
 
     async def leave(self) -> None:
-        """Loses everything, as a process that ends; says how the stream had ended."""
+        """Loses everything, as a process that ends; fails if a stream ended by a defect."""
         await self.cut()
         self._client.free()
         error = self._client.error

@@ -13,7 +13,12 @@ import grpc.aio
 import hypothesis
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
 from support.daemon_process import DaemonProcess
 from support.service_reading import events_of
 
@@ -23,6 +28,10 @@ from fuzz.breaker import Breaker
 #: Clients; ``make fuzz`` asks for more.
 CLIENTS: Final = int(os.environ.get("FUZZ_CLIENTS", "12"))
 STEPS: Final = 30
+#: Of a client without a stream, before it begins anew.
+LOST_STEPS: Final = 2
+#: Records that are taken of a client, on an average: else it breaks too much at once.
+TAKEN: Final = 3
 #: What the bystander takes to log, so that all clients are beside it.
 _SECS_OF_A_CLIENT: Final = 0.4
 #: The most that the daemon may have grown, all clients together.
@@ -31,8 +40,10 @@ MAX_GROWTH_BYTES: Final = 96 << 20
 NUMBERS: Final = st.sampled_from([0, 1, 2, 7, 48, 4096, 1 << 16, (1 << 31) - 1, (1 << 32) - 1])
 LARGE: Final = st.sampled_from([0, 1, 3, 1 << 20, 1 << 40, (1 << 63) - 1, (1 << 64) - 1])
 SMALL: Final = st.integers(0, 20)
-SERIES: Final = st.integers(1, 4)
+SERIES: Final = st.sampled_from([1, 1, 1, 2, 3])
 AROUND: Final = st.integers(-3, 3)
+#: Mostly none, so that what is behind it is met as well.
+SLIPS: Final = st.sampled_from([0, 0, 0, 0, 0, 0, -3, -1, 1, 3])
 BYTES: Final = st.binary(max_size=200)
 NAMES: Final = st.sampled_from(["loss", "", "a/b", "../up", "x" * 5000, "\0", "\ud7ff"])
 
@@ -43,11 +54,17 @@ def machine(loop: asyncio.AbstractEventLoop, daemon: DaemonProcess) -> type[Rule
     class Client(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
-            self._run(self._begin())
+            self._lost_steps, self._shares = 0, False
+            loop.run_until_complete(self._connect())
 
-        async def _begin(self) -> None:
+        async def _connect(self) -> None:
             self._channel = grpc.aio.insecure_channel(daemon.address)
             self._breaker = Breaker(self._channel, daemon.socket, str(daemon.logdir / "hostile"))
+
+        @initialize(shares=st.booleans())
+        def begin(self, shares: bool) -> None:
+            self._shares = shares
+            self._run(self._breaker.begin(shares=shares))
 
         def _run(self, step: Coroutine[Any, Any, None]) -> None:
             try:
@@ -56,10 +73,17 @@ def machine(loop: asyncio.AbstractEventLoop, daemon: DaemonProcess) -> type[Rule
                 # A second time it may go well, and hypothesis would tell of that alone.
                 print(f"a step went wrong:\n{traceback.format_exc()}")
                 raise
+            self._lost_steps = self._lost_steps + 1 if self._breaker.is_lost else 0
+            if self._lost_steps > LOST_STEPS:
+                self._begin_again()
+
+        def _begin_again(self) -> None:
+            self._lost_steps, self._shares = 0, not self._shares
+            self._run(self._breaker.begin(shares=self._shares))
 
         def teardown(self) -> None:
-            self._run(self._breaker.leave())
-            self._run(self._channel.close())
+            loop.run_until_complete(self._breaker.leave())
+            loop.run_until_complete(self._channel.close())
 
         @rule(acknowledged=st.sampled_from([0, 1, 1, 1, 5, (1 << 63) - 1]))
         def open(self, acknowledged: int) -> None:
@@ -68,20 +92,6 @@ def machine(loop: asyncio.AbstractEventLoop, daemon: DaemonProcess) -> type[Rule
         @rule(shares=st.booleans(), position=st.sampled_from([0, 0, 0, 48, 3, 1 << 62]))
         def attach(self, shares: bool, position: int) -> None:
             self._run(self._breaker.attach(shares=shares, position=position))
-
-        @rule()
-        def begin(self) -> None:
-            """What a client does first, so that what follows meets a session in order."""
-            self._run(self._breaker.open(1))
-            self._run(self._breaker.attach(shares=False, position=0))
-            self._run(self._breaker.define({1: "loss"}, 1, ""))
-
-        @rule()
-        def begin_shared(self) -> None:
-            self._run(self._breaker.open(1))
-            self._run(self._breaker.hand_over_truly())
-            self._run(self._breaker.attach_to_ring())
-            self._run(self._breaker.define({1: "loss"}, 1, ""))
 
         @rule(size=NUMBERS, session_id=st.sampled_from([b"", b"x" * 16]), count=st.integers(0, 3))
         def hand_over(self, size: int, session_id: bytes, count: int) -> None:
@@ -103,7 +113,7 @@ def machine(loop: asyncio.AbstractEventLoop, daemon: DaemonProcess) -> type[Rule
         def define(self, tags: dict[int, str], run: int, logdir: str, rank: int) -> None:
             self._run(self._breaker.define(tags, run, logdir, rank=rank, world_size=2))
 
-        @rule(count=SMALL, skip=AROUND, series=SERIES)
+        @rule(count=SMALL, skip=SLIPS, series=SERIES)
         def log(self, count: int, skip: int, series: int) -> None:
             self._run(self._breaker.log(count, skip, series))
 
@@ -143,7 +153,7 @@ def machine(loop: asyncio.AbstractEventLoop, daemon: DaemonProcess) -> type[Rule
         def set_words(self, freed: int, tail: int, used: int) -> None:
             self._run(self._breaker.set_words(freed, tail, used))
 
-        @rule(records=AROUND, frames=AROUND, beside=st.booleans())
+        @rule(records=SLIPS, frames=SLIPS, beside=st.booleans())
         def commit(self, records: int, frames: int, beside: bool) -> None:
             self._run(self._breaker.commit(records, frames, beside=beside))
 
@@ -209,7 +219,7 @@ def test_clients_that_break_the_protocol_harm_nobody_else(
         record_property(name, value)
     counters = daemon.status().counters
     print(f"\nbystander: {seen}; records of all: {counters}")
-    assert counters.accepted > bystander.RECORDS, "nothing of the others was taken"
+    assert counters.accepted >= bystander.RECORDS + TAKEN * CLIENTS, "too little was taken"
     assert daemon.returncode is None, daemon.log
     assert daemon.status().pid == pid
     assert "Traceback" not in daemon.log, daemon.log
