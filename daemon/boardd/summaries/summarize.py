@@ -102,7 +102,10 @@ def present(tag: str, step: int, wall_time: float, partial: Partial) -> EncodedS
     """
     with _refusing(tag):
         shown = partial.shown
-        output = PRESENTERS[type(shown.value)](tag, step, shown.value)
+        presenter = PRESENTERS.get(type(shown.value))
+        if presenter is None:  # what another daemon contributed
+            raise InvalidRecordError(f"{type(shown.value).__name__} are no summary")
+        output = presenter(tag, step, shown.value)
         left_out = partial.count - shown.count
         if left_out:
             text = (
