@@ -26,7 +26,7 @@ from fuzz import bystander
 from fuzz.breaker import Breaker
 
 #: Clients; ``make fuzz`` asks for more.
-CLIENTS: Final = int(os.environ.get("FUZZ_CLIENTS", "12"))
+CLIENTS: Final = int(os.environ.get("FUZZ_CLIENTS", "20"))
 STEPS: Final = 30
 #: Of a client without a stream, before it begins anew.
 LOST_STEPS: Final = 2
@@ -193,6 +193,7 @@ def hostile_daemon(runtime_directory: Path, tmp_path: Path) -> Iterator[DaemonPr
         yield daemon
 
 
+@pytest.mark.slow
 def test_clients_that_break_the_protocol_harm_nobody_else(
     hostile_daemon: DaemonProcess, record_property: pytest.RecordProperty
 ) -> None:
