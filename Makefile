@@ -2,6 +2,7 @@
 # make board   open TensorBoard on it
 # make test    lint, types and tests
 # make test-frameworks    the tests of PyTorch, JAX and TensorFlow
+# make fuzz    an hour of hostile bytes and clients (FUZZ_SECS=3600)
 #
 # Every target sets up what it needs in .venv; nothing is installed elsewhere.
 
@@ -10,9 +11,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOGDIR ?= logs/demo
+FUZZ_SECS ?= 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo board check test test-frameworks screenshots benchmark protos lock clean
+.PHONY: help setup demo board check test test-frameworks fuzz screenshots benchmark protos lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
@@ -68,6 +70,12 @@ $(VENV)-frameworks/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-frameworks
 	$(VENV)-frameworks/bin/pip install --quiet --disable-pip-version-check -e '.[daemon,test,frameworks]'
 	@touch $@
+
+# Three quarters of the time for readers of bytes, the rest for clients of a daemon, each of which
+# takes about a second. What was found stays in .fuzz, and the next run begins there.
+fuzz: setup
+	PYTHONPATH=tests $(BIN)/python -m fuzz --secs $$(($(FUZZ_SECS) * 3 / 4)) --found .fuzz
+	FUZZ_CLIENTS=$$(($(FUZZ_SECS) / 4 + 1)) $(BIN)/python -m pytest -s tests/fuzz/test_hostile_clients.py
 
 # Regenerates the code of the .proto files with the oldest protoc we support.
 protos: $(VENV)-protoc/.ready

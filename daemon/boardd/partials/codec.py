@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidRecordError
-from boardd_protos.limits import MAX_BINS
 from google.protobuf.message import DecodeError
 
 from boardd.partials import partials_pb2 as pb
@@ -23,15 +22,13 @@ from boardd.partials.images import Images, Tile
 from boardd.partials.partial import Mergeable, Partial, Share
 from boardd.partials.rank_sample import RankSample
 from boardd.partials.scalars import Last, Owned, Scalars
+from boardd.partials.wholeness import check
 from boardd.reduce.histogram.bins import Edges, default_edges
 from boardd.reduce.histogram.grid import Grid
 
 #: Of exact sums: float64 has 2,098 bits from its lowest to its highest, squares twice as many
 #: above one, and counts add fewer than these.
 _MAX_SUM_BITS: Final = 8192
-#: Of a grid: float64 has no value past them.
-_MAX_EXPONENT: Final = 1100
-_MAX_BUCKET: Final = 1 << 54
 
 
 def encode(partial: Partial) -> bytes:
@@ -49,7 +46,7 @@ def encode(partial: Partial) -> bytes:
 def decode(data: bytes) -> Partial:
     """Returns the partial that ``encode`` made ``data`` of.
 
-    Raises ``InvalidRecordError`` for bytes that are none.
+    Raises ``InvalidRecordError`` for bytes that are none, or are of none that a daemon makes.
     """
     try:
         message = pb.Partial.FromString(data)
@@ -61,9 +58,9 @@ def decode(data: bytes) -> Partial:
         if name is None:
             raise InvalidRecordError("a partial of a kind that this daemon does not know")
         shares.append(Share(share.rank, share.count, _READERS[name](getattr(share, name))))
-    if not shares:
-        raise InvalidRecordError("a partial without a contribution")
-    return Partial(tuple(shares))
+    partial = Partial(tuple(shares))
+    check(partial)
+    return partial
 
 
 # Sums --------------------------------------------------------------------------------
@@ -112,7 +109,10 @@ def _array(message: Any) -> ExactArray:
 
 
 def _counts(field: Any) -> npt.NDArray[np.int64]:
-    counts = np.array(field, np.int64)
+    try:
+        counts = np.array(field, np.int64)
+    except OverflowError as error:
+        raise InvalidRecordError(f"a count that cannot be: {error}") from error
     counts.flags.writeable = False
     return counts
 
@@ -186,10 +186,6 @@ def _write_grid_histogram(histogram: GridHistogram, message: Any) -> None:
 
 
 def _grid_histogram(message: Any) -> GridHistogram:
-    if not (message.bins <= MAX_BINS and len(message.counts) <= 2 * MAX_BINS):
-        raise InvalidRecordError(f"{len(message.counts)} buckets for {message.bins} bins")
-    if abs(message.exponent) > _MAX_EXPONENT or abs(message.first) > _MAX_BUCKET:
-        raise InvalidRecordError(f"buckets from {message.first} of 2**{message.exponent}")
     grid = Grid(message.exponent, message.first, _counts(message.counts))
     return GridHistogram(message.bins, message.rule, grid, _moments(message.moments))
 

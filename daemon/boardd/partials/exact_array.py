@@ -11,7 +11,7 @@ import numpy.typing as npt
 from boardd.partials.exact_sum import ExactSum, rounded
 
 #: Whole numbers below this are kept as int64, and float64 holds them.
-_MAX_WHOLE: Final = 1 << 53
+MAX_WHOLE: Final = 1 << 53
 
 _UNIT_BITS: Final = 1074
 _UNITS_OF_ONE: Final = 1 << _UNIT_BITS
@@ -37,7 +37,7 @@ class ExactArray:
         """Returns the sums of ``units`` each."""
         whole = [number >> _UNIT_BITS for number in units]
         is_whole = all(
-            0 <= number < _MAX_WHOLE and number << _UNIT_BITS == unit
+            0 <= number < MAX_WHOLE and number << _UNIT_BITS == unit
             for number, unit in zip(whole, units, strict=True)
         )
         if is_whole:
@@ -47,7 +47,7 @@ class ExactArray:
     @classmethod
     def of_counts(cls, counts: npt.NDArray[Any]) -> ExactArray:
         """Returns the sums of one finite number each, of any dtype."""
-        if counts.size and (counts >= 0).all() and (counts < _MAX_WHOLE).all():
+        if counts.size and (counts >= 0).all() and (counts < MAX_WHOLE).all():
             whole = counts.astype(np.int64)
             if (whole == counts).all():
                 return cls(_frozen(whole))
@@ -62,7 +62,7 @@ class ExactArray:
         """Returns the sums of both, which have one size."""
         if not self.units and not other.units:
             counts = self.counts + other.counts
-            if not counts.size or counts.max() < _MAX_WHOLE:
+            if not counts.size or counts.max() < MAX_WHOLE:
                 return ExactArray(_frozen(counts))
         pairs = zip(self.all_units(), other.all_units(), strict=True)
         return ExactArray.of_units([one + two for one, two in pairs])

@@ -43,7 +43,9 @@ class RelayIntake:
         """See ``relay.Take``."""
         loop = asyncio.get_running_loop()
         try:
-            directory, told = await loop.run_in_executor(self._table.threads, self._read, batch)
+            directory, told = await loop.run_in_executor(
+                self._table.threads, read_batch, self._roots, batch
+            )
             writer = self._table.group_at(directory)
         except RefusedError as error:
             raise NotTakenError(str(error)) from error
@@ -51,20 +53,23 @@ class RelayIntake:
             raise NotTakenError(f"a batch that cannot be read: {error}") from error
         # Peers choose their ids. Made anew, none is that of a local session or of another peer's.
         batch = replace(batch, producer=session_key(b"producer " + batch.producer))
-        return await writer.relay(batch, _works(batch, told))
-
-    def _read(self, batch: Batch) -> tuple[str, RelayedEntries]:
-        """The directory of the batch's run, links resolved, and the entries. On a thread."""
-        root = os.fspath(self._roots.paths[0])
-        path = names.run_path(root, batch.run)
-        directory = os.fspath(self._roots.resolve(path))
-        told = decode_relayed(batch.data)
-        for joined in told.members.values():
-            self._roots.resolve(_check_member(joined, directory))
-        return directory, told
+        return await writer.relay(batch, works_of(batch, told))
 
 
-def _works(batch: Batch, told: RelayedEntries) -> list[RelayedWork]:
+def read_batch(roots: Roots, batch: Batch) -> tuple[str, RelayedEntries]:
+    """The directory of the batch's run, links resolved, and its entries. Blocks on the disk.
+
+    Raises ``RefusedError`` and ``JournalError``.
+    """
+    path = names.run_path(os.fspath(roots.paths[0]), batch.run)
+    directory = os.fspath(roots.resolve(path))
+    told = decode_relayed(batch.data)
+    for joined in told.members.values():
+        roots.resolve(_check_member(joined, directory))
+    return directory, told
+
+
+def works_of(batch: Batch, told: RelayedEntries) -> list[RelayedWork]:
     """The entries, with sessions that are the producer's own."""
     keys = {session: session_key(batch.producer + session) for session in told.members}
     members = {

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from boardd.events import custom_scalars, event, hparams, mesh, plugins, tensors
 from boardd.events.event_pb2 import Summary
 from boardd.events.wire import EncodedValue
+from boardd.partials import wholeness
 from boardd.partials.partial import Partial
 from boardd.summaries.kinds import KINDS, PRESENTERS, Kind
 from boardd.summaries.payload_arrays import chunked_array, shared_arrays
@@ -88,7 +89,9 @@ def reduce_shared(
     """
     with _refusing(tag):
         kind, source = _read(tag, step, wall_time, payload, chunks, max_working_bytes, maps)
-        return Partial.of(rank, kind.share(source, rank))
+        partial = Partial.of(rank, kind.share(source, rank))
+        wholeness.check(partial)  # a client may have written to its map meanwhile
+        return partial
 
 
 def present(tag: str, step: int, wall_time: float, partial: Partial) -> EncodedSummary:
@@ -99,7 +102,10 @@ def present(tag: str, step: int, wall_time: float, partial: Partial) -> EncodedS
     """
     with _refusing(tag):
         shown = partial.shown
-        output = PRESENTERS[type(shown.value)](tag, step, shown.value)
+        presenter = PRESENTERS.get(type(shown.value))
+        if presenter is None:  # what another daemon contributed
+            raise InvalidRecordError(f"{type(shown.value).__name__} are no summary")
+        output = presenter(tag, step, shown.value)
         left_out = partial.count - shown.count
         if left_out:
             text = (
@@ -171,10 +177,15 @@ def _encoded(step: int, wall_time: float, content: ReductionOutput) -> EncodedSu
 
 
 def _kind(value: Summary.Value | EncodedValue) -> tuple[bytes, SummaryKind]:
-    """A value's tag, and what TensorBoard reads it as."""
+    """A value's tag, and what TensorBoard reads it as. Raises ``InvalidRecordError``."""
     if isinstance(value, EncodedValue):
         return value.tag, value.kind
-    field = value.WhichOneof("value")
+    field = value.WhichOneof("value") or "none"
     if field == "tensor":
-        return value.tag.encode(), _KIND_OF_PLUGIN[value.metadata.plugin_data.plugin_name]
-    return value.tag.encode(), _KIND_OF_FIELD[field]
+        kind = _KIND_OF_PLUGIN.get(value.metadata.plugin_data.plugin_name)
+    else:
+        kind = _KIND_OF_FIELD.get(field)
+    if kind is None:  # what another daemon contributed
+        plugin = value.metadata.plugin_data.plugin_name
+        raise InvalidRecordError(f"a value of the field {field!r} and the plugin {plugin!r}")
+    return value.tag.encode(), kind

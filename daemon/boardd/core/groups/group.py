@@ -90,6 +90,15 @@ class Group:
             self._change(entry, now)
         return []
 
+    def check(self, entry: Entry) -> None:
+        """Raises ``ValueError`` if ``entry`` names a tag that is not told: rows are made for it."""
+        if isinstance(entry, (Scalars, Closed)):
+            highest = int(entry.tag.max(initial=-1))
+        else:
+            highest = entry.tag if isinstance(entry, Summary) else -1
+        if highest >= len(self._tags):
+            raise ValueError(f"tag {highest} of {len(self._tags)}")
+
     def admit(self, asked: Joined) -> list[Entry]:
         """Returns what a session changes that logs, or logs again, as ``asked`` says.
 

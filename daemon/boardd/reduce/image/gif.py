@@ -59,7 +59,8 @@ def encode_gif(video: npt.NDArray[Any], fps: float = 4, *, dataformats: str = "N
             any order.
 
     Grey and up to 256 colours in a frame are kept exactly, more are quantized
-    frame by frame. Like frames in a row are stored as one longer frame.
+    frame by frame. Like frames in a row are stored as one longer frame, which lasts no longer
+    than any other may.
 
     Raises ``InvalidTensorError`` for another dtype, shape or rate, frames larger than a
     GIF's, and more than ``MAX_VIDEO_FRAMES``.
@@ -78,17 +79,9 @@ def encode_gif(video: npt.NDArray[Any], fps: float = 4, *, dataformats: str = "N
         )
     if length > MAX_VIDEO_FRAMES:
         raise InvalidTensorError(f"{length} frames; at most {MAX_VIDEO_FRAMES} in a video")
-    frames = _frames(clips, rows, columns)
+    frames = _timed(_frames(clips, rows, columns), _delays(length, fps))
     file = io.BytesIO()
-    next(frames).save(
-        file,
-        "GIF",
-        save_all=True,
-        append_images=frames,
-        duration=[10 * delay for delay in _delays(length, fps)],
-        loop=0,
-        optimize=False,
-    )
+    next(frames).save(file, "GIF", save_all=True, append_images=frames, loop=0, optimize=False)
     return Gif(file.getvalue(), width, height, 1 if channels == 1 else 3)
 
 
@@ -120,6 +113,19 @@ def _delays(length: int, fps: float) -> list[int]:
     fps = min(max(fps, 100 / MAX_DELAY), 100 / MIN_DELAY)
     times = [round(frame * 100 / fps) for frame in range(length + 1)]
     return [end - start for start, end in itertools.pairwise(times)]
+
+
+def _timed(frames: Iterator[Image.Image], delays: list[int]) -> Iterator[Image.Image]:
+    """Yields the frames, each with how long it adds to like ones before it."""
+    before, shown = b"", 0
+    for frame, delay in zip(frames, delays, strict=True):
+        pixels = frame.convert("RGB").tobytes()
+        if pixels != before:
+            before, shown = pixels, 0
+        added = min(delay, MAX_DELAY - shown)
+        shown += added
+        frame.info["duration"] = 10 * added
+        yield frame
 
 
 def _frames(clips: npt.NDArray[Any], rows: int, columns: int) -> Iterator[Image.Image]:

@@ -117,7 +117,7 @@ class GroupRecorder:
 
     def _replay(self, journal: Journal, replica: GroupReplica, emission: _Collected) -> None:
         for position, entry in enumerate(journal.replay()):
-            rows = replica.apply(entry, self._clock())
+            rows = _replayed(replica, entry, self._clock())
             if position == 0:
                 emission.begin(replica.last_sequence)
             emission.add(rows, replica.last_sequence, self.room_bytes)
@@ -241,6 +241,19 @@ class GroupRecorder:
         """Removes segments that were released. Raises ``OSError``."""
         if self._journal is not None:
             self._journal.remove(names)
+
+
+def _replayed(replica: GroupReplica, entry: Entry, now: float) -> list[Row]:
+    """Applies an entry of a file that others can write to.
+
+    Raises ``JournalError`` if it does not follow from those before it.
+    """
+    try:
+        replica.group.check(entry)
+        return replica.apply(entry, now)
+    except Exception as error:  # whatever it is, only this group may suffer
+        name = type(entry).__name__
+        raise JournalError(f"an entry {name} that cannot be: {error!r}") from error
 
 
 class _Collected:

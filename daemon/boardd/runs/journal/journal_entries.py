@@ -9,8 +9,11 @@ from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.merging import REDUCTIONS
+from boardd_protos.tags import MAX_TAG_BYTES
 
 from boardd.core.groups.entries import (
+    SCALAR,
     Attempt,
     Began,
     Closed,
@@ -28,6 +31,7 @@ from boardd.core.groups.entries import (
 from boardd.events.tfrecord import record
 from boardd.partials import codec, partial
 from boardd.runs.journal import journal_pb2 as pb
+from boardd.summaries.kinds import KINDS
 
 VERSION: Final = 1
 
@@ -112,6 +116,29 @@ def parse(message: pb.Opening | pb.Entry | pb.RelayedEntries, data: bytes) -> No
         message.ParseFromString(data)
     except Exception as error:  # DecodeError, which protobuf's versions place differently
         raise JournalError(f"a record that cannot be read: {error}") from error
+
+
+def check_tag(tag: Tag) -> None:
+    """Raises ``JournalError`` for a tag that this daemon could not merge.
+
+    What is in the journal must be fit to be applied, now and whenever it is read again.
+    """
+    if not 0 < len(tag.name) <= MAX_TAG_BYTES:
+        raise JournalError(f"a tag of {len(tag.name)} bytes; 1 to {MAX_TAG_BYTES} are taken")
+    if not _is_text(tag.name):
+        raise JournalError(f"tag {tag.name!r} is no text")
+    if tag.reduce not in ("", *REDUCTIONS):
+        raise JournalError(f"tag {tag.name!r}: this daemon cannot reduce by {tag.reduce!r}")
+    if tag.kind != SCALAR and tag.kind not in KINDS:
+        raise JournalError(f"tag {tag.name!r}: this daemon does not know the kind {tag.kind!r}")
+
+
+def _is_text(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _fill(message: pb.Entry, entry: Entry) -> None:
@@ -240,7 +267,10 @@ def _fill_tags(message: pb.Tags, entry: Tags) -> None:
 
 
 def _tags_of(message: pb.Tags) -> Tags:
-    return Tags(message.first, tuple(Tag(one.name, one.kind, one.reduce) for one in message.tags))
+    tags = tuple(Tag(one.name, one.kind, one.reduce) for one in message.tags)
+    for tag in tags:
+        check_tag(tag)
+    return Tags(message.first, tags)
 
 
 def _fill_attempt(message: pb.Attempt, attempt: Attempt) -> None:

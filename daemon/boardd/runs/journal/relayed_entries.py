@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from boardd_protos.merging import REDUCTIONS
-from boardd_protos.tags import MAX_TAG_BYTES
-
 from boardd.core.groups.entries import (
     SCALAR,
     Entry,
@@ -26,12 +23,12 @@ from boardd.core.groups.entries import (
 from boardd.runs.journal import journal_pb2 as pb
 from boardd.runs.journal.journal_entries import (
     JournalError,
+    check_tag,
     decode_entry,
     decode_joined,
     encode_joined,
     parse,
 )
-from boardd.summaries.kinds import KINDS
 
 VERSION: Final = 1
 
@@ -62,7 +59,8 @@ def encode_relayed(
 ) -> bytes:
     """Returns those of ``entries`` that are ``Relayed``.
 
-    ``tags`` and ``members`` are all that the journal has told of by then.
+    ``tags`` and ``members`` are all that the journal has told of by then. Raises
+    ``JournalError`` for an entry that names others.
     """
     message = pb.RelayedEntries(version=VERSION)
     named: dict[int, None] = {}
@@ -78,6 +76,9 @@ def encode_relayed(
             named.update(dict.fromkeys(entry.tag.tolist()))
         elif isinstance(entry, Summary):
             named[entry.tag] = None
+    untold = [index for index in named if index >= len(tags)]
+    if untold or not sessions.keys() <= members.keys():
+        raise JournalError(f"entries of members or tags that are not told: {untold[:5]}")
     for index in named:
         tag = tags[index]
         told = message.tags.add(index=index)
@@ -96,7 +97,7 @@ def decode_relayed(data: bytes) -> RelayedEntries:
         )
     tags = {one.index: Tag(one.tag.name, one.tag.kind, one.tag.reduce) for one in message.tags}
     for tag in tags.values():
-        _check_tag(tag)
+        check_tag(tag)
     members = {one.session: decode_joined(one) for one in message.members}
     entries: list[tuple[int, Relayed]] = []
     for one in message.entries:
@@ -108,19 +109,6 @@ def decode_relayed(data: bytes) -> RelayedEntries:
             raise JournalError(f"entry {one.number} comes behind entry {entries[-1][0]}")
         entries.append((one.number, entry))
     return RelayedEntries(tags, members, entries)
-
-
-def _check_tag(tag: Tag) -> None:
-    """Raises ``JournalError`` for a tag that this daemon could not merge.
-
-    What is in the journal must be fit to be applied, now and whenever it is read again.
-    """
-    if not 0 < len(tag.name) <= MAX_TAG_BYTES:
-        raise JournalError(f"a tag of {len(tag.name)} bytes; 1 to {MAX_TAG_BYTES} are taken")
-    if tag.reduce not in ("", *REDUCTIONS):
-        raise JournalError(f"tag {tag.name!r}: this daemon cannot reduce by {tag.reduce!r}")
-    if tag.kind != SCALAR and tag.kind not in KINDS:
-        raise JournalError(f"tag {tag.name!r}: this daemon does not know the kind {tag.kind!r}")
 
 
 def _check(entry: Relayed, tags: Mapping[int, Tag], members: Mapping[bytes, Joined]) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from boardd.events.event_pb2 import Summary
 from boardd.partials import embeddings, images
 from boardd.partials.codec import decode, encode
+from boardd.partials.first import First
 from boardd.partials.partial import Partial
+from boardd.partials.scalars import Scalars
 from boardd.reduce.image.grid import image_grid
 from boardd.reduce.pr_curve import pr_curve
 from boardd.summaries.kinds import KINDS
@@ -291,3 +294,14 @@ def test_a_bad_record_is_refused_before_it_is_merged(given: Record, reason: str)
     with pytest.raises(SummaryError, match="tag 'tag': ") as caught:
         contribution(given, 0)
     assert pb.Reason.Name(caught.value.reason) == reason
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Scalars.of(0, 1e9, 0.5), First(0, b"\x2a\x04\x0a\x02\x0a\x00"), First(0, b"\xff")],
+    ids=["scalars", "no value", "no event"],
+)
+def test_what_another_daemon_contributed_and_nobody_can_show_is_refused(value: Any) -> None:
+    with pytest.raises(SummaryError) as caught:
+        present("tag", STEP, WALL_TIME, Partial.of(0, value))
+    assert caught.value.reason == pb.INVALID_RECORD

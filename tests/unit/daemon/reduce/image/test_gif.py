@@ -125,6 +125,15 @@ def test_even_rates(fps, delay):
     assert durations == [delay] * 6
 
 
+def test_like_frames_in_a_row_last_no_longer_than_one_can():
+    still = np.zeros((1, 700, 1, 2, 2), np.uint8)
+    video = np.concatenate([still, still + 255, still[:, :1]], axis=1)
+    frames, durations = read_back(encode_gif(video, 1))
+    assert durations == [655_350, 655_350, 1000]
+    assert len(frames) == 3
+    assert read_back(encode_gif(still, 1))[1] == [655_350]
+
+
 @pytest.mark.parametrize("fps", [3, 7, 24, 29.97, 30])
 def test_uneven_rates_keep_the_time_of_the_whole(fps):
     _, durations = read_back(encode_gif(few_colours((1, 60, 3, 4, 4)), fps))

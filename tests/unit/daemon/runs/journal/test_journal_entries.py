@@ -63,7 +63,7 @@ def state() -> State:
     return State(
         Began(SESSION, 8),
         ATTEMPT,
-        Tags(0, (Tag(b"loss", "scalar", "mean"), Tag(b"\xff", "histogram", ""))),
+        Tags(0, (Tag(b"loss", "scalar", "mean"), Tag("\xff".encode(), "histogram", ""))),
         (JOINED, dataclasses.replace(JOINED, rank=0, has_siblings=False)),
         {"late": LAST, "least": -LAST - 1, "none": 0},
         {
@@ -81,7 +81,7 @@ ENTRIES: list[Entry] = [
     JOINED,
     Left(SESSION),
     Tags(0, ()),
-    Tags(7, (Tag(b"loss", "scalar", "mean"), Tag(b"\xff\0", "images", "last"))),
+    Tags(7, (Tag(b"loss", "scalar", "mean"), Tag("\xff\0".encode(), "image", "last"))),
     columns(0, np.array([])),
     columns(1, np.array([-LAST - 1])),
     columns(6, np.full(6, LAST)),
