@@ -6,7 +6,8 @@ Reads a number of seconds from each line, lets clients come for so long, and pri
 how many of each kind there were. A client logs by value or through shared memory. It closes
 its writer, leaves without, is killed in the middle of its calls, forks a child that logs too,
 or is the two ranks of a merged run. What is imported here is not imported again by each
-client, so that there are many of them.
+client, so that there are many of them; gRPC is, since after a fork a process of its own is
+started for it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from pathlib import Path
 from typing import Final
 
 import boardd_client.transport.sender  # noqa: F401  imported before the clients are forked
-import grpc  # noqa: F401
 import numpy as np
 from boardd_client import SummaryWriter
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 TESTS = Path(__file__).parents[1]
 _PR_SET_PDEATHSIG = 1
@@ -115,20 +115,25 @@ class _Parent:
         self._pid = os.getpid()
 
     def begin(self, argv: list[str], environ: dict[str, str], output: str) -> int:
+        # Here, since whoever asked may close it as soon as there is an answer.
+        fd = os.open(output, os.O_WRONLY | os.O_APPEND)
         child = os.fork()
-        return child or self._become(argv, environ, output)
+        if not child:
+            self._become(argv, environ, fd)
+        os.close(fd)
+        return child
 
     def poll(self, pid: int) -> int | None:
         found, status = os.waitpid(pid, os.WNOHANG)
         return os.waitstatus_to_exitcode(status) if found else None
 
-    def _become(self, argv: list[str], environ: dict[str, str], output: str) -> int:
+    def _become(self, argv: list[str], environ: dict[str, str], output: int) -> NoReturn:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != self._pid:
             os.kill(os.getpid(), signal.SIGKILL)
-        fd = os.open(output, os.O_WRONLY | os.O_APPEND)
         for standard in (1, 2):
-            os.dup2(fd, standard)
+            os.dup2(output, standard)
+        os.close(output)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.environ.clear()
         os.environ.update(environ)
