@@ -16,13 +16,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NamedTuple, NoReturn
 
 TESTS = Path(__file__).parents[1]
 _PR_SET_PDEATHSIG = 1
+_CLIENT = ("boardd_client", "boardd_client.transport.sender")
 
 
 class Nursery:
@@ -106,6 +108,24 @@ class Forked:
     def kill(self) -> None:
         """Sends SIGKILL."""
         self.send_signal(signal.SIGKILL)
+
+
+class Nurseries(NamedTuple):
+    """One for daemons, and one for whoever logs to them."""
+
+    daemons: Nursery
+    clients: Nursery
+
+
+@contextmanager
+def nurseries() -> Iterator[Nurseries]:
+    """Both of them.
+
+    The one for clients has not imported gRPC: after a fork with gRPC, a client starts a process
+    of its own for it.
+    """
+    with Nursery("boardd.host.daemon") as daemons, Nursery(*_CLIENT) as clients:
+        yield Nurseries(daemons, clients)
 
 
 class _Parent:

@@ -14,7 +14,7 @@ from boardd_protos.log_directory import log_directories
 
 from support.daemon_process import DaemonProcess
 from support.independent_reader import run_events
-from support.nursery import Forked, Nursery
+from support.nursery import Forked, nurseries
 from support.scripted_daemon import wait_for
 from support.tortured_trainer import HISTOGRAM_STEPS, HISTOGRAM_SUFFIX, Told, records, told
 from support.transports import SETTINGS, VARIABLE
@@ -22,7 +22,6 @@ from support.transports import SETTINGS, VARIABLE
 #: What a client that is gone keeps its session by, if it sent by value.
 LEASE_SECS: Final = 3
 WAIT_SECS: Final = 180.0
-MODULES: Final = ("boardd.host.daemon", "boardd_client", "boardd_client.transport.sender", "grpc")
 
 
 class Life(NamedTuple):
@@ -53,7 +52,7 @@ class Rig:
     def __enter__(self) -> Rig:
         self._notes.mkdir()
         with ExitStack() as stack:
-            self._nursery = stack.enter_context(Nursery(*MODULES))
+            self._forks = stack.enter_context(nurseries())
             stack.callback(self._forget_daemon)
             self._begin_daemon(wait=True)
             for transport in SETTINGS:
@@ -150,7 +149,7 @@ class Rig:
             self._tmp_path,
             *("--lease-secs", str(LEASE_SECS)),
             socket=self._socket,
-            popen=self._nursery.popen,
+            popen=self._forks.daemons.popen,
             wait=wait,
         )
 
@@ -161,7 +160,7 @@ class Rig:
     def _begin_trainer(self, transport: str) -> None:
         tag = f"life{len(self.lives)}"
         run = self.run_of(transport)
-        process = self._nursery.popen(
+        process = self._forks.clients.popen(
             ["", "-m", "support.tortured_trainer", str(run), tag, str(self._notes)],
             env={
                 **os.environ,

@@ -37,5 +37,8 @@ class Progress:
         now = time.monotonic()
         if IS_LONG and now > self._told + 5.0:
             self._told = now
-            took = f"{now - self._began:.0f} s"
-            print(f"{self._done} of {self._total}, {took}: {what}", file=sys.__stderr__, flush=True)
+            self.tell(f"{self._done} of {self._total}, {now - self._began:.0f} s: {what}")
+
+    def tell(self, what: str) -> None:
+        """Says something at once."""
+        print(what, file=sys.__stderr__, flush=True)
