@@ -35,12 +35,14 @@ class Life(NamedTuple):
 class Rig:
     """A daemon, and a trainer for each transport; whichever is killed is followed by another.
 
-    ``logdir`` gets a run for each transport, named as that is. A context manager, which ends
-    whatever is left.
+    ``logdir``, which lies in ``logs`` or is that, gets a run for each transport, named as that
+    is. A context manager, which ends whatever is left.
     """
 
-    def __init__(self, tmp_path: Path, socket: Path, chance: random.Random) -> None:
-        self.logdir = tmp_path / "logs"
+    def __init__(
+        self, tmp_path: Path, socket: Path, chance: random.Random, logdir: str = "logs"
+    ) -> None:
+        self.logdir = tmp_path / logdir
         self._tmp_path, self._socket, self._chance = tmp_path, socket, chance
         self._notes = tmp_path / "notes"
         self._stack = ExitStack()
