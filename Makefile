@@ -2,6 +2,7 @@
 # make board   open TensorBoard on it
 # make test    lint, types and tests
 # make test-frameworks    the tests of PyTorch, JAX and TensorFlow
+# make torture            kills, full disks and failing calls by the thousand, in some hours
 #
 # Every target sets up what it needs in .venv; nothing is installed elsewhere.
 
@@ -12,7 +13,7 @@ READY := $(VENV)/.ready
 LOGDIR ?= logs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo board check test test-frameworks screenshots benchmark protos lock clean
+.PHONY: help setup demo board check test test-frameworks torture screenshots benchmark protos lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
@@ -58,6 +59,13 @@ test-frameworks: $(VENV)-frameworks/.ready
 	  tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py tests/e2e/test_tensorflow_training.py \
 	  tests/e2e/test_torch_ddp.py \
 	  tests/conformance $(PYTEST_ARGS)
+
+# The long form of the tests that kill and fail, and then the soak of an hour. Each prints its seed.
+torture: setup
+	TORTURE=long $(BIN)/python -m pytest -s tests/torture $(PYTEST_ARGS)
+	WRITE_SWEEP=40 MERGED_SWEEP=20 $(BIN)/python -m pytest \
+	  tests/faults/test_daemon_dies_writing.py tests/faults/test_merged_faults.py
+	$(BIN)/python benchmarks/soak.py
 
 $(VENV)-frameworks/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-frameworks

@@ -24,6 +24,7 @@ from typing import IO, Any, NamedTuple, NoReturn
 
 TESTS = Path(__file__).parents[1]
 _PR_SET_PDEATHSIG = 1
+_DAEMON = ("boardd.host.daemon", "support.warm_kernels")
 _CLIENT = ("boardd_client", "boardd_client.transport.sender")
 
 
@@ -124,7 +125,7 @@ def nurseries() -> Iterator[Nurseries]:
     The one for clients has not imported gRPC: after a fork with gRPC, a client starts a process
     of its own for it.
     """
-    with Nursery("boardd.host.daemon") as daemons, Nursery(*_CLIENT) as clients:
+    with Nursery(*_DAEMON) as daemons, Nursery(*_CLIENT) as clients:
         yield Nurseries(daemons, clients)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from boardd.errors import ExitCode
 from support import short_history
 from support.daemon_process import DaemonProcess
 from support.nursery import Forked, Nurseries, nurseries
@@ -102,7 +103,10 @@ def fail_daemon(history: History, fails_at: str) -> None:
         if daemon.returncode is None:
             assert daemon.terminate() == 0, daemon.log
         else:
-            assert daemon.returncode == 1, (daemon.returncode, daemon.log)
+            assert daemon.returncode in (ExitCode.FAILED, ExitCode.USAGE), (
+                daemon.returncode,
+                daemon.log,
+            )
             assert daemon.log.splitlines()[-1].startswith("boardd: "), daemon.log
         assert "Traceback" not in daemon.log, daemon.log
     if script.poll() is None:
