@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -47,3 +49,41 @@ def test_a_session_that_is_over_keeps_no_memory_though_something_refers_to_it(
     assert maps() == before
     assert set(os.listdir("/proc/self/fd")) == files
     assert session.is_drained
+
+
+#: Logs though its address space ends: that of tensors and of the log alone is larger.
+LIMITED = """
+import resource, sys
+import numpy as np
+import boardd_client.transport.sender
+from boardd_client import SummaryWriter
+
+size_bytes = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size_bytes + (48 << 20), -1))
+sw = SummaryWriter(sys.argv[1])
+for step in range(100):
+    sw.add_scalar("loss", 1.0, step)
+    sw.add_histogram("weights", np.ones(10), step)
+print(sw.statistics().accepted)
+"""
+
+
+@pytest.mark.parametrize("shared", ["0", "1"])
+def test_a_process_that_may_have_little_memory_logs(
+    shared: str, tmp_path: Path, runtime_directory: Path
+) -> None:
+    environ = {
+        "BOARDD_SHARED_MEMORY": shared,
+        "BOARDD_AUTOSTART": "0",
+        "BOARDD_EXIT_TIMEOUT_SECS": "0",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path)],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "200\n", done.stderr
+    assert "so less can wait" in done.stderr
