@@ -22,7 +22,7 @@ from support.torture_scale import IS_LONG, Progress, seed
 from support.transports import SETTINGS, VARIABLE
 
 #: In the short form, of each process and transport.
-SAMPLES = 4
+SAMPLES = 2
 #: A line may make a call again and again; so many of them fail.
 CALLS_OF_LINE = 3
 FIRST = int(os.environ.get("TORTURE_FROM", "1")) - 1

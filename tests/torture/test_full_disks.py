@@ -20,7 +20,7 @@ from support.torture_rig import WAIT_SECS, Rig
 from support.torture_scale import Progress, long_or, seed
 from support.transports import SETTINGS
 
-ROUNDS = long_or(3, 60)
+ROUNDS = long_or(2, 60)
 VICTIMS = ("daemon", "trainer", "both")
 #: Each daemon begins a file in each run; there are this many inodes besides.
 SPARE_INODES = 40
