@@ -3,6 +3,7 @@
 # make test    lint, types and tests
 # make test-frameworks    the tests of PyTorch, JAX and TensorFlow
 # make fuzz    an hour of hostile bytes and clients (FUZZ_SECS=3600)
+# make torture            kills, full disks and failing calls by the thousand, in some hours
 #
 # Every target sets up what it needs in .venv; nothing is installed elsewhere.
 
@@ -14,7 +15,7 @@ LOGDIR ?= logs/demo
 FUZZ_SECS ?= 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo board check test test-frameworks fuzz screenshots benchmark protos lock clean
+.PHONY: help setup demo board check test test-frameworks fuzz torture screenshots benchmark protos lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
@@ -65,6 +66,13 @@ test-frameworks: $(VENV)-frameworks/.ready
 	  tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py tests/e2e/test_tensorflow_training.py \
 	  tests/e2e/test_torch_ddp.py \
 	  tests/conformance $(PYTEST_ARGS)
+
+# The long form of the tests that kill and fail, and then the soak of an hour. Each prints its seed.
+torture: setup
+	TORTURE=long $(BIN)/python -m pytest -s tests/torture $(PYTEST_ARGS)
+	WRITE_SWEEP=40 MERGED_SWEEP=20 $(BIN)/python -m pytest \
+	  tests/faults/test_daemon_dies_writing.py tests/faults/test_merged_faults.py
+	$(BIN)/python benchmarks/soak.py
 
 $(VENV)-frameworks/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-frameworks

@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of the output has left, so nothing more can be said, or flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
+    except OSError as error:
+        print(f"boardd: cannot go on: {error}; see to it and start again", file=sys.stderr)
+        return ExitCode.FAILED
 
 
 def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:

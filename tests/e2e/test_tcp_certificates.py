@@ -9,9 +9,10 @@ import pytest
 from boardd_client import SummaryWriter
 from boardd_client.transport.senders import senders
 from support.certificates import Authority, Certificate
-from support.commands import assert_refused, boardd, wait_until
+from support.commands import assert_refused, boardd
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_run
+from support.waiting import wait_until
 
 TOKEN = "correct-horse-battery-staple"
 

@@ -15,8 +15,8 @@ import pytest
 from boardd_client import SummaryWriter
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub
-from support.commands import wait_until
 from support.daemon_process import DaemonProcess
+from support.waiting import wait_until
 
 TOKEN = "correct-horse-battery-staple"
 LIMIT = 1024

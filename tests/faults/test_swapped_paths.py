@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from boardd_client import SummaryWriter
 from boardd_client.transport.senders import senders
-from support.commands import wait_until
 from support.daemon_process import DaemonProcess
 from support.swaps import Swapper, digest
 from support.tensorboard_reader import read_run
+from support.waiting import wait_until
 
 CURVES = 30
 

@@ -86,8 +86,9 @@ def require_browser() -> None:
 class TensorBoard:
     """``python -m tensorboard.main`` on ``logdir`` and a free port; a context manager."""
 
-    def __init__(self, logdir: Path | str) -> None:
+    def __init__(self, logdir: Path | str, *flags: str) -> None:
         self.logdir = Path(logdir)
+        self._flags = flags
         self.url = ""  #: ends in a slash; known once entered
         self._stack = ExitStack()
 
@@ -99,6 +100,7 @@ class TensorBoard:
                     [
                         *(sys.executable, "-m", "tensorboard.main"),
                         *("--logdir", str(self.logdir), "--host", "127.0.0.1", "--port", "0"),
+                        *self._flags,
                     ],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import grpc
 from boardd_protos import boardd_pb2 as pb
@@ -34,7 +35,8 @@ class DaemonProcess:
 
     ``tmp_path`` may be shared by several daemons; ``socket`` makes one take
     the socket of another. ``environ`` adds to the environment; ``python`` is
-    another environment's interpreter, ``module`` another program around the daemon.
+    another environment's interpreter, ``module`` another program around the daemon, and
+    ``popen`` starts it.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class DaemonProcess:
         environ: Mapping[str, str] | None = None,
         python: Path | None = None,
         module: str = "boardd",
+        popen: Callable[..., Any] = subprocess.Popen,
         wait: bool = True,
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="boardd-", dir="/tmp"))
@@ -52,7 +55,7 @@ class DaemonProcess:
         self.logdir = tmp_path / "logs"  #: the root
         self.logdir.mkdir(exist_ok=True)
         self._log = open(self._directory / "log", "w+b")  # noqa: SIM115
-        self._process = subprocess.Popen(
+        self._process = popen(
             [
                 *(str(python or sys.executable), "-m", module),
                 *("--socket", str(self.socket), "--logdir-root", str(self.logdir)),

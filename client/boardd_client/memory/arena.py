@@ -92,7 +92,7 @@ class Arena:
     def release(self) -> None:
         """Lets go of the buffer; from then on there is no room."""
         with self._lock:
-            self._view = self._view[:0]
+            self._view = memoryview(b"")  # even an empty slice would keep all of the memory
             self._starts, self._lengths, self._extend = [], [], None
 
     def may_fit(self, sizes: Iterable[int]) -> bool:

@@ -72,5 +72,6 @@ class KeptDefinitions:
 
     def release(self) -> None:
         """Lets go of the memory; from then on there is no room."""
-        self._view = self._used = self._view[:0]
+        # Even an empty slice would keep all of the memory.
+        self._view = self._used = memoryview(b"")
         self._usable_bytes = 0

@@ -38,7 +38,13 @@ from boardd_protos.log_file import (
 )
 
 from boardd_client.memory.definitions import KeptDefinitions
-from boardd_client.memory.maps import PAGE_BYTES, allocate, populate
+from boardd_client.memory.maps import (
+    PAGE_BYTES,
+    allocate,
+    as_large_as_may_be,
+    populate,
+    private_memory,
+)
 from boardd_client.memory.parked_frames import ParkedFrames
 
 _logger = logging.getLogger("boardd_client")
@@ -234,10 +240,9 @@ def make_log(
         with contextlib.suppress(OSError, AttributeError):
             fd = os.memfd_create("boardd-log", os.MFD_CLOEXEC)
             return _opened(header, fd)
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # so that a forked child has its own
-    parked_offset = _pages(log_bytes)
-    view = memoryview(mmap.mmap(-1, 2 * parked_offset, flags))
-    return Log(view, log_bytes, parked_offset=parked_offset)
+    view = as_large_as_may_be(2 * _pages(log_bytes), private_memory)
+    parked_offset = len(view) // 2 // ALIGNMENT * ALIGNMENT
+    return Log(view, min(log_bytes, parked_offset), parked_offset=parked_offset)
 
 
 def _named(header: LogHeader, directory: Path) -> Log:

@@ -18,12 +18,14 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from boardd_protos.shared import F_ADD_SEALS, F_SEAL_FUTURE_WRITE, MAX_MAPS, SEALS
 
 from boardd_client.memory.arena import Slot
 from boardd_client.memory.pinning import PinnableMap
+
+_T = TypeVar("_T")
 
 _logger = logging.getLogger("boardd_client")
 
@@ -34,22 +36,21 @@ _MADV_POPULATE_WRITE: Final = 23
 _STEP_BYTES: Final = 4 << 20
 
 PAGE_BYTES: Final = mmap.PAGESIZE
+_LEAST_PRIVATE_BYTES: Final = 1 << 20
 
 
 class Map:
     """Zeroed memory of ``size_bytes``; a whole number of pages is taken.
 
-    ``is_shared`` asks for a memfd. Raises ``OSError`` if there is none, and
-    ``AttributeError`` on systems that know none.
+    ``is_shared`` asks for a memfd. Raises ``OSError`` if there is no memory, and
+    ``AttributeError`` on systems that know no memfds.
     """
 
     def __init__(self, size_bytes: int, *, is_shared: bool) -> None:
         self.size_bytes: Final = -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
         self.fd = -1
         if not is_shared:
-            # Private, so that a forked child cannot write to its parent's.
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-            self.view = memoryview(mmap.mmap(-1, self.size_bytes, flags))
+            self.view = private_memory(self.size_bytes)
             return
         self.fd = os.memfd_create("boardd", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
@@ -113,8 +114,47 @@ def _seal(fd: int) -> None:
         fcntl.fcntl(fd, F_ADD_SEALS, SEALS)
 
 
+def private_memory(size_bytes: int) -> memoryview:
+    """Zeroed memory of whole pages, which a forked child has for itself and cannot write to ours.
+
+    Raises ``OSError``.
+    """
+    return memoryview(mmap.mmap(-1, size_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
+def as_large_as_may_be(size_bytes: int, make: Callable[[int], _T]) -> _T:
+    """What ``make`` makes of ``size_bytes``, or of the half, the quarter and so on of them.
+
+    A process may have less memory than asked for (``ulimit -v``); that is warned about. Raises
+    ``OSError`` if there is not even 1 MiB.
+    """
+    taken_bytes = size_bytes
+    trouble = ""
+    while True:
+        try:
+            made = make(taken_bytes)
+        except OSError as error:
+            if taken_bytes <= _LEAST_PRIVATE_BYTES:
+                raise
+            trouble = error.strerror or str(error)
+            taken_bytes = -(-taken_bytes // 2 // PAGE_BYTES) * PAGE_BYTES
+            continue
+        if trouble:
+            _logger.warning(
+                "%d bytes of memory are not to be had (%s): %d are used, so less can wait to be "
+                "written",
+                size_bytes,
+                trouble,
+                taken_bytes,
+            )
+        return made
+
+
 def make_map(size_bytes: int, first_bytes: int, *, is_shared: bool) -> Map:
-    """A map whose first bytes are allocated; a private one if a shared one cannot be had."""
+    """A map whose first bytes are allocated; a private one if a shared one cannot be had.
+
+    That may be smaller, see ``as_large_as_may_be``. Raises ``OSError``.
+    """
     if is_shared:
         made = None
         try:
@@ -127,7 +167,7 @@ def make_map(size_bytes: int, first_bytes: int, *, is_shared: bool) -> Map:
             _logger.warning(
                 "no memory can be shared with the daemon (%s): tensors go through gRPC", error
             )
-    return Map(size_bytes, is_shared=False)
+    return as_large_as_may_be(size_bytes, lambda size: Map(size, is_shared=False))
 
 
 class LargeTensors:

@@ -134,7 +134,8 @@ class ParkedFrames:
 
     def release(self) -> None:
         """Lets go of the memory."""
-        self._view = self._words = self._view[:0]
+        # Even an empty slice would keep all of the memory.
+        self._view = self._words = memoryview(b"")
         self._bytes = self._bytes[:0].copy()
         self._kept, self._oldest, self._live_bytes = [], 0, 0
 

@@ -388,7 +388,7 @@ class Ring(RingSpace):
     def release(self) -> None:
         """Lets go of the buffer; there must be nothing to read. From then on the ring is full."""
         with self._lock:
-            self._view = self._view[:0]
+            self._view = memoryview(b"")  # even an empty slice would keep all of the memory
             self._tail_words = None
             self._bytes, self._words = self._bytes[:0].copy(), self._words[:0].copy()
             self._values = self._values[:0].copy()

@@ -66,13 +66,14 @@ class SessionMemory:
     ) -> None:
         arena_bytes, large_bytes = _budgets(settings)
         self._log, self._map = _make(address, settings, session_id, arena_bytes)
+        arena_bytes = min(arena_bytes, self._map.size_bytes)
         #: None if nothing is shared.
         self._handover: MapHandover | None = None
         if self._log.is_shared and isinstance(address, UnixAddress):
             self._handover = MapHandover(address, session_id)
         self.ring: Final = Ring(
             self._log.ring,
-            reserve_bytes=settings.log_bytes // _RING_RESERVE,
+            reserve_bytes=len(self._log.ring) // _RING_RESERVE,
             lock=lock,
             tail_words=self._log.tail_words,
         )

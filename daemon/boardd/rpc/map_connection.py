@@ -147,7 +147,7 @@ class MapConnection:
         try:
             handover = Handover.decode(data)
             self._act(handover, descriptors, is_cut)
-        except (HandoverError, RefusedError, ProtocolError) as error:
+        except (HandoverError, RefusedError, ProtocolError, OSError) as error:  # no descriptor left
             if self._live is None:
                 self.refuse(str(error))
                 return

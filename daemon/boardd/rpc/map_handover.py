@@ -99,18 +99,26 @@ class MapHandover:
                 loop.remove_reader(self._listener.fileno())
                 self._pause = loop.call_later(_PAUSE_SECS, self._resume)
                 return
-            peer.setblocking(False)
-            pid, user, _ = peer_credentials(peer)
-            if user not in (0, os.geteuid()):
-                _logger.warning("user %d may not share memory: only this user and root may", user)
+            try:
+                self._take(peer)
+            except OSError as error:  # its client sends everything
+                _logger.warning("a client cannot share its memory: %s", error.strerror)
                 peer.close()
-                continue
-            if len(self._waiting) >= MAX_WAITING:
-                self._waiting[0].refuse("too many connections bring no map")
-            self._waiting.append(
-                MapConnection(self, self._sessions, peer, watch(pid), self._waiting_secs)
-            )
-            self._map_connections.add(self._waiting[-1])
+
+    def _take(self, peer: socket.socket) -> None:
+        """Raises ``OSError``; ``peer`` is then the caller's."""
+        peer.setblocking(False)
+        pid, user, _ = peer_credentials(peer)
+        if user not in (0, os.geteuid()):
+            _logger.warning("user %d may not share memory: only this user and root may", user)
+            peer.close()
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            self._waiting[0].refuse("too many connections bring no map")
+        self._waiting.append(
+            MapConnection(self, self._sessions, peer, watch(pid), self._waiting_secs)
+        )
+        self._map_connections.add(self._waiting[-1])
 
     def arrived(self, map_connection: MapConnection) -> None:
         """``map_connection`` waits no more."""

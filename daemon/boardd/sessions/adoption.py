@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import time
@@ -37,6 +38,8 @@ _logger = logging.getLogger(__name__)
 LOOK_SECS: Final = 1.0
 #: Files looked at in one directory at a time.
 _MAX_FILES: Final = 4096
+#: Errors of opening what is no file of ours. Others come and go with the system's means.
+_NO_FILE_OF_OURS: Final = (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EACCES, errno.EPERM)
 #: Files that are no logs, kept in one directory for whoever wants to know; the oldest go.
 MAX_SET_ASIDE: Final = 16
 
@@ -68,7 +71,7 @@ class Adoption:
         for directory in self._directories:
             try:
                 for path in self._files_of(directory):
-                    self._look_at(path)
+                    self._look_at_one(path)
                     await turn.pause()
             except FileNotFoundError:  # no client has needed it
                 pass
@@ -84,6 +87,16 @@ class Adoption:
             found = [name for name in names if not name.endswith(SET_ASIDE_SUFFIX)]
         return [directory / name for name in islice(found, _MAX_FILES)]
 
+    def _look_at_one(self, path: Path) -> None:
+        try:
+            self._look_at(path)
+        except OSError as error:
+            # It says nothing of the file, which may be all that is left of a client.
+            self._tell(
+                f"{path.parent} {error.errno}",
+                f"{path} cannot be read now, and is looked at again: {error}",
+            )
+
     def _tell(self, key: str, text: str) -> None:
         """Warns, once for each ``key``."""
         if key not in self._told:
@@ -91,6 +104,7 @@ class Adoption:
             _logger.warning("%s", text)
 
     def _look_at(self, path: Path) -> None:
+        """Raises ``OSError`` if the file cannot be read now."""
         try:
             session_id = bytes.fromhex(path.name)
         except ValueError:
@@ -103,6 +117,8 @@ class Adoption:
         except FileNotFoundError:  # its client has just removed it
             return
         except OSError as error:
+            if error.errno not in _NO_FILE_OF_OURS:
+                raise
             self._set_aside(path, str(error))
             return
         try:
@@ -119,7 +135,7 @@ class Adoption:
             log = ClientLog(fd)
             if len(session_id) != SESSION_ID_BYTES or log.header.session_id != session_id:
                 raise RefusedError(0, "its name is not that of its session")
-            if not os.path.samefile(path, log.header.path):
+            if not _is_at(path, log.header.path):
                 raise RefusedError(0, "its name is not the one that it says")
             self._sessions.adopt(log)
         except CapacityError:  # of sessions: later
@@ -127,10 +143,14 @@ class Adoption:
                 log.close()
         except LogVersionRefusedError as error:  # for the daemon that knows it
             self._tell("version", f"{path} is left alone, as are others like it: {error}")
-        except (RefusedError, ProtocolError, OSError) as error:
+        except (RefusedError, ProtocolError) as error:
             if log is not None:
                 log.close()
             self._set_aside(path, str(error))
+        except OSError:
+            if log is not None:
+                log.close()
+            raise
 
     def _set_aside(self, path: Path, why: str) -> None:
         _logger.error("%s is no log of a client (%s) and is set aside", path, why)
@@ -140,6 +160,14 @@ class Adoption:
             with contextlib.suppress(OSError):
                 os.unlink(path)
         _remove_oldest(path.parent)
+
+
+def _is_at(path: Path, said: str) -> bool:
+    """Whether the file at ``path`` is the one at ``said``, too. Raises ``OSError``."""
+    try:
+        return os.path.samefile(path, said)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _remove_oldest(directory: Path) -> None:

@@ -36,6 +36,7 @@ class ClientLog:
 
     Raises ``RefusedError`` for a file that is no log, and for one that does not lie in
     memory: reading it could take any time; ``LogVersionRefusedError`` for another version's.
+    ``OSError`` says nothing of the file: there may be no descriptor left for it.
     """
 
     def __init__(self, fd: int) -> None:
@@ -51,7 +52,7 @@ class ClientLog:
         except LogVersionError as error:
             self.close()
             raise LogVersionRefusedError(pb.REASON_UNSPECIFIED, f"the log: {error}") from None
-        except (OSError, LogFileError) as error:
+        except LogFileError as error:
             self.close()
             raise RefusedError(pb.REASON_UNSPECIFIED, f"the log: {error}") from None
         except BaseException:

@@ -28,6 +28,7 @@ from boardd_protos.shared import (
     SHARE,
     Handover,
 )
+from support.descriptors import descriptors_left
 from support.raw_client import Harness, definitions, scalar, serving
 from support.service_reading import run_async, steps_of
 from support.shared_client import (
@@ -227,6 +228,22 @@ def test_a_log_that_is_none_is_refused(
                     assert refusal in answer
                 assert not harness.status().sessions, "no session begins with it"
                 await until(lambda: open_files() <= before)
+
+    run_async(test, tmp_path)
+
+
+#: It takes five: of the connection, its process, the map, the log, and its copy.
+@pytest.mark.parametrize("spare", range(1, 5))
+def test_a_map_for_which_there_is_no_descriptor_is_refused(spare: int, tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            with freed(SharedClient(harness.channel, harness.socket)) as client:
+                fds = [client.fd, log_file(log_of(client.session_id))]
+                with await client.connect() as peer, descriptors_left(spare):
+                    answer = await client.exchange(peer, first(client, client.size_bytes), fds)
+                os.close(fds[1])
+                assert "or more descriptors" in answer or "open files" in answer
+                assert await client.hand_over() == ""
 
     run_async(test, tmp_path)
 

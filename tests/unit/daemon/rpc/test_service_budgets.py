@@ -12,7 +12,8 @@ from boardd.core.budget import Budgets
 from boardd.rpc.unattached import MAX_UNATTACHED
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import DEADLINE_SECS, RawClient, scalars, serving, summary
-from support.service_reading import run_async, until
+from support.service_reading import run_async
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

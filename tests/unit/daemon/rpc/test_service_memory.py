@@ -10,8 +10,9 @@ from boardd.host.heap import own_bytes
 from boardd.runs.writing.reduction_pool import UNWRITTEN_BYTES
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import RawClient, scalar, serving, summary
-from support.service_reading import run_async, until
+from support.service_reading import run_async
 from support.shared_client import FIRST, SharedClient, freed
+from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 

@@ -18,6 +18,7 @@ from boardd.sessions.adoption import MAX_SET_ASIDE, Adoption
 from boardd.sessions.sessions import Sessions
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.log_directory import SET_ASIDE_SUFFIX, log_directories, make_log_directory
+from support.descriptors import descriptors_left
 from support.service_reading import run_async
 from support.shared_client import log_of
 from support.waiting import until
@@ -71,6 +72,24 @@ def test_a_log_waits_until_there_is_room_for_its_session(tmp_path: Path, directo
             assert log.exists()
             sessions.close_session(other)
             await adoption.look()
+            assert is_adopted(sessions, log)
+            await until(lambda: not log.exists())
+
+    run_async(test, tmp_path)
+
+
+def test_want_of_descriptors_is_not_held_against_a_log(tmp_path: Path, directory: Path) -> None:
+    log = place(directory, 1)
+
+    async def test(path: Path) -> None:
+        async with opened(path) as sessions:
+            adoption = Adoption(sessions, [directory])
+            for count in range(2):
+                with descriptors_left(count):
+                    adoption.look()
+                assert not is_adopted(sessions, log)
+                assert log.exists(), f"{count} descriptors"
+            adoption.look()
             assert is_adopted(sessions, log)
             await until(lambda: not log.exists())
 
