@@ -311,6 +311,7 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
         definition.world_size = found.world_size or 0
         definition.launch, definition.attempt = found.launch, found.attempt
         definition.epoch, definition.has_siblings = self._epoch, self._has_siblings
+        definition.process_id = senders.process_id
         if self._location is not None:
             self._location.describe(definition)
         block_secs = self._settings.block_timeout_secs if self._on_full == "block" else 0.0

@@ -507,7 +507,7 @@ class Rejected(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ..., number: _Optional[int] = ..., run: _Optional[int] = ..., runs: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RunDefinition(_message.Message):
-    __slots__ = ["ancestor", "attempt", "epoch", "filename_suffix", "has_siblings", "latest_epoch", "launch", "logdir", "name", "per_rank", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "umask", "world_size"]
+    __slots__ = ["ancestor", "attempt", "epoch", "filename_suffix", "has_siblings", "latest_epoch", "launch", "logdir", "name", "per_rank", "process_id", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "umask", "world_size"]
     ANCESTOR_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -518,6 +518,7 @@ class RunDefinition(_message.Message):
     LOGDIR_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PER_RANK_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     PURGE_STEP_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
     REDUCE_FIELD_NUMBER: _ClassVar[int]
@@ -536,6 +537,7 @@ class RunDefinition(_message.Message):
     logdir: str
     name: str
     per_rank: str
+    process_id: bytes
     purge_step: int
     rank: int
     reduce: str
@@ -544,7 +546,7 @@ class RunDefinition(_message.Message):
     sync_secs: float
     umask: int
     world_size: int
-    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ..., has_siblings: bool = ..., latest_epoch: _Optional[int] = ..., per_rank: _Optional[str] = ..., launch: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ..., has_siblings: bool = ..., latest_epoch: _Optional[int] = ..., per_rank: _Optional[str] = ..., launch: _Optional[str] = ..., attempt: _Optional[int] = ..., process_id: _Optional[bytes] = ...) -> None: ...
 
 class RunRefused(_message.Message):
     __slots__ = ["message", "reason", "run", "sub_run"]

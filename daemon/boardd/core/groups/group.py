@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boardd.core.groups.attempts import Attempts
+from boardd.core.groups.attempts import Attempts, Member
 from boardd.core.groups.closing import Closing
 from boardd.core.groups.contributions import Columns, scalar_points
 from boardd.core.groups.entries import (
@@ -90,12 +91,13 @@ class Group:
             self._change(entry, now)
         return []
 
-    def admit(self, asked: Joined) -> list[Entry]:
+    def admit(self, asked: Joined, absent: Collection[bytes] = ()) -> list[Entry]:
         """Returns what a session changes that logs, or logs again, as ``asked`` says.
 
         Nothing if it is a member. Where a new attempt begins, what is open is closed before.
+        ``absent`` members are kept, and nothing says that they live.
         """
-        joined = self._attempts.place(asked)
+        joined = self._attempts.place(asked, absent)
         return [] if joined is None else self._joining(joined)
 
     def leave(self, session: bytes) -> list[Entry]:
@@ -332,6 +334,8 @@ class Group:
         if member.is_old:
             self._health.count_late(rank, len(entry.tag))
             return []
+        if member.is_back:
+            self._note_progress(member, int(entry.step.max()))
         nth = self._advance(rank, entry.tag, entry.step)
         columns = Columns(entry.step, nth, entry.tag, entry.value, entry.wall_time)
         late = (nth < 0) | self._frontiers.covers(entry.tag, entry.step, nth)
@@ -351,6 +355,8 @@ class Group:
         rank = member.joined.rank
         nth = -1
         if not member.is_old:
+            if member.is_back:
+                self._note_progress(member, entry.step)
             is_new = rank not in self._positions
             nth = self._positions.advance_one(rank, entry.tag, entry.step)
             if is_new:
@@ -366,6 +372,10 @@ class Group:
         series = member.joined.series
         content = (entry.tag, entry.step, entry.wall_time, entry.partial)
         return [RankSummary(sequence, series, *content)]
+
+    def _note_progress(self, member: Member, step: int) -> None:
+        """A member that came back is about to log at ``step``, and may go on with the others."""
+        member.is_back = step <= self._positions.top(member.joined.rank)
 
     def _advance(
         self, rank: int, tag: NDArray[np.intp], step: NDArray[np.int64]

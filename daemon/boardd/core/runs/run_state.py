@@ -14,6 +14,7 @@ share.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
 from typing import NamedTuple
 
@@ -46,7 +47,8 @@ class Member:
     directories are to lack; None: the daemon's. ``has_siblings``: it was forked or
     unpickled, so others like it may log to the run. ``launch`` is the same for all ranks that
     were started together, and ``attempt`` says how often that was done again.
-    ``kept`` is for the daemon that makes the group's points, if it is another.
+    ``kept`` is for the daemon that makes the group's points, if it is another. ``process_id`` is
+    the process's own, empty if it is not known.
     """
 
     rank: int
@@ -60,6 +62,7 @@ class Member:
     attempt: int = 0
     hostname: str = ""
     pid: int = 0
+    process_id: bytes = b""
     kept: KeptSeries | None = None
 
 
@@ -208,6 +211,8 @@ class Runs:
     def __init__(self, budgets: Budgets) -> None:
         #: Whether another daemon makes the points of groups, and keeps what is each rank's own.
         self.are_forwarded = False
+        #: Whether the client of a session is gone, as far as is known, though the session is kept.
+        self.is_absent: Callable[[bytes], bool] = lambda session_id: False
         self._budgets = budgets
         self._runs: dict[str, RunState] = {}
 

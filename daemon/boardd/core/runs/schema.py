@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos import merging
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError
@@ -302,6 +303,7 @@ def _member(message: pb.RunDefinition, hostname: str, pid: int) -> Member:
         message.attempt,
         hostname,
         pid,
+        message.process_id[: merging.PROCESS_ID_BYTES],
     )
 
 

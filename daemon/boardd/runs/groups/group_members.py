@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
 from boardd.core.groups.entries import Attempt, Joined
@@ -18,14 +19,17 @@ class GroupMembers:
     """The members of ``run``, a group's journal. For the event loop's thread only.
 
     Of a group that a journal restored, members may be gone without a word. They are waited
-    for during ``patience_secs``.
+    for during ``patience_secs``. ``is_absent`` is that of ``Runs``.
     """
 
-    def __init__(self, run: RunState, patience_secs: float) -> None:
+    def __init__(
+        self, run: RunState, is_absent: Callable[[bytes], bool], patience_secs: float
+    ) -> None:
         self._run = run
+        self._is_absent = is_absent
         self._patience_secs = patience_secs
         self._asked: dict[Holder, Joined] = {}
-        self._unheard: set[bytes] = set()
+        self._unheard: frozenset[bytes] = frozenset()
         #: When those that were not heard of are given up; None if there are none.
         self.deadline: float | None = None
 
@@ -35,7 +39,15 @@ class GroupMembers:
 
     def newcomers(self) -> list[Joined]:
         """Those that have come since the last call."""
+        members = self._run.members
+        if len(self._asked) > len(members):
+            self._asked = {one: asked for one, asked in self._asked.items() if one in members}
         return [self._of(holder) for holder in self._run.holders if holder not in self._asked]
+
+    def absent(self) -> frozenset[bytes]:
+        """The sessions that may be members, while nothing says that they live."""
+        gone = (one.session for holder, one in self._asked.items() if self._is_absent(holder[0]))
+        return self._unheard.union(gone)
 
     def has_left(self, part: RunPart) -> bool:
         """Whether no writer of the session of ``part`` logs as its rank any more."""
@@ -46,14 +58,14 @@ class GroupMembers:
     def restored(self, sessions: Iterable[bytes], now: float) -> None:
         """The journal says that ``sessions`` were there."""
         heard = {joined.session for joined in self._asked.values()}
-        self._unheard = set(sessions) - heard
+        self._unheard = frozenset(sessions) - heard
         self.deadline = now + self._patience_secs if self._unheard else None
 
     def lost(self, now: float) -> list[Joined]:
         """Those that are not waited for any more, each once."""
         if self.deadline is None or now < self.deadline:
             return []
-        lost, self._unheard, self.deadline = self._unheard, set(), None
+        lost, self._unheard, self.deadline = self._unheard, frozenset(), None
         nobody = Attempt(0, "", 0)
         return [Joined(session, 0, nobody, 1, "", 0, False) for session in sorted(lost)]
 
@@ -72,8 +84,21 @@ class GroupMembers:
                 member.has_siblings,
                 per_rank=kept.per_rank,
                 series=kept.directory,
+                process_id=member.process_id,
             )
-            self._unheard.discard(joined.session)
+            joined = self._resized(joined)
+            self._unheard -= {joined.session}
             if not self._unheard:
                 self.deadline = None
         return joined
+
+    def _resized(self, joined: Joined) -> Joined:
+        """Of several writers of a session, the newest knows how large the world is."""
+        of_session = {
+            holder: one for holder, one in self._asked.items() if one.session == joined.session
+        }
+        newest = max(of_session.values(), key=lambda one: one.attempt.epoch)
+        if any(one.world_size != newest.world_size for one in of_session.values()):
+            for holder, one in of_session.items():
+                self._asked[holder] = replace(one, world_size=newest.world_size)
+        return replace(joined, world_size=newest.world_size)

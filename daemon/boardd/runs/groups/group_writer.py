@@ -244,7 +244,7 @@ class GroupWriter:
 
     def _work_of(self, item: Item) -> Work:
         if isinstance(item, Presence):
-            return Work(item.asked, has_left=item.has_left)
+            return Work(item.asked, has_left=item.has_left, absent=self._members.absent())
         if isinstance(item, ReducedSummary):
             result = item.result
             if not isinstance(result, (SharedSummary, SummaryError)):
