@@ -16,7 +16,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from boardd_protos import boardd_pb2 as pb
 
@@ -39,6 +39,17 @@ class KeptSeries(NamedTuple):
     directory: str
 
 
+class Process(NamedTuple):
+    """Where a session logs from. ``process_id`` is the process's own; empty: not known."""
+
+    hostname: str = ""
+    pid: int = 0
+    process_id: bytes = b""
+
+
+_NO_PROCESS: Final = Process()
+
+
 @dataclass(frozen=True)
 class Member:
     """One session's place in a run.
@@ -47,8 +58,7 @@ class Member:
     directories are to lack; None: the daemon's. ``has_siblings``: it was forked or
     unpickled, so others like it may log to the run. ``launch`` is the same for all ranks that
     were started together, and ``attempt`` says how often that was done again.
-    ``kept`` is for the daemon that makes the group's points, if it is another. ``process_id`` is
-    the process's own, empty if it is not known.
+    ``kept`` is for the daemon that makes the group's points, if it is another.
     """
 
     rank: int
@@ -60,9 +70,7 @@ class Member:
     has_siblings: bool = False
     launch: str = ""
     attempt: int = 0
-    hostname: str = ""
-    pid: int = 0
-    process_id: bytes = b""
+    process: Process = _NO_PROCESS
     kept: KeptSeries | None = None
 
 
@@ -108,6 +116,8 @@ class RunProgress:
     trouble: str = ""
     #: Of a group that is passed on to another daemon, how far that is; for people.
     forwarding: str = ""
+    #: Of a group, the events of points that their files do not take, by ``Reason``.
+    points_rejected: dict[int, int] = field(default_factory=dict)
     #: What could not be made durable; flushes tell of it.
     sync_failures: SyncFailures = field(default_factory=SyncFailures)
 

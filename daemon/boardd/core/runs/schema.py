@@ -31,7 +31,7 @@ from boardd.core.runs.defined_runs import (
 from boardd.core.runs.own_run import OwnRun
 from boardd.core.runs.places import Place, Purge
 from boardd.core.runs.run_paths import RunDirectories, RunPaths
-from boardd.core.runs.run_state import KeptSeries, Member, Runs, RunState
+from boardd.core.runs.run_state import KeptSeries, Member, Process, Runs, RunState
 from boardd.core.runs.series import Series
 from boardd.core.sync_policy import SyncPolicy
 
@@ -301,9 +301,7 @@ def _member(message: pb.RunDefinition, hostname: str, pid: int) -> Member:
         message.has_siblings,
         message.launch,
         message.attempt,
-        hostname,
-        pid,
-        message.process_id[: merging.PROCESS_ID_BYTES],
+        Process(hostname, pid, message.process_id[: merging.PROCESS_ID_BYTES]),
     )
 
 

@@ -79,12 +79,12 @@ class GroupMembers:
                 member.rank,
                 Attempt(member.epoch, member.launch, member.attempt),
                 member.world_size,
-                member.hostname,
-                member.pid,
+                member.process.hostname,
+                member.process.pid,
                 member.has_siblings,
                 per_rank=kept.per_rank,
                 series=kept.directory,
-                process_id=member.process_id,
+                process_id=member.process.process_id,
             )
             joined = self._resized(joined)
             self._unheard -= {joined.session}

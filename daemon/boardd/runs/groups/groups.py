@@ -111,7 +111,7 @@ class Groups:
             recorder,
             output,
             lambda runs: self._sync(runs, b""),
-            lambda group_id: self._outcomes.groups.update({group_id: output}),
+            lambda group_id: self._outcomes.register(group_id, output),
         )
 
     def forget(self, writer: GroupWriter) -> None:
@@ -120,7 +120,8 @@ class Groups:
             del self._writers[writer.run]
         if self._is_draining and not writer.is_over:
             self._left_open.add(writer.run.group)
-        self._outcomes.groups.pop(writer.log.group.group_id or b"", None)
+        if isinstance(writer.log.output, GroupOutput):
+            self._outcomes.forget(writer.log.output)
         self._note()
 
     def drain(self) -> None:
