@@ -267,6 +267,32 @@ class GraphNodes(_message.Message):
     nodes: _containers.RepeatedCompositeFieldContainer[GraphNode]
     def __init__(self, nodes: _Optional[_Iterable[_Union[GraphNode, _Mapping]]] = ...) -> None: ...
 
+class GroupStatus(_message.Message):
+    __slots__ = ["backlog_bytes", "directory", "kind_conflicts", "last_rank", "late", "open_bytes", "open_points", "ranks", "rejected", "step_lag", "world_size"]
+    BACKLOG_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    KIND_CONFLICTS_FIELD_NUMBER: _ClassVar[int]
+    LAST_RANK_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    OPEN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OPEN_POINTS_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    STEP_LAG_FIELD_NUMBER: _ClassVar[int]
+    WORLD_SIZE_FIELD_NUMBER: _ClassVar[int]
+    backlog_bytes: int
+    directory: str
+    kind_conflicts: int
+    last_rank: int
+    late: int
+    open_bytes: int
+    open_points: int
+    ranks: int
+    rejected: _containers.RepeatedCompositeFieldContainer[RejectCount]
+    step_lag: int
+    world_size: int
+    def __init__(self, directory: _Optional[str] = ..., world_size: _Optional[int] = ..., ranks: _Optional[int] = ..., last_rank: _Optional[int] = ..., step_lag: _Optional[int] = ..., open_points: _Optional[int] = ..., open_bytes: _Optional[int] = ..., late: _Optional[int] = ..., rejected: _Optional[_Iterable[_Union[RejectCount, _Mapping]]] = ..., kind_conflicts: _Optional[int] = ..., backlog_bytes: _Optional[int] = ...) -> None: ...
+
 class HParamDomain(_message.Message):
     __slots__ = ["hparam", "values"]
     HPARAM_FIELD_NUMBER: _ClassVar[int]
@@ -561,10 +587,11 @@ class RunRefused(_message.Message):
     def __init__(self, run: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
 
 class RunStatus(_message.Message):
-    __slots__ = ["dropped", "file", "forwarding", "path", "pending", "series", "steps_backwards", "trouble", "written_bytes"]
+    __slots__ = ["dropped", "file", "forwarding", "group", "path", "pending", "series", "steps_backwards", "trouble", "written_bytes"]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     FORWARDING_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
@@ -574,13 +601,14 @@ class RunStatus(_message.Message):
     dropped: int
     file: str
     forwarding: str
+    group: GroupStatus
     path: str
     pending: int
     series: int
     steps_backwards: int
     trouble: str
     written_bytes: int
-    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ..., forwarding: _Optional[str] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ..., forwarding: _Optional[str] = ..., group: _Optional[_Union[GroupStatus, _Mapping]] = ...) -> None: ...
 
 class SeriesDefinition(_message.Message):
     __slots__ = ["reduce", "run", "series", "sub_run", "tag"]

@@ -258,6 +258,34 @@ class Group:
             if member.is_live and not member.joined.relayed_by
         ]
 
+    @property
+    def live_ranks(self) -> set[int]:
+        """The ranks that are waited for."""
+        return self._attempts.live_ranks()
+
+    def relayed(self) -> dict[bytes, list[bytes]]:
+        """Returns the sessions that are waited for and log at other hosts, by their producer."""
+        found: dict[bytes, list[bytes]] = {}
+        for member in self._attempts:
+            if member.is_live and member.joined.relayed_by:
+                found.setdefault(member.joined.relayed_by, []).append(member.joined.session)
+        return found
+
+    def last_rank(self) -> tuple[int, int]:
+        """Returns the rank that is farthest behind, and how many steps behind the first.
+
+        Of those at one step it is the one that came last most often. -1 and 0 if no rank that
+        is there has logged anything.
+        """
+        tops = {rank: self._positions.top(rank) for rank in self.live_ranks & self._logged()}
+        if not tops:
+            return -1, 0
+        last = min(tops, key=lambda rank: (tops[rank], -self._health.came_last(rank), rank))
+        return last, max(tops.values()) - tops[last]
+
+    def _logged(self) -> set[int]:
+        return set(self._positions.ranks)
+
     def series_of(self, session: bytes) -> str | None:
         """Returns the series of a member's rank alone, None if the group keeps none."""
         member = self._attempts.get(session)

@@ -23,6 +23,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.budget import Budgets
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.contents import RunContents
+from boardd.core.runs.group_progress import GroupProgress
 from boardd.core.runs.marks import MAX_ENDED_JOURNAL_MARKS, MAX_JOURNAL_MARKS, Marks
 from boardd.core.runs.names import JOURNAL_DIRECTORY
 from boardd.core.runs.sync_failures import SyncFailures
@@ -116,8 +117,8 @@ class RunProgress:
     trouble: str = ""
     #: Of a group that is passed on to another daemon, how far that is; for people.
     forwarding: str = ""
-    #: Of a group, the events of points that their files do not take, by ``Reason``.
-    points_rejected: dict[int, int] = field(default_factory=dict)
+    #: Of the journal of a group.
+    group: GroupProgress = field(default_factory=GroupProgress)
     #: What could not be made durable; flushes tell of it.
     sync_failures: SyncFailures = field(default_factory=SyncFailures)
 

@@ -76,6 +76,7 @@ class ForwardLog(GroupLog):
             if not self._forwarder.has_passed_all:
                 size_bytes = await self.files.on_thread(self._recorder.size_bytes)
             forwarding.held_bytes[path] = size_bytes
+            self._recorder.run.progress.group.backlog_bytes = size_bytes
         return forwarding.is_full
 
     async def release(self, now: float) -> None:

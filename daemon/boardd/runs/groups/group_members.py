@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from boardd.core.groups.entries import Attempt, Joined
+from boardd.core.groups.group import Group
 from boardd.core.runs.marks import member_key
 from boardd.core.runs.run_state import Holder, KeptSeries, RunState
 from boardd.core.session.batch import RunPart
+from boardd.runs.groups.host_leases import HostLeases
 
 #: The rank's own directory is its own run here.
 _NOT_KEPT: Final = KeptSeries("none", "")
@@ -19,19 +22,29 @@ class GroupMembers:
     """The members of ``run``, a group's journal. For the event loop's thread only.
 
     Of a group that a journal restored, members may be gone without a word. They are waited
-    for during ``patience_secs``. ``is_absent`` is that of ``Runs``.
+    for during ``patience_secs``, and those of another host for ``host_secs`` after its last
+    batch. ``is_absent`` is that of ``Runs``.
     """
 
     def __init__(
-        self, run: RunState, is_absent: Callable[[bytes], bool], patience_secs: float
+        self,
+        run: RunState,
+        is_absent: Callable[[bytes], bool],
+        patience_secs: float,
+        host_secs: float,
     ) -> None:
         self._run = run
         self._is_absent = is_absent
         self._patience_secs = patience_secs
         self._asked: dict[Holder, Joined] = {}
         self._unheard: frozenset[bytes] = frozenset()
-        #: When those that were not heard of are given up; None if there are none.
-        self.deadline: float | None = None
+        self._give_up_at = math.inf
+        self.hosts = HostLeases(host_secs)
+
+    @property
+    def deadline(self) -> float:
+        """When those that were not heard of are given up; infinite if there are none."""
+        return min(self._give_up_at, self.hosts.deadline)
 
     def asked(self, part: RunPart) -> Joined:
         """How the session of ``part`` logs."""
@@ -55,19 +68,23 @@ class GroupMembers:
         holders = [one for one in self._run.holders if one[0] == part.session_id]
         return all(self._of(holder).session != session for holder in holders)
 
-    def restored(self, sessions: Iterable[bytes], now: float) -> None:
-        """The journal says that ``sessions`` were there."""
+    def restored(self, group: Group, now: float) -> None:
+        """The journal says that the members of ``group`` were there."""
+        self.hosts.restored(group.relayed(), now)
         heard = {joined.session for joined in self._asked.values()}
-        self._unheard = frozenset(sessions) - heard
-        self.deadline = now + self._patience_secs if self._unheard else None
+        self._unheard = frozenset(group.live_sessions) - heard
+        self._give_up_at = now + self._patience_secs if self._unheard else math.inf
 
-    def lost(self, now: float) -> list[Joined]:
+    def lost(self, group: Group, now: float) -> list[Joined]:
         """Those that are not waited for any more, each once."""
-        if self.deadline is None or now < self.deadline:
-            return []
-        lost, self._unheard, self.deadline = self._unheard, frozenset(), None
+        lost: list[bytes] = []
+        if now >= self._give_up_at:
+            lost += sorted(self._unheard)
+            self._unheard, self._give_up_at = frozenset(), math.inf
+        for producer in self.hosts.expired(now):
+            lost += group.relayed().get(producer, [])
         nobody = Attempt(0, "", 0)
-        return [Joined(session, 0, nobody, 1, "", 0, False) for session in sorted(lost)]
+        return [Joined(session, 0, nobody, 1, "", 0, False) for session in lost]
 
     def _of(self, holder: Holder) -> Joined:
         joined = self._asked.get(holder)
@@ -89,7 +106,7 @@ class GroupMembers:
             joined = self._resized(joined)
             self._unheard -= {joined.session}
             if not self._unheard:
-                self.deadline = None
+                self._give_up_at = math.inf
         return joined
 
     def _resized(self, joined: Joined) -> Joined:

@@ -157,7 +157,7 @@ class GroupOutput:
         part.run.pending -= part.records
         self.out_bytes -= part.size_bytes
         if reason:
-            rejected = self._journal.progress.points_rejected
+            rejected = self._journal.progress.group.rejected
             rejected[reason] = rejected.get(reason, 0) + part.records
             self._tell(part, message)
         if not isinstance(part, (RejectedPart, ScalarPiece)):

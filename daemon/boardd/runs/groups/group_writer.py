@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -159,7 +160,7 @@ class GroupWriter:
         if not await self.log.files.open():
             return Event.REFUSED
         group, now = self.log.group, asyncio.get_running_loop().time()
-        self._members.restored(group.live_sessions, now)
+        self._members.restored(group, now)
         await self.log.emit()
         return Event.OPENED
 
@@ -229,8 +230,10 @@ class GroupWriter:
             return
         now = loop.time()
         group = self.log.group
-        due = [time for time in (group.next_due(now), self._members.deadline) if time is not None]
-        until = max(now, min((*due, now + RELEASE_SECS)))
+        self.log.note_progress(now)
+        due = group.next_due(now)
+        times = (math.inf if due is None else due, self._members.deadline, now + RELEASE_SECS)
+        until = max(now, min(times))
         timer = loop.call_at(until, self._order.wake)
         try:
             await self._order.wait()
@@ -263,8 +266,11 @@ class GroupWriter:
 
     async def _record(self, items: deque[Item]) -> None:
         now = asyncio.get_running_loop().time()
+        for item in items:
+            if isinstance(item, RelayedItem):
+                self._members.hosts.heard(item.batch.producer, now)
         works = [work for item in items for work in self._items.works(item)]
-        works += [Work(joined, has_left=True) for joined in self._members.lost(now)]
+        works += [Work(joined, has_left=True) for joined in self._members.lost(self.log.group, now)]
         outcomes = await self.log.record(works, is_brief=is_brief(items))
         if outcomes is None:
             refusal = self.run.refusal

@@ -89,7 +89,9 @@ class Groups:
     ) -> GroupWriter:
         """Makes the writer of the group whose journal is ``run``."""
         log = self._log(run, files_of, lambda: writer.wake())
-        members = GroupMembers(run, self._runs.is_absent, self._limits.join_secs)
+        members = GroupMembers(
+            run, self._runs.is_absent, self._limits.join_secs, self._limits.host_secs
+        )
         writer = GroupWriter(run, self._runs, log, members, self._outcomes, reductions, on_idle)
         if self._is_draining:
             writer.drain()
