@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client.capture import Tensor
+from boardd_client.ranks import Ranks
 
 
 class Calls(ABC):
     """Checks arguments and makes payloads; a writer logs them."""
+
+    _ranks: Ranks
 
     @abstractmethod
     def _wall_time(self) -> float:
