@@ -36,7 +36,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "run": {"calls", "capture", "memory", "session", "transport"},
         "transport": {"environment", "errors", "memory", "session"},
         "session": {"errors", "memory"},
-        "calls": {"capture", "ranks"},
+        "calls": {"capture"},
         "capture": {"errors", "memory"},
         "memory": {"errors"},
         "environment": set(),
