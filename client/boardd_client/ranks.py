@@ -66,6 +66,11 @@ class Ranks(NamedTuple):
     launch: str = ""
     attempt: int = 0
 
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether what it logs is merged with what others log."""
+        return self.rank is not None and (self.world_size or 1) > 1
+
 
 class _Source(NamedTuple):
     name: str

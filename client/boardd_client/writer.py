@@ -152,7 +152,7 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
         if isinstance(self._address, UnixAddress):
             self._directory = os.path.abspath(self._logdir)
             self._location = RunLocation(self._directory, partial(look_ahead, self._address))
-        self._ranks = ranks.resolve(rank, world_size, os.environ, launch)
+        self._ranks: ranks.Ranks = ranks.resolve(rank, world_size, os.environ, launch)
         names = (self._directory, self._run_options.name, *self._ranks[:2])
         self._latest_epoch = senders.latest_epoch(str(self._address), *names)
         if self._ranks.rank is None and (self._ranks.world_size or 1) > 1:
@@ -311,6 +311,7 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
         definition.world_size = found.world_size or 0
         definition.launch, definition.attempt = found.launch, found.attempt
         definition.epoch, definition.has_siblings = self._epoch, self._has_siblings
+        definition.process_id = senders.process_id
         if self._location is not None:
             self._location.describe(definition)
         block_secs = self._settings.block_timeout_secs if self._on_full == "block" else 0.0

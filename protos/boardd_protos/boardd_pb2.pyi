@@ -270,6 +270,32 @@ class GraphNodes(_message.Message):
     nodes: _containers.RepeatedCompositeFieldContainer[GraphNode]
     def __init__(self, nodes: _Optional[_Iterable[_Union[GraphNode, _Mapping]]] = ...) -> None: ...
 
+class GroupStatus(_message.Message):
+    __slots__ = ["backlog_bytes", "directory", "kind_conflicts", "last_rank", "late", "open_bytes", "open_points", "ranks", "rejected", "step_lag", "world_size"]
+    BACKLOG_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    KIND_CONFLICTS_FIELD_NUMBER: _ClassVar[int]
+    LAST_RANK_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    OPEN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OPEN_POINTS_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    STEP_LAG_FIELD_NUMBER: _ClassVar[int]
+    WORLD_SIZE_FIELD_NUMBER: _ClassVar[int]
+    backlog_bytes: int
+    directory: str
+    kind_conflicts: int
+    last_rank: int
+    late: int
+    open_bytes: int
+    open_points: int
+    ranks: int
+    rejected: _containers.RepeatedCompositeFieldContainer[RejectCount]
+    step_lag: int
+    world_size: int
+    def __init__(self, directory: _Optional[str] = ..., world_size: _Optional[int] = ..., ranks: _Optional[int] = ..., last_rank: _Optional[int] = ..., step_lag: _Optional[int] = ..., open_points: _Optional[int] = ..., open_bytes: _Optional[int] = ..., late: _Optional[int] = ..., rejected: _Optional[_Iterable[_Union[RejectCount, _Mapping]]] = ..., kind_conflicts: _Optional[int] = ..., backlog_bytes: _Optional[int] = ...) -> None: ...
+
 class HParamDomain(_message.Message):
     __slots__ = ["hparam", "values"]
     HPARAM_FIELD_NUMBER: _ClassVar[int]
@@ -510,7 +536,7 @@ class Rejected(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ..., number: _Optional[int] = ..., run: _Optional[int] = ..., runs: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RunDefinition(_message.Message):
-    __slots__ = ["ancestor", "attempt", "epoch", "filename_suffix", "has_siblings", "latest_epoch", "launch", "logdir", "name", "per_rank", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "umask", "world_size"]
+    __slots__ = ["ancestor", "attempt", "epoch", "filename_suffix", "has_siblings", "latest_epoch", "launch", "logdir", "name", "per_rank", "process_id", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "umask", "world_size"]
     ANCESTOR_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -521,6 +547,7 @@ class RunDefinition(_message.Message):
     LOGDIR_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PER_RANK_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     PURGE_STEP_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
     REDUCE_FIELD_NUMBER: _ClassVar[int]
@@ -539,6 +566,7 @@ class RunDefinition(_message.Message):
     logdir: str
     name: str
     per_rank: str
+    process_id: bytes
     purge_step: int
     rank: int
     reduce: str
@@ -547,7 +575,7 @@ class RunDefinition(_message.Message):
     sync_secs: float
     umask: int
     world_size: int
-    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ..., has_siblings: bool = ..., latest_epoch: _Optional[int] = ..., per_rank: _Optional[str] = ..., launch: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ..., has_siblings: bool = ..., latest_epoch: _Optional[int] = ..., per_rank: _Optional[str] = ..., launch: _Optional[str] = ..., attempt: _Optional[int] = ..., process_id: _Optional[bytes] = ...) -> None: ...
 
 class RunRefused(_message.Message):
     __slots__ = ["message", "reason", "run", "sub_run"]
@@ -562,10 +590,11 @@ class RunRefused(_message.Message):
     def __init__(self, run: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
 
 class RunStatus(_message.Message):
-    __slots__ = ["dropped", "file", "forwarding", "path", "pending", "series", "steps_backwards", "trouble", "written_bytes"]
+    __slots__ = ["dropped", "file", "forwarding", "group", "path", "pending", "series", "steps_backwards", "trouble", "written_bytes"]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     FORWARDING_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
@@ -575,13 +604,14 @@ class RunStatus(_message.Message):
     dropped: int
     file: str
     forwarding: str
+    group: GroupStatus
     path: str
     pending: int
     series: int
     steps_backwards: int
     trouble: str
     written_bytes: int
-    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ..., forwarding: _Optional[str] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ..., forwarding: _Optional[str] = ..., group: _Optional[_Union[GroupStatus, _Mapping]] = ...) -> None: ...
 
 class SeriesDefinition(_message.Message):
     __slots__ = ["reduce", "run", "series", "sub_run", "tag"]

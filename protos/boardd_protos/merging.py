@@ -10,3 +10,5 @@ REDUCTIONS: Final = ("mean", "sum", "min", "max", "last")
 PER_RANK: Final = ("scalars", "all", "none")
 #: Bytes of a launch's identity, as UTF-8.
 MAX_LAUNCH_BYTES: Final = 512
+#: Bytes of a process's identity.
+PROCESS_ID_BYTES: Final = 16

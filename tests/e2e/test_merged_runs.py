@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,14 +28,20 @@ logdir, rank, launch = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 
 @contextmanager
 def ranks(
-    daemon: DaemonProcess, script: str, count: int = RANKS, *, of: int = RANKS, launch: str = "one"
+    daemon: DaemonProcess,
+    script: str,
+    count: int = RANKS,
+    *,
+    of: int = RANKS,
+    launch: str = "one",
+    address: str = "",
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Runs ``script`` as the first ``count`` ranks ``of`` so many, until the body ends."""
     with ExitStack() as stack:
         started = []
         for rank in range(count):
             environment = {
-                "BOARDD_ADDRESS": daemon.address,
+                "BOARDD_ADDRESS": address or daemon.address,
                 "BOARDD_RANK": str(rank),
                 "BOARDD_WORLD_SIZE": str(of),
             }
@@ -204,3 +211,31 @@ with SummaryWriter(logdir, launch=launch) as sw:
         first = [(step, float(offset)) for step in range(4)]
         second = [(step, 100.0 + offset) for step in range(4, 10)]
         assert values(runs[run]["loss"]) == first + second, run
+
+
+def test_a_job_started_again_while_leases_of_killed_ranks_last_takes_their_place(
+    tmp_path: Path,
+) -> None:
+    script = """
+import os, signal
+again = launch == "again"
+sw = SummaryWriter(logdir, launch="one")
+first = 4 if again else 0
+for step in range(first, first + 6):
+    sw.add_scalar("loss", rank + 100 * again, step)
+assert sw.flush(30)
+if again:
+    sw.close()
+else:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with DaemonProcess(tmp_path, "--listen", "127.0.0.1:0") as daemon:
+        address = daemon.tcp_address
+        with ranks(daemon, script, address=address) as started:
+            assert [process.wait(END_SECS) for process in started] == [-signal.SIGKILL] * RANKS
+        with ranks(daemon, script, launch="again", address=address) as started:
+            assert [process.wait(END_SECS) for process in started] == [0] * RANKS
+        assert daemon.terminate() == 0
+        loss = read_scalars(daemon.logdir)["."]["loss"]
+        expected = [(step, 1.0) for step in range(4)] + [(step, 101.0) for step in range(4, 10)]
+        assert values(loss) == expected

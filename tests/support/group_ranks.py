@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 import numpy as np
 from boardd.core.groups.entries import (
@@ -39,14 +40,18 @@ class Ranks:
             self.points += self.group.apply(entry, self.now)
 
     def join(
-        self, rank: int, attempt: Attempt = FIRST, *, pid: int = 1, siblings: bool = False
+        self,
+        rank: int,
+        attempt: Attempt = FIRST,
+        *,
+        pid: int = 1,
+        siblings: bool = False,
+        process_id: bytes = b"",
+        absent: Collection[bytes] = (),
     ) -> bytes:
-        session = b"%d %d" % (pid, rank)
-        self.apply(
-            *self.group.admit(
-                Joined(session, rank, attempt, self.world_size, "host", pid, siblings)
-            )
-        )
+        session = b"%d %d %b" % (pid, rank, process_id)
+        joined = Joined(session, rank, attempt, self.world_size, "host", pid, siblings)
+        self.apply(*self.group.admit(replace(joined, process_id=process_id), absent))
         return session
 
     def leave(self, session: bytes) -> None:

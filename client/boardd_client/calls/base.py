@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Protocol
 
 from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client.capture import Tensor
 
 
+class Place(Protocol):
+    """Where the writer's process stands among others."""
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether what it logs is merged with what others log."""
+
+
 class Calls(ABC):
     """Checks arguments and makes payloads; a writer logs them."""
+
+    _ranks: Place
 
     @abstractmethod
     def _wall_time(self) -> float:

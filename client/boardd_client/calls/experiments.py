@@ -54,8 +54,8 @@ class ExperimentCalls(Calls):
             hparam_dict: names and values: bool, number or str. A callable counts as its
                 name; None is left out.
             metric_dict: names and values, as ``add_scalar`` takes one.
-            name: name of the sub-run. Default: the time in seconds, which is another for
-                each rank: give a name that is the same for all of them.
+            name: name of the sub-run. Default: the time in seconds; for a rank of several a
+                hash of ``hparam_dict``, so that all ranks that have the same share it.
             global_step: the metrics' step; None is 0.
             domains: the values that a hyperparameter may have, by its name.
 
@@ -64,7 +64,12 @@ class ExperimentCalls(Calls):
         """
         step = arguments.step(global_step)
         values = hparams.values(hparam_dict)
-        sub_run = str(self._wall_time()) if name is None else arguments.run(name)
+        if name is not None:
+            sub_run = arguments.run(name)
+        elif self._ranks.is_one_of_several:
+            sub_run = hparams.digest(values)
+        else:
+            sub_run = str(self._wall_time())
         if not isinstance(metric_dict, Mapping):
             raise TypeError(f"metric_dict is a {arguments.kind(metric_dict)}, expected a dict")
         metrics = {

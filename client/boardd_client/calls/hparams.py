@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import numbers
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +24,12 @@ def values(hparam_dict: object) -> dict[str, pb.HParamValue]:
         for name, value in hparam_dict.items()
         if value is not None
     }
+
+
+def digest(values: Mapping[str, pb.HParamValue]) -> str:
+    """Returns a name for hyperparameters, the same in every process that has the same."""
+    message = pb.HParams(hparams=values).SerializeToString(deterministic=True)
+    return f"hparams_{hashlib.sha256(message).hexdigest()[:12]}"
 
 
 def domains(value: object) -> list[pb.HParamDomain]:

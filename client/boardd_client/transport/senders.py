@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import secrets
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ import weakref
 from typing import Any, Final, Protocol
 
 from boardd_protos.address import Address
+from boardd_protos.merging import PROCESS_ID_BYTES
 
 from boardd_client.environment import Settings
 from boardd_client.session.latest_epoch import LatestEpoch
@@ -40,6 +42,8 @@ class Senders:
     """The senders of one process. Every method may be called from any thread."""
 
     def __init__(self) -> None:
+        #: What tells this process from others, also from its forked children.
+        self.process_id = secrets.token_bytes(PROCESS_ID_BYTES)
         self._lock = threading.RLock()
         self._senders: dict[str, Sender] = {}
         self._all_senders: weakref.WeakSet[Sender] = weakref.WeakSet()  # also those that end
@@ -174,6 +178,7 @@ class Senders:
         self._inherited.append(inherited)
         for sender in inherited:
             sender.forget_in_child()
+        self.process_id = secrets.token_bytes(PROCESS_ID_BYTES)
         self._lock = threading.RLock()
         self._senders = {}
         self._all_senders = weakref.WeakSet()

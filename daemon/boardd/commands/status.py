@@ -56,7 +56,7 @@ def render(reply: pb.StatusReply) -> str:
             ("directory", "file", "size", "series", "pending", "steps backwards", "dropped"),
             [
                 (
-                    run.path,
+                    f"{run.group.directory} (merged)" if run.HasField("group") else run.path,
                     run.file or "-",
                     size(run.written_bytes),
                     f"{run.series:,}",
@@ -68,6 +68,7 @@ def render(reply: pb.StatusReply) -> str:
             ],
         )
     )
+    lines += [f"  {_merged(run.group)}" for run in reply.runs if run.HasField("group")]
     lines += [f"  {run.path}: {run.forwarding}" for run in reply.runs if run.forwarding]
     trouble = [f"  {run.path}: {run.trouble}" for run in reply.runs if run.trouble]
     lines.append("trouble:" if trouble else "trouble: none")
@@ -105,6 +106,22 @@ def size(size_bytes: float) -> str:
     if unit == "B":
         return f"{value:.0f} B"
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
+
+
+def _merged(group: pb.GroupStatus) -> str:
+    """How the ranks of a merged run get along."""
+    facts = [f"{group.ranks:,} of {group.world_size:,} ranks"]
+    if group.last_rank >= 0:
+        facts.append(f"rank {group.last_rank} is last, {group.step_lag:,} steps behind")
+    facts.append(f"{group.open_points:,} points wait ({size(group.open_bytes)})")
+    facts.append(f"{group.late:,} late")
+    if rejected := sum(item.records for item in group.rejected):
+        facts.append(f"{rejected:,} rejected by their files")
+    if group.kind_conflicts:
+        facts.append(f"{group.kind_conflicts:,} of another kind at another host left out")
+    if group.backlog_bytes:
+        facts.append(f"{size(group.backlog_bytes)} to be passed on")
+    return f"{group.directory}: {', '.join(facts)}"
 
 
 def _counts(counters: pb.Counters) -> Iterable[tuple[str, str]]:

@@ -69,6 +69,12 @@ class Survey:
         self._last_process = np.zeros(0, np.intp)
         #: The latest process that went back.
         self._restarted = NO_PROCESS
+        #: From which step on that made all tags out of date, and the highest step since.
+        self._restart_step = self._highest = _NO_STEP
+        #: The step of the latest SessionLog START; none is at or past infinity.
+        self._start_step = math.inf
+        #: Records that are only logged again: what was there before stays.
+        self._left_out: list[int] = []
         self._of_tags: defaultdict[int, Rewinds] = defaultdict(Rewinds)
         self._of_all = Rewinds()
 
@@ -79,6 +85,8 @@ class Survey:
             self.first_wall_time = min(self.first_wall_time, float(rows.wall_time.min()))
             self._grow(int(rows.tag.max()) + 1)
             rewinds += self._taken(rows)
+        if rows.starts:
+            _, self._start_step = rows.starts[-1]
         for record, step, tag in sorted(rewinds):
             (self._of_all if tag == _ALL_TAGS else self._of_tags[tag]).add(record, step)
 
@@ -100,11 +108,12 @@ class Survey:
         before[first] = base[first] + self._last_process[tags]
         is_new = (base + process > before) & (previous != _NO_STEP)
         goes_back = (step < previous) | (is_new & (step == previous))
+        again = set(rows.record[order[goes_back & (step == previous)]].tolist())
         found = []
         for at in np.flatnonzero(goes_back).tolist():
             found.append((int(rows.record[order[at]]), int(step[at]), int(tag[at])))
         if rows.is_ours:
-            found = self._with_restarts(found, rows)
+            found = self._with_restarts(found, again, rows)
         unknown = self.kinds[tags] < 0
         self.kinds[tags[unknown]] = rows.kind[order[first[unknown]]]
         self.counts[tags] += last - first + 1
@@ -113,20 +122,43 @@ class Survey:
         return found
 
     def _with_restarts(
-        self, found: list[tuple[int, int, int]], rows: Rows
+        self, found: list[tuple[int, int, int]], again: set[int], rows: Rows
     ) -> list[tuple[int, int, int]]:
-        """Returns ``found`` with the first of each new process for all tags."""
-        restarts = []
-        for record, step, _ in sorted(found):
-            process = int(rows.process[np.searchsorted(rows.record, record)])
-            if process > max(self._restarted, 0):
-                self._restarted = process
-                restarts.append((record, step, _ALL_TAGS))
-        return found + restarts
+        """Returns ``found`` with the first of each new process for all tags.
+
+        Of those ``again`` at their tag's last step, what is before the rank's highest step is
+        left out: a setting that each process logs starts nothing over.
+        """
+        kept: list[tuple[int, int, int]] = []
+        begin = 0
+        highest = np.maximum(np.maximum.accumulate(rows.step), self._highest)
+        for record, step, tag in sorted(found):
+            at = int(np.searchsorted(rows.record, record))
+            process = int(rows.process[at])
+            is_first = process > max(self._restarted, 0)
+            if record in again and step < self._started_at(record, rows):
+                before = int(highest[at - 1]) if at > begin else self._highest
+                if step < (before if is_first else self._restart_step):
+                    self._left_out.append(record)
+                    continue
+            kept.append((record, step, tag))
+            if is_first:
+                self._restarted, self._restart_step = process, step
+                begin, self._highest = at, step - 1 if step > _NO_STEP else step
+                highest[at:] = np.maximum.accumulate(rows.step[at:])
+                kept.append((record, step, _ALL_TAGS))
+        self._highest = max(self._highest, int(highest[-1]))
+        return kept
+
+    def _started_at(self, record: int, rows: Rows) -> float:
+        starts = [step for before, step in rows.starts if before < record]
+        return starts[-1] if starts else self._start_step
 
     def stale(self, rows: Rows) -> NDArray[np.bool_]:
         """Which rows, of all that were added, are out of date; bool[n]."""
         stale = self._of_all.stale(rows.record, rows.step)
+        if self._left_out:
+            stale |= np.isin(rows.record, self._left_out)
         if not self._of_tags:
             return stale
         for tag in np.unique(rows.tag).tolist():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any, Final
 
 import grpc
@@ -20,6 +22,8 @@ from boardd.relay.relay import (
 
 #: Of batches that are being received or written, all producers together.
 MAX_HELD_BYTES: Final = 2 * MAX_BATCH_BYTES
+#: How long the receipt of one batch may take.
+RECEIVE_SECS: Final = 60.0
 
 
 class RelayService(RelayServicer):
@@ -34,7 +38,8 @@ class RelayService(RelayServicer):
         received = 0
         try:
             header, data = None, bytearray()
-            while isinstance(request := await context.read(), pb.SendRequest):
+            end = time.monotonic() + RECEIVE_SECS
+            while isinstance(request := await _read(context, end), pb.SendRequest):
                 header = header or request.header
                 received += len(request.data)
                 self._held_bytes += len(request.data)
@@ -54,7 +59,14 @@ class RelayService(RelayServicer):
             return pb.SendReply(position=await self._take(batch))
         except NotTakenError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        except asyncio.TimeoutError:
+            text = f"a batch that is not whole after {RECEIVE_SECS:g} s; send it again"
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
         except RelayError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         finally:
             self._held_bytes -= received
+
+
+async def _read(context: grpc.aio.ServicerContext, end: float) -> Any:
+    return await asyncio.wait_for(context.read(), max(0.0, end - time.monotonic()))

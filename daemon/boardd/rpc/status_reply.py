@@ -72,6 +72,28 @@ def _run_status(run: RunState) -> pb.RunStatus:
         series=len(run.tags),
         steps_backwards=run.progress.steps_backwards,
         dropped=min(sum(run.dropped.values()), (1 << 64) - 1),
+        group=_group_status(run) if run.is_merged else None,
+    )
+
+
+def _group_status(run: RunState) -> pb.GroupStatus:
+    group = run.progress.group
+    rejected = sorted(group.rejected.items())
+    return pb.GroupStatus(
+        directory=run.group,
+        world_size=group.world_size,
+        ranks=group.ranks,
+        last_rank=group.last_rank,
+        step_lag=group.step_lag,
+        open_points=group.open_points,
+        open_bytes=group.open_bytes,
+        late=group.late,
+        rejected=[
+            pb.RejectCount(reason=reason, records=count)  # type: ignore[arg-type]
+            for reason, count in rejected
+        ],
+        kind_conflicts=group.kind_conflicts,
+        backlog_bytes=group.backlog_bytes,
     )
 
 

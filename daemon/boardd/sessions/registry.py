@@ -31,6 +31,7 @@ class Registry:
         self.budgets = budgets
         self.intake = Intake(budgets.intake_bytes)
         self.runs = Runs(budgets)
+        self.runs.is_absent = self._is_absent
         #: Notified when anything was written or rejected, or something happened to a session.
         self.changed = Notice()
         #: Set once: no session and no stream begins any more.
@@ -104,6 +105,10 @@ class Registry:
         if live is None:
             raise UnknownSessionError(session_id)
         return live
+
+    def _is_absent(self, session_id: bytes) -> bool:
+        live = self._sessions.get(session_id)
+        return live is None or live.state.is_absent
 
     def remember(self, session: Session) -> None:
         """Notes what is to be known of ``session``, should its client come back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,8 @@ class Member:
     #: Of an attempt that another one has superseded.
     is_old: bool = False
     has_left: bool = False
+    #: Another process of its rank was there before it, and it has not gone past that one.
+    is_back: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -62,17 +64,21 @@ class Attempts:
         ranks = {member.joined.rank for member in self if not member.is_old}
         return ranks - self.live_ranks()
 
-    def place(self, asked: Joined) -> Joined | None:
-        """Returns the entry for a session that logs as ``asked`` says; None if it is a member."""
+    def place(self, asked: Joined, absent: Collection[bytes] = ()) -> Joined | None:
+        """Returns the entry for a session that logs as ``asked`` says; None if it is a member.
+
+        Of the members that are ``absent``, nothing but their session says that they live.
+        """
         member = self._members.get(asked.session)
         if member is not None and not member.has_left and _is_same(member.joined, asked):
             return None
         current = self.current
         if current is None:
             return asked
-        if _is_launch(asked.attempt, current) and not self._is_relaunch(asked):
+        is_same = _is_launch(asked.attempt, current)
+        if is_same and not self._is_relaunch(asked, absent):
             return replace(asked, attempt=current)
-        if _is_launch(asked.attempt, current) or self._is_newer(asked.attempt, current):
+        if is_same or self._is_newer(asked.attempt, current, absent):
             return self._successor(asked)
         epoch = min(asked.attempt.epoch, current.epoch)
         return replace(asked, attempt=replace(asked.attempt, epoch=epoch))
@@ -90,8 +96,12 @@ class Attempts:
         has_moved = self.moves_on(joined)
         if has_moved:
             self._move_on(joined, now)
+        member = Member(joined, is_old=joined.attempt != self.current)
+        if not member.is_old:
+            self.world_size = joined.world_size  # an elastic launch changes in size
+            member.is_back = not joined.has_siblings and bool(self._others(joined))
         self._members.pop(joined.session, None)
-        self._members[joined.session] = Member(joined, is_old=joined.attempt != self.current)
+        self._members[joined.session] = member
         return has_moved
 
     def leave(self, session: bytes) -> None:
@@ -122,6 +132,7 @@ class Attempts:
         return {
             "is_old": np.array([member.is_old for member in self], bool),
             "has_left": np.array([member.has_left for member in self], bool),
+            "is_back": np.array([member.is_back for member in self], bool),
             "attempt": np.array(
                 [
                     self.world_size,
@@ -147,7 +158,9 @@ class Attempts:
         ].tolist()
         self.has_predecessor = bool(has_predecessor)
         self.rewound_to = rewound_to[0] if rewound_to else None
-        flags = zip(arrays["is_old"].tolist(), arrays["has_left"].tolist(), strict=True)
+        is_back = arrays.get("is_back", np.zeros(len(members), bool))
+        columns = (arrays["is_old"], arrays["has_left"], is_back)
+        flags = zip(*(column.tolist() for column in columns), strict=True)
         self._members = {
             joined.session: Member(joined, *flag)
             for joined, flag in zip(members, flags, strict=True)
@@ -158,35 +171,49 @@ class Attempts:
         self.world_size, self.began_at = joined.world_size, now
         self.has_predecessor = before is not None
         self.rewound_to, self.highest_closed = None, NO_STEP
-        stays = before is not None and _is_launch(before, joined.attempt)
+        is_same = before is not None and _is_launch(before, joined.attempt)
+        # A member that purges takes along all that are there, and one that is started again
+        # those that were started again before it.
+        is_purge = joined.session in self._members
         for session, member in list(self._members.items()):
             if member.has_left:
                 del self._members[session]
-            elif not stays:
-                member.is_old = True
+            else:
+                member.is_old = member.is_old or not (is_same and (is_purge or member.is_back))
+                member.is_back = False
 
-    def _is_newer(self, attempt: Attempt, current: Attempt) -> bool:
+    def _is_newer(self, attempt: Attempt, current: Attempt, absent: Collection[bytes]) -> bool:
         """Whether ``attempt``, of another launch or number, supersedes the current one."""
         if attempt.launch == current.launch and attempt.number > current.number:
             return True
         # A launch may be submitted again under its name. What is left of an earlier restart
         # of it, or has no epoch, supersedes nobody who is there.
         is_doubtful = attempt.launch == current.launch or attempt.epoch == current.epoch
-        if is_doubtful and self.live_ranks():
+        if is_doubtful and any(self._present(absent)):
             return False
         return attempt.epoch >= current.epoch
 
-    def _is_relaunch(self, asked: Joined) -> bool:
-        """Whether all ranks left, and one of them comes back from another process."""
-        if asked.has_siblings or self.live_ranks():
+    def _is_relaunch(self, asked: Joined, absent: Collection[bytes]) -> bool:
+        """Whether the launch was started anew, and not just one rank of it.
+
+        That is so if no process goes on that was there before, and a rank comes from another
+        process or in a world of another size.
+        """
+        if asked.has_siblings or any(not one.is_back for one in self._present(absent)):
             return False
+        return asked.world_size != self.world_size or bool(self._others(asked))
+
+    def _present(self, absent: Collection[bytes]) -> Iterator[Member]:
+        return (one for one in self if one.is_live and one.joined.session not in absent)
+
+    def _others(self, asked: Joined) -> list[Joined]:
+        """Those that logged as its rank, if all of them are other processes."""
         earlier = [
             member.joined
             for member in self
             if not member.is_old and member.joined.rank == asked.rank
         ]
-        process = asked.hostname, asked.pid
-        return bool(earlier) and all((one.hostname, one.pid) != process for one in earlier)
+        return [] if any(one.is_process_of(asked) for one in earlier) else earlier
 
     def _successor(self, asked: Joined) -> Joined:
         assert self.current is not None
@@ -199,4 +226,5 @@ def _is_launch(one: Attempt, other: Attempt) -> bool:
 
 
 def _is_same(joined: Joined, asked: Joined) -> bool:
-    return joined.rank == asked.rank and _is_launch(joined.attempt, asked.attempt)
+    one, other = (joined.rank, joined.world_size), (asked.rank, asked.world_size)
+    return one == other and _is_launch(joined.attempt, asked.attempt)

@@ -65,7 +65,8 @@ class Joined:
     ``has_siblings``: other processes may log as this rank. ``relayed_by``: the producer that
     passes on what the session logs; empty: the session logs here. ``per_rank`` says what the
     group shows of the rank alone, ``"scalars"``, ``"all"`` or ``"none"``, and ``series`` in
-    which directory, relative to the group's.
+    which directory, relative to the group's. ``process_id`` is random and the process's own;
+    empty: not known.
     """
 
     session: bytes
@@ -78,6 +79,13 @@ class Joined:
     relayed_by: bytes = b""
     per_rank: str = "none"
     series: str = ""
+    process_id: bytes = b""
+
+    def is_process_of(self, other: Joined) -> bool:
+        """Returns whether both log from one process, as far as is known."""
+        if self.process_id and other.process_id:
+            return self.process_id == other.process_id
+        return (self.hostname, self.pid) == (other.hostname, other.pid)
 
 
 @dataclass(frozen=True, eq=False)

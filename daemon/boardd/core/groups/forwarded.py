@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boardd.core.groups.entries import Entry, Rewound, Scalars, Summary
+from boardd.core.groups.entries import Entry, Joined, Left, Rewound, Scalars, Summary
 from boardd.core.groups.group import Group
 from boardd.core.groups.points import Point
 
@@ -31,6 +32,15 @@ class ForwardedGroup(Group):
             self._note_steps(entry.session, tag, step)
             return []
         return super().apply(entry, now)
+
+    def admit(self, asked: Joined, absent: Collection[bytes] = ()) -> list[Entry]:
+        """See ``Group``. That members are gone is for the other daemon to know, too."""
+        entries = super().admit(asked, absent)
+        joined = next((entry for entry in entries if isinstance(entry, Joined)), None)
+        if joined is None or not self._attempts.moves_on(joined):
+            return entries
+        gone = [Left(one.joined.session) for one in self._attempts if one.is_live]
+        return [*(left for left in gone if left.session in absent), *entries]
 
     def purge(self, session: bytes, step: int) -> list[Entry]:
         """See ``Group``. Each rank's is told: the other daemon keeps its series."""
@@ -56,4 +66,5 @@ class ForwardedGroup(Group):
     def _note_steps(self, session: bytes, tag: NDArray[np.intp], step: NDArray[np.int64]) -> None:
         member = self._attempts[session]
         if not member.is_old:
+            self._note_progress(member, int(step.max()))
             self._positions.advance(member.joined.rank, tag, step)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boardd.core.groups.attempts import Attempts
+from boardd.core.groups.attempts import Attempts, Member
 from boardd.core.groups.closing import Closing
 from boardd.core.groups.contributions import Columns, scalar_points
 from boardd.core.groups.entries import (
@@ -99,12 +100,13 @@ class Group:
         if highest >= len(self._tags):
             raise ValueError(f"tag {highest} of {len(self._tags)}")
 
-    def admit(self, asked: Joined) -> list[Entry]:
+    def admit(self, asked: Joined, absent: Collection[bytes] = ()) -> list[Entry]:
         """Returns what a session changes that logs, or logs again, as ``asked`` says.
 
         Nothing if it is a member. Where a new attempt begins, what is open is closed before.
+        ``absent`` members are kept, and nothing says that they live.
         """
-        joined = self._attempts.place(asked)
+        joined = self._attempts.place(asked, absent)
         return [] if joined is None else self._joining(joined)
 
     def leave(self, session: bytes) -> list[Entry]:
@@ -265,6 +267,34 @@ class Group:
             if member.is_live and not member.joined.relayed_by
         ]
 
+    @property
+    def live_ranks(self) -> set[int]:
+        """The ranks that are waited for."""
+        return self._attempts.live_ranks()
+
+    def relayed(self) -> dict[bytes, list[bytes]]:
+        """Returns the sessions that are waited for and log at other hosts, by their producer."""
+        found: dict[bytes, list[bytes]] = {}
+        for member in self._attempts:
+            if member.is_live and member.joined.relayed_by:
+                found.setdefault(member.joined.relayed_by, []).append(member.joined.session)
+        return found
+
+    def last_rank(self) -> tuple[int, int]:
+        """Returns the rank that is farthest behind, and how many steps behind the first.
+
+        Of those at one step it is the one that came last most often. -1 and 0 if no rank that
+        is there has logged anything.
+        """
+        tops = {rank: self._positions.top(rank) for rank in self.live_ranks & self._logged()}
+        if not tops:
+            return -1, 0
+        last = min(tops, key=lambda rank: (tops[rank], -self._health.came_last(rank), rank))
+        return last, max(tops.values()) - tops[last]
+
+    def _logged(self) -> set[int]:
+        return set(self._positions.ranks)
+
     def series_of(self, session: bytes) -> str | None:
         """Returns the series of a member's rank alone, None if the group keeps none."""
         member = self._attempts.get(session)
@@ -341,6 +371,8 @@ class Group:
         if member.is_old:
             self._health.count_late(rank, len(entry.tag))
             return []
+        if member.is_back:
+            self._note_progress(member, int(entry.step.max()))
         nth = self._advance(rank, entry.tag, entry.step)
         columns = Columns(entry.step, nth, entry.tag, entry.value, entry.wall_time)
         late = (nth < 0) | self._frontiers.covers(entry.tag, entry.step, nth)
@@ -360,6 +392,8 @@ class Group:
         rank = member.joined.rank
         nth = -1
         if not member.is_old:
+            if member.is_back:
+                self._note_progress(member, entry.step)
             is_new = rank not in self._positions
             nth = self._positions.advance_one(rank, entry.tag, entry.step)
             if is_new:
@@ -375,6 +409,10 @@ class Group:
         series = member.joined.series
         content = (entry.tag, entry.step, entry.wall_time, entry.partial)
         return [RankSummary(sequence, series, *content)]
+
+    def _note_progress(self, member: Member, step: int) -> None:
+        """A member that came back is about to log at ``step``, and may go on with the others."""
+        member.is_back = step <= self._positions.top(member.joined.rank)
 
     def _advance(
         self, rank: int, tag: NDArray[np.intp], step: NDArray[np.int64]

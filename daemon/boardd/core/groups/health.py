@@ -87,6 +87,11 @@ class Health:
         """Counts contributions that came too late."""
         self._rank(rank).late += contributions
 
+    def came_last(self, rank: int) -> int:
+        """Returns how often a rank came last."""
+        counted = self.ranks.get(rank)
+        return 0 if counted is None else counted.came_last
+
     def new_steps(self, step: NDArray[np.int64]) -> NDArray[np.intp]:
         """Returns the first of m points at each step that is higher than any before, by step."""
         if not (step > self.highest).any():

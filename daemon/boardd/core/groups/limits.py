@@ -21,3 +21,5 @@ class GroupLimits:
     lag_secs: float = 300.0
     #: Memory of open points. Beyond it the oldest are closed.
     max_open_bytes: int = 64 << 20
+    #: Seconds after which the ranks of another host are not waited for, if nothing comes from it.
+    host_secs: float = 600.0

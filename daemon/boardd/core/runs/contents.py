@@ -41,6 +41,9 @@ class RunContents:
     curve_levels: int = 0
     #: Of a rank's own run: how ranks merge each tag, if not by the mean.
     reductions: dict[bytes, str] = field(default_factory=dict)
+    #: Of a group: contributions of other hosts that were left out, by their tag, which is
+    #: another kind here.
+    kind_conflicts: dict[bytes, int] = field(default_factory=dict)
     _known_tags: int = field(default=0, init=False)
 
     def take_reductions(self, tags: Sequence[bytes], reductions: Sequence[str]) -> None:

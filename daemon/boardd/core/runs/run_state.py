@@ -14,6 +14,7 @@ share.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
 from typing import Final, NamedTuple
 
@@ -22,6 +23,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.budget import Budgets
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.contents import RunContents
+from boardd.core.runs.group_progress import GroupProgress
 from boardd.core.runs.marks import MAX_ENDED_JOURNAL_MARKS, MAX_JOURNAL_MARKS, Marks
 from boardd.core.runs.names import JOURNAL_DIRECTORY
 from boardd.core.runs.sync_failures import SyncFailures
@@ -40,6 +42,17 @@ class KeptSeries(NamedTuple):
 
     per_rank: str
     directory: str
+
+
+class Process(NamedTuple):
+    """Where a session logs from. ``process_id`` is the process's own; empty: not known."""
+
+    hostname: str = ""
+    pid: int = 0
+    process_id: bytes = b""
+
+
+_NO_PROCESS: Final = Process()
 
 
 @dataclass(frozen=True)
@@ -62,8 +75,7 @@ class Member:
     has_siblings: bool = False
     launch: str = ""
     attempt: int = 0
-    hostname: str = ""
-    pid: int = 0
+    process: Process = _NO_PROCESS
     kept: KeptSeries | None = None
 
 
@@ -109,6 +121,8 @@ class RunProgress:
     trouble: str = ""
     #: Of a group that is passed on to another daemon, how far that is; for people.
     forwarding: str = ""
+    #: Of the journal of a group.
+    group: GroupProgress = field(default_factory=GroupProgress)
     #: What could not be made durable; flushes tell of it.
     sync_failures: SyncFailures = field(default_factory=SyncFailures)
 
@@ -223,6 +237,8 @@ class Runs:
         self.sessions = SessionPlaces(budgets.max_sessions)
         #: What the definitions of all sessions take, by session.
         self.definitions = Shares(budgets.max_definition_bytes, DEFINITION_FLOOR_BYTES)
+        #: Whether the client of a session is gone, as far as is known, though the session is kept.
+        self.is_absent: Callable[[bytes], bool] = lambda session_id: False
         self._budgets = budgets
         self._runs: dict[str, RunState] = {}
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos import merging
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError
@@ -29,7 +30,7 @@ from boardd.core.runs.defined_runs import (
 from boardd.core.runs.own_run import OwnRun
 from boardd.core.runs.places import Place, Purge
 from boardd.core.runs.run_paths import RunDirectories, RunPaths
-from boardd.core.runs.run_state import KeptSeries, Member, Runs, RunState
+from boardd.core.runs.run_state import KeptSeries, Member, Process, Runs, RunState
 from boardd.core.runs.series import Series
 from boardd.core.sync_policy import SyncPolicy
 
@@ -302,8 +303,7 @@ def _member(message: pb.RunDefinition, hostname: str, pid: int) -> Member:
         message.has_siblings,
         message.launch,
         message.attempt,
-        hostname,
-        pid,
+        Process(hostname, pid, message.process_id[: merging.PROCESS_ID_BYTES]),
     )
 
 

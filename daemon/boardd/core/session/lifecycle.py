@@ -76,6 +76,11 @@ class State(Enum):
         return self in _ENDING
 
     @property
+    def is_absent(self) -> bool:
+        """Whether the client is dead, or nothing but its lease says that it is not."""
+        return self in _ABSENT
+
+    @property
     def ends_when_written(self) -> bool:
         """Whether the session ends once every part that is out is back."""
         return self in (State.EXPIRING, State.DRAINING_DEAD)
@@ -345,6 +350,7 @@ _WITH_STREAM: Final = frozenset(
 )
 _HELD: Final = frozenset({State.HELD, State.ATTACHED_HELD, State.ATTACHED_SHARED})
 _ENDING: Final = frozenset({State.FAREWELL, State.SALVAGING, State.DRAINING_DEAD})
+_ABSENT: Final = _ENDING | {State.LEASED, State.EXPIRING, State.FORGOTTEN, State.ABANDONED}
 
 
 class Lifecycle:

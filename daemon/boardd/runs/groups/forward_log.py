@@ -38,7 +38,7 @@ class ForwardLog(GroupLog):
     @property
     def is_settled(self) -> bool:
         """Whether the aggregator has all that is recorded."""
-        return self._forwarder.is_idle
+        return self._forwarder.has_passed_all
 
     @property
     def can_catch_up(self) -> bool:
@@ -73,9 +73,10 @@ class ForwardLog(GroupLog):
         if now >= self._measured_at + MEASURE_SECS or forwarding.is_full:
             self._measured_at = now
             size_bytes = 0
-            if not self._forwarder.is_idle:
+            if not self._forwarder.has_passed_all:
                 size_bytes = await self.files.on_thread(self._recorder.size_bytes)
             forwarding.held_bytes[path] = size_bytes
+            self._recorder.run.progress.group.backlog_bytes = size_bytes
         return forwarding.is_full
 
     async def release(self, now: float) -> None:

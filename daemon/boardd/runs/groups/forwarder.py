@@ -62,6 +62,7 @@ class NoPoints:
     out_bytes = 0
     written = 0
     runs: tuple[RunState, ...] = ()
+    is_idle = True
 
     def begin(self, group_id: bytes, first: int) -> None:
         """Shows nothing."""
@@ -114,7 +115,7 @@ class Forwarder(NoPoints):
         return max(0, self._end - self.passed)
 
     @property
-    def is_idle(self) -> bool:
+    def has_passed_all(self) -> bool:
         """Whether the aggregator has all."""
         return not self.behind
 

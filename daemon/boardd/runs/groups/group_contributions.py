@@ -46,7 +46,7 @@ class Contributions:
         """
         if work.has_left or isinstance(work.result, SummaryError):
             return []
-        if entries := self._group.admit(work.asked):
+        if entries := self._group.admit(work.asked, work.absent):
             return entries
         part = work.part
         if isinstance(part, ScalarPart):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
@@ -27,6 +28,8 @@ _logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at which segments of the journal can go.
 RELEASE_SECS: Final = 5.0
+#: Between two notes for the status.
+PROGRESS_SECS: Final = 1.0
 
 
 class PointOutput(Protocol):
@@ -95,6 +98,7 @@ class GroupLog:
         #: What the output knows.
         self._replica: GroupReplica | None = None
         self._looked_at = 0.0
+        self._noted_at = -math.inf
         self._releasing: asyncio.Task[None] | None = None
         self._removable: list[str] = []
 
@@ -185,6 +189,18 @@ class GroupLog:
         self._releasing = None
         if result.ok:
             self._removable = names
+
+    def note_progress(self, now: float) -> None:
+        """Notes for the status how the group gets along, once a second at most."""
+        if now < self._noted_at + PROGRESS_SECS:
+            return
+        self._noted_at = now
+        group, noted = self.group, self._recorder.run.progress.group
+        noted.world_size, noted.ranks = group.world_size, len(group.live_ranks)
+        noted.last_rank, noted.step_lag = group.last_rank()
+        noted.open_points, noted.open_bytes = group.open_points, group.open_bytes
+        noted.late = sum(group.late.values())
+        noted.kind_conflicts = sum(self._recorder.run.contents.kind_conflicts.values())
 
     async def start_over(self) -> None:
         """After a defect: the group is restored from its journal."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from boardd.core.groups.entries import Attempt, Joined
+from boardd.core.groups.group import Group
 from boardd.core.runs.marks import member_key
 from boardd.core.runs.run_state import Holder, KeptSeries, RunState
 from boardd.core.session.batch import RunPart
+from boardd.runs.groups.host_leases import HostLeases
 
 #: The rank's own directory is its own run here.
 _NOT_KEPT: Final = KeptSeries("none", "")
@@ -18,16 +22,29 @@ class GroupMembers:
     """The members of ``run``, a group's journal. For the event loop's thread only.
 
     Of a group that a journal restored, members may be gone without a word. They are waited
-    for during ``patience_secs``.
+    for during ``patience_secs``, and those of another host for ``host_secs`` after its last
+    batch. ``is_absent`` is that of ``Runs``.
     """
 
-    def __init__(self, run: RunState, patience_secs: float) -> None:
+    def __init__(
+        self,
+        run: RunState,
+        is_absent: Callable[[bytes], bool],
+        patience_secs: float,
+        host_secs: float,
+    ) -> None:
         self._run = run
+        self._is_absent = is_absent
         self._patience_secs = patience_secs
         self._asked: dict[Holder, Joined] = {}
-        self._unheard: set[bytes] = set()
-        #: When those that were not heard of are given up; None if there are none.
-        self.deadline: float | None = None
+        self._unheard: frozenset[bytes] = frozenset()
+        self._give_up_at = math.inf
+        self.hosts = HostLeases(host_secs)
+
+    @property
+    def deadline(self) -> float:
+        """When those that were not heard of are given up; infinite if there are none."""
+        return min(self._give_up_at, self.hosts.deadline)
 
     def asked(self, part: RunPart) -> Joined:
         """How the session of ``part`` logs."""
@@ -35,7 +52,15 @@ class GroupMembers:
 
     def newcomers(self) -> list[Joined]:
         """Those that have come since the last call."""
+        members = self._run.members
+        if len(self._asked) > len(members):
+            self._asked = {one: asked for one, asked in self._asked.items() if one in members}
         return [self._of(holder) for holder in self._run.holders if holder not in self._asked]
+
+    def absent(self) -> frozenset[bytes]:
+        """The sessions that may be members, while nothing says that they live."""
+        gone = (one.session for holder, one in self._asked.items() if self._is_absent(holder[0]))
+        return self._unheard.union(gone)
 
     def has_left(self, part: RunPart) -> bool:
         """Whether no writer of the session of ``part`` logs as its rank any more."""
@@ -43,19 +68,23 @@ class GroupMembers:
         holders = [one for one in self._run.holders if one[0] == part.session_id]
         return all(self._of(holder).session != session for holder in holders)
 
-    def restored(self, sessions: Iterable[bytes], now: float) -> None:
-        """The journal says that ``sessions`` were there."""
+    def restored(self, group: Group, now: float) -> None:
+        """The journal says that the members of ``group`` were there."""
+        self.hosts.restored(group.relayed(), now)
         heard = {joined.session for joined in self._asked.values()}
-        self._unheard = set(sessions) - heard
-        self.deadline = now + self._patience_secs if self._unheard else None
+        self._unheard = frozenset(group.live_sessions) - heard
+        self._give_up_at = now + self._patience_secs if self._unheard else math.inf
 
-    def lost(self, now: float) -> list[Joined]:
+    def lost(self, group: Group, now: float) -> list[Joined]:
         """Those that are not waited for any more, each once."""
-        if self.deadline is None or now < self.deadline:
-            return []
-        lost, self._unheard, self.deadline = self._unheard, set(), None
+        lost: list[bytes] = []
+        if now >= self._give_up_at:
+            lost += sorted(self._unheard)
+            self._unheard, self._give_up_at = frozenset(), math.inf
+        for producer in self.hosts.expired(now):
+            lost += group.relayed().get(producer, [])
         nobody = Attempt(0, "", 0)
-        return [Joined(session, 0, nobody, 1, "", 0, False) for session in sorted(lost)]
+        return [Joined(session, 0, nobody, 1, "", 0, False) for session in lost]
 
     def _of(self, holder: Holder) -> Joined:
         joined = self._asked.get(holder)
@@ -67,13 +96,26 @@ class GroupMembers:
                 member.rank,
                 Attempt(member.epoch, member.launch, member.attempt),
                 member.world_size,
-                member.hostname,
-                member.pid,
+                member.process.hostname,
+                member.process.pid,
                 member.has_siblings,
                 per_rank=kept.per_rank,
                 series=kept.directory,
+                process_id=member.process.process_id,
             )
-            self._unheard.discard(joined.session)
+            joined = self._resized(joined)
+            self._unheard -= {joined.session}
             if not self._unheard:
-                self.deadline = None
+                self._give_up_at = math.inf
         return joined
+
+    def _resized(self, joined: Joined) -> Joined:
+        """Of several writers of a session, the newest knows how large the world is."""
+        of_session = {
+            holder: one for holder, one in self._asked.items() if one.session == joined.session
+        }
+        newest = max(of_session.values(), key=lambda one: one.attempt.epoch)
+        if any(one.world_size != newest.world_size for one in of_session.values()):
+            for holder, one in of_session.items():
+                self._asked[holder] = replace(one, world_size=newest.world_size)
+        return replace(joined, world_size=newest.world_size)

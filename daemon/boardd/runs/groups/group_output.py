@@ -89,8 +89,8 @@ class GroupOutput:
 
     @property
     def runs(self) -> list[RunState]:
-        """The runs that were written so far."""
-        return [file.run for file in self._files.values()]
+        """The runs that were written so far, and can be."""
+        return [file.run for file in self._files.values() if file.run.refusal is None]
 
     def begin(self, group_id: bytes, first: int) -> None:
         """The group is known, and its emissions come from ``first`` on, maybe anew."""
@@ -157,11 +157,13 @@ class GroupOutput:
         part.run.pending -= part.records
         self.out_bytes -= part.size_bytes
         if reason:
+            rejected = self._journal.progress.group.rejected
+            rejected[reason] = rejected.get(reason, 0) + part.records
             self._tell(part, message)
         if not isinstance(part, (RejectedPart, ScalarPiece)):
             self._open_parts -= 1
-            # What a refused directory lacks stays in the journal for the next to open it.
-            if part.sequences is not None and reason != pb.RUN_REFUSED:
+            # What a file does not take is given up: the journal must not grow for its sake.
+            if part.sequences is not None:
                 part.sequences.parts -= 1
                 if not part.sequences.parts:
                     self._finish(part.sequences)

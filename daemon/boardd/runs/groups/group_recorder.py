@@ -27,7 +27,7 @@ from boardd.runs.event_files.live_file import LiveFile
 from boardd.runs.groups.any_contributions import AnyContributions
 from boardd.runs.groups.group_points import Emission, RewindRow, Row
 from boardd.runs.groups.group_replica import GroupReplica
-from boardd.runs.journal.journal import Journal, JournalRecord
+from boardd.runs.journal.journal import SEGMENT_BYTES, Journal, JournalRecord
 from boardd.runs.journal.journal_ages import JournalAges
 from boardd.runs.journal.journal_entries import JournalError
 from boardd.runs.journal.journal_segments import segment_names
@@ -103,6 +103,7 @@ class GroupRecorder:
             directory,
             contents,
             lambda: self.replica.group.state(),
+            segment_bytes=SEGMENT_BYTES,
             reading=reading,
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -17,11 +18,13 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.runs.run_state import Holder, Member, Runs, RunState
 from boardd.core.session.batch import DropPart, EndPart, PurgePart, RunPart, ScalarPart, SummaryPart
-from boardd.relay.relay import Batch, position_after
+from boardd.relay.relay import Batch
 from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.groups.group_items import GroupItems
 from boardd.runs.groups.group_log import RELEASE_SECS, GroupLog
 from boardd.runs.groups.group_members import GroupMembers
-from boardd.runs.writing.group_work import AnyWork, Outcome, RelayedWork, SharedSummary, Work
+from boardd.runs.groups.writer_life import TABLE, Event, State
+from boardd.runs.writing.group_work import RelayedWork, Work
 from boardd.runs.writing.outcomes import Outcomes
 from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReductions
 from boardd.runs.writing.reductions import reduce_to_share
@@ -35,7 +38,6 @@ from boardd.runs.writing.run_order import (
     is_brief,
     reduced_bytes,
 )
-from boardd.summaries.reduction import SummaryError
 
 _logger = logging.getLogger(__name__)
 
@@ -62,11 +64,10 @@ class GroupWriter:
     ) -> None:
         self.run = run
         self.log = log
-        #: The daemon leaves: members that are ended now go on with the next one.
-        self.is_draining = False
         self._runs = runs
         self._members = members
         self._outcomes = outcomes
+        self._items = GroupItems(run, members, outcomes, log.output.tell_drops)
         self._reductions = reductions
         self._on_idle = on_idle
         self._order = RunOrder()
@@ -117,7 +118,7 @@ class GroupWriter:
 
     def drain(self) -> None:
         """Ends as soon as nobody logs and all points that are decided are written."""
-        self.is_draining = True
+        self._items.is_draining = True
         self._order.wake()
 
     def abandon(self) -> None:
@@ -135,26 +136,81 @@ class GroupWriter:
     # The task
 
     async def _work(self) -> None:
+        acts = {
+            State.OPENING: self._open,
+            State.RECORDING: self._record_all,
+            State.ENDING: self._end,
+            State.SHUT: self._reject_all,
+            State.LEAVING: self._leave,
+        }
+        state = State.OPENING
         try:
-            is_open = await self._open()
-            while not (is_open and self._may_close() and await self._close()):
-                if not is_open and not len(self._order):
-                    break
-                await self._wait()
-                items = self._order.take() if self._order.ready else deque()
-                await self._advance(items)
-                is_open = self.log.files.is_open
+            while state is not State.OVER:
+                try:
+                    event = await acts[state]()
+                except Exception as error:  # a defect: this group suffers, the daemon goes on
+                    await self._fail(error, deque())
+                    event = Event.FAILED
+                state = TABLE[state][event]
         finally:
             self._runs.leave_run(self.run, HOLDER)
-        self._on_idle(self)
+            self._on_idle(self)
 
-    async def _open(self) -> bool:
+    async def _open(self) -> Event:
         if not await self.log.files.open():
-            return False
+            return Event.REFUSED
         group, now = self.log.group, asyncio.get_running_loop().time()
-        self._members.restored(group.live_sessions, now)
+        self._members.restored(group, now)
         await self.log.emit()
-        return True
+        return Event.OPENED
+
+    async def _record_all(self) -> Event:
+        while not self._may_close():
+            await self._wait()
+            items = self._order.take() if self._order.ready else deque()
+            if not await self._advance(items):
+                return Event.FAILED
+            if not self.log.files.is_open:
+                return Event.REFUSED
+        return Event.SETTLED
+
+    async def _end(self) -> Event:
+        """Closes all files, unless there is more to write by now."""
+        await self._close_output()
+        if not self._is_asked:
+            await self.log.files.close()
+        if self._is_asked:
+            return Event.ASKED
+        self.log.output.leave()
+        return Event.CLOSED
+
+    async def _reject_all(self) -> Event:
+        """Rejects what comes, until nothing is left or the run is not refused any more."""
+        while len(self._order):
+            if not self._order.ready:
+                await self._order.wait()
+            elif self.run.refusal is None:
+                return Event.ASKED
+            else:
+                self._items.reject(self._order.take(), pb.RUN_REFUSED, self.run.refusal.message)
+        return Event.IDLE
+
+    async def _leave(self) -> Event:
+        """Closes the files of the points, of which the journal may still have some."""
+        await self._close_output()
+        if len(self._order):
+            return Event.ASKED
+        self.log.output.leave()
+        return Event.CLOSED
+
+    async def _close_output(self) -> None:
+        self.log.output.end()
+        while not self.log.output.is_idle:
+            await self._order.wait()
+
+    @property
+    def _is_asked(self) -> bool:
+        return bool(len(self._order) or self.run.holders)
 
     @property
     def is_over(self) -> bool:
@@ -163,21 +219,9 @@ class GroupWriter:
         return group.group_id is None or group.is_over(asyncio.get_running_loop().time())
 
     def _may_close(self) -> bool:
-        if len(self._order) or self.run.holders or not self.log.is_settled:
+        if self._is_asked or not self.log.is_settled:
             return False
-        return self.is_draining or self.is_over
-
-    async def _close(self) -> bool:
-        """Closes all files; returns False if there is more to write by now."""
-        self.log.output.end()
-        while not self.log.output.is_idle:
-            await self._order.wait()
-        if not len(self._order) and not self.run.holders:
-            await self.log.files.close()
-        if len(self._order) or self.run.holders:
-            return False
-        self.log.output.leave()
-        return True
+        return self._items.is_draining or self.is_over
 
     async def _wait(self) -> None:
         """Waits for the next item, or until time alone changes something."""
@@ -186,15 +230,18 @@ class GroupWriter:
             return
         now = loop.time()
         group = self.log.group
-        due = [time for time in (group.next_due(now), self._members.deadline) if time is not None]
-        until = max(now, min((*due, now + RELEASE_SECS)))
+        self.log.note_progress(now)
+        due = group.next_due(now)
+        times = (math.inf if due is None else due, self._members.deadline, now + RELEASE_SECS)
+        until = max(now, min(times))
         timer = loop.call_at(until, self._order.wake)
         try:
             await self._order.wait()
         finally:
             timer.cancel()
 
-    async def _advance(self, items: deque[Item]) -> None:
+    async def _advance(self, items: deque[Item]) -> bool:
+        """Goes on with ``items``; returns False if a defect of the daemon came in between."""
         size_bytes = reduced_bytes(items)
         try:
             if items and isinstance(items[0], Sync):
@@ -204,27 +251,35 @@ class GroupWriter:
                 if self.log.files.is_open:
                     await self._go_on()
         except Exception as error:  # a defect: these records suffer, the daemon goes on
-            _logger.exception("run %s", self.run.path)
-            self._reject(items, pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
-            await self.log.start_over()
-        self._reductions.written(self._reducing, size_bytes)
+            await self._fail(error, items)
+            return False
+        finally:
+            self._reductions.written(self._reducing, size_bytes)
+        return True
+
+    async def _fail(self, error: Exception, items: deque[Item]) -> None:
+        _logger.error("run %s", self.run.path, exc_info=error)
+        while items or self._order.ready:
+            items = items or self._order.take()
+            self._items.reject(items, pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
+        await self.log.start_over()
 
     async def _record(self, items: deque[Item]) -> None:
         now = asyncio.get_running_loop().time()
-        works = [work for item in items for work in self._works_of(item)]
-        works += [Work(joined, has_left=True) for joined in self._members.lost(now)]
+        for item in items:
+            if isinstance(item, RelayedItem):
+                self._members.hosts.heard(item.batch.producer, now)
+        works = [work for item in items for work in self._items.works(item)]
+        works += [Work(joined, has_left=True) for joined in self._members.lost(self.log.group, now)]
         outcomes = await self.log.record(works, is_brief=is_brief(items))
         if outcomes is None:
             refusal = self.run.refusal
-            self._reject(items, pb.RUN_REFUSED, refusal.message if refusal is not None else "")
+            self._items.reject(
+                items, pb.RUN_REFUSED, refusal.message if refusal is not None else ""
+            )
             return
         await self.log.emit()
-        for item in items:
-            if isinstance(item, RelayedItem):
-                item.answer(self._position(item))
-        items.clear()
-        for outcome in outcomes:
-            self._return(outcome)
+        self._items.recorded(items, outcomes)
 
     async def _go_on(self) -> None:
         """What is to be done whether or not anybody logs."""
@@ -232,51 +287,3 @@ class GroupWriter:
         if self.log.can_catch_up:
             await self.log.catch_up()
         await self.log.release(now)
-
-    def _position(self, item: RelayedItem) -> int:
-        return self.run.contents.marks.sequence(item.batch.producer)
-
-    def _works_of(self, item: Item) -> Sequence[AnyWork]:
-        if not isinstance(item, RelayedItem):
-            return [self._work_of(item)]
-        is_next = position_after(item.batch, self._position(item)) is not None
-        return item.works if is_next else []
-
-    def _work_of(self, item: Item) -> Work:
-        if isinstance(item, Presence):
-            return Work(item.asked, has_left=item.has_left)
-        if isinstance(item, ReducedSummary):
-            result = item.result
-            if not isinstance(result, (SharedSummary, SummaryError)):
-                raise TypeError(f"no share of a point: {result!r}")
-            return Work(self._members.asked(item.part), item.part, result)
-        if not isinstance(item, RunPart):
-            raise TypeError(f"no work: {item!r}")
-        # An end that the client has not logged is the daemon's, which leaves.
-        is_end = isinstance(item, EndPart) and (item.sequence > 0 or not self.is_draining)
-        has_left = is_end and self._members.has_left(item)
-        return Work(self._members.asked(item), item, has_left=has_left)
-
-    def _return(self, outcome: Outcome) -> None:
-        part = outcome.part
-        if outcome.error is not None:
-            self._outcomes.reject(part, outcome.error.reason, str(outcome.error))
-            return
-        for left_out in outcome.refused:
-            rejected = part.split_off(left_out.sequence, left_out.records, left_out.last_sequence)
-            self._outcomes.reject(rejected, left_out.reason, left_out.message)
-        if isinstance(part, DropPart):
-            self.log.output.tell_drops(part)
-        self._outcomes.finish(part, 0, outcome.duplicates)
-
-    def _reject(self, items: deque[Item], reason: int, message: str) -> None:
-        while items:
-            item = items.popleft()
-            if isinstance(item, Sync):
-                item.answer(SyncResult(ok=False, reason=message))
-            elif isinstance(item, RelayedItem):
-                item.refuse(message)
-            elif isinstance(item, ReducedSummary):
-                self._outcomes.reject(item.part, reason, message)
-            elif isinstance(item, RunPart):
-                self._outcomes.reject(item, reason, message)

@@ -89,7 +89,9 @@ class Groups:
     ) -> GroupWriter:
         """Makes the writer of the group whose journal is ``run``."""
         log = self._log(run, files_of, lambda: writer.wake())
-        members = GroupMembers(run, self._limits.join_secs)
+        members = GroupMembers(
+            run, self._runs.is_absent, self._limits.join_secs, self._limits.host_secs
+        )
         writer = GroupWriter(run, self._runs, log, members, self._outcomes, reductions, on_idle)
         if self._is_draining:
             writer.drain()
@@ -111,7 +113,7 @@ class Groups:
             recorder,
             output,
             lambda runs: self._sync(runs, b""),
-            lambda group_id: self._outcomes.groups.update({group_id: output}),
+            lambda group_id: self._outcomes.register(group_id, output),
         )
 
     def forget(self, writer: GroupWriter) -> None:
@@ -120,7 +122,8 @@ class Groups:
             del self._writers[writer.run]
         if self._is_draining and not writer.is_over:
             self._left_open.add(writer.run.group)
-        self._outcomes.groups.pop(writer.log.group.group_id or b"", None)
+        if isinstance(writer.log.output, GroupOutput):
+            self._outcomes.forget(writer.log.output)
         self._note()
 
     def drain(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,12 +15,15 @@ from boardd.core.runs.run_state import RunState
 from boardd.runs.journal.journal import JournalRecord
 from boardd.runs.writing.group_work import RelayedWork
 
+_logger = logging.getLogger(__name__)
+
 
 class RelayedContributions:
     """What producers contribute to ``group``, whose journal ``run`` is.
 
     An entry that the journal holds already, as the mark of its producer says, is passed over.
-    The members of a host that is cut off stay: it alone says that one has left.
+    What is contributed to a tag that is another kind here is left out, and counted in the run's
+    contents.
     """
 
     def __init__(self, run: RunState, group: Group) -> None:
@@ -66,6 +70,7 @@ class RelayedContributions:
             return self._scalars(work, entry)
         if isinstance(entry, Summary):
             tag, _ = self._columns(work, entry)
+            self._count_conflicts(work, entry, tag)
             return [replace(entry, tag=int(tag[0]))] if tag[0] >= 0 else []
         return []
 
@@ -79,12 +84,26 @@ class RelayedContributions:
     def _scalars(self, work: RelayedWork, entry: Scalars) -> list[Entry]:
         tag, _ = self._columns(work, entry)
         fits = tag >= 0
+        self._count_conflicts(work, entry, tag)
         if not fits.any():
             return []
         if fits.all():
             return [replace(entry, tag=tag)]
         step, wall_time, value = entry.step[fits], entry.wall_time[fits], entry.value[fits]
         return [Scalars(entry.session, tag[fits], step, wall_time, value)]
+
+    def _count_conflicts(
+        self, work: RelayedWork, entry: Scalars | Summary, own: NDArray[np.intp]
+    ) -> None:
+        if (own >= 0).all():
+            return
+        conflicts = self._run.contents.kind_conflicts
+        for index in np.atleast_1d(entry.tag)[own < 0].tolist():
+            tag = work.tags[index]
+            if tag.name not in conflicts:
+                why = self._group.check_tag(tag)
+                _logger.warning("run %s: values of another host: %s", self._run.group, why)
+            conflicts[tag.name] = conflicts.get(tag.name, 0) + 1
 
     def _columns(
         self, work: RelayedWork, entry: Scalars | Summary

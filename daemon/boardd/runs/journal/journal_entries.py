@@ -242,6 +242,7 @@ def _fill_joined(message: pb.Joined, entry: Joined) -> None:
     message.relayed_by = entry.relayed_by
     message.per_rank = "" if entry.per_rank == "none" else entry.per_rank
     message.series = entry.series
+    message.process_id = entry.process_id
 
 
 def _joined_of(message: pb.Joined) -> Joined:
@@ -256,6 +257,7 @@ def _joined_of(message: pb.Joined) -> Joined:
         message.relayed_by,
         message.per_rank or "none",
         message.series,
+        message.process_id,
     )
 
 

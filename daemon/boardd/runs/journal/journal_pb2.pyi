@@ -72,12 +72,13 @@ class Entry(_message.Message):
     def __init__(self, began: _Optional[_Union[Began, _Mapping]] = ..., joined: _Optional[_Union[Joined, _Mapping]] = ..., left: _Optional[_Union[Left, _Mapping]] = ..., tags: _Optional[_Union[Tags, _Mapping]] = ..., scalars: _Optional[_Union[Scalars, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., rewound: _Optional[_Union[Rewound, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., told: _Optional[_Union[Told, _Mapping]] = ..., state: _Optional[_Union[State, _Mapping]] = ...) -> None: ...
 
 class Joined(_message.Message):
-    __slots__ = ["attempt", "has_siblings", "hostname", "per_rank", "pid", "rank", "relayed_by", "series", "session", "world_size"]
+    __slots__ = ["attempt", "has_siblings", "hostname", "per_rank", "pid", "process_id", "rank", "relayed_by", "series", "session", "world_size"]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     HAS_SIBLINGS_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     PER_RANK_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
     RELAYED_BY_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
@@ -88,12 +89,13 @@ class Joined(_message.Message):
     hostname: str
     per_rank: str
     pid: int
+    process_id: bytes
     rank: int
     relayed_by: bytes
     series: str
     session: bytes
     world_size: int
-    def __init__(self, session: _Optional[bytes] = ..., rank: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., world_size: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., has_siblings: bool = ..., relayed_by: _Optional[bytes] = ..., per_rank: _Optional[str] = ..., series: _Optional[str] = ...) -> None: ...
+    def __init__(self, session: _Optional[bytes] = ..., rank: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., world_size: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., has_siblings: bool = ..., relayed_by: _Optional[bytes] = ..., per_rank: _Optional[str] = ..., series: _Optional[str] = ..., process_id: _Optional[bytes] = ...) -> None: ...
 
 class Left(_message.Message):
     __slots__ = ["session"]

@@ -34,13 +34,15 @@ class SharedSummary:
 class Work:
     """A part of a member, ``asked``; without a part: the member is there, or has left.
 
-    ``result`` is what a summary was reduced to, or why it cannot be.
+    ``result`` is what a summary was reduced to, or why it cannot be. Of the members that are
+    ``absent``, nothing says that they live.
     """
 
     asked: Joined
     part: RunPart | None = None
     result: SharedSummary | SummaryError | None = None
     has_left: bool = False
+    absent: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)

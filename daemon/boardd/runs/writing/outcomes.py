@@ -35,30 +35,44 @@ class GroupOutcomes(Protocol):
 
 
 class SortedOutcomes:
-    """``Outcomes`` that give groups their own parts back, and all else to ``others``."""
+    """``Outcomes`` that give groups their own parts back, and all else to ``others``.
+
+    Parts of a group that was forgotten are nobody's.
+    """
 
     def __init__(self, others: Outcomes) -> None:
         self._others = others
-        self.groups: dict[bytes, GroupOutcomes] = {}
+        self._groups: dict[bytes, GroupOutcomes] = {}
+
+    def register(self, group_id: bytes, outcomes: GroupOutcomes) -> None:
+        """Parts of the group ``group_id`` go to ``outcomes`` from now on."""
+        self._groups[group_id] = outcomes
+
+    def forget(self, outcomes: GroupOutcomes) -> None:
+        """No part goes to ``outcomes`` any more."""
+        self._groups = {key: one for key, one in self._groups.items() if one is not outcomes}
 
     def finish(self, part: RunPart, written_bytes: int, duplicates: int) -> None:
         """See ``Outcomes``."""
         if part.group:
-            self.groups[part.group].returned(part)
+            if part.group in self._groups:
+                self._groups[part.group].returned(part)
         else:
             self._others.finish(part, written_bytes, duplicates)
 
     def reject(self, part: RunPart, reason: int, message: str) -> None:
         """See ``Outcomes``."""
         if part.group:
-            self.groups[part.group].returned(part, reason, message)
+            if part.group in self._groups:
+                self._groups[part.group].returned(part, reason, message)
         else:
             self._others.reject(part, reason, message)
 
     def recharge(self, part: RunPart, size_bytes: int) -> None:
         """See ``Outcomes``."""
         if part.group:
-            self.groups[part.group].recharged(part, size_bytes)
+            if part.group in self._groups:
+                self._groups[part.group].recharged(part, size_bytes)
         else:
             self._others.recharge(part, size_bytes)
 

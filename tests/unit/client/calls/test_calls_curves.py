@@ -59,6 +59,21 @@ def test_hyperparameters_without_a_name_go_to_the_time(scripted: ScriptedDaemon)
     assert before <= float(sent.sub_run) <= time.time()
 
 
+def test_all_ranks_with_the_same_hyperparameters_share_a_sub_run(
+    scripted: ScriptedDaemon,
+) -> None:
+    def log(*hparams: dict[str, float]) -> None:
+        for rank, values in enumerate(hparams):
+            with SummaryWriter("/logs", address=scripted.address, rank=rank, world_size=2) as sw:
+                sw.add_hparams(values, {})
+
+    log({"lr": 0.5, "n": 3}, {"n": 3, "lr": 0.5})
+    log({"lr": 0.5, "n": 4})
+    series = {s.sub_run for message in scripted.definitions for s in message.series}
+    assert len(series) == 2
+    assert all(name.startswith("hparams_") for name in series)
+
+
 def test_what_refers_to_tags_names_them_as_they_are_written(scripted: ScriptedDaemon) -> None:
     def log(sw: SummaryWriter) -> None:
         sw.add_hparams({}, {"/top 1": 2.0}, name="trial")

@@ -59,6 +59,22 @@ def reply() -> pb.StatusReply:
                 dropped=7654,
             ),
             pb.RunStatus(path="/data/a/other"),
+            pb.RunStatus(
+                path="/data/a/job/.boardd-group",
+                group=pb.GroupStatus(
+                    directory="/data/a/job",
+                    world_size=8,
+                    ranks=7,
+                    last_rank=3,
+                    step_lag=12,
+                    open_points=1234,
+                    open_bytes=2 << 20,
+                    late=5,
+                    rejected=[pb.RejectCount(reason=pb.RUN_REFUSED, records=6)],
+                    kind_conflicts=2,
+                    backlog_bytes=3 << 20,
+                ),
+            ),
             pb.RunStatus(path="/data/a/all", forwarding="forwarding to logs:1, 12 entries behind"),
         ],
     )
@@ -70,6 +86,11 @@ def test_every_figure_is_in_the_text() -> None:
         "boardd 1.2.3, pid 77, up 2 h 3 min, 90.0 MiB resident",
         "unix:/run/s",
         "  /data/a/all: forwarding to logs:1, 12 entries behind",
+        "  /data/a/job (merged)",
+        "  /data/a/job: 7 of 8 ranks, rank 3 is last, 12 steps behind, "
+        "1,234 points wait (2.00 MiB), "
+        "5 late, 6 rejected by their files, 2 of another kind at another host left out, "
+        "3.00 MiB to be passed on",
         "127.0.0.1:7654",
         "/data/a",
         "/data/b",
@@ -85,7 +106,7 @@ def test_every_figure_is_in_the_text() -> None:
         "11,993",
         "8,000 arena_full, 2 log_full",
         "7,654",
-        "runs: 3",
+        "runs: 4",
         "events.out.tfevents.1",
         "trouble:\n  /data/a/run: no space left",
     ):

@@ -52,21 +52,33 @@ def expected(files: Sequence[Sequence[Logged]], *, is_ours: bool) -> list[int]:
     last: dict[int, tuple[int, int]] = {}
     record = 0
     restarted = 0
+    restart_step = highest = -(1 << 63)
+    start_step = float("inf")
     for process, logged in enumerate(files):
         for tag, step in logged:
             if tag is None:
+                start_step = step
                 left = [one for one in left if one[2] < step]
             else:
                 if tag in last:
                     last_process, last_step = last[tag]
-                    if step < last_step or (process > last_process and step == last_step):
+                    is_again = process > last_process and step == last_step
+                    before = highest if process > restarted else restart_step
+                    if is_ours and is_again and step < min(before, start_step):
+                        highest = max(highest, step)
+                        last[tag] = process, step
+                        record += 1
+                        continue
+                    if step < last_step or is_again:
                         is_of_all = is_ours and process > restarted
-                        restarted = process if is_of_all else restarted
+                        if is_of_all:
+                            restarted, restart_step, highest = process, step, step - 1
                         left = [
                             one
                             for one in left
                             if one[2] < step or (one[1] != tag and not is_of_all)
                         ]
+                highest = max(highest, step)
                 last[tag] = process, step
                 left.append((record, tag, step))
             record += 1
@@ -93,9 +105,16 @@ def test_a_restart_makes_what_it_overtakes_out_of_date(
 
 
 def test_our_own_next_process_goes_back_with_all_tags() -> None:
-    files: list[list[Logged]] = [[(0, 1), (0, 2), (1, 3)], [(0, 2), (0, 3)]]
-    assert kept(files, is_ours=True) == [0, 3, 4]
-    assert kept(files, is_ours=False) == [0, 2, 3, 4]
+    files: list[list[Logged]] = [[(0, 1), (0, 2), (1, 3)], [(0, 1), (0, 2)]]
+    assert kept(files, is_ours=True) == [3, 4]
+    assert kept(files, is_ours=False) == [2, 3, 4]
+
+
+def test_what_our_own_next_process_only_logs_again_is_left_out() -> None:
+    """As in the daemon, to which a setting at step 0 is late."""
+    files: list[list[Logged]] = [[(1, 0), (0, 1), (0, 2)], [(1, 0), (0, 2), (0, 3)]]
+    assert kept(files, is_ours=True) == [0, 1, 4, 5]
+    assert kept(files, is_ours=False) == [1, 3, 4, 5]
 
 
 def test_of_two_processes_in_turns_the_later_one_goes_back_once() -> None:

@@ -9,13 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd.core.groups.entries import Attempt, Entry, Joined, Left, Scalars, Tag
+from boardd.core.groups.limits import GroupLimits
 from boardd.core.runs.marks import member_key
 from boardd.events.tfrecord import FOOTER_BYTES, HEADER_BYTES
 from boardd.relay.relay import Batch, NotTakenError, UnreachableError
 from boardd.runs.groups import forward_log
 from boardd.runs.journal.journal_entries import encode_entry
 from boardd.runs.journal.relayed_entries import NumberedEntry, encode_relayed
-from support.raw_client import end_run, scalar, serving
+from boardd_protos import boardd_pb2 as pb
+from support.raw_client import (
+    Harness,
+    end_run,
+    histogram_payload,
+    scalar,
+    serving,
+    summary,
+)
 from support.service_reading import run_async, steps_of
 from support.waiting import until
 
@@ -147,6 +156,72 @@ def test_a_peer_cannot_take_the_place_of_a_local_session(tmp_path: Path) -> None
             honest = batch(joined, scalars(1, 2), Left(SESSION), joined=joined)
             assert await harness.service.take_relayed(honest) == 3
             await until(lambda: steps_of(harness, "run/min") == [1, 2])  # both are in both points
+
+    run_async(test, tmp_path)
+
+
+def test_what_is_another_kind_at_another_host_is_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            local = await harness.client().begin(rank=0, world_size=2)
+            values = np.arange(3.0)
+            await local.tensor(1, values)
+            await local.records(summary(1, histogram_payload(values)))
+            await local.acknowledged(1)
+            joined = replace(JOINED, attempt=Attempt(0, "", 0))
+            relayed = batch(joined, scalars(1, 2), scalars(3), joined=joined)
+            assert await harness.service.take_relayed(relayed) == 3
+            await until(lambda: group_of(harness).kind_conflicts == 3)
+            assert caplog.text.count("values of another host: tag 'loss' is a histogram") == 1
+            await local.records(end_run(2))
+            assert (await local.close()).closed
+
+    run_async(test, tmp_path)
+
+
+def group_of(harness: Harness) -> pb.GroupStatus:
+    (group,) = (run.group for run in harness.status().runs if run.HasField("group"))
+    return group
+
+
+def test_the_status_tells_how_the_ranks_of_a_run_get_along(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            local = await harness.client().begin(rank=0, world_size=2)
+            await local.records(*(scalar(number) for number in range(1, 8)))
+            await local.acknowledged(7)
+            joined = replace(JOINED, attempt=Attempt(0, "", 0))
+            await harness.service.take_relayed(batch(joined, scalars(1, 4, 3), joined=joined))
+            await until(lambda: group_of(harness).late == 1)
+            group = group_of(harness)
+            assert group.directory == str(harness.root / "run")
+            assert (group.world_size, group.ranks) == (2, 2)
+            assert (group.last_rank, group.step_lag, group.open_points) == (1, 3, 3)
+            await local.records(end_run(8))
+            assert (await local.close()).closed
+
+    run_async(test, tmp_path)
+
+
+def test_a_host_that_is_not_heard_of_is_given_up_until_it_comes_back(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        limits = GroupLimits(host_secs=0.1, lag_points=1 << 40, lag_secs=1e9)
+        async with serving(path, limits=limits) as harness:
+            local = await harness.client().begin(rank=0, world_size=2)
+            joined = replace(JOINED, attempt=Attempt(0, "", 0))
+            take = harness.service.take_relayed
+            await take(batch(joined, scalars(1), joined=joined))
+            await local.records(*(scalar(number) for number in range(1, 4)))
+            await until(lambda: steps_of(harness, "run/min") == [1])
+            await until(lambda: {2, 3} <= {*steps_of(harness)})  # without the host
+            await take(batch(scalars(3, 4), first=2, joined=joined))
+            await local.records(scalar(4))
+            await until(lambda: steps_of(harness, "run/min") == [1, 4])
+            await until(lambda: group_of(harness).late == 1)
+            await local.records(end_run(5))
+            assert (await local.close()).closed
 
     run_async(test, tmp_path)
 
