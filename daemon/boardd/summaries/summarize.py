@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
-from boardd_protos.summary_kind import SummaryKind
 from google.protobuf.message import DecodeError
 
-from boardd.events import custom_scalars, event, hparams, mesh, plugins, tensors
-from boardd.events.event_pb2 import Summary
+from boardd.events import event
+from boardd.events.kinds import kind_of
 from boardd.events.wire import EncodedValue
 from boardd.partials.partial import Partial
 from boardd.summaries.kinds import KINDS, PRESENTERS, Kind
@@ -29,18 +27,6 @@ from boardd.summaries.reduction import (
     SummaryError,
     with_note,
 )
-
-#: What a value is: by its field, and if that is "tensor", by the plugin that it names.
-_KIND_OF_FIELD: Final = {"simple_value": SummaryKind.SCALAR, "image": SummaryKind.IMAGE}
-_KIND_OF_PLUGIN: Final = {
-    custom_scalars.PLUGIN: SummaryKind.CUSTOM_SCALAR,
-    hparams.PLUGIN: SummaryKind.HPARAM,
-    mesh.PLUGIN: SummaryKind.MESH,
-    plugins.AUDIO_PLUGIN: SummaryKind.AUDIO,
-    plugins.PR_CURVES_PLUGIN: SummaryKind.PR_CURVE,
-    plugins.TEXT_PLUGIN: SummaryKind.TEXT,
-    tensors.TENSOR_PLUGIN: SummaryKind.TENSOR,
-}
 
 
 def summarize(
@@ -166,15 +152,11 @@ def _encoded(step: int, wall_time: float, content: ReductionOutput) -> EncodedSu
     else:
         # Also without values: a run that has no event is none to TensorBoard.
         encoded = event.summary(wall_time, step, content.values)
-    kinds = dict(map(_kind, content.values))
+    kinds = {}
+    for value in content.values:
+        # TensorBoard's plugins that boardd does not know have no part in conflicts of kinds.
+        if isinstance(value, EncodedValue):
+            kinds[value.tag] = value.kind
+        elif (kind := kind_of(value)) is not None:
+            kinds[value.tag.encode()] = kind
     return EncodedSummary(encoded, kinds, content.embedding)
-
-
-def _kind(value: Summary.Value | EncodedValue) -> tuple[bytes, SummaryKind]:
-    """A value's tag, and what TensorBoard reads it as."""
-    if isinstance(value, EncodedValue):
-        return value.tag, value.kind
-    field = value.WhichOneof("value")
-    if field == "tensor":
-        return value.tag.encode(), _KIND_OF_PLUGIN[value.metadata.plugin_data.plugin_name]
-    return value.tag.encode(), _KIND_OF_FIELD[field]
