@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos import tags
 from boardd_protos.frame import HEADER_BYTES
 from boardd_protos.summary_kind import SummaryKind
 
@@ -117,6 +118,8 @@ class RunSeries:
         names: tuple[str, ...],
         name: str = "",
     ) -> int:
+        if not self._run.definition.tags_as_given:
+            names = tuple(map(tags.clean, names))
         with self._lock:
             if kind is not None:
                 self._run.kinds.check(sub_run, names, kind)

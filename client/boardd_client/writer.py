@@ -7,7 +7,6 @@ record in memory. It does not wait for the daemon, the disk or a device, unless
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import struct
@@ -21,6 +20,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
 from boardd_protos import address as addresses
+from boardd_protos import tags
 from boardd_protos.address import Address, UnixAddress
 from boardd_protos.summary_kind import SummaryKind
 
@@ -29,6 +29,7 @@ from boardd_client.calls import (
     DistributionCalls,
     ExperimentCalls,
     MediaCalls,
+    ReadyCalls,
     ScalarCalls,
     SpaceCalls,
     arguments,
@@ -36,10 +37,10 @@ from boardd_client.calls import (
 from boardd_client.calls.reductions import Reductions
 from boardd_client.calls.run_options import RunOptions
 from boardd_client.environment import Settings, token_in_clear
+from boardd_client.exports import ExportCalls
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.run import FlushResult, RunHandle
 from boardd_client.session.counters import Statistics
-from boardd_client.session.scalar_history import Exported
 from boardd_client.transport.look_ahead import look_ahead
 from boardd_client.transport.run_location import RunLocation
 from boardd_client.transport.senders import senders
@@ -53,7 +54,15 @@ _END_SECS: Final = 5.0
 _time = time.time
 
 
-class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, ExperimentCalls):
+class SummaryWriter(
+    ScalarCalls,
+    DistributionCalls,
+    MediaCalls,
+    SpaceCalls,
+    ExperimentCalls,
+    ReadyCalls,
+    ExportCalls,
+):
     """Logs to a directory that TensorBoard reads, through the boardd daemon.
 
     Takes MXBoard's arguments with MXBoard's meaning. New arguments are
@@ -101,6 +110,8 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
             ``BOARDD_PER_RANK``, else ``"scalars"``.
         launch: what tells this launch of the ranks from others, up to 512 bytes, the same
             for all of its ranks. Default: ``BOARDD_LAUNCH``, else what the launcher says.
+        keep_tags: whether tags are written as they are. Default: no, as in MXBoard:
+            characters other than letters, digits and ``-_./`` become ``_``.
 
     Raises:
         TypeError, ValueError: an argument or environment variable is not as described, or
@@ -125,6 +136,7 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
         reduce: str | None = None,
         per_rank: str | None = None,
         launch: str | None = None,
+        keep_tags: bool = False,
     ) -> None:
         self._settings = Settings.from_environ(os.environ)
         self._logdir = arguments.logdir(logdir)
@@ -137,6 +149,7 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
             sync=sync,
             reduce=self._settings.reduce if reduce is None else reduce,
             per_rank=self._settings.per_rank if per_rank is None else per_rank,
+            keep_tags=keep_tags,
         )
         self._on_full = arguments.choice(on_full, "on_full", arguments.ON_FULL)
         self._verbose = bool(verbose)
@@ -201,8 +214,8 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
         """Logs a number, or several curves in one plot.
 
         Args:
-            tag: name of the plot; characters other than letters, digits and
-                ``-_./`` become ``_``.
+            tag: name of the plot; without ``keep_tags`` characters other than letters,
+                digits and ``-_./`` become ``_``.
             value: a number; an array of one element, which may still be computing;
                 ``(name, value)``; or a dict of names and values. Named values go to
                 the sub-runs ``tag/name``, under the tag ``tag``.
@@ -254,10 +267,19 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
         if run is not None and series:
             run.log_value(series, step, wall_time, value)
 
+    def _shown_tag(self, tag: str) -> str:
+        return tag if self._run_options.keep_tags else tags.clean(tag)
+
     def _log_number(
-        self, tag: str, step: int, value: float | capture.Tensor, *, sub_run: str
+        self,
+        tag: str,
+        step: int,
+        value: float | capture.Tensor,
+        *,
+        sub_run: str,
+        walltime: object = None,
     ) -> None:
-        wall_time = _time()
+        wall_time = _time_of(walltime)
         run = self._attach()
         series = run.series_in(sub_run, tag, step=step) if run is not None else 0
         if run is not None and series:
@@ -402,38 +424,6 @@ class SummaryWriter(ScalarCalls, DistributionCalls, MediaCalls, SpaceCalls, Expe
             dropped = {**counts.dropped, DropReason.CLOSED.value: self._closed_drops}
             counts = replace(counts, dropped=MappingProxyType(dropped))
         return counts
-
-    # Scalars kept in memory
-
-    def export_scalars(self, path: str | os.PathLike[str]) -> None:
-        """Writes all scalars that this writer has logged to a JSON file, as MXBoard does.
-
-        The format is ``{name: [[timestamp, step, value], ...], ...}``, with the names
-        ``logdir/tag`` and, for named values, ``logdir/tag/name``. Waits for values
-        that are still computing, 30 s at most. At most
-        ``BOARDD_SCALAR_HISTORY_BYTES`` (64 MiB, 28 bytes a scalar) are kept.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        if os.path.isfile(path):
-            _logger.warning("%s already exists and will be overwritten", os.fspath(path))
-        exported: Exported = {}
-        for run in self._all_runs():
-            run.sender.wait_committed(time.monotonic() + DEFAULT_TIMEOUT_SECS)
-            scalars, lost = run.sender.session.export_scalars(run.series.names)
-            if lost:
-                _logger.warning("the export lacks the %d oldest scalars of this process", lost)
-            for name, rows in scalars.items():
-                exported.setdefault(name, []).extend(rows)
-        with open(path, "w", encoding="ascii") as file:
-            json.dump(exported, file)
-
-    def clear_scalar_dict(self) -> None:
-        """Forgets the scalars that ``export_scalars`` would write."""
-        for run in self._all_runs():
-            run.sender.session.clear_scalars(run.series.names)
-        self._past = self._past[-1:]
 
     def _all_runs(self) -> list[RunHandle]:
         with self._lock:

@@ -246,7 +246,7 @@ class Graph(_message.Message):
     def __init__(self, mxnet_json: _Optional[str] = ..., nodes: _Optional[_Union[GraphNodes, _Mapping]] = ...) -> None: ...
 
 class GraphNode(_message.Message):
-    __slots__ = ["attributes", "inputs", "name", "op"]
+    __slots__ = ["attributes", "inputs", "name", "op", "output_shapes"]
     class AttributesEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -258,11 +258,13 @@ class GraphNode(_message.Message):
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     OP_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_SHAPES_FIELD_NUMBER: _ClassVar[int]
     attributes: _containers.ScalarMap[str, str]
     inputs: _containers.RepeatedScalarFieldContainer[str]
     name: str
     op: str
-    def __init__(self, name: _Optional[str] = ..., op: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    output_shapes: _containers.RepeatedCompositeFieldContainer[Shape]
+    def __init__(self, name: _Optional[str] = ..., op: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ..., attributes: _Optional[_Mapping[str, str]] = ..., output_shapes: _Optional[_Iterable[_Union[Shape, _Mapping]]] = ...) -> None: ...
 
 class GraphNodes(_message.Message):
     __slots__ = ["nodes"]
@@ -315,7 +317,7 @@ class HParamValue(_message.Message):
     def __init__(self, number: _Optional[float] = ..., text: _Optional[str] = ..., flag: bool = ...) -> None: ...
 
 class HParams(_message.Message):
-    __slots__ = ["domains", "hparams", "metrics"]
+    __slots__ = ["domains", "hparams", "metrics", "names"]
     class HparamsEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -326,10 +328,12 @@ class HParams(_message.Message):
     DOMAINS_FIELD_NUMBER: _ClassVar[int]
     HPARAMS_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
     domains: _containers.RepeatedCompositeFieldContainer[HParamDomain]
     hparams: _containers.MessageMap[str, HParamValue]
     metrics: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, hparams: _Optional[_Mapping[str, HParamValue]] = ..., metrics: _Optional[_Iterable[str]] = ..., domains: _Optional[_Iterable[_Union[HParamDomain, _Mapping]]] = ...) -> None: ...
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, hparams: _Optional[_Mapping[str, HParamValue]] = ..., metrics: _Optional[_Iterable[str]] = ..., domains: _Optional[_Iterable[_Union[HParamDomain, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class HeldRun(_message.Message):
     __slots__ = ["first_sequence", "run", "trouble"]
@@ -366,7 +370,7 @@ class HistogramRaw(_message.Message):
     def __init__(self, min: _Optional[float] = ..., max: _Optional[float] = ..., num: _Optional[float] = ..., sum: _Optional[float] = ..., sum_squares: _Optional[float] = ...) -> None: ...
 
 class Image(_message.Message):
-    __slots__ = ["box_labels", "dataformats", "has_boxes", "normalize", "nrow", "pad_value", "padding", "value_range"]
+    __slots__ = ["box_labels", "dataformats", "has_boxes", "normalize", "nrow", "pad_value", "padding", "rescale", "value_range"]
     BOX_LABELS_FIELD_NUMBER: _ClassVar[int]
     DATAFORMATS_FIELD_NUMBER: _ClassVar[int]
     HAS_BOXES_FIELD_NUMBER: _ClassVar[int]
@@ -374,6 +378,7 @@ class Image(_message.Message):
     NROW_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
     PAD_VALUE_FIELD_NUMBER: _ClassVar[int]
+    RESCALE_FIELD_NUMBER: _ClassVar[int]
     VALUE_RANGE_FIELD_NUMBER: _ClassVar[int]
     box_labels: _containers.RepeatedScalarFieldContainer[str]
     dataformats: str
@@ -382,8 +387,9 @@ class Image(_message.Message):
     nrow: int
     pad_value: int
     padding: int
+    rescale: float
     value_range: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, dataformats: _Optional[str] = ..., nrow: _Optional[int] = ..., padding: _Optional[int] = ..., normalize: _Optional[str] = ..., value_range: _Optional[_Iterable[float]] = ..., pad_value: _Optional[int] = ..., has_boxes: bool = ..., box_labels: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, dataformats: _Optional[str] = ..., nrow: _Optional[int] = ..., padding: _Optional[int] = ..., normalize: _Optional[str] = ..., value_range: _Optional[_Iterable[float]] = ..., pad_value: _Optional[int] = ..., has_boxes: bool = ..., box_labels: _Optional[_Iterable[str]] = ..., rescale: _Optional[float] = ...) -> None: ...
 
 class LogPosition(_message.Message):
     __slots__ = ["position", "sequence"]
@@ -450,7 +456,7 @@ class OpenRequest(_message.Message):
     def __init__(self, min_protocol_version: _Optional[int] = ..., max_protocol_version: _Optional[int] = ..., session_id: _Optional[bytes] = ..., acknowledged_sequence: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., client_version: _Optional[str] = ..., heard_rejections: _Optional[int] = ...) -> None: ...
 
 class Payload(_message.Message):
-    __slots__ = ["audio", "custom_scalars", "embedding", "graph", "histogram", "histogram_raw", "hparams", "image", "mesh", "pr_curve", "pr_curve_raw", "slots", "tensor", "tensors", "text", "video"]
+    __slots__ = ["audio", "custom_scalars", "embedding", "graph", "histogram", "histogram_raw", "hparams", "image", "mesh", "pr_curve", "pr_curve_raw", "ready", "slots", "tensor", "tensors", "text", "video"]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_SCALARS_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -462,6 +468,7 @@ class Payload(_message.Message):
     MESH_FIELD_NUMBER: _ClassVar[int]
     PR_CURVE_FIELD_NUMBER: _ClassVar[int]
     PR_CURVE_RAW_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     TENSOR_FIELD_NUMBER: _ClassVar[int]
@@ -478,12 +485,13 @@ class Payload(_message.Message):
     mesh: Mesh
     pr_curve: PrCurve
     pr_curve_raw: PrCurveRaw
+    ready: Ready
     slots: _containers.RepeatedCompositeFieldContainer[Slot]
     tensor: TensorSummary
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
     text: Text
     video: Video
-    def __init__(self, tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., histogram: _Optional[_Union[Histogram, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., pr_curve: _Optional[_Union[PrCurve, _Mapping]] = ..., pr_curve_raw: _Optional[_Union[PrCurveRaw, _Mapping]] = ..., histogram_raw: _Optional[_Union[HistogramRaw, _Mapping]] = ..., graph: _Optional[_Union[Graph, _Mapping]] = ..., video: _Optional[_Union[Video, _Mapping]] = ..., hparams: _Optional[_Union[HParams, _Mapping]] = ..., mesh: _Optional[_Union[Mesh, _Mapping]] = ..., custom_scalars: _Optional[_Union[CustomScalars, _Mapping]] = ..., tensor: _Optional[_Union[TensorSummary, _Mapping]] = ...) -> None: ...
+    def __init__(self, tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., histogram: _Optional[_Union[Histogram, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., pr_curve: _Optional[_Union[PrCurve, _Mapping]] = ..., pr_curve_raw: _Optional[_Union[PrCurveRaw, _Mapping]] = ..., histogram_raw: _Optional[_Union[HistogramRaw, _Mapping]] = ..., graph: _Optional[_Union[Graph, _Mapping]] = ..., video: _Optional[_Union[Video, _Mapping]] = ..., hparams: _Optional[_Union[HParams, _Mapping]] = ..., mesh: _Optional[_Union[Mesh, _Mapping]] = ..., custom_scalars: _Optional[_Union[CustomScalars, _Mapping]] = ..., tensor: _Optional[_Union[TensorSummary, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ...) -> None: ...
 
 class PrCurve(_message.Message):
     __slots__ = ["num_thresholds"]
@@ -496,6 +504,12 @@ class PrCurveRaw(_message.Message):
     NUM_THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
     num_thresholds: int
     def __init__(self, num_thresholds: _Optional[int] = ...) -> None: ...
+
+class Ready(_message.Message):
+    __slots__ = ["is_graph"]
+    IS_GRAPH_FIELD_NUMBER: _ClassVar[int]
+    is_graph: bool
+    def __init__(self, is_graph: bool = ...) -> None: ...
 
 class Records(_message.Message):
     __slots__ = ["frames", "settled_sequence", "sparse"]
@@ -536,7 +550,7 @@ class Rejected(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ..., number: _Optional[int] = ..., run: _Optional[int] = ..., runs: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RunDefinition(_message.Message):
-    __slots__ = ["ancestor", "attempt", "epoch", "filename_suffix", "has_siblings", "latest_epoch", "launch", "logdir", "name", "per_rank", "process_id", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "umask", "world_size"]
+    __slots__ = ["ancestor", "attempt", "epoch", "filename_suffix", "has_siblings", "latest_epoch", "launch", "logdir", "name", "per_rank", "process_id", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "tags_as_given", "umask", "world_size"]
     ANCESTOR_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -554,6 +568,7 @@ class RunDefinition(_message.Message):
     RUN_FIELD_NUMBER: _ClassVar[int]
     SYNC_ON_FLUSH_FIELD_NUMBER: _ClassVar[int]
     SYNC_SECS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_AS_GIVEN_FIELD_NUMBER: _ClassVar[int]
     UMASK_FIELD_NUMBER: _ClassVar[int]
     WORLD_SIZE_FIELD_NUMBER: _ClassVar[int]
     ancestor: Directory
@@ -573,9 +588,10 @@ class RunDefinition(_message.Message):
     run: int
     sync_on_flush: bool
     sync_secs: float
+    tags_as_given: bool
     umask: int
     world_size: int
-    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ..., has_siblings: bool = ..., latest_epoch: _Optional[int] = ..., per_rank: _Optional[str] = ..., launch: _Optional[str] = ..., attempt: _Optional[int] = ..., process_id: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ..., has_siblings: bool = ..., latest_epoch: _Optional[int] = ..., per_rank: _Optional[str] = ..., launch: _Optional[str] = ..., attempt: _Optional[int] = ..., process_id: _Optional[bytes] = ..., tags_as_given: bool = ...) -> None: ...
 
 class RunRefused(_message.Message):
     __slots__ = ["message", "reason", "run", "sub_run"]
@@ -649,6 +665,12 @@ class SessionStatus(_message.Message):
     written_sequence: int
     def __init__(self, hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., attached: bool = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., map_bytes: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
 
+class Shape(_message.Message):
+    __slots__ = ["sizes"]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    sizes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, sizes: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class Slot(_message.Message):
     __slots__ = ["map", "offset", "size_bytes"]
     MAP_FIELD_NUMBER: _ClassVar[int]
@@ -712,8 +734,16 @@ class TensorChunk(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., tensor: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class TensorSummary(_message.Message):
-    __slots__ = []
-    def __init__(self) -> None: ...
+    __slots__ = ["description", "display_name", "double_precision", "is_scalar"]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    DOUBLE_PRECISION_FIELD_NUMBER: _ClassVar[int]
+    IS_SCALAR_FIELD_NUMBER: _ClassVar[int]
+    description: str
+    display_name: str
+    double_precision: bool
+    is_scalar: bool
+    def __init__(self, is_scalar: bool = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., double_precision: bool = ...) -> None: ...
 
 class Text(_message.Message):
     __slots__ = ["markdown"]

@@ -29,10 +29,15 @@ PACKAGES = {
 ROOMS: dict[str, dict[str, set[str]]] = {
     "boardd_client": {
         "__init__": {"errors", "run", "session", "writer"},
+        "tensorboardX": {"dropins"},
+        "torch": {"dropins"},
         "hooks": {"calls", "capture", "writer"},
+        "dropins": {"calls", "capture", "writer"},
         "writer": {
-            *("calls", "capture", "environment", "memory", "ranks", "run", "session", "transport"),
+            *("calls", "capture", "environment", "exports", "memory", "ranks", "run", "session"),
+            "transport",
         },
+        "exports": {"run", "session"},
         "run": {"calls", "capture", "memory", "session", "transport"},
         "transport": {"environment", "errors", "memory", "session"},
         "session": {"errors", "memory"},

@@ -29,6 +29,8 @@ from boardd_protos.suffixes import suffix_obstacle
 from boardd_protos.tags import MAX_NAME_BYTES, MAX_TAG_BYTES
 from numpy.typing import NDArray
 
+from boardd_client import capture
+
 #: Names of bins.
 BIN_RULES: Final = (DEFAULT_BINS, *NUMPY_BIN_RULES)
 ON_FULL: Final = ("drop", "block")
@@ -70,11 +72,27 @@ def step(value: object) -> int:
         return 0
     elif isinstance(value, SupportsIndex) and isinstance(value, (numbers.Integral, np.integer)):
         result = operator.index(value)
+    elif isinstance(value, np.ndarray) or capture.is_of_framework(type(value)):
+        return step(plain(value, "global_step"))
     else:
         result = int(number(value, "global_step"))
     if not -(1 << 63) <= result < 1 << 63:
         raise ValueError(f"global_step {result} is outside int64")
     return result
+
+
+def plain(value: Any, what: str) -> Any:
+    """Returns the one element of an array of NumPy or a framework, once it is computed.
+
+    For what the program counts or knows itself, such as a step. Raises ``ValueError`` for
+    other than one element.
+    """
+    # The names that frameworks have for it, MXNet's last.
+    read = getattr(value, "item", None) or getattr(value, "asscalar", None)
+    try:
+        return float(value) if read is None else read()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} is a {kind(value)}, expected one element: {error}") from None
 
 
 def wall_time(value: object) -> float | None:

@@ -51,7 +51,19 @@ class Calls(ABC):
         """
 
     @abstractmethod
-    def _log_number(self, tag: str, step: int, value: float | Tensor, *, sub_run: str) -> None:
+    def _shown_tag(self, tag: str) -> str:
+        """The tag that TensorBoard shows for ``tag``."""
+
+    @abstractmethod
+    def _log_number(
+        self,
+        tag: str,
+        step: int,
+        value: float | Tensor,
+        *,
+        sub_run: str,
+        walltime: object = None,
+    ) -> None:
         """Logs a scalar of a sub-run; a tensor must have one element.
 
         Raises ``ValueError`` if the tag is another kind already.

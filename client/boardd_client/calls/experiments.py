@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from boardd_protos.summary_kind import SummaryKind
-from boardd_protos.tags import CUSTOM_SCALARS_TAG, HPARAMS_TAG, clean
+from boardd_protos.tags import CUSTOM_SCALARS_TAG, HPARAMS_TAG
 
 from boardd_client import capture
 from boardd_client.calls import arguments, charts, graphs, hparams, payloads
@@ -19,7 +19,7 @@ GRAPH_TAG = "__run_graph__"
 class ExperimentCalls(Calls):
     """See the module."""
 
-    def add_graph(self, net: Any, input_to_model: Any = None) -> None:
+    def add_graph(self, net: Any, input_to_model: Any = None, *, strict: bool = False) -> None:
         """Logs the structure of a network.
 
         The call reads an MXNet network as it is. It traces a torch module: the module runs
@@ -30,13 +30,14 @@ class ExperimentCalls(Calls):
                 hybridized and run once; or a ``torch.nn.Module``.
             input_to_model: the tensor, or the tuple of arguments, to call a torch module
                 with.
+            strict: whether a torch module that returns a dict or a list is refused.
 
         Raises:
             TypeError, ValueError: not as described, or a graph above 1 MiB.
             RuntimeError: a HybridBlock that was not hybridized and run, or a module that
                 cannot be traced.
         """
-        payload = payloads.graph(graphs.graph(net, input_to_model))
+        payload = payloads.graph(graphs.graph(net, input_to_model, strict=strict))
         self._log_summary(GRAPH_TAG, 0, payload, kind=None)
 
     def add_hparams(
@@ -54,8 +55,9 @@ class ExperimentCalls(Calls):
             hparam_dict: names and values: bool, number or str. A callable counts as its
                 name; None is left out.
             metric_dict: names and values, as ``add_scalar`` takes one.
-            name: name of the sub-run. Default: the time in seconds; for a rank of several a
-                hash of ``hparam_dict``, so that all ranks that have the same share it.
+            name: name of the sub-run, ``"."`` for the run itself. Default: the time in
+                seconds; for a rank of several a hash of ``hparam_dict``, so that all ranks
+                that have the same share it.
             global_step: the metrics' step; None is 0.
             domains: the values that a hyperparameter may have, by its name.
 
@@ -65,7 +67,7 @@ class ExperimentCalls(Calls):
         step = arguments.step(global_step)
         values = hparams.values(hparam_dict)
         if name is not None:
-            sub_run = arguments.run(name)
+            sub_run = "" if name == "." else arguments.run(name)
         elif self._ranks.is_one_of_several:
             sub_run = hparams.digest(values)
         else:
@@ -76,7 +78,7 @@ class ExperimentCalls(Calls):
             arguments.tag(tag): capture.scalar(value, f"metric_dict[{tag!r}]")
             for tag, value in metric_dict.items()
         }
-        tags = map(clean, metrics)
+        tags = map(self._shown_tag, metrics)
         payload = payloads.hparams(values, tags, hparams.domains(domains))
         self._log_summary(HPARAMS_TAG, step, payload, kind=SummaryKind.HPARAM, sub_run=sub_run)
         for tag, value in metrics.items():

@@ -10,7 +10,7 @@ import contextlib
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from boardd_protos import boardd_pb2 as pb
@@ -30,7 +30,7 @@ _BUNDLES: Final = (
 )
 
 
-def graph(net: Any, input_to_model: Any) -> pb.Graph:
+def graph(net: Any, input_to_model: Any, *, strict: bool = False) -> pb.Graph:
     """Returns the graph of a network; see ``SummaryWriter.add_graph``."""
     if _is_a(net, "mxnet.symbol", "Symbol") or _is_a(net, "mxnet.gluon", "HybridBlock"):
         if input_to_model is not None:
@@ -39,7 +39,7 @@ def graph(net: Any, input_to_model: Any) -> pb.Graph:
     if _is_a(net, "torch.nn", "Module"):
         if input_to_model is None:
             raise ValueError("input_to_model is None: a torch module is traced with an input")
-        return pb.Graph(nodes=pb.GraphNodes(nodes=torch_nodes(net, input_to_model)))
+        return pb.Graph(nodes=pb.GraphNodes(nodes=torch_nodes(net, input_to_model, strict=strict)))
     raise TypeError(
         f"net is a {arguments.kind(net)}, expected an mxnet Symbol, a HybridBlock or a torch Module"
     )
@@ -61,13 +61,14 @@ def mxnet_json(net: Any) -> str:
     return text
 
 
-def torch_nodes(module: Any, input_to_model: Any) -> list[pb.GraphNode]:
+def torch_nodes(module: Any, input_to_model: Any, *, strict: bool = False) -> list[pb.GraphNode]:
     """Traces ``module`` with an input and returns the nodes of what it did.
 
     Nodes are scoped by the modules they run in, ``Net/Sequential[layers]/Conv2d[0]``.
     Parameters and buffers are nodes, constants are attributes of the nodes that take
-    them, and lists and tuples of values are seen through. Raises ``RuntimeError`` for a
-    module that cannot be traced.
+    them, and lists and tuples of values are seen through. ``strict`` has the tracer refuse
+    a module that returns a dict or a list. Raises ``RuntimeError`` for a module that cannot be
+    traced.
     """
     torch: Any = sys.modules["torch"]
     inputs = input_to_model
@@ -78,7 +79,7 @@ def torch_nodes(module: Any, input_to_model: Any) -> list[pb.GraphNode]:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         try:
-            traced = torch.jit.trace(module, inputs, strict=False, check_trace=False)
+            traced = torch.jit.trace(module, inputs, strict=strict, check_trace=False)
         except Exception as error:
             raise RuntimeError(
                 f"the {type(module).__name__} cannot be traced with this input: {error}"
@@ -122,7 +123,7 @@ class _Translation:
         first, *others = block.inputs()
         self._paths[first.debugName()] = ""  # the module itself
         for number, value in enumerate(others):
-            name = self._append(f"input/{number}", "input", [], _shape(value))
+            name = self._append(f"input/{number}", "input", [], {}, [_sizes(value)])
             self._sources[value.debugName()] = [name]
 
     def _add(self, node: Any) -> None:
@@ -153,7 +154,7 @@ class _Translation:
         else:  # one node, wherever it is used
             name = f"{self._scopes.get(parent, parent)}/{attribute}"
             if name not in self._names:
-                self._append(name, "Parameter", [], self._shapes.get(path, {}))
+                self._append(name, "Parameter", [], {}, [self._shapes.get(path)])
             self._sources[output] = [name]
 
     def _add_operator(self, node: Any, kind: str, outputs: list[str]) -> None:
@@ -167,26 +168,42 @@ class _Translation:
             if constant is not None and not found:
                 name = names[number] if number < len(names) else f"argument {number}"
                 attributes[name] = constant
-        if len(outputs) == 1:
-            attributes.update(_shape(node.output()))
         # The innermost of nested scopes has the whole path.
         path = node.scopeName().rpartition("/")[2].removeprefix("__module").removeprefix(".")
         scope = self._scopes.get(path) or self._scopes[""]
-        name = self._append(f"{scope}/{kind.rpartition('::')[2]}", kind, sources, attributes)
+        name = f"{scope}/{kind.rpartition('::')[2]}"
+        shapes = [_sizes(value) for value in node.outputs()]
+        name = self._append(name, kind, sources, attributes, shapes)
         for output in outputs:
             self._sources[output] = [name]
 
     def _from(self, value: Any) -> list[str]:
         return self._sources.get(value.debugName(), [])
 
-    def _append(self, name: str, op: str, inputs: list[str], attributes: dict[str, str]) -> str:
-        """Adds a node under that name or, if it is taken, with a number behind it."""
+    def _append(
+        self,
+        name: str,
+        op: str,
+        inputs: list[str],
+        attributes: dict[str, str],
+        shapes: Sequence[Sequence[int] | None] = (),
+    ) -> str:
+        """Adds a node under that name or, if it is taken, with a number behind it.
+
+        ``shapes`` are those of its outputs, and are left out unless all are known.
+        """
         unique = name
         while unique in self._names:
             unique = f"{name}_{self._names[name]}"
             self._names[name] += 1
         self._names[unique] += 1
-        self.nodes.append(pb.GraphNode(name=unique, op=op, inputs=inputs, attributes=attributes))
+        node = pb.GraphNode(name=unique, op=op, inputs=inputs, attributes=attributes)
+        known = [pb.Shape(sizes=sizes) for sizes in shapes if sizes is not None]
+        if known and len(known) == len(shapes):
+            node.output_shapes.extend(known)
+            if len(known) == 1:
+                node.attributes["shape"] = str(list(known[0].sizes))
+        self.nodes.append(node)
         return unique
 
 
@@ -200,12 +217,12 @@ def _scopes(module: Any) -> dict[str, str]:
     return scopes
 
 
-def _shapes(module: Any) -> dict[str, dict[str, str]]:
-    """The shape of each parameter and buffer as an attribute, by its path."""
+def _shapes(module: Any) -> dict[str, list[int]]:
+    """The shape of each parameter and buffer, by its path."""
     found = {}
     for tensors in (module.named_parameters, module.named_buffers):
         for path, tensor in tensors(remove_duplicate=False):
-            found[path] = {"shape": str(list(tensor.shape))}
+            found[path] = list(tensor.shape)
     return found
 
 
@@ -219,11 +236,11 @@ def _argument_names(node: Any) -> list[str]:
     return [argument.name for argument in schema.arguments]
 
 
-def _shape(value: Any) -> dict[str, str]:
-    """The shape of a value as an attribute, if it is known."""
+def _sizes(value: Any) -> list[int] | None:
+    """The shape of a value, if it is known."""
     kind = value.type()
-    sizes = kind.sizes() if kind.kind() == "TensorType" else None
-    return {} if sizes is None else {"shape": str(list(sizes))}
+    sizes: list[int] | None = kind.sizes() if kind.kind() == "TensorType" else None
+    return sizes
 
 
 def _constant(node: Any) -> str:

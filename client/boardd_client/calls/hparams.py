@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
 
+from boardd_client import capture
 from boardd_client.calls import arguments
 
 
@@ -72,6 +73,8 @@ def _value(value: object, what: str) -> pb.HParamValue:
             return pb.HParamValue(number=float(value))  # NaN and infinity may be
         except OverflowError:
             raise ValueError(f"{what} is {value!r}, beyond float64") from None
+    if isinstance(value, np.ndarray) or capture.is_of_framework(type(value)):
+        return _value(arguments.plain(value, what), what)
     if callable(value):
         return pb.HParamValue(text=str(getattr(value, "__name__", value)))
     raise TypeError(f"{what} is a {arguments.kind(value)}, expected a bool, a number or a str")

@@ -117,6 +117,7 @@ class MediaCalls(Calls):
         *,
         labels: Sequence[str] | None = None,
         dataformats: str = "CHW",
+        rescale: float = 1,
         walltime: float | None = None,
     ) -> None:
         """Logs an image with red boxes drawn on it.
@@ -128,6 +129,7 @@ class MediaCalls(Calls):
             global_step: the step; None is 0.
             labels: n texts, drawn at the lower left corner of each box.
             dataformats: what the image's dimensions are, without N.
+            rescale: the image is shown so many times as wide and as high, above 0.
             walltime: seconds since the epoch; None is now.
 
         Raises:
@@ -143,7 +145,9 @@ class MediaCalls(Calls):
         texts = () if labels is None else arguments.strings(labels, "labels")
         if texts and len(texts) != count:
             raise ValueError(f"labels has {len(texts)} elements for {count} boxes")
-        payload = payloads.image_with_boxes(tensors, formats, texts)
+        factor = arguments.number(rescale, "rescale")
+        shapes.rescaled(tensors[0], formats, factor)
+        payload = payloads.image_with_boxes(tensors, formats, texts, factor)
         self._log_summary(tag, step, payload, tensors, kind=SummaryKind.IMAGE, walltime=walltime)
 
     def add_figure(

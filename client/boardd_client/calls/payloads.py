@@ -60,9 +60,13 @@ def image(
     return _serialized(pb.Payload(tensors=[_described(dtype, shape)], image=message))
 
 
-def image_with_boxes(tensors: Sequence[Tensor], dataformats: str, labels: Iterable[str]) -> bytes:
+def image_with_boxes(
+    tensors: Sequence[Tensor], dataformats: str, labels: Iterable[str], rescale: float
+) -> bytes:
     """The payload of an image, ``tensors[0]``, with boxes, ``tensors[1]``."""
     message = pb.Image(dataformats=dataformats, nrow=1, has_boxes=True, box_labels=labels)
+    if rescale != 1:
+        message.rescale = rescale
     return _serialized(pb.Payload(tensors=_all(tensors), image=message))
 
 
@@ -82,6 +86,30 @@ def pr_curve_raw(tensors: Sequence[Tensor], num_thresholds: int) -> bytes:
     """The payload of a curve of tp, fp, tn, fn, precision and recall."""
     message = pb.PrCurveRaw(num_thresholds=num_thresholds)
     return _serialized(pb.Payload(tensors=_all(tensors), pr_curve_raw=message))
+
+
+def ready(captured: Tensor, *, is_graph: bool) -> bytes:
+    """The payload of a message that the user has made, whose bytes are in ``captured``."""
+    return _serialized(pb.Payload(tensors=_all([captured]), ready=pb.Ready(is_graph=is_graph)))
+
+
+@lru_cache(maxsize=_KEPT)
+def scalar_tensor(
+    dtype: str,
+    shape: tuple[int, ...],
+    *,
+    display_name: str,
+    description: str,
+    double_precision: bool,
+) -> bytes:
+    """The payload of a scalar that is stored as a tensor."""
+    message = pb.TensorSummary(
+        is_scalar=True,
+        display_name=display_name,
+        description=description,
+        double_precision=double_precision,
+    )
+    return _serialized(pb.Payload(tensors=[_described(dtype, shape)], tensor=message))
 
 
 def tensor(captured: Tensor) -> bytes:
@@ -149,7 +177,7 @@ def hparams(
     domains: Iterable[pb.HParamDomain],
 ) -> bytes:
     """The payload of a run's hyperparameters."""
-    message = pb.HParams(hparams=values, metrics=metrics, domains=domains)
+    message = pb.HParams(hparams=values, names=values, metrics=metrics, domains=domains)
     return _serialized(pb.Payload(hparams=message))
 
 

@@ -21,6 +21,7 @@ class RunOptions:
     sync: str | float | None  #: as it was given
     reduce: str
     per_rank: str
+    keep_tags: bool = False
 
     @classmethod
     def checked(
@@ -32,6 +33,7 @@ class RunOptions:
         sync: Any,
         reduce: object,
         per_rank: object,
+        keep_tags: object = False,
     ) -> RunOptions:
         """Checks arguments of ``SummaryWriter``.
 
@@ -45,6 +47,7 @@ class RunOptions:
             sync=sync,
             reduce=arguments.choice(reduce, "reduce", REDUCTIONS),
             per_rank=arguments.choice(per_rank, "per_rank", PER_RANK),
+            keep_tags=bool(keep_tags),
         )
 
     def definition(self, logdir: str) -> pb.RunDefinition:
@@ -59,6 +62,7 @@ class RunOptions:
             sync_on_flush=sync_on_flush,
             reduce=self.reduce,
             per_rank=self.per_rank,
+            tags_as_given=self.keep_tags,
         )
 
     def arguments(self) -> dict[str, Any]:
@@ -70,4 +74,5 @@ class RunOptions:
             "sync": self.sync,
             "reduce": self.reduce,
             "per_rank": self.per_rank,
+            "keep_tags": self.keep_tags,
         }

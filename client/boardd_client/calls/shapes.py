@@ -72,6 +72,16 @@ def boxes(tensor: Tensor) -> int:
     return tensor.shape[0]
 
 
+def rescaled(tensor: Tensor, formats: str, factor: float) -> None:
+    """Checks by how much one image of ``formats`` is made larger or smaller."""
+    size = dict(zip(formats, tensor.shape, strict=True))
+    pixels = [max(1.0, size[side] * factor) for side in "HW"]
+    if factor <= 0 or math.prod(pixels) > MAX_PIXELS:
+        raise ValueError(
+            f"rescale is {factor}, expected more than 0 and at most {MAX_PIXELS} pixels"
+        )
+
+
 def video(tensor: Tensor, dataformats: object) -> str:
     """Checks a batch of clips; returns its ``dataformats``, capitals."""
     what = _described(tensor, "video")

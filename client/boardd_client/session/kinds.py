@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from boardd_protos import tags
 from boardd_protos.summary_kind import SummaryKind
 
 
@@ -19,9 +18,9 @@ class RunKinds:
         self._kinds: dict[tuple[str, str], SummaryKind] = {}
 
     def check(self, sub_run: str, names: Iterable[str], kind: SummaryKind) -> None:
-        """Raises ``ValueError`` if one of the tags ``names`` is another kind already."""
+        """Raises ``ValueError`` if one of the tags ``names``, as shown, is another kind already."""
         for name in names:
-            known = self._kinds.get((sub_run, tags.clean(name)))
+            known = self._kinds.get((sub_run, name))
             if known is not None and known is not kind:
                 raise ValueError(
                     f"tag {name!r} is a {known.value} in this run and cannot be a {kind.value} "
@@ -29,6 +28,6 @@ class RunKinds:
                 )
 
     def add(self, sub_run: str, names: Iterable[str], kind: SummaryKind) -> None:
-        """Notes what was logged under the tags ``names``."""
+        """Notes what was logged under the tags ``names``, as they are shown."""
         for name in names:
-            self._kinds.setdefault((sub_run, tags.clean(name)), kind)
+            self._kinds.setdefault((sub_run, name), kind)

@@ -65,7 +65,7 @@ def kinds_of(events: Iterable[bytes]) -> dict[bytes, SummaryKind]:
         except DecodeError:
             continue
         for value in event.summary.value:
-            kind = _kind(value)
+            kind = kind_of(value)
             if kind is not None:
                 kinds.setdefault(value.tag.encode(), kind)
     return kinds
@@ -105,7 +105,8 @@ def _after_step(data: bytes) -> int:
     return at
 
 
-def _kind(value: Summary.Value) -> SummaryKind | None:
+def kind_of(value: Summary.Value) -> SummaryKind | None:
+    """The kind of a value by the plugin that it names, else by its field; None if unknown."""
     plugin = _BY_PLUGIN.get(value.metadata.plugin_data.plugin_name)
     if plugin is not None:
         return plugin

@@ -70,7 +70,9 @@ def _pixels(source: ReductionInput) -> NDArray[np.uint8]:
             raise InvalidTensorError(f"boxes on a batch of {count} images; give one image")
     pixels = _grid(source)
     if options.has_boxes:
-        pixels = draw_boxes(pixels, source.arrays[1], list(options.box_labels) or None)
+        labels = list(options.box_labels) or None
+        rescale = options.rescale or 1
+        pixels = draw_boxes(pixels, source.arrays[1], labels, rescale=rescale)
     return pixels
 
 

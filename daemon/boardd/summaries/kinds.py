@@ -36,6 +36,7 @@ from boardd.summaries.plugins import (
     summarize_graph,
     summarize_hparams,
     summarize_mesh,
+    summarize_ready,
     summarize_tensor,
     summarize_text,
 )
@@ -86,6 +87,7 @@ KINDS: Final = {
     "mesh": _first(1, 3, summarize_mesh),
     "pr_curve": Kind(2, 3, summarize_pr_curve, share_pr_curve, {Curve: present_curve}),
     "pr_curve_raw": Kind(6, 6, summarize_pr_curve_raw, share_pr_curve_raw, {Curve: present_curve}),
+    "ready": _first(1, 1, summarize_ready),
     "tensor": _first(1, 1, summarize_tensor),
     "text": _first(0, 0, summarize_text),
     "video": _first(1, 1, summarize_video),

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.invalid import InvalidRecordError
+from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
+from google.protobuf.message import DecodeError, Message
 
 from boardd.events import graph, plugins
 from boardd.events.custom_scalars import Category, Chart, custom_scalars_value
+from boardd.events.event_pb2 import Summary
 from boardd.events.graph import GraphNode
+from boardd.events.graph_pb2 import GraphDef
 from boardd.events.hparams import HParam, hparams_values
 from boardd.events.mesh import mesh_values
-from boardd.events.tensors import tensor_value
+from boardd.events.tensors import scalar_tensor_value, tensor_value
 from boardd.reduce.audio import encode_wav
 from boardd.reduce.graph import symbol_nodes
 from boardd.summaries.reduction import ReductionInput, ReductionOutput, named_arrays
@@ -28,8 +34,47 @@ def summarize_audio(source: ReductionInput) -> ReductionOutput:
 
 
 def summarize_tensor(source: ReductionInput) -> ReductionOutput:
-    """A tensor as it is. Raises ``InvalidTensorError``."""
-    return ReductionOutput([tensor_value(source.tag, source.arrays[0])])
+    """A tensor as it is, or a scalar of its dtype. Raises ``InvalidTensorError``."""
+    options, array = source.payload.tensor, source.arrays[0]
+    if not options.is_scalar:
+        return ReductionOutput([tensor_value(source.tag, array)])
+    return ReductionOutput(
+        [
+            scalar_tensor_value(
+                source.tag,
+                array,
+                display_name=options.display_name,
+                description=options.description,
+                double_precision=options.double_precision,
+            )
+        ]
+    )
+
+
+def summarize_ready(source: ReductionInput) -> ReductionOutput:
+    """A message of the user's. Raises ``InvalidRecordError`` and ``InvalidTensorError``."""
+    array = source.arrays[0]
+    if array.dtype != np.uint8 or array.ndim != 1:
+        raise InvalidTensorError(
+            f"a message as {array.dtype} of shape {array.shape}; give its bytes, uint8 [n]"
+        )
+    data = array.tobytes()
+    if source.payload.ready.is_graph:
+        if not _read(GraphDef, data).node:
+            raise InvalidRecordError("a graph without nodes")
+        return ReductionOutput(graph_def=data)
+    value = _read(Summary.Value, data)
+    if value.WhichOneof("value") is None:
+        raise InvalidRecordError("a summary value of a form that this daemon does not know")
+    value.tag = source.tag
+    return ReductionOutput([value])
+
+
+def _read(message: type[Message], data: bytes) -> Any:
+    try:
+        return message.FromString(data)
+    except DecodeError as error:
+        raise InvalidRecordError(f"no {message.DESCRIPTOR.name}: {error}") from error
 
 
 def summarize_graph(source: ReductionInput) -> ReductionOutput:
@@ -45,7 +90,13 @@ def summarize_graph(source: ReductionInput) -> ReductionOutput:
         ]
     elif kind == "nodes":
         nodes = [
-            GraphNode(node.name, node.op, node.inputs, node.attributes)
+            GraphNode(
+                node.name,
+                node.op,
+                node.inputs,
+                node.attributes,
+                [shape.sizes for shape in node.output_shapes],
+            )
             for node in message.nodes.nodes
         ]
     else:
@@ -59,7 +110,10 @@ def summarize_hparams(source: ReductionInput) -> ReductionOutput:
     """A run's hyperparameters. Raises ``InvalidRecordError``."""
     message = source.payload.hparams
     # A map has no certain order.
-    hparams = {name: _hparam(name, message.hparams[name]) for name in sorted(message.hparams)}
+    names = list(message.names) or sorted(message.hparams)
+    if set(names) != set(message.hparams) or len(names) != len(message.hparams):
+        raise InvalidRecordError("the names of the hyperparameters are not those that have values")
+    hparams = {name: _hparam(name, message.hparams[name]) for name in names}
     domains = {}
     for domain in message.domains:
         found = [_hparam(domain.hparam, value) for value in domain.values]

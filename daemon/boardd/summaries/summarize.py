@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
-from boardd_protos.summary_kind import SummaryKind
 from google.protobuf.message import DecodeError
 
-from boardd.events import custom_scalars, event, hparams, mesh, plugins, tensors
-from boardd.events.event_pb2 import Summary
+from boardd.events import event
+from boardd.events.kinds import kind_of
 from boardd.events.wire import EncodedValue
 from boardd.partials import wholeness
 from boardd.partials.partial import Partial
@@ -30,18 +28,6 @@ from boardd.summaries.reduction import (
     SummaryError,
     with_note,
 )
-
-#: What a value is: by its field, and if that is "tensor", by the plugin that it names.
-_KIND_OF_FIELD: Final = {"simple_value": SummaryKind.SCALAR, "image": SummaryKind.IMAGE}
-_KIND_OF_PLUGIN: Final = {
-    custom_scalars.PLUGIN: SummaryKind.CUSTOM_SCALAR,
-    hparams.PLUGIN: SummaryKind.HPARAM,
-    mesh.PLUGIN: SummaryKind.MESH,
-    plugins.AUDIO_PLUGIN: SummaryKind.AUDIO,
-    plugins.PR_CURVES_PLUGIN: SummaryKind.PR_CURVE,
-    plugins.TEXT_PLUGIN: SummaryKind.TEXT,
-    tensors.TENSOR_PLUGIN: SummaryKind.TENSOR,
-}
 
 
 def summarize(
@@ -172,20 +158,13 @@ def _encoded(step: int, wall_time: float, content: ReductionOutput) -> EncodedSu
     else:
         # Also without values: a run that has no event is none to TensorBoard.
         encoded = event.summary(wall_time, step, content.values)
-    kinds = dict(map(_kind, content.values))
+    kinds = {}
+    for value in content.values:
+        # TensorBoard's plugins that boardd does not know have no part in conflicts of kinds.
+        if isinstance(value, EncodedValue):
+            kinds[value.tag] = value.kind
+        elif value.WhichOneof("value") is None:  # what another daemon contributed
+            raise InvalidRecordError("a summary value that holds nothing")
+        elif (kind := kind_of(value)) is not None:
+            kinds[value.tag.encode()] = kind
     return EncodedSummary(encoded, kinds, content.embedding)
-
-
-def _kind(value: Summary.Value | EncodedValue) -> tuple[bytes, SummaryKind]:
-    """A value's tag, and what TensorBoard reads it as. Raises ``InvalidRecordError``."""
-    if isinstance(value, EncodedValue):
-        return value.tag, value.kind
-    field = value.WhichOneof("value") or "none"
-    if field == "tensor":
-        kind = _KIND_OF_PLUGIN.get(value.metadata.plugin_data.plugin_name)
-    else:
-        kind = _KIND_OF_FIELD.get(field)
-    if kind is None:  # what another daemon contributed
-        plugin = value.metadata.plugin_data.plugin_name
-        raise InvalidRecordError(f"a value of the field {field!r} and the plugin {plugin!r}")
-    return value.tag.encode(), kind

@@ -25,6 +25,14 @@ KINDS: dict[str, Log] = {
 }
 
 
+def test_tags_that_are_kept_are_told_apart(scripted: ScriptedDaemon) -> None:
+    with writer(scripted, keep_tags=True) as sw:
+        KINDS["scalar"](sw, "x y")
+        KINDS["histogram"](sw, "x_y")
+        with pytest.raises(ValueError, match="'x y' is a scalar"):
+            KINDS["histogram"](sw, "x y")
+
+
 @pytest.mark.parametrize("first", KINDS)
 def test_a_second_kind_is_refused_and_the_first_goes_on(
     first: str, scripted: ScriptedDaemon

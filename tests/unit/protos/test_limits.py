@@ -72,7 +72,7 @@ STEREO, MONO = limits.max_sample_rate(2), limits.max_sample_rate(1)
             )
             for channels in limits.IMAGE_CHANNELS
         ],
-        (lambda: arguments.tag("t" * 1024), lambda: names.clean_tag("t" * 1024)),
+        (lambda: arguments.tag("t" * 1024), lambda: names.shown_tag("t" * 1024)),
         (lambda: arguments.run("r" * 255), lambda: names.segments("r" * 255, "run")),
         (lambda: arguments.filename_suffix("s" * 64), lambda: names.check_suffix("s" * 64)),
     ],
@@ -108,8 +108,8 @@ def test_the_largest_is_taken(client: Check, daemon: Check) -> None:
             lambda: shapes.video(of_shape(1, 1, 1, 1, SIDE + 1), "NTCHW"),
             lambda: encode_gif(pixels(1, 1, 1, 1, SIDE + 1), dataformats="NTCHW", fps=1),
         ),
-        (lambda: arguments.tag("t" * 1025), lambda: names.clean_tag("t" * 1025)),
-        (lambda: arguments.tag("///"), lambda: names.clean_tag("///")),
+        (lambda: arguments.tag("t" * 1025), lambda: names.shown_tag("t" * 1025)),
+        (lambda: arguments.tag("///"), lambda: names.shown_tag("///")),
         (lambda: arguments.run("r" * 256), lambda: names.segments("r" * 256, "run")),
         (lambda: arguments.run("a/../b"), lambda: names.segments("a/../b", "run")),
         (lambda: arguments.filename_suffix("s" * 65), lambda: names.check_suffix("s" * 65)),

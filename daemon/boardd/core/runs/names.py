@@ -32,13 +32,13 @@ JOURNAL_DIRECTORY: Final = ".boardd-group"
 _INVALID_IN_HOST = re.compile(r"[^-\w.]", re.ASCII)
 
 
-def clean_tag(tag: str) -> str:
-    """Returns ``tag`` as MXBoard writes it, see ``tags.clean``.
+def shown_tag(tag: str, *, as_given: bool = False) -> str:
+    """Returns ``tag`` as MXBoard writes it, see ``tags.clean``, or ``as_given``.
 
     Raises ``RefusedError`` when nothing is left, or more than
     ``MAX_TAG_BYTES`` bytes are.
     """
-    cleaned = tags.clean(tag)
+    cleaned = tag if as_given else tags.clean(tag)
     if not cleaned:
         raise RefusedError(pb.INVALID_NAME, f"tag {_shown(tag)} is empty once cleaned")
     size_bytes = len(cleaned.encode())

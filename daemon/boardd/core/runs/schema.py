@@ -262,7 +262,8 @@ class Schema(DefinedRuns):
         definition.series.append(message.series)
         place, tag_index, refusal = 0, 0, None
         try:
-            tag = names.clean_tag(message.tag)
+            as_given = definition.message.tags_as_given
+            tag = names.shown_tag(message.tag, as_given=as_given)
             reduction = names.check_reduce(message.reduce) or definition.message.reduce
             place = self._place_of(definition, message.sub_run, defined)
             run, own = self.places[place].run, self.places[place].own

@@ -16,7 +16,7 @@ from weakref import ref
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.refusals import RefusedError
-from boardd.core.runs.names import clean_tag
+from boardd.core.runs.names import shown_tag
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.rejections import Unheard
 
@@ -181,7 +181,7 @@ def drop_tags(records: Mapping[str, int]) -> dict[str, int]:
     tags = {DROPPED: sum(counts.values())}
     for reason, count in counts.items():
         try:
-            tag = clean_tag(f"{DROPPED}/{reason}")
+            tag = shown_tag(f"{DROPPED}/{reason}")
         except RefusedError:
             continue  # too long; it is in the sum
         if tag != DROPPED:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from boardd_client.calls import arguments
+from boardd_client.calls import arguments, hparams
 from boardd_client.calls.arguments import Bins
 from boardd_client.environment import Access, Settings
 from boardd_protos.limits import MAX_TIMEOUT_SECS
@@ -49,6 +49,8 @@ def test_tags_that_are_none(tag: Any, error: type[Exception], message: str) -> N
         (np.uint64(1 << 62), 1 << 62),
         (np.float64(3.7), 3),
         (np.array(4), 4),
+        (np.array([6]), 6),
+        (np.array((1 << 63) - 1), (1 << 63) - 1),
     ],
 )
 def test_steps(value: Any, step: int) -> None:
@@ -67,7 +69,7 @@ def test_steps(value: Any, step: int) -> None:
         ("7", TypeError, "global_step is a str"),
         (1j, TypeError, "global_step is a complex"),
         (np.complex64(1), TypeError, "global_step is"),
-        (np.ones(1), TypeError, "global_step is a numpy.ndarray"),
+        (np.ones(2), ValueError, "global_step is a numpy.ndarray, expected one element"),
         ([1], TypeError, "global_step is a list"),
     ],
 )
@@ -290,3 +292,12 @@ def test_purge_steps(value: Any) -> None:
 def test_purge_steps_that_are_none(value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         arguments.purge_step(value)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what MXNet imports
+@pytest.mark.parametrize("framework", ["torch", "mxnet"])
+def test_steps_and_hyperparameters_may_be_of_a_framework(framework: str) -> None:
+    module = pytest.importorskip(framework)
+    value = module.tensor([7]) if framework == "torch" else module.nd.array([7])
+    assert arguments.step(value) == 7
+    assert hparams.values({"rate": value})["rate"].number == 7

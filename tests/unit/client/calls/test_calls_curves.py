@@ -36,6 +36,7 @@ def test_hyperparameters_and_metrics_go_to_a_sub_run(scripted: ScriptedDaemon) -
             "o": pb.HParamValue(text="sgd"),
             "f": pb.HParamValue(text="mean"),
         },
+        names=["lr", "n", "b", "o", "f"],
         metrics=["hparam/loss", "accuracy"],
         domains=[
             pb.HParamDomain(

@@ -12,11 +12,17 @@ from boardd.events.event_pb2 import Summary
 from boardd.events.graph import GraphNode, graph_def
 from boardd.events.hparams import hparams_values
 from boardd.events.mesh import mesh_values
-from boardd.events.tensors import tensor_value
+from boardd.events.tensors import (
+    plugin_value,
+    scalar_tensor_value,
+    tensor_proto,
+    tensor_value,
+)
 from boardd.reduce.audio import encode_wav
 from boardd.reduce.pr_curve import pr_curve
 from boardd.summaries.kinds import KINDS
 from boardd_protos import boardd_pb2 as pb
+from google.protobuf.message import Message
 from support.summaries import (
     WALL_TIME,
     Record,
@@ -51,6 +57,10 @@ SYMBOL = json.dumps(
 )
 
 
+def encoded(message: Message) -> np.ndarray:
+    return np.frombuffer(message.SerializeToString(), np.uint8)
+
+
 def test_every_kind_of_the_wire_is_known() -> None:
     kinds = {field.name for field in pb.Payload.DESCRIPTOR.oneofs_by_name["summary"].fields}
     assert set(KINDS) == kinds
@@ -73,6 +83,36 @@ def test_every_kind_of_the_wire_is_known() -> None:
             record(FACES, tensor=pb.TensorSummary()),
             [tensor_value("tag", FACES)],
             {"tag": "tensor"},
+        ),
+        (
+            record(
+                np.array([0.1]),
+                tensor=pb.TensorSummary(is_scalar=True, display_name="name", description="*why*"),
+            ),
+            [
+                scalar_tensor_value(
+                    "tag", np.array(0.1, np.float32), display_name="name", description="*why*"
+                )
+            ],
+            {"tag": "scalar"},
+        ),
+        (
+            record(np.array([0.1]), tensor=pb.TensorSummary(is_scalar=True, double_precision=True)),
+            [scalar_tensor_value("tag", np.array(0.1), double_precision=True)],
+            {"tag": "scalar"},
+        ),
+        (
+            record(encoded(values.scalar_value("another", 0.5)), ready=pb.Ready()),
+            [values.scalar_value("tag", 0.5)],
+            {"tag": "scalar"},
+        ),
+        (
+            record(
+                encoded(plugin_value("another", tensor_proto(FACES), "of others")),
+                ready=pb.Ready(),
+            ),
+            [plugin_value("tag", tensor_proto(FACES), "of others")],
+            {},
         ),
         (
             record(TRUTH, PREDICTIONS, pr_curve=pb.PrCurve(num_thresholds=11)),
@@ -307,3 +347,44 @@ def test_graphs(graph: pb.Graph, expected: bytes) -> None:
 )
 def test_what_is_rejected(message: Record, reason: int, match: str) -> None:
     check_rejected(message, reason, match)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "match"),
+    [
+        (record(np.zeros(3), ready=pb.Ready()), pb.INVALID_TENSOR, "uint8"),
+        (record(np.full(3, 255, np.uint8), ready=pb.Ready()), pb.INVALID_RECORD, "no Value"),
+        (record(np.zeros(0, np.uint8), ready=pb.Ready()), pb.INVALID_RECORD, "of a form"),
+        (
+            record(np.zeros(0, np.uint8), ready=pb.Ready(is_graph=True)),
+            pb.INVALID_RECORD,
+            "without nodes",
+        ),
+        (
+            record(np.zeros(2), tensor=pb.TensorSummary(is_scalar=True)),
+            pb.INVALID_TENSOR,
+            "one element",
+        ),
+        (
+            record(hparams=pb.HParams(hparams={"a": pb.HParamValue(number=1)}, names=["b"])),
+            pb.INVALID_RECORD,
+            "names of the hyperparameters",
+        ),
+    ],
+)
+def test_what_is_no_message_or_scalar_is_rejected(given: Record, reason: int, match: str) -> None:
+    check_rejected(given, reason, match)
+
+
+def test_a_ready_graph_is_written_as_it_is() -> None:
+    data = graph_def([GraphNode("a", "x", output_shapes=[[2, 3]])])
+    given = record(np.frombuffer(data, np.uint8), ready=pb.Ready(is_graph=True))
+    assert event_of(reduction(given)).graph_def == data
+
+
+def test_hyperparameters_keep_their_order() -> None:
+    hparams = {"z": pb.HParamValue(number=1), "a": pb.HParamValue(text="x")}
+    given = record(hparams=pb.HParams(hparams=hparams, names=["z", "a"]))
+    expected = hparams_values({"z": 1.0, "a": "x"}, [], session_secs=WALL_TIME)
+    assert values_of(given) == expected
+    assert expected != hparams_values({"a": "x", "z": 1.0}, [], session_secs=WALL_TIME)

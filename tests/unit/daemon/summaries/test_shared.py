@@ -70,6 +70,10 @@ def records(kind: str) -> list[Record]:
             *pr_curve(normal(rank) > 0, normal(rank + 9) > 0, 7).rows(),
             pr_curve_raw=pb.PrCurveRaw(num_thresholds=7),
         ),
+        "ready": lambda rank: record(
+            np.frombuffer(Summary.Value(simple_value=rank).SerializeToString(), np.uint8),
+            ready=pb.Ready(),
+        ),
         "tensor": lambda rank: record(normal(rank), tensor=pb.TensorSummary()),
         "text": lambda rank: record(text=pb.Text(markdown=f"of {rank}")),
         "video": lambda rank: record(
@@ -128,7 +132,8 @@ def test_a_rank_alone_shows_what_a_run_with_one_writer_does(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["audio", "custom_scalars", "graph", "hparams", "mesh", "tensor", "text", "video"]
+    "kind",
+    ["audio", "custom_scalars", "graph", "hparams", "mesh", "ready", "tensor", "text", "video"],
 )
 def test_of_what_cannot_be_added_the_lowest_rank_is_shown(kind: str) -> None:
     given = records(kind)

@@ -21,13 +21,13 @@ from boardd_protos import boardd_pb2 as pb
     ],
 )
 def test_tags_are_cleaned_as_mxboard_does(tag: str, cleaned: str) -> None:
-    assert names.clean_tag(tag) == cleaned
+    assert names.shown_tag(tag) == cleaned
 
 
 @pytest.mark.parametrize("tag", ["", "/", "///", "x" * 1025, "é" * 513])
 def test_tags_that_cannot_be(tag: str) -> None:
     with pytest.raises(RefusedError) as caught:
-        names.clean_tag(tag)
+        names.shown_tag(tag)
     assert caught.value.reason == pb.INVALID_NAME
 
 
