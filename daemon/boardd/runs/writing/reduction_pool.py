@@ -1,8 +1,9 @@
 """The threads that reduce summaries, and the queue in front of them.
 
-Runs take turns, so that one run's images delay another run's histogram by one
-reduction and not by a thousand. A run whose events wait for its file is passed
-over (``UNWRITTEN_BYTES``).
+Sessions take turns, and the runs of a session, so that the images of one delay a
+histogram of another by one reduction and not by a thousand. A run whose events wait for
+its file is passed over (``UNWRITTEN_BYTES``). Reductions that take long are made on a
+share of the threads, so that brief ones always have one (``LONG_SECS``).
 
 A thread reduces until nothing may be begun. What it makes goes back to the event
 loop together with all that other threads make within a millisecond: waking a
@@ -24,15 +25,22 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 
-from boardd.core.order import FairQueue, Flow
-from boardd.core.session.batch import SummaryPart
+from boardd.core.lanes import Lanes
+from boardd.core.session.batch import MergedPart, SummaryPart
+from boardd.core.turns import FairQueue, Flow
 from boardd.runs.writing.reductions import Reduce, Reduction
+from boardd.summaries.duration import estimated_secs
 from boardd.summaries.reduction import SummaryError
 
 _logger = logging.getLogger(__name__)
 
 #: No reduction of a run begins while this much of its events waits to be written.
 UNWRITTEN_BYTES: Final = 32 << 20
+
+#: A reduction that is estimated to take longer is a long one.
+LONG_SECS: Final = 0.5
+#: So is that of a point that ranks made together, if they contributed that much to it.
+_LONG_MERGED_BYTES: Final = 16 << 20
 
 #: How long a result waits for others that go back to the event loop with it, in seconds.
 _HAND_BACK_SECS: Final = 0.001
@@ -42,7 +50,34 @@ Reduced = tuple[int, SummaryPart, Reduction | SummaryError]
 #: Takes the results of one run, on the event loop.
 Deliver = Callable[[list[Reduced]], None]
 
-_Work = tuple[int, SummaryPart, Deliver]
+
+class _Work:
+    """A record that is to be reduced."""
+
+    __slots__ = ("_secs", "deliver", "part", "ticket")
+
+    def __init__(self, ticket: int, part: SummaryPart, deliver: Deliver) -> None:
+        self.ticket = ticket
+        self.part = part
+        self.deliver = deliver
+        self._secs: float | None = None
+
+    @property
+    def secs(self) -> float:
+        """How long it may take."""
+        if self._secs is None:
+            part = self.part
+            if isinstance(part, MergedPart):
+                is_long = part.partial.size_bytes >= _LONG_MERGED_BYTES
+                self._secs = LONG_SECS if is_long else 0.0
+            else:
+                self._secs = estimated_secs(part.payload)
+        return self._secs
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is for the lane of long ones."""
+        return self.secs >= LONG_SECS
 
 
 class RunReductions(Flow[_Work]):
@@ -58,24 +93,24 @@ class RunReductions(Flow[_Work]):
 class ReductionPool:
     """Reduces on at most ``max_threads`` threads; see the module.
 
-    Made, used and closed on the event loop's thread. A reduction whose memory grows
-    with more than its input and its result takes at most about ``max_tensor_bytes``.
+    If that is one, long reductions are made on a second. Made, used and closed on the event
+    loop's thread. A reduction whose memory grows with more than its input and its result takes
+    at most about ``max_tensor_bytes``.
     """
 
     def __init__(self, max_threads: int, max_tensor_bytes: int) -> None:
-        self._max_threads = max_threads
         self._max_tensor_bytes = max_tensor_bytes
-        self._threads = ThreadPoolExecutor(max_threads, "boardd-reduce")
         self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
         #: Guards all below, and every ``RunReductions``.
         self._lock = threading.Lock()
-        self._queue: FairQueue[_Work] = FairQueue(UNWRITTEN_BYTES)
-        #: Threads at work, and what they have made and not yet handed back.
-        self._reducing = 0
+        queue: FairQueue[_Work] = FairQueue(UNWRITTEN_BYTES, lambda work: work.is_long)
+        self._lanes = Lanes(queue, max_threads)
+        #: What is made and not yet handed back.
         self._reduced: dict[Deliver, list[Reduced]] = {}
         #: Whether the event loop comes for it by itself, by the timer.
         self._is_awaited = False
+        self._threads = ThreadPoolExecutor(self._lanes.max_threads, "boardd-reduce")
 
     def add(
         self, run: RunReductions, records: Iterable[tuple[int, SummaryPart]], deliver: Deliver
@@ -88,14 +123,14 @@ class ReductionPool:
             return
         with self._lock:
             for ticket, part in records:
-                self._queue.push(run, (ticket, part, deliver))
+                self._lanes.push(run, part.session_id, _Work(ticket, part, deliver))
             threads = self._reserve_threads(1)
         self._start(threads)
 
     def written(self, run: RunReductions, size_bytes: int) -> None:
         """Notes that ``size_bytes`` of results no longer wait."""
         with self._lock:
-            has_turn = self._queue.used(run, size_bytes)
+            has_turn = self._lanes.queue.used(run, size_bytes)
             threads = self._reserve_threads(1) if has_turn else 0
         if has_turn and not self._is_closed:
             self._start(threads)
@@ -109,16 +144,13 @@ class ReductionPool:
         if self._timer is not None:
             self._timer.cancel()
         with self._lock:
-            self._queue.clear()
+            self._lanes.queue.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _reserve_threads(self, most: int) -> int:
-        """Counts threads as at work, until ``most`` are. Returns how many are to be started."""
-        if not self._queue:
-            return 0
-        threads = max(0, min(self._max_threads, most) - self._reducing)
+        """Returns how many threads are to be started, so that ``most`` make brief reductions."""
+        threads = self._lanes.reserve(most)
         if threads:
-            self._reducing += threads
             self._is_awaited = True
         return threads
 
@@ -132,30 +164,31 @@ class ReductionPool:
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """Reduces, on a thread, until nothing may be begun."""
         with self._lock:
-            taken = self._take()
+            taken = self._lanes.take()
         while taken is not None:
-            run, (ticket, part, deliver) = taken
-            result = self._reduce(run, part)
+            if taken.is_long:
+                self._wake(loop, self._look)  # others may reduce beside it
+            flow, work = taken.flow, taken.item
+            result = self._reduce(flow, work)
             with self._lock:
-                if not isinstance(result, SummaryError):
-                    self._queue.made(run, result.size_bytes)
-                self._reduced.setdefault(deliver, []).append((ticket, part, result))
-                taken = self._take()
+                made_bytes = 0 if isinstance(result, SummaryError) else result.size_bytes
+                self._lanes.made(taken, made_bytes)
+                reduced = self._reduced.setdefault(work.deliver, [])
+                reduced.append((work.ticket, work.part, result))
+                taken = self._lanes.take()
                 is_due = taken is None or not self._is_awaited
                 self._is_awaited = True
-            del run, part, deliver, result  # what they hold is the event loop's to let go
+            del flow, work, reduced, result  # what they hold is the event loop's to let go
             if is_due:
-                with contextlib.suppress(RuntimeError):  # it was closed: nobody waits any more
-                    loop.call_soon_threadsafe(self._take_back)
+                self._wake(loop, self._take_back)
 
-    def _take(self) -> tuple[Flow[_Work], _Work] | None:
-        """Takes a record for this thread, which ends if there is none."""
-        taken = self._queue.pop()
-        if taken is None:
-            self._reducing -= 1
-        return taken
+    @staticmethod
+    def _wake(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # it was closed: nobody waits any more
+            loop.call_soon_threadsafe(call)
 
-    def _reduce(self, run: Flow[_Work], part: SummaryPart) -> Reduction | SummaryError:
+    def _reduce(self, run: Flow[_Work], work: _Work) -> Reduction | SummaryError:
+        part = work.part
         refusal = part.run.refusal
         if refusal is not None:
             return SummaryError(pb.RUN_REFUSED, refusal.message)
@@ -171,9 +204,11 @@ class ReductionPool:
 
     def _look(self) -> None:
         """Starts more threads if one alone has not reduced everything, and takes results back."""
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         with self._lock:
-            threads = self._reserve_threads(self._max_threads)
+            threads = 0 if self._is_closed else self._reserve_threads(self._lanes.max_threads)
         if threads:
             self._start(threads)
         self._take_back()
@@ -181,7 +216,7 @@ class ReductionPool:
     def _take_back(self) -> None:
         with self._lock:
             reduced, self._reduced = self._reduced, {}
-            is_more = bool(self._queue) or self._reducing > 0
+            is_more = self._lanes.queue.has_turns or self._lanes.is_at_work
             # A reduction that takes longer wakes the event loop from its thread.
             self._is_awaited = is_more and bool(reduced)
             is_awaited = self._is_awaited
