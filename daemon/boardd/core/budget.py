@@ -37,6 +37,8 @@ class Budgets:
     session_intake_bytes: int = 256 * MEBIBYTE
     #: Bytes of the tensors of one record.
     max_tensor_bytes: int = 512 * MEBIBYTE
+    #: Bytes that reductions under way take beside their tensors, estimated before they begin.
+    reduction_bytes: int = 1024 * MEBIBYTE
     #: Bytes of the memory that clients share, all sessions together.
     max_map_bytes: int = 64 * 1024 * MEBIBYTE
     #: Bytes of one message on a stream.

@@ -8,6 +8,7 @@ items have a lane of their own, so that they cannot take the place of all brief 
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -82,16 +83,23 @@ class FairQueue(Generic[Item]):
     That never holds up the item that all others wait for: items are begun in order, so when
     all before it are used, nothing else of the flow waits.
 
+    All flows together have ``budget_bytes``, and each may have as much as is left for others. A
+    flow of which nothing waits to be used is never passed over.
+
     ``is_long`` tells long items; it is asked when an item's turn has come.
 
     Raises ``ValueError`` for a window below one byte.
     """
 
-    def __init__(self, window_bytes: int, is_long: Callable[[Item], bool]) -> None:
+    def __init__(
+        self, window_bytes: int, is_long: Callable[[Item], bool], budget_bytes: int = sys.maxsize
+    ) -> None:
         if window_bytes < 1:
             raise ValueError(f"a window of {window_bytes} bytes lets nothing begin")
         self._window_bytes = window_bytes
         self._is_long = is_long
+        self._budget_bytes = budget_bytes
+        self._unused_bytes = 0
         #: Flows with an item that may be begun; some may have filled their window since. Among
         #: the first are those with a long item whose turn has not come yet.
         self._turns: Turns[Flow[Item]] = Turns()
@@ -137,10 +145,12 @@ class FairQueue(Generic[Item]):
     def made(self, flow: Flow[Item], size_bytes: int) -> None:
         """Counts what was made of an item."""
         flow.unused_bytes += size_bytes
+        self._unused_bytes += size_bytes
 
     def used(self, flow: Flow[Item], size_bytes: int) -> bool:
         """Counts what was used. Returns whether the flow takes turns again."""
         flow.unused_bytes -= size_bytes
+        self._unused_bytes -= size_bytes
         return self._give_turn(flow)
 
     def clear(self) -> None:
@@ -155,7 +165,7 @@ class FairQueue(Generic[Item]):
         while turns:
             flow = turns.take()
             flow.has_turn = False
-            if flow.unused_bytes < self._window_bytes:
+            if self._has_room(flow):
                 return flow
             self._passed_over.add(flow)
         return None
@@ -166,10 +176,15 @@ class FairQueue(Generic[Item]):
         self._give_turn(flow)
         return Taken(flow, item, is_long)
 
+    def _has_room(self, flow: Flow[Item]) -> bool:
+        free_bytes = self._budget_bytes - self._unused_bytes
+        # What it has comes to be used, and then it is asked again.
+        return not flow.unused_bytes or flow.unused_bytes < min(self._window_bytes, free_bytes)
+
     def _give_turn(self, flow: Flow[Item]) -> bool:
         if flow.has_turn or not flow.waiting:
             return False
-        if flow.unused_bytes >= self._window_bytes:
+        if not self._has_room(flow):
             self._passed_over.add(flow)
             return False
         self._passed_over.discard(flow)

@@ -64,7 +64,12 @@ class RunTable:
             self.sync,
         )
         self._retry_secs = retry_secs
-        self._reductions = ReductionPool(budgets.reducers, budgets.max_tensor_bytes)
+        self._reductions = ReductionPool(
+            budgets.reducers,
+            budgets.max_tensor_bytes,
+            budgets.reduction_bytes,
+            budgets.intake_bytes,
+        )
         self._threads = WriterThreads(budgets.writers)
         self._brief_calls = BriefCalls(self._threads, budgets.writers)
         self._descriptors = Descriptors()

@@ -189,6 +189,13 @@ class Config:
         "tensors of one record",
         default=_BOUNDS.max_tensor_bytes,
     )
+    reduction_bytes: int = _setting(
+        "reduction-bytes",
+        SIZE,
+        _BUDGETS,
+        "memory that reductions under way take beside their tensors; the others wait",
+        default=_BOUNDS.reduction_bytes,
+    )
     max_map_bytes: int = _setting(
         "max-map-bytes",
         SIZE,

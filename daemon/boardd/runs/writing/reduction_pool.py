@@ -28,9 +28,11 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.lanes import Lanes
 from boardd.core.session.batch import MergedPart, SummaryPart
 from boardd.core.turns import FairQueue, Flow
+from boardd.runs.writing.reduction_memory import ReductionMemory
 from boardd.runs.writing.reductions import Reduce, Reduction
 from boardd.summaries.duration import estimated_secs
 from boardd.summaries.reduction import SummaryError
+from boardd.summaries.working_memory import MemoryEstimate, estimated_memory
 
 _logger = logging.getLogger(__name__)
 
@@ -41,6 +43,9 @@ UNWRITTEN_BYTES: Final = 32 << 20
 LONG_SECS: Final = 0.5
 #: So is that of a point that ranks made together, if they contributed that much to it.
 _LONG_MERGED_BYTES: Final = 16 << 20
+
+#: Copies of a merged value until it is encoded.
+_MERGED_COPIES: Final = 6
 
 #: How long a result waits for others that go back to the event loop with it, in seconds.
 _HAND_BACK_SECS: Final = 0.001
@@ -94,17 +99,31 @@ class ReductionPool:
     """Reduces on at most ``max_threads`` threads; see the module.
 
     If that is one, long reductions are made on a second. Made, used and closed on the event
-    loop's thread. A reduction whose memory grows with more than its input and its result takes
-    at most about ``max_tensor_bytes``.
+    loop's thread. A projection takes at most about ``max_tensor_bytes``, and all reductions
+    together ``memory_bytes``, estimated before they begin; half of it is for long ones. One that
+    takes more is made beside no other large one of its lane, or refused if its tensors are
+    small. At most ``unwritten_bytes`` of results wait to be written, and one of each run more.
     """
 
-    def __init__(self, max_threads: int, max_tensor_bytes: int) -> None:
+    def __init__(
+        self,
+        max_threads: int,
+        max_tensor_bytes: int,
+        memory_bytes: int = 1 << 30,
+        unwritten_bytes: int = 512 << 20,
+    ) -> None:
         self._max_tensor_bytes = max_tensor_bytes
+        self._memory_bytes = memory_bytes
+        half_bytes = memory_bytes // 2
+        #: By whether they are for long reductions.
+        self._memory = {True: ReductionMemory(half_bytes), False: ReductionMemory(half_bytes)}
         self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
         #: Guards all below, and every ``RunReductions``.
         self._lock = threading.Lock()
-        queue: FairQueue[_Work] = FairQueue(UNWRITTEN_BYTES, lambda work: work.is_long)
+        queue: FairQueue[_Work] = FairQueue(
+            UNWRITTEN_BYTES, lambda work: work.is_long, unwritten_bytes
+        )
         self._lanes = Lanes(queue, max_threads)
         #: What is made and not yet handed back.
         self._reduced: dict[Deliver, list[Reduced]] = {}
@@ -193,14 +212,36 @@ class ReductionPool:
         if refusal is not None:
             return SummaryError(pb.RUN_REFUSED, refusal.message)
         assert isinstance(run, RunReductions)
+        estimate = self._estimate(part)
+        if not estimate.is_allowed:
+            return SummaryError(
+                pb.TENSOR_TOO_LARGE,
+                f"tag {part.run.tags[part.tag].decode()!r}: it takes about "
+                f"{estimate.size_bytes >> 20} MiB of memory to be reduced, and "
+                f"{estimate.allowed_bytes >> 20} MiB may be taken for tensors of its size: log "
+                "fewer values, less padding, or raise --reduction-bytes",
+            )
         try:
-            return run.reduce(part, self._max_tensor_bytes)
+            with self._memory[work.is_long].holding(estimate.size_bytes):
+                return run.reduce(part, self._max_tensor_bytes)
         except SummaryError as error:
             # Its traceback names the tensors, which may lie in a map that is to be let go.
             return SummaryError(error.reason, str(error))
         except Exception as error:  # a defect: this record suffers, the thread goes on
             _logger.exception("run %s", part.run.path)
             return SummaryError(pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
+
+    def _estimate(self, part: SummaryPart) -> MemoryEstimate:
+        if isinstance(part, MergedPart):
+            # What its values are presented from was made of tensors that passed.
+            size_bytes = _MERGED_COPIES * part.partial.size_bytes
+            return MemoryEstimate(size_bytes, size_bytes)
+        return estimated_memory(
+            part.payload,
+            is_by_value=bool(part.tensors),
+            budget_bytes=self._memory_bytes,
+            max_projection_bytes=self._max_tensor_bytes,
+        )
 
     def _look(self) -> None:
         """Starts more threads if one alone has not reduced everything, and takes results back."""

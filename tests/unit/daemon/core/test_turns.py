@@ -244,3 +244,24 @@ def test_a_long_item_may_be_taken_at_once() -> None:
     taken = queue.pop(may_be_long=True)
     assert taken is not None
     assert taken.is_long
+
+
+def test_flows_that_wait_for_a_stuck_disk_leave_a_part_of_the_budget_to_others() -> None:
+    queue: FairQueue[int] = FairQueue(100, lambda item: False, budget_bytes=160)
+    flows = [Flow[int]() for _ in range(8)]
+    for flow in flows:
+        for number in range(20):
+            queue.push(flow, flow, number)
+    made = dict.fromkeys(flows, 0)
+    while (taken := queue.pop(may_be_long=False)) is not None:
+        queue.made(taken.flow, 10)
+        made[taken.flow] += 10
+    assert min(made.values()) >= 10, "each has its first"
+    assert sum(made.values()) <= 160 + 8 * 10
+    # One whose results are used goes on, whatever the others hold.
+    for _ in range(5):
+        queue.used(flows[3], flows[3].unused_bytes)
+        again = queue.pop(may_be_long=False)
+        assert again is not None
+        assert again.flow is flows[3]
+        queue.made(flows[3], 10)

@@ -11,7 +11,7 @@ import pytest
 from boardd.core.budget import Budgets
 from boardd.rpc.unattached import MAX_UNATTACHED
 from boardd_protos import boardd_pb2 as pb
-from support.raw_client import DEADLINE_SECS, RawClient, scalars, serving
+from support.raw_client import DEADLINE_SECS, RawClient, scalars, serving, summary
 from support.service_reading import run_async, until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
@@ -81,5 +81,27 @@ def test_the_runs_of_one_process_leave_room_for_those_of_others(tmp_path: Path) 
             await newcomer.acknowledged(1)
             assert not newcomer.refused
             assert {told.reason for told in greedy.refused} == {pb.TOO_MANY_RUNS}
+
+    run_async(test, tmp_path)
+
+
+def test_a_few_bytes_that_make_a_large_picture_are_rejected_and_nothing_is_drawn(
+    tmp_path: Path,
+) -> None:
+    payload = pb.Payload(
+        tensors=[pb.Tensor(dtype="uint8", shape=[4, 4, 4])],
+        image=pb.Image(dataformats="NHW", padding=3500),
+    )
+
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            client = await harness.client().begin(tags={1: "picture"})
+            await client.tensor(1, bytes(64))
+            await client.records(summary(1, payload))
+            await client.acknowledged(1)
+            (told,) = client.rejected
+            assert told.reason == pb.TENSOR_TOO_LARGE
+            assert "'picture': it takes about" in told.message
+            assert "--reduction-bytes" in told.message
 
     run_async(test, tmp_path)

@@ -32,6 +32,7 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "intake-bytes": ("64MiB", '"64MiB"', 64 << 20),
     "session-intake-bytes": ("32MiB", '"32MiB"', 32 << 20),
     "max-tensor-bytes": ("1GiB", "1073741824", 1 << 30),
+    "reduction-bytes": ("3GiB", '"3GiB"', 3 << 30),
     "max-map-bytes": ("3GiB", '"3GiB"', 3 << 30),
     "max-definition-bytes": ("3GiB", '"3GiB"', 3 << 30),
     "max-message-bytes": ("8MiB", '"8MiB"', 8 << 20),
