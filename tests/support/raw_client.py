@@ -234,7 +234,7 @@ class Harness:
 
     def status(self) -> pb.StatusReply:
         """The status, whose counts are checked to be balanced."""
-        status = self.service.status_reply()
+        *_, status = self.service.status()
         for counters in (status.counters, *(session.counters for session in status.sessions)):
             rejected = sum(item.records for item in counters.rejected)
             assert counters.accepted == counters.written + rejected + counters.pending, status

@@ -309,10 +309,9 @@ class _Daemon:
             now = service.activity
             if now == seen != rested:
                 rested = now
-                if service.has_sessions:
-                    keeping.give_back_growth()
-                else:
-                    keeping.give_back()
+                give_back = keeping.give_back_growth if service.has_sessions else keeping.give_back
+                # On a thread, since most of it is the C library's work, without the GIL.
+                await asyncio.to_thread(give_back)
             seen = now
 
     async def _watch_idleness(self, service: Service) -> None:

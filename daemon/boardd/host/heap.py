@@ -44,7 +44,7 @@ def collect_seldom() -> None:
 
 
 def give_back() -> None:
-    """Gives back what is not in use. Takes about 0.1 s, with the GIL held."""
+    """Gives back what is not in use. Takes about 0.1 s, most of it without the GIL."""
     gc.collect()
     _libc("malloc_trim")(ctypes.c_size_t(0))
     madvise = _libc("madvise")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import grpc.aio
@@ -37,6 +37,7 @@ from boardd.runs.groups.open_groups import OpenGroups
 from boardd.sessions.adoption import Adoption
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
+from boardd.sessions.turn import Turn
 
 
 class Service(boardd_pb2_grpc.BoarddServicer):
@@ -248,10 +249,14 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self, request: pb.StatusRequest, context: grpc.aio.ServicerContext
     ) -> pb.StatusReply:
         """Returns what the daemon holds and has done."""
-        return self.status_reply()
+        turn, pieces = Turn(), self.status()
+        reply = next(pieces)
+        for _ in pieces:
+            await turn.pause()
+        return reply
 
-    def status_reply(self) -> pb.StatusReply:
-        """What the daemon holds and has done, now."""
+    def status(self) -> Iterator[pb.StatusReply]:
+        """What the daemon holds and has done; the last that is yielded is whole."""
         return status_reply(
             self._sessions.registry,
             started_at=self._started_at,

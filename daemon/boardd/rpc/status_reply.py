@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from boardd_protos import __version__
 from boardd_protos import boardd_pb2 as pb
@@ -20,9 +20,12 @@ def status_reply(
     uptime_secs: float,
     logdir_roots: Iterable[str],
     addresses: Iterable[str],
-) -> pb.StatusReply:
-    """The status now; ``started_at`` is in seconds since the epoch."""
-    return pb.StatusReply(
+) -> Iterator[pb.StatusReply]:
+    """Yields the status, which grows by a session or a run each time, until it is whole.
+
+    ``started_at`` is in seconds since the epoch.
+    """
+    reply = pb.StatusReply(
         version=__version__,
         pid=os.getpid(),
         started_at=started_at,
@@ -30,12 +33,17 @@ def status_reply(
         logdir_roots=logdir_roots,
         addresses=addresses,
         counters=registry.counters().message(),
-        sessions=[_session_status(live) for live in registry],
-        runs=[_run_status(run) for run in registry.runs.values()],
         rss_bytes=_rss_bytes(),
         intake_bytes=registry.intake.held_bytes,
         intake_budget_bytes=registry.intake.budget_bytes,
     )
+    yield reply
+    for live in registry:
+        reply.sessions.append(_session_status(live))
+        yield reply
+    for run in list(registry.runs.values()):
+        reply.runs.append(_run_status(run))
+        yield reply
 
 
 def _session_status(live: LiveSession) -> pb.SessionStatus:

@@ -30,6 +30,7 @@ from boardd.core.errors import CapacityError, ProtocolError
 from boardd.core.refusals import RefusedError
 from boardd.sessions.client_log import ClientLog, LogVersionRefusedError
 from boardd.sessions.sessions import Sessions
+from boardd.sessions.turn import Turn
 
 _logger = logging.getLogger(__name__)
 
@@ -58,14 +59,17 @@ class Adoption:
                 removed[0],
             )
         while not self._sessions.registry.is_draining:
-            self.look()
+            await self.look()
             await asyncio.sleep(LOOK_SECS)
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Adopts every log that is there and that nobody locks."""
+        turn = Turn()
         for directory in self._directories:
             try:
-                self._look_into(directory)
+                for path in self._files_of(directory):
+                    self._look_at(path)
+                    await turn.pause()
             except FileNotFoundError:  # no client has needed it
                 pass
             except (OSError, DirectoryRefusedError) as error:
@@ -73,13 +77,12 @@ class Adoption:
             except Exception:  # a defect, and the next look may be a better one
                 _logger.exception("logs of dead clients cannot be looked for in %s", directory)
 
-    def _look_into(self, directory: Path) -> None:
+    def _files_of(self, directory: Path) -> list[Path]:
         check_log_directory(directory)
         with os.scandir(directory) as entries:
             names = (entry.name for entry in entries)
             found = [name for name in names if not name.endswith(SET_ASIDE_SUFFIX)]
-        for name in islice(found, _MAX_FILES):
-            self._look_at(directory / name)
+        return [directory / name for name in islice(found, _MAX_FILES)]
 
     def _tell(self, key: str, text: str) -> None:
         """Warns, once for each ``key``."""

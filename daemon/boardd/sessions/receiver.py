@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import Commit
 
 from boardd.core.errors import RequestError
 from boardd.core.intake.frames import WalkedFrames
+from boardd.core.intake.walker import walk_pieces
 from boardd.core.refusals import Refusal
 from boardd.core.session.batch import Batch
 from boardd.core.session.session import Session
@@ -19,6 +21,12 @@ from boardd.runs.run_table import RunTable
 from boardd.sessions.held_watch import HeldWatch
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
+from boardd.sessions.turn import Turn
+
+#: Frames of that many bytes are taken in one go.
+_WHOLE_BYTES: Final = 6 << 10
+#: Definitions are taken this many at a time.
+_DEFINITIONS_AT_A_TIME: Final = 64
 
 
 class Receiver:
@@ -52,12 +60,7 @@ class Receiver:
         if reads_ring and kind in ("records", "chunk") and not is_parked:
             raise RequestError(f"{kind} on a stream whose records lie in the shared ring")
         if kind == "records":
-            if is_parked:
-                maps = live.maps.views if reads_ring else None
-                batch = live.session.receive_sparse(message.records, maps)
-            else:
-                batch = live.session.receive(message.records.frames)
-            self._admit(live, batch)
+            await self._take_records(live, message.records, reads_ring=reads_ring)
         elif kind == "committed":
             if not reads_ring:
                 raise RequestError("committed, but Attach has set no log_from")
@@ -70,13 +73,44 @@ class Receiver:
         elif kind == "definitions":
             await self.define(live, message.definitions)
         elif kind == "report":
-            self._run_table.admit(live.session.report(message.report, time.time()).parts)
+            await self._take_report(live, message.report)
         elif kind == "heard_rejections":
             live.session.telling.heard(message.heard_rejections)
         elif kind == "attach":
             raise RequestError("the stream is attached already")
         else:
             raise RequestError("a message of a kind that this daemon does not know")
+
+    async def _take_records(
+        self, live: LiveSession, records: pb.Records, *, reads_ring: bool
+    ) -> None:
+        """Takes records that came over the stream; nothing of them if any frame is malformed."""
+        session, turn = live.session, Turn()
+        if len(records.frames) > _WHOLE_BYTES:
+            walked = []
+            for frames in walk_pieces(
+                records.frames, session.received_sequence, is_sparse=records.sparse
+            ):
+                walked.append(frames)
+                await turn.pause()
+            for frames in walked:
+                maps = live.maps.views if reads_ring else None
+                self._admit(live, session.receive_walked(frames, maps))
+                await turn.pause()
+            records = pb.Records(sparse=records.sparse, settled_sequence=records.settled_sequence)
+        if records.sparse:
+            maps = live.maps.views if reads_ring else None
+            self._admit(live, session.receive_sparse(records, maps))
+        elif records.frames:
+            self._admit(live, session.receive(records.frames))
+
+    async def _take_report(self, live: LiveSession, report: pb.ClientReport) -> None:
+        turn = Turn()
+        for begin in range(0, len(report.dropped), _DEFINITIONS_AT_A_TIME):
+            dropped = report.dropped[begin : begin + _DEFINITIONS_AT_A_TIME]
+            piece = pb.ClientReport(dropped=dropped)
+            self._run_table.admit(live.session.report(piece, time.time()).parts)
+            await turn.pause()
 
     def commit(self, live: LiveSession, commit: Commit) -> None:
         """Takes a commit that came over the map connection, unless a later one came before.
@@ -115,7 +149,13 @@ class Receiver:
             live.notice.notify()
 
     async def define(self, live: LiveSession, definitions: pb.Definitions) -> None:
-        """Takes definitions. Raises ``RequestError``."""
+        """Takes definitions. Raises ``RequestError``; those before may be taken."""
+        turn = Turn()
+        for piece in _pieces(definitions):
+            await self._define(live, piece)
+            await turn.pause()
+
+    async def _define(self, live: LiveSession, definitions: pb.Definitions) -> None:
         logdirs: dict[str, str | Refusal] = {}
         if definitions.runs:
             # A process has one mount namespace, so all its runs in a logdir say the same.
@@ -133,3 +173,15 @@ class Receiver:
             self._run_table.open(run)
         if defined.refusals:
             live.notice.notify()
+
+
+def _pieces(definitions: pb.Definitions) -> Iterator[pb.Definitions]:
+    """Yields ``definitions`` in messages that are taken in a few milliseconds each."""
+    runs, series = definitions.runs, definitions.series
+    if len(runs) + len(series) <= _DEFINITIONS_AT_A_TIME:
+        yield definitions
+        return
+    for begin in range(0, len(runs), _DEFINITIONS_AT_A_TIME):
+        yield pb.Definitions(runs=runs[begin : begin + _DEFINITIONS_AT_A_TIME])
+    for begin in range(0, len(series), _DEFINITIONS_AT_A_TIME):
+        yield pb.Definitions(series=series[begin : begin + _DEFINITIONS_AT_A_TIME])

@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 #: Taken in one turn, about: what the event loop is busy with at a time.
 TURN_BYTES: Final = 1 << 20
 #: Of parked frames, which are copied one by one.
-_PARKED_TURN_BYTES: Final = 1 << 17
+_PARKED_TURN_BYTES: Final = 6 << 10
 #: Of one definition; a longer one is passed over.
 _MAX_DEFINITION_BYTES: Final = 1 << 20
 

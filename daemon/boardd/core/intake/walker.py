@@ -8,6 +8,8 @@ decoded once, and what comes out is what a session takes.
 from __future__ import annotations
 
 import enum
+import itertools
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,6 +30,11 @@ from boardd.core.intake.frames import ScalarFrames, WalkedFrames
 
 #: What becomes of a frame whose value was still being captured when its client died.
 LOST: Final = "the process ended before the value was copied"
+
+#: Frames that one walk finds at most, and scalars: what is made of them takes the event loop
+#: some milliseconds.
+MAX_FRAMES: Final = 128
+MAX_SCALARS: Final = 8192
 
 #: Sequence numbers are below this.
 _MAX_SEQUENCE: Final = 1 << 63
@@ -64,21 +71,28 @@ class Walk(NamedTuple):
 
 
 def walk(
-    data: bytes, sequence: int, source: Source, *, available: int, max_frame_bytes: int
+    data: bytes,
+    sequence: int,
+    source: Source,
+    *,
+    available: int,
+    max_frame_bytes: int,
+    begin: int = 0,
 ) -> Walk:
     """Walks over the frames that lie back to back in ``data``, up to one that does not fit.
 
+    It begins at offset ``begin`` and ends after ``MAX_FRAMES`` or ``MAX_SCALARS`` at the latest.
     The first frame must be that of ``sequence + 1``, or a later one if they are sparse.
     ``data`` is the beginning of ``available`` bytes: a frame that is whole there and not in
     ``data`` ends the walk.
     """
     frames: list[WalkedFrames] = []
-    at = padding_bytes = lost = 0
+    at, padding_bytes, lost, scalar_count = begin, 0, 0, 0
     why = ""
     is_ring = source in (Source.RING, Source.REMAINS)
     is_sparse = source is Source.SPARSE
     mask = _SIZE_KIND_AND_FLAGS if source is Source.REMAINS else _SIZE_AND_KIND
-    while at < len(data):
+    while at < len(data) and len(frames) < MAX_FRAMES and scalar_count < MAX_SCALARS:
         if is_ring:
             padding_bytes = padding_at(data, at)
             if padding_bytes:
@@ -103,7 +117,7 @@ def walk(
                 f"record {found} has {size_bytes} bytes; at most {max_frame_bytes} are "
                 "taken, see --max-message-bytes"
             )
-        elif size_bytes > len(data) - at and not at:
+        elif size_bytes > len(data) - at and at == begin:
             # It was to be whole in the copy: the client changed it in the meantime.
             why = f"a frame of {size_bytes} bytes that was smaller before"
         if why or size_bytes > len(data) - at:
@@ -111,7 +125,9 @@ def walk(
         count = 1
         is_lost = source is Source.REMAINS and flags == CLAIMED
         if kind == FrameKind.SCALAR and not payload_bytes and not is_lost:
-            count = _scalars_at(data, at, found, mask, is_sparse=is_sparse)
+            most = MAX_SCALARS - scalar_count
+            count = _scalars_at(data, at, found, mask, most, is_sparse=is_sparse)
+            scalar_count += count
             headers = np.frombuffer(data, FRAME_DTYPE, count, at)
             if 2 * headers.nbytes < len(data):
                 headers = headers.copy()  # few may wait for long, and are not to keep all of it
@@ -127,26 +143,40 @@ def walk(
             frames.append(Frame(kind, flags, found, step, wall_time, target, value, payload))
         at += count * size_bytes
         sequence = found
-    return Walk(frames, sequence, at, padding_bytes, lost, why)
+    return Walk(frames, sequence, at - begin, padding_bytes, lost, why)
 
 
 def walk_message(
     data: bytes, received_sequence: int, *, is_sparse: bool = False
 ) -> list[WalkedFrames]:
-    """The frames of a message. The first may be one that was received before.
+    """The frames of a message; arguments and errors as for ``walk_pieces``."""
+    pieces = walk_pieces(data, received_sequence, is_sparse=is_sparse)
+    return list(itertools.chain.from_iterable(pieces))
 
-    Raises ``FrameError`` unless all are whole and well-formed and their sequence
-    numbers rise by one, from at most ``received_sequence + 1``; or just rise, if
-    ``is_sparse``: then what is missing is done.
+
+def walk_pieces(
+    data: bytes, received_sequence: int, *, is_sparse: bool = False
+) -> Iterator[list[WalkedFrames]]:
+    """Yields the frames of a message, a walk's at a time.
+
+    The first may be one that was received before. Raises ``FrameError`` unless all are whole
+    and well-formed and their sequence numbers rise by one, from at most
+    ``received_sequence + 1``; or just rise, if ``is_sparse``: then what is missing is done.
     """
     first = HEADER.unpack_from(data)[4] if len(data) >= HEADER_BYTES else 1
     if not 1 <= first <= (_MAX_SEQUENCE if is_sparse else received_sequence + 1):
         raise FrameError(f"record {first}, expected {received_sequence + 1}")
     source = Source.SPARSE if is_sparse else Source.MESSAGE
-    found = walk(data, first - 1, source, available=len(data), max_frame_bytes=len(data))
-    if found.why:
-        raise FrameError(f"frame at offset {found.size_bytes}: {found.why}")
-    return found.frames
+    size_bytes = len(data)
+    at, sequence = 0, first - 1
+    while at < size_bytes:
+        found = walk(
+            data, sequence, source, available=size_bytes, max_frame_bytes=size_bytes, begin=at
+        )
+        at, sequence = at + found.size_bytes, found.sequence
+        if found.why:
+            raise FrameError(f"frame at offset {at}: {found.why}")
+        yield found.frames
 
 
 def padding_at(data: bytes, at: int) -> int:
@@ -155,13 +185,15 @@ def padding_at(data: bytes, at: int) -> int:
     return word & 0xFFFF_FFFF if word >> 32 & 0xFFFF == PADDING << 8 else 0
 
 
-def _scalars_at(data: bytes, at: int, sequence: int, mask: int, *, is_sparse: bool) -> int:
-    """How many scalars follow each other at ``at``, whose first has this ``sequence``.
+def _scalars_at(
+    data: bytes, at: int, sequence: int, mask: int, most: int, *, is_sparse: bool
+) -> int:
+    """How many scalars follow each other at ``at``, ``most`` at most; the first has ``sequence``.
 
     They are alike in the bits of ``mask``, and their sequence numbers rise by one, or just
     rise if ``is_sparse``.
     """
-    available = (len(data) - at) // HEADER_BYTES
+    available = min((len(data) - at) // HEADER_BYTES, most)
     following = at + HEADER_BYTES
     if available < 2 or data[following : following + 5] != data[at : at + 5]:
         return 1  # the usual end, without NumPy

@@ -29,7 +29,7 @@ class SeriesTable:
     """
 
     def __init__(self) -> None:
-        self._added: list[tuple[int, Series]] = []
+        self._added: dict[int, Series] = {}
         self._number = np.zeros(0, np.uint32)
         self._columns = np.zeros((3, 0), np.intp)
         #: Of ``find_one``; a series never changes.
@@ -37,7 +37,9 @@ class SeriesTable:
 
     def add(self, number: int, series: Series) -> None:
         """Adds a series whose number is not in the table yet."""
-        self._added.append((number, series))
+        self._added[number] = series
+        if len(self._added) >= _MAX_KEPT:  # so that no look-up has to sort much
+            self._merge()
 
     def remove(self, numbers: Collection[int]) -> None:
         """Forgets series."""
@@ -82,10 +84,9 @@ class SeriesTable:
     def _merge(self) -> None:
         if not self._added:
             return
-        number = np.append(self._number, np.array([number for number, _ in self._added], np.uint32))
-        columns = np.concatenate(
-            [self._columns, np.array([series for _, series in self._added], np.intp).T], axis=1
-        )
+        number = np.append(self._number, np.array(list(self._added), np.uint32))
+        added = [np.array(column, np.intp) for column in zip(*self._added.values(), strict=True)]
+        columns = np.concatenate([self._columns, added], axis=1)
         order = np.argsort(number, kind="stable")
         self._number, self._columns = number[order], columns[:, order]
         self._added.clear()

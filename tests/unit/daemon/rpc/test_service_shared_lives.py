@@ -294,5 +294,5 @@ def test_a_defect_ends_the_session_of_a_dead_client_all_the_same(
             caplog.clear()
 
     # What it had accepted stays out of balance, which the status would complain of.
-    monkeypatch.setattr(Harness, "status", lambda self: self.service.status_reply())
+    monkeypatch.setattr(Harness, "status", lambda self: list(self.service.status())[-1])
     run_async(test, tmp_path)

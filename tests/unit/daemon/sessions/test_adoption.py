@@ -65,11 +65,11 @@ def test_a_log_waits_until_there_is_room_for_its_session(tmp_path: Path, directo
         async with opened(path, Budgets(max_sessions=1)) as sessions:
             other = sessions.open(pb.OpenRequest(session_id=bytes(16)))
             adoption = Adoption(sessions, [directory])
-            adoption.look()
+            await adoption.look()
             assert not is_adopted(sessions, log)
             assert log.exists()
             sessions.close_session(other)
-            adoption.look()
+            await adoption.look()
             assert is_adopted(sessions, log)
             await until(lambda: not log.exists())
 
@@ -83,7 +83,7 @@ def test_an_empty_log_is_no_news(
 
     async def test(path: Path) -> None:
         async with opened(path) as sessions:
-            Adoption(sessions, [directory]).look()
+            await Adoption(sessions, [directory]).look()
             await until(lambda: not log.exists())
 
     run_async(test, tmp_path)
@@ -104,9 +104,9 @@ def test_one_directory_that_cannot_be_used_hides_no_other(
     async def test(path: Path) -> None:
         async with opened(path) as sessions:
             adoption = Adoption(sessions, [first, directory])
-            adoption.look()
+            await adoption.look()
             assert is_adopted(sessions, log)
-            adoption.look()
+            await adoption.look()
 
     run_async(test, tmp_path)
     told = [record.message for record in caplog.records if str(first) in record.message]
@@ -122,8 +122,8 @@ def test_a_log_of_another_version_is_left_to_its_daemon(
     async def test(path: Path) -> None:
         async with opened(path) as sessions:
             adoption = Adoption(sessions, [directory])
-            adoption.look()
-            adoption.look()
+            await adoption.look()
+            await adoption.look()
             assert not any(is_adopted(sessions, log) for log in logs)
 
     run_async(test, tmp_path)
@@ -143,13 +143,13 @@ def test_what_is_set_aside_is_bounded_and_hides_no_log(
     async def test(path: Path) -> None:
         async with opened(path) as sessions:
             adoption = Adoption(sessions, [directory])
-            adoption.look()
+            await adoption.look()
             kept = {file.name for file in directory.iterdir()}
             assert len(kept) == MAX_SET_ASIDE
             assert all(name.endswith(SET_ASIDE_SUFFIX) for name in kept)
             monkeypatch.setattr(module, "_MAX_FILES", 1)
             log = place(directory, 1)
-            adoption.look()
+            await adoption.look()
             assert is_adopted(sessions, log)
 
     run_async(test, tmp_path)

@@ -7,7 +7,15 @@ import itertools
 import pytest
 from boardd.core.intake import walker
 from boardd.core.intake.frames import ScalarFrames
-from boardd.core.intake.walker import LOST, Source, Walk, walk, walk_message
+from boardd.core.intake.walker import (
+    LOST,
+    MAX_FRAMES,
+    MAX_SCALARS,
+    Source,
+    Walk,
+    walk,
+    walk_message,
+)
 from boardd_protos.frame import (
     CLAIMED,
     HEADER_BYTES,
@@ -47,7 +55,24 @@ def frames_in(rows: list[tuple[int, int, int, int]]) -> list[Frame]:
 
 
 def walked(data: bytes, source: Source, sequence: int = 0) -> Walk:
-    return walk(data, sequence, source, available=len(data), max_frame_bytes=MAX_FRAME_BYTES)
+    """One walk after the other, to the end."""
+    frames, at, lost = [], 0, 0
+    while True:
+        found = walk(
+            data,
+            sequence,
+            source,
+            available=len(data),
+            max_frame_bytes=MAX_FRAME_BYTES,
+            begin=at,
+        )
+        assert len(found.frames) <= MAX_FRAMES
+        scalar_count = sum(len(part) for part in found.frames if isinstance(part, ScalarFrames))
+        assert scalar_count <= MAX_SCALARS
+        frames += found.frames
+        at, sequence, lost = at + found.size_bytes, found.sequence, lost + found.lost
+        if found.why or found.padding_bytes or not found.size_bytes or at == len(data):
+            return found._replace(frames=frames, size_bytes=at, lost=lost)
 
 
 def ends_a_ring(frame: Frame) -> bool:
