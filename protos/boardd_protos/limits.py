@@ -54,6 +54,8 @@ DEFAULT_NROW: Final = 8
 NORMALIZATIONS: Final = ("batch", "image")
 #: Width and height of a GIF, which has 16 bits for each.
 MAX_GIF_SIDE: Final = 65_535
+#: Frames of a video: at 50 a second, the most that browsers show, more than three minutes.
+MAX_VIDEO_FRAMES: Final = 10_000
 
 #: Bytes of one sample of a WAV file, as boardd writes it.
 WAV_SAMPLE_BYTES: Final = 2

@@ -17,6 +17,7 @@ from boardd_protos.limits import (
     IMAGE_CHANNELS,
     MAX_GIF_SIDE,
     MAX_PIXELS,
+    MAX_VIDEO_FRAMES,
     max_sample_rate,
 )
 
@@ -83,6 +84,8 @@ def video(tensor: Tensor, dataformats: object) -> str:
     rows = 1 << ((size["N"].bit_length() - 1) // 2)
     columns = (1 << (size["N"] - 1).bit_length()) // rows
     height, width = rows * size["H"], columns * size["W"]
+    if size["T"] > MAX_VIDEO_FRAMES:
+        raise ValueError(f"{what}: {size['T']} frames, expected at most {MAX_VIDEO_FRAMES}")
     if max(height, width) > MAX_GIF_SIDE or height * width > MAX_PIXELS:
         raise ValueError(
             f"{what}: frames of {height} x {width} pixels, expected at most {MAX_GIF_SIDE} a side "

@@ -59,6 +59,37 @@ def memfd_kind() -> MemfdKind:
         os.close(fd)
 
 
+class MapViews(dict[int, memoryview]):
+    """Maps by number; replaced, not changed, so that whoever takes it keeps what it names.
+
+    Map 0 grows with its use. Where nothing was written yet it has holes, and reading one
+    would take memory for it, which is the daemon's then. ``first`` is its descriptor.
+    """
+
+    def __init__(self, views: Mapping[int, memoryview], first: _Descriptor | None) -> None:
+        super().__init__(views)
+        self._first = first
+
+    @property
+    def first(self) -> _Descriptor | None:
+        """The descriptor of map 0."""
+        return self._first
+
+    def has_hole(self, number: int, start: int, end: int) -> bool:
+        """Whether a part of these bytes of a map was never written. Any thread may call."""
+        if number or self._first is None:
+            return False
+        return os.lseek(self._first.fd, start, os.SEEK_HOLE) < end
+
+
+class _Descriptor:
+    """A duplicate of ``fd``, open as long as this is."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd: Final = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
+        weakref.finalize(self, os.close, self.fd).atexit = False
+
+
 class MapBytes:
     """Counts the bytes that are mapped, until nothing refers to a map any more.
 
@@ -95,8 +126,7 @@ class Maps:
 
     def __init__(self, budget: MapBudget) -> None:
         self._budget = budget
-        #: By number; replaced, not changed, so that whoever takes it keeps what it names.
-        self.views: Mapping[int, memoryview] = {}
+        self.views = MapViews({}, None)
         #: None if it is not held.
         self.log: ClientLog | None = None
         self._mapped = MapBytes()
@@ -114,6 +144,7 @@ class Maps:
         mapped = self._map(handover, fd)
         self.clear()
         self.log = log
+        self.views = MapViews({}, _Descriptor(fd))
         self._add(0, mapped)
 
     def adopt(self, log: ClientLog) -> None:
@@ -133,7 +164,7 @@ class Maps:
     def _add(self, number: int, mapped: mmap.mmap) -> None:
         self._mapped.add(mapped)
         self._budget.add(mapped)
-        self.views = {**self.views, number: memoryview(mapped)}
+        self.views = MapViews({**self.views, number: memoryview(mapped)}, self.views.first)
 
     def _map(self, handover: Handover, fd: int) -> mmap.mmap:
         number, size_bytes = handover.map_number, handover.size_bytes
@@ -158,13 +189,16 @@ class Maps:
             raise refused(
                 f"map {number} has {size_bytes} bytes, and only {allocated_bytes} are allocated"
             )
-        taken_bytes = self._budget.held_bytes
-        if number == 0:
-            taken_bytes -= sum(view.nbytes for view in self.views.values())
-        if taken_bytes + size_bytes > self._budget.max_bytes:
+        taken_bytes, own_bytes = self._budget.held_bytes, self.size_bytes
+        if number == 0:  # in the place of all
+            shared_bytes = sum(view.nbytes for view in self.views.values())
+            taken_bytes, own_bytes = taken_bytes - shared_bytes, own_bytes - shared_bytes
+        # As much as is left for others, so that the next session finds room too.
+        if own_bytes + size_bytes > self._budget.max_bytes - taken_bytes:
             raise refused(
                 f"map {number} of {size_bytes} bytes is past the budget of "
-                f"{self._budget.max_bytes}, of which {taken_bytes} are taken; see --max-map-bytes"
+                f"{self._budget.max_bytes}, of which {taken_bytes} are taken, or past this "
+                "session's part of it; see --max-map-bytes"
             )
         try:
             return mmap.mmap(fd, size_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
@@ -173,11 +207,12 @@ class Maps:
 
     def release(self, number: int) -> None:
         """Lets go of a map; nothing happens if none has that number."""
-        self.views = {other: view for other, view in self.views.items() if other != number}
+        views = {other: view for other, view in self.views.items() if other != number}
+        self.views = MapViews(views, self.views.first)
 
     def clear(self) -> None:
         """Lets go of the log and of all maps."""
-        self.views = {}
+        self.views = MapViews({}, None)
         if self.log is not None:
             self.log.close()
             self.log = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 
 from boardd.reduce import dtypes
 from boardd.summaries.reduction import SummaryError
+
+
+@runtime_checkable
+class HasHoles(Protocol):
+    """Maps that can tell where nothing was written."""
+
+    def has_hole(self, number: int, start: int, end: int) -> bool:
+        """Whether a part of these bytes of a map was never written."""
 
 
 def shared_arrays(
@@ -50,6 +58,11 @@ def shared_arrays(
         if end > view.nbytes:
             raise InvalidTensorError(
                 f"the tensor ends at byte {end} of map {slot.map}, which has {view.nbytes}"
+            )
+        if isinstance(maps, HasHoles) and maps.has_hole(slot.map, start, end):
+            raise InvalidTensorError(
+                f"the tensor lies in bytes {start} to {end} of map {slot.map}, not all of which "
+                "were written"
             )
         arrays.append(dtypes.as_array(view[start:end], tensor.dtype, tensor.shape))
     return arrays

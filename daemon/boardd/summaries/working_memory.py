@@ -227,7 +227,9 @@ def _thumbnails(tensor: pb.Tensor, kept: int) -> int:
     sheet_pixels = min(MAX_SPRITE_SIDE**2, per_row * per_row * height * width)
     of_row = per_row * height * width * channels * (2 * max(4, _item_bytes(tensor)) + 1)
     copied_bytes = _item_bytes(tensor) * kept * channels * height * width
-    return (2 + _ENCODED_COPIES) * sheet_pixels * channels + of_row + copied_bytes * (kept < images)
+    if kept == images:
+        copied_bytes = 0
+    return int((2 + _ENCODED_COPIES) * sheet_pixels * channels + of_row + copied_bytes)
 
 
 #: What a kind takes beside the copies of all kinds.

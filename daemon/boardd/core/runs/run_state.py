@@ -121,6 +121,8 @@ class RunTags:
         self.names: list[bytes] = []
         #: How ranks merge each, as far as the first definition says.
         self.reductions: list[str] = []
+        #: Bytes of the longest.
+        self.longest_bytes = 0
         self._indexes: dict[bytes, int] = {}
 
     def index(self, name: bytes, reduction: str) -> int | None:
@@ -130,6 +132,7 @@ class RunTags:
             index = self._indexes[name] = len(self.names)
             self.reductions.append(reduction)
             self.names.append(name)
+            self.longest_bytes = max(self.longest_bytes, len(name))
         return index
 
 
@@ -185,6 +188,11 @@ class RunState:
     def tags(self) -> list[bytes]:
         """The run's tags, each at its index."""
         return self._tags.names
+
+    @property
+    def longest_tag_bytes(self) -> int:
+        """Bytes of the longest of ``tags``."""
+        return self._tags.longest_bytes
 
     @property
     def reductions(self) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidTensorError
-from boardd_protos.limits import IMAGE_CHANNELS, MAX_GIF_SIDE, MAX_PIXELS
+from boardd_protos.limits import IMAGE_CHANNELS, MAX_GIF_SIDE, MAX_PIXELS, MAX_VIDEO_FRAMES
 from PIL import Image
 
 from boardd.reduce.image.grid import eight_bits
@@ -61,8 +61,8 @@ def encode_gif(video: npt.NDArray[Any], fps: float = 4, *, dataformats: str = "N
     Grey and up to 256 colours in a frame are kept exactly, more are quantized
     frame by frame. Like frames in a row are stored as one longer frame.
 
-    Raises ``InvalidTensorError`` for another dtype, shape or rate, and frames larger
-    than a GIF's.
+    Raises ``InvalidTensorError`` for another dtype, shape or rate, frames larger than a
+    GIF's, and more than ``MAX_VIDEO_FRAMES``.
     """
     clips = _clips(video, dataformats)
     if not (math.isfinite(fps) and fps > 0):
@@ -76,6 +76,8 @@ def encode_gif(video: npt.NDArray[Any], fps: float = 4, *, dataformats: str = "N
             f"frames of {height} x {width} pixels; "
             f"at most {MAX_GIF_SIDE} a side and {MAX_PIXELS} in all"
         )
+    if length > MAX_VIDEO_FRAMES:
+        raise InvalidTensorError(f"{length} frames; at most {MAX_VIDEO_FRAMES} in a video")
     frames = _frames(clips, rows, columns)
     file = io.BytesIO()
     next(frames).save(

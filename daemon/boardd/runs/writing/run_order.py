@@ -29,6 +29,8 @@ from boardd.summaries.reduction import EncodedSummary, SummaryError
 #: One append takes about this many scalars and this many bytes at most.
 APPEND_RECORDS: Final = 1 << 16
 APPEND_BYTES: Final = 16 << 20
+#: Of the event of a scalar, beside its tag.
+_SCALAR_EVENT_BYTES: Final = 64
 #: An append up to this size is brief: it shares a thread with those of other runs.
 BRIEF_BYTES: Final = 64 << 10
 
@@ -172,7 +174,7 @@ class RunOrder:
             part = item.part if isinstance(item, ReducedSummary) else item
             if isinstance(part, RunPart):
                 records += part.records
-                size_bytes += part.size_bytes
+                size_bytes += _event_bytes(item)
         return items
 
 
@@ -193,4 +195,11 @@ def reduced_bytes(items: Iterable[Item]) -> int:
 
 def is_brief(items: Iterable[Item]) -> bool:
     """Whether ``items`` are appended in so short a time that they may share a thread."""
-    return sum(item.size_bytes for item in items if not isinstance(item, Sync)) <= BRIEF_BYTES
+    return sum(map(_event_bytes, items)) <= BRIEF_BYTES
+
+
+def _event_bytes(item: Item) -> int:
+    """The most bytes of events, about, that are made of ``item``."""
+    if isinstance(item, ScalarPart):
+        return item.records * (_SCALAR_EVENT_BYTES + item.run.longest_tag_bytes)
+    return 0 if isinstance(item, Sync) else item.size_bytes

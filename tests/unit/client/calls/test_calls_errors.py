@@ -191,6 +191,11 @@ CASES: list[tuple[Call, type[Exception], str]] = [
     (Call("add_video", "v", ZEROS((1, 2, 2, 4, 4))), ValueError, "2 channels, expected 1, 3 or 4"),
     (Call("add_video", "v", ZEROS((1, 1, 1, 1, 1), int)), TypeError, "video of dtype int64"),
     (Call("add_video", "v", ZEROS((1, 1, 1, 1, 65536))), ValueError, "frames of 1 x 65536 pixels"),
+    (
+        Call("add_video", "v", ZEROS((1, 10_001, 1, 1, 1))),
+        ValueError,
+        "10001 frames, expected at most 10000",
+    ),
     (Call("add_video", "v", ZEROS((1, 1, 1, 4, 4)), fps=0), ValueError, "fps is 0, expected more"),
     (
         Call("add_video", "v", ZEROS((1, 1, 1, 4, 4)), dataformats="TCHW"),

@@ -108,17 +108,51 @@ def test_a_map_that_is_refused_changes_nothing(is_first: bool) -> None:
 
 
 def test_what_a_record_keeps_counts_for_all_sessions() -> None:
-    budget = MapBudget(2 * 4096)
+    budget = MapBudget(4 * 4096)
     one, another = Maps(budget), Maps(budget)
-    fd = memory(4096)
+    fd, large = memory(4096), memory(3 * 4096)
     share_first(one, fd)
     one.share(Handover(bytes(16), SHARE, 1, 4096), fd)
     views = one.views  # as a record does
     one.clear()
     assert (one.log, dict(one.views)) == (None, {})
     with pytest.raises(RefusedError, match="of which 8192 are taken"):
-        share_first(another, fd)
+        share_first(another, large, 3 * 4096)
     del views
-    share_first(another, fd)
-    assert (budget.held_bytes, one.size_bytes, another.size_bytes) == (4096, 0, 4096)
+    share_first(another, large, 3 * 4096)
+    assert (budget.held_bytes, one.size_bytes, another.size_bytes) == (12288, 0, 12288)
+    os.close(fd)
+    os.close(large)
+
+
+def test_what_was_never_written_of_map_0_is_told_from_what_was() -> None:
+    maps = Maps(MapBudget(1 << 40))
+    fd = os.memfd_create("holes", os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 1 << 20)
+    os.pwrite(fd, bytes(8192), 4096)
+    fcntl.fcntl(fd, F_ADD_SEALS, ALL_SEALS)
+    before = os.fstat(fd).st_blocks
+    share_first(maps, fd, 1 << 20)
+    views = maps.views
+    os.close(fd)
+    maps.clear()
+    assert not views.has_hole(0, 4096, 12288)
+    assert not views.has_hole(0, 5000, 5001)
+    assert views.has_hole(0, 4096, 12289)
+    assert views.has_hole(0, 0, 8192)
+    assert views.first is not None
+    assert os.fstat(views.first.fd).st_blocks == before, "to look takes no memory"
+
+
+def test_a_session_leaves_a_part_of_the_map_budget_to_others() -> None:
+    budget = MapBudget(8 * 4096)
+    greedy, next_one = Maps(budget), Maps(budget)
+    fd = memory(4096)
+    share_first(greedy, fd)
+    for number in (1, 2, 3):
+        greedy.share(Handover(bytes(16), SHARE, number, 4096), fd)
+    with pytest.raises(RefusedError, match="or past this session's part"):
+        greedy.share(Handover(bytes(16), SHARE, 4, 4096), fd)
+    share_first(next_one, fd)
+    next_one.share(Handover(bytes(16), SHARE, 1, 4096), fd)
     os.close(fd)
