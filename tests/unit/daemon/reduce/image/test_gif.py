@@ -151,6 +151,7 @@ def test_frames_alike_keep_their_time():
         (np.zeros((1, 2, 3, 4, 4), np.uint8), {"fps": 0}, "0 frames a second"),
         (np.zeros((1, 2, 3, 4, 4), np.uint8), {"fps": float("nan")}, "nan"),
         (np.broadcast_to(np.uint8(0), (1, 1, 3, 1, 65_536)), {}, "1 x 65536"),
+        (np.broadcast_to(np.uint8(0), (1, 10_001, 1, 1, 1)), {}, "10001 frames; at most 10000"),
         (np.broadcast_to(np.uint8(0), (1, 1, 3, 60_000, 60_000)), {}, "60000 x 60000"),
     ],
 )
