@@ -97,20 +97,20 @@ def test_a_message_out_of_its_place_is_an_error_and_takes_nothing(
 
 def test_a_session_is_read_on_when_the_intake_has_room_again(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
-        async with opened(path, Budgets(intake_bytes=1000)) as (sessions, live):
+        async with opened(path, Budgets(intake_bytes=10_000)) as (sessions, live):
             registry, session = sessions.registry, live.session
             session.define(definitions("run"), {"run": str(path)})
             (part,) = session.receive(scalars(1, 1)).parts
-            registry.intake.charge(1000)
+            registry.intake.charge(10_000)
             reading = asyncio.create_task(sessions.receiver.room(live.session))
             await asyncio.wait({reading}, timeout=0.01)
             assert not reading.done()
-            registry.intake.release(1000)
+            registry.intake.release(10_000)
             registry.changed.notify()
             await reading
-            registry.intake.charge(1000)
+            registry.intake.charge(10_000)
             session.finish(part, 1)
             await sessions.receiver.room(session)  # it holds nothing any more
-            registry.intake.release(1000)
+            registry.intake.release(10_000)
 
     run_async(test, tmp_path)
