@@ -44,7 +44,9 @@ def main() -> int:
     parser.add_argument("--found", type=Path, default=Path(".fuzz"), help="what runs have found")
     options = parser.parse_args()
     with atheris.instrument_imports(include=["boardd", "boardd_protos"], exclude=_COMPILED):
+        from fuzz.scratch import scratch
         from fuzz.targets import TARGETS
+    scratch()  # before the forks, so that this process removes it
     for module in _COMPILED:
         importlib.import_module(module)
     names = options.names or list(TARGETS)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +31,7 @@ from boardd.runs.journal.relayed_entries import encode_relayed
 from boardd.runs.relay_intake import read_batch, works_of
 from google.protobuf.message import DecodeError
 
+from fuzz.scratch import scratch
 from fuzz.script import Script
 
 #: Of what a group holds of its points for the test.
@@ -160,15 +159,9 @@ def _records(script: Script) -> bytes:
     return b"".join(records)
 
 
-@functools.cache
-def _top() -> Path:
-    parent = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    return Path(tempfile.mkdtemp(prefix="boardd-fuzz-", dir=parent))
-
-
 @contextmanager
 def _directory() -> Iterator[Path]:
-    path = _top() / "logs"
+    path = scratch() / "logs"
     path.mkdir()
     try:
         yield path

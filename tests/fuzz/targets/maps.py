@@ -27,6 +27,7 @@ from boardd_protos.log_directory import log_directories, make_log_directory
 from boardd_protos.log_file import FREED_OFFSET, LOG_HEADER_BYTES, LogHeader
 from boardd_protos.shared import F_ADD_SEALS, F_SEAL_FUTURE_WRITE, SEALS, HandoverReply
 
+from fuzz.scratch import scratch
 from fuzz.script import Script
 from fuzz.targets.messages import SESSION_ID
 
@@ -235,8 +236,7 @@ class _Defects(logging.Handler):
 
 @contextlib.contextmanager
 def _directory() -> Iterator[Path]:
-    parent = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    path = Path(tempfile.mkdtemp(prefix="bdf-", dir=parent))
+    path = Path(tempfile.mkdtemp(dir=scratch()))
     try:
         yield path
     finally:
