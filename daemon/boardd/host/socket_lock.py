@@ -130,8 +130,13 @@ class SocketLock:
         os.rename(self.bind_path, self._socket_path)
 
     def remove_socket(self) -> None:
-        """Removes the sockets, bound or published; nothing happens where there is none."""
-        self._remove(self._socket_path, self.bind_path, self.maps_path, self.maps_bind_path)
+        """Removes the sockets, bound or published; nothing happens where there is none.
+
+        One that cannot be removed stays: nobody serves it, and the next daemon replaces it.
+        """
+        for path in (self._socket_path, self.bind_path, self.maps_path, self.maps_bind_path):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
     def _remove(self, *paths: Path) -> None:
         for path in paths:

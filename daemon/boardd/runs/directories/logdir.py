@@ -101,10 +101,11 @@ class RunDirectory:
         sync_directory(self._fd)
 
     def close(self) -> None:
-        """Releases the lock. May be called again."""
+        """Releases the lock, also if the operating system has an error to tell. May be repeated."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
     def __enter__(self) -> RunDirectory:
         return self
