@@ -75,7 +75,7 @@ class Nursery:
         traceback: TracebackType | None,
     ) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.communicate(timeout=120)
 
 
 class Forked:
