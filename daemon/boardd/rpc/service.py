@@ -117,10 +117,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         await self._sessions.run_table.resume_groups(OpenGroups(path))
 
     async def note_reductions(self, path: Path) -> None:
-        """Sets aside what daemons that used the file at ``path`` were killed by, twice.
-
-        To be called before any client comes.
-        """
+        """Notes in the file at ``path`` what is being reduced; to be called before clients come."""
         await self._sessions.run_table.note_reductions(path)
 
     def forward(self, relay: Relay, where: str, max_bytes: int = MAX_FORWARD_BYTES) -> None:
