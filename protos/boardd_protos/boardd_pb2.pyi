@@ -44,14 +44,12 @@ class Acknowledged(_message.Message):
     def __init__(self, written_sequence: _Optional[int] = ..., settled_sequence: _Optional[int] = ..., held: _Optional[_Iterable[_Union[HeldRun, _Mapping]]] = ...) -> None: ...
 
 class Attach(_message.Message):
-    __slots__ = ["log_from", "session_id", "stream_number"]
+    __slots__ = ["log_from", "session_id"]
     LOG_FROM_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
-    STREAM_NUMBER_FIELD_NUMBER: _ClassVar[int]
     log_from: LogPosition
     session_id: bytes
-    stream_number: int
-    def __init__(self, session_id: _Optional[bytes] = ..., log_from: _Optional[_Union[LogPosition, _Mapping]] = ..., stream_number: _Optional[int] = ...) -> None: ...
+    def __init__(self, session_id: _Optional[bytes] = ..., log_from: _Optional[_Union[LogPosition, _Mapping]] = ...) -> None: ...
 
 class Audio(_message.Message):
     __slots__ = ["sample_rate"]

@@ -33,11 +33,6 @@ the client is gone, and that what is left in the ring is to be written.
 says that it takes them (``OpenReply.takes_commits``), over this connection, which costs both
 ends a fraction of that. The two are read independently. So a commit may go this way only if
 all that was sent over the stream before is known to be read: definitions above all.
-
-**Acknowledgements** may come this way, too, if the client says that it listens
-(``Attach.stream_number``). An ``Acknowledgement`` says after how many messages of the stream it
-comes. So the client takes it when it has heard these, or never if it has heard more: then
-another follows.
 """
 
 from __future__ import annotations
@@ -73,10 +68,8 @@ MIN_RING_BYTES: Final = 2 * HEADER_BYTES
 HANDOVER_SECS: Final = 5.0
 
 _MAGIC: Final = b"boardd\2\0"
-_ACKNOWLEDGEMENT_MAGIC: Final = b"boardd\2\1"
 _HANDOVER: Final = struct.Struct(f"<8s{SESSION_ID_BYTES}sIIQ")
 _COMMIT: Final = struct.Struct("<8sQQ")
-_ACKNOWLEDGEMENT: Final = struct.Struct("<8sQQQ")
 _REPLY: Final = struct.Struct("<8sII")
 
 HANDOVER_BYTES: Final = _HANDOVER.size
@@ -127,29 +120,6 @@ class Commit(NamedTuple):
         if len(data) != COMMIT_BYTES or not data.startswith(_MAGIC):
             raise HandoverError(f"{len(data)} bytes, no commit of this protocol")
         return cls(*_COMMIT.unpack(data)[1:])
-
-
-class Acknowledgement(NamedTuple):
-    """From the daemon: every record up to ``written_sequence`` is written or rejected.
-
-    ``stream_number`` is that of the stream's ``Attach``, of which this comes after
-    ``stream_messages``. No run is held up.
-    """
-
-    stream_number: int
-    stream_messages: int
-    written_sequence: int
-
-    def encode(self) -> bytes:
-        """Its bytes."""
-        return _ACKNOWLEDGEMENT.pack(_ACKNOWLEDGEMENT_MAGIC, *self)
-
-    @classmethod
-    def decode(cls, data: bytes) -> Acknowledgement:
-        """Raises ``HandoverError``."""
-        if len(data) != _ACKNOWLEDGEMENT.size or not data.startswith(_ACKNOWLEDGEMENT_MAGIC):
-            raise HandoverError(f"{len(data)} bytes, no acknowledgement of this protocol")
-        return cls(*_ACKNOWLEDGEMENT.unpack(data)[1:])
 
 
 class HandoverReply(NamedTuple):

@@ -121,15 +121,12 @@ class RawClient:
         }
         return await self.stub.Open(pb.OpenRequest(**request))
 
-    async def attach(self, log_from: pb.LogPosition | None = None, stream_number: int = 0) -> None:
+    async def attach(self, log_from: pb.LogPosition | None = None) -> None:
         self._call = self.stub.Stream()
         self.ended = asyncio.Event()
         self.error = None
         self.written_sequence = -1
-        attach = pb.Attach(
-            session_id=self.session_id, log_from=log_from, stream_number=stream_number
-        )
-        await self.send(attach=attach)
+        await self.send(attach=pb.Attach(session_id=self.session_id, log_from=log_from))
         self._reader = asyncio.create_task(self._read())
 
     async def begin(self, logdir: str = "run", tags: dict[int, str] | None = None, **more: Any):

@@ -32,7 +32,6 @@ from boardd_protos.shared import (
     REPLY_BYTES_MAX,
     SEALS,
     SHARE,
-    Acknowledgement,
     Commit,
     Handover,
     HandoverReply,
@@ -255,15 +254,6 @@ class SharedClient(RawClient):
         where = where or self.here()
         assert self.map_connection is not None
         self.map_connection.send(Commit(where.sequence, where.position).encode())
-
-    async def acknowledged_beside(self) -> Acknowledgement:
-        """Waits for an acknowledgement over the map connection."""
-        assert self.map_connection is not None
-        data = await asyncio.wait_for(
-            asyncio.get_running_loop().sock_recv(self.map_connection, REPLY_BYTES_MAX),
-            DEADLINE_SECS,
-        )
-        return Acknowledgement.decode(data)
 
     async def log(self, *frames: bytes) -> None:
         """Appends and commits, waiting for acknowledgements when the ring is full."""

@@ -6,12 +6,9 @@ and thrown away; whoever reconnects makes a new one.
 
 from __future__ import annotations
 
-import itertools
-import threading
 from typing import Final, Protocol
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.shared import Acknowledgement
 
 from boardd_client.errors import BoarddError
 
@@ -42,23 +39,15 @@ class Events(Protocol):
         """The stream has ended."""
 
 
-_numbers: Final = itertools.count(1)
-
-
 class Link:
     """Passes one connection's events on until it is cut: one that is left may still speak.
 
     Notes, for whoever owns the connection, how it fares. The notes stay readable
-    after the cut. What is acknowledged beside the stream is passed on in its place among the
-    stream's messages.
+    after the cut.
     """
 
     def __init__(self, events: Events) -> None:
         self._events: Events | None = events
-        self.number: Final = next(_numbers)  #: the stream's, in this process
-        self._lock = threading.Lock()  # guards what follows, and the order
-        self._heard_messages = 0
-        self._early: Acknowledgement | None = None
         self.is_leaving = False  #: the daemon has said that it leaves
         self.error: ConnectionFailedError | None = None  #: how the stream ended, if it has
 
@@ -70,32 +59,6 @@ class Link:
         """See ``Events``."""
         if message.HasField("draining"):
             self.is_leaving = True
-        with self._lock:
-            self._heard_messages += 1
-            self._pass_on(message)
-            early = self._early
-            if early is not None and early.stream_messages <= self._heard_messages:
-                self._early = None
-                self._acknowledge(early)
-
-    def on_acknowledgement(self, acknowledgement: Acknowledgement) -> None:
-        """The daemon has said beside the stream what is done."""
-        if acknowledgement.stream_number != self.number:
-            return
-        with self._lock:
-            if acknowledgement.stream_messages > self._heard_messages:
-                self._early = acknowledgement
-            else:
-                self._acknowledge(acknowledgement)
-
-    def _acknowledge(self, acknowledgement: Acknowledgement) -> None:
-        # One that another follows is left out: it may contradict what the stream has said.
-        if acknowledgement.stream_messages == self._heard_messages:
-            written_sequence = acknowledgement.written_sequence
-            acknowledged = pb.Acknowledged(written_sequence=written_sequence)
-            self._pass_on(pb.DaemonMessage(acknowledged=acknowledged))
-
-    def _pass_on(self, message: pb.DaemonMessage) -> None:
         events = self._events
         if events is not None:
             events.on_message(message)

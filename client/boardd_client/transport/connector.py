@@ -174,10 +174,7 @@ class Connector:
             is_shared = self._memory.hand_over(reply)
             self._session.opened(reply, is_shared=is_shared)
             self._commit_way.begin(is_offered=is_shared and reply.takes_commits)
-            self._memory.hear(link.on_acknowledgement)
-            attachment = self._session.attachment()
-            attachment.stream_number = link.number if is_shared else 0
-            connection.attach(attachment)
+            connection.attach(self._session.attachment())
         except BaseException as error:
             link.cut()
             connection.close()

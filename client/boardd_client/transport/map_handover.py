@@ -1,21 +1,18 @@
 """Hands the process's maps to the daemon of its host; see ``boardd_protos.shared``.
 
 The connection stays open as long as the process lives: to the daemon, its end
-is the end of the process. A thread hears what the daemon says on it: answers, and
-acknowledgements, which cost far less here than on the stream.
+is the end of the process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Mapping
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import UnixAddress
@@ -25,7 +22,6 @@ from boardd_protos.shared import (
     RELEASE,
     REPLY_BYTES_MAX,
     SHARE,
-    Acknowledgement,
     Commit,
     Handover,
     HandoverError,
@@ -37,38 +33,21 @@ from boardd_client.transport.connection import ConnectionFailedError
 
 _logger = logging.getLogger("boardd_client")
 
-#: In which a thread ends that has nothing more to hear.
-_JOIN_SECS: Final = 1.0
-
 
 class HandoverFailedError(Exception):
     """The daemon does not take the map; says why."""
 
 
 class MapConnection:
-    """A connection over which maps are handed over, first of all map 0. Any thread may call.
+    """A connection over which maps are handed over, first of all map 0. Any thread may call."""
 
-    ``on_acknowledgement`` is called on the connection's thread.
-    """
-
-    def __init__(
-        self,
-        address: UnixAddress,
-        session_id: bytes,
-        on_acknowledgement: Callable[[Acknowledgement], None],
-    ) -> None:
+    def __init__(self, address: UnixAddress, session_id: bytes) -> None:
         self._path = f"{address.path}{HANDOVER_SUFFIX}"
         self._session_id = session_id
-        self._on_acknowledgement = on_acknowledgement
-        self._pid = os.getpid()
-        self._answered = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
         self._shared: set[int] = set()
         self._unanswered: set[int] = set()
-        self._refusal = ""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        #: The listening thread's own, which it closes.
-        self._heard_socket: socket.socket | None = None
-        self._thread: threading.Thread | None = None
 
     def share_first(self, first: Map, log: int) -> None:
         """Connects and hands over map 0 and the log, of which ``log`` is the descriptor.
@@ -86,11 +65,10 @@ class MapConnection:
             if reply.refusal:
                 raise HandoverFailedError(reply.refusal)
             self._socket.setblocking(False)
-            self._listen()
         except TimeoutError:
             self.close()
             raise
-        except (OSError, HandoverError, ForeignSocketError, RuntimeError) as error:
+        except (OSError, HandoverError, ForeignSocketError) as error:
             self.close()
             raise HandoverFailedError(str(error)) from None
         except BaseException:
@@ -99,7 +77,7 @@ class MapConnection:
 
     def share(self, number: int, made: Map) -> bool:
         """Hands over another map, without waiting; False when it cannot be done now."""
-        with self._answered:
+        with self._lock:
             if number in self._shared:
                 return True
             message = Handover(self._session_id, SHARE, number, made.size_bytes)
@@ -114,7 +92,7 @@ class MapConnection:
 
     def release(self, number: int) -> None:
         """Tells the daemon that a map is not used any more."""
-        with self._answered:
+        with self._lock:
             if number in self._shared:
                 self._shared.discard(number)
                 # Not heard, it costs the daemon some address space until the process ends.
@@ -141,15 +119,21 @@ class MapConnection:
         Raises ``HandoverFailedError`` when it has refused one.
         """
         deadline = time.monotonic() + timeout_secs
-        with self._answered:
-            while self._unanswered and not self._refusal:
-                remaining_secs = deadline - time.monotonic()
-                # Once it has ended, no map is of use any more.
-                if remaining_secs <= 0 or self._heard_socket is None:
+        poll = select.poll()
+        while self._unanswered:
+            try:
+                poll.register(self._socket, select.POLLIN)
+                if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                     return False
-                self._answered.wait(remaining_secs)
-            if self._refusal:
-                raise HandoverFailedError(self._refusal)
+                data = self._socket.recv(REPLY_BYTES_MAX, socket.MSG_DONTWAIT)
+                reply = HandoverReply.decode(data)
+            except BlockingIOError:
+                continue
+            except (OSError, ValueError):  # it has ended: no map is of use any more
+                return False
+            self._unanswered.discard(reply.map_number)
+            if reply.refusal:
+                raise HandoverFailedError(reply.refusal)
         return True
 
     @property
@@ -164,73 +148,7 @@ class MapConnection:
 
     def close(self) -> None:
         """Ends the connection, in this process only."""
-        heard = self._heard_socket
-        if heard is not None and os.getpid() == self._pid:
-            self.interrupt()  # its thread
-            self._join()
-        elif heard is not None:
-            heard.close()
         self._socket.close()
-
-    def stop_listening(self) -> None:
-        """Hears nothing more. The connection stays open: the process lives on."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RD)
-        self._join()
-
-    def _join(self) -> None:
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(_JOIN_SECS)
-
-    def _listen(self) -> None:
-        """Raises ``RuntimeError`` if the system has no thread to spare."""
-        heard = self._heard_socket = self._socket.dup()
-        self._thread = threading.Thread(
-            target=self._hear_all, args=(heard,), name="boardd-maps", daemon=True
-        )
-        try:
-            self._thread.start()
-        except BaseException:
-            self._heard_socket = None
-            heard.close()
-            raise
-
-    def _hear_all(self, heard: socket.socket) -> None:
-        poll = select.poll()
-        poll.register(heard, select.POLLIN)
-        with heard:
-            while True:
-                poll.poll()
-                try:
-                    data = heard.recv(REPLY_BYTES_MAX, socket.MSG_DONTWAIT)
-                except (BlockingIOError, InterruptedError):
-                    continue
-                except OSError:
-                    break
-                if not data:
-                    break
-                self._hear(data)
-        with self._answered:
-            self._heard_socket = None
-            self._answered.notify_all()
-
-    def _hear(self, data: bytes) -> None:
-        try:
-            acknowledgement = Acknowledgement.decode(data)
-        except HandoverError:
-            with contextlib.suppress(HandoverError):
-                self._note_answer(HandoverReply.decode(data))
-            return
-        try:
-            self._on_acknowledgement(acknowledgement)
-        except Exception:  # a defect must not end what answers are heard by
-            _logger.exception("boardd failed to take an acknowledgement and goes on")
-
-    def _note_answer(self, reply: HandoverReply) -> None:
-        with self._answered:
-            self._unanswered.discard(reply.map_number)
-            self._refusal = self._refusal or reply.refusal
-            self._answered.notify_all()
 
 
 class MapHandover:
@@ -247,8 +165,6 @@ class MapHandover:
         self._told = ""  # the refusal that was warned about
         #: Whether the daemon holds log and map 0, and has refused another map.
         self._is_refused = False
-        #: Hears, on another thread, what the daemon says is done.
-        self.on_acknowledgement: Callable[[Acknowledgement], None] | None = None
 
     def offer(self, first: Map, log: int) -> None:
         """As ``hand_over``, of a session that is not open, perhaps to no daemon at all.
@@ -275,9 +191,7 @@ class MapHandover:
         """Raises ``ConnectionFailedError``."""
         try:
             # Before the old one is cut: its end would be the session's, if this daemon had it.
-            self._next_connection = connection = MapConnection(
-                self._address, self._session_id, self._acknowledged
-            )
+            self._next_connection = connection = MapConnection(self._address, self._session_id)
             connection.share_first(first, log)
         except TimeoutError:
             # It does not hold the maps over the connection of before. If it takes them over this
@@ -295,11 +209,6 @@ class MapHandover:
         self._connection, self._next_connection = connection, None
         self._is_refused = False
         return True
-
-    def _acknowledged(self, acknowledgement: Acknowledgement) -> None:
-        on_acknowledgement = self.on_acknowledgement
-        if on_acknowledgement is not None:
-            on_acknowledgement(acknowledgement)
 
     def _warn(self, error: HandoverFailedError) -> None:
         if str(error) != self._told:
@@ -350,11 +259,6 @@ class MapHandover:
         connection = self._next_connection
         if connection is not None:
             connection.interrupt()
-
-    def stop_listening(self) -> None:
-        """Hears nothing more of the daemon, which keeps what it holds."""
-        if self._connection is not None:
-            self._connection.stop_listening()
 
     def close(self) -> None:
         """Ends the handover, which tells the daemon that this session is over.

@@ -130,8 +130,6 @@ class SenderThread:
         if self._session.is_drained:
             self._session.release()
             self._memory.release()
-        else:
-            self._memory.stop_listening()
         self.finished.set()
         with self._changed:
             self._changed.notify_all()

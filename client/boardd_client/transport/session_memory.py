@@ -6,14 +6,12 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
 from boardd_protos.log_directory import log_directories
-from boardd_protos.shared import Acknowledgement
 
 from boardd_client.environment import Settings
 from boardd_client.memory.arena import Arena
@@ -181,16 +179,6 @@ class SessionMemory:
     def commit(self, committed: pb.LogPosition) -> bool:
         """Tells the daemon how far it may read the ring; False if that cannot be done now."""
         return self._handover is not None and self._handover.commit(committed)
-
-    def hear(self, on_acknowledgement: Callable[[Acknowledgement], None]) -> None:
-        """Calls ``on_acknowledgement``, on another thread, when the daemon tells what is done."""
-        if self._handover is not None:
-            self._handover.on_acknowledgement = on_acknowledgement
-
-    def stop_listening(self) -> None:
-        """Hears nothing more of the daemon, which keeps what it holds."""
-        if self._handover is not None:
-            self._handover.stop_listening()
 
     def interrupt(self) -> None:
         """Makes a handover fail that waits for the daemon's answer. Any thread may call."""

@@ -22,7 +22,6 @@ from boardd_protos.shared import (
     HANDOVER_BYTES,
     RELEASE,
     SHARE,
-    Acknowledgement,
     Commit,
     Handover,
     HandoverError,
@@ -104,14 +103,6 @@ class MapConnection:
         _logger.warning("a client cannot share its memory: %s", why)
         self._reply(why)
         self.close()
-
-    def acknowledge(self, acknowledgement: Acknowledgement) -> bool:
-        """Tells the client what is done; False if that cannot be done now."""
-        try:
-            self._peer.send(acknowledgement.encode(), socket.MSG_NOSIGNAL)
-        except OSError:  # its buffer is full, or it has gone
-            return False
-        return True
 
     def rely_on(self) -> None:
         """Takes the end of this for the end of the client, from now on: a stream reads the ring."""

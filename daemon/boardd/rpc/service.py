@@ -200,7 +200,6 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             live,
             context,
             reads_ring=start is not None,
-            stream_number=attach.stream_number,
             stall_secs=self.budgets.stall_secs,
         )
         await self._sessions.attach(live, stream, start)

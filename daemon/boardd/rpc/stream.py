@@ -28,8 +28,7 @@ WRITE_END_SECS: Final = 1.0
 class Stream:
     """Serves one stream of ``live`` until it ends; see the module.
 
-    ``reads_ring`` says that its records come through the ring, and ``stream_number``, if it is
-    not 0, that acknowledgements may go over the map connection. The stream ends with
+    ``reads_ring`` says that its records come through the ring. The stream ends with
     ``StalledError`` when nothing comes for ``stall_secs`` in the middle of a tensor.
     """
 
@@ -40,7 +39,6 @@ class Stream:
         context: grpc.aio.ServicerContext,
         *,
         reads_ring: bool,
-        stream_number: int = 0,
         stall_secs: float,
     ) -> None:
         self._receiver = receiver
@@ -48,7 +46,7 @@ class Stream:
         self._context = context
         self._reads_ring = reads_ring
         self._stall_secs = stall_secs
-        self._teller = Teller(live, context, stream_number)
+        self._teller = Teller(live, context)
         self._error: Exception | None = None
         #: Set once: nothing more is taken, also of what has come already.
         self._takes_no_more = False

@@ -12,7 +12,6 @@ from typing import Final
 
 import grpc.aio
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.shared import Acknowledgement
 
 from boardd.sessions.live_session import LiveSession
 
@@ -22,24 +21,11 @@ _MANY_RECORDS: Final = 2048
 
 
 class Teller:
-    """Tells the client of ``live`` what is new, over one stream.
+    """Tells the client of ``live`` what is new, over one stream."""
 
-    If the stream has a number, acknowledgements go over the map connection, which costs both
-    ends a fraction of a message of the stream; see ``boardd_protos.shared``.
-    """
-
-    def __init__(
-        self, live: LiveSession, context: grpc.aio.ServicerContext, stream_number: int = 0
-    ) -> None:
+    def __init__(self, live: LiveSession, context: grpc.aio.ServicerContext) -> None:
         self._live = live
         self._context = context
-        self._stream_number = stream_number
-        self._stream_messages = 0
-        #: What was acknowledged beside the stream, behind its last message. A client that hears
-        #: more of the stream first, or its end, ignores it.
-        self._beside: pb.DaemonMessage | None = None
-        #: That, once more of the stream was told: so it is to be told again.
-        self._overtaken: pb.DaemonMessage | None = None
         self._is_draining_due = False
         self._is_last = False
         self._writing: asyncio.Future[None] | None = None
@@ -63,31 +49,12 @@ class Teller:
             if not self._is_complete:
                 await self._gather()
             for message in session.telling.take():
-                if not self._acknowledge(message):
-                    await self._write(message)
+                await self._write(message)
             if self._is_draining_due:
                 self._is_draining_due = False
                 await self._write(pb.DaemonMessage(draining=pb.Draining()))
-            again = self._beside if self._is_done else self._overtaken
-            if again is not None and not self._acknowledge(again):
-                await self._write(again)
             if self._is_done:
                 return
-
-    def _acknowledge(self, message: pb.DaemonMessage) -> bool:
-        """Tells ``message`` over the map connection; False if it is to go over the stream."""
-        connection, acknowledged = self._live.map_connection, message.acknowledged
-        is_plain = message.HasField("acknowledged") and not acknowledged.held
-        if not self._stream_number or self._is_last or not is_plain or connection is None:
-            return False
-        is_told = connection.acknowledge(
-            Acknowledgement(
-                self._stream_number, self._stream_messages, acknowledged.written_sequence
-            )
-        )
-        if is_told:
-            self._beside, self._overtaken = message, None
-        return is_told
 
     async def _gather(self) -> None:
         """Waits until the news is complete, for ``GATHER_SECS`` at most."""
@@ -106,12 +73,6 @@ class Teller:
             self._writing = None  # its error names frames that name this
 
     async def _write(self, message: pb.DaemonMessage) -> None:
-        if message.HasField("acknowledged"):
-            self._overtaken = None
-        else:
-            self._overtaken = self._beside or self._overtaken
-        self._beside = None
-        self._stream_messages += 1
         # gRPC goes on with a write whose task is cancelled, and then refuses to send a status.
         self._writing = asyncio.ensure_future(self._context.write(message))
         self._writing.add_done_callback(_look_at)

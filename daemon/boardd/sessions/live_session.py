@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from boardd_protos.shared import Acknowledgement, Commit
+from boardd_protos.shared import Commit
 
 from boardd.core.session.lifecycle import Lifecycle, State
 from boardd.core.session.session import Session
@@ -33,9 +33,6 @@ class OpenMapConnection(Protocol):
 
     def receive(self) -> None:
         """Takes the messages that are there; does not wait for one."""
-
-    def acknowledge(self, acknowledgement: Acknowledgement) -> bool:
-        """Tells the client what is done; False if that cannot be done now."""
 
     def rely_on(self) -> None:
         """Takes the end of this for the end of the client, from now on."""

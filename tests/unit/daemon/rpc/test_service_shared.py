@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from boardd.core.budget import Budgets
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.shared import RELEASE, Acknowledgement, Handover
+from boardd_protos.shared import RELEASE, Handover
 from support.raw_client import (
     definitions,
     scalar,
@@ -97,32 +97,6 @@ def test_a_commit_over_the_map_connection_that_is_not_in_the_ring_ends_the_strea
             await client.ended.wait()
             assert client.error is not None
             assert client.error.code() == grpc.StatusCode.INVALID_ARGUMENT
-
-    run_async(test, tmp_path)
-
-
-def test_acknowledgements_may_go_over_the_map_connection(tmp_path: Path) -> None:
-    """Each says after how many messages of the stream it comes; at the end, the stream has it."""
-
-    async def test(path: Path) -> None:
-        async with shared(path) as (_, client):
-            await client.open()
-            assert await client.hand_over() == ""
-            await client.attach(client.here(), stream_number=7)
-            assert await client.acknowledged_beside() == Acknowledgement(7, 0, FIRST)
-            await client.define(definitions("run"))
-            await client.log(scalar(2))
-            assert await client.acknowledged_beside() == Acknowledgement(7, 0, 2)
-            await client.log(scalar(3, series=9))  # of no series: rejected
-            assert await client.acknowledged_beside() == Acknowledgement(7, 1, 3)
-            await client.until(lambda: len(client.rejected) == 1)
-            await client.define(definitions("../outside", {4: "loss"}, run=2))
-            await client.until(lambda: len(client.refused) == 1)
-            assert await client.acknowledged_beside() == Acknowledgement(7, 2, 3), "told again"
-            assert client.written_sequence < 0, "the stream has acknowledged nothing"
-            await client.half_close()
-            assert await client.end() == grpc.StatusCode.OK
-            assert client.written_sequence == 3
 
     run_async(test, tmp_path)
 
