@@ -13,6 +13,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOGDIR ?= logs/demo
 FUZZ_SECS ?= 3600
+# Of pytest, for tests that take as long as they are told to.
+ENDLESS := --timeout=0 -o faulthandler_timeout=0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo board check test test-frameworks fuzz torture screenshots benchmark protos lock clean
@@ -62,15 +64,15 @@ test-frameworks: $(VENV)-frameworks/.ready
 	$(VENV)-frameworks/bin/python -m pytest \
 	  tests/unit/client/capture/test_host.py tests/unit/client/capture/test_jax.py \
 	  tests/unit/client/capture/test_torch*.py tests/unit/client/capture/test_tensorflow.py \
-	  tests/unit/client/calls tests/unit/daemon/reduce/histogram/test_histogram.py \
+	  tests/unit/client/calls tests/unit/client/dropins tests/unit/daemon/reduce/histogram/test_histogram.py \
 	  tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py tests/e2e/test_tensorflow_training.py \
 	  tests/e2e/test_torch_ddp.py \
 	  tests/conformance $(PYTEST_ARGS)
 
 # The long form of the tests that kill and fail, and then the soak of an hour. Each prints its seed.
 torture: setup
-	TORTURE=long $(BIN)/python -m pytest -s tests/torture $(PYTEST_ARGS)
-	WRITE_SWEEP=40 MERGED_SWEEP=20 $(BIN)/python -m pytest \
+	TORTURE=long $(BIN)/python -m pytest -s $(ENDLESS) tests/torture $(PYTEST_ARGS)
+	WRITE_SWEEP=40 MERGED_SWEEP=20 $(BIN)/python -m pytest $(ENDLESS) \
 	  tests/faults/test_daemon_dies_writing.py tests/faults/test_merged_faults.py
 	$(BIN)/python benchmarks/soak.py
 
@@ -83,7 +85,7 @@ $(VENV)-frameworks/.ready: pyproject.toml
 # takes about a second. What was found stays in .fuzz, and the next run begins there.
 fuzz: setup
 	PYTHONPATH=tests $(BIN)/python -m fuzz --secs $$(($(FUZZ_SECS) * 3 / 4)) --found .fuzz
-	FUZZ_CLIENTS=$$(($(FUZZ_SECS) / 4 + 1)) $(BIN)/python -m pytest -s tests/fuzz/test_hostile_clients.py
+	FUZZ_CLIENTS=$$(($(FUZZ_SECS) / 4 + 1)) $(BIN)/python -m pytest -s $(ENDLESS) tests/fuzz/test_hostile_clients.py
 
 # Regenerates the code of the .proto files with the oldest protoc we support.
 protos: $(VENV)-protoc/.ready
