@@ -149,7 +149,9 @@ class GroupWriter:
                 try:
                     event = await acts[state]()
                 except Exception as error:  # a defect: this group suffers, the daemon goes on
-                    await self._fail(error, deque())
+                    while self._order.ready:
+                        self._reject(self._order.take(), pb.REDUCTION_FAILED, _defect(error))
+                    await self._start_over(error)
                     event = Event.FAILED
                 state = TABLE[state][event]
         finally:
@@ -192,7 +194,7 @@ class GroupWriter:
             elif self.run.refusal is None:
                 return Event.ASKED
             else:
-                self._items.reject(self._order.take(), pb.RUN_REFUSED, self.run.refusal.message)
+                self._reject(self._order.take(), pb.RUN_REFUSED, self.run.refusal.message)
         return Event.IDLE
 
     async def _leave(self) -> Event:
@@ -251,17 +253,21 @@ class GroupWriter:
                 if self.log.files.is_open:
                     await self._go_on()
         except Exception as error:  # a defect: these records suffer, the daemon goes on
-            await self._fail(error, items)
+            self._items.reject(items, pb.REDUCTION_FAILED, _defect(error))
+            await self._start_over(error)
             return False
         finally:
             self._reductions.written(self._reducing, size_bytes)
         return True
 
-    async def _fail(self, error: Exception, items: deque[Item]) -> None:
+    def _reject(self, items: deque[Item], reason: int, message: str) -> None:
+        """None of ``items``, which were just taken, can be recorded."""
+        size_bytes = reduced_bytes(items)
+        self._items.reject(items, reason, message)
+        self._reductions.written(self._reducing, size_bytes)
+
+    async def _start_over(self, error: Exception) -> None:
         _logger.error("run %s", self.run.path, exc_info=error)
-        while items or self._order.ready:
-            items = items or self._order.take()
-            self._items.reject(items, pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
         await self.log.start_over()
 
     async def _record(self, items: deque[Item]) -> None:
@@ -287,3 +293,7 @@ class GroupWriter:
         if self.log.can_catch_up:
             await self.log.catch_up()
         await self.log.release(now)
+
+
+def _defect(error: Exception) -> str:
+    return f"defect of the daemon: {error!r}"
