@@ -70,9 +70,10 @@ class Attempts:
         Of the members that are ``absent``, nothing but their session says that they live.
         """
         member = self._members.get(asked.session)
-        if member is not None and not member.has_left and _is_same(member.joined, asked):
-            return None
         current = self.current
+        if member is not None and not member.has_left and _is_same(member.joined, asked):
+            # Of a launch that seemed to be started anew, a member may have been alive.
+            return replace(asked, attempt=current) if self._goes_on(member, asked) else None
         if current is None:
             return asked
         is_same = _is_launch(asked.attempt, current)
@@ -202,6 +203,13 @@ class Attempts:
         if asked.has_siblings or any(not one.is_back for one in self._present(absent)):
             return False
         return asked.world_size != self.world_size or bool(self._others(asked))
+
+    def _goes_on(self, member: Member, asked: Joined) -> bool:
+        """Whether a member of an older attempt is of the present one, which nobody else is."""
+        if self.current is None or not (member.is_old and _is_launch(asked.attempt, self.current)):
+            return False
+        is_replaced = any(not one.is_old and one.joined.rank == asked.rank for one in self)
+        return asked.world_size == self.world_size and not is_replaced
 
     def _present(self, absent: Collection[bytes]) -> Iterator[Member]:
         return (one for one in self if one.is_live and one.joined.session not in absent)
