@@ -155,6 +155,7 @@ class GroupWriter:
                     event = Event.FAILED
                 state = TABLE[state][event]
         finally:
+            self.log.output.leave()
             self._runs.leave_run(self.run, HOLDER)
             self._on_idle(self)
 
@@ -183,7 +184,6 @@ class GroupWriter:
             await self.log.files.close()
         if self._is_asked:
             return Event.ASKED
-        self.log.output.leave()
         return Event.CLOSED
 
     async def _reject_all(self) -> Event:
@@ -200,10 +200,7 @@ class GroupWriter:
     async def _leave(self) -> Event:
         """Closes the files of the points, of which the journal may still have some."""
         await self._close_output()
-        if len(self._order):
-            return Event.ASKED
-        self.log.output.leave()
-        return Event.CLOSED
+        return Event.ASKED if len(self._order) else Event.CLOSED
 
     async def _close_output(self) -> None:
         self.log.output.end()
