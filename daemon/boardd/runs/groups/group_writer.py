@@ -225,11 +225,11 @@ class GroupWriter:
     async def _wait(self) -> None:
         """Waits for the next item, or until time alone changes something."""
         loop = asyncio.get_running_loop()
+        now = loop.time()
+        self.log.note_progress(now)
         if self._order.ready or self.log.can_catch_up:
             return
-        now = loop.time()
         group = self.log.group
-        self.log.note_progress(now)
         due = group.next_due(now)
         times = (math.inf if due is None else due, self._members.deadline, now + RELEASE_SECS)
         until = max(now, min(times))
