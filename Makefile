@@ -13,8 +13,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOGDIR ?= logs/demo
 FUZZ_SECS ?= 3600
-# Of pytest, for tests that take as long as they are told to.
-ENDLESS := --timeout=0 -o faulthandler_timeout=0
+# Of pytest, for tests that take as long as they are told to: the most, in seconds.
+DAY := --timeout=86400 -o faulthandler_timeout=90000
+FUZZ_MOST = --timeout=$$(($(FUZZ_SECS) + 1800)) -o faulthandler_timeout=$$(($(FUZZ_SECS) + 3600))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo board check test test-frameworks fuzz torture screenshots benchmark protos lock clean
@@ -71,8 +72,8 @@ test-frameworks: $(VENV)-frameworks/.ready
 
 # The long form of the tests that kill and fail, and then the soak of an hour. Each prints its seed.
 torture: setup
-	TORTURE=long $(BIN)/python -m pytest -s $(ENDLESS) tests/torture $(PYTEST_ARGS)
-	WRITE_SWEEP=40 MERGED_SWEEP=20 $(BIN)/python -m pytest $(ENDLESS) \
+	TORTURE=long $(BIN)/python -m pytest -s $(DAY) tests/torture $(PYTEST_ARGS)
+	WRITE_SWEEP=40 MERGED_SWEEP=20 $(BIN)/python -m pytest $(DAY) \
 	  tests/faults/test_daemon_dies_writing.py tests/faults/test_merged_faults.py
 	$(BIN)/python benchmarks/soak.py
 
@@ -84,8 +85,10 @@ $(VENV)-frameworks/.ready: pyproject.toml
 # Three quarters of the time for readers of bytes, the rest for clients of a daemon, each of which
 # takes about a second. What was found stays in .fuzz, and the next run begins there.
 fuzz: setup
-	PYTHONPATH=tests $(BIN)/python -m fuzz --secs $$(($(FUZZ_SECS) * 3 / 4)) --found .fuzz
-	FUZZ_CLIENTS=$$(($(FUZZ_SECS) / 4 + 1)) $(BIN)/python -m pytest -s $(ENDLESS) tests/fuzz/test_hostile_clients.py
+	status=0; \
+	PYTHONPATH=tests $(BIN)/python -m fuzz --secs $$(($(FUZZ_SECS) * 3 / 4)) --found .fuzz || status=$$?; \
+	FUZZ_CLIENTS=$$(($(FUZZ_SECS) / 4 + 1)) $(BIN)/python -m pytest -s $(FUZZ_MOST) tests/fuzz/test_hostile_clients.py || status=$$?; \
+	exit $$status
 
 # Regenerates the code of the .proto files with the oldest protoc we support.
 protos: $(VENV)-protoc/.ready

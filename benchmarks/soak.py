@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,8 @@ BENCHMARKS = Path(__file__).resolve().parent
 WARM_UP_ROUNDS = 3
 PUBLISHED_SECS = 1200.0
 ROUND_SECS = 120.0
+#: How long clients may take to end a round that is over.
+ROUND_END_SECS = 300.0
 #: How long the daemon may take to write what is left, and to forget who is gone.
 QUIET_SECS = 120.0
 #: From then on until it has given back the memory that it does not use.
@@ -45,9 +48,10 @@ SETTLE_SECS = 30.0
 GROWTH_BYTES = 1e6
 LEASE_SECS = 2
 #: What a round must leave as it was.
-HELD = ("descriptors", "threads", "shared_maps", "children", "files")
-#: Pools of threads, which are bounded, grow when the machine is busy.
-SLACK = {"threads": 4}
+HELD = ("descriptors", "threads", "maps", "shared_maps", "children", "files")
+#: Pools of threads, which are bounded, grow when the machine is busy. Each thread has a stack and
+#: a heap, of two maps each, and the heap of all splits and joins some.
+SLACK = {"threads": 4, "maps": 24}
 
 
 class Client:
@@ -69,9 +73,12 @@ class Client:
         self.process.stdin.write(f"{secs}\n")
         self.process.stdin.flush()
 
-    def told(self) -> Any:
-        """Waits for its line, which is JSON."""
+    def told(self, timeout_secs: float) -> Any:
+        """Waits for its line, which is JSON; ``TimeoutError`` if it does not come."""
         assert self.process.stdout is not None
+        # It writes a line at a time, so none is held back in the buffer.
+        if not select.select([self.process.stdout], [], [], timeout_secs)[0]:
+            raise TimeoutError(f"a client has said nothing for {timeout_secs:g} s")
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"a client has ended with {self.process.wait()}")
@@ -97,7 +104,9 @@ def soak(secs: float, round_secs: float, rest_secs: float, seed: int) -> dict[st
                 while time.monotonic() < began + secs or len(samples) <= WARM_UP_ROUNDS:
                     for client in clients:
                         client.begin(round_secs)
-                    ended, returned = [client.told() for client in clients]
+                    ended, returned = [
+                        client.told(round_secs + ROUND_END_SECS) for client in clients
+                    ]
                     counters = _quiet(daemon)
                     time.sleep(rest_secs)
                     told = {"ended": ended, "returned": returned, "written": counters.written}

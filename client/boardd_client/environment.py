@@ -28,6 +28,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -42,7 +43,10 @@ _Default = TypeVar("_Default")
 
 @dataclass(frozen=True)
 class Access:
-    """What a daemon over TCP is shown, and asked for. Files are read at each connection."""
+    """What a daemon over TCP is shown, and asked for. Files are read at each connection.
+
+    ``from_environ`` makes their paths absolute, so that they outlast a change of directory.
+    """
 
     token: str = field(default="", repr=False)
     token_file: str = ""
@@ -58,10 +62,10 @@ class Access:
         """
         access = cls(
             token=environ.get("BOARDD_TOKEN", "").strip(),
-            token_file=environ.get("BOARDD_TOKEN_FILE", ""),
-            tls_ca=environ.get("BOARDD_TLS_CA", ""),
-            tls_client_cert=environ.get("BOARDD_TLS_CLIENT_CERT", ""),
-            tls_client_key=environ.get("BOARDD_TLS_CLIENT_KEY", ""),
+            token_file=_path(environ, "BOARDD_TOKEN_FILE"),
+            tls_ca=_path(environ, "BOARDD_TLS_CA"),
+            tls_client_cert=_path(environ, "BOARDD_TLS_CLIENT_CERT"),
+            tls_client_key=_path(environ, "BOARDD_TLS_CLIENT_KEY"),
         )
         if bool(access.tls_client_cert) != bool(access.tls_client_key):
             raise ValueError("BOARDD_TLS_CLIENT_CERT and BOARDD_TLS_CLIENT_KEY go together")
@@ -131,6 +135,11 @@ def token_in_clear(address: Address, access: Access) -> str:
         "the PEM file of the authority that signed the daemon's certificate (boardd --tls-cert "
         "--tls-key)"
     )
+
+
+def _path(environ: Mapping[str, str], name: str) -> str:
+    path = environ.get(name, "")
+    return os.path.abspath(path) if path else ""
 
 
 def _bytes(environ: Mapping[str, str], name: str, least: int, default: _Default) -> int | _Default:

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
+
 from boardd_client.dropins import values
 from boardd_client.dropins.calls import SharedCalls, default_directory
 from boardd_client.dropins.file_writer import FileWriter
@@ -18,7 +20,7 @@ from boardd_client.dropins.global_writer import GlobalCalls
 
 _NO_COMET: Final = MappingProxyType({"disabled": True})
 
-__all__ = ["FileWriter", "GlobalSummaryWriter", "SummaryWriter"]
+__all__ = ["GlobalSummaryWriter", "SummaryWriter"]
 
 
 class SummaryWriter(SharedCalls):
@@ -77,8 +79,13 @@ class SummaryWriter(SharedCalls):
         display_name: str = "",
         summary_description: str = "",
     ) -> None:
-        """Logs a number, shown with a heading and a text of its own if they are given."""
+        """Logs a number, shown with a heading and a text of its own if they are given.
+
+        A list of one number is a number, too.
+        """
         step, seconds = self._defaults.of(global_step, walltime)
+        if isinstance(scalar_value, list):
+            scalar_value = np.asarray(scalar_value)
         if display_name or summary_description:
             self._core.add_scalar_tensor(
                 tag,
@@ -132,9 +139,8 @@ class SummaryWriter(SharedCalls):
     ) -> None:
         """Logs a batch of clips as an animated GIF."""
         step, seconds = self._defaults.of(global_step, walltime)
-        self._core.add_video(
-            tag, vid_tensor, step, fps=fps, dataformats=dataformats, walltime=seconds
-        )
+        clips = values.pixels(vid_tensor)
+        self._core.add_video(tag, clips, step, fps=fps, dataformats=dataformats, walltime=seconds)
 
     def add_hparams(
         self,

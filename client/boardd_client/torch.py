@@ -11,9 +11,8 @@ from typing import Any
 
 from boardd_client.dropins import values
 from boardd_client.dropins.calls import SharedCalls, default_directory
-from boardd_client.dropins.file_writer import FileWriter
 
-__all__ = ["FileWriter", "SummaryWriter"]
+__all__ = ["SummaryWriter"]
 
 
 class SummaryWriter(SharedCalls):
@@ -115,7 +114,8 @@ class SummaryWriter(SharedCalls):
         walltime: float | None = None,
     ) -> None:
         """Logs a batch of clips, [N, T, C, H, W], as an animated GIF."""
-        self._core.add_video(tag, vid_tensor, global_step, fps=fps, walltime=walltime)
+        clips = values.pixels(vid_tensor)
+        self._core.add_video(tag, clips, global_step, fps=fps, walltime=walltime)
 
     def add_hparams(
         self,
@@ -127,7 +127,7 @@ class SummaryWriter(SharedCalls):
     ) -> None:
         """Logs hyperparameters and results as a sub-run, ``"."`` for the run itself."""
         self._core.add_hparams(
-            hparam_dict, metric_dict, run_name, global_step, domains=hparam_domain_discrete
+            hparam_dict, metric_dict, run_name or None, global_step, domains=hparam_domain_discrete
         )
 
     def add_onnx_graph(self, prototxt: str) -> None:

@@ -33,6 +33,12 @@ LOADED_TYPES: Final = frozenset(
 )
 
 
+def is_loaded(name: str) -> bool:
+    """Whether other programs load files whose name ends in ``name``."""
+    _, dot, file_type = name.rpartition(".")
+    return bool(dot) and file_type.strip().lower() in LOADED_TYPES
+
+
 def suffix_obstacle(suffix: str) -> str:
     """Why ``suffix`` may not end the names of event files; empty if it may."""
     shown = repr(suffix[:80])
@@ -40,8 +46,8 @@ def suffix_obstacle(suffix: str) -> str:
         return f"filename_suffix {shown}: expected up to {MAX_SUFFIX_BYTES} bytes"
     if "/" in suffix or not suffix.isprintable():
         return f"filename_suffix {shown}: expected printable characters other than '/'"
-    _, dot, file_type = suffix.rpartition(".")
-    if dot and file_type.strip().lower() in LOADED_TYPES:
+    if is_loaded(suffix):
+        file_type = suffix.rpartition(".")[2]
         return (
             f"filename_suffix {shown}: other programs load files of the type "
             f"'.{file_type}'; leave out the dot, or choose another, such as '_{file_type}'"

@@ -46,6 +46,7 @@ def log(writer: Any) -> None:
     writer.add_image_with_boxes("boxes", IMAGE, np.array([[1, 1, 5, 4]]), 1)
     writer.add_video("video", CLIPS, 1, 4)
     writer.add_text("text", "**bold**", 6)
+    writer.add_text("loss/acc@1", "a scalar's tag", 6)
     writer.add_pr_curve("curve", TRUTH, PREDICTIONS, 7, 9)
     writer.add_mesh("mesh", VERTICES, None, None, None, 8)
     writer.add_embedding(VERTICES[0], ["a", "b", "c", "d"], None, 9, "words")
@@ -87,6 +88,7 @@ def logged(
                 writer.add_scalar("precise", 1 / 3, 1, None, True, True)
                 writer.add_image_with_boxes("twice", IMAGE, np.array([[1, 1, 5, 4]]), 1, None, 2)
             else:
+                writer.add_scalar("listed", [0.5], 1)
                 with writer.use_metadata(global_step=12):
                     writer.add_scalar("named", 0.5, None, None, "A name", "What it is")
         yield request.param, daemon
@@ -161,6 +163,11 @@ def test_what_other_plugins_show(reader: Reader, plugin: str, step: int) -> None
     tensors = reader.tensors(plugin)
     for writer in ("ours", "theirs"):
         assert {point.step for points in tensors[writer].values() for point in points} == {step}
+    if plugin == "text":
+        ours, theirs = (set(tensors[writer]) for writer in ("ours", "theirs"))
+        assert {shown.replace("@", "_") for shown in theirs} == {
+            shown.replace("@", "_") for shown in ours
+        }
 
 
 def test_the_default_directory_names_time_host_and_comment(reader: Reader) -> None:
@@ -178,6 +185,7 @@ def test_ready_messages_and_scalars_of_other_forms(
         assert [point.value for point in scalars["new"]] == [np.float32(1 / 3)]
     else:
         assert [(point.step, point.value) for point in scalars["named"]] == [(12, 0.5)]
+        assert [(point.step, point.value) for point in scalars["listed"]] == [(1, 0.5)]
 
 
 def test_hyperparameters_lie_in_the_run_itself_in_order(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import traceback
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -28,11 +29,13 @@ from fuzz.breaker import Breaker
 #: Clients; ``make fuzz`` asks for more.
 CLIENTS: Final = int(os.environ.get("FUZZ_CLIENTS", "20"))
 STEPS: Final = 30
+#: A long run meets others each time; it prints the seed, which is asked for with ``FUZZ_SEED``.
+SEED: Final = int(os.environ.get("FUZZ_SEED", "0")) or random.SystemRandom().getrandbits(32)
 #: Of a client without a stream, before it begins anew.
 LOST_STEPS: Final = 2
 #: Records that are taken of a client, on an average.
 TAKEN: Final = 1
-#: What the bystander takes to log, so that all clients are beside it.
+#: What the bystander takes to log, so that most clients are beside it.
 _SECS_OF_A_CLIENT: Final = 0.4
 #: The most that the daemon may have grown, all clients together.
 MAX_GROWTH_BYTES: Final = 96 << 20
@@ -203,16 +206,21 @@ def test_clients_that_break_the_protocol_harm_nobody_else(
     beside = bystander.start(daemon.address, logdir, CLIENTS * _SECS_OF_A_CLIENT)
     loop = asyncio.new_event_loop()
     try:
+        is_short = "FUZZ_CLIENTS" not in os.environ
         settings = hypothesis.settings(
             max_examples=CLIENTS,
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
-            derandomize=True,
+            derandomize=is_short,
             suppress_health_check=list(hypothesis.HealthCheck),
         )
-        run_state_machine_as_test(machine(loop, daemon), settings=settings)
-        seen = bystander.end(beside, 120.0)
+        clients = machine(loop, daemon)
+        if not is_short:
+            print(f"FUZZ_SEED={SEED}")
+            clients = hypothesis.seed(SEED)(clients)
+        run_state_machine_as_test(clients, settings=settings)
+        seen = bystander.end(beside, CLIENTS * _SECS_OF_A_CLIENT + 120.0)
     finally:
         beside.kill()
         loop.close()

@@ -177,9 +177,10 @@ class SharedCalls:
         global_step: Any = None,
         walltime: float | None = None,
     ) -> None:
-        """Logs a text, under the tag as it is."""
+        """Logs a text, under ``<tag>/text_summary``."""
         step, seconds = self._defaults.of(global_step, walltime)
-        self._core.add_text(tag, text_string, step, walltime=seconds)
+        name = f"{arguments.tag(tag)}/text_summary"
+        self._core.add_text(name, text_string, step, walltime=seconds)
 
     def add_graph(
         self,
@@ -205,8 +206,9 @@ class SharedCalls:
     ) -> None:
         """Logs vectors for the embedding projector, all of their columns."""
         step, _ = self._defaults.of(global_step, None)
+        images = values.pixels(label_img)
         self._core.add_embedding(
-            tag, mat, metadata, label_img, step, labels_header=metadata_header, project_to=None
+            tag, mat, metadata, images, step, labels_header=metadata_header, project_to=None
         )
 
     def add_pr_curve(

@@ -49,6 +49,8 @@ class NoWriter:
     """Takes every call and logs nothing."""
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python and copies of it ask for
+            raise AttributeError(name)
         return _do_nothing
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 from boardd_client.dropins.core_writer import CoreWriter
 from boardd_client.dropins.defaults import Defaults
 
-#: Events that begin a file or a session, which the daemon writes.
-_OF_THE_DAEMON: Final = ("file_version", "session_log", "source_metadata")
+#: What is shown of events. The daemon writes those that begin a file or a session.
+_SHOWN: Final = ("summary", "graph_def")
 
 
 class FileWriter:
@@ -32,11 +32,11 @@ class FileWriter:
         self._core.add_summary(summary, step, walltime=seconds)
 
     def add_event(self, event: Any, step: Any = None, walltime: float | None = None) -> None:
-        """Logs what an ``Event`` shows; what the daemon writes by itself is left out.
+        """Logs the summary or the graph of an ``Event``; any other event is left out.
 
-        Raises ``TypeError`` and ``ValueError`` for what is no event with a summary or a graph.
+        Raises ``TypeError`` and ``ValueError`` for a summary or a graph that is none.
         """
-        if event.WhichOneof("what") not in _OF_THE_DAEMON:
+        if event.WhichOneof("what") in _SHOWN:
             step, seconds = self._defaults.of(step, walltime)
             self._core.add_event(event, step, walltime=seconds)
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
+
+#: In the name of a dtype, which each library writes in its own way.
+_KIND: Final = re.compile(r"bool|u?int\d+|b?float\d+")
 
 
 def pixels(images: Any) -> Any:
@@ -14,13 +20,23 @@ def pixels(images: Any) -> Any:
     integers other than uint8 become floats, so that 1 is white.
     """
     if isinstance(images, (list, tuple)):
-        images = np.stack([np.asarray(image) for image in images])
-    kind = str(getattr(images, "dtype", "")).rpartition(".")[2]
-    if kind == "uint8" or not kind.startswith(("bool", "int", "uint")):
+        images = _stacked(images)
+    found = _KIND.search(str(getattr(images, "dtype", "")))
+    if not found or found[0] == "uint8" or "float" in found[0]:
         return images
-    if isinstance(images, np.ndarray):
-        return images.astype(np.float32)
-    return images.float() if hasattr(images, "float") else images.astype("float32")
+    if hasattr(images, "float"):
+        return images.float()
+    if not hasattr(images, "astype"):
+        images = np.asarray(images)
+    return images.astype("float32")
+
+
+def _stacked(images: Sequence[Any]) -> Any:
+    # NumPy takes no tensor that requires a gradient, is bfloat16 or lies on a GPU.
+    torch = sys.modules.get("torch")
+    if torch is not None and images and all(isinstance(image, torch.Tensor) for image in images):
+        return torch.stack([image.detach() for image in images])
+    return np.stack([np.asarray(image) for image in images])
 
 
 def default_bins() -> list[float]:

@@ -15,7 +15,8 @@ _OF_THE_SYSTEM: Final = (
     *("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sbin", "/sys"),
     *("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/sbin"),
     *("/usr/local/bin", "/usr/local/etc", "/usr/local/lib", "/usr/local/sbin"),
-    *("/run/systemd", "/run/udev", "/var/spool"),
+    # Batch systems have the directories of their jobs beneath /var/spool.
+    *("/run/systemd", "/run/udev", "/var/spool/anacron", "/var/spool/at", "/var/spool/cron"),
 )
 #: Beneath the home directory.
 _OF_THE_USER: Final = (

@@ -25,6 +25,8 @@ from boardd.core.refusals import RefusedError
 #: Of definitions, read at a time.
 _PIECE_BYTES: Final = 64 << 10
 _LENGTH_BYTES: Final = 4
+#: How often a read is tried: its failure says nothing of the ring, and would end the session.
+_TRIES: Final = 3
 
 
 class LogVersionRefusedError(RefusedError):
@@ -111,10 +113,14 @@ class ClientLog:
             os.close(fd)
 
     def _read(self, offset: int, size_bytes: int) -> bytes:
-        try:
-            data = os.pread(self._fd, size_bytes, offset)
-        except OSError as error:
-            raise RequestError(f"the log cannot be read: {error.strerror}") from None
-        if len(data) != size_bytes:
-            raise RequestError(f"the log has no {size_bytes} bytes at {offset} any more")
-        return data
+        failed = ""
+        for _ in range(_TRIES):
+            try:
+                data = os.pread(self._fd, size_bytes, offset)
+            except OSError as error:
+                failed = str(error.strerror)
+                continue
+            if len(data) != size_bytes:
+                raise RequestError(f"the log has no {size_bytes} bytes at {offset} any more")
+            return data
+        raise RequestError(f"the log cannot be read: {failed}")

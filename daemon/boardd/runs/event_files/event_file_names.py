@@ -12,6 +12,7 @@ import socket
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.suffixes import is_loaded
 from boardd_protos.tags import MAX_NAME_BYTES
 
 from boardd.core.refusals import RefusedError
@@ -26,12 +27,22 @@ _SECS_DIGITS: Final = 10
 class EventFileNames:
     """Names that hold ``hostname`` (None: this machine's) and end in ``filename_suffix``.
 
-    Raises ``RefusedError`` for a suffix that cannot be part of a file name.
+    A host whose name ends as other programs' files do is followed by ``_``, if no suffix is.
+    Raises ``RefusedError`` for a suffix that cannot be part of a file name, or with which, behind
+    the host, the name ends so.
     """
 
     def __init__(self, filename_suffix: str = "", hostname: str | None = None) -> None:
         host = (socket.gethostname() if hostname is None else hostname).replace("/", "_")
+        if not filename_suffix and is_loaded(f".{host}"):
+            host += "_"
         self._end = f".{host}{filename_suffix}"
+        if is_loaded(self._end):
+            raise RefusedError(
+                pb.INVALID_NAME,
+                f"filename_suffix {filename_suffix!r}: other programs load files that end in "
+                f"{self._end!r}, this host's name included; begin it with '_'",
+            )
         if not _is_file_name(_PREFIX + "0" * _SECS_DIGITS + self._end):
             raise RefusedError(
                 pb.INVALID_NAME,

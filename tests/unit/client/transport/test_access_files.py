@@ -23,6 +23,25 @@ def test_a_token_comes_from_a_file_or_a_variable(tmp_path: Path) -> None:
     assert read_token(Access.from_environ(environ)) == "of-the-variable"
 
 
+def test_a_change_of_directory_changes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text(SECRET)
+    monkeypatch.chdir(tmp_path)
+    access = Access.from_environ(
+        {
+            "BOARDD_TOKEN_FILE": "token",
+            "BOARDD_TLS_CA": "ca",
+            "BOARDD_TLS_CLIENT_CERT": "cert",
+            "BOARDD_TLS_CLIENT_KEY": "key",
+        }
+    )
+    monkeypatch.chdir("/")
+    assert read_token(access) == SECRET
+    files = (access.tls_ca, access.tls_client_cert, access.tls_client_key)
+    assert files == tuple(str(tmp_path / name) for name in ("ca", "cert", "key"))
+
+
 @pytest.mark.parametrize("content", [b"", b"two words", b"a\nb", "tökén".encode(), b"a\x00b"])
 def test_what_is_no_token_is_refused_and_not_shown(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "file"

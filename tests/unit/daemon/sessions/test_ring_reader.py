@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import itertools
 import os
 import struct
 import time
@@ -62,6 +64,33 @@ async def cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_a_read_that_fails_once_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, pread = itertools.count(), os.pread
+
+    def failing(fd: int, size_bytes: int, offset: int) -> bytes:
+        if next(calls) % 2 == 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(fd, size_bytes, offset)
+
+    async def test(path: Path) -> None:
+        frames = scalars(1, 10), scalars(11, 10)
+        async with reading(path, *frames) as (sessions, reader, ring):
+            live = sessions.registry.find(SESSION_ID)
+            monkeypatch.setattr(os, "pread", failing)
+            ring.commit(10, len(frames[0]))
+            live.committed.notify()
+            follower = asyncio.create_task(reader.follow(ring))
+            await live.notice.wait(lambda: not ring.has_more)
+            await cancelled(follower)
+            assert live.session.received_sequence == 10
+            assert await reader.finish() == Salvage(10, 0)
+            monkeypatch.undo()
+
+    run_async(test, tmp_path)
 
 
 def test_only_what_is_committed_is_read(tmp_path: Path) -> None:

@@ -53,12 +53,16 @@ def test_nobodys_logs_lie_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
     left_alone = directories_left_alone()
     roots = Roots(["/"], left_alone=left_alone)
-    for logdir in ("/etc/systemd/system", "/home/someone/.ssh", "/usr/lib/python3/dist-packages"):
+    for logdir in (
+        *("/etc/systemd/system", "/home/someone/.ssh", "/usr/lib/python3/dist-packages"),
+        *("/var/spool/cron/crontabs", "/var/spool/at"),
+    ):
         with pytest.raises(RefusedError, match="leaves alone"):
             roots.resolve(logdir)
     for logdir in (
         *("/home/someone/runs", "/home/someone/.cache/runs", "/tmp/runs", "/dev/shm/runs"),
         *("/usr/src/app/runs", "/opt/ml/output", "/workspace", "/mnt/data", "/root/runs", "/logs"),
         *("/usr/local/share/runs", "/var/log/training", "/var/tmp/runs", "/srv/runs"),
+        *("/var/spool/pbs/job/runs", "/var/spool/slurmd/job00042/runs"),
     ):
         assert roots.resolve(logdir) == Path(os.path.realpath(logdir))

@@ -12,6 +12,7 @@ from boardd.events import event
 from boardd.events.values import scalar_value
 from boardd.runs.directories.logdir import Roots, RunDirectory
 from boardd.runs.event_files.event_file import EventFile, SyncFailedError
+from boardd.runs.event_files.event_file_names import EventFileNames
 from boardd_protos import boardd_pb2 as pb
 from support.tensorboard_reader import event_files, read_events
 from support.tfrecords import read_records
@@ -83,7 +84,7 @@ def test_an_append_adds_its_bytes_and_nothing_else(directory: RunDirectory) -> N
 
 def test_each_writer_begins_a_file_that_sorts_last(directory: RunDirectory) -> None:
     for step in range(12):
-        events = writer(directory, suffix=[".b", ".a", ""][step % 3])
+        events = writer(directory, suffix=[".y", ".x", ""][step % 3])
         events.append(scalar(step))
         events.close()
     assert [name.split(".")[3] for name in names(directory)] == [
@@ -206,6 +207,26 @@ def test_suffix_must_fit_a_file_name(directory: RunDirectory, suffix: str) -> No
     with pytest.raises(RefusedError, match="filename_suffix") as caught:
         writer(directory, suffix=suffix)
     assert caught.value.reason == pb.INVALID_NAME
+
+
+@pytest.mark.parametrize(
+    ("host", "suffix"), [("gpu1.lab.se", "rvice"), ("gpu.s", "O"), ("c", "onf")]
+)
+def test_a_suffix_that_makes_a_loaded_type_of_the_host_is_refused(host: str, suffix: str) -> None:
+    with pytest.raises(RefusedError, match=r"filename_suffix .* begin it with '_'") as caught:
+        EventFileNames(suffix, host)
+    assert caught.value.reason == pb.INVALID_NAME
+    EventFileNames(f"_{suffix}", host)
+
+
+def test_a_host_that_ends_in_a_loaded_type_does_not_end_the_name(tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    for host, end in (("x.example.pl", "x.example.pl_"), ("node", "node_"), ("gpu", "gpu")):
+        name = EventFileNames("", host).next(directory, NOW)
+        assert name.endswith(f".{end}")
+    name = EventFileNames(".v2", "x.example.pl").next(directory, NOW)
+    assert name.endswith(".x.example.pl.v2")
+    os.close(directory)
 
 
 def test_closed_writer_takes_no_more(directory: RunDirectory) -> None:
