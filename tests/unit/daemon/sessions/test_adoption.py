@@ -86,10 +86,10 @@ def test_want_of_descriptors_is_not_held_against_a_log(tmp_path: Path, directory
             adoption = Adoption(sessions, [directory])
             for count in range(2):
                 with descriptors_left(count):
-                    adoption.look()
+                    await adoption.look()
                 assert not is_adopted(sessions, log)
                 assert log.exists(), f"{count} descriptors"
-            adoption.look()
+            await adoption.look()
             assert is_adopted(sessions, log)
             await until(lambda: not log.exists())
 
