@@ -105,8 +105,8 @@ class ReductionPool:
     If that is one, long reductions are made on a second. Made, used and closed on the event
     loop's thread. A projection takes at most about ``max_tensor_bytes``, and all reductions
     together ``memory_bytes``, estimated before they begin; half of it is for long ones. One that
-    takes more is made beside no other large one of its lane, or refused if its tensors are
-    small. At most ``unwritten_bytes`` of results wait to be written, and one of each run more.
+    takes more is made beside no other large one of its lane, or refused if that is out of
+    proportion to its tensors. At most ``unwritten_bytes`` of results wait to be written, and one of each run more.
     """
 
     def __init__(
