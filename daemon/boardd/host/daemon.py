@@ -118,6 +118,7 @@ class _Daemon:
         self._health = health.aio.HealthServicer()
         self._leaving = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._service: Service | None = None
 
     async def run(self) -> None:
         """Starts, serves until something calls ``_leave``, drains and stops."""
@@ -131,6 +132,7 @@ class _Daemon:
             limits=config.group_limits,
             left_alone=directories_left_alone() if config.autostarted else (),
         )
+        self._service = service
         servers = [self._unix_server(service)]
         addresses: list[address.Address] = [address.UnixAddress(config.socket)]
         if config.listen is not None:
@@ -293,6 +295,8 @@ class _Daemon:
             self._leave(f"{number.name} received")
             return
         _logger.warning("second signal (%s): leaving at once", number.name)
+        if self._service is not None:
+            self._service.leave_at_once()
         self._lock.remove_socket()
         self._lock.release()
         _end_process(ExitCode.FAILED)
@@ -311,6 +315,7 @@ class _Daemon:
             drained = await asyncio.wait_for(service.drain(secs), secs + _OVERTIME_SECS)
         except asyncio.TimeoutError:
             drained = False
+            service.leave_at_once()
         if not drained:
             _logger.warning("not everything could be written in %g s; clients keep the rest", secs)
 

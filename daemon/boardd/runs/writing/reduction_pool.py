@@ -106,7 +106,8 @@ class ReductionPool:
     loop's thread. A projection takes at most about ``max_tensor_bytes``, and all reductions
     together ``memory_bytes``, estimated before they begin; half of it is for long ones. One that
     takes more is made beside no other large one of its lane, or refused if that is out of
-    proportion to its tensors. At most ``unwritten_bytes`` of results wait to be written, and one of each run more.
+    proportion to its tensors. At most ``unwritten_bytes`` of results wait to be written, and
+    one of each run more.
     """
 
     def __init__(
