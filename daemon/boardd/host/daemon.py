@@ -335,8 +335,11 @@ class _Daemon:
             if now == seen != rested:
                 rested = now
                 give_back = keeping.give_back_growth if service.has_sessions else keeping.give_back
-                # On a thread, since most of it is the C library's work, without the GIL.
-                await asyncio.to_thread(give_back)
+                try:
+                    # On a thread, since most of it is the C library's work, without the GIL.
+                    await asyncio.to_thread(give_back)
+                except Exception:  # a defect, and the next time it may go well
+                    _logger.exception("memory cannot be given back")
             seen = now
 
     async def _watch_idleness(self, service: Service) -> None:
