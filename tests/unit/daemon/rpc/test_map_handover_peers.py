@@ -72,12 +72,12 @@ def test_a_crowd_of_silent_peers_keeps_nobody_out(tmp_path: Path) -> None:
             assert "too many" in await client.reply(crowd[0])
             for peer in crowd:
                 peer.close()
-            # One end of the connection here, one there, the mapping, the log, and the process,
-            # which is not needed any more once the ring is attached.
-            await until(lambda: open_files() == before + 5)
+            # One end of the connection here, one there, the mapping, its file, the log, and the
+            # process, which is not needed any more once the ring is attached.
+            await until(lambda: open_files() == before + 6)
             await client.attach(client.here())
             await until(lambda: harness.status().sessions[0].attached)
-            await until(lambda: open_files() == before + 4)
+            await until(lambda: open_files() == before + 5)
 
     run_async(test, tmp_path)
 
