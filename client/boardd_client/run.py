@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -22,11 +25,15 @@ from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.pending import Pending, PendingScalar
 from boardd_client.session.captures import Capture
 from boardd_client.session.latest_epoch import LatestEpoch
+from boardd_client.session.scalar_history import Exported
 from boardd_client.session.schema import DefinedRun
 from boardd_client.session.session import Session
 from boardd_client.transport.sender import Sender
 
 _logger = logging.getLogger("boardd_client")
+
+#: The longest wait of an export for values that are still computing.
+_EXPORT_SECS: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -395,3 +402,43 @@ class RunHandle:
             if not self.sender.wait_room(deadline):
                 return False
         return True
+
+
+class ExportCalls(ABC):
+    """Scalars of a writer that are kept in memory, for MXBoard's export to JSON."""
+
+    _past: list[RunHandle]
+
+    @abstractmethod
+    def _all_runs(self) -> list[RunHandle]:
+        """The runs that this writer has begun, the latest last."""
+
+    def export_scalars(self, path: str | os.PathLike[str]) -> None:
+        """Writes all scalars that this writer has logged to a JSON file, as MXBoard does.
+
+        The format is ``{name: [[timestamp, step, value], ...], ...}``, with the names
+        ``logdir/tag`` and, for named values, ``logdir/tag/name``. Waits for values
+        that are still computing, 30 s at most. At most
+        ``BOARDD_SCALAR_HISTORY_BYTES`` (64 MiB, 28 bytes a scalar) are kept.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        if os.path.isfile(path):
+            _logger.warning("%s already exists and will be overwritten", os.fspath(path))
+        exported: Exported = {}
+        for run in self._all_runs():
+            run.sender.wait_committed(time.monotonic() + _EXPORT_SECS)
+            scalars, lost = run.sender.session.export_scalars(run.series.names)
+            if lost:
+                _logger.warning("the export lacks the %d oldest scalars of this process", lost)
+            for name, rows in scalars.items():
+                exported.setdefault(name, []).extend(rows)
+        with open(path, "w", encoding="ascii") as file:
+            json.dump(exported, file)
+
+    def clear_scalar_dict(self) -> None:
+        """Forgets the scalars that ``export_scalars`` would write."""
+        for run in self._all_runs():
+            run.sender.session.clear_scalars(run.series.names)
+        self._past = self._past[-1:]

@@ -37,9 +37,8 @@ from boardd_client.calls import (
 from boardd_client.calls.reductions import Reductions
 from boardd_client.calls.run_options import RunOptions
 from boardd_client.environment import Settings, token_in_clear
-from boardd_client.exports import ExportCalls
 from boardd_client.memory.drop_reason import DropReason
-from boardd_client.run import FlushResult, RunHandle
+from boardd_client.run import ExportCalls, FlushResult, RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.transport.look_ahead import look_ahead
 from boardd_client.transport.run_location import RunLocation

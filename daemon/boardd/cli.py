@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from boardd_protos import __version__, address
+from boardd_protos.merging import REDUCTIONS
 
 from boardd.errors import CommandError, ConfigError, ExitCode
 from boardd.host import blas_threads
 from boardd.settings.arguments import ArgumentParser
-
-_REDUCTIONS = ("mean", "sum", "min", "max", "last")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -239,8 +238,8 @@ def _positive(text: str) -> int:
 def _reduction(text: str) -> tuple[str, str]:
     """A pattern of tags, and how their scalars merge."""
     pattern, _, how = text.rpartition("=")
-    if how not in _REDUCTIONS:
-        raise argparse.ArgumentTypeError(f"{how!r}: expected one of {', '.join(_REDUCTIONS)}")
+    if how not in REDUCTIONS:
+        raise argparse.ArgumentTypeError(f"{how!r}: expected one of {', '.join(REDUCTIONS)}")
     return pattern or "*", how
 
 

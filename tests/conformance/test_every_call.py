@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import numpy as np
 import pytest
 from boardd_client import SummaryWriter
 from google.protobuf import text_format
 from support.daemon_process import DaemonProcess
 from support.tensorboard_plugins import CustomScalarsPlugin, GraphsPlugin, PluginClient
-from support.tensorboard_reader import LOADERS, open_reader
-from tensorboard.compat.proto import graph_pb2
+from support.tensorboard_reader import LOADERS, Loader, open_reader
+from tensorboard.compat.proto import event_pb2, graph_pb2, node_def_pb2, summary_pb2
 
 CONFORMANCE = Path(__file__).parent
 BAND = ["band/value", "band/lower", "band/upper"]
@@ -126,3 +127,27 @@ def test_graph_of_a_hybrid_block(daemon: DaemonProcess) -> None:
                 [f"{relu}/{relu}", f"{second}/net_dense1_weight"],
             ),
         ]
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_ready_messages(daemon: DaemonProcess, loader: Loader) -> None:
+    value = summary_pb2.Summary.Value
+    graph = graph_pb2.GraphDef(node=[node_def_pb2.NodeDef(name="made", op="x")])
+    summary = summary_pb2.Summary(
+        value=[value(tag="one", simple_value=0.5), value(tag="two", simple_value=2)]
+    )
+    with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
+        sw.add_scalar_tensor("tensor", 0.1, 3, display_name="A name", description="*why*")
+        sw.add_summary(summary, 4, walltime=1e9)
+        sw.add_event(event_pb2.Event(summary=summary, step=5, wall_time=2e9))
+        sw.add_graph_def(graph.SerializeToString())
+        assert sw.flush()
+    with open_reader(daemon.logdir, loader) as reader:
+        scalars = reader.scalars()["run"]
+        drawn = PluginClient(GraphsPlugin, reader, daemon.logdir).get("/graph", run="run")
+    assert [(point.step, point.value) for point in scalars["tensor"]] == [(3, np.float32(0.1))]
+    for tag, number in (("one", 0.5), ("two", 2)):
+        assert [tuple(point) for point in scalars[tag]] == [(4, 1e9, number), (5, 2e9, number)]
+    assert [node.name for node in text_format.Parse(drawn.decode(), graph_pb2.GraphDef()).node] == [
+        "made"
+    ]

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import grpc
 import grpc.aio
 import pytest
-from boardd.relay.grpc_relay import CHUNK_BYTES, GrpcRelay
+from boardd.relay.grpc_relay import GrpcRelay
 from boardd.relay.relay import (
+    CHUNK_BYTES,
     MAX_BATCH_BYTES,
     Batch,
     NotTakenError,

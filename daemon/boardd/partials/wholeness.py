@@ -115,15 +115,18 @@ def _grid_histogram(histogram: GridHistogram) -> None:
 
 def _raw_histogram(histogram: RawHistogram) -> None:
     limits = histogram.limits
-    _require(0 < limits.size <= MAX_BINS and not np.isnan(limits).any(), "limits of buckets")
-    _require(bool((limits[1:] > limits[:-1]).all()), "limits of buckets")
+    # Clients count into as many buckets as they like, which may be empty or of no width.
+    _require(not np.isnan(limits).any(), "limits of buckets")
+    _require(bool((limits[1:] >= limits[:-1]).all()), "limits of buckets")
     _check_array(histogram.counts, limits.size, "counts of buckets")
     _require(min(histogram.counts.units, default=0) >= 0, "counts of buckets")
     _require(not math.isnan(histogram.min) and not math.isnan(histogram.max), "extremes")
 
 
 def _curve(curve: Curve) -> None:
-    _require(1 < curve.thresholds <= MAX_THRESHOLDS, "a number of thresholds")
+    # Clients count over as many thresholds as they like.
+    is_allowed = curve.is_raw or 1 < curve.thresholds <= MAX_THRESHOLDS
+    _require(curve.thresholds > 0 and is_allowed, "a number of thresholds")
     _check_array(curve.counts, curve.thresholds * (4 if curve.is_raw else 2), "counts of a curve")
 
 

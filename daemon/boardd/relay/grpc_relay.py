@@ -15,13 +15,7 @@ from boardd_protos.relay_pb2_grpc import RelayStub
 from boardd_protos.tls import tls_advice
 
 from boardd.errors import ConfigError
-from boardd.relay.relay import Batch, NotTakenError, UnreachableError
-
-#: Of data in one message, well below what any server takes.
-CHUNK_BYTES: Final = 1 << 20
-#: An answer takes this long at most, and longer for more data over a slow link.
-ANSWER_SECS: Final = 30.0
-SLOWEST_BYTES_PER_SEC: Final = 8 << 10
+from boardd.relay.relay import CHUNK_BYTES, Batch, NotTakenError, UnreachableError, longest_secs
 
 #: That the batch was not taken, and why, is known; another try ends in the same way.
 _REFUSALS: Final = frozenset(
@@ -77,7 +71,7 @@ class GrpcRelay:
 
     async def send(self, batch: Batch) -> int:
         """See ``Relay``."""
-        timeout_secs = ANSWER_SECS + len(batch.data) / SLOWEST_BYTES_PER_SEC
+        timeout_secs = longest_secs(len(batch.data))
         try:
             reply = await self._send(
                 _requests(batch), timeout=timeout_secs, metadata=self._metadata

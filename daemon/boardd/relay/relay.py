@@ -22,6 +22,16 @@ from typing import Final, Protocol
 PRODUCER_BYTES: Final = 16
 #: Of the data of one batch; a single entry may need nearly all of it.
 MAX_BATCH_BYTES: Final = 64 << 20
+#: Of data in one message, well below what any server takes.
+CHUNK_BYTES: Final = 1 << 20
+#: A batch takes this long at most, and longer for more data over a slow link.
+ANSWER_SECS: Final = 30.0
+SLOWEST_BYTES_PER_SEC: Final = 8 << 10
+
+
+def longest_secs(size_bytes: int) -> float:
+    """Returns for how long ``size_bytes`` of data may be on their way, and their answer."""
+    return ANSWER_SECS + size_bytes / SLOWEST_BYTES_PER_SEC
 
 
 @dataclass(frozen=True, eq=False)

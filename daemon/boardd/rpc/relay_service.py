@@ -12,18 +12,18 @@ from boardd_protos import relay_pb2 as pb
 from boardd_protos.relay_pb2_grpc import RelayServicer
 
 from boardd.relay.relay import (
+    CHUNK_BYTES,
     MAX_BATCH_BYTES,
     PRODUCER_BYTES,
     Batch,
     NotTakenError,
     RelayError,
     Take,
+    longest_secs,
 )
 
 #: Of batches that are being received or written, all producers together.
 MAX_HELD_BYTES: Final = 2 * MAX_BATCH_BYTES
-#: How long the receipt of one batch may take.
-RECEIVE_SECS: Final = 60.0
 
 
 class RelayService(RelayServicer):
@@ -38,8 +38,12 @@ class RelayService(RelayServicer):
         received = 0
         try:
             header, data = None, bytearray()
-            end = time.monotonic() + RECEIVE_SECS
-            while isinstance(request := await _read(context, end), pb.SendRequest):
+            begun = time.monotonic()
+            # The next message may be as slow as the sender lets it be.
+            while isinstance(
+                request := await _read(context, begun + longest_secs(received + CHUNK_BYTES)),
+                pb.SendRequest,
+            ):
                 header = header or request.header
                 received += len(request.data)
                 self._held_bytes += len(request.data)
@@ -60,7 +64,7 @@ class RelayService(RelayServicer):
         except NotTakenError as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except asyncio.TimeoutError:
-            text = f"a batch that is not whole after {RECEIVE_SECS:g} s; send it again"
+            text = "a batch that is not whole after the time that its sender has; send it again"
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
         except RelayError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))

@@ -154,7 +154,7 @@ async def _adopt(script: Script) -> None:
         path.write_bytes(_log(script, path))
         sessions = Sessions(Roots([top / "logs"]), Budgets(), time.monotonic, 0.01)
         try:
-            Adoption(sessions, [directory]).look()
+            await Adoption(sessions, [directory]).look()
             deadline = time.monotonic() + DEADLINE_SECS
             while len(sessions.registry) and time.monotonic() < deadline:
                 await asyncio.sleep(0.001)

@@ -61,7 +61,7 @@ def test_what_would_be_loaded_or_cannot_be_shown_is_refused_at_both_ends(suffix:
 def test_all_types_of_units_are_known() -> None:
     require_program("systemctl")
     shown = subprocess.run(
-        ["systemctl", "--type=help"], capture_output=True, text=True, check=True
+        ["systemctl", "--type=help"], capture_output=True, text=True, check=True, timeout=60
     ).stdout.split()
     types = {name for name in shown if name.islower()} - {"unit", "types:"}
     assert types

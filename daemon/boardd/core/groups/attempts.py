@@ -70,11 +70,13 @@ class Attempts:
         Of the members that are ``absent``, nothing but their session says that they live.
         """
         member = self._members.get(asked.session)
-        if member is not None and not member.has_left and _is_same(member.joined, asked):
-            return None
         current = self.current
         if current is None:
             return asked
+        if member is not None and not member.has_left and _is_same(member.joined, asked):
+            # Of a launch that seemed to be started anew, a member may have been alive.
+            goes_on = member.is_old and self._goes_on(asked, current)
+            return replace(asked, attempt=current) if goes_on else None
         is_same = _is_launch(asked.attempt, current)
         if is_same and not self._is_relaunch(asked, absent):
             return replace(asked, attempt=current)
@@ -202,6 +204,12 @@ class Attempts:
         if asked.has_siblings or any(not one.is_back for one in self._present(absent)):
             return False
         return asked.world_size != self.world_size or bool(self._others(asked))
+
+    def _goes_on(self, asked: Joined, current: Attempt) -> bool:
+        """Whether a member of an older attempt is of the ``current`` one, and not replaced."""
+        is_replaced = any(not one.is_old and one.joined.rank == asked.rank for one in self)
+        is_same = _is_launch(asked.attempt, current) and asked.world_size == self.world_size
+        return is_same and not is_replaced
 
     def _present(self, absent: Collection[bytes]) -> Iterator[Member]:
         return (one for one in self if one.is_live and one.joined.session not in absent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -22,4 +23,5 @@ class GroupLimits:
     #: Memory of open points. Beyond it the oldest are closed.
     max_open_bytes: int = 64 << 20
     #: Seconds after which the ranks of another host are not waited for, if nothing comes from it.
-    host_secs: float = 600.0
+    #: A host whose ranks log nothing sends nothing, so it is waited for without end by default.
+    host_secs: float = math.inf

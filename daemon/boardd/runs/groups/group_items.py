@@ -45,7 +45,7 @@ class GroupItems:
 
     def _work_of(self, item: Item) -> Work:
         if isinstance(item, Presence):
-            return Work(item.asked, has_left=item.has_left, absent=self._members.absent())
+            return Work(item.asked, absent=self._members.absent())
         if isinstance(item, ReducedSummary):
             result = item.result
             if not isinstance(result, (SharedSummary, SummaryError)):
@@ -90,6 +90,8 @@ class GroupItems:
                 item.answer(SyncResult(ok=False, reason=message))
             elif isinstance(item, RelayedItem):
                 item.refuse(message)
+            elif isinstance(item, Presence):
+                self._members.forget(item.asked.session)
             elif isinstance(item, ReducedSummary):
                 self._outcomes.reject(item.part, reason, message)
             elif isinstance(item, RunPart):

@@ -71,9 +71,16 @@ class GroupMembers:
     def restored(self, group: Group, now: float) -> None:
         """The journal says that the members of ``group`` were there."""
         self.hosts.restored(group.relayed(), now)
-        heard = {joined.session for joined in self._asked.values()}
+        asked = self._asked.items()
+        heard = {joined.session for holder, joined in asked if holder in self._run.holders}
         self._unheard = frozenset(group.live_sessions) - heard
         self._give_up_at = now + self._patience_secs if self._unheard else math.inf
+
+    def forget(self, session: bytes) -> None:
+        """The journal did not take that ``session`` is there: it is a newcomer once more."""
+        self._asked = {
+            holder: joined for holder, joined in self._asked.items() if joined.session != session
+        }
 
     def lost(self, group: Group, now: float) -> list[Joined]:
         """Those that are not waited for any more, each once."""

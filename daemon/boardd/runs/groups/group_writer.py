@@ -149,10 +149,13 @@ class GroupWriter:
                 try:
                     event = await acts[state]()
                 except Exception as error:  # a defect: this group suffers, the daemon goes on
-                    await self._fail(error, deque())
+                    while self._order.ready:
+                        self._reject(self._order.take(), pb.REDUCTION_FAILED, _defect(error))
+                    await self._start_over(error)
                     event = Event.FAILED
                 state = TABLE[state][event]
         finally:
+            self.log.output.leave()
             self._runs.leave_run(self.run, HOLDER)
             self._on_idle(self)
 
@@ -181,7 +184,6 @@ class GroupWriter:
             await self.log.files.close()
         if self._is_asked:
             return Event.ASKED
-        self.log.output.leave()
         return Event.CLOSED
 
     async def _reject_all(self) -> Event:
@@ -192,16 +194,13 @@ class GroupWriter:
             elif self.run.refusal is None:
                 return Event.ASKED
             else:
-                self._items.reject(self._order.take(), pb.RUN_REFUSED, self.run.refusal.message)
+                self._reject(self._order.take(), pb.RUN_REFUSED, self.run.refusal.message)
         return Event.IDLE
 
     async def _leave(self) -> Event:
         """Closes the files of the points, of which the journal may still have some."""
         await self._close_output()
-        if len(self._order):
-            return Event.ASKED
-        self.log.output.leave()
-        return Event.CLOSED
+        return Event.ASKED if len(self._order) else Event.CLOSED
 
     async def _close_output(self) -> None:
         self.log.output.end()
@@ -226,11 +225,11 @@ class GroupWriter:
     async def _wait(self) -> None:
         """Waits for the next item, or until time alone changes something."""
         loop = asyncio.get_running_loop()
+        now = loop.time()
+        self.log.note_progress(now)
         if self._order.ready or self.log.can_catch_up:
             return
-        now = loop.time()
         group = self.log.group
-        self.log.note_progress(now)
         due = group.next_due(now)
         times = (math.inf if due is None else due, self._members.deadline, now + RELEASE_SECS)
         until = max(now, min(times))
@@ -251,17 +250,21 @@ class GroupWriter:
                 if self.log.files.is_open:
                     await self._go_on()
         except Exception as error:  # a defect: these records suffer, the daemon goes on
-            await self._fail(error, items)
+            self._items.reject(items, pb.REDUCTION_FAILED, _defect(error))
+            await self._start_over(error)
             return False
         finally:
             self._reductions.written(self._reducing, size_bytes)
         return True
 
-    async def _fail(self, error: Exception, items: deque[Item]) -> None:
+    def _reject(self, items: deque[Item], reason: int, message: str) -> None:
+        """None of ``items``, which were just taken, can be recorded."""
+        size_bytes = reduced_bytes(items)
+        self._items.reject(items, reason, message)
+        self._reductions.written(self._reducing, size_bytes)
+
+    async def _start_over(self, error: Exception) -> None:
         _logger.error("run %s", self.run.path, exc_info=error)
-        while items or self._order.ready:
-            items = items or self._order.take()
-            self._items.reject(items, pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
         await self.log.start_over()
 
     async def _record(self, items: deque[Item]) -> None:
@@ -287,3 +290,7 @@ class GroupWriter:
         if self.log.can_catch_up:
             await self.log.catch_up()
         await self.log.release(now)
+
+
+def _defect(error: Exception) -> str:
+    return f"defect of the daemon: {error!r}"

@@ -55,18 +55,22 @@ class SortedOutcomes:
     def finish(self, part: RunPart, written_bytes: int, duplicates: int) -> None:
         """See ``Outcomes``."""
         if part.group:
-            if part.group in self._groups:
-                self._groups[part.group].returned(part)
+            self._give_back(part)
         else:
             self._others.finish(part, written_bytes, duplicates)
 
     def reject(self, part: RunPart, reason: int, message: str) -> None:
         """See ``Outcomes``."""
         if part.group:
-            if part.group in self._groups:
-                self._groups[part.group].returned(part, reason, message)
+            self._give_back(part, reason, message)
         else:
             self._others.reject(part, reason, message)
+
+    def _give_back(self, part: RunPart, reason: int = 0, message: str = "") -> None:
+        if part.group in self._groups:
+            self._groups[part.group].returned(part, reason, message)
+        else:
+            part.run.pending -= part.records
 
     def recharge(self, part: RunPart, size_bytes: int) -> None:
         """See ``Outcomes``."""

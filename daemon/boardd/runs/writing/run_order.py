@@ -66,10 +66,9 @@ class Sync:
 
 @dataclass(frozen=True, eq=False)
 class Presence:
-    """A session is there as the rank that it ``asked`` to be, or is gone without a word."""
+    """A session is there as the rank that it ``asked`` to be."""
 
     asked: Joined
-    has_left: bool = False
     size_bytes: int = 0
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from boardd.partials.scalars import REDUCTIONS, Scalars, column_sums, reduce_columns
+from boardd.partials.scalars import Scalars, column_sums, reduce_columns
+from boardd_protos.merging import REDUCTIONS
 
 VALUES = [0.0, -0.0, 1.0, -2.5, 1e308, -1e308, 1.7e308, 1e-320, 0.1, math.inf, -math.inf, math.nan]
 

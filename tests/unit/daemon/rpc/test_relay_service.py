@@ -24,7 +24,7 @@ async def nothing(batch: Batch) -> int:
 def test_a_batch_that_does_not_end_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_service, "RECEIVE_SECS", 0.1)
+    monkeypatch.setattr(relay_service, "longest_secs", lambda size_bytes: 0.1)
 
     async def test(path: Path) -> None:
         service = RelayService(nothing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -310,3 +311,60 @@ def test_what_another_daemon_contributed_and_nobody_can_show_is_refused(value: A
     with pytest.raises(SummaryError) as caught:
         present("tag", STEP, WALL_TIME, Partial.of(0, value))
     assert caught.value.reason == pb.INVALID_RECORD
+
+
+def counted(limits: Sequence[float], counts: Sequence[float], **others: float) -> Record:
+    message = pb.HistogramRaw(
+        **{"min": 0, "max": 9, "num": 1, "sum": 1, "sum_squares": 1, **others}
+    )
+    return record(np.array(limits, float), np.array(counts, float), histogram_raw=message)
+
+
+def counted_curve(thresholds: int, count: float = 1.0) -> Record:
+    rows = [np.full(thresholds, count)] * 6
+    return record(*rows, pr_curve_raw=pb.PrCurveRaw(num_thresholds=thresholds))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        counted([], []),
+        counted([1], [0], min=math.nan, max=math.inf),
+        counted([1, 1, 1], [1, 2, 3]),
+        counted([-math.inf, 1, math.inf, math.inf], [1, 0, 1e300, 0.1]),
+        counted([1], [1 << 53], num=math.nan, sum=math.inf, sum_squares=-math.inf),
+        counted(range(70_000), range(70_000)),
+        counted_curve(1),
+        counted_curve(2, -0.5),
+        counted_curve(2, 1e300),
+        counted_curve(70_000),
+        record(np.zeros(0), histogram=pb.Histogram(count=1)),
+        record(np.array([math.nan, math.inf, -math.inf]), histogram=pb.Histogram(count=65_536)),
+        record(np.array([5e-324, 1.7e308, -1.7e308]), histogram=pb.Histogram(count=65_536)),
+        record(np.array([-0.0, 0.0]), histogram=pb.Histogram(rule="fd")),
+        record(
+            np.array([1.0, 1.0, 2.0]),
+            histogram=pb.Histogram(edges=pb.Edges(edges=[-1e308, 1, 1 + 1e-15, 1e308])),
+        ),
+        record(np.zeros(0, bool), np.zeros(0), pr_curve=pb.PrCurve(num_thresholds=2)),
+        record(
+            np.array([True, False]),
+            np.array([0.0, 1.0]),
+            np.array([1e300, 0.1]),
+            pr_curve=pb.PrCurve(num_thresholds=65_536),
+        ),
+        record(np.zeros((1, 1), np.uint8), image=pb.Image(dataformats="HW")),
+        record(np.zeros((1, 1)), embedding=pb.Embedding()),
+        record(text=pb.Text()),
+        record(hparams=pb.HParams()),
+        record(custom_scalars=pb.CustomScalars()),
+    ],
+    ids=itertools.count(),
+)
+def test_what_one_rank_may_log_alone_is_shared_and_read_back(given: Record) -> None:
+    event_of(reduction(given))
+    partial = contribution(given, 3)
+    whole = partial.merge(contribution(given, 4))
+    for one in (partial, whole):
+        assert encode(decode(encode(one))) == encode(one)
+    shown(whole)

@@ -59,6 +59,17 @@ def test_a_job_started_again_is_a_new_attempt_while_leases_of_the_old_one_last()
     assert group.group.late == {0: 1}
 
 
+def test_members_of_which_a_new_daemon_has_not_heard_go_on_beside_a_rank_that_is_back() -> None:
+    group, old = trained(ranks=3)
+    new = come_back(group, 0, absent=old)
+    for session in old[1:]:
+        group.apply(*group.group.admit(member_of(group, session)))
+    assert set(group.group.live_sessions) == {new, *old[1:]}
+    assert log_again(group, [new, *old[1:]], range(5, 8)) == [5, 6, 7]
+    assert group.group.late == {}
+    assert not group.group.admit(member_of(group, old[0]))
+
+
 def member_of(group: Ranks, session: bytes) -> Joined:
     return next(
         entry for entry in group.entries if isinstance(entry, Joined) and entry.session == session

@@ -10,7 +10,14 @@ from boardd.core.groups.group import Group
 from boardd.runs.groups import group_log, group_recorder, group_writer
 from boardd.runs.groups.writer_life import TABLE, Event, State
 from boardd_protos import boardd_pb2 as pb
-from support.raw_client import Harness, RawClient, end_run, scalar, serving
+from support.raw_client import (
+    Harness,
+    RawClient,
+    end_run,
+    scalar,
+    serving,
+    summary,
+)
 from support.service_reading import run_async, steps_of
 from support.waiting import until
 
@@ -114,6 +121,35 @@ def test_a_defect_closes_what_points_were_written_to_and_the_group_goes_on(
                 await client.records(end_run(8))
                 assert (await client.close()).closed
             await until(lambda: not harness.status().runs)
+
+    run_async(test, tmp_path)
+
+
+def test_what_a_defect_rejects_does_not_wait_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            ranks = await begun(harness)
+            await log(ranks, 1, 1)
+            table = harness.service._sessions.run_table
+            queue, (writer,) = table._reductions._lanes.queue, table.groups
+            order = writer._order
+
+            def fail_once() -> None:
+                monkeypatch.undo()
+                raise ZeroDivisionError
+
+            monkeypatch.setattr(order, "take", fail_once)
+            await ranks[0].records(summary(2, pb.Payload(text=pb.Text(markdown="a"))))
+            await ranks[0].until(lambda: bool(ranks[0].rejected))
+            await until(lambda: queue._unused_bytes == 0)
+            await ranks[0].records(summary(3, pb.Payload(text=pb.Text(markdown="a"))))
+            await ranks[0].acknowledged(3)
+            await until(lambda: queue._unused_bytes == 0)
+            for client in ranks:
+                await client.records(end_run(4))
+                assert (await client.close()).closed
 
     run_async(test, tmp_path)
 
