@@ -142,6 +142,8 @@ class LogHeader(NamedTuple):
         for length in _LENGTHS.unpack_from(data, _TEXTS_OFFSET):
             texts.append(data[at : at + min(length, _MAX_TEXT_BYTES)].decode(errors="replace"))
             at += length
+        if any("\0" in text for text in texts):
+            raise LogFileError("a zero character in its texts, which no path can have")
         header = cls(session_id, *numbers, *texts)
         log_end = header.log_offset + header.log_bytes
         if (
@@ -202,5 +204,6 @@ def decode_entries(data: bytes) -> Iterator[bytes]:
 
 
 def _cut(text: str) -> bytes:
-    """Its UTF-8, cut between characters."""
+    """Its UTF-8, cut between characters; zero characters, which no path has, are replaced."""
+    text = text.replace("\0", "?")
     return text.encode(errors="replace")[:_MAX_TEXT_BYTES].decode(errors="ignore").encode()

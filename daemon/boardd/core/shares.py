@@ -99,19 +99,29 @@ class SessionPlaces:
     def __init__(self, places: int) -> None:
         self._places = Places(places)
         self._sharers: dict[bytes, Hashable] = {}
+        self._sessions: dict[Hashable, set[bytes]] = {}
 
     def take(self, session_id: bytes, sharer: Hashable) -> bool:
         """Takes a place for a session of ``sharer``; returns False if that may have no more."""
         if not self._places.take(sharer):
             return False
         self._sharers[session_id] = sharer
+        self._sessions.setdefault(sharer, set()).add(session_id)
         return True
 
     def sharer(self, session_id: bytes) -> Hashable:
         """Whose a session is: the session itself if nobody has said."""
         return self._sharers.get(session_id, session_id)
 
+    def sharing(self, sharer: Hashable) -> frozenset[bytes]:
+        """The sessions that are ``sharer``'s, as was said."""
+        return frozenset(self._sessions.get(sharer, ()))
+
     def leave(self, session_id: bytes) -> None:
         """Gives the place of a session back, if it has one."""
         if session_id in self._sharers:
-            self._places.give_back(self._sharers.pop(session_id))
+            sharer = self._sharers.pop(session_id)
+            self._places.give_back(sharer)
+            self._sessions[sharer].discard(session_id)
+            if not self._sessions[sharer]:
+                del self._sessions[sharer]

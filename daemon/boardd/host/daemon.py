@@ -118,6 +118,7 @@ class _Daemon:
         self._health = health.aio.HealthServicer()
         self._leaving = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._service: Service | None = None
 
     async def run(self) -> None:
         """Starts, serves until something calls ``_leave``, drains and stops."""
@@ -131,6 +132,7 @@ class _Daemon:
             limits=config.group_limits,
             left_alone=directories_left_alone() if config.autostarted else (),
         )
+        self._service = service
         servers = [self._unix_server(service)]
         addresses: list[address.Address] = [address.UnixAddress(config.socket)]
         if config.listen is not None:
@@ -293,6 +295,8 @@ class _Daemon:
             self._leave(f"{number.name} received")
             return
         _logger.warning("second signal (%s): leaving at once", number.name)
+        if self._service is not None:
+            self._service.leave_at_once()
         self._lock.remove_socket()
         self._lock.release()
         _end_process(ExitCode.FAILED)
@@ -311,6 +315,7 @@ class _Daemon:
             drained = await asyncio.wait_for(service.drain(secs), secs + _OVERTIME_SECS)
         except asyncio.TimeoutError:
             drained = False
+            service.leave_at_once()
         if not drained:
             _logger.warning("not everything could be written in %g s; clients keep the rest", secs)
 
@@ -330,8 +335,11 @@ class _Daemon:
             if now == seen != rested:
                 rested = now
                 give_back = keeping.give_back_growth if service.has_sessions else keeping.give_back
-                # On a thread, since most of it is the C library's work, without the GIL.
-                await asyncio.to_thread(give_back)
+                try:
+                    # On a thread, since most of it is the C library's work, without the GIL.
+                    await asyncio.to_thread(give_back)
+                except Exception:  # a defect, and the next time it may go well
+                    _logger.exception("memory cannot be given back")
             seen = now
 
     async def _watch_idleness(self, service: Service) -> None:

@@ -6,6 +6,8 @@ from typing import Final
 
 import grpc.aio
 
+from boardd.rpc.tcp_connections import peer_of
+
 #: Whoever comes over the Unix socket: this user, or root.
 LOCAL: Final = ""
 _UNIX: Final = "unix:"
@@ -13,5 +15,8 @@ _UNIX: Final = "unix:"
 
 def peer_host(context: grpc.aio.ServicerContext) -> str:
     """The address of the peer's host, without its port; ``LOCAL`` over the Unix socket."""
-    peer: str = context.peer()
-    return LOCAL if peer.startswith(_UNIX) else peer.rpartition(":")[0]
+    text: str = context.peer()
+    if text.startswith(_UNIX):
+        return LOCAL
+    peer = peer_of(text)
+    return text if peer is None else peer.host

@@ -34,6 +34,7 @@ from boardd.runs.event_files.run_files import RETRY_SECS
 from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.groups.forwarder import MAX_FORWARD_BYTES, Forwarding
 from boardd.runs.groups.open_groups import OpenGroups
+from boardd.runs.run_table import RunTable
 from boardd.sessions.adoption import Adoption
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
@@ -119,6 +120,10 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     async def note_reductions(self, path: Path) -> None:
         """Notes in the file at ``path`` what is being reduced; to be called before clients come."""
         await self._sessions.run_table.note_reductions(path)
+
+    def leave_at_once(self) -> None:
+        """Notes for the next daemon that no reduction is what ends this one."""
+        self._sessions.run_table.end_notes()
 
     def forward(self, relay: Relay, where: str, max_bytes: int = MAX_FORWARD_BYTES) -> None:
         """Passes groups of ranks on over ``relay``, to ``where``; see ``Forwarding``.
@@ -224,7 +229,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             message = "" if reached else _why_not(live, request.sequence)
             if reached:
                 of_all = request.level == pb.SYNCED
-                synced = await self._sync(live, request.runs, deadline, of_all=of_all)
+                table, secs = self._sessions.run_table, deadline - self._clock()
+                synced = await _synced(table, live, request.runs, secs, of_all=of_all)
                 reached, message = synced.ok, synced.reason
             return pb.FlushReply(
                 reached=reached, written_sequence=session.written_sequence, message=message
@@ -275,22 +281,22 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             addresses=self.addresses,
         )
 
-    async def _sync(
-        self, live: LiveSession, numbers: Sequence[int], deadline: float, *, of_all: bool
-    ) -> SyncResult:
-        """Syncs runs of a session by number, none: all; or those that every flush is to sync."""
-        table, schema = self._sessions.run_table, live.session.schema
-        runs = schema.runs_among(numbers) if numbers else schema.runs()
-        if not of_all:
-            runs = [run for run in runs if table.policy(run).on_flush]
-        if not runs:
-            return SyncResult(ok=True)
-        sync = table.sync(runs, live.session.session_id)
-        try:
-            return await asyncio.wait_for(sync, max(0.0, deadline - self._clock()))
-        except (TimeoutError, asyncio.TimeoutError):
-            reason = "written, but not synced in time; the disk is slow"
-            return SyncResult(ok=False, reason=reason)
+
+async def _synced(
+    table: RunTable, live: LiveSession, numbers: Sequence[int], secs: float, *, of_all: bool
+) -> SyncResult:
+    """Syncs runs of a session by number, none: all; or those that every flush is to sync."""
+    schema = live.session.schema
+    runs = schema.runs_among(numbers) if numbers else schema.runs()
+    if not of_all:
+        runs = [run for run in runs if table.policy(run).on_flush]
+    if not runs:
+        return SyncResult(ok=True)
+    try:
+        return await asyncio.wait_for(table.sync(runs, live.session.session_id), max(0.0, secs))
+    except (TimeoutError, asyncio.TimeoutError):
+        reason = "written, but not synced in time; the disk is slow"
+        return SyncResult(ok=False, reason=reason)
 
 
 def _is_busy(live: LiveSession) -> bool:

@@ -56,23 +56,35 @@ class TcpConnections:
     async def watch(self) -> None:
         """Looks again and again, until it is cancelled."""
         while True:
-            # With thousands of runs this takes milliseconds.
-            self._look(await asyncio.to_thread(_sockets))
+            try:
+                await self.look()
+            except Exception:  # a defect, and the next look may be a better one
+                _logger.exception("connections over TCP cannot be looked at")
             await asyncio.sleep(LOOK_SECS)
+
+    async def look(self) -> None:
+        """Closes the connections that may not stay, if descriptors can be listed."""
+        # With thousands of runs this takes milliseconds.
+        sockets = await asyncio.to_thread(_sockets)
+        if sockets is not None:
+            self._look(sockets)
 
     def _look(self, sockets: Mapping[int, int]) -> None:
         """Closes those among ``sockets``, descriptors by inode, that may not stay."""
-        self._known = {
-            inode: self._known[inode] if inode in self._known else self._peer(descriptor, inode)
-            for inode, descriptor in sockets.items()
-        }
+        known: dict[int, Peer | None] = {}
+        for inode, descriptor in sockets.items():
+            if inode in self._known:
+                known[inode] = self._known[inode]
+            else:
+                with contextlib.suppress(OSError):  # the next look may find out
+                    known[inode] = self._peer(descriptor, inode)
+        self._known = known
         connections = {inode: peer for inode, peer in self._known.items() if peer is not None}
         closed = self._newcomers.to_close(connections, self._clock())
         for inode in closed:
-            with _opened(sockets[inode], inode) as connection:
+            with contextlib.suppress(OSError), _opened(sockets[inode], inode) as connection:
                 if connection is not None:
-                    with contextlib.suppress(OSError):
-                        connection.shutdown(socket.SHUT_RDWR)
+                    connection.shutdown(socket.SHUT_RDWR)
         if closed:
             _logger.warning(
                 "connections over TCP closed on which no call was let in: %d, the last from %s; is "
@@ -82,6 +94,7 @@ class TcpConnections:
             )
 
     def _peer(self, descriptor: int, inode: int) -> Peer | None:
+        """None for a socket that is no connection to the port. Raises ``OSError``."""
         with _opened(descriptor, inode) as connection:
             if connection is None or connection.family not in _FAMILIES:
                 return None
@@ -104,32 +117,37 @@ def peer_of(text: str) -> Peer | None:
 
 
 def _plain(host: str) -> str:
-    """``host`` without the IPv6 form that an IPv4 address has on a socket of both."""
-    address = ipaddress.ip_address(host)
+    """``host`` without its zone, and without the IPv6 form of an IPv4 address.
+
+    gRPC and the system name the zone of a link-local address by its number, its name or not.
+    """
+    address = ipaddress.ip_address(host.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)
 
 
-def _sockets() -> dict[int, int]:
-    """The descriptors of the sockets of the process, by inode."""
+def _sockets() -> dict[int, int] | None:
+    """The descriptors of the sockets of the process, by inode; None if they cannot be listed."""
+    try:
+        names = os.listdir(_DESCRIPTORS)
+    except OSError:  # there is no descriptor left, say
+        return None
     found = {}
-    with contextlib.suppress(OSError):
-        for name in os.listdir(_DESCRIPTORS):
-            with contextlib.suppress(OSError):
-                status = os.fstat(int(name))
-                if stat.S_ISSOCK(status.st_mode):
-                    found[status.st_ino] = int(name)
+    for name in names:
+        with contextlib.suppress(OSError):
+            status = os.fstat(int(name))
+            if stat.S_ISSOCK(status.st_mode):
+                found[status.st_ino] = int(name)
     return found
 
 
 @contextlib.contextmanager
 def _opened(descriptor: int, inode: int) -> Iterator[socket.socket | None]:
-    """A socket by a descriptor of its own; None if ``descriptor`` is another's meanwhile."""
-    try:
-        own = os.dup(descriptor)
-    except OSError:
-        yield None
-        return
+    """A socket by a descriptor of its own; None if ``descriptor`` is another's meanwhile.
+
+    Raises ``OSError`` if there is no descriptor for it.
+    """
+    own = os.dup(descriptor)
     connection = None
     with contextlib.suppress(OSError):
         if os.fstat(own).st_ino == inode:

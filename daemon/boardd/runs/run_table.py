@@ -119,6 +119,11 @@ class RunTable:
         loop = asyncio.get_running_loop()
         self._reductions.notes = await loop.run_in_executor(self._threads, ReductionNotes, path)
 
+    def end_notes(self) -> None:
+        """Notes that nothing is being reduced any more, though it may be: it did no harm."""
+        if self._reductions.notes is not None:
+            self._reductions.notes.close()
+
     def forward(self, forwarding: Forwarding) -> None:
         """Passes the groups on to another daemon. To be called before the first is opened."""
         self._groups.forward_to = lambda run, wake: Forwarder(

@@ -96,6 +96,8 @@ class Adoption:
                 f"{path.parent} {error.errno}",
                 f"{path} cannot be read now, and is looked at again: {error}",
             )
+        except Exception:  # a defect, which hides no other log
+            _logger.exception("%s cannot be looked at", path)
 
     def _tell(self, key: str, text: str) -> None:
         """Warns, once for each ``key``."""
@@ -147,7 +149,7 @@ class Adoption:
             if log is not None:
                 log.close()
             self._set_aside(path, str(error))
-        except OSError:
+        except BaseException:
             if log is not None:
                 log.close()
             raise

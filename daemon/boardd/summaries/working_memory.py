@@ -18,6 +18,7 @@ from boardd_protos.limits import (
     DEFAULT_BINS,
     DEFAULT_NROW,
     MAX_EMBEDDING_ROWS,
+    MAX_LABELS,
     MAX_PIXELS,
     MAX_TENSORS,
 )
@@ -46,8 +47,9 @@ _FRAME_COPIES: Final = 20
 _KEPT_FRAME_COPIES: Final = 7
 _FRAME_BYTES: Final = 4096
 
-#: A reduction may take so many times the bytes of its tensors, if that is more than the budget.
-_MOST_GROWTH: Final = 8
+#: A reduction may take so many bytes for each element of its tensors, if that is more than the
+#: budget: no kind takes more of what a program logs in earnest, rules of NumPy the most.
+_MOST_ELEMENT_BYTES: Final = 64
 #: Pictures are made larger by padding alone: so many times, and in any case up to this.
 _MOST_PICTURE_GROWTH: Final = 64
 _PICTURE_BYTES: Final = 64 << 20
@@ -92,7 +94,8 @@ def estimated_memory(
     kind = _KINDS.get(name)
     if kind is not None and message.tensors:
         size_bytes += kind(message, max_projection_bytes)
-    allowed_bytes = max(budget_bytes, _MOST_GROWTH * input_bytes)
+    elements = sum(_elements(tensor) for tensor in message.tensors)
+    allowed_bytes = max(budget_bytes, _MOST_ELEMENT_BYTES * elements)
     if name in _PICTURES:
         picture_bytes = max(_PICTURE_BYTES, _MOST_PICTURE_GROWTH * input_bytes)
         allowed_bytes = min(allowed_bytes, picture_bytes)
@@ -214,7 +217,7 @@ def _labels(tensor: pb.Tensor, rows: int, *, is_text: bool) -> int:
     """Of text that came as text, each line is an object, and what is shown is joined."""
     elements = _elements(tensor)
     if is_text:
-        return int(4 * elements + _LABEL_BYTES * (rows + elements // 2))
+        return int(4 * elements + _LABEL_BYTES * (rows + min(elements // 2, MAX_LABELS)))
     columns = elements // max(1, tensor.shape[0] if tensor.shape else 1)
     return int(_LABEL_BYTES * rows * columns)
 

@@ -46,6 +46,13 @@ def test_long_texts_are_cut_between_characters() -> None:
     assert found.path == "/p"
 
 
+def test_a_zero_character_is_not_written_and_is_refused() -> None:
+    data = HEADER._replace(program="a\0b").encode()
+    assert LogHeader.decode(data).program == "a?b"
+    with pytest.raises(LogFileError, match="zero character"):
+        LogHeader.decode(data.replace(b"/l", b"/\0"))
+
+
 def test_the_words_change() -> None:
     data = bytearray(HEADER.encode())
     struct.pack_into("<QQ", data, FREED_OFFSET, 5, 4096)

@@ -241,6 +241,8 @@ class Runs:
         self.is_absent: Callable[[bytes], bool] = lambda session_id: False
         self._budgets = budgets
         self._runs: dict[str, RunState] = {}
+        #: The runs that each session is a member of.
+        self._joined: dict[bytes, set[RunState]] = {}
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -284,6 +286,7 @@ class Runs:
             run.refusal = None
             run.members.join(holder, member)
             session_id, _ = holder
+            self._joined.setdefault(session_id, set()).add(run)
             run.progress.sync_failures.join(session_id)
         run.holders.add(holder)
         return run
@@ -293,12 +296,10 @@ class Runs:
         if has_place(places, len(self._runs), places):
             return True
         # Of runs that were ended and are written, each session keeps few.
-        counted = [run for run in self._runs.values() if run.holders or run.pending]
-        sharer = self.sessions.sharer(session_id)
-        own = sum(
-            any(self.sessions.sharer(key) == sharer for key, _ in run.members) for run in counted
-        )
-        return has_place(places, len(counted), own)
+        taken = sum(_is_open(run) for run in self._runs.values())
+        sharing = self.sessions.sharing(self.sessions.sharer(session_id)) | {session_id}
+        own = set().union(*(self._joined.get(key, ()) for key in sharing))
+        return has_place(places, taken, sum(map(_is_open, own)))
 
     def leave_run(self, run: RunState, holder: Holder) -> None:
         """Ends one membership; forgets the run if it has no other."""
@@ -307,6 +308,10 @@ class Runs:
         session_id, _ = holder
         if all(other != session_id for other, _ in run.members):
             run.progress.sync_failures.leave(session_id)
+            joined = self._joined.get(session_id, set())
+            joined.discard(run)
+            if not joined:
+                self._joined.pop(session_id, None)
         if not run.members and self._runs.get(run.path) is run:
             del self._runs[run.path]
 
@@ -314,9 +319,15 @@ class Runs:
         """Ends the membership of ``session_id`` everywhere; forgets runs without members."""
         self.definitions.leave(session_id)
         self.sessions.leave(session_id)
+        self._joined.pop(session_id, None)
         for run in self.values():
             run.members.leave(session_id)
             run.progress.sync_failures.leave(session_id)
             run.holders -= {holder for holder in run.holders if holder[0] == session_id}
             if not run.members:
                 del self._runs[run.path]
+
+
+def _is_open(run: RunState) -> bool:
+    """Whether it is logged to, or not yet written."""
+    return bool(run.holders or run.pending)

@@ -2,7 +2,9 @@
 
 A reduction can take so much memory that the system kills the daemon. The next one gets the
 record again, as its client keeps what is not acknowledged, and would be killed as well, time
-and again. So a record during whose reduction two daemons were killed is set aside.
+and again. So a record during whose reduction two daemons were killed is set aside. One during
+whose reduction one was killed is reduced while no other noted one is: what was reduced beside
+the guilty record is not set aside with it.
 
 The file is a table of entries of one size, each written in place: that costs one call to the
 system, and a SIGKILL leaves an entry as it was or as it is to be. A power cut may lose it.
@@ -51,13 +53,16 @@ class ReductionNotes:
     """The notes in the file at ``path``, which lies in a directory of the daemon's own.
 
     Made, and ``close``d, before and after all reductions; any thread may call ``noted``. If the
-    file cannot be used, one line says so and nothing is noted.
+    file cannot be used, one line says so and nothing is noted. A *suspect* is a record that a
+    daemon was killed with: it waits until no other is noted, and others wait for it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = -1
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        #: How many suspects wait until no other is noted.
+        self.suspects_waiting = 0
         self._noted: dict[_Key, _Noted] = {}
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -70,10 +75,12 @@ class ReductionNotes:
     def noted(self, part: SummaryPart) -> Iterator[None]:
         """Notes that ``part`` is being reduced, until this ends in whatever way.
 
+        Waits first, if it or another is a suspect; see the class.
+
         Raises ``SummaryError`` if it is to be set aside.
         """
         key = part.session_id, part.sequence, part.is_copy
-        with self._lock:
+        with self._changed:
             noted = self._begin(key)
         if noted is not None and noted.deaths >= MAX_DEATHS:
             raise SummaryError(
@@ -84,12 +91,12 @@ class ReductionNotes:
         try:
             yield
         finally:
-            with self._lock:
+            with self._changed:
                 self._end(key)
 
     def close(self) -> None:
-        """Notes that nothing is being reduced any more: the daemon ends in good order."""
-        with self._lock:
+        """Notes that nothing is being reduced any more: the daemon ends, and is not killed."""
+        with self._changed:
             if self._fd < 0:
                 return
             for key, noted in list(self._noted.items()):
@@ -103,6 +110,7 @@ class ReductionNotes:
                     self._path.unlink()
             os.close(self._fd)
             self._fd = -1
+            self._changed.notify_all()
 
     def _read(self, data: bytes) -> None:
         whole = len(data) - len(data) % _ENTRY.size
@@ -132,6 +140,13 @@ class ReductionNotes:
         noted = self._noted.get(key)
         if self._fd < 0 or (noted is not None and noted.deaths >= MAX_DEATHS):
             return noted
+        is_suspect = noted is not None and noted.deaths > 0
+        self.suspects_waiting += is_suspect
+        self._changed.wait_for(lambda: self._may_begin(is_suspect=is_suspect))
+        self.suspects_waiting -= is_suspect
+        if self._fd < 0:
+            return None
+        noted = self._noted.get(key)  # it may have been forgotten meanwhile
         if noted is None:
             slot = self._free_slot()
             if slot is None:
@@ -141,7 +156,16 @@ class ReductionNotes:
         self._note(key, noted)
         return noted
 
+    def _may_begin(self, *, is_suspect: bool) -> bool:
+        if self._fd < 0:
+            return True
+        reducing = [noted for noted in self._noted.values() if noted.is_reducing]
+        if is_suspect:
+            return not reducing
+        return not self.suspects_waiting and not any(noted.deaths for noted in reducing)
+
     def _end(self, key: _Key) -> None:
+        self._changed.notify_all()
         noted = self._noted.pop(key, None)
         if noted is not None and self._fd >= 0:
             self._note((bytes(16), 0, False), _Noted(noted.slot, deaths=0, is_reducing=False))
@@ -167,6 +191,8 @@ class ReductionNotes:
 
     def _give_up(self, error: OSError) -> None:
         _logger.warning("%s: which records are being reduced is not noted: %s", self._path, error)
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        with self._changed:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+                self._changed.notify_all()

@@ -61,32 +61,31 @@ Deliver = Callable[[list[Reduced]], None]
 
 
 class _Work:
-    """A record that is to be reduced."""
+    """A record that is to be reduced; how long that may take is estimated here, before it waits."""
 
-    __slots__ = ("_secs", "deliver", "part", "ticket")
+    __slots__ = ("deliver", "part", "secs", "ticket")
 
     def __init__(self, ticket: int, part: SummaryPart, deliver: Deliver) -> None:
         self.ticket = ticket
         self.part = part
         self.deliver = deliver
-        self._secs: float | None = None
-
-    @property
-    def secs(self) -> float:
-        """How long it may take."""
-        if self._secs is None:
-            part = self.part
-            if isinstance(part, MergedPart):
-                is_long = part.partial.size_bytes >= _LONG_MERGED_BYTES
-                self._secs = LONG_SECS if is_long else 0.0
-            else:
-                self._secs = estimated_secs(part.payload)
-        return self._secs
+        self.secs: Final = _secs_of(part)
 
     @property
     def is_long(self) -> bool:
         """Whether it is for the lane of long ones."""
         return self.secs >= LONG_SECS
+
+
+def _secs_of(part: SummaryPart) -> float:
+    """How long it may take to reduce ``part``; ``LONG_SECS`` if nothing can be said of it."""
+    if isinstance(part, MergedPart):
+        return LONG_SECS if part.partial.size_bytes >= _LONG_MERGED_BYTES else 0.0
+    try:
+        return estimated_secs(part.payload)
+    except Exception:  # a defect: the record takes its turn, and may suffer then
+        _logger.exception("run %s", part.run.path)
+        return LONG_SECS
 
 
 class RunReductions(Flow[_Work]):
@@ -105,8 +104,9 @@ class ReductionPool:
     If that is one, long reductions are made on a second. Made, used and closed on the event
     loop's thread. A projection takes at most about ``max_tensor_bytes``, and all reductions
     together ``memory_bytes``, estimated before they begin; half of it is for long ones. One that
-    takes more is made beside no other large one of its lane, or refused if its tensors are
-    small. At most ``unwritten_bytes`` of results wait to be written, and one of each run more.
+    takes more is made beside no other large one of its lane, or refused if that is out of
+    proportion to its tensors. At most ``unwritten_bytes`` of results wait to be written, and
+    one of each run more.
     """
 
     def __init__(
@@ -146,9 +146,10 @@ class ReductionPool:
         """
         if self._is_closed:
             return
+        work = [_Work(ticket, part, deliver) for ticket, part in records]
         with self._lock:
-            for ticket, part in records:
-                self._lanes.push(run, part.session_id, _Work(ticket, part, deliver))
+            for one in work:
+                self._lanes.push(run, one.part.session_id, one)
             threads = self._reserve_threads(1)
         self._start(threads)
 
@@ -220,16 +221,16 @@ class ReductionPool:
         if refusal is not None:
             return SummaryError(pb.RUN_REFUSED, refusal.message)
         assert isinstance(run, RunReductions)
-        estimate = self._estimate(part)
-        if not estimate.is_allowed:
-            return SummaryError(
-                pb.TENSOR_TOO_LARGE,
-                f"tag {part.run.tags[part.tag].decode()!r}: it takes about "
-                f"{estimate.size_bytes >> 20} MiB of memory to be reduced, and "
-                f"{estimate.allowed_bytes >> 20} MiB may be taken for tensors of its size: log "
-                "fewer values, less padding, or raise --reduction-bytes",
-            )
         try:
+            estimate = self._estimate(part)
+            if not estimate.is_allowed:
+                raise SummaryError(
+                    pb.TENSOR_TOO_LARGE,
+                    f"tag {part.run.tags[part.tag].decode()!r}: it takes about "
+                    f"{estimate.size_bytes >> 20} MiB of memory to be reduced, and "
+                    f"{estimate.allowed_bytes >> 20} MiB may be taken for tensors of its size: "
+                    "log fewer values, less padding, or raise --reduction-bytes",
+                )
             with self._memory[work.is_long].holding(estimate.size_bytes):
                 if self.notes is None or work.secs < NOTED_SECS:
                     return run.reduce(part, self._max_tensor_bytes)

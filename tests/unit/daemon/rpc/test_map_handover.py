@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
-import gc
 import os
-import socket
 import stat
 import struct
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
 from boardd.core.budget import Budgets
-from boardd.rpc.map_handover import MAX_WAITING
 from boardd_protos.local_socket import HANDOVER_SUFFIX
 from boardd_protos.shared import (
     F_ADD_SEALS,
@@ -29,6 +24,7 @@ from boardd_protos.shared import (
     Handover,
 )
 from support.descriptors import descriptors_left
+from support.map_handover import SIZE_BYTES, first, handing_over, open_files
 from support.raw_client import Harness, definitions, scalar, serving
 from support.service_reading import run_async, steps_of
 from support.shared_client import (
@@ -44,33 +40,9 @@ from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
 
-SIZE_BYTES = 1 << 16
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
-@contextlib.asynccontextmanager
-async def handing_over(
-    path: Path, budgets: Budgets | None = None, **options: float
-) -> AsyncIterator[tuple[Harness, SharedClient]]:
-    """A service and an open session; afterwards no memory is mapped any more."""
-    async with serving(path, budgets, **options) as harness:
-        with freed(SharedClient(harness.channel, harness.socket)) as client:
-            await client.open()
-            yield harness, client
-    gc.collect()
-    assert not is_mapped()
-
 
 def map_bytes(harness: Harness) -> int:
     return sum(session.map_bytes for session in harness.status().sessions)
-
-
-def first(client: SharedClient, size_bytes: int = SIZE_BYTES, **changes: object) -> bytes:
-    handover = Handover(client.session_id, SHARE, 0, size_bytes)
-    return handover._replace(**changes).encode()  # type: ignore[arg-type]
 
 
 # What is taken
@@ -426,86 +398,5 @@ def test_the_budget_is_that_of_all_sessions(tmp_path: Path) -> None:
                         with await third.connect() as peer:
                             assert await third.exchange(peer, first(third), fds) == ""
                 os.close(fd)
-
-    run_async(test, tmp_path)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
-def test_another_user_is_turned_away(tmp_path: Path) -> None:
-    script = (
-        "import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET);"
-        "s.settimeout(20); s.connect(sys.argv[1]); sys.exit(7 if s.recv(99) == b'' else 1)"
-    )
-
-    async def test(path: Path) -> None:
-        async with serving(path) as harness:
-            socket_path = f"{harness.socket}{HANDOVER_SUFFIX}"
-            os.chmod(harness.socket.parent, 0o711)
-            os.chmod(socket_path, 0o666)
-            other = await asyncio.create_subprocess_exec(
-                *("/usr/bin/env", "python3", "-I", "-c", script, socket_path),
-                user=12345,
-                env={"PATH": os.environ["PATH"]},
-            )
-            assert await other.wait() == 7
-
-    if os.system(f"{sys.executable} -c pass") != 0:  # pragma: no cover
-        pytest.skip("no interpreter for another user")
-    run_async(test, tmp_path)
-
-
-# Silence and crowds
-
-
-def test_a_silent_peer_is_let_go(tmp_path: Path) -> None:
-    async def test(path: Path) -> None:
-        async with handing_over(path, handover_secs=0.05) as (_, client):
-            with await client.connect() as peer:
-                assert await client.reply(peer) == "no map came in time"
-            # One that has brought its map may be silent for as long as it likes.
-            await client.hand_over()
-            with await client.connect() as peer:
-                assert await client.reply(peer) == "no map came in time"
-            assert (await client.open()).holds_maps
-
-    run_async(test, tmp_path)
-
-
-def test_a_crowd_of_silent_peers_keeps_nobody_out(tmp_path: Path) -> None:
-    async def test(path: Path) -> None:
-        async with handing_over(path) as (harness, client):
-            before = open_files()
-            crowd: list[socket.socket] = []
-            for _ in range(3 * MAX_WAITING):
-                crowd.append(await client.connect())
-                await asyncio.sleep(0)
-            assert await client.hand_over() == ""
-            assert "too many" in await client.reply(crowd[0])
-            for peer in crowd:
-                peer.close()
-            # One end of the connection here, one there, the mapping, its file, the log, and the
-            # process, which is not needed any more once the ring is attached.
-            await until(lambda: open_files() == before + 6)
-            await client.attach(client.here())
-            await until(lambda: harness.status().sessions[0].attached)
-            await until(lambda: open_files() == before + 5)
-
-    run_async(test, tmp_path)
-
-
-def test_a_peer_that_hangs_up_at_once_harms_nobody(tmp_path: Path) -> None:
-    async def test(path: Path) -> None:
-        async with handing_over(path) as (harness, client):
-            before = open_files()
-            for _ in range(50):
-                (await client.connect()).close()
-                await asyncio.sleep(0)
-                with await client.connect() as peer:
-                    socket.send_fds(peer, [first(client)], [client.fd, client.log_fd])
-            await until(lambda: open_files() <= before)
-            await client.begin()
-            await client.log(scalar(2))
-            await client.acknowledged(2)
-            assert steps_of(harness) == [2]
 
     run_async(test, tmp_path)

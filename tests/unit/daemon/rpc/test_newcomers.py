@@ -75,5 +75,7 @@ def test_the_peers_that_grpc_names() -> None:
     assert peer_of("ipv6:%5B::1%5D:4000") == Peer("::1", 4000)
     assert peer_of("ipv6:[2001:db8::1]:4000") == Peer("2001:db8::1", 4000)
     assert peer_of("ipv6:%5B::ffff:192.0.2.1%5D:4000") == Peer("192.0.2.1", 4000)
+    for zone in ("", "%254", "%25eth0"):
+        assert peer_of(f"ipv6:%5Bfe80::1{zone}%5D:4000") == Peer("fe80::1", 4000)
     assert peer_of("unix:") is None
     assert peer_of("unix:/run/boardd.sock") is None

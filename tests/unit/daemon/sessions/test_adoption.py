@@ -152,6 +152,25 @@ def test_a_log_of_another_version_is_left_to_its_daemon(
     assert "version 99 of the log" in record.message
 
 
+def test_a_path_that_no_file_has_hides_no_log(tmp_path: Path, directory: Path) -> None:
+    bad = place(directory, 1)
+    name = os.fsencode(bad.name)
+    bad.write_bytes(bad.read_bytes().replace(name, b"\0" + name[1:], 1))
+
+    async def test(path: Path) -> None:
+        async with opened(path) as sessions:
+            adoption = Adoption(sessions, [directory])
+            before = len(os.listdir("/proc/self/fd"))
+            await adoption.look()
+            assert not bad.exists()
+            assert len(os.listdir("/proc/self/fd")) == before
+            log = place(directory, 2)
+            await adoption.look()
+            assert is_adopted(sessions, log)
+
+    run_async(test, tmp_path)
+
+
 def test_what_is_set_aside_is_bounded_and_hides_no_log(
     tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

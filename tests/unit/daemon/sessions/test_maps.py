@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 
 import pytest
@@ -11,7 +12,10 @@ from boardd.core.refusals import RefusedError
 from boardd.sessions.client_log import ClientLog
 from boardd.sessions.maps import MapBudget, Maps
 from boardd_protos.shared import F_ADD_SEALS, MAX_MAPS, SHARE, Handover
+from support.descriptors import descriptors_left
 from support.shared_client import ALL_SEALS, is_mapped, log_file, log_of, memory
+
+PAGE = mmap.PAGESIZE
 
 
 def a_log() -> ClientLog:
@@ -37,6 +41,47 @@ def test_a_map_with_holes_is_refused() -> None:
         maps.share(Handover(bytes(16), SHARE, 1, 1 << 20), fd)
     os.posix_fallocate(fd, 0, 1 << 20)
     maps.share(Handover(bytes(16), SHARE, 1, 1 << 20), fd)
+    os.close(fd)
+
+
+def test_what_was_found_written_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = Maps(MapBudget(1 << 40))
+    fd = os.memfd_create("grows", os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 16 * PAGE)
+    written = memoryview(mmap.mmap(fd, 16 * PAGE))
+    fcntl.fcntl(fd, F_ADD_SEALS, ALL_SEALS)
+    share_first(maps, fd, 16 * PAGE)
+    looked: list[int] = []
+    seek = os.lseek
+
+    def seen(descriptor: int, position: int, whence: int) -> int:
+        looked.append(position)
+        return seek(descriptor, position, whence)
+
+    monkeypatch.setattr(os, "lseek", seen)
+    views = maps.views
+    for count in (4, 8):
+        written[(count - 4) * PAGE : count * PAGE] = bytes([1]) * (4 * PAGE)
+        assert [views.has_hole(0, 0, pages * PAGE) for pages in range(1, count + 1)] == (
+            [False] * count
+        )
+        assert views.has_hole(0, 0, count * PAGE + 1)
+    written[12 * PAGE : 14 * PAGE] = bytes([1]) * (2 * PAGE)
+    assert not views.has_hole(0, 12 * PAGE, 14 * PAGE)
+    assert views.has_hole(0, 0, 14 * PAGE)
+    assert looked == [0, 4 * PAGE, 4 * PAGE, 8 * PAGE, 12 * PAGE, 0]
+    os.close(fd)
+
+
+def test_without_a_descriptor_what_was_shared_before_stays() -> None:
+    maps = Maps(MapBudget(1 << 40))
+    fd = memory(4096)
+    share_first(maps, fd)
+    before, views, log = maps.log, maps.views, a_log()
+    with descriptors_left(1), pytest.raises(RefusedError, match="map 0 cannot be kept"):
+        maps.share_first(Handover(bytes(16), SHARE, 0, 4096), fd, log)
+    assert (maps.log, maps.views) == (before, views)
+    log.close()
     os.close(fd)
 
 

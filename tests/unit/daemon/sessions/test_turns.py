@@ -15,6 +15,7 @@ from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FRAME_DTYPE, HEADER_BYTES, Frame, FrameKind, encode
+from boardd_protos.limits import DEFAULT_MESSAGE_BYTES
 from support.loop_holds import measured_holds
 from support.service_reading import run_async
 
@@ -43,6 +44,10 @@ def runs(count: int) -> pb.Definitions:
             for number in range(count)
         ]
     )
+
+
+#: As many as the default message holds, of which each has a header.
+MAX_SCALARS = DEFAULT_MESSAGE_BYTES // HEADER_BYTES - 1
 
 
 def scalars(count: int, tags: int) -> bytes:
@@ -101,7 +106,9 @@ MESSAGES = {
     "series": lambda entries: {"definitions": series(entries, first=100, sub_runs=False)},
     "sub_runs": lambda entries: {"definitions": series(entries, first=100, sub_runs=True)},
     "runs": lambda entries: {"definitions": runs(entries)},
-    "scalars": lambda entries: {"records": pb.Records(frames=scalars(20 * entries, 10))},
+    "scalars": lambda entries: {
+        "records": pb.Records(frames=scalars(min(20 * entries, MAX_SCALARS), 10))
+    },
     "losses": lambda entries: {"records": pb.Records(frames=alternating(entries))},
     "texts": lambda entries: {"records": pb.Records(frames=texts(entries))},
     "drops": lambda entries: {"report": drops(entries)},

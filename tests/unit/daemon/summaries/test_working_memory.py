@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from boardd.core.budget import Budgets
 from boardd.summaries.summarize import summarize
 from boardd.summaries.working_memory import MemoryEstimate, estimated_memory
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.dtypes import ITEM_BYTES
+from boardd_protos.limits import NUMPY_BIN_RULES
 from support.summaries import STEP, WALL_TIME, chunks, record
 
 MEBIBYTE = 1 << 20
@@ -105,13 +110,71 @@ def test_what_no_tensor_can_be_takes_nothing() -> None:
         assert estimate(payload).size_bytes < 16 * MEBIBYTE
 
 
-def test_more_than_the_budget_is_allowed_for_tensors_that_are_large_themselves() -> None:
-    values = pb.Payload(
-        tensors=[pb.Tensor(dtype="float32", shape=[1 << 27])], tensor=pb.TensorSummary()
+LARGEST_BYTES = Budgets().max_tensor_bytes
+
+
+def largest(dtype: str, *sides: int) -> pb.Tensor:
+    """A tensor of as many times ``sides`` as a record may have."""
+    count = LARGEST_BYTES // (ITEM_BYTES[dtype] * math.prod(sides))
+    return pb.Tensor(dtype=dtype, shape=[count, *sides])
+
+
+LARGEST: dict[str, Callable[[str], pb.Payload]] = {
+    "histogram": lambda dtype: pb.Payload(
+        tensors=[largest(dtype)], histogram=pb.Histogram(count=30)
+    ),
+    **{
+        rule: lambda dtype, rule=rule: pb.Payload(  # type: ignore[misc]
+            tensors=[largest(dtype)], histogram=pb.Histogram(rule=rule)
+        )
+        for rule in NUMPY_BIN_RULES
+    },
+    "tensor": lambda dtype: pb.Payload(tensors=[largest(dtype)], tensor=pb.TensorSummary()),
+    "audio": lambda dtype: pb.Payload(tensors=[largest(dtype)], audio=pb.Audio(sample_rate=8000)),
+    "mesh": lambda dtype: pb.Payload(tensors=[largest(dtype, 1000, 3)], mesh=pb.Mesh()),
+    "image": lambda dtype: pb.Payload(
+        tensors=[largest(dtype, 4096, 3)],
+        image=pb.Image(dataformats="HWC", normalize="image", has_boxes=True),
+    ),
+    "grid": lambda dtype: pb.Payload(
+        tensors=[largest(dtype, 28, 28)],
+        image=pb.Image(dataformats="NHW", normalize="image", padding=2),
+    ),
+    "video": lambda dtype: pb.Payload(
+        tensors=[largest(dtype, 10, 640, 640, 3)], video=pb.Video(dataformats="NTHWC")
+    ),
+    "frame": lambda dtype: pb.Payload(
+        tensors=[largest(dtype, 1, 640, 640, 1)], video=pb.Video(dataformats="NTHWC")
+    ),
+    "embedding": lambda dtype: pb.Payload(
+        tensors=[largest(dtype, 128)], embedding=pb.Embedding(project_to=3)
+    ),
+    "labels": lambda dtype: pb.Payload(
+        tensors=[pb.Tensor(dtype="float32", shape=[100_000, 2]), largest("uint8")],
+        embedding=pb.Embedding(metadata_tensor=1),
+    ),
+    "thumbnails": lambda dtype: pb.Payload(
+        tensors=[pb.Tensor(dtype="float32", shape=[4, 2]), largest(dtype, 3, 64, 64)],
+        embedding=pb.Embedding(images_tensor=1),
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", ITEM_BYTES)
+@pytest.mark.parametrize("kind", LARGEST)
+@pytest.mark.parametrize("is_by_value", [False, True])
+def test_the_largest_record_of_each_kind_is_allowed(
+    kind: str, dtype: str, *, is_by_value: bool
+) -> None:
+    payload = LARGEST[kind](dtype).SerializeToString()
+    assert estimate(payload, is_by_value=is_by_value).is_allowed
+
+
+def test_one_large_image_is_allowed_whatever_the_budget() -> None:
+    payload = pb.Payload(
+        tensors=[pb.Tensor(dtype="uint8", shape=[5000, 5000, 3])],
+        image=pb.Image(dataformats="HWC"),
     ).SerializeToString()
-    assert estimate(values).is_allowed
-    assert estimate(values).size_bytes > 1 << 30
-    stone = pb.Payload(
-        tensors=[pb.Tensor(dtype="uint8", shape=[1 << 29])], histogram=pb.Histogram(rule="stone")
-    ).SerializeToString()
-    assert not estimate(stone).is_allowed
+    estimated = estimate(payload, budget_bytes=64 * MEBIBYTE)
+    assert estimated.size_bytes > 1 << 30
+    assert estimated.is_allowed

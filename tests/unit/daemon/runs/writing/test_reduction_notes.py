@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from boardd.runs.writing.reduction_notes import MAX_ENTRIES, ReductionNotes
 from boardd.summaries.reduction import SummaryError
 from boardd_protos import boardd_pb2 as pb
 
+DEADLINE_SECS = 10.0
 SESSION = bytes(range(16))
 
 
@@ -51,6 +54,54 @@ def test_a_record_is_set_aside_after_two_deaths_and_others_are_not(tmp_path: Pat
     notes.close()
     # It stays so: the next daemon may be sent it again before its client has heard.
     assert is_set_aside(ReductionNotes(path), part(1))
+
+
+def test_only_the_guilty_record_of_those_that_a_daemon_died_with_is_set_aside(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "notes"
+    killed_at(path, part(1), part(2))
+    notes = ReductionNotes(path)
+    under_way: list[int] = []
+    order: list[int] = []
+    lock = threading.Lock()
+
+    def reduce(sequence: int) -> None:
+        with notes.noted(part(sequence)):
+            with lock:
+                under_way.append(sequence)
+                order.append(sequence)
+                assert not {1, 2} & set(under_way) or under_way == [sequence]
+            with lock:
+                under_way.remove(sequence)
+
+    # Suspects wait for what is noted already, and what comes later waits for them.
+    with ThreadPoolExecutor(8) as threads:
+        with notes.noted(part(3)):
+            suspects = [threads.submit(reduce, sequence) for sequence in (1, 2)]
+            while notes.suspects_waiting < 2:
+                assert not any(one.done() for one in suspects)
+            others = [threads.submit(reduce, sequence) for sequence in (4, 5, 6)]
+            assert not order
+        for one in suspects + others:
+            one.result(DEADLINE_SECS)
+    assert set(order[:2]) == {1, 2}
+    assert set(order[2:]) == {4, 5, 6}
+    notes.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_who_waits_is_let_go_when_nothing_is_noted_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    killed_at(path, part(1))
+    notes = ReductionNotes(path)
+    with ThreadPoolExecutor(1) as threads, notes.noted(part(2)):
+        waiting = threads.submit(is_set_aside, notes, part(1))
+        while not notes.suspects_waiting:
+            assert not waiting.done()
+        notes.close()
+        assert not waiting.result(DEADLINE_SECS)
+    assert not is_set_aside(ReductionNotes(path), part(1)), "one death is not forgotten, nor two"
 
 
 def test_a_record_that_was_reduced_in_the_end_is_forgotten(tmp_path: Path) -> None:
