@@ -73,8 +73,9 @@ test-frameworks: $(VENV)-frameworks/.ready
 # The long form of the tests that kill and fail, and then the soak of an hour. Each prints its seed.
 torture: setup
 	TORTURE=long $(BIN)/python -m pytest -s $(DAY) tests/torture $(PYTEST_ARGS)
-	WRITE_SWEEP=40 MERGED_SWEEP=20 $(BIN)/python -m pytest $(DAY) \
-	  tests/faults/test_daemon_dies_writing.py tests/faults/test_merged_faults.py
+	TORTURE=long WRITE_SWEEP=40 MERGED_SWEEP=20 $(BIN)/python -m pytest $(DAY) \
+	  tests/faults/test_daemon_dies_writing.py tests/faults/test_merged_faults.py \
+	  tests/faults/test_swapped_paths.py
 	$(BIN)/python benchmarks/soak.py
 
 $(VENV)-frameworks/.ready: pyproject.toml

@@ -17,6 +17,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.log_directory import log_directories
 from support.daemon_process import DaemonProcess
 from support.service_reading import events_of
+from support.tfrecords import TruncatedRecordError
 from support.waiting import wait_until
 
 RECORDS = 1_000
@@ -82,7 +83,13 @@ def logs_of(socket: Path) -> list[Path]:
 
 
 def wait_written(run: Path, expected: dict[str, int]) -> None:
-    wait_until(lambda: run.exists() and tags_of(run) == expected)
+    def is_written() -> bool:
+        try:
+            return run.exists() and tags_of(run) == expected
+        except TruncatedRecordError:  # it is just being written
+            return False
+
+    wait_until(is_written)
 
 
 def test_a_trainer_that_kills_itself_right_after_its_calls_loses_nothing(

@@ -13,6 +13,7 @@ from boardd_client.transport.senders import senders
 from support.daemon_process import DaemonProcess
 from support.swaps import Swapper, digest
 from support.tensorboard_reader import read_run
+from support.torture_scale import long_or
 from support.waiting import wait_until
 
 CURVES = 30
@@ -75,11 +76,8 @@ class Attack:
         return path
 
 
-@pytest.mark.parametrize(
-    ("swaps", "rounds"),
-    [(3_000, 2), pytest.param(100_000, 20, marks=pytest.mark.slow)],
-    ids=["short", "long"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("swaps", "rounds"), [long_or((3_000, 2), (100_000, 20))])
 def test_nothing_outside_the_roots_changes_while_names_are_swapped(
     swaps: int, rounds: int, outside: Path, tmp_path: Path
 ) -> None:
