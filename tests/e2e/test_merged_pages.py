@@ -33,16 +33,17 @@ with SummaryWriter(logdir, rank=rank, world_size={RANKS}) as sw:
     for step in range({STEPS}):
         sw.add_scalar("loss", rank + 1 / (step + 1), step)
         sw.add_histogram("weights", random.normal(rank, 1, 500), step, bins=32)
-    sw.add_image("picture", np.full((3, {SIDE}, {SIDE}), 60 * rank, np.uint8), 1)
+    sw.add_image("picture", np.full((3, {SIDE}, {SIDE}), 60 * rank, np.uint8), {STEPS})
     predictions = random.integers(0, {THRESHOLDS}, 100) / ({THRESHOLDS} - 1)
-    sw.add_pr_curve("quality", random.random(100) < predictions, predictions, {THRESHOLDS}, 2)
+    sw.add_pr_curve("quality", random.random(100) < predictions, predictions, {THRESHOLDS}, {STEPS})
     sw.add_embedding(
         "points",
         random.normal(size=({ROWS}, 4)).astype(np.float32),
         [f"row {{i}} of {{rank}}" for i in range({ROWS})],
         random.integers(0, 256, ({ROWS}, 1, 6, 6), np.uint8),
+        {STEPS},
     )
-    sw.add_text("note", f"**rank {{rank}}**", 4)
+    sw.add_text("note", f"**rank {{rank}}**", {STEPS})
     assert sw.flush(timeout=60)
 """
 
@@ -57,14 +58,14 @@ PAGES: dict[str, tuple[Callable[[Browser], Any], Any]] = {
         [pages.Curves("loss", (STEPS,) * 2 * len(RUNS))],
     ),
     "histograms": (pages.read_histograms, [pages.Histograms("weights", "run", STEPS)]),
-    "images": (pages.read_images, [pages.Image("picture", "run", 1, *GRID)]),
+    "images": (pages.read_images, [pages.Image("picture", "run", STEPS, *GRID)]),
     "pr_curves": (
         pages.read_pr_curves,
-        [pages.PrCurve("quality", (THRESHOLDS,), "run is at step 2")],
+        [pages.PrCurve("quality", (THRESHOLDS,), f"run is at step {STEPS}")],
     ),
     "text": (
         lambda browser: [text for text in pages.read_texts(browser) if text.tag == "note"],
-        [pages.Text("note", "run", 4, "<p><strong>rank 0</strong></p>")],
+        [pages.Text("note", "run", STEPS, "<p><strong>rank 0</strong></p>")],
     ),
 }
 
@@ -140,7 +141,7 @@ def test_the_projector_has_the_rows_of_all_ranks(
     browser: Browser, tensorboard: TensorBoard
 ) -> None:
     shown = projector_page.open_projector(browser, tensorboard)
-    assert (shown.tensor, shown.points, shown.dimensions) == ("points", RANKS * ROWS, 4)
+    assert (shown.tensor, shown.points, shown.dimensions) == (f"points_{STEPS:06}", RANKS * ROWS, 4)
     assert "rank" in shown.labels
     assert shown.first["rank"] == "0"
     assert "rank" in shown.colours
