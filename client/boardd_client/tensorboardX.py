@@ -116,17 +116,8 @@ class SummaryWriter(SharedCalls):
 
         ``rescale``, the one other argument, makes the image larger or smaller.
         """
-        step, seconds = self._defaults.of(global_step, walltime)
-        self._core.add_image_with_boxes(
-            tag,
-            values.pixels(img_tensor),
-            box_tensor,
-            step,
-            labels=[labels] if isinstance(labels, str) else labels,
-            dataformats=dataformats,
-            rescale=_rescale(**kwargs),
-            walltime=seconds,
-        )
+        given = (tag, img_tensor, box_tensor, global_step, walltime, labels)
+        self._add_boxes(*given, dataformats=dataformats, rescale=_rescale(**kwargs))
 
     def add_video(
         self,

@@ -93,17 +93,8 @@ class SummaryWriter(SharedCalls):
         labels: str | Sequence[str] | None = None,
     ) -> None:
         """Logs an image with red boxes on it."""
-        step, seconds = self._defaults.of(global_step, walltime)
-        self._core.add_image_with_boxes(
-            tag,
-            values.pixels(img_tensor),
-            box_tensor,
-            step,
-            labels=[labels] if isinstance(labels, str) else labels,
-            dataformats=dataformats,
-            rescale=rescale,
-            walltime=seconds,
-        )
+        given = (tag, img_tensor, box_tensor, global_step, walltime, labels)
+        self._add_boxes(*given, dataformats=dataformats, rescale=rescale)
 
     def add_video(
         self,

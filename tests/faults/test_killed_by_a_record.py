@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from pathlib import Path
 
 import grpc.aio
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from support.daemon_process import DaemonProcess
-from support.raw_client import DEADLINE_SECS, RawClient, definitions, scalars, summary
+from support.raw_client import RawClient, definitions, scalars, summary
+from support.waiting import wait_until
 
 LOSS, WORDS = 1, 2
 #: Rows and columns of a matrix whose projection takes longer than it takes to kill a daemon.
@@ -33,10 +33,7 @@ async def send(client: RawClient) -> None:
 
 
 def until_reducing(notes: Path) -> None:
-    deadline = time.monotonic() + DEADLINE_SECS
-    while not any(notes.read_bytes()[28::32]):
-        assert time.monotonic() < deadline, "nothing is being reduced"
-        time.sleep(0.01)
+    wait_until(lambda: any(notes.read_bytes()[28::32]), "something is being reduced")
 
 
 def test_a_record_that_killed_two_daemons_is_set_aside(tmp_path: Path) -> None:

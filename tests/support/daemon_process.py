@@ -22,6 +22,8 @@ from boardd_protos.boardd_pb2_grpc import BoarddStub
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from support.waiting import wait_until
+
 START_SECS = 120.0
 END_SECS = 60.0
 
@@ -123,10 +125,7 @@ class DaemonProcess:
 
     def wait_closed(self, timeout_secs: float = END_SECS) -> None:
         """Waits until it has closed all runs, those of groups too."""
-        deadline = time.monotonic() + timeout_secs
-        while runs := self.status().runs:
-            assert time.monotonic() < deadline, f"open after {timeout_secs:g} s: {runs}"
-            time.sleep(0.01)
+        wait_until(lambda: not self.status().runs, "all runs are closed", timeout_secs)
 
     @contextlib.contextmanager
     def channel(self, *options: tuple[str, int]) -> Iterator[grpc.Channel]:

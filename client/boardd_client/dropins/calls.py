@@ -7,6 +7,7 @@ where boardd differs. No call waits for the value that it logs, but for those th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from os.path import join
@@ -30,7 +31,7 @@ def default_directory(comment: str) -> str:
     return join("runs", f"{datetime.now():%b%d_%H-%M-%S}_{gethostname()}{comment}")
 
 
-class SharedCalls:
+class SharedCalls(ABC):
     """See the module.
 
     Args:
@@ -66,9 +67,9 @@ class SharedCalls:
         for name, value in tag_scalar_dict.items():
             self._core.add_curve(self._curve(main_tag, name), main_tag, value, step, seconds)
 
+    @abstractmethod
     def _curve(self, main_tag: str, name: str) -> str:
         """The sub-run of a curve."""
-        raise NotImplementedError
 
     def add_tensor(
         self, tag: str, tensor: Any, global_step: Any = None, walltime: float | None = None
@@ -145,6 +146,24 @@ class SharedCalls:
     ) -> None:
         """Logs a batch of images, or a list of them, as a grid, eight in a row."""
         self.add_image(tag, img_tensor, global_step, walltime, dataformats)
+
+    def _add_boxes(
+        self,
+        tag: str,
+        image: Any,
+        boxes: Any,
+        global_step: Any,
+        walltime: float | None,
+        labels: str | Sequence[str] | None,
+        **options: Any,
+    ) -> None:
+        """Logs an image with boxes; ``options`` are ``dataformats`` and ``rescale``."""
+        step, seconds = self._defaults.of(global_step, walltime)
+        texts = [labels] if isinstance(labels, str) else labels
+        pixels = values.pixels(image)
+        self._core.add_image_with_boxes(
+            tag, pixels, boxes, step, labels=texts, walltime=seconds, **options
+        )
 
     def add_figure(
         self,
