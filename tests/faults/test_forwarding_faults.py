@@ -61,6 +61,7 @@ def rank_at(site: Site, rank: int) -> subprocess.Popen[str]:
             "BOARDD_WORLD_SIZE": str(RANKS),
             "BOARDD_LAUNCH": "launch",
         },
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
 

@@ -22,6 +22,7 @@ from support.daemon_process import DaemonProcess
 from support.independent_reader import points
 from support.rank_script import EDGES, HISTOGRAM_EVERY, LAST_STAGE, STEPS, loss, weights
 from support.tensorboard_reader import read_histograms
+from support.waiting import wait_until
 
 RANKS = 4
 TESTS = Path(__file__).parents[1]
@@ -29,8 +30,13 @@ PACE_SECS = 0.01
 
 
 @contextmanager
-def ranks(logdir: Path, address: str) -> Iterator[list[subprocess.Popen[str]]]:
-    """All ranks of a launch at work; whatever is left of them is killed in the end."""
+def ranks(
+    logdir: Path, address: str, victim: int | None = None
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """All ranks of a launch at work; whatever is left of them is killed in the end.
+
+    The ``victim`` does not end by itself, however late it is killed.
+    """
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "support.rank_script", str(logdir), str(rank), str(PACE_SECS)],
@@ -42,6 +48,7 @@ def ranks(logdir: Path, address: str) -> Iterator[list[subprocess.Popen[str]]]:
                 "BOARDD_RANK": str(rank),
                 "BOARDD_WORLD_SIZE": str(RANKS),
             },
+            stdin=subprocess.PIPE if rank == victim else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -115,7 +122,7 @@ def test_points_have_what_a_killed_rank_had_logged(
 ) -> None:
     socket, run = runtime_directory / "s", tmp_path / "logs" / "run"
     victim = 1 + seed % (RANKS - 1)
-    with ranks(run, f"unix:{socket}") as processes:
+    with ranks(run, f"unix:{socket}", victim) as processes:
         if transport == "shared":  # by value, what is on its way to a killed daemon is lost
             end_daemons(tmp_path, socket, 2, seed)
         # By value, a client that is gone is told from one that is cut off by its lease alone.
@@ -124,8 +131,9 @@ def test_points_have_what_a_killed_rank_had_logged(
             assert output is not None
             own = run / f"rank_{victim}"
             for line in output:
-                if int(line) >= 40 + seed and own.exists():
+                if int(line) >= 40 + seed:
                     break
+            wait_until(own.exists)
             processes[victim].kill()
             codes = [process.wait(120) for process in processes]
             assert codes == [-signal.SIGKILL if rank == victim else 0 for rank in range(RANKS)]
@@ -146,7 +154,7 @@ def test_the_next_daemon_finishes_what_a_killed_one_left_open(
 ) -> None:
     socket, run = runtime_directory / "s", tmp_path / "logs" / "run"
     with DaemonProcess(tmp_path, socket=socket) as daemon:
-        with ranks(run, daemon.address) as processes:
+        with ranks(run, daemon.address, RANKS - 1) as processes:
             # The last one never begins: all points are open until the grace is over.
             processes[-1].kill()
             assert [process.wait(120) for process in processes[:-1]] == [0] * (RANKS - 1)

@@ -26,7 +26,10 @@ def weights(rank: int, step: int) -> np.ndarray:
 
 
 def main(logdir: str, rank: int, pace_secs: float) -> None:
-    """Logs all steps; ends with an error unless all of it is written."""
+    """Logs all steps, and closes when its standard input ends.
+
+    Ends with an error unless all of it is written.
+    """
     sw = SummaryWriter(logdir, on_full="block")
     for step in range(STEPS):
         sw.add_scalar("loss", loss(rank, step), step)
@@ -37,6 +40,7 @@ def main(logdir: str, rank: int, pace_secs: float) -> None:
             sw.add_histogram("weights", weights(rank, step), step, bins=EDGES)
         print(step, flush=True)
         time.sleep(pace_secs)
+    sys.stdin.read()
     assert sw.close(timeout=60)
     counts = sw.statistics()
     assert counts.accepted == counts.written, counts
