@@ -309,7 +309,7 @@ class DaemonEnd:
         """Whether budgets allow reading on."""
         session = live.session
         return session.pending_bytes < BUDGETS.session_intake_bytes and self.intake.may_read(
-            session.session_id, session.held_bytes, in_tensor=session.in_tensor
+            session.session_id, session.held_bytes, session.tensor_bytes
         )
 
     def take_message(self, live: LiveSession) -> bool:

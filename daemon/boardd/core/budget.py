@@ -13,7 +13,8 @@ Past ``intake_bytes`` the daemon holds at most one record more, and one message
 more of each session. Without that one record, half-received tensors could fill
 the intake and wait for each other for ever: of the streams that are in the middle
 of a tensor, one at a time goes on, until all it sent is written or the budget is
-met again.
+met again. What it has sent of the tensor is that one record more, so it takes no room
+from others, also if it falls silent.
 """
 
 from __future__ import annotations
@@ -76,11 +77,18 @@ class Intake:
         self.budget_bytes = budget_bytes
         self._held_bytes = 0
         self._beyond: Hashable = None
+        #: Bytes of tensors that the stream which goes beyond the budget is in the middle of.
+        self._beyond_bytes = 0
 
     @property
     def held_bytes(self) -> int:
         """Bytes charged and not yet released."""
         return self._held_bytes
+
+    @property
+    def beyond(self) -> Hashable:
+        """The stream that goes beyond the budget, if any does."""
+        return self._beyond
 
     def charge(self, size_bytes: int) -> None:
         """Adds ``size_bytes`` to what is held."""
@@ -95,24 +103,29 @@ class Intake:
             raise ValueError(f"{size_bytes} bytes released, {self._held_bytes} held")
         self._held_bytes -= size_bytes
         if self._held_bytes < self.budget_bytes:
-            self._beyond = None
+            self.leave(self._beyond)
 
-    def may_read(self, stream: Hashable, stream_bytes: int, *, in_tensor: bool) -> bool:
+    def may_read(self, stream: Hashable, stream_bytes: int, tensor_bytes: int | None) -> bool:
         """Whether ``stream`` may be read on, of which ``stream_bytes`` are held.
 
         If nothing is, it may, by one message.
 
-        ``in_tensor`` says that it has sent a part of a tensor; the first such
-        stream past its share goes on, and is the only one until it leaves or
-        the budget is met again.
+        ``tensor_bytes`` of them are of tensors that it has sent a part of, ``None`` if there
+        is none; the first such stream past its share goes on, and is the only one until it
+        leaves or the budget is met again.
         """
-        if stream_bytes == 0 or stream_bytes < self.budget_bytes - self._held_bytes:
+        if self._beyond == stream:
+            self._beyond_bytes = tensor_bytes or 0
+        free_bytes = self.budget_bytes - self._held_bytes
+        if self._beyond != stream:
+            free_bytes += self._beyond_bytes
+        if stream_bytes == 0 or stream_bytes < free_bytes:
             return True
-        if in_tensor and self._beyond is None:
-            self._beyond = stream
-        return self._beyond == stream and in_tensor
+        if tensor_bytes is not None and self._beyond is None:
+            self._beyond, self._beyond_bytes = stream, tensor_bytes
+        return self._beyond == stream and tensor_bytes is not None
 
     def leave(self, stream: Hashable) -> None:
         """Notes that nothing of ``stream`` is held: another may go past the budget."""
         if self._beyond == stream:
-            self._beyond = None
+            self._beyond, self._beyond_bytes = None, 0

@@ -40,15 +40,16 @@ class Receiver:
 
     async def room(self, session: Session) -> None:
         """Waits until budgets allow reading on for ``session``."""
-        registry = self._registry
+        registry, intake = self._registry, self._registry.intake
+        beyond = intake.beyond
         await registry.changed.wait(
             lambda: (
                 session.pending_bytes < registry.budgets.session_intake_bytes
-                and registry.intake.may_read(
-                    session.session_id, session.held_bytes, in_tensor=session.in_tensor
-                )
+                and intake.may_read(session.session_id, session.held_bytes, session.tensor_bytes)
             )
         )
+        if intake.beyond != beyond:  # which leaves room for others
+            registry.changed.notify()
 
     async def take(self, live: LiveSession, message: pb.ClientMessage, *, reads_ring: bool) -> None:
         """Takes a message of a session's stream; ``reads_ring`` says where its records lie.

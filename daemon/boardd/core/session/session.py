@@ -116,6 +116,11 @@ class Session:
         return self._progress.open_parts == 0
 
     @property
+    def tensor_bytes(self) -> int | None:
+        """Bytes held of tensors that wait for the rest of their record; None: no tensor does."""
+        return self._tensors.charged_bytes if self._tensors else None
+
+    @property
     def in_tensor(self) -> bool:
         """Whether chunks of tensors wait for the rest of their record."""
         return len(self._tensors) > 0

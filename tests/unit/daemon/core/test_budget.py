@@ -29,31 +29,42 @@ def test_intake_counts_and_refuses_to_release_what_is_not_held() -> None:
 
 def test_past_the_budget_one_stream_in_a_tensor_goes_on() -> None:
     intake = Intake(100)
-    assert intake.may_read("a", 1, in_tensor=False)
+    assert intake.may_read("a", 1, None)
     intake.charge(100)
-    assert not intake.may_read("a", 1, in_tensor=False)
-    assert intake.may_read("b", 1, in_tensor=True)
-    assert not intake.may_read("c", 1, in_tensor=True)
-    assert intake.may_read("b", 1, in_tensor=True)
+    assert not intake.may_read("a", 1, None)
+    assert intake.may_read("b", 1, 1)
+    assert not intake.may_read("c", 1, 1)
+    assert intake.may_read("b", 1, 1)
     # Its tensor is complete: it waits for the others like everyone.
-    assert not intake.may_read("b", 1, in_tensor=False)
-    assert not intake.may_read("c", 1, in_tensor=True)
+    assert not intake.may_read("b", 1, None)
+    assert not intake.may_read("c", 1, 1)
     intake.leave("c")
-    assert not intake.may_read("c", 1, in_tensor=True)
+    assert not intake.may_read("c", 1, 1)
     intake.leave("b")
-    assert intake.may_read("c", 1, in_tensor=True)
-    assert not intake.may_read("b", 1, in_tensor=True)
+    assert intake.may_read("c", 1, 1)
+    assert not intake.may_read("b", 1, 1)
     intake.release(2)
-    assert intake.may_read("d", 1, in_tensor=False)
+    assert intake.may_read("d", 1, None)
     intake.charge(2)
-    assert intake.may_read("b", 1, in_tensor=True)
+    assert intake.may_read("b", 1, 1)
+
+
+def test_half_a_tensor_past_the_budget_takes_no_room_from_others() -> None:
+    intake = Intake(100)
+    intake.charge(150)
+    assert intake.may_read("silent", 150, 140)
+    assert intake.may_read("other", 89, None)
+    assert not intake.may_read("other", 90, None)
+    # What is whole of it counts.
+    assert not intake.may_read("silent", 150, None)
+    assert not intake.may_read("other", 89, None)
 
 
 def test_sessions_that_hold_all_they_may_leave_room_for_the_next() -> None:
     intake = Intake(1000)
     for number in range(9):
         held = 0
-        while intake.may_read(number, held, in_tensor=False):
+        while intake.may_read(number, held, None):
             intake.charge(1)
             held += 1
         assert held > 0, f"session {number} is not read at all"
@@ -70,7 +81,7 @@ def test_a_session_that_holds_nothing_is_read_beside_any_number_that_are_stuck(
     intake, sessions = Intake(512 << 20), 1000
     for number in range(sessions):
         held = 0
-        while held < most_bytes and intake.may_read(number, held, in_tensor=False):
+        while held < most_bytes and intake.may_read(number, held, None):
             intake.charge(message_bytes)
             held += message_bytes
         assert held > 0, f"session {number} is not read at all"

@@ -167,6 +167,26 @@ def test_two_half_tensors_past_the_budget_do_not_wait_for_each_other(tmp_path: P
     run_async(test, tmp_path)
 
 
+def test_half_a_tensor_that_takes_the_whole_budget_holds_up_nobody_else(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        budgets = Budgets(intake_bytes=1 << 20, stall_secs=DEADLINE_SECS)
+        async with serving(path, budgets) as harness:
+            silent = await harness.client().begin("silent")
+            await silent.tensor(1, bytes(2 << 20))
+            await until(lambda: harness.status().intake_bytes >= 2 << 20)
+            other = await harness.client().begin("other")
+            values = np.arange(100_000, dtype=np.float32)
+            for sequence in range(1, 21):
+                await other.tensor(sequence, values)
+                await other.records(summary(sequence, histogram_payload(values)))
+            reply = await other.flush(20)
+            assert reply.reached, reply.message
+            assert harness.status().intake_bytes >= 2 << 20
+            assert not silent.ended.is_set()
+
+    run_async(test, tmp_path)
+
+
 def test_a_client_that_falls_silent_in_a_tensor_loses_its_stream(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with serving(path, Budgets(stall_secs=0.1)) as harness:

@@ -276,9 +276,7 @@ def test_after_a_defect_another_session_may_go_past_the_budget(
     for one in (session, other):
         one.define(definitions("run"), LOGDIRS)
         one.add_chunk(pb.TensorChunk(sequence=1, offset=0, data=bytes(60)))
-    assert fixture.intake.may_read(
-        session.session_id, session.held_bytes, in_tensor=session.in_tensor
-    )
+    assert fixture.intake.may_read(session.session_id, session.held_bytes, session.tensor_bytes)
     payload = pb.Payload(tensors=[pb.Tensor(dtype="uint8", shape=[60])])
     # The tensor is complete, and the frame behind it meets a defect.
     monkeypatch.setattr(FrameTaker, "_take_end", fail)
@@ -286,7 +284,7 @@ def test_after_a_defect_another_session_may_go_past_the_budget(
         session.receive(summary(1, payload) + end_run(2))
     assert (session.pending_bytes, session.in_tensor) == (0, False)
     assert fixture.intake.held_bytes > fixture.intake.budget_bytes, "the other tensor is held"
-    assert fixture.intake.may_read(other.session_id, other.held_bytes, in_tensor=other.in_tensor)
+    assert fixture.intake.may_read(other.session_id, other.held_bytes, other.tensor_bytes)
 
 
 def test_chunks_of_records_already_received_are_ignored() -> None:
