@@ -289,7 +289,7 @@ def test_tensors_for_which_the_daemon_has_no_room_are_sent(
         with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
             for step in range(5):
                 sw.add_histogram("weights", np.arange(500_000.0), step)
-            assert sw.flush()
+            assert sw.flush(timeout=60)
             counts = sw.statistics()
             assert (counts.written, counts.transport) == (5, "by value")
         assert tags_of(daemon.logdir / "run") == {"weights": 5}
