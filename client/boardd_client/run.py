@@ -14,6 +14,7 @@ from typing import Final, cast
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import tags
 from boardd_protos.frame import HEADER_BYTES
+from boardd_protos.printable import counted
 from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client.calls import arguments
@@ -357,6 +358,14 @@ class RunHandle:
             "see statistics())",
         )
 
+    @property
+    def state(self) -> str:
+        """How the run fares, for people."""
+        if self.run.refusal:
+            return f"refused: {self.run.refusal}"
+        pending = self.sender.session.statistics().pending
+        return f"{counted(pending, 'record')} not written yet" if pending else "all written"
+
     def end(self, deadline: float) -> bool:
         """Appends the run's end; False if there was no room for it until ``deadline``."""
         while not self.sender.session.end_run(self.run, time.time()):
@@ -386,13 +395,18 @@ class ExportCalls(ABC):
             OSError: the file cannot be written.
         """
         if os.path.isfile(path):
-            _logger.warning("%s already exists and will be overwritten", os.fspath(path))
+            _logger.warning("boardd: %s exists and is overwritten", os.fspath(path))
         exported: Exported = {}
         for run in self._all_runs():
             run.sender.wait_committed(time.monotonic() + _EXPORT_SECS)
             scalars, lost = run.sender.session.export_scalars(run.series.names)
             if lost:
-                _logger.warning("the export lacks the %d oldest scalars of this process", lost)
+                _logger.warning(
+                    "boardd: %s lacks the oldest scalars of this process, %d in number; raise "
+                    "BOARDD_SCALAR_HISTORY_BYTES to keep more",
+                    os.fspath(path),
+                    lost,
+                )
             for name, rows in scalars.items():
                 exported.setdefault(name, []).extend(rows)
         with open(path, "w", encoding="ascii") as file:

@@ -170,8 +170,9 @@ class SummaryWriter(
         self._latest_epoch = senders.latest_epoch(str(self._address), *names)
         if self._ranks.rank is None and (self._ranks.world_size or 1) > 1:
             _logger.warning(
-                "one of %d workers, but which one is not known: it gets a run of its own, named "
-                "by host and process; pass rank= or set BOARDD_RANK",
+                "boardd: %s: one of %d workers, but which one is not known: it gets a run of its "
+                "own, named by host and process; pass rank= or set BOARDD_RANK",
+                self.get_logdir(),
                 self._ranks.world_size,
             )
         if self._verbose and _logger.level == logging.NOTSET:
@@ -315,7 +316,8 @@ class SummaryWriter(
                 self._closed_drops += 1
                 self._warn(
                     DropReason.CLOSED.value,
-                    "this SummaryWriter is closed; what is logged to it is lost",
+                    f"{self.get_logdir()}: this writer is closed, and what is logged to it is lost "
+                    "before reopen()",
                 )
             elif self._attached is None:
                 self._attached = attached = self._begin_run()
@@ -343,7 +345,7 @@ class SummaryWriter(
         self._finalizer = weakref.finalize(self, sender.abandoned.append, run.run)
         self._finalizer.atexit = False
         if self._verbose:
-            _logger.info("logging to %s through the daemon at %s", path, self._address)
+            _logger.info("boardd: logging to %s through the daemon at %s", path, self._address)
         return run
 
     # Lifecycle
@@ -432,6 +434,11 @@ class SummaryWriter(
             return [*self._past, *([self._attached] if self._attached is not None else [])]
 
     # Protocols of the language
+
+    def __repr__(self) -> str:
+        run = self._attached
+        state = "closed" if self._closed else "nothing logged" if run is None else run.state
+        return f"<SummaryWriter {self.get_logdir()!r} at {self._address}: {state}>"
 
     def __enter__(self) -> SummaryWriter:
         return self

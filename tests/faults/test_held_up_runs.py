@@ -138,7 +138,7 @@ def test_a_refused_sub_run_is_told_as_that(daemon: DaemonProcess) -> None:
         sw.add_scalar("loss", 3.0, step)
     result = sw.flush(timeout=60)
     assert not result
-    assert "10 records were rejected" in result.reason
+    assert "10 rejected records" in result.reason
     assert str(logdir / "loss" / "bad") in result.reason
     counts = sw.statistics()
     assert (counts.written, counts.pending) == (20, 0)
@@ -167,7 +167,7 @@ def test_what_is_past_a_budget_beside_a_full_disk_is_told_to_its_writer(
             healthy.add_scalar(f"tag{number}", 0.0, 0)
         result = healthy.flush(timeout=60)
         assert not result
-        assert "3 records were rejected, the last: TOO_MANY_SERIES" in result.reason
+        assert "3 rejected records, the last: TOO_MANY_SERIES" in result.reason
         if is_daemon_killed:
             daemon.kill()
             stack.enter_context(DaemonProcess(tmp_path, socket=daemon.socket))

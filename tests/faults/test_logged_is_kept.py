@@ -147,7 +147,7 @@ def test_when_both_are_killed_only_tensors_are_lost_and_by_name(
             wait_until(lambda: not second.status().sessions)
             (rejected,) = second.status().counters.rejected
             assert (rejected.reason, rejected.records) == (pb.TENSOR_LOST, 1)
-            second.wait_log("1 records are lost: tag 'weights'")
+            second.wait_log("lost 1 record: tag 'weights'")
         daemon.signal = lambda number: None  # type: ignore[method-assign]  # it is gone
 
 

@@ -6,6 +6,8 @@ import logging
 import time
 from typing import Final
 
+from boardd_protos.printable import counted
+
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.session.flush_result import FlushResult
 from boardd_client.session.schema import DefinedRun
@@ -49,15 +51,12 @@ class Flushes:
             reason, waited_in_vain = sender.why_not(run), True
             self._awaited(sequence, begin)
         elif self.too_late:
-            records = "record was" if self.too_late == 1 else "records were"
-            reason = f"{self.too_late} {records} dropped: {DropReason.PROCESS_ENDED.text}"
+            lost = counted(self.too_late, "dropped record")
+            reason = f"{lost}: {DropReason.PROCESS_ENDED.text}"
         elif run.rejected > self._rejected_before:
             count = run.rejected - self._rejected_before
-            reason = (
-                f"1 record was rejected: {run.last_rejection}"
-                if count == 1
-                else f"{count} records were rejected, the last: {run.last_rejection}"
-            )
+            last = "" if count == 1 else ", the last"
+            reason = f"{counted(count, 'rejected record')}{last}: {run.last_rejection}"
         elif level == "synced" or sender.syncs_on_flush or run.definition.sync_on_flush:
             level = "synced"
             synced = sender.sync(sequence, deadline, run)

@@ -250,7 +250,7 @@ def test_rejected_records_fail_the_flush_that_covers_them_and_no_other(
         )
         scripted.send(acknowledged=pb.Acknowledged(written_sequence=2))
         result = sw.flush(timeout=20)
-        assert result.reason == "1 record was rejected: INVALID_NAME: bad name"
+        assert result.reason == "1 rejected record: INVALID_NAME: bad name"
         counts = sw.statistics()
         assert (counts.accepted, counts.written, dict(counts.rejected)) == (
             2,
