@@ -8,8 +8,8 @@
 from boardd_protos import __version__
 
 from boardd_client.errors import BoarddError, CaptureError
-from boardd_client.run import FlushResult
 from boardd_client.session.counters import Statistics
+from boardd_client.session.flush_result import FlushResult
 from boardd_client.writer import SummaryWriter
 
 __all__ = [

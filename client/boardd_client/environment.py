@@ -27,6 +27,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Mapping
@@ -35,8 +36,13 @@ from typing import TypeVar
 
 from boardd_protos.address import Address, TcpAddress
 from boardd_protos.merging import PER_RANK, REDUCTIONS
+from boardd_protos.variables import misspelt
+
+_logger = logging.getLogger("boardd_client")
 
 MEBIBYTE = 1 << 20
+
+_warned: set[str] = set()
 
 _Default = TypeVar("_Default")
 
@@ -98,11 +104,12 @@ class Settings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """Reads ``environ``.
+        """Reads ``environ``; warns once of each variable whose name is misspelt.
 
         Raises ``ValueError``, which names the variable, for a text that is not a
         number, is out of range or is none of the words that are expected.
         """
+        _warn_of_misspelt(environ)
         return cls(
             address=environ.get("BOARDD_ADDRESS", ""),
             log_bytes=_bytes(environ, "BOARDD_LOG_BYTES", 64 << 10, cls.log_bytes),
@@ -135,6 +142,13 @@ def token_in_clear(address: Address, access: Access) -> str:
         "the PEM file of the authority that signed the daemon's certificate (boardd --tls-cert "
         "--tls-key)"
     )
+
+
+def _warn_of_misspelt(environ: Mapping[str, str]) -> None:
+    for name, meant in misspelt(environ).items():
+        if name not in _warned:
+            _warned.add(name)
+            _logger.warning("boardd: ignoring %s: did you mean %s?", name, meant)
 
 
 def _path(environ: Mapping[str, str], name: str) -> str:

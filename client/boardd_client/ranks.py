@@ -268,7 +268,7 @@ def _number(text: str) -> int | None:
 def _warn(name: str, text: str, reason: str) -> None:
     if (name, text) not in _warned:
         _warned.add((name, text))
-        _logger.warning("ignoring %s=%r: %s", name, text[:100], reason)
+        _logger.warning("boardd: ignoring %s=%r: %s", name, text[:100], reason)
 
 
 def _argument(value: object, name: str, least: int) -> int | None:

@@ -9,12 +9,12 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, cast
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import tags
 from boardd_protos.frame import HEADER_BYTES
+from boardd_protos.printable import counted
 from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client.calls import arguments
@@ -28,24 +28,13 @@ from boardd_client.session.latest_epoch import LatestEpoch
 from boardd_client.session.scalar_history import Exported
 from boardd_client.session.schema import DefinedRun
 from boardd_client.session.session import Session
+from boardd_client.transport.flushes import Flushes
 from boardd_client.transport.sender import Sender
 
 _logger = logging.getLogger("boardd_client")
 
 #: The longest wait of an export for values that are still computing.
 _EXPORT_SECS: Final = 30.0
-
-
-@dataclass(frozen=True)
-class FlushResult:
-    """Whether a level was reached; true in a boolean context if so."""
-
-    ok: bool
-    reason: str = ""  #: why not; empty when ok
-    pending: int = 0  #: records of this process that are not written yet
-
-    def __bool__(self) -> bool:
-        return self.ok
 
 
 class RunSeries:
@@ -168,14 +157,13 @@ class RunHandle:
         self.sender: Final = sender
         self.run: Final = sender.session.define_run(definition, latest_epoch)
         self.series: Final = RunSeries(sender.session, self.run, path, reductions)
+        self.flushes: Final = Flushes(sender, self.run, path)
         self.append_scalar: Final = sender.session.ring.append_scalar
         self._append_scalars: Final = sender.session.ring.append_scalars
         self._path = path
         self._block_timeout_secs = block_timeout_secs
         self._warn = warn
         self._curves = CurveTemplates()
-        self._rejected_before = 0
-        self._too_late = 0  # records logged after the session's end
         #: For each kind of room, what was freed when a call had waited for it in vain.
         self._full_at: dict[DropReason, int] = {}
 
@@ -361,7 +349,7 @@ class RunHandle:
         session = self.sender.session
         if session.ring.is_closed:
             reason = DropReason.PROCESS_ENDED
-            self._too_late += records
+            self.flushes.too_late += records
         self._full_at[reason] = session.done.freed(reason)
         session.drop(reason, size_bytes, run=self.run, step=step, records=records)
         self._warn(
@@ -370,31 +358,13 @@ class RunHandle:
             "see statistics())",
         )
 
-    def flush(self, deadline: float, level: str) -> FlushResult:
-        """Waits until all records up to now have reached a level; see ``SummaryWriter.flush``."""
-        sender, run = self.sender, self.run
-        sequence = sender.session.ring.last_sequence
-        written = sender.wait_written(sequence, deadline, run)
-        reason = ""
-        if run.refusal:
-            reason = f"the daemon refuses the run: {run.refusal}"
-        elif not written:
-            reason = sender.why_not(run)
-        elif self._too_late:
-            reason = f"{self._too_late} records were dropped: {DropReason.PROCESS_ENDED.text}"
-        elif run.rejected > self._rejected_before:
-            count = run.rejected - self._rejected_before
-            reason = f"{count} records were rejected, the last: {run.last_rejection}"
-        elif level == "synced" or sender.syncs_on_flush or run.definition.sync_on_flush:
-            level = "synced"
-            synced = sender.sync(sequence, deadline, run)
-            reason = "" if synced.ok else synced.reason
-        self._rejected_before = run.rejected
-        if not reason:
-            return FlushResult(ok=True)
-        pending = sender.session.statistics().pending
-        _logger.warning("%s: not %s: %s", self._path, level, reason)
-        return FlushResult(ok=False, reason=reason, pending=pending)
+    @property
+    def state(self) -> str:
+        """How the run fares, for people."""
+        if self.run.refusal:
+            return f"refused: {self.run.refusal}"
+        pending = self.sender.session.statistics().pending
+        return f"{counted(pending, 'record')} not written yet" if pending else "all written"
 
     def end(self, deadline: float) -> bool:
         """Appends the run's end; False if there was no room for it until ``deadline``."""
@@ -425,13 +395,18 @@ class ExportCalls(ABC):
             OSError: the file cannot be written.
         """
         if os.path.isfile(path):
-            _logger.warning("%s already exists and will be overwritten", os.fspath(path))
+            _logger.warning("boardd: %s exists and is overwritten", os.fspath(path))
         exported: Exported = {}
         for run in self._all_runs():
             run.sender.wait_committed(time.monotonic() + _EXPORT_SECS)
             scalars, lost = run.sender.session.export_scalars(run.series.names)
             if lost:
-                _logger.warning("the export lacks the %d oldest scalars of this process", lost)
+                _logger.warning(
+                    "boardd: %s lacks the oldest scalars of this process, %d in number; raise "
+                    "BOARDD_SCALAR_HISTORY_BYTES to keep more",
+                    os.fspath(path),
+                    lost,
+                )
             for name, rows in scalars.items():
                 exported.setdefault(name, []).extend(rows)
         with open(path, "w", encoding="ascii") as file:

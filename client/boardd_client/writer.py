@@ -38,8 +38,9 @@ from boardd_client.calls.reductions import Reductions
 from boardd_client.calls.run_options import RunOptions
 from boardd_client.environment import Settings, token_in_clear
 from boardd_client.memory.drop_reason import DropReason
-from boardd_client.run import ExportCalls, FlushResult, RunHandle
+from boardd_client.run import ExportCalls, RunHandle
 from boardd_client.session.counters import Statistics
+from boardd_client.session.flush_result import FlushResult
 from boardd_client.transport.look_ahead import look_ahead
 from boardd_client.transport.run_location import RunLocation
 from boardd_client.transport.senders import senders
@@ -169,8 +170,9 @@ class SummaryWriter(
         self._latest_epoch = senders.latest_epoch(str(self._address), *names)
         if self._ranks.rank is None and (self._ranks.world_size or 1) > 1:
             _logger.warning(
-                "one of %d workers, but which one is not known: it gets a run of its own, named "
-                "by host and process; pass rank= or set BOARDD_RANK",
+                "boardd: %s: one of %d workers, but which one is not known: it gets a run of its "
+                "own, named by host and process; pass rank= or set BOARDD_RANK",
+                self.get_logdir(),
                 self._ranks.world_size,
             )
         if self._verbose and _logger.level == logging.NOTSET:
@@ -314,7 +316,8 @@ class SummaryWriter(
                 self._closed_drops += 1
                 self._warn(
                     DropReason.CLOSED.value,
-                    "this SummaryWriter is closed; what is logged to it is lost",
+                    f"{self.get_logdir()}: this writer is closed, and what is logged to it is lost "
+                    "before reopen()",
                 )
             elif self._attached is None:
                 self._attached = attached = self._begin_run()
@@ -342,7 +345,7 @@ class SummaryWriter(
         self._finalizer = weakref.finalize(self, sender.abandoned.append, run.run)
         self._finalizer.atexit = False
         if self._verbose:
-            _logger.info("logging to %s through the daemon at %s", path, self._address)
+            _logger.info("boardd: logging to %s through the daemon at %s", path, self._address)
         return run
 
     # Lifecycle
@@ -357,13 +360,12 @@ class SummaryWriter(
         name = self._run_options.name
         return os.path.join(self._logdir, name) if name else self._logdir
 
-    def flush(
-        self, timeout: float | None = DEFAULT_TIMEOUT_SECS, level: str = "written"
-    ) -> FlushResult:
+    def flush(self, timeout: float | None = None, level: str = "written") -> FlushResult:
         """Waits until everything logged so far has reached a level.
 
         Args:
-            timeout: seconds to wait at most; None is the default, 30.
+            timeout: seconds to wait at most. None: 1, so that it may stand in a loop; and
+                after a wait in vain 0, until the daemon answers again.
             level: ``"written"`` (handed to the operating system) or ``"synced"``
                 (on the disk).
 
@@ -376,9 +378,11 @@ class SummaryWriter(
             TypeError, ValueError: not as described.
         """
         level = arguments.choice(level, "level", arguments.LEVELS)
-        deadline = time.monotonic() + _timeout(timeout)
+        timeout_secs = None if timeout is None else arguments.timeout(timeout)
         attached = self._attached
-        return attached.flush(deadline, level) if attached is not None else FlushResult(ok=True)
+        if attached is None:
+            return FlushResult(ok=True)
+        return attached.flushes.flush(timeout_secs, level)
 
     def close(self, timeout: float | None = DEFAULT_TIMEOUT_SECS) -> FlushResult:
         """Waits until everything is written, and closes the run's event file.
@@ -387,7 +391,8 @@ class SummaryWriter(
         as long as the process lives. Returns what ``flush`` returns. A second call
         does nothing.
         """
-        deadline = time.monotonic() + _timeout(timeout)
+        timeout_secs = DEFAULT_TIMEOUT_SECS if timeout is None else arguments.timeout(timeout)
+        deadline = time.monotonic() + timeout_secs
         with self._lock:
             self._closed = True
             run, self._attached = self._attached, None
@@ -399,7 +404,7 @@ class SummaryWriter(
             self._past.append(run)
         sender = run.sender
         has_ended = run.end(deadline)
-        result = run.flush(deadline, "written")
+        result = run.flushes.flush(max(0.0, deadline - time.monotonic()), "written")
         if not has_ended:
             sender.abandoned.append(run.run)  # the sender ends and releases it when there is room
             sender.wake()
@@ -429,6 +434,11 @@ class SummaryWriter(
             return [*self._past, *([self._attached] if self._attached is not None else [])]
 
     # Protocols of the language
+
+    def __repr__(self) -> str:
+        run = self._attached
+        state = "closed" if self._closed else "nothing logged" if run is None else run.state
+        return f"<SummaryWriter {self.get_logdir()!r} at {self._address}: {state}>"
 
     def __enter__(self) -> SummaryWriter:
         return self
@@ -483,7 +493,3 @@ def _address(value: str | None, settings: Settings) -> Address:
 def _time_of(walltime: object) -> float:
     checked = arguments.wall_time(walltime)
     return _time() if checked is None else checked
-
-
-def _timeout(value: float | None) -> float:
-    return DEFAULT_TIMEOUT_SECS if value is None else arguments.timeout(value)

@@ -77,7 +77,7 @@ def check_private_directory(path: Path, what: str = SOCKET_DIRECTORY) -> None:
         status = os.lstat(path)
     except OSError as error:
         raise DirectoryRefusedError(
-            f"{what} {path} cannot be looked at: {error.strerror}; remove it"
+            f"{what} {path} cannot be looked at: {error.strerror}; use another"
         ) from None
     _check_private(path, status, what)
 
@@ -85,7 +85,7 @@ def check_private_directory(path: Path, what: str = SOCKET_DIRECTORY) -> None:
 def _check_private(path: Path, status: os.stat_result, what: str) -> None:
     """Raises ``DirectoryRefusedError``; ``status`` is that of ``path`` itself, not of a target."""
     if not stat.S_ISDIR(status.st_mode):
-        raise DirectoryRefusedError(f"{what} {path} is a symlink or no directory; remove it")
+        raise DirectoryRefusedError(f"{what} {path} is a symlink or no directory; use another")
     if status.st_uid != os.geteuid():
         raise DirectoryRefusedError(
             f"{what} {path} belongs to user {status.st_uid}, not to "
@@ -93,9 +93,15 @@ def _check_private(path: Path, status: os.stat_result, what: str) -> None:
         )
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
+        own = f"boardd-{os.geteuid()}"
+        # Only a directory of boardd's own is told to be closed: others may live in this one.
+        cure = (
+            f"run: chmod 700 {path}"
+            if path.name in ("boardd", own)
+            else f"use one of its own, such as {path / own}, which is made with mode 0700"
+        )
         raise DirectoryRefusedError(
-            f"{what} {path} has mode {mode:04o}, so other users could reach what is "
-            f"there; run: chmod 700 {path}"
+            f"{what} {path} has mode {mode:04o}, so other users could reach what is there; {cure}"
         )
 
 

@@ -127,7 +127,7 @@ def logdir(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     with over(request.param), DaemonProcess(directory) as daemon:
         with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
             log(sw)
-            result = sw.flush()
+            result = sw.flush(timeout=60)
             assert result, result.reason
             assert not sw.statistics().dropped
             check_transport(request.param, sw, daemon)

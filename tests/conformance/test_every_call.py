@@ -45,7 +45,7 @@ def margin(*tags: str) -> dict[str, str]:
 def test_multiline_chart(daemon: DaemonProcess) -> None:
     with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
         sw.add_custom_scalars_multilinechart(["loss/.*", "accuracy"], "training", "both")
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     for loader in LOADERS:
         (category,) = layouts(daemon.logdir, loader)
         assert category["title"] == "training"
@@ -61,7 +61,7 @@ def test_margin_chart(daemon: DaemonProcess) -> None:
             for tag, shift in zip(BAND, (0, -0.125, 0.125), strict=True):
                 sw.add_scalar(tag, value + shift, step)
         sw.add_custom_scalars_marginchart(BAND)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     for loader in LOADERS:
         (category,) = layouts(daemon.logdir, loader)
         assert category["title"] == "default"
@@ -86,7 +86,7 @@ def test_a_layout_with_margins(daemon: DaemonProcess) -> None:
     with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
         sw.add_custom_scalars({"replaced": {"one": ["Multiline", ["x"]]}})
         sw.add_custom_scalars(layout)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     for loader in LOADERS:
         bands, lines = layouts(daemon.logdir, loader)
         assert (bands["title"], lines["title"]) == ("bands", "lines")
@@ -107,7 +107,7 @@ def test_graph_of_a_hybrid_block(daemon: DaemonProcess) -> None:
     net(mx.nd.ones((2, 4))).wait_to_read()
     with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
         sw.add_graph(net)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     for loader in LOADERS:
         with open_reader(daemon.logdir, loader) as reader:
             shown = PluginClient(GraphsPlugin, reader, daemon.logdir).get("/graph", run="run")
@@ -141,7 +141,7 @@ def test_ready_messages(daemon: DaemonProcess, loader: Loader) -> None:
         sw.add_summary(summary, 4, walltime=1e9)
         sw.add_event(event_pb2.Event(summary=summary, step=5, wall_time=2e9))
         sw.add_graph_def(graph.SerializeToString())
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     with open_reader(daemon.logdir, loader) as reader:
         scalars = reader.scalars()["run"]
         drawn = PluginClient(GraphsPlugin, reader, daemon.logdir).get("/graph", run="run")

@@ -114,7 +114,7 @@ with SummaryWriter(logdir='./logs') as sw:
         sw.add_scalar('curves', ['exp(cos)', y4], x * 100)
         sw.add_scalar('curves', y5, x * 100)
     assert sw.get_logdir() == './logs'
-    sw.flush()
+    sw.flush(timeout=60)
     sw.export_scalars('scalar_dict.json')
     sw.clear_scalar_dict()
     sw.export_scalars('empty.json')

@@ -30,7 +30,7 @@ def log_and_read_back(daemon: DaemonProcess) -> None:
         for step in range(100):
             sw.add_scalar("loss", step / 4, step)
         sw.add_histogram("h", np.arange(1_000_000, dtype=np.float32), 1, bins=2)
-        assert sw.flush(level="synced")
+        assert sw.flush(timeout=60, level="synced")
     run = read_run(daemon.logdir / "a" / "run")
     assert [point.value for point in run.scalars["loss"]] == [step / 4 for step in range(100)]
     assert [bucket[2] for bucket in run.histograms["h"][0].buckets] == [500_000, 500_000]

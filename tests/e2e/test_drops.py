@@ -25,11 +25,11 @@ def test_drops_are_told_in_the_run_they_were_meant_for(
         for step in range(5):
             sw.add_scalar("loss", 0.5, step)
             sw.add_histogram("weights", large, step)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         check_transport(transport, sw, daemon)
         other.add_scalar("loss", 0.5, 7)
         assert dict(sw.statistics().dropped) == {"tensor_too_large": 5}
-        other.flush()
+        other.flush(timeout=60)
         status = fetch_status(parse(daemon.address))
         assert {Path(run.path).name: run.dropped for run in status.runs} == {"run": 5, "other": 0}
         (session,) = status.sessions

@@ -150,7 +150,7 @@ def tensorboard(
         SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw,
     ):
         log(sw)
-        result = sw.flush()
+        result = sw.flush(timeout=60)
         assert result, result.reason
         assert not sw.statistics().dropped
     with TensorBoard(daemon.logdir) as tensorboard:

@@ -123,7 +123,7 @@ def test_what_is_logged_after_boardd_has_ended_is_counted_and_said(
     logdir = tmp_path / "logs"
     report, errors = run(BEFORE + AFTER, str(logdir), daemon.address, where)
     assert report["flushed"] is report["closed"] is False, report
-    assert "2 records were dropped: the process ends" in str(report["reason"])
+    assert "2 dropped records: the process ends" in str(report["reason"])
     assert report["dropped"] == {"process_ended": 2}
     assert report["pending"] == 0
     assert errors.count("a record was dropped: the process ends") == 1

@@ -51,7 +51,7 @@ import sys
 from boardd_client import SummaryWriter
 with SummaryWriter(sys.argv[1], purge_step=3) as sw:
     sw.add_scalars("losses", {"a": 1.0}, int(sys.argv[2]))
-    assert sw.flush()
+    assert sw.flush(timeout=60)
 """
 
 PLUGINS = ("text", "pr_curves", "mesh")
@@ -125,7 +125,7 @@ def test_the_successor_of_a_stopped_trainer_shows_one_clean_run(
             for step in range(STEP, STEP + 3):
                 sw.add_scalar("loss", 1.0, step)
                 sw.add_scalar("curves", {"a": 1.0}, step)
-            assert sw.flush()
+            assert sw.flush(timeout=60)
             old.process.send_signal(signal.SIGCONT)
             old.go_on()
             ok, reason, rejected = old.told
@@ -135,7 +135,7 @@ def test_the_successor_of_a_stopped_trainer_shows_one_clean_run(
             # The sub-run of its curve, and all that it logged to the run itself.
             assert rejected == {"SUPERSEDED": 50}
             sw.add_scalar("loss", 1.0, STEP + 3)
-            assert sw.flush()
+            assert sw.flush(timeout=60)
         for loader in LOADERS:
             steps = shown(logdir.parent, loader)
             resumed = list(range(STEP))
@@ -153,7 +153,7 @@ def test_a_run_is_purged_once(daemon: DaemonProcess, tmp_path: Path) -> None:
     logdir = tmp_path / "logs" / "run"
     with SummaryWriter(logdir, address=daemon.address) as old:
         old.add_scalar("loss", 0.0, 5)
-        assert old.flush()
+        assert old.flush(timeout=60)
         sw = SummaryWriter(logdir, address=daemon.address, purge_step=3)
         for step in range(3, 6):
             sw.add_scalar("loss", 1.0, step)
@@ -162,7 +162,7 @@ def test_a_run_is_purged_once(daemon: DaemonProcess, tmp_path: Path) -> None:
         assert sw.close()
         # A writer of the same session is not superseded.
         old.add_scalar("loss", 2.0, 6)
-        assert old.flush()
+        assert old.flush(timeout=60)
     starts = [event.step for event in read_events(logdir) if event.HasField("session_log")]
     assert starts == [3, 3]
     for loader in LOADERS:
@@ -179,11 +179,11 @@ def test_a_writer_is_not_superseded_by_a_closed_one_of_its_process(tmp_path: Pat
     with DaemonProcess(tmp_path) as first:
         old = SummaryWriter(logdir, address=first.address)
         old.add_scalar("loss", 0.0, 0)
-        assert old.flush()
+        assert old.flush(timeout=60)
         with SummaryWriter(logdir, address=first.address, purge_step=1) as sw:
             sw.add_scalar("loss", 1.0, 1)
         old.add_scalar("loss", 2.0, 2)
-        assert old.flush()
+        assert old.flush(timeout=60)
         first.kill()
         with DaemonProcess(tmp_path, socket=first.socket):
             old.add_scalar("loss", 3.0, 3)
@@ -200,7 +200,7 @@ from boardd_client import SummaryWriter
 
 old = SummaryWriter(sys.argv[1])
 old.add_scalar("loss", 0.0, 0)
-assert old.flush()
+assert old.flush(timeout=60)
 with SummaryWriter(sys.argv[1], purge_step=1) as sw:
     sw.add_scalar("loss", 1.0, 1)
 CHILD = "import pickle, sys; old = pickle.load(sys.stdin.buffer); "
@@ -268,7 +268,7 @@ def test_a_killed_training_goes_on_beside_another_daemon(tmp_path: Path) -> None
             SummaryWriter(logdir, address=second.address, purge_step=STEP) as sw,
         ):
             sw.add_scalar("loss", 1.0, STEP)
-            assert sw.flush()
+            assert sw.flush(timeout=60)
             second.kill()
             with DaemonProcess(tmp_path, socket=first.socket):
                 sw.add_scalar("loss", 1.0, STEP + 1)
@@ -340,7 +340,7 @@ def test_each_writer_of_a_process_is_told_that_it_was_superseded(daemon: DaemonP
     writers = [SummaryWriter(logdir, address=daemon.address) for _ in range(2)]
     for number, sw in enumerate(writers):
         sw.add_scalar(f"tag{number}", 1.0, 0)
-    assert [bool(sw.flush()) for sw in writers] == [True, True]
+    assert [bool(sw.flush(timeout=60)) for sw in writers] == [True, True]
     successor = (
         "import sys; from boardd_client import SummaryWriter\n"
         "sw = SummaryWriter(sys.argv[1], address=sys.argv[2], purge_step=1)\n"
@@ -353,7 +353,7 @@ def test_each_writer_of_a_process_is_told_that_it_was_superseded(daemon: DaemonP
     for number, sw in enumerate(writers):
         sw.add_scalar(f"tag{number}", 1.0, 1)
     for sw in writers:
-        result = sw.flush()
+        result = sw.flush(timeout=60)
         assert not result
         assert "SUPERSEDED" in result.reason
     assert dict(writers[0].statistics().rejected) == {"SUPERSEDED": 2}

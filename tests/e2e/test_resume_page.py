@@ -28,7 +28,7 @@ for step in range({STEPS}):
     sw.add_scalar("loss", -step, step)
     sw.add_scalar("gone", -step, step)
     sw.add_histogram("weights", np.arange(5.0), step)
-assert sw.flush()
+assert sw.flush(timeout=60)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -75,7 +75,9 @@ def test_a_directory_that_others_reach_is_refused_at_start(
     directory = runtime_directory / "open"
     directory.mkdir(mode=0o755)
     directory.chmod(0o755)
-    assert_refused(boardd("--socket", f"{directory}/s"), 2, f"mode 0755.*chmod 700 {directory}")
+    assert_refused(
+        boardd("--socket", f"{directory}/s"), 2, f"mode 0755.*such as {directory}/boardd-"
+    )
     assert list(directory.iterdir()) == []
     link = runtime_directory / "link"
     link.symlink_to(tmp_path)

@@ -93,7 +93,7 @@ from boardd_client import SummaryWriter
 
 with SummaryWriter(sys.argv[1], address=sys.argv[2]) as sw:
     sw.add_scalar("of another", 0.0, 0)
-    assert sw.flush()
+    assert sw.flush(timeout=60)
     print(flush=True)
     sys.stdin.readline()
 """
@@ -117,6 +117,6 @@ def test_a_flush_does_not_wait_for_a_process_that_logs_under_other_tags(
             assert time.monotonic() < deadline
             begun = time.monotonic()
             sw.add_scalar("loss", 0.0, 0)
-            assert sw.flush()
+            assert sw.flush(timeout=60)
             flushed_secs = time.monotonic() - begun
         idle.communicate(b"\n", timeout=120)

@@ -46,7 +46,7 @@ def test_a_step_logs_what_it_was_called_with(
         weights.append(counts(weight.numpy()))
         gradients.append(counts(gradient.numpy()))
         optimizer.apply_gradients([(gradient, weight)])
-    assert writer.flush()
+    assert writer.flush(timeout=60)
     check_transport(transport, writer, daemon)
     assert writer.close()
     points = read_scalars(tmp_path / "logs")["."]["loss"]

@@ -48,7 +48,7 @@ def test_both_lead_to_the_same_events(transport: str, daemon: DaemonProcess) -> 
             sw.add_scalar("loss", step / 4, step)
             if step % 50 == 0:
                 sw.add_histogram("values", values + step, step, bins=20)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         check_transport(transport, sw, daemon)
         statistics = sw.statistics()
         assert (statistics.accepted, statistics.written) == (204, 204)
@@ -69,6 +69,6 @@ def test_the_memory_of_a_session_goes_with_it(daemon: DaemonProcess) -> None:
 
     with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
         sw.add_histogram("values", np.zeros(100_000), 0)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         assert maps() == 1
     wait_until(lambda: maps() == 0, "no map is left", 3)

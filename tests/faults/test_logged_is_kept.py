@@ -147,7 +147,7 @@ def test_when_both_are_killed_only_tensors_are_lost_and_by_name(
             wait_until(lambda: not second.status().sessions)
             (rejected,) = second.status().counters.rejected
             assert (rejected.reason, rejected.records) == (pb.TENSOR_LOST, 1)
-            second.wait_log("1 records are lost: tag 'weights'")
+            second.wait_log("lost 1 record: tag 'weights'")
         daemon.signal = lambda number: None  # type: ignore[method-assign]  # it is gone
 
 
@@ -289,7 +289,7 @@ def test_tensors_for_which_the_daemon_has_no_room_are_sent(
         with SummaryWriter(daemon.logdir / "run", address=daemon.address) as sw:
             for step in range(5):
                 sw.add_histogram("weights", np.arange(500_000.0), step)
-            assert sw.flush()
+            assert sw.flush(timeout=60)
             counts = sw.statistics()
             assert (counts.written, counts.transport) == (5, "by value")
         assert tags_of(daemon.logdir / "run") == {"weights": 5}

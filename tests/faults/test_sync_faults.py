@@ -41,16 +41,16 @@ def test_a_sync_by_time_that_failed_is_told_by_the_next_flush(
     run, trace = daemon.logdir / "run", tmp_path / "trace"
     with SummaryWriter(run, address=daemon.address, sync=0.3) as sw:
         sw.add_scalar("loss", 0.0, 0)
-        assert sw.flush(level="synced")
+        assert sw.flush(timeout=60, level="synced")
         with failing_fsync(daemon, run, trace):
             sw.add_scalar("loss", 1.0, 1)
             wait_until(lambda: "INJECTED" in trace.read_text())
             first = event_files(run)[0]
-            flushed = sw.flush(level="synced")
+            flushed = sw.flush(timeout=60, level="synced")
             assert not flushed
             assert first.name in flushed.reason
             sw.add_scalar("loss", 2.0, 2)
-            assert sw.flush(level="synced")
+            assert sw.flush(timeout=60, level="synced")
     assert trace.read_text().count("fsync(") == 1
     assert len(event_files(run)) == 2
     steps = [read.step for read in read_events(run) if read.HasField("summary")]
@@ -65,7 +65,7 @@ with SummaryWriter(sys.argv[1], address=sys.argv[2]) as sw:
     for step, level in enumerate(("synced", "written", "synced", "synced")):
         if step < 2:
             sw.add_scalar("of sibling", step, step)
-        print(bool(sw.flush(level=level)), flush=True)
+        print(bool(sw.flush(timeout=60, level=level)), flush=True)
         sys.stdin.readline()
 """
 
@@ -91,12 +91,12 @@ def test_every_process_that_logs_to_the_run_is_told_of_a_failed_sync(
         assert sibling.stdout is not None
         assert sibling.stdout.readline() == "True\n"
         sw.add_scalar("loss", 0.0, 0)
-        assert sw.flush(level="synced")
+        assert sw.flush(timeout=60, level="synced")
         with failing_fsync(daemon, run, trace):
             assert next_flush() == "True\n"
             wait_until(lambda: "INJECTED" in trace.read_text())
-            assert not sw.flush(level="synced")
-            assert sw.flush(level="synced")
+            assert not sw.flush(timeout=60, level="synced")
+            assert sw.flush(timeout=60, level="synced")
             assert next_flush() == "False\n"
             assert next_flush() == "True\n"
         sibling.communicate("\n", timeout=DEADLINE_SECS)
@@ -106,7 +106,7 @@ def test_close_says_if_the_disk_was_not_reached(daemon: DaemonProcess, tmp_path:
     run, trace = daemon.logdir / "run", tmp_path / "trace"
     sw = SummaryWriter(run, address=daemon.address, sync="flush")
     sw.add_scalar("loss", 0.0, 0)
-    assert sw.flush()
+    assert sw.flush(timeout=60)
     sw.add_scalar("loss", 1.0, 1)
     with failing_fsync(daemon, run, trace):
         closed = sw.close()
@@ -120,9 +120,9 @@ def test_the_daemon_can_ask_for_every_flush_to_reach_the_disk(tmp_path: Path) ->
         run = daemon.logdir / "run"
         sw = SummaryWriter(run, address=daemon.address)
         sw.add_scalar("loss", 0.0, 0)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         sw.add_scalar("loss", 1.0, 1)
         with failing_fsync(daemon, run, tmp_path / "trace"):
-            assert not sw.flush()
-            assert sw.flush()
+            assert not sw.flush(timeout=60)
+            assert sw.flush(timeout=60)
         assert sw.close()

@@ -27,7 +27,7 @@ def send(daemon: ScriptedDaemon, log: Callable[[SummaryWriter], Any]) -> list[Se
     """What arrives of what ``log`` logs, scalars left out."""
     with SummaryWriter("/logs", address=daemon.address) as sw:
         log(sw)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     series = {s.series: s for message in daemon.definitions for s in message.series}
     sent = []
     for frame in daemon.all_frames:

@@ -51,7 +51,7 @@ def image(
     else:
         formats = _formats(dataformats, "HW", "NCHW")
     size = _sizes(what, shape, formats)
-    _check_channels(what, size.get("C", 1), formats)
+    _check_channels(what, size.get("C", 1), formats, shape)
     images = size.get("N", 1)
     columns = min(nrow, images)
     gap = padding if images > 1 else 0
@@ -89,7 +89,7 @@ def video(tensor: Tensor, dataformats: object) -> str:
         raise TypeError(f"{what}: expected uint8, or floats in [0, 1]")
     formats = _formats(dataformats, "NTCHW", "NTCHW")
     size = _sizes(what, tensor.shape, formats)
-    _check_channels(what, size["C"], formats)
+    _check_channels(what, size["C"], formats, tensor.shape)
     # Clips lie side by side, in a grid of powers of two.
     rows = 1 << ((size["N"].bit_length() - 1) // 2)
     columns = (1 << (size["N"] - 1).bit_length()) // rows
@@ -210,15 +210,29 @@ def _formats(value: object, needed: str, allowed: str) -> str:
 
 def _sizes(what: str, shape: tuple[int, ...], formats: str) -> dict[str, int]:
     if len(shape) != len(formats):
-        raise ValueError(f"{what}: expected {len(formats)} dimensions, {formats}")
+        cure = _alternative(shape, formats)
+        raise ValueError(f"{what}: expected {len(formats)} dimensions, {formats}{cure}")
     if math.prod(shape) == 0:
         raise ValueError(f"{what}: it has no pixels")
     return dict(zip(formats, shape, strict=True))
 
 
-def _check_channels(what: str, channels: int, formats: str) -> None:
+def _check_channels(what: str, channels: int, formats: str, shape: tuple[int, ...] = ()) -> None:
+    """``shape`` is that of what ``dataformats`` can speak of; empty if the call takes none."""
     if channels not in IMAGE_CHANNELS:
-        raise ValueError(f"{what} as {formats}: {channels} channels, expected 1, 3 or 4")
+        cure = _alternative(shape, formats) if shape else ""
+        raise ValueError(f"{what} as {formats}: {channels} channels, expected 1, 3 or 4{cure}")
+
+
+def _alternative(shape: tuple[int, ...], formats: str) -> str:
+    """What to pass if the dimensions are not ``formats``; empty if nothing fits."""
+    is_last = shape[-1:] and shape[-1] in IMAGE_CHANNELS
+    first, last = ("", "C") if is_last else ("C", "")
+    batch = {3: "", 4: "N", 5: "NT"}.get(len(shape))
+    found = "HW" if len(shape) == 2 else "" if batch is None else f"{batch}{first}HW{last}"
+    if not found or found == formats or ("T" in found) != ("T" in formats):
+        return ""
+    return f"; if that is not what the dimensions are, pass dataformats={found!r}"
 
 
 def _described(tensor: Tensor, name: str) -> str:

@@ -320,6 +320,9 @@ class SharedCalls(ABC):
         """Waits until everything is written, 30 s at most. What is logged later opens it again."""
         self.file_writer.close()
 
+    def __repr__(self) -> str:
+        return repr(self._core)
+
     def __enter__(self) -> Any:
         return self
 

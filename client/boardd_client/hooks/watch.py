@@ -92,7 +92,7 @@ class Watch:
                 # This kind cannot be logged: it is sparse, or has parts on other hosts.
                 if tag not in self._refused:
                     self._refused.add(tag)
-                    _logger.warning("%s is watched but cannot be logged: %s", tag, error)
+                    _logger.warning("boardd: %s is watched but cannot be logged: %s", tag, error)
 
     def __enter__(self) -> Watch:
         return self

@@ -36,6 +36,7 @@ from boardd_protos.log_file import (
     LOG_HEADER_BYTES,
     LogHeader,
 )
+from boardd_protos.printable import counted
 
 from boardd_client.memory.definitions import KeptDefinitions
 from boardd_client.memory.maps import (
@@ -125,8 +126,8 @@ class Log:
         removed = remove_forgotten(directories, time.time())
         if removed:
             _logger.warning(
-                "%d logs that no daemon had looked for in days are removed, %s first",
-                len(removed),
+                "boardd: removed %s that no daemon had looked for in days, %s first",
+                counted(len(removed), "log"),
                 removed[0],
             )
 
@@ -233,8 +234,8 @@ def make_log(
             else:
                 return log
         _logger.warning(
-            "no file in memory for the log (%s): if this process and the daemon are killed at "
-            "once, what is not written is lost",
+            "boardd: no file in memory for the log (%s): if this process and the daemon are "
+            "killed at once, what is not written is lost",
             trouble,
         )
         with contextlib.suppress(OSError, AttributeError):

@@ -141,8 +141,8 @@ def as_large_as_may_be(size_bytes: int, make: Callable[[int], _T]) -> _T:
             continue
         if trouble:
             _logger.warning(
-                "%d bytes of memory are not to be had (%s): %d are used, so less can wait to be "
-                "written",
+                "boardd: %d bytes of memory are not to be had (%s): %d are used, so less can wait "
+                "to be written",
                 size_bytes,
                 trouble,
                 taken_bytes,
@@ -165,7 +165,8 @@ def make_map(size_bytes: int, first_bytes: int, *, is_shared: bool) -> Map:
             if made is not None:
                 made.close()
             _logger.warning(
-                "no memory can be shared with the daemon (%s): tensors go through gRPC", error
+                "boardd: no memory can be shared with the daemon (%s): tensors go through gRPC",
+                error,
             )
     return as_large_as_may_be(size_bytes, lambda size: Map(size, is_shared=False))
 

@@ -238,13 +238,13 @@ class Connector:
                     self._session.refused(text)
                 case Complain(text):
                     _logger.warning(
-                        "the daemon at %s cannot be reached (%s); records are kept and sent when "
-                        "it can",
+                        "boardd: the daemon at %s cannot be reached (%s); records are kept and "
+                        "sent when it can",
                         self._address,
                         text,
                     )
                 case Recover():
-                    _logger.info("the daemon at %s is back", self._address)
+                    _logger.info("boardd: the daemon at %s is back", self._address)
         if effects:
             self._notify()
 

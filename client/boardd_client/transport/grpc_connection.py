@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import grpc
 
 _FORK_VARIABLE: Final = "GRPC_ENABLE_FORK_SUPPORT"
+_VERBOSITY: Final = "GRPC_VERBOSITY"
 #: They end within milliseconds, unless the process is starved.
 _THREADS_END_SECS: Final = 2.0
 
@@ -213,21 +214,25 @@ def _load_grpc() -> Any:
     """Imports gRPC, without its fork handlers if the program has not imported it.
 
     So it is even if the environment asks for them: a child that was forked
-    with them can hang in gRPC, and no child of ours uses gRPC.
+    with them can hang in gRPC, and no child of ours uses gRPC. Its own lines on stderr, one for
+    each try to connect, are left out unless ``GRPC_VERBOSITY`` asks for them: what they say,
+    errors say.
     """
     if "grpc" not in sys.modules:
-        asked = os.environ.get(_FORK_VARIABLE)
-        os.environ[_FORK_VARIABLE] = "0"
+        wanted = {_FORK_VARIABLE: "0", _VERBOSITY: os.environ.get(_VERBOSITY) or "NONE"}
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
         try:
             import grpc
 
-            # gRPC reads the variable when its core starts, and a channel starts it.
+            # gRPC reads the variables when its core starts, and a channel starts it.
             grpc.insecure_channel("unix:/nonexistent").close()
         finally:
-            if asked is None:
-                del os.environ[_FORK_VARIABLE]
-            else:
-                os.environ[_FORK_VARIABLE] = asked
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
     import grpc
 
     return grpc

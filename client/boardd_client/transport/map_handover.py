@@ -214,7 +214,7 @@ class MapHandover:
         if str(error) != self._told:
             self._told = str(error)
             _logger.warning(
-                "the daemon at %s shares no memory (%s): records go to it through gRPC",
+                "boardd: the daemon at %s shares no memory (%s): records go to it through gRPC",
                 self._address,
                 error,
             )

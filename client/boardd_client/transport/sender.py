@@ -172,6 +172,11 @@ class Sender:
         """Whether the next daemon will find what is not written when this process ends."""
         return self._memory.has_named_log and not self.session.refusal
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether there is no connection yet, or again, and nothing wrong with that so far."""
+        return not (self.session.refusal or self._connector.connection or self._connector.trouble)
+
     def wait_finished(self, timeout_secs: float) -> None:
         """Waits until the thread has ended, ``timeout_secs`` at most."""
         with self._changed:

@@ -117,7 +117,7 @@ class SenderThread:
                         break
                 except Exception:
                     # A defect must not end the thread that all records depend on.
-                    _logger.exception("boardd's sender failed and goes on")
+                    _logger.exception("boardd: the sender failed and goes on")
                     self._connector.begin_anew()
             if self._session.is_drained:
                 self._connector.end_session()

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from boardd_protos.address import Address
 from boardd_protos.merging import PROCESS_ID_BYTES
+from boardd_protos.printable import counted
 
 from boardd_client.environment import Settings
 from boardd_client.session.latest_epoch import LatestEpoch
@@ -143,16 +144,19 @@ class Senders:
         if statistics.pending:
             is_safe = statistics.transport == "shared" and sender.has_no_claims
             if is_safe:
-                fate = "; the daemon has them and will"
+                fate = "the daemon has what it needs to write them"
             elif sender.is_log_found:
                 fate = (
-                    f"; the next daemon at {sender.address} will write those without tensors, and "
-                    "the others are lost with this process"
+                    f"the next daemon at {sender.address} writes those without tensors, and the "
+                    "others are lost with this process"
                 )
             else:
-                fate = " and lost with this process"
+                fate = "they are lost with this process"
             _logger.warning(
-                "%d records are not written yet%s: %s", statistics.pending, fate, sender.why_not()
+                "boardd: %s not written yet when the process ends: %s (%s)",
+                counted(statistics.pending, "record"),
+                fate,
+                sender.why_not(),
             )
         return False
 

@@ -126,10 +126,10 @@ class SessionMemory:
             self._trouble = self._trouble or self._log.hold()
         definitions = self._log.definitions
         if definitions is not None and definitions.trouble:
-            _logger.warning("%s", definitions.trouble)
+            _logger.warning("boardd: %s", definitions.trouble)
             definitions.trouble = ""
         for trouble in filter(None, (self._trouble, self.large.trouble)):
-            _logger.warning("%s", trouble)
+            _logger.warning("boardd: %s", trouble)
         self._trouble = self.large.trouble = ""
         if self.large.is_in_use:
             self._trim_at = now + _TRIM_SECS

@@ -20,4 +20,4 @@ class WarnOnce:
         """Logs ``text`` as a warning, unless one with ``key`` was logged before."""
         if key not in self._warned and len(self._warned) < _MAX_KEYS:
             self._warned.add(key)
-            _logger.warning("%s", text)
+            _logger.warning("boardd: %s", text)

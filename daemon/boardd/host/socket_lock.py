@@ -34,7 +34,7 @@ def ensure_private_directory(path: Path) -> None:
     try:
         local_socket.ensure_private_directory(path)
     except DirectoryRefusedError as error:
-        raise ConfigError(f"{error} (or choose another --socket)") from None
+        raise ConfigError(f"{error}; choose another --socket") from None
 
 
 def lock_path(socket_path: Path) -> Path:

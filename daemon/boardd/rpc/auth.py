@@ -139,7 +139,8 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             await context.abort(
                 grpc.StatusCode.UNAUTHENTICATED,
                 "token missing or wrong; set BOARDD_TOKEN_FILE to a file with the token that the "
-                "daemon was given by --token-file (header 'authorization: Bearer <token>')",
+                "daemon was given by --token-file, or BOARDD_TOKEN to the token itself (header "
+                "'authorization: Bearer <token>')",
             )
 
         # Ends a call of any kind before its first message.

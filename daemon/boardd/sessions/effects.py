@@ -12,6 +12,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Final
 
+from boardd_protos.printable import counted
+
 from boardd.core.errors import DrainingError, ProtocolError, SupersededError
 from boardd.core.session.lifecycle import Effect, Event, State
 from boardd.runs.run_table import RunTable
@@ -167,7 +169,10 @@ class Effects:
     def _remove_log(self, live: LiveSession) -> None:
         for rejection in live.session.remembered().rejections.all:
             _logger.warning(
-                "%s: %d records are lost: %s", who(live), rejection.records, rejection.message
+                "%s: lost %s: %s",
+                who(live),
+                counted(rejection.records, "record"),
+                rejection.message,
             )
         if live.maps.log is not None:
             with contextlib.suppress(ProtocolError):

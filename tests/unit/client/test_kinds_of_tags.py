@@ -46,7 +46,7 @@ def test_a_second_kind_is_refused_and_the_first_goes_on(
             with pytest.raises(ValueError, match=re.escape(message)):
                 log(sw, "x_y")
         KINDS[first](sw, "x y")
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         assert sw.statistics().accepted == 2
 
 

@@ -174,7 +174,7 @@ def test_pickled_reopened_and_forked_writers_keep_all_of_it(
         sw.close()
         sw.reopen()
         sw.add_scalar("loss", 2.0, 2)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         child = os.fork()
         if not child:
             code = 1

@@ -29,7 +29,7 @@ def test_a_closed_writer_counts_what_it_gets_and_reopens(scripted: ScriptedDaemo
     assert sw.close()
     sw.add_scalar("loss", 2.0, 2)
     sw.add_histogram("h", np.zeros(3), 2)
-    assert sw.flush()
+    assert sw.flush(timeout=60)
     assert dict(sw.statistics().dropped) == {"closed": 2}
     sw.reopen()
     sw.add_scalar("loss", 3.0, 3)
@@ -44,7 +44,7 @@ def test_curves_that_come_again_and_again_are_scalars_in_call_order(
     with writer(scripted) as sw:
         for step in range(5):
             sw.add_scalar("curves", {"a": step, "b": step + 0.25, "c": step + 0.5}, step)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         logged = [step + part for step in range(5) for part in (0.0, 0.25, 0.5)]
         assert scripted.values() == logged
         series = {s.series: s.sub_run for message in scripted.definitions for s in message.series}
@@ -98,7 +98,7 @@ def test_export_has_what_was_logged_with_and_without_a_daemon(
     path = tmp_path / "scalars.json"
     with writer(scripted) as sw:
         sw.add_scalar("loss", 0.5, 1)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         scripted.stop()
         sw.add_scalar("curves", {"sin": 2}, 3)
         sw.add_scalar("curves", {"größe": 3}, 3)
@@ -144,7 +144,7 @@ def test_a_writer_made_later_has_a_higher_epoch_unless_the_environment_sets_it(
             first.close()
             first.reopen()
             first.add_scalar("loss", 1.0, 1)
-            assert first.flush()
+            assert first.flush(timeout=60)
     runs = [run for message in scripted.definitions for run in message.runs]
     epochs = [run.epoch for run in runs]
     assert before <= epochs[0] < epochs[1] <= time.time_ns()
@@ -168,7 +168,7 @@ def test_sync_is_told_and_makes_flush_and_close_reach_the_disk(
 ) -> None:
     with writer(scripted, sync=sync) as sw:
         sw.add_scalar("loss", 1.0, 1)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         definition = scripted.definitions[0].runs[0]
         assert (definition.sync_secs, definition.sync_on_flush) == (secs, on_flush)
         assert [flush.level for flush in scripted.flushes] == [pb.SYNCED] * on_flush
@@ -201,7 +201,7 @@ def test_a_token_that_cannot_be_read_keeps_nobody_from_a_daemon_of_this_host(
     monkeypatch.setenv("BOARDD_TOKEN_FILE", "/nonexistent")
     with writer(scripted) as sw:
         sw.add_scalar("loss", 1.0, 1)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     assert "authorization" not in scripted.metadata[0]
 
 

@@ -50,7 +50,7 @@ def test_a_record_of_several_tensors_is_dropped_as_one(
         )
         scripted.send(acknowledged=pb.Acknowledged(written_sequence=2))
         scripted.acknowledges = True
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         assert sw.statistics().arena_used_bytes == 0
     summaries = [frame for frame in scripted.all_frames if frame.kind == FrameKind.SUMMARY]
     assert [frame.sequence for frame in summaries] == [1, 2]
@@ -96,7 +96,7 @@ def test_a_copy_that_fails_loses_its_record_once_the_others_have_ended(
     assert sender.session.statistics().arena_used_bytes > 0
     assert not scripted.values()
     slow.may_end.set()
-    result = run.flush(time.monotonic() + 20, "written")
+    result = run.flushes.flush(20, "written")
     assert "CAPTURE_FAILED: CaptureError: no memory there" in result.reason
     assert "a value could not be captured and is lost" in caplog.text
     statistics = sender.session.statistics()
@@ -117,7 +117,7 @@ def test_a_record_larger_than_the_log_is_dropped_at_once(
         assert time.monotonic() - begin < 10
         assert dict(sw.statistics().dropped) == {"record_too_large": 1}
         sw.add_text("t", "y" * 1000)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         assert sw.statistics().written == 1
 
 

@@ -31,7 +31,7 @@ def watch(
 
 def steps(scripted: ScriptedDaemon, sw: SummaryWriter) -> list[int]:
     """The steps of all histograms that were logged, in call order."""
-    assert sw.flush()
+    assert sw.flush(timeout=60)
     return [frame.step for frame in scripted.all_frames if frame.kind == FrameKind.SUMMARY]
 
 

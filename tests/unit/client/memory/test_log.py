@@ -224,7 +224,7 @@ def test_what_no_daemon_looks_for_is_removed_after_days(
     assert own.exists(), "its daemon adopts it"
     assert held.exists(), "its client lives"
     (record,) = caplog.records
-    assert "2 logs that no daemon had looked for" in record.message
+    assert "removed 2 logs that no daemon had looked for" in record.message
     holder.communicate(timeout=120)
     log.remove()
     log.release()

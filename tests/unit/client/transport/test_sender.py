@@ -58,7 +58,7 @@ def test_writers_of_one_address_share_a_session(scripted: ScriptedDaemon) -> Non
     with writer(scripted) as first, writer(scripted, run="b") as second:
         first.add_scalar("x", 1.0, 1)
         second.add_scalar("x", 2.0, 1)
-        assert first.flush()
+        assert first.flush(timeout=60)
         assert second.statistics() == first.statistics()
         assert first.statistics().written == 2
     assert len(scripted.opens) == 1
@@ -67,7 +67,7 @@ def test_writers_of_one_address_share_a_session(scripted: ScriptedDaemon) -> Non
 def test_without_a_record_nothing_is_sent_or_started(scripted: ScriptedDaemon) -> None:
     before = threading.active_count()
     with writer(scripted) as sw:
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         assert threading.active_count() == before
     assert scripted.opens == []
 
@@ -95,11 +95,11 @@ def test_a_daemon_that_announces_its_leave_is_no_trouble(
 ) -> None:
     with writer(scripted) as sw:
         sw.add_scalar("loss", 0.0, 0)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         scripted.send(draining=pb.Draining())
         scripted.break_stream()
         sw.add_scalar("loss", 1.0, 1)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     assert scripted.values() == [0.0, 1.0]
     assert len(scripted.opens) == 2
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
@@ -112,7 +112,7 @@ def test_a_broken_stream_is_resumed_and_nothing_is_lost_or_doubled(
         for step in range(300):
             sw.add_scalar("loss", float(step), step)
             if step % 100 == 50:
-                assert sw.flush()
+                assert sw.flush(timeout=60)
                 scripted.break_stream()
     assert scripted.values() == [float(step) for step in range(300)]
     assert len(scripted.opens) > 1
@@ -129,7 +129,7 @@ def test_lost_acknowledgements_are_made_up_for_by_the_next_open(scripted: Script
         session_id = scripted.opens[0].session_id
         scripted.written[session_id] = 10
         scripted.break_stream()
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         scripted.acknowledges = True
         sw.add_scalar("loss", 10.0, 10)
     assert scripted.values() == [float(step) for step in range(11)]
@@ -141,7 +141,7 @@ def test_a_restarted_daemon_gets_definitions_and_unwritten_records_again(
 ) -> None:
     with writer(scripted) as sw:
         sw.add_scalar("loss", 0.0, 0)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         scripted.acknowledges = False
         sw.add_scalar("loss", 1.0, 1)
         wait_until(lambda: len(scripted.values()) == 2)
@@ -150,7 +150,7 @@ def test_a_restarted_daemon_gets_definitions_and_unwritten_records_again(
         scripted.acknowledges = True
         sw.add_scalar("accuracy", 2.0, 2)
         scripted.start()
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     assert scripted.values() == [0.0, 1.0, 2.0]
     assert scripted.duplicates == 1
     assert scripted.opens[-1].acknowledged_sequence == 1
@@ -166,7 +166,7 @@ def test_an_outage_is_warned_about_once_and_its_end_too(
     caplog.set_level(logging.INFO, "boardd_client")
     with writer(scripted) as sw:
         sw.add_scalar("loss", 0.0, 0)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         scripted.stop()
         sw.add_scalar("loss", 1.0, 1)
         wait_until(lambda: any("cannot be reached" in text for text in caplog.messages))
@@ -175,7 +175,7 @@ def test_an_outage_is_warned_about_once_and_its_end_too(
         assert result.pending == 1
         assert "UNAVAILABLE" in result.reason or "no daemon" in result.reason
         scripted.start()
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     assert sum("cannot be reached" in text for text in caplog.messages) == 1
     assert sum("is back" in text for text in caplog.messages) == 1
     assert scripted.values() == [0.0, 1.0]
@@ -197,7 +197,7 @@ def test_an_error_that_nobody_expected_is_logged_and_survived(
     monkeypatch.setattr(socket, "gethostname", host_name)
     with writer(scripted) as sw:
         sw.add_scalar("loss", 0.0, 0)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     assert scripted.values() == [0.0]
     assert "boardd's sender failed and goes on" in caplog.messages
     assert "no name" in caplog.text
@@ -250,7 +250,7 @@ def test_rejected_records_fail_the_flush_that_covers_them_and_no_other(
         )
         scripted.send(acknowledged=pb.Acknowledged(written_sequence=2))
         result = sw.flush(timeout=20)
-        assert result.reason == "1 records were rejected, the last: INVALID_NAME: bad name"
+        assert result.reason == "1 rejected record: INVALID_NAME: bad name"
         counts = sw.statistics()
         assert (counts.accepted, counts.written, dict(counts.rejected)) == (
             2,
@@ -259,13 +259,13 @@ def test_rejected_records_fail_the_flush_that_covers_them_and_no_other(
         )
         scripted.acknowledges = True
         sw.add_scalar("loss", 2.0, 2)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
 
 
 def test_a_daemon_that_stops_reading_holds_up_nobody_but_flush(scripted: ScriptedDaemon) -> None:
     sw = writer(scripted)
     sw.add_scalar("loss", 0.0, 0)
-    assert sw.flush()
+    assert sw.flush(timeout=60)
     scripted.reads.clear()
     longest = 0.0
     for step in range(60):
@@ -329,7 +329,7 @@ def test_a_lazy_value_is_waited_for_in_the_background_and_order_is_kept(
         wait_until(lambda: scripted.values() == [1.0])
         assert not sw.flush(timeout=0.2)
         value.done.set()
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     assert scripted.values() == [1.0, 0.5, 3.0]
 
 
@@ -376,13 +376,13 @@ def test_synced_asks_the_daemon(scripted: ScriptedDaemon) -> None:
         assert (request.sequence, request.level) == (1, pb.SYNCED)
         assert 0 < request.timeout_secs <= 5
         scripted.flush_reply = pb.FlushReply(reached=False, message="the disk is slow")
-        assert sw.flush(level="synced").reason == "the disk is slow"
+        assert sw.flush(timeout=60, level="synced").reason == "the disk is slow"
 
 
 def test_small_max_queue_and_flush_secs_send_sooner(scripted: ScriptedDaemon) -> None:
     with writer(scripted, max_queue=1, flush_secs=0.01) as sw:
         sw.add_scalar("loss", 0.0, 0)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         delays: list[float] = []
         # A busy machine is late most times, but not always.
         while min(delays, default=1.0) >= 0.08:
