@@ -6,7 +6,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +53,22 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def train(config: dict[str, Any]) -> None:
-    for number in range(1, ITERATIONS + 1):
-        tune.report(
-            {
-                "loss": config["rate"] / number,
-                "nested": {"accuracy": 0.25 * number},
-                "values": [0.0, 1.0, 2.0],
-                "image": np.zeros((3, 4, 4), np.uint8),
-                "note": "not shown",
-            }
-        )
+def trainable(iterations: int) -> Callable[[dict[str, Any]], None]:
+    """A function that Ray sends to its workers as it is, since they cannot import this module."""
+
+    def train(config: dict[str, Any]) -> None:
+        for number in range(1, iterations + 1):
+            tune.report(
+                {
+                    "loss": config["rate"] / number,
+                    "nested": {"accuracy": 0.25 * number},
+                    "values": [0.0, 1.0, 2.0],
+                    "image": np.zeros((3, 4, 4), np.uint8),
+                    "note": "not shown",
+                }
+            )
+
+    return train
 
 
 def test_each_trial_is_a_run_with_its_hyperparameters(cluster: Path, tmp_path: Path) -> None:
@@ -74,7 +79,7 @@ def test_each_trial_is_a_run_with_its_hyperparameters(cluster: Path, tmp_path: P
             space = {"rate": tune.grid_search(rates), "model": {"sizes": tune.choice([[5, 1]])}}
             callback = BoarddLoggerCallback(logdir, address=daemon.address)
             results = tune.Tuner(
-                tune.with_resources(train, {"cpu": 1}),
+                tune.with_resources(trainable(ITERATIONS), {"cpu": 1}),
                 param_space=space if logdir else {**space, "rate": tune.grid_search(rates[:1])},
                 run_config=tune.RunConfig(
                     name="tried", storage_path=str(tmp_path / "results"), callbacks=[callback]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,25 @@ def test_a_second_training_is_a_run_of_its_own_and_a_resumed_one_is_not(
     assert [point.step for point in points] == [1, 2, 3, 4]
     assert points[:2] == first[:2]
     assert points[2].wall_time > first[3].wall_time
+
+
+def test_a_daemon_that_stands_still_holds_no_step_up(daemon: DaemonProcess, tmp_path: Path) -> None:
+    """Though the Trainer reports at every step; a second's wait each would take minutes."""
+
+    class Resuming(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_train_end(self, *arguments: Any, **named: Any) -> None:
+            stopped.close()
+
+    callback = BoarddCallback(daemon.logdir / "run", address=daemon.address)
+    training = trainer(callback, tmp_path, max_steps=100)
+    training.callback_handler.callbacks.insert(0, Resuming())
+    with contextlib.ExitStack() as stopped:
+        stopped.enter_context(daemon.stop_cont())
+        begun = time.monotonic()
+        training.train()
+        assert time.monotonic() - begun < 60
+    points = read_scalars(daemon.logdir)["run"]["train/loss"]
+    assert [point.step for point in points] == list(range(1, 101))
 
 
 def test_the_default_directory_lies_beside_the_checkpoints(
