@@ -1,7 +1,7 @@
 # make demo    train MNIST with MXNet, logged by boardd, into logs/demo
 # make board   open TensorBoard on it
 # make test    lint, types and tests
-# make test-frameworks    the tests of PyTorch, JAX and TensorFlow
+# make test-frameworks    the tests of PyTorch, JAX, TensorFlow and the libraries on top of them
 # make fuzz    an hour of hostile bytes and clients (FUZZ_SECS=3600)
 # make torture            kills, full disks and failing calls by the thousand, in some hours
 #
@@ -60,14 +60,16 @@ else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 endif
 
-# The tests of PyTorch, JAX and TensorFlow, with the newest NumPy, in an environment of their own.
+# The tests of PyTorch, JAX, TensorFlow and the libraries on top of them, with the newest NumPy, in an
+# environment of their own.
 test-frameworks: $(VENV)-frameworks/.ready
 	$(VENV)-frameworks/bin/python -m pytest \
 	  tests/unit/client/capture/test_host.py tests/unit/client/capture/test_jax.py \
 	  tests/unit/client/capture/test_torch*.py tests/unit/client/capture/test_tensorflow.py \
-	  tests/unit/client/calls tests/unit/client/dropins tests/unit/daemon/reduce/histogram/test_histogram.py \
+	  tests/unit/client/calls tests/unit/client/dropins tests/unit/client/hooks tests/unit/daemon/reduce/histogram/test_histogram.py \
 	  tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py tests/e2e/test_tensorflow_training.py \
-	  tests/e2e/test_torch_ddp.py \
+	  tests/e2e/test_torch_ddp.py tests/e2e/test_hooks_lightning.py tests/e2e/test_hooks_transformers.py \
+	  tests/e2e/test_hooks_ignite.py tests/e2e/test_hooks_keras.py tests/e2e/test_hooks_ray.py \
 	  tests/conformance $(PYTEST_ARGS)
 
 # The long form of the tests that kill and fail, and then the soak of an hour. Each prints its seed.

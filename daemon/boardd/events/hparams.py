@@ -4,13 +4,13 @@ Everything lies in the metadata of three tags (tensorboard/plugins/hparams/
 summary_v2.py): what hyperparameters and metrics there are, the values that this
 run has, and how it ended. TensorBoard takes the list of hyperparameters and
 metrics from one run of a logdir, so the runs to be compared should have the
-same.
+same. If no run has the list, TensorBoard takes all that there are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -44,14 +44,15 @@ HParam = bool | float | str
 
 def hparams_values(
     hparams: Mapping[str, HParam],
-    metrics: Iterable[str],
+    metrics: Collection[str],
     domains: Mapping[str, Iterable[HParam]] | None = None,
     *,
     session_secs: float = 0.0,
 ) -> list[Summary.Value]:
     """The values of a run's hyperparameters, to be written in one event of that run.
 
-    ``metrics`` are tags of scalars in the same run. ``domains`` lists the values
+    ``metrics`` are tags of scalars in the same run; without any, and without domains, the
+    run lists nothing, so that all of its scalars are metrics. ``domains`` lists the values
     that a hyperparameter may have, all of one type. ``session_secs`` is when the
     session began, and ended successfully, in seconds since the epoch; 0 if
     that is not to be shown.
@@ -75,11 +76,13 @@ def hparams_values(
     for name, value in hparams.items():
         start.hparams[name].CopyFrom(_value(value))
     end = SessionEndInfo(status=STATUS_SUCCESS, end_time_secs=session_secs)
-    return [
-        _metadata_value(EXPERIMENT_TAG, HParamsPluginData(experiment=experiment)),
+    session = [
         _metadata_value(HPARAMS_TAG, HParamsPluginData(session_start_info=start)),
         _metadata_value(SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end)),
     ]
+    if not metrics and not domains:
+        return session
+    return [_metadata_value(EXPERIMENT_TAG, HParamsPluginData(experiment=experiment)), *session]
 
 
 def _metadata_value(tag: str, data: HParamsPluginData) -> Summary.Value:

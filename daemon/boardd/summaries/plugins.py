@@ -16,7 +16,7 @@ from boardd.events.graph import GraphNode
 from boardd.events.graph_pb2 import GraphDef
 from boardd.events.hparams import HParam, hparams_values
 from boardd.events.mesh import mesh_values
-from boardd.events.tensors import scalar_tensor_value, tensor_value
+from boardd.events.tensors import scalar_tensor_value, tensor_proto, tensor_value
 from boardd.reduce.audio import encode_wav
 from boardd.reduce.graph import symbol_nodes
 from boardd.summaries.reduction import ReductionInput, ReductionOutput, named_arrays
@@ -65,7 +65,10 @@ def summarize_ready(source: ReductionInput) -> ReductionOutput:
         return ReductionOutput(graph_def=data)
     value = _read(Summary.Value, data)
     if value.WhichOneof("value") is None:
-        raise InvalidRecordError("a summary value of a form that this daemon does not know")
+        if not value.metadata.plugin_data.plugin_name:
+            raise InvalidRecordError("a summary value of a form that this daemon does not know")
+        # PyTorch's hyperparameters are metadata alone, which TensorBoard takes for no series.
+        value.tensor.CopyFrom(tensor_proto(np.zeros((), np.float32)))
     value.tag = source.tag
     return ReductionOutput([value])
 

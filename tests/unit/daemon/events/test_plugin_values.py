@@ -134,7 +134,7 @@ def test_hparams_bytes_are_tensorboardxs() -> None:
 
 
 def test_hparams_are_stored_by_type() -> None:
-    value = hparams_values({"a": 1, "b": True, "c": "x", "d": float("nan")}, [])[1]
+    value = hparams_values({"a": 1, "b": True, "c": "x", "d": float("nan")}, [])[0]
     data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
     kinds = {
         name: item.WhichOneof("kind") for name, item in data.session_start_info.hparams.items()
@@ -148,13 +148,20 @@ def test_hparams_are_stored_by_type() -> None:
 
 
 def test_every_hparams_value_has_a_tensor() -> None:
-    values = hparams_values({}, [])
+    values = hparams_values({}, ["accuracy"])
     assert [value.tag for value in values] == [
         "_hparams_/experiment",
         "_hparams_/session_start_info",
         "_hparams_/session_end_info",
     ]
     assert all(value.HasField("tensor") for value in values)
+
+
+def test_without_metrics_and_domains_nothing_is_listed() -> None:
+    """TensorBoard then takes all scalars for metrics, instead of none."""
+    listed = "_hparams_/experiment"
+    assert listed not in {value.tag for value in hparams_values({"a": 1}, [])}
+    assert listed in {value.tag for value in hparams_values({"a": 1}, [], {"a": [1, 2]})}
 
 
 # Layouts and graphs

@@ -376,6 +376,17 @@ def test_what_is_no_message_or_scalar_is_rejected(given: Record, reason: int, ma
     check_rejected(given, reason, match)
 
 
+def test_a_ready_value_may_be_metadata_alone() -> None:
+    """As PyTorch's hyperparameters are."""
+    value = Summary.Value(tag="_hparams_/session_start_info")
+    value.metadata.plugin_data.plugin_name = "hparams"
+    value.metadata.plugin_data.content = b"content"
+    data = np.frombuffer(value.SerializeToString(), np.uint8)
+    (written,) = values_of(record(data, ready=pb.Ready()))
+    assert written.metadata == value.metadata
+    assert written.HasField("tensor")
+
+
 def test_a_ready_graph_is_written_as_it_is() -> None:
     data = graph_def([GraphNode("a", "x", output_shapes=[[2, 3]])])
     given = record(np.frombuffer(data, np.uint8), ready=pb.Ready(is_graph=True))
@@ -384,7 +395,7 @@ def test_a_ready_graph_is_written_as_it_is() -> None:
 
 def test_hyperparameters_keep_their_order() -> None:
     hparams = {"z": pb.HParamValue(number=1), "a": pb.HParamValue(text="x")}
-    given = record(hparams=pb.HParams(hparams=hparams, names=["z", "a"]))
-    expected = hparams_values({"z": 1.0, "a": "x"}, [], session_secs=WALL_TIME)
+    given = record(hparams=pb.HParams(hparams=hparams, names=["z", "a"], metrics=["m"]))
+    expected = hparams_values({"z": 1.0, "a": "x"}, ["m"], session_secs=WALL_TIME)
     assert values_of(given) == expected
-    assert expected != hparams_values({"a": "x", "z": 1.0}, [], session_secs=WALL_TIME)
+    assert expected != hparams_values({"a": "x", "z": 1.0}, ["m"], session_secs=WALL_TIME)

@@ -1,0 +1,92 @@
+"""``LibraryWriter``: a ``SummaryWriter`` as training libraries use one.
+
+They report names and values, close their logger after each phase, and log again later.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from boardd_client.hooks.hyperparameters import readable
+from boardd_client.writer import SummaryWriter
+
+_logger = logging.getLogger("boardd_client")
+
+
+class LibraryWriter:
+    """Logs what a library reports. Tags are kept as they are.
+
+    Nothing waits but ``close``: records are sent by themselves, so a library's ``flush``
+    needs no call.
+
+    Args:
+        logdir: directory of the run.
+        options: what ``SummaryWriter`` takes besides.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described.
+    """
+
+    def __init__(self, logdir: str | os.PathLike[str], **options: Any) -> None:
+        self._writer = SummaryWriter(logdir, **{"keep_tags": True, **options})
+        self._closed = False
+        self._refused: set[str] = set()
+
+    def open(self) -> SummaryWriter:
+        """The writer, which is opened again if it was closed."""
+        if self._closed:
+            self._closed = False
+            self._writer.reopen()
+        return self._writer
+
+    def log(self, values: Mapping[str, Any], step: Any) -> None:
+        """Logs numbers as scalars, texts as texts, and dicts as several curves of a plot.
+
+        A number may be an array of one element, which may still be computing. What is none
+        of these is left out, with one warning for each name.
+        """
+        writer = self.open()
+        for name, value in values.items():
+            try:
+                if isinstance(value, str):
+                    writer.add_text(name, value, step)
+                else:
+                    writer.add_scalar(name, value, step)
+            except (TypeError, ValueError) as error:
+                self.refuse(name, error)
+
+    def log_hyperparameters(
+        self, hyperparameters: Any, metrics: Mapping[str, Any] | None = None, step: Any = None
+    ) -> None:
+        """Logs hyperparameters in the run itself, with the results that they led to.
+
+        What cannot be shown is left out with a warning.
+        """
+        try:
+            self.open().add_hparams(readable(hyperparameters), metrics or {}, ".", step)
+        except (TypeError, ValueError) as error:
+            self.refuse("hyperparameters", error)
+
+    def refuse(self, name: str, error: Exception) -> None:
+        """Warns, once for each name, that a value is left out."""
+        if name not in self._refused:
+            self._refused.add(name)
+            _logger.warning("%s is reported but cannot be logged: %s", name, error)
+
+    def close(self) -> None:
+        """Waits until all is written, 30 s at most. What is logged later opens it again."""
+        self._closed = True
+        self._writer.close()
+
+
+def of_one_process(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a writer in the one process of several that its library lets log.
+
+    Without them it would wait for the values of the other ranks, which log nothing.
+    """
+    if "rank" in options or "world_size" in options:
+        return options
+    return {**options, "world_size": 1}

@@ -1,0 +1,54 @@
+"""What training libraries report, however they open and close their logger."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from boardd_client.hooks.library_writer import LibraryWriter, of_one_process
+from boardd_protos.frame import FrameKind
+from support.scripted_daemon import ScriptedDaemon
+
+pytestmark = pytest.mark.usefixtures("no_autostart")
+
+
+def library_writer(scripted: ScriptedDaemon) -> LibraryWriter:
+    return LibraryWriter("logs/run", address=scripted.address)
+
+
+def scalar_steps(scripted: ScriptedDaemon) -> list[int]:
+    return [frame.step for frame in scripted.all_frames if frame.kind == FrameKind.SCALAR]
+
+
+def test_what_is_logged_after_close_opens_it_again(scripted: ScriptedDaemon) -> None:
+    writer = library_writer(scripted)
+    writer.log({"loss": 0.5}, 1)
+    writer.close()
+    writer.close()
+    writer.log({"loss": 0.25}, 2)
+    writer.log_hyperparameters({"rate": 0.1}, {"best": 0.25}, 3)
+    writer.close()
+    assert scalar_steps(scripted) == [1, 2, 3]
+    assert writer.open() is writer.open()
+    writer.close()
+
+
+def test_what_cannot_be_logged_is_told_once_and_the_rest_is_logged(
+    scripted: ScriptedDaemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = library_writer(scripted)
+    with caplog.at_level(logging.WARNING, "boardd_client"):
+        for step in range(2):
+            writer.log({"table": np.ones(3), "note": "text", "loss": np.float32(0.5)}, step)
+            writer.log_hyperparameters(["rate"])
+    writer.close()
+    assert scalar_steps(scripted) == [0, 1]
+    told = [text for text in caplog.messages if "cannot be logged" in text]
+    assert [text.partition(" is reported")[0] for text in told] == ["table", "hyperparameters"]
+
+
+def test_one_process_of_several_is_alone_unless_it_says_otherwise() -> None:
+    assert of_one_process({"sync": "flush"}) == {"sync": "flush", "world_size": 1}
+    told = {"rank": 1, "world_size": 2}
+    assert of_one_process(told) == told
