@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(
             f"boardd: the daemon needs {error.name}, which is not installed; "
-            "run: pip install 'boardd[daemon]'",
+            "run: pip install boardd",
             file=sys.stderr,
         )
         return ExitCode.FAILED

@@ -37,7 +37,7 @@ from boardd_client.transport.listener import check_listener
 #: A daemon's log that is larger starts anew with the next daemon.
 MAX_LOG_BYTES: Final = 1 << 20
 
-#: What boardd[daemon] installs; the daemon's code is there without it, too.
+#: What boardd needs and boardd-client does not install.
 _DAEMON_PACKAGES: Final = ("grpc_health", "grpc_reflection", "isal", "numba", "uvloop")
 
 _ELSEWHERE: Final = (
@@ -138,7 +138,7 @@ def _command(environ: Mapping[str, str]) -> list[str]:
     )
     program = shutil.which("boardd", path=path)
     if program is None:
-        raise AutostartError("the daemon is not installed; run: pip install 'boardd[daemon]'")
+        raise AutostartError("the daemon is not installed; run: pip install boardd")
     return [os.path.abspath(program)]
 
 
