@@ -10,6 +10,7 @@ import time
 from typing import Final
 
 from boardd_protos.address import UnixAddress
+from boardd_protos.log_directory import log_directories
 
 from boardd_client.transport import autostart
 from boardd_client.transport.memory_limit import known_memory_limit_bytes
@@ -26,7 +27,6 @@ class LookAhead:
 
     def __init__(self) -> None:
         self._addresses: set[UnixAddress] = set()
-        self._warn = WarnOnce()
 
     def __call__(self, address: UnixAddress) -> None:
         """Looks, the first time for ``address``. Takes up to a second then."""
@@ -37,7 +37,21 @@ class LookAhead:
         time.sleep(_DELAY_SECS)
         found = autostart.obstacle(address)
         if found:
-            self._warn(found, f"no record can be sent before this changes: {found}")
+            tell_lack(address, found, "")
 
 
 look_ahead: Final = LookAhead()
+_warn: Final = WarnOnce()
+
+
+def tell_lack(address: UnixAddress, why: str, log_path: str) -> None:
+    """Warns, once for each address, that no daemon can be had there.
+
+    ``log_path`` is the file in which records are kept for one; empty: there is none yet.
+    """
+    place = log_path or " or ".join(map(str, log_directories(address.path)))
+    _warn(
+        str(address),
+        f"there is no daemon at {address}, and none can be started: {why}; until there is one, "
+        f"what is logged is kept in {place}",
+    )

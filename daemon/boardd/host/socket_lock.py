@@ -16,7 +16,12 @@ from pathlib import Path
 from types import TracebackType
 
 from boardd_protos import local_socket
-from boardd_protos.local_socket import HANDOVER_SUFFIX, DirectoryRefusedError, accepts_connections
+from boardd_protos.local_socket import (
+    HANDOVER_SUFFIX,
+    DirectoryRefusedError,
+    accepts_connections,
+    lock_path,
+)
 
 from boardd.errors import AddressTakenError, ConfigError
 
@@ -35,11 +40,6 @@ def ensure_private_directory(path: Path) -> None:
         local_socket.ensure_private_directory(path)
     except DirectoryRefusedError as error:
         raise ConfigError(f"{error} (or choose another --socket)") from None
-
-
-def lock_path(socket_path: Path) -> Path:
-    """The file that is locked by the owner of ``socket_path``."""
-    return socket_path.with_name(socket_path.name + ".lock")
 
 
 class SocketLock:
