@@ -50,7 +50,7 @@ def train(logdir: Path, socket: Path, **environ: str) -> subprocess.CompletedPro
 @pytest.mark.parametrize(
     ("variable", "value", "why"),
     [
-        ("BOARDD_AUTOSTART", "0", "BOARDD_AUTOSTART=0 forbids to start one; run: boardd"),
+        ("BOARDD_AUTOSTART", "0", "BOARDD_AUTOSTART=0 forbids to start a daemon"),
         ("BOARDD_COMMAND", "no-such-program", "BOARDD_COMMAND='no-such-program'"),
         ("BOARDD_LOG_LEVEL", "deafening", "boardd: BOARDD_LOG_LEVEL: 'deafening'"),
     ],
@@ -72,6 +72,7 @@ def test_it_is_told_once_and_a_daemon_that_comes_later_writes_what_was_kept(
     assert "what is logged is kept in" in told
     (log,) = re.findall(r"they are kept in (\S+)$", reason)
     assert Path(log).is_file()
+    assert why in reason
     assert Path(log).parent in map(Path, re.findall(r"/\S+/log/[0-9a-f]+", told))
     with DaemonProcess(tmp_path, socket=socket):
         wait_until(lambda: not Path(log).exists(), "the log is adopted and written")

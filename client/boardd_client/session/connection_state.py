@@ -323,6 +323,8 @@ class ConnectionState:
         effects = self._move(failed)
         # That a stream ended, at a restart say, is news only if the next tries fail too.
         is_news = self._back_off(now) > 2 * FIRST_BACKOFF_SECS
+        if self._give_up_at is not None and code == _UNANSWERED_CODE:
+            is_news = False  # that nobody answers is no more than a consequence
         return effects + self._complain(text) if is_news else effects
 
     def _back_off(self, now: float) -> float:

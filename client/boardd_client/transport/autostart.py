@@ -79,8 +79,8 @@ def ensure_daemon(
     try:
         if not _may_start(os.environ):
             raise NoDaemonError(
-                f"no daemon accepts connections at {address}, and BOARDD_AUTOSTART="
-                f"{os.environ['BOARDD_AUTOSTART']} forbids to start one; run: {_by_hand(address)}"
+                f"BOARDD_AUTOSTART={os.environ['BOARDD_AUTOSTART']} forbids to start a daemon at "
+                f"{address}; run: {_by_hand(address)}"
             )
         command = _command(os.environ)
     except NoDaemonError as error:
