@@ -64,9 +64,10 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     config = load(arguments, environ)
     blas_threads.limit_libraries(os.environ)
     # Only now: the kernels and gRPC take a second to import, which --help need not wait for.
+    from boardd.commands.control import replace
     from boardd.host.daemon import run
 
-    run(config)
+    run(config, replace)
 
 
 def _status(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

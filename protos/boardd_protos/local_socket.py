@@ -7,7 +7,6 @@ socket in a directory of mode 0700, whatever the mode of the socket itself.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import select
 import socket
@@ -20,9 +19,6 @@ from boardd_protos.limits import MAX_TIMEOUT_SECS
 
 #: A daemon at ``unix:/path/boardd.sock`` takes maps at ``/path/boardd.sock.maps``.
 HANDOVER_SUFFIX: Final = ".maps"
-
-#: It holds a lock on ``/path/boardd.sock.lock``, a file that it removes as it leaves.
-LOCK_SUFFIX: Final = ".lock"
 
 #: What errors call a directory, unless they are told otherwise.
 SOCKET_DIRECTORY: Final = "the socket's directory"
@@ -140,32 +136,6 @@ def _keeps_others_out(parent: os.stat_result) -> bool:
 
 def _is_writable(directory: Path) -> bool:
     return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
-
-
-def lock_path(socket_path: Path) -> Path:
-    """The file that is locked by the owner of ``socket_path``."""
-    return socket_path.with_name(socket_path.name + LOCK_SUFFIX)
-
-
-def is_owned(socket_path: Path) -> bool:
-    """Whether a daemon serves ``socket_path``, starts there or leaves. Does not wait."""
-    try:
-        lock = os.open(lock_path(socket_path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        # Shared: beside others that only look.
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
-def has_remains(socket_path: Path) -> bool:
-    """Whether a daemon owns ``socket_path`` or was killed there, and may be restarted."""
-    return any(map(os.path.lexists, (socket_path, lock_path(socket_path))))
 
 
 def accepts_connections(socket_path: Path) -> bool:

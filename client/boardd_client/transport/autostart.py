@@ -28,6 +28,7 @@ from typing import Final, NamedTuple
 
 from boardd_protos import local_socket
 from boardd_protos.address import UnixAddress, default_address
+from boardd_protos.socket_owner import has_remains, socket_owner
 
 from boardd_client.errors import AutostartError, NoDaemonError
 from boardd_client.transport.connection import ConnectionFailedError
@@ -84,7 +85,7 @@ def ensure_daemon(
             )
         command = _command(os.environ)
     except NoDaemonError as error:
-        if local_socket.has_remains(address.path):
+        if has_remains(address.path):
             raise AutostartError(str(error)) from None
         raise
     _ensure_private_directory(address.path.parent)
@@ -252,7 +253,7 @@ def _start(command: list[str], address: UnixAddress, patience: _Patience) -> Non
                     words = _last_words(log, log_start)
                     # A command that fails says why in its last line; one that was killed does not.
                     is_final = words.rpartition("\n")[2].startswith(_REASON_PREFIX)
-                    is_final = is_final and not local_socket.is_owned(address.path)
+                    is_final = is_final and socket_owner(address.path) is None
                     raise (NoDaemonError if is_final else AutostartError)(
                         f"the daemon ended before it served {address}: {words or 'it said nothing'}"
                     )
