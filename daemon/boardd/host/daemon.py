@@ -134,7 +134,7 @@ class _Daemon:
             sync=config.sync,
             umask=self._umask,
             limits=config.group_limits,
-            left_alone=directories_left_alone() if config.autostarted else (),
+            left_alone=directories_left_alone(),
         )
         self._service = service
         servers = [self._unix_server(service)]
