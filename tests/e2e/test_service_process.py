@@ -19,6 +19,7 @@ from boardd_protos import __version__
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import default_address
 from boardd_protos.boardd_pb2_grpc import BoarddStub
+from boardd_protos.socket_owner import SocketOwner, lock_path, socket_owner
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
@@ -43,8 +44,8 @@ def test_a_started_daemon_says_where_it_is(daemon: DaemonProcess) -> None:
     assert list(status.addresses) == [daemon.address]
     assert list(status.logdir_roots) == [str(daemon.logdir)]
     assert status.uptime_secs < DEADLINE_SECS
-    lock = Path(f"{daemon.socket}.lock")
-    assert lock.read_text() == f"{daemon.pid}\n"
+    lock = lock_path(daemon.socket)
+    assert socket_owner(daemon.socket) == SocketOwner(daemon.pid, roots=(str(daemon.logdir),))
     assert daemon.terminate() == 0
     assert not daemon.socket.exists()
     assert not lock.exists()
