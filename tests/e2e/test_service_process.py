@@ -143,6 +143,17 @@ def test_wrong_settings_end_it_with_one_line(tmp_path: Path) -> None:
     assert_refused(boardd("stop", "--timeout", "x"), 2, "--timeout: 'x': expected seconds")
 
 
+def test_a_package_that_is_missing_is_named_with_what_installs_it(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['uvloop'] = None; from boardd.cli import main; "
+        "sys.exit(main(['--logdir-root', sys.argv[1]]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
+    assert_refused(result, 1, "needs uvloop, which is not installed; run: pip install boardd")
+
+
 def test_help_and_version() -> None:
     for arguments in (["--help"], ["status", "--help"], ["stop", "--help"]):
         result = boardd(*arguments)
