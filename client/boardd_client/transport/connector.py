@@ -254,7 +254,12 @@ class Connector:
                     )
                 case Lack(text):
                     assert isinstance(self._address, UnixAddress)  # others are not started
-                    tell_lack(self._address, text, self._memory.log_path)
+                    path = self._memory.log_path
+                    tell_lack(
+                        self._address,
+                        text,
+                        f"in {path}" if path else "in memory, and lost with this process",
+                    )
                 case GiveUp():
                     pass  # who waits looks, and is notified below
                 case Recover():

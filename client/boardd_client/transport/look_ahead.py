@@ -10,7 +10,6 @@ import time
 from typing import Final
 
 from boardd_protos.address import UnixAddress
-from boardd_protos.log_directory import log_directories
 
 from boardd_client.transport import autostart
 from boardd_client.transport.memory_limit import known_memory_limit_bytes
@@ -37,21 +36,20 @@ class LookAhead:
         time.sleep(_DELAY_SECS)
         found = autostart.obstacle(address)
         if found:
-            tell_lack(address, found, "")
+            tell_lack(address, found, "in memory")
 
 
 look_ahead: Final = LookAhead()
 _warn: Final = WarnOnce()
 
 
-def tell_lack(address: UnixAddress, why: str, log_path: str) -> None:
+def tell_lack(address: UnixAddress, why: str, place: str) -> None:
     """Warns, once for each address, that no daemon can be had there.
 
-    ``log_path`` is the file in which records are kept for one; empty: there is none yet.
+    ``place`` says where records are kept until there is one.
     """
-    place = log_path or " or ".join(map(str, log_directories(address.path)))
     _warn(
         str(address),
         f"there is no daemon at {address}, and none can be started: {why}; until there is one, "
-        f"what is logged is kept in {place}",
+        f"what is logged is kept {place}",
     )
