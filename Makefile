@@ -29,7 +29,7 @@ $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || { \
 	  echo "make: MXNet needs libgomp.so.1 (Debian: apt-get install libgomp1)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[daemon,mxnet,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[mxnet,test]'
 	@touch $@
 
 setup: $(READY)
@@ -82,7 +82,7 @@ torture: setup
 
 $(VENV)-frameworks/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-frameworks
-	$(VENV)-frameworks/bin/pip install --quiet --disable-pip-version-check -e '.[daemon,test,frameworks]'
+	$(VENV)-frameworks/bin/pip install --quiet --disable-pip-version-check -e '.[test,frameworks]'
 	@touch $@
 
 # Three quarters of the time for readers of bytes, the rest for clients of a daemon, each of which

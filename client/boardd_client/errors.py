@@ -19,3 +19,7 @@ class CaptureError(BoarddError):
 
 class AutostartError(BoarddError):
     """No daemon answers at an address and none could be started there."""
+
+
+class NoDaemonError(AutostartError):
+    """No daemon can be had at an address before somebody changes something."""

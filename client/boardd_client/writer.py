@@ -42,6 +42,7 @@ from boardd_client.run import ExportCalls, RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.session.flush_result import FlushResult
 from boardd_client.transport.look_ahead import look_ahead
+from boardd_client.transport.roots import check_roots
 from boardd_client.transport.run_location import RunLocation
 from boardd_client.transport.senders import senders
 from boardd_client.transport.warn_once import WarnOnce
@@ -114,8 +115,9 @@ class SummaryWriter(
             characters other than letters, digits and ``-_./`` become ``_``.
 
     Raises:
-        TypeError, ValueError: an argument or environment variable is not as described, or
-            ``BOARDD_TOKEN`` would cross a network in clear.
+        TypeError, ValueError: an argument or environment variable is not as described,
+            ``BOARDD_TOKEN`` would cross a network in clear, or the daemon on this host does
+            not write in ``logdir``.
     """
 
     def __init__(
@@ -164,6 +166,7 @@ class SummaryWriter(
         self._directory, self._location = self._logdir, None
         if isinstance(self._address, UnixAddress):
             self._directory = os.path.abspath(self._logdir)
+            check_roots(self._address, self._logdir, self._directory)
             self._location = RunLocation(self._directory, partial(look_ahead, self._address))
         self._ranks: ranks.Ranks = ranks.resolve(rank, world_size, os.environ, launch)
         names = (self._directory, self._run_options.name, *self._ranks[:2])

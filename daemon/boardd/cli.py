@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(
             f"boardd: the daemon needs {error.name}, which is not installed; "
-            "run: pip install 'boardd[daemon]'",
+            "run: pip install boardd",
             file=sys.stderr,
         )
         return ExitCode.FAILED
@@ -64,9 +64,10 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     config = load(arguments, environ)
     blas_threads.limit_libraries(os.environ)
     # Only now: the kernels and gRPC take a second to import, which --help need not wait for.
+    from boardd.commands.control import replace
     from boardd.host.daemon import run
 
-    run(config)
+    run(config, replace)
 
 
 def _status(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

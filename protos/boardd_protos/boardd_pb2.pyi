@@ -519,6 +519,22 @@ class Records(_message.Message):
     sparse: bool
     def __init__(self, frames: _Optional[bytes] = ..., sparse: bool = ..., settled_sequence: _Optional[int] = ...) -> None: ...
 
+class RefusedRun(_message.Message):
+    __slots__ = ["message", "path", "program", "reason", "refused_at", "times"]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    PROGRAM_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_AT_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    path: str
+    program: str
+    reason: Reason
+    refused_at: float
+    times: int
+    def __init__(self, path: _Optional[str] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., program: _Optional[str] = ..., refused_at: _Optional[float] = ..., times: _Optional[int] = ...) -> None: ...
+
 class RejectCount(_message.Message):
     __slots__ = ["reason", "records"]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -680,13 +696,14 @@ class Slot(_message.Message):
     def __init__(self, map: _Optional[int] = ..., offset: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ["addresses", "counters", "intake_budget_bytes", "intake_bytes", "logdir_roots", "pid", "rss_bytes", "runs", "sessions", "started_at", "uptime_secs", "version"]
+    __slots__ = ["addresses", "counters", "intake_budget_bytes", "intake_bytes", "logdir_roots", "pid", "refused_runs", "rss_bytes", "runs", "sessions", "started_at", "uptime_secs", "version"]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     INTAKE_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
     INTAKE_BYTES_FIELD_NUMBER: _ClassVar[int]
     LOGDIR_ROOTS_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_RUNS_FIELD_NUMBER: _ClassVar[int]
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -699,13 +716,14 @@ class StatusReply(_message.Message):
     intake_bytes: int
     logdir_roots: _containers.RepeatedScalarFieldContainer[str]
     pid: int
+    refused_runs: _containers.RepeatedCompositeFieldContainer[RefusedRun]
     rss_bytes: int
     runs: _containers.RepeatedCompositeFieldContainer[RunStatus]
     sessions: _containers.RepeatedCompositeFieldContainer[SessionStatus]
     started_at: float
     uptime_secs: float
     version: str
-    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[float] = ..., uptime_secs: _Optional[float] = ..., logdir_roots: _Optional[_Iterable[str]] = ..., addresses: _Optional[_Iterable[str]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., rss_bytes: _Optional[int] = ..., intake_bytes: _Optional[int] = ..., intake_budget_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[float] = ..., uptime_secs: _Optional[float] = ..., logdir_roots: _Optional[_Iterable[str]] = ..., addresses: _Optional[_Iterable[str]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., rss_bytes: _Optional[int] = ..., intake_bytes: _Optional[int] = ..., intake_budget_bytes: _Optional[int] = ..., refused_runs: _Optional[_Iterable[_Union[RefusedRun, _Mapping]]] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = []

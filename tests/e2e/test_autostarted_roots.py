@@ -1,4 +1,4 @@
-"""Where a daemon that a client started writes, and where not."""
+"""Where a daemon with a wide root writes, and where not."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_run
 
 
-@pytest.mark.parametrize("place", [".ssh", ".config/systemd/user", "link"])
-def test_keys_and_settings_are_left_alone(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "flag"),
+    [(".ssh", "--autostarted"), (".config/systemd/user", "--idle-exit=0"), ("link", "--nice=5")],
+)
+def test_keys_and_settings_are_left_alone(place: str, flag: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     for name in (".ssh", ".config/systemd/user"):
         (home / name).mkdir(parents=True)
     (home / "link").symlink_to(".ssh")
-    flags = ("--autostarted", "--logdir-root", "/")
+    flags = (flag, "--logdir-root", "/")
     with DaemonProcess(tmp_path, *flags, environ={"HOME": str(home)}) as daemon:
         with SummaryWriter(home / place / "run", address=daemon.address) as refused:
             refused.add_scalar("loss", 1.0, 1)

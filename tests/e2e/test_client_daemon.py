@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd_client import SummaryWriter
+from boardd_protos import boardd_pb2 as pb
+from support.commands import boardd
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_scalars
 from support.transports import check_transport
@@ -291,16 +294,25 @@ def test_a_signal_handler_may_close_the_writer(daemon: DaemonProcess) -> None:
 
 
 def test_the_run_of_an_unwritable_logdir_is_refused_and_others_go_on(
-    daemon: DaemonProcess, tmp_path: Path
+    daemon: DaemonProcess,
 ) -> None:
+    elsewhere = daemon.logdir / "file" / "run"
+    elsewhere.parent.write_text("no directory")
     with SummaryWriter(daemon.logdir / "good", address=daemon.address) as good:
-        bad = SummaryWriter(tmp_path / "elsewhere", address=daemon.address)
+        bad = SummaryWriter(elsewhere, address=daemon.address)
         bad.add_scalar("loss", 1.0, 1)
         good.add_scalar("loss", 1.0, 1)
         result = bad.flush(timeout=60)
         assert not result
-        assert "OUTSIDE_ROOTS" in result.reason
+        assert "NOT_A_DIRECTORY" in result.reason
         assert not bad.close()
+    # Who looks for the curves finds out, too.
+    (refused,) = daemon.status().refused_runs
+    assert (refused.path, refused.reason) == (str(elsewhere), pb.NOT_A_DIRECTORY)
+    assert refused.message in result.reason
+    daemon.wait_log(f"run {elsewhere} of .* is refused: NOT_A_DIRECTORY: ")
+    text = boardd("status", "--address", daemon.address).stdout
+    assert re.search(f"^  {elsewhere} of .*: NOT_A_DIRECTORY: ", text, re.MULTILINE)
     assert steps(daemon.logdir / "good", "loss") == [1]
 
 

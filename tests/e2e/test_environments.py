@@ -1,4 +1,4 @@
-"""The client alone needs three packages, and both ends of every declared range work.
+"""The plain install logs, the light one needs three packages, and declared ranges work.
 
 Each environment is a real one that pip filled; a round trip sends one of
 everything from one environment's client through another one's daemon and
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import statistics
-import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,16 @@ from packaging.version import Version
 from PIL import Image
 from support import round_trip
 from support.daemon_process import DaemonProcess
-from support.environments import REPOSITORY, THIS, Environment, build_wheel, virtual_environment
+from support.environments import (
+    CLIENT_PROJECT,
+    REPOSITORY,
+    THIS,
+    Environment,
+    build_client_wheel,
+    build_wheel,
+    dependencies,
+    virtual_environment,
+)
 from support.tensorboard_reader import LOADERS, Loader, read_run
 
 if sys.version_info >= (3, 11):
@@ -35,16 +45,23 @@ pytestmark = pytest.mark.slow
 
 IMPORT_BUDGET_SECS = 0.150
 
+#: Without anything that searches for another daemon than the interpreter's own.
+LOG_WITHOUT_A_DAEMON = """
+import os, sys
+os.environ.update(XDG_RUNTIME_DIR=sys.argv[1], PATH="/usr/bin:/bin")
+from boardd_client import SummaryWriter
+with SummaryWriter("logs") as sw:
+    sw.add_scalar("loss", 0.5, 3)
+"""
+
 #: The first NumPy with a wheel for a Python, where it is newer than the declared minimum.
 FIRST_NUMPY = {(3, 10): "1.22.0", (3, 11): "1.23.2"}
 
 
-def declared(*extras: str) -> list[Requirement]:
-    """Returns the requirements in pyproject.toml that apply to this interpreter."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    lines = list(project["dependencies"])
-    for extra in extras:
-        lines += project["optional-dependencies"][extra]
+def declared(project: Path = Path()) -> list[Requirement]:
+    """Returns the requirements in a pyproject.toml that apply to this interpreter."""
+    text = (REPOSITORY / project / "pyproject.toml").read_text()
+    lines = tomllib.loads(text)["project"]["dependencies"]
     requirements = [Requirement(line) for line in lines]
     return [each for each in requirements if each.marker is None or each.marker.evaluate()]
 
@@ -63,17 +80,20 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def base(wheel: Path) -> Environment:
-    return virtual_environment("base", (), wheel=wheel)
+def client_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_client_wheel(tmp_path_factory.mktemp("client"))
+
+
+@pytest.fixture(scope="session")
+def light(client_wheel: Path) -> Environment:
+    return virtual_environment("light", (), wheel=client_wheel)
 
 
 @pytest.fixture(scope="session")
 def environments(wheel: Path) -> dict[str, Environment]:
     return {
-        "oldest": virtual_environment(
-            "oldest", [oldest(each) for each in declared("daemon")], wheel=wheel, extras="[daemon]"
-        ),
-        "newest": virtual_environment("newest", (), wheel=wheel, extras="[daemon]"),
+        "oldest": virtual_environment("oldest", list(map(oldest, declared())), wheel=wheel),
+        "newest": virtual_environment("newest", (), wheel=wheel),
     }
 
 
@@ -124,50 +144,87 @@ def assert_all_arrived(logdir: Path, loader: Loader) -> None:
     assert np.asarray(picture).max() > 200
 
 
-def test_the_base_install_is_the_client_and_its_three_packages(
-    base: Environment, tmp_path: Path
+def modules(wheel: Path) -> dict[str, set[str]]:
+    """The files of each package in a wheel."""
+    found: dict[str, set[str]] = {}
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            package, _, rest = name.partition("/")
+            if not package.endswith(".dist-info"):
+                found.setdefault(package, set()).add(rest)
+    return found
+
+
+def test_boardd_holds_the_daemon_and_its_client_and_the_client_alone_is_a_wheel_of_its_own(
+    wheel: Path, client_wheel: Path
 ) -> None:
-    installed = {canonicalize_name(name) for name in base.packages(tmp_path)}
-    wanted = {canonicalize_name(requirement.name) for requirement in declared()}
+    whole, alone = modules(wheel), modules(client_wheel)
+    assert set(whole) == {"boardd", "boardd_client", "boardd_protos"}
+    assert alone == {name: whole[name] for name in ("boardd_client", "boardd_protos")}
+    assert {"py.typed", "writer.py"} <= alone["boardd_client"]
+    every = {Requirement(line) for line in dependencies(wheel)}
+    assert set(map(Requirement, dependencies(client_wheel))) < every
+    plain = {each for each in every if "extra" not in str(each.marker)}
+    assert plain >= set(declared())
+    (name, version, *_) = wheel.name.split("-")
+    assert (name, client_wheel.name.split("-")[:2]) == ("boardd", ["boardd_client", version])
+
+
+def test_the_light_install_is_the_client_and_its_three_packages(
+    light: Environment, tmp_path: Path
+) -> None:
+    installed = {canonicalize_name(name) for name in light.packages(tmp_path)}
+    wanted = {canonicalize_name(requirement.name) for requirement in declared(CLIENT_PROJECT)}
     assert wanted == {"grpcio", "protobuf", "numpy"}
     #: typing-extensions is grpcio's own requirement; pip and setuptools come with venv.
-    assert installed - {"pip", "setuptools"} - {"typing-extensions"} == {"boardd", *wanted}
+    assert installed - {"pip", "setuptools"} - {"typing-extensions"} == {"boardd-client", *wanted}
 
 
 def test_importing_the_client_takes_little_more_than_importing_numpy(
-    base: Environment, tmp_path: Path
+    light: Environment, tmp_path: Path
 ) -> None:
     # CPU time: importing is one thread's work, and other load must not count.
     code = (
         "import time, numpy; begin = time.process_time(); import boardd_client; "
         "print(time.process_time() - begin)"
     )
-    base.run("-c", code, cwd=tmp_path)  # compiles
-    took = [float(base.run("-c", code, cwd=tmp_path).stdout) for _ in range(9)]
+    light.run("-c", code, cwd=tmp_path)  # compiles
+    took = [float(light.run("-c", code, cwd=tmp_path).stdout) for _ in range(9)]
     assert statistics.median(took) < IMPORT_BUDGET_SECS, took
 
 
 @pytest.mark.parametrize("loader", LOADERS)
-def test_the_base_install_logs_through_a_daemon_of_another_environment(
-    base: Environment, tmp_path: Path, loader: Loader
+def test_the_light_install_logs_through_a_daemon_of_another_environment(
+    light: Environment, tmp_path: Path, loader: Loader
 ) -> None:
-    report = log_through(base, THIS, tmp_path)
+    report = log_through(light, THIS, tmp_path)
     assert report["foreign"] == []
     assert_all_arrived(tmp_path / "logs" / "run", loader)
 
 
-def test_the_service_says_what_a_base_install_lacks(base: Environment, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [base.python, "-m", "boardd", "--socket", str(tmp_path / "boardd.sock")],
-        cwd=tmp_path,
-        env=base.environ(),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode != 0
-    assert "boardd[daemon]" in done.stderr
+def test_the_light_install_says_how_to_get_a_daemon_and_where_the_records_are(
+    light: Environment, tmp_path: Path
+) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    done = light.run("-c", LOG_WITHOUT_A_DAEMON, str(runtime), cwd=tmp_path)
+    assert "pip install boardd" in done.stderr
+    kept = re.search(r"they are kept in (\S+)", done.stderr)
+    assert kept is not None
+    Path(kept[1]).unlink()
     assert "Traceback" not in done.stderr
+
+
+def test_the_plain_install_logs(environments: dict[str, Environment], tmp_path: Path) -> None:
+    """With no daemon there and nothing set: it starts its own."""
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    environments["newest"].run("-c", LOG_WITHOUT_A_DAEMON, str(runtime), cwd=tmp_path)
+    (loss,) = read_run(tmp_path / "logs", "python").scalars["loss"]
+    assert (loss.step, loss.value) == (3, 0.5)
+    environments["newest"].run(
+        "-m", "boardd", "stop", "--socket", str(runtime / "boardd" / "boardd.sock"), cwd=tmp_path
+    )
 
 
 def test_the_oldest_environment_has_the_oldest_of_everything(
@@ -177,7 +234,7 @@ def test_the_oldest_environment_has_the_oldest_of_everything(
         canonicalize_name(name): version
         for name, version in environments["oldest"].packages(tmp_path).items()
     }
-    for requirement in declared("daemon"):
+    for requirement in declared():
         version = Version(installed[canonicalize_name(requirement.name)])
         assert version == Version(oldest(requirement).partition("==")[2]), requirement
 
@@ -193,7 +250,7 @@ def test_the_newest_environment_has_the_newest_of_everything_that_may_be(
         for name, version in environment.packages(tmp_path).items()
     }
     required = environment.requirements(tmp_path)
-    for requirement in declared("daemon"):
+    for requirement in declared():
         name = canonicalize_name(requirement.name)
         if name in newer:
             bounds = [each.specifier for each in required if canonicalize_name(each.name) == name]

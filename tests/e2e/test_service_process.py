@@ -19,6 +19,7 @@ from boardd_protos import __version__
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import default_address
 from boardd_protos.boardd_pb2_grpc import BoarddStub
+from boardd_protos.socket_owner import SocketOwner, lock_path, socket_owner
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
@@ -43,8 +44,8 @@ def test_a_started_daemon_says_where_it_is(daemon: DaemonProcess) -> None:
     assert list(status.addresses) == [daemon.address]
     assert list(status.logdir_roots) == [str(daemon.logdir)]
     assert status.uptime_secs < DEADLINE_SECS
-    lock = Path(f"{daemon.socket}.lock")
-    assert lock.read_text() == f"{daemon.pid}\n"
+    lock = lock_path(daemon.socket)
+    assert socket_owner(daemon.socket) == SocketOwner(daemon.pid, roots=(str(daemon.logdir),))
     assert daemon.terminate() == 0
     assert not daemon.socket.exists()
     assert not lock.exists()
@@ -142,6 +143,17 @@ def test_wrong_settings_end_it_with_one_line(tmp_path: Path) -> None:
     assert_refused(boardd(BOARDD_THREADS="many"), 2, "BOARDD_THREADS: 'many': expected a whole")
     assert_refused(boardd("start"), 2, "unknown command 'start'.*status, stop")
     assert_refused(boardd("stop", "--timeout", "x"), 2, "--timeout: 'x': expected seconds")
+
+
+def test_a_package_that_is_missing_is_named_with_what_installs_it(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['uvloop'] = None; from boardd.cli import main; "
+        "sys.exit(main(['--logdir-root', sys.argv[1]]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
+    assert_refused(result, 1, "needs uvloop, which is not installed; run: pip install boardd")
 
 
 def test_help_and_version() -> None:

@@ -28,7 +28,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DIRECTORY = REPOSITORY / ".venv-test"
 PACKAGES = ("protos", "client", "daemon")
 BUILD_FILES = ("pyproject.toml", "README.md", "LICENSE")
-DISTRIBUTION = "boardd"
+#: The client alone, built from the same packages.
+CLIENT_PROJECT = Path("distributions", "boardd-client")
+_CACHES = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
 
 PIP_TIMEOUT_SECS = 600.0
 RUN_TIMEOUT_SECS = 120.0
@@ -104,25 +106,28 @@ def _pip(python: Path, *arguments: str) -> str:
 
 
 def build_wheel(directory: Path) -> Path:
-    """Builds the project's wheel from a copy in ``directory``; the checkout stays as it is."""
+    """Builds the wheel of boardd from a copy in ``directory``; the checkout stays as it is."""
     source = directory / "source"
     source.mkdir()
     for name in PACKAGES:
-        shutil.copytree(
-            REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(REPOSITORY / name, source / name, ignore=_CACHES)
     for name in BUILD_FILES:
         shutil.copy(REPOSITORY / name, source / name)
-    _pip(
-        Path(sys.executable),
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--wheel-dir",
-        str(directory),
-        str(source),
-    )
-    (wheel,) = directory.glob(f"{DISTRIBUTION}-*.whl")
+    return _build(source, directory)
+
+
+def build_client_wheel(directory: Path) -> Path:
+    """Builds the wheel of boardd-client in the same way."""
+    source = directory / "source"
+    shutil.copytree(REPOSITORY / CLIENT_PROJECT, source, ignore=_CACHES)
+    return _build(source, directory)
+
+
+def _build(source: Path, directory: Path) -> Path:
+    # Without isolation, by this environment's setuptools: nothing is downloaded.
+    how = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(directory))
+    _pip(Path(sys.executable), "wheel", *how, str(source))
+    (wheel,) = directory.glob("*.whl")
     return wheel
 
 
@@ -143,13 +148,12 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def virtual_environment(
-    name: str, requirements: Sequence[str], *, wheel: Path | None = None, extras: str = ""
+    name: str, requirements: Sequence[str], *, wheel: Path | None = None
 ) -> Environment:
     """Returns the environment ``name`` with ``requirements``, building it where it is not.
 
-    With ``wheel``, the project is installed from it, with ``extras`` such as
-    ``[daemon]``: its dependencies when the environment is built, its own code
-    at every call.
+    With ``wheel``, that is installed as well: its dependencies when the environment is
+    built, its own code at every call.
     """
     directory = DIRECTORY / name
     python = directory / "bin" / "python"
@@ -159,7 +163,6 @@ def virtual_environment(
             (
                 sys.version,
                 time.strftime("%G-W%V"),
-                extras,
                 *requirements,
                 *(dependencies(wheel) if wheel else ()),
             )
@@ -171,7 +174,7 @@ def virtual_environment(
         if built.get("wanted") != wanted:
             shutil.rmtree(directory)
             subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True, timeout=600)
-            project = [f"{DISTRIBUTION}{extras} @ {wheel.as_uri()}"] if wheel else []
+            project = [str(wheel)] if wheel else []
             _pip(python, "install", "--quiet", *project, *requirements)
             listed = json.loads(_pip(python, "list", "--outdated", "--format=json"))
             newer = {package["name"]: package["latest_version"] for package in listed}

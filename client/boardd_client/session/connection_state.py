@@ -34,6 +34,9 @@ LAST_BACKOFF_SECS: Final = 1.0
 REFUSED_BACKOFF_SECS: Final = 5.0
 #: Between the end of one start of a daemon and the next start.
 START_AGAIN_SECS: Final = 5.0
+#: For this long after it was first found that no daemon can be had, one may still be on its way:
+#: somebody else may be starting one by hand, or restarting a service.
+ON_ITS_WAY_SECS: Final = 2.0
 
 #: The code of a connection on which nobody answers.
 _UNANSWERED_CODE: Final = "UNAVAILABLE"
@@ -179,11 +182,23 @@ class Complain:
 
 
 @dataclass(frozen=True)
+class Lack:
+    """Warn that no daemon can be had before somebody changes something; once an outage."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """Whoever waits for a daemon waits in vain, until ``Recover``; it is still looked for."""
+
+
+@dataclass(frozen=True)
 class Recover:
     """Tell that an outage is over that was warned about."""
 
 
-Effect = Connect | StartDaemon | Disconnect | Refuse | Complain | Recover
+Effect = Connect | StartDaemon | Disconnect | Refuse | Complain | Lack | GiveUp | Recover
 
 
 class ImpossibleEventError(Exception):
@@ -209,9 +224,17 @@ class ConnectionState:
         self._opened_at = 0.0
         self._may_start_daemon = may_start_daemon
         self._start_at = 0.0  # no daemon is started earlier
+        self._has_been_open = False
+        #: When to wait for a daemon no longer; None while one may come.
+        self._give_up_at: float | None = None
+        #: Whether no daemon can be had; there is no use in waiting for one.
+        self.is_given_up = False
 
     def update(self, now: float, *, is_needed: bool) -> list[Effect]:
         """Time has passed. ``is_needed``: something was logged."""
+        if self._give_up_at is not None and now >= self._give_up_at and not self.is_given_up:
+            self.is_given_up = True
+            return [GiveUp()]
         if self.state is State.IDLE and is_needed:
             return self._move(Event.NEEDED)
         if self.state in (State.BACKING_OFF, State.REFUSED) and now >= self.retry_at:
@@ -222,6 +245,8 @@ class ConnectionState:
         """The connection is open and its stream attached."""
         effects = self._move(Event.OPENED)
         self._opened_at = now
+        self._has_been_open = True
+        self._hope()
         if self.trouble:
             self.trouble = ""
             effects.append(Recover())
@@ -237,14 +262,24 @@ class ConnectionState:
         """A daemon accepts connections now."""
         effects = self._move(Event.DAEMON_STARTED)
         self._start_at = now + START_AGAIN_SECS
+        self._hope()
         return effects
 
-    def start_failed(self, text: str, now: float) -> list[Effect]:
-        """No daemon could be started, which is worth a warning at the first time."""
+    def start_failed(self, text: str, now: float, *, is_final: bool = False) -> list[Effect]:
+        """No daemon could be started, which is worth a warning at the first time.
+
+        ``is_final``: nor can one be had before somebody changes something. One that this
+        client was connected to was started by somebody, and is waited for all the same.
+        """
         effects = self._move(Event.START_FAILED)
         self._start_at = now + START_AGAIN_SECS
         self._back_off(now)
-        return effects + self._complain(text)
+        if not is_final or self._has_been_open:
+            self._hope()
+            return effects + self._complain(text)
+        if self._give_up_at is None:
+            self._give_up_at = now + ON_ITS_WAY_SECS
+        return effects + self._complain(text, Lack(text))
 
     def leave_announced(self) -> list[Effect]:
         """The daemon has said that it leaves, maybe for the next one."""
@@ -288,6 +323,8 @@ class ConnectionState:
         effects = self._move(failed)
         # That a stream ended, at a restart say, is news only if the next tries fail too.
         is_news = self._back_off(now) > 2 * FIRST_BACKOFF_SECS
+        if self._give_up_at is not None and code == _UNANSWERED_CODE:
+            is_news = False  # that nobody answers is no more than a consequence
         return effects + self._complain(text) if is_news else effects
 
     def _back_off(self, now: float) -> float:
@@ -296,9 +333,13 @@ class ConnectionState:
         self.retry_at = now + backoff_secs * self._jitter()
         return backoff_secs
 
-    def _complain(self, text: str) -> list[Effect]:
+    def _hope(self) -> None:
+        """A daemon may come."""
+        self._give_up_at, self.is_given_up = None, False
+
+    def _complain(self, text: str, effect: Effect | None = None) -> list[Effect]:
         is_known, self.trouble = bool(self.trouble), text
-        return [] if is_known else [Complain(text)]
+        return [] if is_known else [effect or Complain(text)]
 
     def _move(self, event: Event) -> list[Effect]:
         before = self.state

@@ -27,9 +27,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from boardd_protos import local_socket
-from boardd_protos.address import UnixAddress
+from boardd_protos.address import UnixAddress, default_address
+from boardd_protos.socket_owner import has_remains, socket_owner
 
-from boardd_client.errors import AutostartError
+from boardd_client.errors import AutostartError, NoDaemonError
 from boardd_client.transport.connection import ConnectionFailedError
 from boardd_client.transport.daemon_environment import daemon_environment
 from boardd_client.transport.listener import check_listener
@@ -37,13 +38,15 @@ from boardd_client.transport.listener import check_listener
 #: A daemon's log that is larger starts anew with the next daemon.
 MAX_LOG_BYTES: Final = 1 << 20
 
-#: What boardd[daemon] installs; the daemon's code is there without it, too.
+#: What boardd needs and boardd-client does not install.
 _DAEMON_PACKAGES: Final = ("grpc_health", "grpc_reflection", "isal", "numba", "uvloop")
 
 _ELSEWHERE: Final = (
     "or set XDG_RUNTIME_DIR to a private directory, or BOARDD_ADDRESS to another socket"
 )
 
+#: With which ``boardd`` begins the line that says why it cannot run.
+_REASON_PREFIX: Final = "boardd: "
 _LOG_TAIL_BYTES: Final = 2048
 _POLL_SECS: Final = 0.02
 
@@ -66,19 +69,25 @@ def ensure_daemon(
     from it is listed in ``daemon_environment``.
 
     Raises:
-        AutostartError: autostart is switched off, no ``boardd`` is installed, the
-            socket's directory is not private to this user, the daemon ended
-            before it served (with its last words), or time ran out.
+        NoDaemonError: autostart is switched off or no ``boardd`` is installed, and no
+            daemon was killed there that somebody may restart; the socket's directory is
+            not private to this user; the daemon ended before it served, and said why.
+        AutostartError: there is none otherwise; it may be another the next time.
     """
     patience = _Patience(time.monotonic() + timeout_secs, is_given_up)
     if _accepts(address):
         return
-    if not _may_start(os.environ):
-        raise AutostartError(
-            f"no daemon accepts connections at {address}, and BOARDD_AUTOSTART="
-            f"{os.environ['BOARDD_AUTOSTART']} forbids to start one; run: boardd"
-        )
-    command = _command(os.environ)
+    try:
+        if not _may_start(os.environ):
+            raise NoDaemonError(
+                f"BOARDD_AUTOSTART={os.environ['BOARDD_AUTOSTART']} forbids to start a daemon at "
+                f"{address}; run: {_by_hand(address)}"
+            )
+        command = _command(os.environ)
+    except NoDaemonError as error:
+        if has_remains(address.path):
+            raise AutostartError(str(error)) from None
+        raise
     _ensure_private_directory(address.path.parent)
     with _lock(address, patience) as locked:
         # Those that waited for the lock find the daemon of the one that had it.
@@ -100,6 +109,13 @@ def obstacle(address: UnixAddress) -> str:
         return str(error)
     found = local_socket.directory_obstacle(address.path.parent)
     return f"{found}; {_ELSEWHERE}" if found else ""
+
+
+def _by_hand(address: UnixAddress) -> str:
+    """What starts a daemon at ``address``."""
+    if address == default_address():
+        return "boardd"
+    return f"boardd --socket {shlex.quote(os.fspath(address.path))}"
 
 
 def _may_start(environ: Mapping[str, str]) -> bool:
@@ -124,10 +140,10 @@ def _command(environ: Mapping[str, str]) -> list[str]:
         try:
             command = shlex.split(text)
         except ValueError as error:
-            raise AutostartError(f"BOARDD_COMMAND={text!r}: {error}") from None
+            raise NoDaemonError(f"BOARDD_COMMAND={text!r}: {error}") from None
         program = shutil.which(command[0]) if command else None
         if program is None:
-            raise AutostartError(f"BOARDD_COMMAND={text!r} names no program that can be run")
+            raise NoDaemonError(f"BOARDD_COMMAND={text!r} names no program that can be run")
         return [os.path.abspath(program), *command[1:]]
     if sys.executable and _has_daemon():
         return [sys.executable, "-m", "boardd"]
@@ -138,7 +154,7 @@ def _command(environ: Mapping[str, str]) -> list[str]:
     )
     program = shutil.which("boardd", path=path)
     if program is None:
-        raise AutostartError("the daemon is not installed; run: pip install 'boardd[daemon]'")
+        raise NoDaemonError("the daemon is not installed; run: pip install boardd")
     return [os.path.abspath(program)]
 
 
@@ -163,7 +179,7 @@ def _ensure_private_directory(path: Path) -> None:
     try:
         local_socket.ensure_private_directory(path)
     except local_socket.DirectoryRefusedError as error:
-        raise AutostartError(f"{error}; {_ELSEWHERE}") from None
+        raise NoDaemonError(f"{error}; {_ELSEWHERE}") from None
 
 
 @contextlib.contextmanager
@@ -234,14 +250,18 @@ def _start(command: list[str], address: UnixAddress, patience: _Patience) -> Non
                     # It may have found another daemon, started by hand, at the address.
                     if _accepts(address):
                         return
-                    raise AutostartError(
-                        f"the daemon ended before it served {address}: "
-                        f"{_last_words(log, log_start)}"
+                    words = _last_words(log, log_start)
+                    # A command that fails says why in its last line; one that was killed does not.
+                    is_final = words.rpartition("\n")[2].startswith(_REASON_PREFIX)
+                    is_final = is_final and socket_owner(address.path) is None
+                    raise (NoDaemonError if is_final else AutostartError)(
+                        f"the daemon ended before it served {address}: {words or 'it said nothing'}"
                     )
                 if patience.has_ended():
                     raise AutostartError(
                         f"the daemon (pid {process.pid}) does not serve {address} yet; see "
-                        f"{_log_path(address)}: {_last_words(log, log_start)}"
+                        f"{_log_path(address)}: "
+                        f"{_last_words(log, log_start) or 'it said nothing'}"
                     )
                 process.wait(_POLL_SECS)
     finally:
@@ -307,4 +327,4 @@ def _last_words(log: int, start: int) -> str:
     end = os.fstat(log).st_size
     first = max(start, end - _LOG_TAIL_BYTES)
     text = os.pread(log, max(0, end - first), first).decode(errors="replace")
-    return text.strip() or "it said nothing"
+    return text.strip()

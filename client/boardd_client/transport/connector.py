@@ -20,7 +20,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
 from boardd_protos.shared import HANDOVER_SECS
 
-from boardd_client.errors import AutostartError
+from boardd_client.errors import AutostartError, NoDaemonError
 from boardd_client.session.commit_way import CommitWay
 from boardd_client.session.connection_state import (
     Complain,
@@ -28,6 +28,8 @@ from boardd_client.session.connection_state import (
     ConnectionState,
     Disconnect,
     Effect,
+    GiveUp,
+    Lack,
     Recover,
     Refuse,
     StartDaemon,
@@ -37,6 +39,7 @@ from boardd_client.session.session import Session
 from boardd_client.transport import autostart
 from boardd_client.transport.connection import Connection, ConnectionFailedError, Events, Link
 from boardd_client.transport.listener import check_listener
+from boardd_client.transport.look_ahead import tell_lack
 from boardd_client.transport.map_handover import HandoverFailedError
 from boardd_client.transport.pace import Pace
 from boardd_client.transport.session_memory import SessionMemory
@@ -54,10 +57,10 @@ MakeConnection = Callable[[Events], Connection]
 class Connector:
     """See the module.
 
-    All methods are for the sender's thread, except ``interrupt``; any thread may
-    read ``connection``, ``syncs_on_flush``, ``is_held_up`` and ``trouble``. ``changed`` is notified
-    after each change of the connection. Refers to nobody who gets its events for
-    longer than a connection lasts, so that no cycle keeps a session's memory.
+    All methods are for the sender's thread, except ``interrupt``; any thread may read
+    ``connection``, ``syncs_on_flush``, ``is_held_up``, ``is_given_up`` and ``trouble``.
+    ``changed`` is notified after each change of the connection. Refers to nobody who gets
+    its events for longer than a connection lasts, so that no cycle keeps a session's memory.
     """
 
     def __init__(
@@ -94,6 +97,11 @@ class Connector:
     def trouble(self) -> str:
         """Why the daemon cannot be reached, once that was worth a warning; else empty."""
         return self._state.trouble
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether no daemon can be had before somebody changes something."""
+        return self._state.is_given_up
 
     def update(self, events: Events) -> None:
         """Connects, if it is time to. ``events`` hears what happens on the connection.
@@ -201,7 +209,8 @@ class Connector:
                 self._address, _START_TIMEOUT_SECS, lambda: self._pace.is_stopping
             )
         except AutostartError as error:
-            return self._state.start_failed(str(error), time.monotonic())
+            is_final = isinstance(error, NoDaemonError)
+            return self._state.start_failed(str(error), time.monotonic(), is_final=is_final)
         return self._state.daemon_started(time.monotonic())
 
     def _send(self, connection: Connection) -> bool:
@@ -243,6 +252,16 @@ class Connector:
                         self._address,
                         text,
                     )
+                case Lack(text):
+                    assert isinstance(self._address, UnixAddress)  # others are not started
+                    path = self._memory.log_path
+                    tell_lack(
+                        self._address,
+                        text,
+                        f"in {path}" if path else "in memory, and lost with this process",
+                    )
+                case GiveUp():
+                    pass  # who waits looks, and is notified below
                 case Recover():
                     _logger.info("boardd: the daemon at %s is back", self._address)
         if effects:

@@ -26,7 +26,6 @@ class LookAhead:
 
     def __init__(self) -> None:
         self._addresses: set[UnixAddress] = set()
-        self._warn = WarnOnce()
 
     def __call__(self, address: UnixAddress) -> None:
         """Looks, the first time for ``address``. Takes up to a second then."""
@@ -37,7 +36,20 @@ class LookAhead:
         time.sleep(_DELAY_SECS)
         found = autostart.obstacle(address)
         if found:
-            self._warn(found, f"no record can be sent before this changes: {found}")
+            tell_lack(address, found, "in memory")
 
 
 look_ahead: Final = LookAhead()
+_warn: Final = WarnOnce()
+
+
+def tell_lack(address: UnixAddress, why: str, place: str) -> None:
+    """Warns, once for each address, that no daemon can be had there.
+
+    ``place`` says where records are kept until there is one.
+    """
+    _warn(
+        str(address),
+        f"there is no daemon at {address}, and none can be started: {why}; until there is one, "
+        f"what is logged is kept {place}",
+    )

@@ -125,7 +125,7 @@ class Sender:
         """Waits until records up to ``sequence`` are written or rejected, or it is hopeless.
 
         Only those of ``run``, if one is given. ``deadline`` is one of ``time.monotonic``. It
-        is hopeless if the daemon refuses the session or ``run``.
+        is hopeless if the daemon refuses the session or ``run``, and if no daemon can be had.
         """
         session = self.session
         with self._changed:
@@ -133,7 +133,7 @@ class Sender:
                 if run is not None and session.done.is_written(run, sequence):
                     return True
                 remaining = deadline - time.monotonic()
-                hopeless = session.refusal or (run is not None and run.refusal)
+                hopeless = self._is_hopeless or (run is not None and run.refusal)
                 if self.finished.is_set():  # at the process's end; a run's end may be left over
                     return session.statistics().pending == 0
                 if hopeless or remaining <= 0:
@@ -145,7 +145,8 @@ class Sender:
     def wait_room(self, deadline: float) -> bool:
         """Waits until something was acknowledged, 0.1 s at most; False past the deadline."""
         remaining = deadline - time.monotonic()
-        if remaining <= 0 or self.session.ring.is_closed or self.finished.is_set():
+        is_over = self.session.ring.is_closed or self.finished.is_set()
+        if remaining <= 0 or is_over or self._connector.is_given_up:
             return False
         self.wake()
         with self._changed:
@@ -170,7 +171,12 @@ class Sender:
     @property
     def is_log_found(self) -> bool:
         """Whether the next daemon will find what is not written when this process ends."""
-        return self._memory.has_named_log and not self.session.refusal
+        return bool(self._memory.log_path) and not self.session.refusal
+
+    @property
+    def _is_hopeless(self) -> bool:
+        """Whether waiting for the daemon is no use."""
+        return bool(self.session.refusal) or self._connector.is_given_up
 
     @property
     def is_starting(self) -> bool:
@@ -190,7 +196,7 @@ class Sender:
         while True:
             remaining = deadline - time.monotonic()
             connection = self._connector.connection
-            if remaining <= 0 or self.session.refusal or self.finished.is_set():
+            if remaining <= 0 or self._is_hopeless or self.finished.is_set():
                 return SyncResult(ok=False, reason=self.why_not(run))
             if connection is None:
                 self.wait_room(deadline)
@@ -215,7 +221,10 @@ class Sender:
         """Why records of ``run``, or of any, are not written yet, for people."""
         if self.session.refusal or self._connector.connection is None:
             reason = self.session.refusal or self._connector.trouble
-            return reason or f"no connection to {self.address} yet"
+            reason = reason or f"no connection to {self.address} yet"
+            if self._connector.is_given_up and self._memory.log_path:
+                reason += f"; they are kept in {self._memory.log_path}"
+            return reason
         trouble = self.session.done.trouble(run) if run is not None else ""
         reason = f"the daemon at {self.address} has not written them in time"
         return f"{reason}: {trouble}" if trouble else reason

@@ -98,9 +98,9 @@ class SessionMemory:
         return 0 if self._handover else None
 
     @property
-    def has_named_log(self) -> bool:
-        """Whether the next daemon finds the log when this process is gone."""
-        return bool(self._log.path)
+    def log_path(self) -> str:
+        """The file in which the next daemon finds the log when this process is gone, or empty."""
+        return self._log.path
 
     @property
     def definitions(self) -> KeptDefinitions | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -23,6 +24,12 @@ from boardd.errors import CommandError, ConfigError, NoDaemonError
 
 #: How long a daemon may take to answer before it counts as not answering.
 ANSWER_SECS: Final = 5.0
+
+
+#: How long a daemon may take to leave for another: longer than it may take to write.
+REPLACE_SECS: Final = 60.0
+
+_logger = logging.getLogger(__name__)
 
 
 class Tls(NamedTuple):
@@ -110,6 +117,16 @@ def _explained(
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return NoDaemonError(f"what listens at {where} is no boardd")
     return CommandError(f"the daemon at {where} refused: {details} ({code.name})")
+
+
+def replace(socket_path: Path) -> None:
+    """Ends the daemon of a socket for another that is to serve there.
+
+    Its clients keep what it cannot write in time, and go on with the next. Raises
+    ``CommandError`` when there is none or it does not leave.
+    """
+    pid = stop(address.UnixAddress(socket_path), timeout_secs=REPLACE_SECS)
+    _logger.info("the daemon that a client had started (pid %d) has left for this one", pid)
 
 
 def stop(where: address.UnixAddress, *, timeout_secs: float) -> int:

@@ -70,6 +70,12 @@ def render(reply: pb.StatusReply) -> str:
     )
     lines += [f"  {_merged(run.group)}" for run in reply.runs if run.HasField("group")]
     lines += [f"  {run.path}: {run.forwarding}" for run in reply.runs if run.forwarding]
+    if reply.refused_runs:
+        lines.append(f"refused runs, the latest last: {len(reply.refused_runs)}")
+    lines += [
+        f"  {run.path} of {run.program}: {reason_name(run.reason)}: {run.message}"
+        for run in reply.refused_runs
+    ]
     trouble = [f"  {run.path}: {run.trouble}" for run in reply.runs if run.trouble]
     lines.append("trouble:" if trouble else "trouble: none")
     lines.extend(trouble)

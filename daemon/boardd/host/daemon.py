@@ -17,7 +17,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -29,6 +29,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import add_BoarddServicer_to_server
 from boardd_protos.log_directory import log_directories
 from boardd_protos.relay_pb2_grpc import add_RelayServicer_to_server
+from boardd_protos.socket_owner import SocketOwner
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
@@ -70,9 +71,10 @@ _GIVE_BACK_SECS: Final = 5.0
 _OVERTIME_SECS: Final = 2.0
 
 
-def run(config: Config) -> NoReturn:
+def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
     """Serves until a signal or idleness ends it, then ends the process.
 
+    ``end_daemon`` ends one that a client has started at the same socket, for this one.
     Raises ``CommandError`` when the daemon cannot be started.
     """
     log_lines.configure(config.log_level, os.environ)
@@ -91,7 +93,9 @@ def run(config: Config) -> NoReturn:
         if config.tls_cert is not None and config.tls_key is not None:
             credentials = server_credentials(config.tls_cert, config.tls_key, config.tls_client_ca)
     ensure_private_directory(config.socket.parent)
-    with SocketLock(config.socket) as lock:
+    roots = [os.path.realpath(root) for root in config.logdir_roots]
+    owner = SocketOwner(os.getpid(), config.autostarted, tuple(map(os.fspath, roots)))
+    with SocketLock(config.socket, owner, end_daemon=end_daemon) as lock:
         daemon = _Daemon(config, lock, interceptors or (), credentials, umask)
         loop = uvloop.new_event_loop()
         loop.run_until_complete(daemon.run())
@@ -130,7 +134,7 @@ class _Daemon:
             sync=config.sync,
             umask=self._umask,
             limits=config.group_limits,
-            left_alone=directories_left_alone() if config.autostarted else (),
+            left_alone=directories_left_alone(),
         )
         self._service = service
         servers = [self._unix_server(service)]

@@ -1,9 +1,10 @@
-"""Directories beneath ``/`` in which a daemon that a client started makes no run.
+"""Directories in which the daemon makes no run, though they lie beneath its roots.
 
 It serves its user's own processes, which may write wherever it may, and log wherever they
-like: its root is ``/``, unless the user has set ``BOARDD_LOGDIR_ROOT``. But nobody keeps runs
-among programs, settings and keys. A script that names such a directory errs, or is confined
-itself and means to have the daemon write there.
+like: the root of one that a client started is ``/``, that of a service the home directory. But
+nobody keeps runs among programs, settings and keys. A script that names such a directory
+errs, or is confined itself and means to have the daemon write there. A root that the user
+has set in one of them counts more.
 """
 
 from __future__ import annotations

@@ -3,7 +3,10 @@
 A second gRPC server silently takes over a socket path, so a daemon locks
 ``<socket>.lock`` first and touches the socket only while it holds that lock.
 The lock is ``flock``'s, hence gone with the process however it ends; the file
-holds the owner's pid for people and for messages.
+says who the owner is, see ``boardd_protos.socket_owner``.
+
+A daemon that a client has started makes room for one that somebody else starts: after
+a crash of an installed service, clients start one before the service is back.
 """
 
 from __future__ import annotations
@@ -12,13 +15,19 @@ import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from boardd_protos import local_socket
-from boardd_protos.local_socket import HANDOVER_SUFFIX, DirectoryRefusedError, accepts_connections
+from boardd_protos.local_socket import (
+    HANDOVER_SUFFIX,
+    DirectoryRefusedError,
+    accepts_connections,
+)
+from boardd_protos.socket_owner import SocketOwner, lock_path, socket_owner
 
-from boardd.errors import AddressTakenError, ConfigError
+from boardd.errors import AddressTakenError, CommandError, ConfigError
 
 #: How long to wait for a lock whose holder serves nothing: it is starting or leaving.
 HANDOVER_SECS = 10.0
@@ -37,29 +46,45 @@ def ensure_private_directory(path: Path) -> None:
         raise ConfigError(f"{error}; choose another --socket") from None
 
 
-def lock_path(socket_path: Path) -> Path:
-    """The file that is locked by the owner of ``socket_path``."""
-    return socket_path.with_name(socket_path.name + ".lock")
-
-
 class SocketLock:
     """The right to bind, replace and remove one socket path.
 
     Held from construction until ``release`` or the end of the process.
     """
 
-    def __init__(self, socket_path: Path, *, handover_secs: float = HANDOVER_SECS) -> None:
-        """Takes the lock of ``socket_path``.
+    def __init__(
+        self,
+        socket_path: Path,
+        owner: SocketOwner | None = None,
+        *,
+        handover_secs: float = HANDOVER_SECS,
+        end_daemon: Callable[[Path], None] | None = None,
+    ) -> None:
+        """Takes the lock of ``socket_path`` for ``owner``; None: this process, and no more is said.
 
-        Waits up to ``handover_secs`` for a holder that serves nothing.
+        Waits up to ``handover_secs`` for a holder that serves nothing. One that a client has
+        started is ended with ``end_daemon``, unless ``owner`` is such a one as well.
         Raises ``AddressTakenError``, naming the holder's pid, when another
-        process keeps the lock, ``ConfigError`` when there can be no lock file.
+        process keeps the lock, ``ConfigError`` when there can be no lock file, and what
+        ``end_daemon`` does.
         """
+        owner = owner or SocketOwner(os.getpid())
         self.path = lock_path(socket_path)
         self._socket_path = socket_path
         deadline = time.monotonic() + handover_secs
         while (descriptor := self._try_lock()) is None:
-            if self._is_served() or time.monotonic() >= deadline:
+            is_served = self._is_served()
+            if is_served and end_daemon is not None and not owner.is_autostarted:
+                holder = socket_owner(socket_path)
+                if holder is not None and holder.is_autostarted:
+                    try:
+                        end_daemon(socket_path)
+                    except CommandError:
+                        if self._is_served():  # else it has left by itself
+                            raise
+                    deadline = time.monotonic() + handover_secs
+                    continue
+            if is_served or time.monotonic() >= deadline:
                 raise AddressTakenError(
                     f"another boardd{self._holder()} has {socket_path}; use it, stop it with "
                     f"'boardd stop --socket {socket_path}', or choose another --socket"
@@ -67,7 +92,7 @@ class SocketLock:
             time.sleep(_POLL_SECS)
         self._descriptor: int | None = descriptor
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(descriptor, owner.encode(), 0)
 
     def _try_lock(self) -> int | None:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -94,9 +119,8 @@ class SocketLock:
             return False
 
     def _holder(self) -> str:
-        with contextlib.suppress(OSError, ValueError):
-            return f" (pid {int(self.path.read_text())})"
-        return ""
+        holder = socket_owner(self._socket_path)
+        return f" (pid {holder.pid})" if holder is not None and holder.pid else ""
 
     @property
     def bind_path(self) -> Path:

@@ -37,6 +37,17 @@ def status_reply(
         intake_bytes=registry.intake.held_bytes,
         intake_budget_bytes=registry.intake.budget_bytes,
     )
+    reply.refused_runs.extend(
+        pb.RefusedRun(
+            path=run.path,
+            reason=run.reason,  # type: ignore[arg-type]
+            message=run.message,
+            program=run.program,
+            refused_at=run.refused_at,
+            times=run.times,
+        )
+        for run in registry.refused_runs
+    )
     yield reply
     for live in registry:
         reply.sessions.append(_session_status(live))

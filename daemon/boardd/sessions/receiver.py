@@ -173,6 +173,7 @@ class Receiver:
         for run in defined.runs:
             self._run_table.open(run)
         if defined.refusals:
+            self._registry.refused_runs.note(live.session, defined.refusals)
             live.notice.notify()
 
 

@@ -17,6 +17,7 @@ from boardd.core.session.session import Session
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.maps import MapBudget
 from boardd.sessions.notice import Notice
+from boardd.sessions.refused_runs import RefusedRuns
 
 #: Ended sessions whose last record is remembered.
 MAX_ENDED_SESSIONS: Final = 16_384
@@ -32,6 +33,7 @@ class Registry:
         self.intake = Intake(budgets.intake_bytes)
         self.runs = Runs(budgets)
         self.runs.is_absent = self._is_absent
+        self.refused_runs = RefusedRuns()
         #: Notified when anything was written or rejected, or something happened to a session.
         self.changed = Notice()
         #: Set once: no session and no stream begins any more.

@@ -43,8 +43,10 @@ class ReturnedParts:
         for session_id in {session_id for session_id, _ in run.members}:
             live = self._registry.get(session_id)
             if live is not None:
-                for refusal in live.session.schema.refusals_of(run):
+                refusals = live.session.schema.refusals_of(run)
+                for refusal in refusals:
                     live.session.telling.refuse(refusal)
+                self._registry.refused_runs.note(live.session, refusals)
                 live.notice.notify()
 
     def _came_back(self, live: LiveSession) -> None:

@@ -34,7 +34,7 @@ def test_a_socket_that_can_never_be_there_is_told_once(
     for _ in range(3):
         SummaryWriter("logs", address=address)
     (text,) = next_warnings(caplog)
-    assert f"no record can be sent before this changes: the socket's directory {tmp_path}" in text
+    assert f"none can be started: the socket's directory {tmp_path}" in text
     assert "No such file" in text
     assert "BOARDD_ADDRESS" in text
 

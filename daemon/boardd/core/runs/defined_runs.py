@@ -98,6 +98,14 @@ class DefinedRuns:
         definition = self._definitions.get(number)
         return None if definition is None else self.places[definition.places[""]]
 
+    def name_of(self, number: int, sub_run: str = "") -> str:
+        """Run ``number``, or its directory ``sub_run``, as the client named it, for people."""
+        definition = self._definitions.get(number)
+        if definition is None:
+            return f"number {number}"
+        parts = (definition.message.logdir, definition.message.name, sub_run)
+        return "/".join(part for part in parts if part and part != ".")
+
     def holds(self, place: Place, run: RunState) -> bool:
         """Whether the session still logs to ``run`` of ``place``."""
         return (self._session_id, place.number) in run.holders

@@ -9,6 +9,7 @@ from boardd_client.session.connection_state import (
     CONNECTED,
     FIRST_BACKOFF_SECS,
     LAST_BACKOFF_SECS,
+    ON_ITS_WAY_SECS,
     REFUSAL_CODES,
     REFUSED_BACKOFF_SECS,
     START_AGAIN_SECS,
@@ -19,7 +20,9 @@ from boardd_client.session.connection_state import (
     Disconnect,
     Effect,
     Event,
+    GiveUp,
     ImpossibleEventError,
+    Lack,
     Recover,
     Refuse,
     StartDaemon,
@@ -173,6 +176,50 @@ def test_a_daemon_is_started_once_in_five_seconds() -> None:
     assert connection.state is State.BACKING_OFF
 
 
+def lacking(connection: ConnectionState, now: float) -> list[Effect]:
+    """Looks for a daemon in vain, and finds that none can be had; returns what follows."""
+    connection.update(now, is_needed=True)
+    assert connection.open_failed("UNAVAILABLE", "nobody", now) == [StartDaemon()]
+    return connection.start_failed("none installed", now, is_final=True)
+
+
+def test_a_daemon_that_cannot_be_had_is_told_at_once_and_soon_waited_for_no_longer() -> None:
+    connection = made()
+    assert lacking(connection, 0.0) == [Lack("none installed")]
+    assert connection.update(ON_ITS_WAY_SECS - 0.01, is_needed=True) == [Connect()]
+    assert connection.open_failed("UNAVAILABLE", "nobody", ON_ITS_WAY_SECS - 0.01) == []
+    assert not connection.is_given_up
+    assert connection.update(ON_ITS_WAY_SECS, is_needed=True) == [GiveUp()]
+    assert connection.is_given_up
+    # Told once, and looked for all the same.
+    assert lacking(connection, START_AGAIN_SECS) == []
+    assert connection.is_given_up
+    assert connection.update(START_AGAIN_SECS + 1, is_needed=True) == [Connect()]
+    assert connection.opened(START_AGAIN_SECS + 1) == [Recover()]
+    assert not connection.is_given_up
+
+
+def test_one_that_was_there_or_may_come_is_waited_for() -> None:
+    connection = made()
+    connection.update(0.0, is_needed=True)
+    connection.opened(0.0)
+    connection.stream_ended("UNAVAILABLE", "killed", 10.0)
+    assert lacking(connection, 20.0) == [Complain("none installed")]
+    for now in range(21, 60):
+        connection.update(float(now), is_needed=True)
+        assert not connection.is_given_up
+        if connection.state is State.OPENING:
+            connection.open_failed("DEADLINE_EXCEEDED", "nobody", float(now))
+
+    connection = made()
+    lacking(connection, 0.0)
+    connection.update(ON_ITS_WAY_SECS, is_needed=True)
+    connection.update(ON_ITS_WAY_SECS, is_needed=True)
+    connection.open_failed("UNAVAILABLE", "nobody", START_AGAIN_SECS)
+    connection.start_failed("another process has been starting one", START_AGAIN_SECS)
+    assert not connection.is_given_up
+
+
 def test_only_a_daemon_that_does_not_answer_is_started() -> None:
     connection = made()
     connection.update(0.0, is_needed=True)
@@ -225,7 +272,10 @@ class Histories(RuleBasedStateMachine):
                 self.starting = True
             elif effect == Disconnect():
                 self.connected = False
-            elif isinstance(effect, Complain):
+            elif effect == GiveUp():
+                assert self.complained
+                assert self.connection.is_given_up
+            elif isinstance(effect, Complain | Lack):
                 assert not self.complained
                 assert effect.text
                 self.complained = True
@@ -239,7 +289,7 @@ class Histories(RuleBasedStateMachine):
         self.logged = self.logged or logs
         was_refused = self.connection.state is State.REFUSED
         effects = self.connection.update(self.now, is_needed=self.logged)
-        if was_refused and secs >= REFUSED_BACKOFF_SECS:
+        if was_refused and secs >= REFUSED_BACKOFF_SECS and effects != [GiveUp()]:
             assert effects == [Connect()]
         self.perform(effects)
 
@@ -268,14 +318,14 @@ class Histories(RuleBasedStateMachine):
             assert wait_secs >= REFUSED_BACKOFF_SECS / 2 - 1e-6
 
     @precondition(lambda self: self.starting)
-    @rule(secs=st.floats(0.0, 60.0), works=st.booleans())
-    def start(self, secs: float, works: bool) -> None:
+    @rule(secs=st.floats(0.0, 60.0), works=st.booleans(), is_final=st.booleans())
+    def start(self, secs: float, works: bool, is_final: bool) -> None:
         self.now += secs
         self.starting, self.last_start_at = False, self.now
         if works:
             self.perform(self.connection.daemon_started(self.now))
         else:
-            self.perform(self.connection.start_failed("no daemon", self.now))
+            self.perform(self.connection.start_failed("no daemon", self.now, is_final=is_final))
 
     @precondition(lambda self: self.connected)
     @rule()
@@ -317,6 +367,7 @@ class Histories(RuleBasedStateMachine):
         assert self.starting == (state is State.STARTING)
         assert self.stopped == (state is State.CLOSED)
         assert self.complained == bool(self.connection.trouble)
+        assert not (self.connected and self.connection.is_given_up)
 
     @invariant()
     def the_next_try_is_near(self) -> None:

@@ -10,9 +10,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from boardd.errors import AddressTakenError, ConfigError, ExitCode
-from boardd.host.socket_lock import SocketLock, ensure_private_directory, lock_path
+from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
+from boardd.host.socket_lock import SocketLock, ensure_private_directory
 from boardd_protos.local_socket import accepts_connections
+from boardd_protos.socket_owner import SocketOwner, lock_path, socket_owner
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_a_directory_that_others_reach_ends_the_command(tmp_path: Path) -> None:
 
 def test_the_lock_is_exclusive_and_names_its_holder(socket_path: Path) -> None:
     with SocketLock(socket_path), listen(socket_path):
-        assert lock_path(socket_path).read_text() == f"{os.getpid()}\n"
+        assert socket_owner(socket_path) == SocketOwner(os.getpid())
         assert lock_path(socket_path).stat().st_mode & 0o777 == 0o600
         with pytest.raises(
             AddressTakenError, match=rf"\(pid {os.getpid()}\) has {socket_path}"
@@ -45,6 +46,46 @@ def test_the_lock_is_exclusive_and_names_its_holder(socket_path: Path) -> None:
     assert not lock_path(socket_path).exists()
     assert not socket_path.exists()
     SocketLock(socket_path).release()
+
+
+AUTOSTARTED = SocketOwner(1, is_autostarted=True)
+SERVICE = SocketOwner(2, roots=("/logs",))
+
+
+def test_a_daemon_that_a_client_started_makes_room_for_any_other(socket_path: Path) -> None:
+    with SocketLock(socket_path, AUTOSTARTED) as holder, listen(socket_path):
+        ended: list[Path] = []
+
+        def end(path: Path) -> None:
+            ended.append(path)
+            holder.remove_socket()
+            holder.release()
+
+        with pytest.raises(AddressTakenError):
+            SocketLock(socket_path, AUTOSTARTED, end_daemon=end)
+        assert not ended
+        with SocketLock(socket_path, SERVICE, end_daemon=end), listen(socket_path):
+            assert ended == [socket_path]
+            assert socket_owner(socket_path) == SERVICE
+            for other in (AUTOSTARTED, SERVICE):
+                with pytest.raises(AddressTakenError):
+                    SocketLock(socket_path, other, end_daemon=end)
+            assert ended == [socket_path]
+
+
+def test_one_that_does_not_make_room_is_an_error_of_its_own(socket_path: Path) -> None:
+    """A service manager tries it again, other than with an address that another service has."""
+
+    def fail(path: Path) -> None:
+        raise CommandError("it is stopped")
+
+    with (
+        SocketLock(socket_path, AUTOSTARTED),
+        listen(socket_path),
+        pytest.raises(CommandError, match="it is stopped") as raised,
+    ):
+        SocketLock(socket_path, SERVICE, end_daemon=fail)
+    assert raised.value.exit_code == ExitCode.FAILED
 
 
 def test_two_sockets_of_one_directory_are_independent(runtime_directory: Path) -> None:

@@ -1,0 +1,75 @@
+"""Who owns a daemon's Unix socket: what its lock file says, as long as its lock is held.
+
+A daemon locks ``/path/boardd.sock.lock`` (``flock``) before it starts, and removes the file as it
+leaves. The file is JSON, so that a client knows without asking, also of a daemon that is stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+LOCK_SUFFIX: Final = ".lock"
+
+#: More than what any daemon writes.
+_MAX_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class SocketOwner:
+    """What a daemon says of itself; what is not known is left at its default."""
+
+    pid: int = 0  #: as it is in its own namespace
+    is_autostarted: bool = False  #: a client has started it, and it makes room for another
+    roots: tuple[str, ...] = ()  #: absolute directories beneath which it writes
+
+    def encode(self) -> bytes:
+        """The content of the lock file."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, content: bytes) -> SocketOwner:
+        """What ``content`` says; of any other content, nothing."""
+        try:
+            found = json.loads(content)
+            pid, is_autostarted, roots = found["pid"], found["is_autostarted"], found["roots"]
+            return cls(int(pid), bool(is_autostarted), tuple(map(str, roots)))
+        except (ValueError, TypeError, KeyError):
+            return cls()
+
+
+def lock_path(socket_path: Path) -> Path:
+    """The file that is locked by the owner of ``socket_path``."""
+    return socket_path.with_name(socket_path.name + LOCK_SUFFIX)
+
+
+def socket_owner(socket_path: Path) -> SocketOwner | None:
+    """Who serves ``socket_path``, starts there or leaves; None if nobody does. Does not wait."""
+    with contextlib.suppress(OSError), _opened(lock_path(socket_path)) as lock:
+        try:
+            # Shared: beside others that only look.
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return SocketOwner.decode(os.pread(lock, _MAX_BYTES, 0))
+    return None
+
+
+def has_remains(socket_path: Path) -> bool:
+    """Whether a daemon owns ``socket_path`` or was killed there, and may be restarted."""
+    return any(map(os.path.lexists, (socket_path, lock_path(socket_path))))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    # Whatever lies there is not to hold its reader up.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,36 @@
+"""Who owns a socket, from its lock file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+from boardd_protos.socket_owner import SocketOwner, has_remains, lock_path, socket_owner
+
+OWNER = SocketOwner(7, is_autostarted=True, roots=("/runs", "/mnt/a b:c\nd"))
+
+
+def test_an_owner_is_known_as_long_as_the_lock_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    assert socket_owner(path) is None
+    assert not has_remains(path)
+    with open(lock_path(path), "wb") as file:
+        file.write(OWNER.encode())
+        file.flush()
+        assert socket_owner(path) is None
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert socket_owner(path) == OWNER
+    assert socket_owner(path) is None
+    assert has_remains(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"123\n", b"{}", b'{"pid": 1}', b"\xff", b"[1, 2]"])
+def test_of_what_says_nothing_nothing_is_known(content: bytes, tmp_path: Path) -> None:
+    assert SocketOwner.decode(content) == SocketOwner()
+
+
+def test_what_is_no_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(lock_path(tmp_path / "s"))
+    assert socket_owner(tmp_path / "s") is None
