@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 #: Up to this many values are compared with edges that are not known to be at equal distances.
-_DIRECT_SEARCH_SIZE: Final = 8192
+DIRECT_SEARCH_SIZE: Final = 8192
 
 #: Up to this many values and buckets, other threads wait while a histogram is made.
-_FEW: Final = 1024
-_FEW_BINS: Final = 4096
+FEW: Final = 1024
+FEW_BINS: Final = 4096
 
 #: Edges closer together than this have a scale that overflows.
 _SMALLEST_WIDTH: Final = 1e-290
@@ -140,7 +140,7 @@ def _counts(
         bucket = _bucket(edges, lowest)
         if bucket is not None:
             counts[bucket] = num
-    elif size <= (DIRECT_SIZE if is_uniform else _DIRECT_SEARCH_SIZE):
+    elif size <= (DIRECT_SIZE if is_uniform else DIRECT_SEARCH_SIZE):
         _count_directly(chunks, edges, is_uniform, counts)
     elif num:
         is_covered = num == size and edges[0] <= lowest and highest <= edges[-1]
@@ -166,7 +166,7 @@ def _equal_width_histogram(
     counts: npt.NDArray[np.int64] = np.zeros(count, np.int64)
     flat = read_only(flat)
     kernels = _equal_width()
-    is_few = flat.size <= _FEW and count <= _FEW_BINS
+    is_few = flat.size <= FEW and count <= FEW_BINS
     kernel = kernels.equal_width_of_few if is_few else kernels.equal_width
     is_made, lowest, highest, num, total, squares, *not_finite = kernel(
         flat, flat.view(bits.integer), bits.mask, bits.shift, bits.infinity, edges, counts
@@ -331,8 +331,8 @@ def _plan(
 
 @functools.cache
 def _default_plan(dtype: np.dtype[Any]) -> Keyed:
-    # Only counts of more than _DIRECT_SEARCH_SIZE values need one.
-    return keyed(default_edges().edges, dtype, _DIRECT_SEARCH_SIZE)
+    # Only counts of more than DIRECT_SEARCH_SIZE values need one.
+    return keyed(default_edges().edges, dtype, DIRECT_SEARCH_SIZE)
 
 
 def _count_values(
