@@ -14,10 +14,12 @@ from typing import Final, cast
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import tags
-from boardd_protos.frame import HEADER_BYTES
+from boardd_protos.frame import HEADER_BYTES, FrameKind
 from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client.calls import arguments
+from boardd_client.calls.arguments import Bins
+from boardd_client.calls.batches import histogram_records
 from boardd_client.calls.curves import CurveTemplates
 from boardd_client.calls.reductions import Reductions
 from boardd_client.capture import LazyScalar, Tensor
@@ -174,7 +176,7 @@ class RunHandle:
         self._block_timeout_secs = block_timeout_secs
         self._warn = warn
         self._curves = CurveTemplates()
-        self._rejected_before = 0
+        self._rejected_before = self._in_part_before = 0
         self._too_late = 0  # records logged after the session's end
         #: For each kind of room, what was freed when a call had waited for it in vain.
         self._full_at: dict[DropReason, int] = {}
@@ -292,6 +294,36 @@ class RunHandle:
             if all(series):
                 self._curves.add(tag, names, series)
 
+    def log_histograms(
+        self,
+        histograms: Sequence[tuple[str, Tensor]],
+        step: int,
+        wall_time: float,
+        bins: Bins,
+        *,
+        is_each_alone: bool,
+    ) -> None:
+        """Logs histograms, each a tag and its values; those of small arrays in one record.
+
+        Raises ``ValueError`` if one of the tags is another kind; then nothing was logged.
+        """
+        kind = SummaryKind.HISTOGRAM
+        numbers = [self.series.of_summary(tag, kind) for tag, _ in histograms]
+        known = [
+            (series, tensor)
+            for series, (_, tensor) in zip(numbers, histograms, strict=True)
+            if series or self._too_many(step)
+        ]
+        for one in histogram_records(known, bins, is_each_alone=is_each_alone):
+            self.log_record(
+                one.series[0],
+                step,
+                wall_time,
+                one.tensors,
+                one.payload,
+                FrameKind.SERIES_SUMMARIES if one.is_several else FrameKind.SUMMARY,
+            )
+
     def log_record(
         self,
         series: int,
@@ -299,10 +331,11 @@ class RunHandle:
         wall_time: float,
         tensors: Sequence[Tensor],
         payload: bytes = b"",
+        kind: FrameKind = FrameKind.SUMMARY,
     ) -> None:
         """Appends a record and starts the copies of its tensors, or drops the whole of it.
 
-        Without a payload it is a scalar, of the one tensor's one element.
+        Without a payload it is a scalar, of the one tensor's one element; else of ``kind``.
         """
         session = self.sender.session
         dtype = "" if payload else tensors[0].dtype
@@ -315,7 +348,7 @@ class RunHandle:
         try:
             while True:
                 claimed = session.claim(
-                    series, step, wall_time, payload, sizes, scalar_dtype=dtype, into=capture
+                    series, step, wall_time, payload, sizes, dtype, into=capture, kind=kind
                 )
                 if isinstance(claimed, Capture):
                     break
@@ -385,11 +418,14 @@ class RunHandle:
         elif run.rejected > self._rejected_before:
             count = run.rejected - self._rejected_before
             reason = f"{count} records were rejected, the last: {run.last_rejection}"
+        elif run.written_in_part > self._in_part_before:
+            count = run.written_in_part - self._in_part_before
+            reason = f"{count} records were written in part, the last: {run.last_left_out}"
         elif level == "synced" or sender.syncs_on_flush or run.definition.sync_on_flush:
             level = "synced"
             synced = sender.sync(sequence, deadline, run)
             reason = "" if synced.ok else synced.reason
-        self._rejected_before = run.rejected
+        self._rejected_before, self._in_part_before = run.rejected, run.written_in_part
         if not reason:
             return FlushResult(ok=True)
         pending = sender.session.statistics().pending

@@ -34,9 +34,7 @@ _CALL_BUCKETS: Final = 1 << 17
 _CALL_VALUES: Final = 1 << 17
 
 
-def histograms(
-    values: npt.NDArray[Any], sizes: Sequence[int], bins: Bins
-) -> Iterator[Histogram]:
+def histograms(values: npt.NDArray[Any], sizes: Sequence[int], bins: Bins) -> Iterator[Histogram]:
     """Yields the histogram of each of n arrays, as ``histogram`` returns it.
 
     Args:
