@@ -91,10 +91,10 @@ def _several(frame: Frame, schema: Schema) -> Target:
     is_known = reasons == 0
     if not is_known.any():
         raise RefusedError(int(reasons[0]), schema.why(int(series[0])))
-    known = np.unique(places[is_known]).tolist()
-    if len(known) > 1:
-        raise RefusedError(pb.INVALID_RECORD, f"{len(series)} series of {len(known)} directories")
-    place = schema.places[known[0]]
+    index = int(places[is_known.argmax()])
+    if not (places == index)[is_known].all():
+        raise RefusedError(pb.INVALID_RECORD, f"{len(series)} series of several directories")
+    place = schema.places[index]
     if place.own is not None or (place.run is not None and place.run.is_merged):
         raise RefusedError(
             pb.UNSUPPORTED,
@@ -111,7 +111,7 @@ def _several(frame: Frame, schema: Schema) -> Target:
     shown = [
         tag if found else None for tag, found in zip(tags.tolist(), is_known.tolist(), strict=True)
     ]
-    return Target(known[0], place, shown, True, left_out)
+    return Target(index, place, shown, True, left_out)
 
 
 def _series(frame: Frame) -> NDArray[np.uint32]:
@@ -134,7 +134,7 @@ def _series(frame: Frame) -> NDArray[np.uint32]:
         raise RefusedError(
             pb.INVALID_RECORD, f"the first series is {series[0]}, the target {frame.target}"
         )
-    return np.array(series, np.uint32)
+    return np.fromiter(series, np.uint32, len(series))
 
 
 def left_out_of(refused: int, series: int, first: Refusal) -> Refusal:

@@ -64,7 +64,8 @@ class Histogram:
     explicit edges, finite values outside them are in all these and in no
     bucket, so the counts then add up to less than ``num``.
 
-    ``edges`` is float64[n + 1] and ``counts`` int64[n], both read-only.
+    ``edges`` is float64[n + 1] and ``counts`` int64[n], both read-only; of one of many that are
+    made together, float64[n].
     """
 
     min: float
@@ -73,7 +74,7 @@ class Histogram:
     sum: float
     sum_squares: float
     edges: npt.NDArray[np.float64]
-    counts: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64] | npt.NDArray[np.float64]
     nan_count: int
     positive_infinity_count: int
     negative_infinity_count: int

@@ -7,6 +7,7 @@ bits of what ``histogram`` returns for the array.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,10 +33,15 @@ SMALL_SIZE: Final = DIRECT_SEARCH_SIZE
 #: Buckets that one call makes at most, and values that it reads, unless one array has more.
 _CALL_BUCKETS: Final = 1 << 17
 _CALL_VALUES: Final = 1 << 17
+#: Up to this many values and buckets, other threads wait while they are made.
+_BRIEF_VALUES: Final = 1 << 13
+_BRIEF_BUCKETS: Final = 1 << 13
 
 
 def histograms(values: npt.NDArray[Any], sizes: Sequence[int], bins: Bins) -> Iterator[Histogram]:
     """Yields the histogram of each of n arrays, as ``histogram`` returns it.
+
+    But that counts may be float64, as they are written: that is done for all at once.
 
     Args:
         values: [sum of ``sizes``], of a dtype that ``histogram`` takes: the arrays one after
@@ -78,23 +84,26 @@ def _together(
     """Yields the histograms of small arrays, made in one call where that is possible."""
     bits = BITS[dtype]
     flat = read_only(np.require(converted(values, dtype), requirements=("C", "A")))
-    starts = np.zeros(len(sizes) + 1, np.int64)
-    np.cumsum(sizes, out=starts[1:])
-    counts = np.zeros((len(sizes), count), np.int64)
+    ends = list(itertools.accumulate(sizes, initial=0))
+    starts = np.array(ends, np.int64)
+    counts = np.empty((len(sizes), count))
     floats = np.empty((len(sizes), 4))
     numbers = np.empty((len(sizes), 5), np.int64)
     head = (flat, flat.view(bits.integer), bits.mask, bits.shift, bits.infinity, starts)
+    kernels = _kernels()
+    is_brief = flat.size <= _BRIEF_VALUES and counts.size <= _BRIEF_BUCKETS
     edges: npt.NDArray[np.float64] | Sequence[npt.NDArray[np.float64]]
     if isinstance(bins, Edges):
         edges = [bins.edges] * len(sizes)
-        _kernels().between_edges_of_many(*head, bins.edges, counts, floats, numbers)
+        kernel = kernels.brief_between_edges_of_many if is_brief else kernels.between_edges_of_many
+        kernel(*head, bins.edges, counts, floats, numbers)
     else:
         own_edges = edges = np.empty((len(sizes), count + 1))
         most_few = FEW if count <= FEW_BINS else -1
-        _kernels().equal_width_of_many(*head, most_few, own_edges, counts, floats, numbers)
+        kernel = kernels.brief_equal_width_of_many if is_brief else kernels.equal_width_of_many
+        kernel(*head, most_few, own_edges, counts, floats, numbers)
         own_edges.flags.writeable = False
     counts.flags.writeable = False
-    ends = starts.tolist()
     rows = zip(floats.tolist(), numbers.tolist(), edges, counts, strict=True)
     for index, ((low, high, total, squares), found, own, counted) in enumerate(rows):
         is_made, num, *not_finite = found

@@ -31,11 +31,9 @@ properties = settings(
 
 
 def bits(found: Histogram) -> list[object]:
-    """All that a histogram says, its floats bit by bit."""
-    return [
-        value.tobytes() if isinstance(value, np.ndarray) else np.float64(value).tobytes()
-        for value in (getattr(found, one.name) for one in dataclasses.fields(found))
-    ]
+    """All that a histogram says, bit by bit."""
+    fields = (getattr(found, one.name) for one in dataclasses.fields(found))
+    return [np.asarray(value, np.float64).tobytes() for value in fields]
 
 
 def check(arrays: list[np.ndarray], bins: Bins) -> list[Histogram]:
