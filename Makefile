@@ -66,6 +66,7 @@ test-frameworks: $(VENV)-frameworks/.ready
 	$(VENV)-frameworks/bin/python -m pytest \
 	  tests/unit/client/capture/test_host.py tests/unit/client/capture/test_jax.py \
 	  tests/unit/client/capture/test_torch*.py tests/unit/client/capture/test_tensorflow.py \
+	  tests/unit/client/capture/test_joined.py \
 	  tests/unit/client/calls tests/unit/client/dropins tests/unit/client/hooks tests/unit/daemon/reduce/histogram/test_histogram.py \
 	  tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py tests/e2e/test_tensorflow_training.py \
 	  tests/e2e/test_torch_ddp.py tests/e2e/test_hooks_lightning.py tests/e2e/test_hooks_transformers.py \

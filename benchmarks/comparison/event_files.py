@@ -38,6 +38,17 @@ def count_events(logdir: Path, tag: str) -> int:
     )
 
 
+def count_names(logdir: Path, tag: str) -> int:
+    """How often the events that ``count_events`` counts name ``tag``."""
+    needle = tag.encode()
+    return sum(
+        data.count(needle)
+        for path in logdir.rglob("*tfevents*")
+        for _, data in records(path)
+        if not data.startswith(_MARK, _MARK_OFFSET)
+    )
+
+
 def count_embeddings(logdir: Path) -> int:
     """The number of embeddings beneath ``logdir`` that the projector finds with their vectors."""
     count = 0

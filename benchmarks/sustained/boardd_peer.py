@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from boardd_client import SummaryWriter
+from comparison.event_files import count_names
 from comparison.peers.writer import WriterPeer
+from comparison.workloads import HISTOGRAM_BINS
 
 from sustained.daemon import Daemon
 
@@ -29,6 +32,14 @@ class Peer(WriterPeer):
     def open(self, logdir: Path) -> None:
         """Opens a writer."""
         self.writer = SummaryWriter(str(logdir), address=self._daemon.address)
+
+    def histograms(self, values: Mapping[str, Any], step: int) -> None:
+        """Logs histograms in one call."""
+        self.writer.add_histograms(values, step, bins=HISTOGRAM_BINS)
+
+    def written(self, logdir: Path, tag: str, method: str) -> int | None:
+        """How often events name ``tag``: those of several histograms do so several times."""
+        return count_names(logdir, tag)
 
     def close(self) -> None:
         """Closes the writer, and checks its counts.

@@ -7,7 +7,7 @@ arrays; those that do not take them get ``asnumpy()``, as their users write.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,15 @@ class LoopLogger:
     def histogram(self, tag: str, values: Any, step: int) -> None:
         """Logs an NDArray."""
         self.peer.histogram(tag, self._values(values), step)
+
+    def histograms(self, values: Mapping[str, Any], step: int) -> None:
+        """Logs NDArrays by tag, in one call if the logger has one."""
+        together = getattr(self.peer, "histograms", None)
+        if together is not None:
+            together(values, step)
+            return
+        for tag, array in values.items():
+            self.histogram(tag, array, step)
 
     def close(self) -> dict[str, Any]:
         """Returns when all is written; what the logger counted, if it counts."""

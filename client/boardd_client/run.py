@@ -13,11 +13,13 @@ from typing import Final, cast
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import tags
-from boardd_protos.frame import HEADER_BYTES
+from boardd_protos.frame import HEADER_BYTES, FrameKind
 from boardd_protos.printable import counted
 from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client.calls import arguments
+from boardd_client.calls.arguments import Bins
+from boardd_client.calls.batches import histogram_records
 from boardd_client.calls.curves import CurveTemplates
 from boardd_client.calls.reductions import Reductions
 from boardd_client.capture import LazyScalar, Tensor
@@ -280,6 +282,36 @@ class RunHandle:
             if all(series):
                 self._curves.add(tag, names, series)
 
+    def log_histograms(
+        self,
+        histograms: Sequence[tuple[str, Tensor]],
+        step: int,
+        wall_time: float,
+        bins: Bins,
+        *,
+        is_each_alone: bool,
+    ) -> None:
+        """Logs histograms, each a tag and its values; those of small arrays in one record.
+
+        Raises ``ValueError`` if one of the tags is another kind; then nothing was logged.
+        """
+        kind = SummaryKind.HISTOGRAM
+        numbers = [self.series.of_summary(tag, kind) for tag, _ in histograms]
+        known = [
+            (series, tensor)
+            for series, (_, tensor) in zip(numbers, histograms, strict=True)
+            if series or self._too_many(step)
+        ]
+        for one in histogram_records(known, bins, is_each_alone=is_each_alone):
+            self.log_record(
+                one.series[0],
+                step,
+                wall_time,
+                one.tensors,
+                one.payload,
+                FrameKind.SERIES_SUMMARIES if one.is_several else FrameKind.SUMMARY,
+            )
+
     def log_record(
         self,
         series: int,
@@ -287,10 +319,11 @@ class RunHandle:
         wall_time: float,
         tensors: Sequence[Tensor],
         payload: bytes = b"",
+        kind: FrameKind = FrameKind.SUMMARY,
     ) -> None:
         """Appends a record and starts the copies of its tensors, or drops the whole of it.
 
-        Without a payload it is a scalar, of the one tensor's one element.
+        Without a payload it is a scalar, of the one tensor's one element; else of ``kind``.
         """
         session = self.sender.session
         dtype = "" if payload else tensors[0].dtype
@@ -303,7 +336,7 @@ class RunHandle:
         try:
             while True:
                 claimed = session.claim(
-                    series, step, wall_time, payload, sizes, scalar_dtype=dtype, into=capture
+                    series, step, wall_time, payload, sizes, dtype, into=capture, kind=kind
                 )
                 if isinstance(claimed, Capture):
                     break

@@ -309,6 +309,20 @@ class SummaryWriter(
         if series:
             run.log_record(series, step, wall_time, tensors, payload)
 
+    def _log_histograms(
+        self,
+        histograms: Sequence[tuple[str, capture.Tensor]],
+        step: int,
+        bins: arguments.Bins,
+        *,
+        walltime: object = None,
+    ) -> None:
+        wall_time = _time_of(walltime)
+        run = self._attach()
+        if run is not None:
+            is_each_alone = self._ranks.is_one_of_several
+            run.log_histograms(histograms, step, wall_time, bins, is_each_alone=is_each_alone)
+
     def _attach(self) -> RunHandle | None:
         """This writer's run in a session, begun if need be; None if the writer is closed."""
         attached = self._attached

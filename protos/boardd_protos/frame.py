@@ -16,7 +16,7 @@ of eight; every integer and float is little-endian::
         40  f64   value          the scalar; 0 for other kinds
 
 A scalar's frame is the header alone, so that scalars in a row are an array of
-``FRAME_DTYPE`` and need no Python per record. A SUMMARY carries a
+``FRAME_DTYPE`` and need no Python per record. A SUMMARY and SERIES_SUMMARIES carry a
 serialized ``Payload`` (boardd.proto).
 
 Frames, not protobuf messages, because a call that logs must cost under a
@@ -43,6 +43,7 @@ class FrameKind(enum.IntEnum):
     SUMMARY = 2  #: the payload says what, and describes the tensors
     END_RUN = 3  #: closes the event files of run ``target``
     ABORTED = 4  #: a record lost after it was numbered; payload: UTF-8 reason
+    SERIES_SUMMARIES = 7  #: as SUMMARY, of several series: ``target`` is the first of them
 
 
 #: Flag of a frame whose value or tensors are still being captured.

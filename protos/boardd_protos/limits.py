@@ -41,6 +41,10 @@ NUMPY_BIN_RULES: Final = ("auto", "fd", "doane", "scott", "stone", "rice", "stur
 #: TensorFlow's exponential edges, by MXBoard's name of them.
 DEFAULT_BINS: Final = "default"
 
+#: Histograms of one record, and the bytes of their events, about, if all buckets are filled.
+MAX_HISTOGRAMS: Final = 1024
+MAX_HISTOGRAMS_EVENT_BYTES: Final = 8 << 20
+
 #: Thresholds of a precision-recall curve.
 MAX_THRESHOLDS: Final = 65_536
 

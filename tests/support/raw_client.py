@@ -143,13 +143,20 @@ class RawClient:
         await self.send(records=pb.Records(frames=b"".join(frames)))
 
     async def tensor(
-        self, sequence: int, content: np.ndarray | bytes, chunk_bytes: int = 1 << 20
+        self,
+        sequence: int,
+        content: np.ndarray | bytes,
+        chunk_bytes: int = 1 << 20,
+        *,
+        tensor: int = 0,
     ) -> None:
-        """Sends the only tensor of a record, as clients do: in chunks before its frame."""
+        """Sends a tensor of a record, as clients do: in chunks before its frame."""
         data = content if isinstance(content, bytes) else content.tobytes()
         for offset in range(0, len(data), chunk_bytes):
             chunk = data[offset : offset + chunk_bytes]
-            await self.send(chunk=pb.TensorChunk(sequence=sequence, offset=offset, data=chunk))
+            await self.send(
+                chunk=pb.TensorChunk(sequence=sequence, tensor=tensor, offset=offset, data=chunk)
+            )
 
     async def half_close(self) -> None:
         await self._call.done_writing()

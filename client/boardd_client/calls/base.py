@@ -8,6 +8,7 @@ from typing import Protocol
 
 from boardd_protos.summary_kind import SummaryKind
 
+from boardd_client.calls.arguments import Bins
 from boardd_client.capture import Tensor
 
 
@@ -48,6 +49,20 @@ class Calls(ABC):
 
         Raises ``ValueError`` if one of the tags is another kind already, and as
         ``arguments.wall_time`` does.
+        """
+
+    @abstractmethod
+    def _log_histograms(
+        self,
+        histograms: Sequence[tuple[str, Tensor]],
+        step: int,
+        bins: Bins,
+        *,
+        walltime: object = None,
+    ) -> None:
+        """Logs histograms, each a tag and its values, in as few records as that takes.
+
+        Raises as ``_log_summary``, and has logged nothing then.
         """
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from boardd_protos.limits import MAX_THRESHOLDS
@@ -47,6 +48,42 @@ class DistributionCalls(Calls):
         self._log_summary(
             tag, step, payload, [tensor], kind=SummaryKind.HISTOGRAM, walltime=walltime
         )
+
+    def add_histograms(
+        self,
+        values: Mapping[str, Any],
+        global_step: Any = None,
+        bins: Any = "default",
+        *,
+        walltime: float | None = None,
+    ) -> None:
+        """Logs the distributions of many arrays at one step, as ``add_histogram`` does of each.
+
+        Those of up to 1 MiB share a record: they are copied, counted and written together,
+        which costs a fraction. So they are also dropped together if there is no room, and
+        lost together if a framework fails to yield one of them. In a run that several workers
+        log to, each has a record of its own.
+
+        Args:
+            values: the arrays, each of any shape, by the names of their plots.
+            global_step: the step; None is 0.
+            bins: as of ``add_histogram``, for all.
+            walltime: seconds since the epoch; None is now.
+
+        Raises:
+            TypeError, ValueError: not as described. Nothing was logged then.
+        """
+        if not isinstance(values, Mapping):
+            raise TypeError(f"values is a {arguments.kind(values)}, expected a dict of arrays")
+        step = arguments.step(global_step)
+        checked = arguments.bins(bins)
+        histograms = []
+        for name, array in values.items():
+            tag = arguments.tag(name)
+            tensor = capture.tensor(array, f"values[{tag!r}]")
+            payloads.check_shape(tensor.shape)
+            histograms.append((tag, tensor))
+        self._log_histograms(histograms, step, checked, walltime=walltime)
 
     def add_histogram_raw(
         self,

@@ -26,6 +26,26 @@ _KEPT: Final = 64
 @lru_cache(maxsize=_KEPT)
 def histogram(dtype: str, shape: tuple[int, ...], bins: Bins) -> bytes:
     """The payload of a histogram of one tensor."""
+    return _serialized(pb.Payload(tensors=[_described(dtype, shape)], histogram=_bins(bins)))
+
+
+@lru_cache(maxsize=_KEPT)
+def histograms(
+    tensors: tuple[tuple[str, tuple[int, ...]], ...],
+    series: tuple[int, ...],
+    sizes: tuple[int, ...],
+    bins: Bins,
+) -> bytes:
+    """The payload of histograms of several series.
+
+    ``tensors`` are the dtypes and shapes of what holds their values, ``sizes`` of each.
+    """
+    message = pb.Histograms(bins=_bins(bins), series=series, sizes=sizes)
+    described = [_described(dtype, shape) for dtype, shape in tensors]
+    return _serialized(pb.Payload(tensors=described, histograms=message))
+
+
+def _bins(bins: Bins) -> pb.Histogram:
     message = pb.Histogram()
     if bins.rule:
         message.rule = bins.rule
@@ -33,7 +53,7 @@ def histogram(dtype: str, shape: tuple[int, ...], bins: Bins) -> bytes:
         message.edges.edges.extend(bins.edges)
     else:
         message.count = bins.count
-    return _serialized(pb.Payload(tensors=[_described(dtype, shape)], histogram=message))
+    return message
 
 
 @lru_cache(maxsize=_KEPT)
@@ -191,9 +211,14 @@ def _all(tensors: Iterable[Tensor]) -> list[pb.Tensor]:
 
 
 def _described(dtype: str, shape: tuple[int, ...]) -> pb.Tensor:
+    check_shape(shape)
+    return pb.Tensor(dtype=dtype, shape=shape)
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Raises ``ValueError`` for more dimensions than a tensor has."""
     if len(shape) > MAX_DIMENSIONS:
         raise ValueError(f"an array of {len(shape)} dimensions, expected {MAX_DIMENSIONS} at most")
-    return pb.Tensor(dtype=dtype, shape=shape)
 
 
 def _serialized(payload: pb.Payload) -> bytes:

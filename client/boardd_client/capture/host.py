@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import numpy as np
@@ -41,6 +42,29 @@ class HostTensor:
         if self.size_bytes:
             array = self._array
             np.ndarray(self.shape, _LITTLE_ENDIAN[array.dtype], slot)[...] = array
+
+    @staticmethod
+    def joined(tensors: Sequence[HostTensor]) -> HostTensors:
+        """See ``boardd_client.capture.joined``."""
+        return HostTensors(tensors)
+
+
+class HostTensors:
+    """Arrays of one dtype in host memory; ``copy_into`` is one copy of all, made at once."""
+
+    __slots__ = ("_arrays", "dtype", "shape", "size_bytes")
+
+    def __init__(self, tensors: Sequence[HostTensor]) -> None:
+        self._arrays = [tensor._array.reshape(-1) for tensor in tensors]
+        self.dtype = tensors[0].dtype
+        self.shape = (sum(array.size for array in self._arrays),)
+        self.size_bytes = sum(tensor.size_bytes for tensor in tensors)
+
+    def copy_into(self, slot: memoryview) -> None:
+        """Copies the elements to ``slot``, one array after the other."""
+        if self.size_bytes:
+            target: np.ndarray[Any, Any] = np.ndarray(self.shape, _LITTLE_ENDIAN[self._arrays[0].dtype], slot)
+            np.concatenate(self._arrays, out=target)
 
 
 def tensor(value: object, what: str) -> HostTensor:

@@ -6,6 +6,7 @@ that computes it, and another thread transfers the clone: see ``torch_cuda``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
@@ -44,14 +45,37 @@ class HostTensor:
         """Copies the elements to ``slot``; PyTorch releases the GIL meanwhile."""
         _copy(self._tensor, slot)
 
+    @staticmethod
+    def joined(tensors: Sequence[HostTensor]) -> HostTensor:
+        """See ``boardd_client.capture.joined``."""
+        return _JoinedHostTensor([tensor._tensor for tensor in tensors], tensors[0].dtype)
+
+
+class _JoinedHostTensor(HostTensor):
+    """CPU tensors of one dtype; ``copy_into`` is one call."""
+
+    __slots__ = ("_tensors",)
+
+    def __init__(self, values: Sequence[Any], dtype: str) -> None:
+        super().__init__(values[0], dtype)
+        self._tensors = values
+        self.shape, self.size_bytes = _extent(values)
+
+    def copy_into(self, slot: memoryview) -> None:
+        """Copies the elements of all to ``slot``."""
+        if self.size_bytes:
+            target = torch.frombuffer(slot, dtype=self._tensor.dtype)
+            torch.cat(_flat(self._tensors), out=target)
+
 
 class DeviceTensor:
     """A tensor on a device; ``copy_into`` enqueues a clone there and returns."""
 
-    __slots__ = ("_tensor", "dtype", "shape", "size_bytes")
+    __slots__ = ("_tensor", "device", "dtype", "shape", "size_bytes")
 
     def __init__(self, value: Any, dtype: str) -> None:
         self._tensor = value
+        self.device = value.device
         self.dtype = dtype
         self.shape = tuple(value.shape)
         self.size_bytes: int = value.numel() * value.element_size()
@@ -60,14 +84,45 @@ class DeviceTensor:
         """Enqueues the clone."""
         if self.size_bytes == 0:
             return None
-        value = self._tensor
-        if value.is_cuda:
-            return torch_cuda.begin(value, slot)
+        if self._tensor.is_cuda:
+            return torch_cuda.begin(self.device, self._clone, slot)
         try:
-            clone = value.clone(memory_format=torch.contiguous_format)
+            clone = self._clone()
         except RuntimeError as error:
-            return Failed(f"no snapshot of a tensor on {value.device}: {error}")
+            return Failed(f"no snapshot of a tensor on {self.device}: {error}")
         return _DeviceCopy(clone, slot)
+
+    def _clone(self) -> Any:
+        return self._tensor.clone(memory_format=torch.contiguous_format)
+
+    @staticmethod
+    def joined(tensors: Sequence[DeviceTensor]) -> DeviceTensor:
+        """See ``boardd_client.capture.joined``; ``tensors`` are on one device."""
+        return _JoinedDeviceTensor([tensor._tensor for tensor in tensors], tensors[0].dtype)
+
+
+class _JoinedDeviceTensor(DeviceTensor):
+    """Tensors of one dtype on one device, of which one clone is made."""
+
+    __slots__ = ("_tensors",)
+
+    def __init__(self, values: Sequence[Any], dtype: str) -> None:
+        super().__init__(values[0], dtype)
+        self._tensors = values
+        self.shape, self.size_bytes = _extent(values)
+
+    def _clone(self) -> Any:
+        return torch.cat(_flat(self._tensors))
+
+
+def _extent(values: Sequence[Any]) -> tuple[tuple[int, ...], int]:
+    """The shape of the elements of all, and their bytes."""
+    count = sum(value.numel() for value in values)
+    return (count,), count * values[0].element_size()
+
+
+def _flat(values: Sequence[Any]) -> list[Any]:
+    return [value.detach().reshape(-1) for value in values]
 
 
 class _DeviceCopy:

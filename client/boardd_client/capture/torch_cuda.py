@@ -30,7 +30,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -50,14 +50,16 @@ _PORTABLE: Final = 1  # CU_MEMHOSTREGISTER_PORTABLE: for all devices
 _CAPTURE_MODE_RELAXED: Final = 2  # CU_STREAM_CAPTURE_MODE_RELAXED
 
 
-def begin(value: Any, slot: memoryview) -> Transfer | Failed:
-    """Enqueues a snapshot of ``value``, a detached CUDA tensor, and returns."""
-    device = value.device
+def begin(device: Any, make_clone: Callable[[], Any], slot: memoryview) -> Transfer | Failed:
+    """Enqueues a snapshot of what lies on a CUDA device, and returns.
+
+    ``make_clone`` enqueues a contiguous clone of it on the current stream.
+    """
     try:
         with _current(device):
             if torch.cuda.is_current_stream_capturing():
                 return Failed("a CUDA graph was being captured; log outside the capture")
-            clone = value.clone(memory_format=torch.contiguous_format)
+            clone = make_clone()
             # The thread that waits for a blocking event sleeps; for others it spins.
             cloned = torch.cuda.Event(blocking=True)
             cloned.record(torch.cuda.current_stream(device))

@@ -55,10 +55,18 @@ def log_tree(
     for name, leaf in named:
         arguments.tag(name)
         capture.tensor(leaf, name)
-    for name, leaf in named:
-        if copy and isinstance(leaf, jax.Array):
-            leaf = jnp.array(leaf, copy=True)
+    if copy:
+        named = [(name, _copied(leaf)) for name, leaf in named]
+    values = dict(named)
+    if len(values) == len(named):
+        writer.add_histograms(values, step, bins=bins)
+        return
+    for name, leaf in named:  # several leaves have one name, and each is logged
         writer.add_histogram(name, leaf, step, bins=bins)
+
+
+def _copied(leaf: Any) -> Any:
+    return jnp.array(leaf, copy=True) if isinstance(leaf, jax.Array) else leaf
 
 
 def _name(key: Any) -> str:

@@ -85,14 +85,26 @@ class Watch:
         self._next_step += 1
         if (step - self._initial_step) % self._every:
             return
-        for tag, value in self._tensors():
-            try:
-                self._writer.add_histogram(tag, value, step, bins=self._bins)
-            except (TypeError, ValueError) as error:
-                # This kind cannot be logged: it is sparse, or has parts on other hosts.
-                if tag not in self._refused:
-                    self._refused.add(tag)
-                    _logger.warning("boardd: %s is watched but cannot be logged: %s", tag, error)
+        tensors = dict(self._tensors())
+        alone = [tag for tag in self._refused if tag in tensors]
+        together = {tag: value for tag, value in tensors.items() if tag not in self._refused}
+        try:
+            self._writer.add_histograms(together, step, bins=self._bins)
+        except (TypeError, ValueError):  # nothing was logged: which of them is it?
+            alone = list(tensors)
+        for tag in alone:
+            self._log_alone(tag, tensors[tag], step)
+
+    def _log_alone(self, tag: str, value: Any, step: int) -> None:
+        try:
+            self._writer.add_histogram(tag, value, step, bins=self._bins)
+        except (TypeError, ValueError) as error:
+            # This kind cannot be logged: it is sparse, or has parts on other hosts.
+            if tag not in self._refused:
+                self._refused.add(tag)
+                _logger.warning("boardd: %s is watched but cannot be logged: %s", tag, error)
+        else:
+            self._refused.discard(tag)
 
     def __enter__(self) -> Watch:
         return self

@@ -52,11 +52,12 @@ class Claims:
         wall_time: float,
         payload: bytes,
         sizes: Iterable[int],
-        *,
         scalar_dtype: str = "",
+        *,
         into: Capture | None = None,
+        kind: FrameKind = FrameKind.SUMMARY,
     ) -> Capture | DropReason:
-        """Appends a claimed record with slots for its tensors, of ``sizes`` bytes.
+        """Appends a claimed record of ``kind`` with slots for its tensors, of ``sizes`` bytes.
 
         Returns why not if there is no room. With ``scalar_dtype`` the record is a scalar,
         of the one element of the one tensor. ``copies_started``, ``interrupted`` or
@@ -75,7 +76,8 @@ class Claims:
         capture.slots, capture.scalar_dtype = slots, scalar_dtype
         if not is_scalar:
             payload += self._slots.located(slots)
-        kind = FrameKind.SCALAR if is_scalar else FrameKind.SUMMARY
+        if is_scalar:
+            kind = FrameKind.SCALAR
         with self._lock:
             sequence = self._ring.append(
                 kind, series, step, wall_time, payload, claimed=True, reserved=is_scalar

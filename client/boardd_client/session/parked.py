@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 from boardd_client.memory.parked_frames import KeptFrames, ParkedFrames
 
 #: Kinds of frames whose target is a series.
-_OF_SERIES: Final = (int(FrameKind.SCALAR), int(FrameKind.SUMMARY), int(FrameKind.ABORTED))
+_OF_SERIES: Final = (
+    int(FrameKind.SCALAR),
+    int(FrameKind.SUMMARY),
+    int(FrameKind.SERIES_SUMMARIES),
+    int(FrameKind.ABORTED),
+)
 #: Kinds of frames that ``Parked.has`` finds.
 _FOUND: Final = (int(FrameKind.END_RUN), int(FrameKind.ABORTED))
 #: Looked at under the ring's lock, at most: calls wait for that.

@@ -22,7 +22,8 @@ class Rejection:
     """Records that the daemon will not write, from sequence number ``first`` to ``last``.
 
     Or one that was lost in this process after it was numbered. ``is_covered``: the
-    acknowledgement that covers it was heard. Each of ``runs`` may have some of them.
+    acknowledgement that covers it was heard. Each of ``runs`` may have some of them. 0 ``records``:
+    a part of one, which is written but for that.
     """
 
     first: int
@@ -68,8 +69,8 @@ class RejectedRecords:
             if message.number <= self.last_heard:
                 return False
             self.last_heard = message.number
-        records = max(message.records, 1)
-        last = min(message.last_sequence or message.sequence + records - 1, last_sequence)
+        records = 0 if message.is_part else max(message.records, 1)
+        last = min(message.last_sequence or message.sequence + max(records, 1) - 1, last_sequence)
         reason = reason_name(message.reason)
         self._rejections.append(
             Rejection(message.sequence, last, records, reason, message.message, runs)
@@ -133,6 +134,10 @@ class RejectedRecords:
                     self._add(self._losses.pop(sequence), 1)
         if records:
             self._add(rejection, records)
+        elif not rejection.records:
+            for run in rejection.runs:
+                run.written_in_part += 1
+                run.last_left_out = f"{rejection.reason}: {rejection.message}"
 
     def _add(self, rejection: Rejection, records: int) -> None:
         self._counts[rejection.reason] += records

@@ -32,6 +32,8 @@ class DefinedRun:
     refusal: str = ""  #: why the daemon writes none of it; empty when it does
     rejected: int = 0
     last_rejection: str = ""
+    written_in_part: int = 0  #: records of which something was refused
+    last_left_out: str = ""  #: what, of the last of them
     #: Whether it takes no more records until some of those that wait are done.
     is_held_up: bool = False
     series: list[int] = field(default_factory=list)

@@ -32,7 +32,7 @@ class Flushes:
         self._sender = sender
         self._run = run
         self._path = path
-        self._rejected_before = 0
+        self._rejected_before = self._in_part_before = 0
         self._awaited_sequence = 0  # before it is written, no flush waits without a timeout
         self._told = ""  # why the last flush waited in vain, once that was logged
 
@@ -50,20 +50,15 @@ class Flushes:
         elif not written:
             reason, waited_in_vain = sender.why_not(run), True
             self._awaited(sequence, begin)
-        elif self.too_late:
-            lost = counted(self.too_late, "dropped record")
-            reason = f"{lost}: {DropReason.PROCESS_ENDED.text}"
-        elif run.rejected > self._rejected_before:
-            count = run.rejected - self._rejected_before
-            last = "" if count == 1 else ", the last"
-            reason = f"{counted(count, 'rejected record')}{last}: {run.last_rejection}"
+        elif lost := self._lost():
+            reason = lost
         elif level == "synced" or sender.syncs_on_flush or run.definition.sync_on_flush:
             level = "synced"
             synced = sender.sync(sequence, deadline, run)
             if not synced.ok:
                 reason, waited_in_vain = synced.reason, time.monotonic() >= deadline
                 self._awaited(sequence + 1, begin)
-        self._rejected_before = run.rejected
+        self._rejected_before, self._in_part_before = run.rejected, run.written_in_part
         if not reason:
             self._told = ""
             return FlushResult(ok=True)
@@ -78,6 +73,21 @@ class Flushes:
             )
         self._told = reason if waited_in_vain else ""
         return FlushResult(False, reason, sender.session.statistics().pending)
+
+    def _lost(self) -> str:
+        """What is not written of the records that are done, and was not told before."""
+        run = self._run
+        rejected = run.rejected - self._rejected_before
+        in_part = run.written_in_part - self._in_part_before
+        if self.too_late:
+            return f"{counted(self.too_late, 'dropped record')}: {DropReason.PROCESS_ENDED.text}"
+        if rejected:
+            last = "" if rejected == 1 else ", the last"
+            return f"{counted(rejected, 'rejected record')}{last}: {run.last_rejection}"
+        if in_part:
+            last = "" if in_part == 1 else ", the last"
+            return f"{counted(in_part, 'record')} written in part{last}: {run.last_left_out}"
+        return ""
 
     def _wait_secs(self) -> float:
         is_answered = self._sender.session.done.is_written(self._run, self._awaited_sequence)

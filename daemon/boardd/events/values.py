@@ -36,8 +36,8 @@ class CountedHistogram(Protocol):
         """The bounds of its n buckets, float64[n + 1], ascending."""
 
     @property
-    def counts(self) -> npt.NDArray[np.int64]:
-        """The number of values in each bucket, int64[n]."""
+    def counts(self) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
+        """The number of values in each bucket, int64[n] or float64[n]."""
 
     @property
     def num(self) -> int:
@@ -163,7 +163,7 @@ def _histogram_value(
         high = _clamped(high, float(edges[stop - 1]), float(edges[stop]))
         # Packed repeated doubles, without a Python object for each.
         limits = edges[start + 1 : stop + 1].astype(_DOUBLE, copy=False).data
-        counts = bucket_counts[start:stop].astype(_DOUBLE).data
+        counts = bucket_counts[start:stop].astype(_DOUBLE, copy=False).data
         length = varint(limits.nbytes)
         packed = (_LIMIT_TAG, length, limits, _COUNT_TAG, length, counts)
         packed_bytes = 2 * (1 + len(length) + limits.nbytes)

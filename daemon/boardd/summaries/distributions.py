@@ -39,7 +39,7 @@ def summarize_histogram(source: ReductionInput) -> ReductionOutput:
     and ``InvalidTensorError``.
     """
     result = histogram(source.arrays[0], bins_of(source.payload.histogram))
-    return _shown_histogram(source.tag, result)
+    return shown_histogram(source.tag, result)
 
 
 def share_histogram(source: ReductionInput, rank: int) -> Mergeable:
@@ -49,13 +49,13 @@ def share_histogram(source: ReductionInput, rank: int) -> Mergeable:
 
 def present_edges_histogram(tag: str, step: int, merged: EdgesHistogram) -> ReductionOutput:
     """A histogram of all ranks' values over the edges that were given."""
-    return _shown_histogram(tag, _counted(merged.moments, merged.edges, merged.counts))
+    return shown_histogram(tag, _counted(merged.moments, merged.edges, merged.counts))
 
 
 def present_grid_histogram(tag: str, step: int, merged: GridHistogram) -> ReductionOutput:
     """A histogram of all ranks' values in buckets of a power of two."""
     grid = shown_grid(merged)
-    return _shown_histogram(tag, _counted(merged.moments, grid.edges, grid.counts))
+    return shown_histogram(tag, _counted(merged.moments, grid.edges, grid.counts))
 
 
 def _counted(moments: Moments, edges: NDArray[np.float64], counts: NDArray[np.int64]) -> Histogram:
@@ -74,7 +74,8 @@ def _counted(moments: Moments, edges: NDArray[np.float64], counts: NDArray[np.in
     )
 
 
-def _shown_histogram(tag: str, result: Histogram) -> ReductionOutput:
+def shown_histogram(tag: str, result: Histogram) -> ReductionOutput:
+    """What is shown of a histogram; see ``summarize_histogram``."""
     found: list[Summary.Value | EncodedValue] = [values.histogram_value(tag, result)]
     for name, count in (
         ("nan", result.nan_count),

@@ -22,6 +22,25 @@ class HasHoles(Protocol):
         """Whether a part of these bytes of a map was never written."""
 
 
+def arrays_of(
+    tag: str,
+    payload: pb.Payload,
+    chunks: Mapping[int, Sequence[bytes]],
+    max_bytes: int,
+    maps: Mapping[int, memoryview] | None,
+) -> list[NDArray[Any]]:
+    """Returns a payload's tensors: from the slots in ``maps``, or of ``chunks`` if it has none.
+
+    Raises ``InvalidTensorError`` and ``SummaryError``.
+    """
+    if maps is not None and payload.slots:
+        return shared_arrays(tag, payload, maps, max_bytes)
+    return [
+        chunked_array(tensor, chunks.get(number, ()))
+        for number, tensor in enumerate(payload.tensors)
+    ]
+
+
 def shared_arrays(
     tag: str, payload: pb.Payload, maps: Mapping[int, memoryview], max_bytes: int
 ) -> list[NDArray[Any]]:

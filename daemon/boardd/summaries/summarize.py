@@ -20,7 +20,7 @@ from boardd.events.wire import EncodedValue
 from boardd.partials import wholeness
 from boardd.partials.partial import Partial
 from boardd.summaries.kinds import KINDS, PRESENTERS, Kind
-from boardd.summaries.payload_arrays import chunked_array, shared_arrays
+from boardd.summaries.payload_arrays import arrays_of
 from boardd.summaries.reduction import (
     EncodedSummary,
     ReductionInput,
@@ -53,7 +53,7 @@ def summarize(
     INVALID_RECORD for a payload that is none and for options that cannot be,
     REDUCTION_FAILED for everything else.
     """
-    with _refusing(tag):
+    with refusing(tag):
         kind, source = _read(tag, step, wall_time, payload, chunks, max_working_bytes, maps)
         return _encoded(step, wall_time, kind.summarize(source))
 
@@ -73,7 +73,7 @@ def reduce_shared(
 
     The other arguments and the errors are those of ``summarize``.
     """
-    with _refusing(tag):
+    with refusing(tag):
         kind, source = _read(tag, step, wall_time, payload, chunks, max_working_bytes, maps)
         partial = Partial.of(rank, kind.share(source, rank))
         wholeness.check(partial)  # a client may have written to its map meanwhile
@@ -86,7 +86,7 @@ def present(tag: str, step: int, wall_time: float, partial: Partial) -> EncodedS
     If contributions are left out, since their form is another one, a text ``<tag>/ranks``
     beside it says so. Raises ``SummaryError`` as ``summarize`` does for one record.
     """
-    with _refusing(tag):
+    with refusing(tag):
         shown = partial.shown
         presenter = PRESENTERS.get(type(shown.value))
         if presenter is None:  # what another daemon contributed
@@ -104,8 +104,8 @@ def present(tag: str, step: int, wall_time: float, partial: Partial) -> EncodedS
 
 
 @contextmanager
-def _refusing(tag: str) -> Iterator[None]:
-    """Turns what a reduction raises into ``SummaryError``."""
+def refusing(tag: str) -> Iterator[None]:
+    """Turns what a reduction of ``tag`` raises into ``SummaryError``."""
     try:
         yield
     except SummaryError:
@@ -142,13 +142,7 @@ def _read(
     if not kind.fewest <= count <= kind.most:
         expected = str(kind.fewest) if kind.fewest == kind.most else f"{kind.fewest} to {kind.most}"
         raise InvalidTensorError(f"{count} tensors; a {name} has {expected}")
-    if maps is not None and message.slots:
-        arrays = shared_arrays(tag, message, maps, max_working_bytes)
-    else:
-        arrays = [
-            chunked_array(tensor, chunks.get(number, ()))
-            for number, tensor in enumerate(message.tensors)
-        ]
+    arrays = arrays_of(tag, message, chunks, max_working_bytes, maps)
     return kind, ReductionInput(tag, step, wall_time, message, arrays, max_working_bytes)
 
 

@@ -25,6 +25,7 @@ from boardd_protos.limits import (
 from google.protobuf.message import DecodeError
 
 from boardd.reduce import dtypes, pca
+from boardd.reduce.histogram.rules import MAX_RULE_BINS
 from boardd.reduce.image.sprite import MAX_SPRITE_SIDE
 from boardd.summaries.embedding import MIN_WORKING_BYTES
 
@@ -42,6 +43,10 @@ _MAX_SAMPLES: Final = 2 << 20
 _RULE_BYTES: Final = 40
 _RULES_THAT_COPY: Final = ("stone", "scott")
 _MOST_COPIED: Final = 1 << 16
+#: Of a bucket of one of several histograms: its edge and count, encoded and in the event.
+_BUCKET_BYTES: Final = 64
+#: Buckets of TensorFlow's edges.
+_DEFAULT_BINS: Final = 1549
 #: Of one frame of a video, while it is tiled and its colours are chosen; and of each that is kept.
 _FRAME_COPIES: Final = 20
 _KEPT_FRAME_COPIES: Final = 7
@@ -142,6 +147,20 @@ def _histogram(message: pb.Payload, max_projection_bytes: int) -> int:
     return _RULE_BYTES * (values if rule in _RULES_THAT_COPY else min(values, _MOST_COPIED))
 
 
+def _histograms(message: pb.Payload, max_projection_bytes: int) -> int:
+    """Beside what one histogram takes: edges and counts of each, and what is encoded of them."""
+    bins = message.histograms.bins
+    kind = bins.WhichOneof("bins")
+    count = bins.count if kind == "count" else MAX_RULE_BINS
+    if kind == "edges":
+        count = len(bins.edges.edges)
+    elif bins.rule == DEFAULT_BINS or kind is None:
+        count = _DEFAULT_BINS
+    values = max((int(size) for size in message.histograms.sizes), default=0)
+    rule_bytes = _RULE_BYTES * values if kind == "rule" and bins.rule != DEFAULT_BINS else 0
+    return len(message.histograms.series) * count * _BUCKET_BYTES + rule_bytes
+
+
 def _image(message: pb.Payload, max_projection_bytes: int) -> int:
     tensor, options = message.tensors[0], message.image
     sides = _sides(options.dataformats, tensor)
@@ -240,6 +259,7 @@ _KINDS: Final[Mapping[str, Callable[[pb.Payload, int], int]]] = {
     "audio": _audio,
     "embedding": _embedding,
     "histogram": _histogram,
+    "histograms": _histograms,
     "histogram_raw": _counts,
     "image": _image,
     "mesh": _mesh,

@@ -7,7 +7,7 @@ A part is finished or rejected once; some of its records may be rejected before,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
 from boardd.core.intake.columns import Columns
+from boardd.core.refusals import Refusal
 from boardd.core.runs.run_state import RunState
 
 #: What a part costs beside the bytes that it holds: its objects, and its places in queues.
@@ -68,7 +69,10 @@ class RunPart:
         return self.sequence
 
     def split_off(self, sequence: int, records: int, last_sequence: int) -> RejectedPart:
-        """Returns some of its records, to be rejected by themselves."""
+        """Returns some of its records, to be rejected by themselves.
+
+        0 ``records``: something of one of them, which stays.
+        """
         size_bytes = self.size_bytes * records // self.records
         self.records -= records
         self.size_bytes -= size_bytes
@@ -151,6 +155,22 @@ class SummaryPart(RunPart):
     payload: bytes
     tensors: dict[int, list[bytes]]
     maps: Mapping[int, memoryview] | None = None
+
+
+@dataclass(eq=False)
+class SeriesPart(SummaryPart):
+    """One record with a summary of each of several series; ``tag`` is that of the first.
+
+    ``tags`` are those of all, None of one that is left out: ``left_out`` then says so.
+    """
+
+    tags: Sequence[int | None] = ()
+    left_out: Refusal | None = None
+
+    @property
+    def known_tags(self) -> list[int]:
+        """The tags of those that are not left out."""
+        return [tag for tag in self.tags if tag is not None]
 
 
 @dataclass(eq=False)

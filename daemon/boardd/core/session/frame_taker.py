@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from boardd.core.intake.columns import SCALAR_BYTES, Columns
 from boardd.core.intake.frames import ScalarFrames, WalkedFrames
 from boardd.core.intake.tensors import TensorChunks
+from boardd.core.refusals import RefusedError
 from boardd.core.runs.places import Place, Purge
 from boardd.core.runs.run_state import RunState
 from boardd.core.runs.schema import Schema
@@ -29,12 +30,12 @@ from boardd.core.session.batch import (
     PurgePart,
     ScalarPart,
     SequenceRange,
-    SummaryPart,
 )
 from boardd.core.session.half_tensors import HalfTensors
 from boardd.core.session.progress import SessionProgress
 from boardd.core.session.rejections import Rejection
 from boardd.core.session.scalars import rejection, resolve
+from boardd.core.session.targets import SUMMARIES, Target, summary_part, target_of
 
 #: Bytes of a client's reason for an aborted record; the rest is cut off.
 MAX_REASON_BYTES: Final = 256
@@ -209,7 +210,7 @@ class FrameTaker:
         sequences = progress.accept(frame.sequence, frame.sequence, 1)
         if frame.flags:
             self._reject(frame, pb.INVALID_RECORD, f"flags {frame.flags:#x}; none are allowed")
-        elif frame.kind == FrameKind.SUMMARY:
+        elif frame.kind in SUMMARIES:
             self._take_summary(frame, sequences, batch)
         elif frame.kind == FrameKind.END_RUN:
             self._take_end(frame, sequences, batch)
@@ -224,11 +225,25 @@ class FrameTaker:
 
     def _take_summary(self, frame: Frame, sequences: SequenceRange, batch: Batch) -> None:
         chunks = self._tensors.take(frame.sequence)
-        index, tag, reason = self._schema.find_one(frame.target)
-        place = self._schema.places[index] if reason == 0 else None
-        if place is None:
-            self._reject(frame, reason, self._schema.why(frame.target))
-        elif not math.isfinite(frame.wall_time):
+        try:
+            target = target_of(frame, self._schema)
+        except RefusedError as error:
+            self._reject(frame, error.reason, str(error))
+        else:
+            self._take_targeted(frame, target, sequences, chunks, batch)
+        # After the part was charged: what is held must not dip in between.
+        self._tensors.settle()
+
+    def _take_targeted(
+        self,
+        frame: Frame,
+        target: Target,
+        sequences: SequenceRange,
+        chunks: TensorChunks,
+        batch: Batch,
+    ) -> None:
+        place = target.place
+        if not math.isfinite(frame.wall_time):
             message = f"wall_time {frame.wall_time} is not finite"
             self._reject(frame, pb.INVALID_RECORD, message)
         elif chunks.too_large:
@@ -241,47 +256,30 @@ class FrameTaker:
         elif place.run is None or place.refusal is not None:
             self._reject(frame, pb.RUN_REFUSED, _refused(place))
         else:
-            self._purge(index, batch)
+            self._purge(target.index, batch)
             own = place.own
-            self._hand_on_summary(frame, place, place.run, sequences, chunks, tag, batch)
+            self._hand_on_summary(frame, target, place.run, target.tag, sequences, chunks, batch)
             if own is not None and own.takes_summaries and own.open_run is not None:
-                tag = own.tags.of_one(tag)
+                tag = own.tags.of_one(target.tag)
                 self._hand_on_summary(
-                    frame, place, own.open_run, sequences, chunks, tag, batch, is_copy=True
+                    frame, target, own.open_run, tag, sequences, chunks, batch, is_copy=True
                 )
-        # After the part was charged: what is held must not dip in between.
-        self._tensors.settle()
 
     def _hand_on_summary(
         self,
         frame: Frame,
-        place: Place,
+        target: Target,
         run: RunState,
+        tag: int,
         sequences: SequenceRange,
         chunks: TensorChunks,
-        tag: int,
         batch: Batch,
         *,
         is_copy: bool = False,
     ) -> None:
-        self._schema.hold(place, run)
-        part = SummaryPart(
-            self._progress.session_id,
-            run,
-            sequences,
-            sequence=frame.sequence,
-            records=1,
-            # Tensors in maps are the client's memory.
-            size_bytes=PART_BYTES + len(frame.payload) + chunks.held_bytes,
-            tag=tag,
-            step=frame.step,
-            wall_time=frame.wall_time,
-            payload=frame.payload,
-            tensors=chunks.tensors,
-            maps=self._maps,
-            numbers=(place.number,),
-            is_copy=is_copy,
-        )
+        self._schema.hold(target.place, run)
+        part = summary_part(frame, target, self._progress.session_id, run, tag, sequences, chunks)
+        part.maps, part.is_copy = self._maps, is_copy
         self._progress.hand_on(part, batch)
 
     def _take_end(self, frame: Frame, sequences: SequenceRange, batch: Batch) -> None:

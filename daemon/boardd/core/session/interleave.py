@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from boardd.core.session.batch import RunPart, ScalarPart, SummaryPart
+from boardd.core.session.batch import RunPart, ScalarPart, SeriesPart, SummaryPart
 
 #: Most pieces of one interleaving; beyond, parts stay whole, and some steps go backwards.
 MAX_PIECES: Final = 4096
@@ -78,6 +78,8 @@ def tags_of(part: RunPart) -> NDArray[np.intp]:
     """The indexes of the tags of a part's records; one may come several times."""
     if isinstance(part, ScalarPart):
         return part.tag_index
+    if isinstance(part, SeriesPart):
+        return np.array(part.known_tags, np.intp)
     if isinstance(part, SummaryPart):
         return np.array([part.tag], np.intp)
     return np.empty(0, np.intp)

@@ -109,7 +109,8 @@ class SessionProgress:
 
     def reject(self, part: RunPart, reason: int, message: str) -> None:
         """Takes back a part that cannot be written."""
-        if part.counted_records:
+        is_part_of_one = isinstance(part, RejectedPart) and not part.records
+        if part.counted_records or is_part_of_one:
             runs = part.numbers or tuple(
                 number for session_id, number in part.run.members if session_id == self.session_id
             )

@@ -28,7 +28,8 @@ MAX_UNHEARD: Final = 1024
 class Rejection:
     """``records`` that are not written, the first at ``sequence``, the last at ``last_sequence``.
 
-    Records in between may be written all the same. ``runs`` are the client's numbers of those
+    Records in between may be written all the same. 0 ``records``: something of one record, which
+    is written but for that. ``runs`` are the client's numbers of those
     that they were meant for; none if that is not known.
     """
 
@@ -167,6 +168,7 @@ def _message(number: int, rejection: Rejection) -> pb.Rejected:
     return pb.Rejected(
         sequence=rejection.sequence,
         records=rejection.records,
+        is_part=not rejection.records,
         reason=pb.Reason.Name(rejection.reason),
         message=rejection.message,
         last_sequence=rejection.last_sequence,

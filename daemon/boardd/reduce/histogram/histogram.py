@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 #: Up to this many values are compared with edges that are not known to be at equal distances.
-_DIRECT_SEARCH_SIZE: Final = 8192
+DIRECT_SEARCH_SIZE: Final = 8192
 
 #: Up to this many values and buckets, other threads wait while a histogram is made.
-_FEW: Final = 1024
-_FEW_BINS: Final = 4096
+FEW: Final = 1024
+FEW_BINS: Final = 4096
 
 #: Edges closer together than this have a scale that overflows.
 _SMALLEST_WIDTH: Final = 1e-290
@@ -64,7 +64,8 @@ class Histogram:
     explicit edges, finite values outside them are in all these and in no
     bucket, so the counts then add up to less than ``num``.
 
-    ``edges`` is float64[n + 1] and ``counts`` int64[n], both read-only.
+    ``edges`` is float64[n + 1] and ``counts`` int64[n], both read-only; of one of many that are
+    made together, float64[n].
     """
 
     min: float
@@ -73,7 +74,7 @@ class Histogram:
     sum: float
     sum_squares: float
     edges: npt.NDArray[np.float64]
-    counts: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64] | npt.NDArray[np.float64]
     nan_count: int
     positive_infinity_count: int
     negative_infinity_count: int
@@ -140,7 +141,7 @@ def _counts(
         bucket = _bucket(edges, lowest)
         if bucket is not None:
             counts[bucket] = num
-    elif size <= (DIRECT_SIZE if is_uniform else _DIRECT_SEARCH_SIZE):
+    elif size <= (DIRECT_SIZE if is_uniform else DIRECT_SEARCH_SIZE):
         _count_directly(chunks, edges, is_uniform, counts)
     elif num:
         is_covered = num == size and edges[0] <= lowest and highest <= edges[-1]
@@ -166,7 +167,7 @@ def _equal_width_histogram(
     counts: npt.NDArray[np.int64] = np.zeros(count, np.int64)
     flat = read_only(flat)
     kernels = _equal_width()
-    is_few = flat.size <= _FEW and count <= _FEW_BINS
+    is_few = flat.size <= FEW and count <= FEW_BINS
     kernel = kernels.equal_width_of_few if is_few else kernels.equal_width
     is_made, lowest, highest, num, total, squares, *not_finite = kernel(
         flat, flat.view(bits.integer), bits.mask, bits.shift, bits.infinity, edges, counts
@@ -331,8 +332,8 @@ def _plan(
 
 @functools.cache
 def _default_plan(dtype: np.dtype[Any]) -> Keyed:
-    # Only counts of more than _DIRECT_SEARCH_SIZE values need one.
-    return keyed(default_edges().edges, dtype, _DIRECT_SEARCH_SIZE)
+    # Only counts of more than DIRECT_SEARCH_SIZE values need one.
+    return keyed(default_edges().edges, dtype, DIRECT_SEARCH_SIZE)
 
 
 def _count_values(

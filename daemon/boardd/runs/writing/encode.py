@@ -113,7 +113,7 @@ def _encode_scalar(part: ScalarPart) -> Encoded | None:
     except RefusedError:
         return None
     if run.contents.steps.observe_one(tag, step):
-        _warn_of_steps(run, tag)
+        warn_of_steps(run, tag)
     key = session_key(part.session_id)
     if _written(columns.sequence, run.contents.marks.sequence(key)):
         return Encoded(duplicates=1)
@@ -172,7 +172,7 @@ def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> 
     except RefusedError as error:
         return Encoded(error=SummaryError(error.reason, str(error)))
     if run.contents.steps.observe_one(part.tag, part.step):
-        _warn_of_steps(run, part.tag)
+        warn_of_steps(run, part.tag)
     key = session_key(part.session_id)
     if part.sequence <= run.contents.marks.sequence(key):
         return Encoded(duplicates=1)
@@ -234,10 +234,11 @@ def _refused(part: ScalarPart, is_refused: NDArray[np.bool_]) -> list[RefusedRec
 
 def _watch_steps(run: RunState, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> None:
     for tag in run.contents.steps.observe(tag_index, step):
-        _warn_of_steps(run, tag)
+        warn_of_steps(run, tag)
 
 
-def _warn_of_steps(run: RunState, tag: int) -> None:
+def warn_of_steps(run: RunState, tag: int) -> None:
+    """Says that the steps of a tag of ``run`` go backwards."""
     _logger.warning(
         "run %s: steps of tag %r go backwards; TensorBoard hides the points they overtake",
         run.path,

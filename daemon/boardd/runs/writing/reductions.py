@@ -9,11 +9,12 @@ from typing import Final, Protocol
 from boardd_protos import boardd_pb2 as pb
 from google.protobuf.message import DecodeError
 
-from boardd.core.session.batch import MergedPart, SummaryPart
+from boardd.core.session.batch import MergedPart, SeriesPart, SummaryPart
 from boardd.events.exact import ExactPartial, with_partial
 from boardd.partials.codec import encode
 from boardd.runs.writing.group_work import SharedSummary
 from boardd.summaries.reduction import EncodedSummary
+from boardd.summaries.series import SeriesSummaries, summarize_series
 from boardd.summaries.summarize import present, reduce_shared, summarize
 
 #: Kinds of payloads that merge with those of another kind.
@@ -34,11 +35,13 @@ class Reduction(Protocol):
 Reduce = Callable[[SummaryPart, int], Reduction]
 
 
-def reduce_alone(part: SummaryPart, max_working_bytes: int) -> EncodedSummary:
+def reduce_alone(part: SummaryPart, max_working_bytes: int) -> EncodedSummary | SeriesSummaries:
     """Returns the event of a record, or of what several ranks made together.
 
     A rank's own copy of what its event rounds keeps what the ranks are merged from.
     """
+    if isinstance(part, SeriesPart):
+        return _reduce_series(part, max_working_bytes)
     tag = part.run.tags[part.tag].decode()
     if isinstance(part, MergedPart):
         return present(tag, part.step, part.wall_time, part.partial)
@@ -56,6 +59,12 @@ def reduce_alone(part: SummaryPart, max_working_bytes: int) -> EncodedSummary:
         max_working_bytes,
         part.maps,
     )
+
+
+def _reduce_series(part: SeriesPart, max_working_bytes: int) -> SeriesSummaries:
+    # What is left out is reduced as well: that is rare, and its tag is not read.
+    tags = ["" if tag is None else part.run.tags[tag].decode() for tag in part.tags]
+    return summarize_series(tags, part.payload, part.tensors, max_working_bytes, part.maps)
 
 
 def reduce_to_share(part: SummaryPart, max_working_bytes: int) -> SharedSummary:

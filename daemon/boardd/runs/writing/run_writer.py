@@ -32,6 +32,7 @@ from boardd.core.session.batch import (
     RewindPart,
     RunPart,
     ScalarPart,
+    SeriesPart,
     SummaryPart,
 )
 from boardd.events.tag_names import TagNames
@@ -44,6 +45,7 @@ from boardd.runs.writing.encode import (
     encode_summary,
     join,
 )
+from boardd.runs.writing.encode_series import encode_series
 from boardd.runs.writing.hold_back import HoldBack
 from boardd.runs.writing.outcomes import Outcomes
 from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReductions
@@ -59,6 +61,7 @@ from boardd.runs.writing.run_order import (
 )
 from boardd.runs.writing.succession import encode_purge, encode_rewind, superseded
 from boardd.summaries.reduction import EncodedSummary, SummaryError
+from boardd.summaries.series import SeriesSummaries
 
 _logger = logging.getLogger(__name__)
 
@@ -246,6 +249,12 @@ def _encode(item: Item, names: TagNames) -> Encoded:
     refused = superseded(part) if isinstance(part, RunPart) else None
     if refused is not None:
         return refused
+    if (
+        isinstance(item, ReducedSummary)
+        and isinstance(item.part, SeriesPart)
+        and isinstance(item.result, SeriesSummaries)
+    ):
+        return encode_series(item.part, item.result)
     if isinstance(item, ReducedSummary) and isinstance(item.result, (EncodedSummary, SummaryError)):
         return encode_summary(item.part, item.result)
     if isinstance(item, ScalarPart):

@@ -32,7 +32,8 @@ def watch(
 def steps(scripted: ScriptedDaemon, sw: SummaryWriter) -> list[int]:
     """The steps of all histograms that were logged, in call order."""
     assert sw.flush(timeout=60)
-    return [frame.step for frame in scripted.all_frames if frame.kind == FrameKind.SUMMARY]
+    kinds = (FrameKind.SUMMARY, FrameKind.SERIES_SUMMARIES)
+    return [frame.step for frame in scripted.all_frames if frame.kind in kinds]
 
 
 def test_the_first_step_and_then_every_nth_is_logged(scripted: ScriptedDaemon) -> None:
