@@ -20,7 +20,7 @@ from boardd.partials.histograms import (
     Moments,
     add_coarsened,
 )
-from boardd.reduce.histogram.grid import Grid, bucket_number, grid_exponent
+from boardd.reduce.histogram.grid import Grid, bucket_number, grid_range
 
 _QUARTILES: Final = (0.25, 0.75)
 
@@ -34,7 +34,7 @@ def shown_grid(histogram: GridHistogram) -> Grid:
         exponent = _stone_exponent(grid, moments)
     else:
         count = min(_rule_count(histogram.rule, grid, moments), RULE_BUCKETS // 2)
-        exponent = grid_exponent(moments.min, moments.max, 2 * count)
+        exponent = grid_range(moments.min, moments.max, 2 * count).exponent
     return _coarsened(grid, moments, max(exponent, grid.exponent))
 
 

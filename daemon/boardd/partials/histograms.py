@@ -14,7 +14,7 @@ from boardd.partials.exact_array import ExactArray
 from boardd.partials.exact_sum import ZERO, ExactSum, FloatSum
 from boardd.reduce.histogram.bins import Bins, Edges, EqualWidth
 from boardd.reduce.histogram.exact_moments import ExactMoments, exact_moments
-from boardd.reduce.histogram.grid import Grid, bucket_number, count_grid, grid_exponent
+from boardd.reduce.histogram.grid import Grid, count_grid, grid_range
 from boardd.reduce.histogram.histogram import count_edges
 
 #: The most buckets of a grid that is kept for a rule to choose from.
@@ -142,9 +142,7 @@ class GridHistogram:
         grids = _added_up([part.grid for part in (self, *others) if part.moments.num])
         if not grids:
             return GridHistogram(self.bins, self.rule, self.grid, moments)
-        exponent = grid_exponent(moments.min, moments.max, self.max_buckets)
-        first = bucket_number(moments.min, exponent)
-        size = bucket_number(moments.max, exponent) - first + 1
+        exponent, first, size = grid_range(moments.min, moments.max, self.max_buckets)
         counts: npt.NDArray[np.int64] = np.zeros(size, np.int64)
         for grid in grids:
             add_coarsened(grid, exponent, first, counts)

@@ -7,7 +7,7 @@ contradicts itself would fail whenever it is merged, long after it was taken.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -36,7 +36,7 @@ from boardd.partials.images import Images
 from boardd.partials.partial import Partial
 from boardd.partials.rank_sample import RankSample, place_of
 from boardd.partials.scalars import Scalars
-from boardd.reduce.histogram.grid import bucket_number, grid_exponent
+from boardd.reduce.histogram.grid import grid_range
 
 #: Counts of values are below this. Sums of as many as there can be ranks fit in int64.
 _MAX_COUNT: Final = 1 << 42
@@ -64,9 +64,8 @@ def _require(is_met: bool, what: str) -> None:
         raise InvalidRecordError(f"a partial with {what} that cannot be")
 
 
-def _check_counts(counts: npt.NDArray[np.int64] | Sequence[int], what: str) -> None:
-    array = np.asarray(counts)
-    _require(bool(((array >= 0) & (array < _MAX_COUNT)).all()), what)
+def _check_counts(counts: npt.NDArray[np.int64], what: str) -> None:
+    _require(not counts.size or (counts.min() >= 0 and counts.max() < _MAX_COUNT), what)
 
 
 def _check_array(array: ExactArray, size: int, what: str) -> None:
@@ -86,7 +85,8 @@ def _scalars(scalars: Scalars) -> None:
 def _moments(moments: Moments) -> None:
     counts = (moments.num, moments.square_overflow_count, moments.nan_count)
     infinities = (moments.positive_infinity_count, moments.negative_infinity_count)
-    _check_counts((*counts, *infinities), "counts of values")
+    _require(min(*counts, *infinities) >= 0, "counts of values")
+    _require(max(*counts, *infinities) < _MAX_COUNT, "counts of values")
     _check_range(moments.min, moments.max, "extremes")
 
 
@@ -106,10 +106,8 @@ def _grid_histogram(histogram: GridHistogram) -> None:
     if not moments.num:
         _require(not grid.counts.size, "buckets of no values")
         return
-    exponent = grid_exponent(moments.min, moments.max, max(2, max_buckets(histogram.bins)))
-    first = bucket_number(moments.min, exponent)
-    size = bucket_number(moments.max, exponent) - first + 1
-    is_same = (grid.exponent, grid.first, grid.counts.size) == (exponent, first, size)
+    buckets = grid_range(moments.min, moments.max, max(2, max_buckets(histogram.bins)))
+    is_same = (grid.exponent, grid.first, grid.counts.size) == buckets
     _require(is_same, "buckets of other values")
 
 

@@ -19,7 +19,7 @@ from boardd_protos.shared import HANDOVER_SECS
 
 from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError
-from boardd.core.groups.limits import GroupLimits
+from boardd.core.groups.limits import HEARTBEAT_SECS, GroupLimits
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.relay.relay import Batch, Relay, UnreachableError
 from boardd.rpc.answering import agreed_version, answering, checked_timeout
@@ -125,13 +125,20 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """Notes for the next daemon that no reduction is what ends this one."""
         self._sessions.run_table.end_notes()
 
-    def forward(self, relay: Relay, where: str, max_bytes: int = MAX_FORWARD_BYTES) -> None:
+    def forward(
+        self,
+        relay: Relay,
+        where: str,
+        max_bytes: int = MAX_FORWARD_BYTES,
+        heartbeat_secs: float = HEARTBEAT_SECS,
+    ) -> None:
         """Passes groups of ranks on over ``relay``, to ``where``; see ``Forwarding``.
 
         To be called before any client comes.
         """
         self._sessions.registry.runs.are_forwarded = True
-        self._sessions.run_table.forward(Forwarding(relay, where, max_bytes))
+        forwarding = Forwarding(relay, where, max_bytes, heartbeat_secs=heartbeat_secs)
+        self._sessions.run_table.forward(forwarding)
 
     async def take_relayed(self, batch: Batch) -> int:
         """Takes what another daemon passes on; see ``relay.Take``."""

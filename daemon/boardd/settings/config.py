@@ -18,7 +18,7 @@ from typing import Any, Final
 from boardd_protos import address
 
 from boardd.core.budget import Budgets
-from boardd.core.groups.limits import GroupLimits
+from boardd.core.groups.limits import HEARTBEAT_SECS, GroupLimits
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.errors import ConfigError
 from boardd.settings.option import (
@@ -45,6 +45,8 @@ AUTOSTARTED_IDLE_SECS: Final = 300.0
 
 _BOUNDS: Final = Budgets()
 _LIMITS: Final = GroupLimits()
+#: A link may be slow, and a daemon busy.
+_LEAST_HOST_SECS: Final = 3 * HEARTBEAT_SECS
 
 _WHERE = "where it listens and writes"
 _LIFE = "how long it runs"
@@ -266,6 +268,14 @@ class Config:
         "a point does not wait longer for a rank that is slow or stopped",
         default=_LIMITS.lag_secs,
     )
+    host_secs: float = _setting(
+        "host-secs",
+        POSITIVE_SECONDS,
+        _GROUPS,
+        "the ranks of a host whose daemon forwards are not waited for any more if nothing was "
+        f"heard of it for so long; it says every {HEARTBEAT_SECS:g} s that it is there",
+        default=_LIMITS.host_secs,
+    )
     max_open_bytes: int = _setting(
         "max-open-bytes",
         SIZE,
@@ -383,6 +393,7 @@ class Config:
             join_secs=self.join_secs,
             lag_points=self.lag_points,
             lag_secs=self.lag_secs,
+            host_secs=self.host_secs,
             max_open_bytes=self.max_open_bytes,
         )
 
@@ -391,6 +402,11 @@ class Config:
         for root in self.logdir_roots:
             if not root.is_dir():
                 raise ConfigError(f"logdir root {root} is not a directory; create it first")
+        if self.host_secs < _LEAST_HOST_SECS:
+            raise ConfigError(
+                f"--host-secs {self.host_secs:g}: hosts say every {HEARTBEAT_SECS:g} s that they "
+                f"are there, and may be late; give at least {_LEAST_HOST_SECS:g}"
+            )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError("--tls-cert and --tls-key must be given together")
         if self.tls_client_ca is not None and self.tls_cert is None:

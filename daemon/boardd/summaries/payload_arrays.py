@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
@@ -13,13 +13,9 @@ from numpy.typing import NDArray
 from boardd.reduce import dtypes
 from boardd.summaries.reduction import SummaryError
 
-
-@runtime_checkable
-class HasHoles(Protocol):
-    """Maps that can tell where nothing was written."""
-
-    def has_hole(self, number: int, start: int, end: int) -> bool:
-        """Whether a part of these bytes of a map was never written."""
+#: ``has_hole`` of maps that can tell where nothing was written: whether a part of these bytes
+#: of a map, from where to where, never was.
+_HasHole = Callable[[int, int, int], bool]
 
 
 def arrays_of(
@@ -58,6 +54,8 @@ def shared_arrays(
             pb.TENSOR_TOO_LARGE,
             f"tensors of {size_bytes} bytes; at most {max_bytes} are taken, see --max-tensor-bytes",
         )
+    # An instance check against a protocol takes as long as a small histogram.
+    has_hole: _HasHole | None = getattr(maps, "has_hole", None)
     arrays = []
     for tensor, slot in zip(payload.tensors, payload.slots, strict=True):
         slot_bytes = slot.size_bytes
@@ -78,7 +76,7 @@ def shared_arrays(
             raise InvalidTensorError(
                 f"the tensor ends at byte {end} of map {slot.map}, which has {view.nbytes}"
             )
-        if isinstance(maps, HasHoles) and maps.has_hole(slot.map, start, end):
+        if has_hole is not None and has_hole(slot.map, start, end):
             raise InvalidTensorError(
                 f"the tensor lies in bytes {start} to {end} of map {slot.map}, not all of which "
                 "were written"

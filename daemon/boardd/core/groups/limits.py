@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Final
+
+#: Seconds after which a daemon that has nothing to pass on says that it is there.
+HEARTBEAT_SECS: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -23,5 +26,5 @@ class GroupLimits:
     #: Memory of open points. Beyond it the oldest are closed.
     max_open_bytes: int = 64 << 20
     #: Seconds after which the ranks of another host are not waited for, if nothing comes from it.
-    #: A host whose ranks log nothing sends nothing, so it is waited for without end by default.
-    host_secs: float = math.inf
+    #: Its daemon says so every ``HEARTBEAT_SECS`` if it has nothing else to say.
+    host_secs: float = 300.0

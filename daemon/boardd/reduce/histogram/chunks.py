@@ -13,6 +13,9 @@ from boardd_protos.invalid import InvalidTensorError
 #: Values converted at a time: the copy stays in the second level of cache.
 CHUNK: Final = 1 << 16
 
+#: Kernels keep the GIL for up to this many values: to get it back would take longer.
+FEW_VALUES: Final = 16_384
+
 #: Values that one call of a kernel may see before the 32-bit tables are emptied.
 MAX_KERNEL_VALUES: Final = 1 << 30
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from boardd.reduce.compiled import bits_of, entry, inner
+from boardd.reduce.compiled import bits_of, brief_entry, callee, entry, inner
 from boardd.reduce.histogram.kernels import BLOCK, key_range
 
 #: The exponent of the unit in which every float64 is whole.
@@ -203,3 +203,41 @@ def exact_moments(
     finite_keys[0] = lowest
     finite_keys[1] = highest
     return finite_count, nan_count, positive_count, negative_count, overflow_count
+
+
+_exact_moments = callee(exact_moments)
+
+
+@brief_entry
+def exact_moments_of_few(
+    values: npt.NDArray[Any],
+    bits: npt.NDArray[Any],
+    mask: Any,
+    shift: Any,
+    infinity: Any,
+    finite_keys: npt.NDArray[Any],
+    sums: npt.NDArray[np.int64],
+    squares: npt.NDArray[np.int64],
+) -> tuple[int, int, int, int, int]:
+    """As ``exact_moments``, of few values."""
+    found: tuple[int, int, int, int, int] = _exact_moments(
+        values, bits, mask, shift, infinity, finite_keys, sums, squares
+    )
+    return found
+
+
+@brief_entry
+def take_deposits(table: npt.NDArray[np.int64], deposits: npt.NDArray[np.int64]) -> int:
+    """Moves what ``exact_moments`` has added to ``table`` to ``deposits``, int64[3, UNITS].
+
+    Returns how many columns are filled: with a column of the table, and its two rows.
+    """
+    count = 0
+    for index in range(UNITS):
+        if table[0, index] | table[1, index]:
+            deposits[0, count] = index
+            deposits[1, count] = table[0, index]
+            deposits[2, count] = table[1, index]
+            table[0, index] = table[1, index] = 0
+            count += 1
+    return count

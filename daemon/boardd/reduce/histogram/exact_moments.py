@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections import deque
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidTensorError
 
-from boardd.reduce.histogram.chunks import chunked, read_only
+from boardd.reduce.histogram.chunks import FEW_VALUES, chunked, read_only
 from boardd.reduce.histogram.thresholds import BITS
 
 #: The exponent of the unit of exact sums, without its sign.
@@ -54,54 +55,80 @@ def exact_moments(values: npt.NDArray[Any]) -> ExactMoments:
     bits = BITS[dtype]
     kernels = _kernels()
     keys = np.empty(2, bits.integer)
-    tables: npt.NDArray[np.int64] = np.zeros((2, 2, kernels.UNITS), np.int64)
-    counts = np.zeros(5, np.int64)
+    num = nan_count = positive = negative = overflows = 0
     lowest, highest = math.inf, -math.inf
-    units = [0, 0]
-    seen = 0
+    total = squares = seen = 0
+    tables = _Tables.taken()
     for chunk in chunks():
         if seen + chunk.size > kernels.MAX_DEPOSITS:
-            units = [total + _folded(table) for total, table in zip(units, tables, strict=True)]
-            tables.fill(0)
+            total, squares = total + tables.fold(0), squares + tables.fold(1)
             seen = 0
         seen += chunk.size
         flat = read_only(chunk)
-        found = kernels.exact_moments(
+        is_few = chunk.size <= FEW_VALUES
+        moments = kernels.exact_moments_of_few if is_few else kernels.exact_moments
+        found = moments(
             flat,
             flat.view(bits.integer),
             bits.mask,
             bits.shift,
             bits.infinity,
             keys,
-            tables[0],
-            tables[1],
+            tables.sums,
+            tables.squares,
         )
-        counts += found
+        num, nan_count, overflows = num + found[0], nan_count + found[1], overflows + found[4]
+        positive, negative = positive + found[2], negative + found[3]
         if found[0]:
             lowest = min(lowest, bits.value(keys[0]))
             highest = max(highest, bits.value(keys[1]))
-    num, nan_count, positive, negative, overflows = counts.tolist()
+    total, squares = total + tables.fold(0), squares + tables.fold(1)
+    tables.give_back()
     if not num:
         lowest = highest = 0.0
     if not -math.inf < lowest <= highest < math.inf:
         raise InvalidTensorError(
             f"values that change while they are read: from {lowest} to {highest}"
         )
-    total, squares = (total + _folded(table) for total, table in zip(units, tables, strict=True))
     return ExactMoments(
         num, lowest, highest, total, squares, overflows, nan_count, positive, negative
     )
 
 
-def _folded(table: npt.NDArray[np.int64]) -> int:
-    used = (table[0] | table[1]).nonzero()[0]
-    if not len(used):
-        return 0
-    first = int(used[0])
-    total = 0  # in units of the first, so that it has few digits
-    for index, low, high in zip((used - first).tolist(), *table[:, used].tolist(), strict=True):
-        total += (low + (high << _LOW_BITS)) << index
-    return total << first
+class _Tables:
+    """Tables that are empty whenever they are taken: to make them takes longer."""
+
+    #: For whoever comes next; threads may take and give them back at the same time.
+    _free: ClassVar[deque[_Tables]] = deque(maxlen=16)
+
+    def __init__(self) -> None:
+        units = _kernels().UNITS
+        self.sums, self.squares = np.zeros((2, 2, units), np.int64)
+        self._deposits = np.empty((3, units), np.int64)
+
+    @classmethod
+    def taken(cls) -> _Tables:
+        """Returns tables that nobody else has until they are given back."""
+        try:
+            return cls._free.pop()
+        except IndexError:
+            return cls()
+
+    def give_back(self) -> None:
+        """Lets the next take them."""
+        self._free.append(self)
+
+    def fold(self, which: int) -> int:
+        """Empties the sums, or with 1 the squares. Returns what they add up to, in units."""
+        count = _kernels().take_deposits(self.squares if which else self.sums, self._deposits)
+        if not count:
+            return 0
+        indexes, lows, highs = self._deposits[:, :count].tolist()
+        first = indexes[0]
+        total = 0  # in units of the first, so that it has few digits
+        for index, low, high in zip(indexes, lows, highs, strict=True):
+            total += (low + (high << _LOW_BITS)) << (index - first)
+        return int(total << first)
 
 
 @functools.cache

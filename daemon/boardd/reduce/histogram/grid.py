@@ -14,15 +14,17 @@ import functools
 import math
 import sys
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from boardd.reduce.histogram.chunks import (
+    FEW_VALUES,
     FLOAT32,
     FLOAT64,
     MAX_KERNEL_VALUES,
+    Chunks,
     chunked,
     converted,
     read_only,
@@ -35,6 +37,8 @@ _MAX_SCALE_EXPONENT: Final = 900
 
 #: Bits of float64's significand, less one: buckets are numbered in fewer.
 _FLOAT64_BITS: Final = 52
+#: All bits of float64's significand.
+_DIGITS: Final = 53
 #: float32 counts buckets of these numbers.
 _MAX_FLOAT32_NUMBER: Final = 1 << 23
 _MAX_FLOAT32_EXPONENT: Final = 120
@@ -59,10 +63,18 @@ class Grid:
         return edges
 
 
-def grid_exponent(lowest: float, highest: float, max_buckets: int) -> int:
-    """Returns the exponent of the width of the buckets over finite values.
+class GridRange(NamedTuple):
+    """``size`` buckets of 2**exponent, the first of which has the number ``first``."""
 
-    It is the smallest one of which at most ``max_buckets``, at least 2, reach from
+    exponent: int
+    first: int
+    size: int
+
+
+def grid_range(lowest: float, highest: float, max_buckets: int) -> GridRange:
+    """Returns the buckets over finite values.
+
+    Their width is the smallest one of which at most ``max_buckets``, at least 2, reach from
     ``lowest`` to ``highest``, and with which every value's bucket has a number of
     52 bits.
     """
@@ -74,8 +86,9 @@ def grid_exponent(lowest: float, highest: float, max_buckets: int) -> int:
     exponent = max(exponent, needed + _LEAST_EXPONENT)
     while True:
         shift = exponent - _LEAST_EXPONENT
-        if (high >> shift) - (low >> shift) < max_buckets:
-            return exponent
+        first, last = low >> shift, high >> shift
+        if last - first < max_buckets:
+            return GridRange(exponent, first, last - first + 1)
         exponent += 1
 
 
@@ -86,8 +99,10 @@ def bucket_number(value: float, exponent: int) -> int:
 
 def _units(value: float) -> int:
     """Returns a finite value in units of the smallest float64."""
-    numerator, denominator = value.as_integer_ratio()
-    return (numerator << -_LEAST_EXPONENT) // denominator
+    significand, exponent = math.frexp(value)
+    digits = int(math.ldexp(significand, _DIGITS))
+    shift = exponent - _DIGITS - _LEAST_EXPONENT
+    return digits << shift if shift >= 0 else digits >> -shift
 
 
 def count_grid(values: npt.NDArray[Any], lowest: float, highest: float, max_buckets: int) -> Grid:
@@ -96,57 +111,55 @@ def count_grid(values: npt.NDArray[Any], lowest: float, highest: float, max_buck
     Args:
         values: any shape, of a dtype that ``histogram`` takes.
         lowest, highest: their smallest and their largest one.
-        max_buckets: as for ``grid_exponent``.
+        max_buckets: as for ``grid_range``.
 
     Raises ``InvalidTensorError`` for another dtype.
     """
-    exponent = grid_exponent(lowest, highest, max_buckets)
-    first = bucket_number(lowest, exponent)
-    size = bucket_number(highest, exponent) - first + 1
+    buckets = grid_range(lowest, highest, max_buckets)
     chunks, dtype = chunked(values)
-    counts: npt.NDArray[np.int64] = np.zeros(size, np.int64)
-    if abs(exponent) > _MAX_SCALE_EXPONENT:
+    counts: npt.NDArray[np.int64] = np.zeros(buckets.size, np.int64)
+    if abs(buckets.exponent) > _MAX_SCALE_EXPONENT:
         for chunk in chunks():
-            _count_scaled(converted(chunk, FLOAT64), exponent, first, counts)
+            _count_scaled(converted(chunk, FLOAT64), buckets, counts)
     else:
-        is_short = max(abs(first), abs(first + size)) < _MAX_FLOAT32_NUMBER
-        is_short = is_short and abs(exponent) <= _MAX_FLOAT32_EXPONENT
-        compared = FLOAT32 if dtype == FLOAT32 and is_short else FLOAT64
-        kernels = _kernels()
-        number = compared.type
-        scratch = np.empty(
-            kernels.COUNT_BLOCK, np.uint16 if size + 2 <= kernels.MAX_SHORT_SLOT else np.uint32
-        )
-        # Rows that lie 4 KiB apart would wait for each other's stores.
-        tables = np.zeros((kernels.TABLES, size + 18), np.uint32)
-        seen = 0
-        for chunk in chunks():
-            if seen + chunk.size > MAX_KERNEL_VALUES:
-                counts += tables[:, 1 : size + 1].sum(axis=0, dtype=np.int64)
-                tables.fill(0)
-                seen = 0
-            seen += chunk.size
-            kernels.count_grid(
-                read_only(chunk),
-                number(math.ldexp(1.0, -exponent)),
-                number(first),
-                number(size),
-                scratch,
-                tables,
-            )
-        counts += tables[:, 1 : size + 1].sum(axis=0, dtype=np.int64)
+        _count_by_kernel(chunks, dtype, buckets, counts)
     counts.flags.writeable = False
-    return Grid(exponent, first, counts)
+    return Grid(buckets.exponent, buckets.first, counts)
+
+
+def _count_by_kernel(
+    chunks: Chunks, dtype: np.dtype[Any], buckets: GridRange, counts: npt.NDArray[np.int64]
+) -> None:
+    exponent, first, size = buckets
+    is_short = max(abs(first), abs(first + size)) < _MAX_FLOAT32_NUMBER
+    is_short = is_short and abs(exponent) <= _MAX_FLOAT32_EXPONENT
+    number = (FLOAT32 if dtype == FLOAT32 and is_short else FLOAT64).type
+    scale = number(math.ldexp(1.0, -exponent)), number(first), number(size)
+    kernels = _kernels()
+    scratch = np.empty(
+        kernels.COUNT_BLOCK, np.uint16 if size + 2 <= kernels.MAX_SHORT_SLOT else np.uint32
+    )
+    # Rows that lie 4 KiB apart would wait for each other's stores.
+    tables = np.zeros((kernels.TABLES, size + 18), np.uint32)
+    seen = 0
+    for chunk in chunks():
+        if seen + chunk.size > MAX_KERNEL_VALUES:
+            kernels.take_counts(tables, counts)
+            seen = 0
+        seen += chunk.size
+        count = kernels.count_grid if chunk.size > FEW_VALUES else kernels.count_grid_of_few
+        count(read_only(chunk), *scale, scratch, tables)
+    kernels.take_counts(tables, counts)
 
 
 def _count_scaled(
-    values: npt.NDArray[np.float64], exponent: int, first: int, counts: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64], buckets: GridRange, counts: npt.NDArray[np.int64]
 ) -> None:
     finite = values[np.isfinite(values)]
-    numbers = np.floor(np.ldexp(finite, -exponent))
+    numbers = np.floor(np.ldexp(finite, -buckets.exponent))
     # What underflows is still below zero.
     numbers[(finite < 0) & (numbers >= 0)] = -1
-    numbers = np.clip(numbers - first, 0, counts.size - 1)
+    numbers = np.clip(numbers - buckets.first, 0, counts.size - 1)
     counts += np.bincount(numbers.astype(np.intp), minlength=counts.size)
 
 

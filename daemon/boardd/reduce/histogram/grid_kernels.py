@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from boardd.reduce.compiled import entry, inner
+from boardd.reduce.compiled import brief_entry, callee, entry, inner
 from boardd.reduce.histogram.counting import (
     COUNT_BLOCK as COUNT_BLOCK,
 )
@@ -71,3 +71,28 @@ def count_grid(
         block = values[start : start + COUNT_BLOCK]
         _slots_of(block, scale, first, count, one, slots)
         add_slots(slots, block.size, tables)
+
+
+_count_grid = callee(count_grid)
+
+
+@brief_entry
+def count_grid_of_few(
+    values: npt.NDArray[Any],
+    scale: Any,
+    first: Any,
+    count: Any,
+    slots: npt.NDArray[Any],
+    tables: npt.NDArray[np.uint32],
+) -> None:
+    """As ``count_grid``, of few values."""
+    _count_grid(values, scale, first, count, slots, tables)
+
+
+@brief_entry
+def take_counts(tables: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]) -> None:
+    """Moves what ``count_grid`` has added to ``tables`` to ``counts``, int64[n], of n buckets."""
+    for row in range(tables.shape[0]):
+        for bucket in range(counts.size):
+            counts[bucket] += np.int64(tables[row, bucket + 1])
+        tables[row, :] = np.uint32(0)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from boardd.core.groups.limits import HEARTBEAT_SECS
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart
 from boardd.relay.relay import Batch, NotTakenError, Relay, RelayError
@@ -37,15 +38,22 @@ class Forwarding:
     """Where the groups of this daemon are passed on to: ``relay``, told to people as ``where``.
 
     ``sends`` batches are under way at once, all groups together; each group has read one at
-    most. Their journals may hold ``max_bytes`` that the aggregator has not written.
+    most. Their journals may hold ``max_bytes`` that the aggregator has not written. A group that
+    has nothing to send says so every ``heartbeat_secs``, so that its ranks are waited for.
     """
 
     def __init__(
-        self, relay: Relay, where: str, max_bytes: int = MAX_FORWARD_BYTES, sends: int = 16
+        self,
+        relay: Relay,
+        where: str,
+        max_bytes: int = MAX_FORWARD_BYTES,
+        sends: int = 16,
+        heartbeat_secs: float = HEARTBEAT_SECS,
     ) -> None:
         self.relay = relay
         self.where = where
         self.max_bytes = max_bytes
+        self.heartbeat_secs = heartbeat_secs
         self.room = asyncio.Semaphore(sends)
         #: By the path of a journal.
         self.held_bytes: dict[str, int] = {}
@@ -168,10 +176,12 @@ class Forwarder(NoPoints):
         """Returns when entries are asked for that were passed over."""
         self._position = max(self._position, reader.oldest)
         while True:
-            await self._wait_for(reader)
-            batch = await self._on_thread(
-                partial(self._next_batch, reader, self._end, self._position)
-            )
+            if await self._has_more(reader):
+                batch = await self._on_thread(
+                    partial(self._next_batch, reader, self._end, self._position)
+                )
+            else:
+                batch = self._heartbeat(reader)
             if batch is not None:
                 self._position = await self._deliver(batch)
                 if self._position < batch.end:
@@ -187,10 +197,20 @@ class Forwarder(NoPoints):
             self._tell()
             self._on_change()
 
-    async def _wait_for(self, reader: JournalReader) -> None:
-        while reader.next_number >= self._end:
+    async def _has_more(self, reader: JournalReader) -> bool:
+        """Waits for more entries; returns False if there were none for ``heartbeat_secs``."""
+        if reader.next_number >= self._end:
             self._more.clear()
-            await self._more.wait()
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._more.wait(), self.forwarding.heartbeat_secs)
+        return reader.next_number < self._end
+
+    def _heartbeat(self, reader: JournalReader) -> Batch | None:
+        """A batch of no entries; None if the aggregator has none of this group's."""
+        if not self._position:
+            return None
+        at = self._position
+        return Batch(self._producer, self._name, at, at, reader.oldest, encode_relayed([], [], {}))
 
     def _next_batch(self, reader: JournalReader, end: int, position: int) -> Batch | None:
         """Reads on; returns what of it is to be sent, None if nothing is. On a thread."""

@@ -102,7 +102,9 @@ class GroupWriter:
 
         Raises ``RelayError``.
         """
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._members.hosts.heard(batch.producer, loop.time())
+        done: asyncio.Future[int] = loop.create_future()
         self._order.append(RelayedItem(batch, works, done))
         return await done
 
@@ -269,9 +271,6 @@ class GroupWriter:
 
     async def _record(self, items: deque[Item]) -> None:
         now = asyncio.get_running_loop().time()
-        for item in items:
-            if isinstance(item, RelayedItem):
-                self._members.hosts.heard(item.batch.producer, now)
         works = [work for item in items for work in self._items.works(item)]
         works += [Work(joined, has_left=True) for joined in self._members.lost(self.log.group, now)]
         outcomes = await self.log.record(works, is_brief=is_brief(items))

@@ -1,9 +1,17 @@
-"""Hosts whose daemons pass on what their ranks log, and how long nothing was heard of each."""
+"""Hosts whose daemons pass on what their ranks log, and how long nothing was heard of each.
+
+Only time in which a host could have been heard counts: if this daemon was stopped, or busy with
+a disk that hangs, the hosts are not to blame.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Final
+
+#: Seconds between two looks, of which no more counts: this daemon was held up in the others.
+MAX_LOOK_SECS: Final = 15.0
 
 
 class HostLeases:
@@ -15,6 +23,7 @@ class HostLeases:
     def __init__(self, lease_secs: float) -> None:
         self._lease_secs = lease_secs
         self._heard_at: dict[bytes, float] = {}
+        self._looked_at = math.inf
 
     def heard(self, producer: bytes, now: float) -> None:
         """A batch came from ``producer``."""
@@ -26,7 +35,14 @@ class HostLeases:
             self._heard_at.setdefault(producer, now)
 
     def expired(self, now: float) -> list[bytes]:
-        """Returns those that are given up now, each once."""
+        """Returns those that are given up now, each once. To be called every few seconds."""
+        held_up_secs = now - self._looked_at - MAX_LOOK_SECS
+        if held_up_secs > 0:
+            self._heard_at = {
+                producer: min(now, heard_at + held_up_secs)
+                for producer, heard_at in self._heard_at.items()
+            }
+        self._looked_at = now
         given_up = [
             producer
             for producer, heard_at in self._heard_at.items()

@@ -14,8 +14,9 @@ from boardd.core.runs.marks import member_key
 from boardd.events.tfrecord import FOOTER_BYTES, HEADER_BYTES
 from boardd.relay.relay import Batch, NotTakenError, UnreachableError
 from boardd.runs.groups import forward_log
+from boardd.runs.groups.host_leases import HostLeases
 from boardd.runs.journal.journal_entries import encode_entry
-from boardd.runs.journal.relayed_entries import NumberedEntry, encode_relayed
+from boardd.runs.journal.relayed_entries import NumberedEntry, decode_relayed, encode_relayed
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import (
     Harness,
@@ -207,6 +208,7 @@ def test_the_status_tells_how_the_ranks_of_a_run_get_along(tmp_path: Path) -> No
 
 def test_a_host_that_is_not_heard_of_is_given_up_until_it_comes_back(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
+        # Whenever the lease ends, before or between the calls, the same is to be seen.
         limits = GroupLimits(host_secs=0.1, lag_points=1 << 40, lag_secs=1e9)
         async with serving(path, limits=limits) as harness:
             local = await harness.client().begin(rank=0, world_size=2)
@@ -224,6 +226,36 @@ def test_a_host_that_is_not_heard_of_is_given_up_until_it_comes_back(tmp_path: P
             assert (await local.close()).closed
 
     run_async(test, tmp_path)
+
+
+def test_a_batch_without_entries_says_that_a_host_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[bytes] = []
+    really_heard = HostLeases.heard
+
+    def hear(leases: HostLeases, producer: bytes, now: float) -> None:
+        heard.append(producer)
+        really_heard(leases, producer, now)
+
+    monkeypatch.setattr(HostLeases, "heard", hear)
+
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            take = harness.service.take_relayed
+            assert await take(batch(JOINED, scalars(1))) == 2
+            before = journal_of(harness)
+            assert await take(batch(first=2)) == 2
+            assert await take(batch(first=7)) == 2  # which asks for what is missing
+            assert len(heard) == 3
+            assert len(set(heard)) == 1
+            assert journal_of(harness) == before
+
+    run_async(test, tmp_path)
+
+
+def journal_of(harness: Harness) -> list[bytes]:
+    return [path.read_bytes() for path in harness.files("run/.boardd-group")]
 
 
 class Aggregator:
@@ -263,6 +295,25 @@ def test_records_are_written_once_they_are_in_the_journal_and_then_passed_on(
             assert (await client.close()).closed
             await until(lambda: not harness.status().runs)
             assert [path.name for path in harness.root.glob("run/*")] == [".boardd-group"]
+
+    run_async(test, tmp_path)
+
+
+def test_a_host_with_nothing_to_pass_on_says_that_it_is_there(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            relay = Aggregator()
+            relay.answers.set()
+            harness.service.forward(relay, "somewhere:1", heartbeat_secs=0.01)
+            client = await harness.client().begin(rank=0, world_size=2)
+            await client.records(scalar(1))
+            await until(lambda: sum(one.first == one.end for one in relay.batches) > 2)
+            beats = [one for one in relay.batches if one.first == one.end]
+            assert {decode_relayed(one.data).entries == [] for one in beats} == {True}
+            assert {one.first for one in beats} <= {one.end for one in relay.batches} - {0}
+            await client.records(end_run(2))
+            assert (await client.close()).closed
+            await until(lambda: not harness.status().runs)
 
     run_async(test, tmp_path)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from boardd.reduce.histogram.exact_moments import UNIT_BITS, exact_moments
-from boardd.reduce.histogram.grid import bucket_number, count_grid, grid_exponent
+from boardd.reduce.histogram.grid import bucket_number, count_grid, grid_range
 from boardd_protos.invalid import InvalidTensorError
 
 
@@ -64,10 +64,10 @@ def test_counts_are_numpys_over_the_grids_edges(seed: int, buckets: int) -> None
 
 
 def test_the_width_is_the_smallest_that_fits() -> None:
-    assert grid_exponent(0.0, 1.0, 9) == -3
-    assert grid_exponent(0.0, 1.0, 8) == -2
-    assert grid_exponent(3.0, 3.0, 2) == 2 - 52
-    assert grid_exponent(0.0, 0.0, 2) == -52
+    assert grid_range(0.0, 1.0, 9).exponent == -3
+    assert grid_range(0.0, 1.0, 8).exponent == -2
+    assert grid_range(3.0, 3.0, 2).exponent == 2 - 52
+    assert grid_range(0.0, 0.0, 2).exponent == -52
     assert bucket_number(-1e-300, 900) == -1
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from boardd.core.groups.limits import GroupLimits
-from boardd.runs.groups.host_leases import HostLeases
+from boardd.core.groups.limits import HEARTBEAT_SECS, GroupLimits
+from boardd.runs.groups.group_log import RELEASE_SECS
+from boardd.runs.groups.host_leases import MAX_LOOK_SECS, HostLeases
 
 
 def test_a_host_is_given_up_once_until_it_is_heard_of_again() -> None:
@@ -22,7 +23,22 @@ def test_a_host_is_given_up_once_until_it_is_heard_of_again() -> None:
     assert leases.deadline == 109.0
 
 
-def test_no_host_is_given_up_unless_a_limit_is_set() -> None:
-    leases = HostLeases(GroupLimits().host_secs)
+def test_time_in_which_no_host_could_be_heard_does_not_count() -> None:
+    leases = HostLeases(100.0)
     leases.heard(b"a", 0.0)
-    assert (leases.deadline, leases.expired(1e12)) == (math.inf, [])
+    assert leases.expired(90.0) == []
+    held_up_until = 90.0 + MAX_LOOK_SECS + 1000.0
+    leases.heard(b"b", held_up_until - 1.0)
+    assert leases.expired(held_up_until) == [b"a"]
+    assert leases.deadline == held_up_until + 100.0
+
+    leases = HostLeases(100.0)
+    leases.heard(b"a", 0.0)
+    assert leases.expired(10.0) == []
+    assert leases.expired(10.0 + MAX_LOOK_SECS + 1000.0) == []
+    assert leases.deadline == 1100.0
+
+
+def test_hosts_that_say_that_they_are_there_are_not_given_up_by_default() -> None:
+    assert GroupLimits().host_secs > 3 * HEARTBEAT_SECS
+    assert GroupLimits().host_secs > MAX_LOOK_SECS > RELEASE_SECS
