@@ -156,9 +156,7 @@ def test_a_part_that_the_daemon_refuses_is_told_and_not_counted(
         scripted.acknowledges = True
         result = sw.flush()
         assert not result
-        assert result.reason == (
-            "1 record written in part: INVALID_NAME: b is left out"
-        )
+        assert result.reason == ("1 record written in part: INVALID_NAME: b is left out")
         assert sw.flush()
         statistics = sw.statistics()
         assert (statistics.accepted, statistics.written, dict(statistics.rejected)) == (1, 1, {})
