@@ -19,9 +19,8 @@ from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
-from boardd_protos import address as addresses
 from boardd_protos import tags
-from boardd_protos.address import Address, UnixAddress
+from boardd_protos.address import UnixAddress
 from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client import capture, ranks
@@ -111,6 +110,11 @@ class SummaryWriter(
             for all of its ranks. Default: ``BOARDD_LAUNCH``, else what the launcher says.
         keep_tags: whether tags are written as they are. Default: no, as in MXBoard:
             characters other than letters, digits and ``-_./`` become ``_``.
+        system_metrics: whether the daemon measures this process and its host, as
+            ``system/...``, or every how many seconds (1 or more; True: 15). Default:
+            ``BOARDD_SYSTEM_METRICS``, else True.
+        provenance: whether a text ``boardd/provenance`` says where the run came from.
+            Default: ``BOARDD_PROVENANCE``, else True.
 
     Raises:
         TypeError, ValueError: an argument or environment variable is not as described, or
@@ -136,6 +140,8 @@ class SummaryWriter(
         per_rank: str | None = None,
         launch: str | None = None,
         keep_tags: bool = False,
+        system_metrics: bool | float | None = None,
+        provenance: bool | None = None,
     ) -> None:
         self._settings = Settings.from_environ(os.environ)
         self._logdir = arguments.logdir(logdir)
@@ -149,13 +155,17 @@ class SummaryWriter(
             reduce=self._settings.reduce if reduce is None else reduce,
             per_rank=self._settings.per_rank if per_rank is None else per_rank,
             keep_tags=keep_tags,
+            system_metrics=self._settings.system_metrics
+            if system_metrics is None
+            else system_metrics,
+            provenance=self._settings.provenance if provenance is None else provenance,
         )
         self._on_full = arguments.choice(on_full, "on_full", arguments.ON_FULL)
         self._verbose = bool(verbose)
         # Forked and unpickled writers keep it: they are not this one's successors.
         self._epoch = self._settings.epoch or time.time_ns()
         self._has_siblings = False
-        self._address = _address(address, self._settings)
+        self._address = self._settings.address_of(address)
         in_clear = token_in_clear(self._address, self._settings.access)
         if in_clear:
             raise ValueError(in_clear)
@@ -470,14 +480,6 @@ class SummaryWriter(
         self._latest_epoch.raise_to(latest_epoch)
         self._reductions = Reductions(self._run_options.reduce, WarnOnce(), reductions)
         self._closed = closed
-
-
-def _address(value: str | None, settings: Settings) -> Address:
-    if value is not None:
-        if not isinstance(value, str):
-            raise TypeError(f"address is a {type(value).__name__}, expected a str")
-        return addresses.parse(value)
-    return addresses.parse(settings.address) if settings.address else addresses.default_address()
 
 
 def _time_of(walltime: object) -> float:

@@ -186,6 +186,19 @@ class DropPart(RunPart):
 
 
 @dataclass(eq=False)
+class MeasuredPart(RunPart):
+    """What a run's process and its host use: scalars of the daemon's own, by tag.
+
+    It has no records itself.
+    """
+
+    values: Mapping[str, float]
+    wall_time: float
+    #: Set by the run's writer, when it has made events of it or not.
+    is_taken: bool = False
+
+
+@dataclass(eq=False)
 class PurgePart(RunPart):
     """What the run holds from ``step`` on is out of date, unless ``epoch`` did that already.
 

@@ -18,9 +18,9 @@ from boardd_protos.summary_kind import SummaryKind
 from numpy.typing import NDArray
 
 from boardd.core.refusals import RefusedError
-from boardd.core.runs.marks import drops_key, session_key
+from boardd.core.runs.marks import NO_SESSION, drops_key, session_key
 from boardd.core.runs.run_state import RunState
-from boardd.core.session.batch import DropPart, ScalarPart, SummaryPart
+from boardd.core.session.batch import DropPart, MeasuredPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
 from boardd.events import event
 from boardd.events.embedding import EmbeddingFiles
@@ -157,6 +157,33 @@ def _encoded_drops(part: DropPart) -> Encoded:
     # One event, so that it is written as a whole or not at all.
     told = event.summary(part.wall_time, contents.dropped_step, values)
     return Encoded(told, Part(key, np.array([dropped], np.uint64), part.dropped))
+
+
+def encode_measured(part: MeasuredPart) -> Encoded:
+    """Returns an event of what was measured, without tags of another kind.
+
+    It is at the highest step of the run so far. There is none before the first record.
+    """
+    part.is_taken = True
+    contents = part.run.contents
+    step = contents.steps.highest
+    if step is None:
+        return Encoded()
+    values: list[Summary.Value] = []
+    for tag, value in part.values.items():
+        name = tag.encode()
+        try:
+            contents.kinds.take(name, {name: SummaryKind.SCALAR})
+        except RefusedError as error:
+            _logger.debug("run %s: %s", part.run.path, error)
+            continue
+        values.append(scalar_value(tag, value))
+    if not values:
+        return Encoded()
+    # A client never sends it again, so no session has a mark of it.
+    return Encoded(
+        event.summary(part.wall_time, step, values), Part(NO_SESSION, np.zeros(1, np.uint64))
+    )
 
 
 def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> Encoded:

@@ -27,6 +27,7 @@ from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import (
     DropPart,
     EndPart,
+    MeasuredPart,
     MergedPart,
     PurgePart,
     RewindPart,
@@ -40,6 +41,7 @@ from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.writing.encode import (
     Encoded,
     encode_drops,
+    encode_measured,
     encode_scalar_part,
     encode_summary,
     join,
@@ -100,7 +102,9 @@ class RunWriter:
         for part in parts:
             if isinstance(part, SummaryPart):
                 summaries.append((self._order.draw(), part))
-            elif isinstance(part, (ScalarPart, DropPart, EndPart, PurgePart, RewindPart)):
+            elif isinstance(
+                part, (ScalarPart, DropPart, EndPart, MeasuredPart, PurgePart, RewindPart)
+            ):
                 self._order.append(part)
             else:
                 raise TypeError(f"no kind of part: {part!r}")
@@ -252,4 +256,6 @@ def _encode(item: Item, names: TagNames) -> Encoded:
         return encode_scalar_part(item, names)
     if isinstance(item, DropPart):
         return encode_drops(item)
+    if isinstance(item, MeasuredPart):
+        return encode_measured(item)
     raise TypeError(f"no events in {item!r}")
