@@ -334,10 +334,18 @@ class HParams(_message.Message):
     def __init__(self, hparams: _Optional[_Mapping[str, HParamValue]] = ..., metrics: _Optional[_Iterable[str]] = ..., domains: _Optional[_Iterable[_Union[HParamDomain, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Health(_message.Message):
-    __slots__ = ["names"]
+    __slots__ = ["names", "part", "parts", "sizes", "tag"]
     NAMES_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
     names: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
+    part: int
+    parts: int
+    sizes: _containers.RepeatedScalarFieldContainer[int]
+    tag: str
+    def __init__(self, tag: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., sizes: _Optional[_Iterable[int]] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ...) -> None: ...
 
 class HeldRun(_message.Message):
     __slots__ = ["first_sequence", "run", "trouble"]

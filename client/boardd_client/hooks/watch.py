@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from boardd_client.calls import arguments
+from boardd_client.hooks.health import Health
 from boardd_client.writer import SummaryWriter
 
 _logger = logging.getLogger("boardd_client")
@@ -24,6 +25,8 @@ class Watch:
         every: log each ``every``-th step; 1 or more.
         bins: as of ``SummaryWriter.add_histogram``.
         initial_step: number of the first step.
+        prefix: begins every tag of ``tensors``.
+        health: also log norms, zeros, NaN and infinity of the tensors; see ``Health``.
 
     Raises:
         TypeError, ValueError: an argument is not as described.
@@ -37,6 +40,8 @@ class Watch:
         every: int,
         bins: Any,
         initial_step: int,
+        prefix: str = "",
+        health: bool = False,
     ) -> None:
         arguments.bins(bins)
         self._writer = checked_writer(writer)
@@ -47,6 +52,7 @@ class Watch:
         self._end_automatic: Callable[[], None] | None = None
         self._removed = False
         self._refused: set[str] = set()
+        self._health = Health(writer, prefix) if health else None
 
     @property
     def next_step(self) -> int:
@@ -85,14 +91,22 @@ class Watch:
         self._next_step += 1
         if (step - self._initial_step) % self._every:
             return
+        if self._health is not None:
+            tensors = [pair for pair in self._tensors() if pair[0] not in self._refused]
+            for (tag, value), beside in zip(tensors, self._health.of_step(tensors), strict=True):
+                self._log(tag, value, step, beside)
+            return
         for tag, value in self._tensors():
-            try:
-                self._writer.add_histogram(tag, value, step, bins=self._bins)
-            except (TypeError, ValueError) as error:
-                # This kind cannot be logged: it is sparse, or has parts on other hosts.
-                if tag not in self._refused:
-                    self._refused.add(tag)
-                    _logger.warning("%s is watched but cannot be logged: %s", tag, error)
+            self._log(tag, value, step)
+
+    def _log(self, tag: str, value: Any, step: int, beside: bytes = b"") -> None:
+        try:
+            self._writer._log_histogram(tag, value, step, self._bins, beside=beside)
+        except (TypeError, ValueError) as error:
+            # This kind cannot be logged: it is sparse, or has parts on other hosts.
+            if tag not in self._refused:
+                self._refused.add(tag)
+                _logger.warning("%s is watched but cannot be logged: %s", tag, error)
 
     def __enter__(self) -> Watch:
         return self

@@ -30,6 +30,8 @@ from boardd.events.marks import Part
 from boardd.events.scalars import encode_scalars
 from boardd.events.tag_names import TagNames
 from boardd.events.values import scalar_value
+from boardd.runs.writing.health_steps import HealthSteps
+from boardd.summaries.health import HealthPart
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 _logger = logging.getLogger(__name__)
@@ -186,10 +188,12 @@ def encode_measured(part: MeasuredPart) -> Encoded:
     )
 
 
-def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> Encoded:
+def encode_summary(
+    part: SummaryPart, result: EncodedSummary | SummaryError, health: HealthSteps | None = None
+) -> Encoded:
     """Returns what a record was reduced to, unless it is written already.
 
-    An error if one of its tags is another kind.
+    An error if one of its tags is another kind. ``health``: what is known of the run's.
     """
     if isinstance(result, SummaryError):
         return Encoded(error=result)
@@ -204,7 +208,27 @@ def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> 
     if part.sequence <= run.contents.marks.sequence(key):
         return Encoded(duplicates=1)
     sequences = np.array([part.sequence], np.uint64)
+    if result.health is not None and health is not None:
+        return Encoded(_with_health(part, result, result.health, health), Part(key, sequences))
     return Encoded(result.event, Part(key, sequences), result.embedding)
+
+
+def _with_health(
+    part: SummaryPart, result: EncodedSummary, told: HealthPart, health: HealthSteps
+) -> bytes:
+    """Returns the event of ``result`` with what is to be shown of its health, in one."""
+    kinds = part.run.contents.kinds
+    shown = list(result.values)
+    for value in health.take(told, part.step, kinds.is_known):
+        name = value.tag.encode()
+        kind = SummaryKind.TEXT if value.HasField("tensor") else SummaryKind.SCALAR
+        try:
+            kinds.take(part.run.tags[part.tag], {name: kind})
+        except RefusedError as error:
+            _logger.debug("run %s: %s", part.run.path, error)
+            continue
+        shown.append(value)
+    return event.summary(part.wall_time, part.step, shown)
 
 
 def join(encoded: Iterable[Encoded]) -> tuple[bytes, list[Part]]:

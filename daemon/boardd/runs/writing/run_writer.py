@@ -46,6 +46,7 @@ from boardd.runs.writing.encode import (
     encode_summary,
     join,
 )
+from boardd.runs.writing.health_steps import HealthSteps
 from boardd.runs.writing.hold_back import HoldBack
 from boardd.runs.writing.outcomes import Outcomes
 from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReductions
@@ -89,6 +90,7 @@ class RunWriter:
         self._held = HoldBack(run, self._put_in_order)
         self._reducing = RunReductions(reduce_alone)
         self._names = TagNames()
+        self._health = HealthSteps(run.path)
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
 
     # Called by the table of runs
@@ -213,7 +215,7 @@ class RunWriter:
 
         Returns what is to be written for each, and why the append failed.
         """
-        encoded = [_encode(item, self._names) for item in items]
+        encoded = [_encode(item, self._names, self._health) for item in items]
         if encoded[0].embedding is None:
             try:
                 self._files.append_once(*join(encoded))
@@ -241,7 +243,7 @@ class RunWriter:
                 self._outcomes.reject(take_part(items), reason, message)
 
 
-def _encode(item: Item, names: TagNames) -> Encoded:
+def _encode(item: Item, names: TagNames, health: HealthSteps) -> Encoded:
     if isinstance(item, PurgePart):
         return encode_purge(item)
     if isinstance(item, RewindPart):
@@ -251,7 +253,7 @@ def _encode(item: Item, names: TagNames) -> Encoded:
     if refused is not None:
         return refused
     if isinstance(item, ReducedSummary) and isinstance(item.result, (EncodedSummary, SummaryError)):
-        return encode_summary(item.part, item.result)
+        return encode_summary(item.part, item.result, health)
     if isinstance(item, ScalarPart):
         return encode_scalar_part(item, names)
     if isinstance(item, DropPart):
