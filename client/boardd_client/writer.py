@@ -40,6 +40,7 @@ from boardd_client.memory.drop_reason import DropReason
 from boardd_client.run import ExportCalls, FlushResult, RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.transport.look_ahead import look_ahead
+from boardd_client.transport.provenance import FINISH_SECS, PROVENANCE_TAG, Gathering
 from boardd_client.transport.run_location import RunLocation
 from boardd_client.transport.senders import senders
 from boardd_client.transport.warn_once import WarnOnce
@@ -187,6 +188,7 @@ class SummaryWriter(
             _logger.setLevel(logging.INFO)
         self._closed = False
         self._closed_drops = 0
+        self._tells_provenance = self._run_options.provenance
         self._warn = WarnOnce()
         self._reductions = Reductions(self._run_options.reduce, WarnOnce())
         self._past: list[RunHandle] = []  # for statistics and exports
@@ -196,6 +198,7 @@ class SummaryWriter(
     def _start_anew(self) -> None:
         self._lock = threading.RLock()
         self._attached: RunHandle | None = None
+        self._gathering: Gathering | None = None
         self._finalizer: weakref.finalize[Any, Any] | None = None
         # What add_scalar needs and no more: a known tag's series, and the ring's method.
         self._series: dict[str, int] = {}
@@ -351,6 +354,9 @@ class SummaryWriter(
         # For a writer that is never closed: the sender ends its run and releases itself.
         self._finalizer = weakref.finalize(self, sender.abandoned.append, run.run)
         self._finalizer.atexit = False
+        if self._tells_provenance and not self._has_siblings:
+            self._tells_provenance = False
+            self._gathering = Gathering(partial(run.log_text, PROVENANCE_TAG))
         if self._verbose:
             _logger.info("logging to %s through the daemon at %s", path, self._address)
         return run
@@ -407,6 +413,8 @@ class SummaryWriter(
             if self._finalizer is not None:
                 self._finalizer.detach()
             self._past.append(run)
+        if self._gathering is not None:
+            self._gathering.finish(min(FINISH_SECS, max(0.0, deadline - time.monotonic())))
         sender = run.sender
         has_ended = run.end(deadline)
         result = run.flush(deadline, "written")
