@@ -83,3 +83,36 @@ def test_the_charts_show_series_of_their_own_prefix_alone() -> None:
     assert re.match(chart[0], "a/health/gradients/norm/one.weight")
     assert not re.match(chart[0], "a/health/gradients/norm")
     assert not re.match(chart[0], "b/health/gradients/norm/one.weight")
+
+
+def test_each_rank_has_its_health_in_its_own_run(daemon: DaemonProcess, tmp_path: Path) -> None:
+    logdir = tmp_path / "logs"
+    ranks = [
+        SummaryWriter(logdir, address=daemon.address, rank=rank, world_size=2) for rank in range(2)
+    ]
+    for rank, sw in enumerate(ranks):
+        own = np.array([3.0, 4.0, 0.0, 0.0]) * (rank + 1)
+        watched = Watch(
+            sw,
+            lambda own=own: [("gradients/w", own)],
+            every=1,
+            bins=4,
+            initial_step=0,
+            health=True,
+        )
+        watched.count()
+        watched.count()
+    for sw in ranks:
+        assert sw.close()
+        assert not sw.statistics().rejected
+    for rank in range(2):
+        shown = read_scalars(logdir, "python")[f"rank_{rank}"]
+        norm = 5.0 * (rank + 1)
+        assert [(one.step, one.value) for one in shown["health/gradients/norm"]] == [
+            (0, norm),
+            (1, norm),
+        ]
+        assert [one.value for one in shown["health/gradients/zeros/w"]] == [0.5, 0.5]
+        (file,) = (logdir / f"rank_{rank}").glob("*tfevents*")
+        tags = {value.tag for event in events_of(file) for value in event.summary.value}
+        assert "gradients/w" not in tags

@@ -64,6 +64,24 @@ def summarize(
         return encoded
 
 
+def health_of(
+    tag: str,
+    step: int,
+    wall_time: float,
+    payload: bytes,
+    chunks: Mapping[int, Sequence[bytes]],
+    max_working_bytes: int,
+    maps: Mapping[int, memoryview] | None = None,
+) -> EncodedSummary:
+    """Returns the health of one record's tensors, and nothing else of it.
+
+    Arguments and errors are those of ``summarize``.
+    """
+    with _refusing(tag):
+        _, source = _read(tag, step, wall_time, payload, chunks, max_working_bytes, maps)
+        return EncodedSummary(b"", {}, health=health_part(source.payload.health, source.arrays))
+
+
 def reduce_shared(
     tag: str,
     step: int,

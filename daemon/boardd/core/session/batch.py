@@ -142,7 +142,8 @@ class RejectedPart(RunPart):
 class SummaryPart(RunPart):
     """One record to reduce: the serialized ``Payload``, and its tensors.
 
-    They come in chunks, or lie in ``maps`` at the payload's slots.
+    They come in chunks, or lie in ``maps`` at the payload's slots. ``is_health_only``: of what
+    the record shows, its tensors' health alone is to be written.
     """
 
     tag: int
@@ -151,6 +152,7 @@ class SummaryPart(RunPart):
     payload: bytes
     tensors: dict[int, list[bytes]]
     maps: Mapping[int, memoryview] | None = None
+    is_health_only: bool = field(default=False, kw_only=True)
 
 
 @dataclass(eq=False)

@@ -13,11 +13,13 @@ from typing import Final
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import Frame, FrameKind
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from boardd.core.intake.columns import SCALAR_BYTES, Columns
 from boardd.core.intake.frames import ScalarFrames, WalkedFrames
 from boardd.core.intake.tensors import TensorChunks
+from boardd.core.runs.own_run import OwnRun
 from boardd.core.runs.places import Place, Purge
 from boardd.core.runs.run_state import RunState
 from boardd.core.runs.schema import Schema
@@ -244,7 +246,7 @@ class FrameTaker:
             self._purge(index, batch)
             own = place.own
             self._hand_on_summary(frame, place, place.run, sequences, chunks, tag, batch)
-            if own is not None and own.takes_summaries and own.open_run is not None:
+            if own is not None and own.open_run is not None and _keeps(own, frame.payload):
                 tag = own.tags.of_one(tag)
                 self._hand_on_summary(
                     frame, place, own.open_run, sequences, chunks, tag, batch, is_copy=True
@@ -281,6 +283,7 @@ class FrameTaker:
             maps=self._maps,
             numbers=(place.number,),
             is_copy=is_copy,
+            is_health_only=is_copy and place.own is not None and not place.own.takes_summaries,
         )
         self._progress.hand_on(part, batch)
 
@@ -304,6 +307,19 @@ class FrameTaker:
         self._progress.count_rejection(
             Rejection(frame.sequence, 1, reason, message, frame.sequence, runs)
         )
+
+
+def _keeps(own: OwnRun, payload: bytes) -> bool:
+    """Whether the rank's own run gets a summary, or the health of its tensors alone.
+
+    What ranks merge tells of no health.
+    """
+    if own.takes_summaries:
+        return True
+    try:
+        return bool(pb.Payload.FromString(payload).HasField("health"))
+    except DecodeError:  # which the reduction refuses
+        return False
 
 
 def _refused(place: Place) -> str:
