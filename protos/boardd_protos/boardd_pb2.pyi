@@ -142,16 +142,18 @@ class CustomScalars(_message.Message):
     def __init__(self, categories: _Optional[_Iterable[_Union[ChartCategory, _Mapping]]] = ...) -> None: ...
 
 class DaemonMessage(_message.Message):
-    __slots__ = ["acknowledged", "draining", "rejected", "run_refused"]
+    __slots__ = ["acknowledged", "draining", "notice", "rejected", "run_refused"]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_FIELD_NUMBER: _ClassVar[int]
     REJECTED_FIELD_NUMBER: _ClassVar[int]
     RUN_REFUSED_FIELD_NUMBER: _ClassVar[int]
     acknowledged: Acknowledged
     draining: Draining
+    notice: Notice
     rejected: Rejected
     run_refused: RunRefused
-    def __init__(self, acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., run_refused: _Optional[_Union[RunRefused, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
+    def __init__(self, acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., run_refused: _Optional[_Union[RunRefused, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ...) -> None: ...
 
 class Definitions(_message.Message):
     __slots__ = ["runs", "series"]
@@ -420,6 +422,12 @@ class Mesh(_message.Message):
     config_json: str
     faces_tensor: int
     def __init__(self, colors_tensor: _Optional[int] = ..., faces_tensor: _Optional[int] = ..., config_json: _Optional[str] = ...) -> None: ...
+
+class Notice(_message.Message):
+    __slots__ = ["message"]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    def __init__(self, message: _Optional[str] = ...) -> None: ...
 
 class OpenReply(_message.Message):
     __slots__ = ["daemon_version", "holds_maps", "lease_secs", "max_message_bytes", "max_tensor_bytes", "protocol_version", "received_sequence", "sync_on_flush", "takes_commits", "written_sequence"]

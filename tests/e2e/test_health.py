@@ -21,7 +21,7 @@ NAN_STEP = 2
 
 
 def test_norms_zeros_and_the_first_nan_are_shown(
-    transport: str, daemon: DaemonProcess, tmp_path: Path
+    transport: str, daemon: DaemonProcess, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     random = np.random.default_rng(3)
     logged: list[dict[str, np.ndarray]] = []
@@ -72,7 +72,9 @@ def test_norms_zeros_and_the_first_nan_are_shown(
     ((step, text),) = texts
     assert step == NAN_STEP
     assert "`gradients/one.bias`: 1 NaN and 0 infinite of 20 elements" in text
-    assert "first NaN or infinity is at step 2 in gradients/one.bias" in daemon.log
+    told = "first NaN or infinity is at step 2 in gradients/one.bias"
+    assert told in daemon.log
+    assert len([line for line in caplog.messages if told in line]) == 1
     tags = {value.tag for event in events_of(file) for value in event.summary.value}
     assert "custom_scalars__config__" in tags
 

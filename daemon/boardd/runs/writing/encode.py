@@ -60,6 +60,8 @@ class Encoded:
     duplicates: int = 0
     #: Records that are left out of it.
     refused: list[RefusedRecords] = field(default_factory=list)
+    #: What whoever logged it is to be warned of; empty: nothing.
+    warning: str = ""
 
 
 def encode_scalar_part(part: ScalarPart, names: TagNames | None = None) -> Encoded:
@@ -209,7 +211,9 @@ def encode_summary(
         return Encoded(duplicates=1)
     sequences = np.array([part.sequence], np.uint64)
     if result.health is not None and health is not None:
-        return Encoded(_with_health(part, result, result.health, health), Part(key, sequences))
+        encoded = Encoded(_with_health(part, result, result.health, health), Part(key, sequences))
+        encoded.warning = health.take_warning()
+        return encoded
     return Encoded(result.event, Part(key, sequences), result.embedding)
 
 

@@ -45,6 +45,7 @@ class HealthSteps:
     def __init__(self, run: str) -> None:
         self._run = run
         self._steps: OrderedDict[str, _Step] = OrderedDict()
+        self._warning = ""
 
     def take(
         self, told: HealthPart, step: int, is_known: Callable[[bytes], bool]
@@ -77,6 +78,11 @@ class HealthSteps:
                 values.append(self._first(told.tag, known))
         return values
 
+    def take_warning(self) -> str:
+        """Returns what is to be warned of since the last call; empty if there is nothing."""
+        warning, self._warning = self._warning, ""
+        return warning
+
     def _of_groups(self, tag: str, known: _Step) -> list[Summary.Value]:
         values = []
         for group, health in known.groups.items():
@@ -89,13 +95,12 @@ class HealthSteps:
         return values
 
     def _first(self, tag: str, known: _Step) -> Summary.Value:
-        """The text of the first step with an unsound array, which the log has as well."""
-        _logger.warning(
-            "run %s: the first NaN or infinity is at step %d in %s",
-            self._run,
-            known.step,
-            known.unsound[0].replace("`", ""),
+        """The text of the first step with an unsound array; a warning says it as well."""
+        self._warning = (
+            f"run {self._run}: the first NaN or infinity is at step {known.step} in "
+            + known.unsound[0].replace("`", "")
         )
+        _logger.warning("%s", self._warning)
         lines = [f"- {line}" for line in known.unsound[:_MAX_NAMED]]
         if len(known.unsound) > _MAX_NAMED:
             lines.append(f"- and {len(known.unsound) - _MAX_NAMED:,} arrays more")

@@ -206,6 +206,8 @@ class RunWriter:
                     left_out.sequence, left_out.records, left_out.last_sequence
                 )
                 self._outcomes.reject(rejected, left_out.reason, left_out.message)
+            if one.warning:
+                self._outcomes.warn(part, one.warning)
             written_bytes = len(one.events) + files_bytes
             self.run.progress.written_bytes += written_bytes
             self._outcomes.finish(part, written_bytes, one.duplicates)

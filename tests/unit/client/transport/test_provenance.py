@@ -13,7 +13,11 @@ from boardd_client.transport.provenance import Gathering, masked, provenance
 def git(directory: Path, *arguments: str) -> str:
     who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
     done = subprocess.run(
-        ["git", *who, "-C", str(directory), *arguments], check=True, capture_output=True, text=True
+        ["git", *who, "-C", str(directory), *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     return done.stdout.strip()
 
