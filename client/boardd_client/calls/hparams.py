@@ -129,7 +129,9 @@ def _text(value: object, what: str, depth: int) -> str:
     if not depth:
         raise ValueError(f"{what} has lists or dicts more than {_MAX_DEPTH} deep")
     if isinstance(value, os.PathLike):
-        return os.fsdecode(os.fspath(value))
+        path = os.fspath(value)
+        data = path if isinstance(path, bytes) else path.encode(errors="surrogateescape")
+        return data.decode(errors="replace")
     if isinstance(value, Mapping):
         pairs = (
             f"{_text(key, what, depth - 1)}: {_text(one, what, depth - 1)}"
