@@ -36,7 +36,8 @@ class _Step:
     parts: int
     seen: set[int] = field(default_factory=set)
     groups: dict[str, ArrayHealth] = field(default_factory=dict)
-    unsound: list[str] = field(default_factory=list)
+    #: Arrays that are not finite: the group of each, and what is wrong with it.
+    unsound: list[tuple[str, str]] = field(default_factory=list)
 
 
 class HealthSteps:
@@ -65,10 +66,9 @@ class HealthSteps:
         for group, name, health in told.arrays:
             known.groups[group] = known.groups.get(group, ArrayHealth()) + health
             if not health.is_finite:
-                known.unsound.append(
-                    f"`{group}/{name}`: {health.nans:,} NaN and {health.infinities:,} infinite of "
-                    f"{health.count:,} elements"
-                )
+                wrong = f"{health.nans:,} NaN and {health.infinities:,} infinite"
+                text = f"`{group}/{name}`: {wrong} of {health.count:,} elements"
+                known.unsound.append((group, text))
             values.append(scalar_value(f"{told.tag}/{group}/norm/{name}", health.norm))
             values.append(scalar_value(f"{told.tag}/{group}/zeros/{name}", health.zero_share))
         if len(known.seen) == known.parts:
@@ -96,13 +96,15 @@ class HealthSteps:
 
     def _first(self, tag: str, known: _Step) -> Summary.Value:
         """The text of the first step with an unsound array; a warning says it as well."""
+        # Gradients first: the parameters of a step come of them.
+        unsound = [text for _, text in sorted(known.unsound, key=lambda one: one[0])]
         self._warning = (
             f"run {self._run}: the first NaN or infinity is at step {known.step} in "
-            + known.unsound[0].replace("`", "")
+            + unsound[0].replace("`", "")
         )
         _logger.warning("%s", self._warning)
-        lines = [f"- {line}" for line in known.unsound[:_MAX_NAMED]]
-        if len(known.unsound) > _MAX_NAMED:
-            lines.append(f"- and {len(known.unsound) - _MAX_NAMED:,} arrays more")
+        lines = [f"- {line}" for line in unsound[:_MAX_NAMED]]
+        if len(unsound) > _MAX_NAMED:
+            lines.append(f"- and {len(unsound) - _MAX_NAMED:,} arrays more")
         text = f"The first NaN or infinity is at step {known.step:,}:\n\n" + "\n".join(lines)
         return text_value(tag + FIRST_SUFFIX, text)

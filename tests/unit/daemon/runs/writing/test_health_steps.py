@@ -40,6 +40,19 @@ def test_a_step_without_one_of_its_records_shows_no_group() -> None:
     assert "health/gradients/norm" in scalars(steps.take(part(1, 1.0), 3, lambda tag: False))
 
 
+def test_gradients_are_named_before_parameters_and_ten_arrays_at_most() -> None:
+    steps = HealthSteps("run")
+    values = []
+    for number in range(12):
+        group = "gradients" if number == 11 else "parameters"
+        told = part(number, math.inf, group=group, parts=12)
+        values = steps.take(told, 0, lambda tag: False)
+    lines = values[-1].tensor.string_val[0].decode().splitlines()[2:]
+    assert lines[0].startswith("- `gradients/w11`")
+    assert lines[1].startswith("- `parameters/w0`")
+    assert lines[10:] == ["- and 2 arrays more"]
+
+
 def test_the_first_nan_is_told_once_with_its_step_and_place(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
