@@ -14,6 +14,7 @@ import asyncio
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
@@ -32,6 +33,8 @@ _logger = logging.getLogger(__name__)
 
 #: Runs are measured no more often than this.
 MIN_SECS: Final = 1.0
+#: Of the runs of one process, those that began first are measured.
+MAX_RUNS: Final = 16
 #: What begins the tags.
 PREFIX: Final = "system/"
 
@@ -180,10 +183,18 @@ class SystemMetrics:
         self._admit(live.session.hand_on(part).parts)
 
     def _targets(self) -> dict[_Key, _Target]:
-        """The runs that can be measured, each once: for the first that defined it."""
-        targets = {key: target for key in self._watched if (target := self._target(key))}
-        first = {target.run: key for key, target in reversed(targets.items())}
-        return {key: target for key, target in targets.items() if first[target.run] == key}
+        """The runs that are measured, each once: for the first that defined it."""
+        targets: dict[_Key, _Target] = {}
+        runs: set[RunState] = set()
+        of_process: Counter[int] = Counter()
+        for key in self._watched:
+            target = self._target(key)
+            if target is None or target.run in runs or of_process[target.pid] >= MAX_RUNS:
+                continue
+            targets[key] = target
+            runs.add(target.run)
+            of_process[target.pid] += 1
+        return targets
 
     def _target(self, key: _Key) -> _Target | None:
         """The run that ``key`` stands for, if its process is known and it can be written."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from boardd.sessions.system_metrics import MAX_RUNS
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import Harness, definitions, end_run, scalar, summary
 from support.service_reading import run_async, values_of
@@ -73,6 +74,25 @@ def test_ranks_share_the_series_of_their_host(tmp_path: Path) -> None:
             only_process = measured(harness, "run/rank_1")
             assert {name.split("/")[1] for name in only_process} == {"process"}
             assert measured(harness) == {}
+            assert (await client.close()).closed
+
+    run_async(test, tmp_path)
+
+
+def test_of_a_process_with_many_runs_the_first_are_measured(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with shared(path) as (harness, client):
+            await client.begin("0", system_metrics_secs=SECS)
+            await client.log(scalar(FIRST + 1, 0.5))
+            for number in range(1, MAX_RUNS + 1):
+                run, series = 100 + number, 200 + number
+                told = definitions(str(number), {series: "loss"}, run=run, system_metrics_secs=SECS)
+                await client.define(told)
+                await client.log(scalar(FIRST + 1 + number, 0.5, series=series))
+            await until(lambda: all(measured(harness, str(run)) for run in range(MAX_RUNS)))
+            assert not measured(harness, str(MAX_RUNS))
+            await client.log(end_run(FIRST + MAX_RUNS + 2, 1))
+            await until(lambda: measured(harness, str(MAX_RUNS)))
             assert (await client.close()).closed
 
     run_async(test, tmp_path)
