@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import grpc
 import pytest
 from boardd.sessions.system_metrics import MAX_RUNS
 from boardd_protos import boardd_pb2 as pb
@@ -75,6 +76,7 @@ def test_ranks_share_the_series_of_their_host(tmp_path: Path) -> None:
             assert {name.split("/")[1] for name in only_process} == {"process"}
             assert measured(harness) == {}
             assert (await client.close()).closed
+            assert await client.end() == grpc.StatusCode.OK
 
     run_async(test, tmp_path)
 
@@ -94,6 +96,7 @@ def test_of_a_process_with_many_runs_the_first_are_measured(tmp_path: Path) -> N
             await client.log(end_run(FIRST + MAX_RUNS + 2, 1))
             await until(lambda: measured(harness, str(MAX_RUNS)))
             assert (await client.close()).closed
+            assert await client.end() == grpc.StatusCode.OK
 
     run_async(test, tmp_path)
 
@@ -108,5 +111,6 @@ def test_a_tag_of_another_kind_is_left_alone(tmp_path: Path) -> None:
             await until(lambda: "system/process/memory_gib" in measured(harness))
             assert len(measured(harness)["system/process/threads"]) == 1
             assert (await client.close()).closed
+            assert await client.end() == grpc.StatusCode.OK
 
     run_async(test, tmp_path)
