@@ -17,6 +17,10 @@
                                ``reduce`` (default ``mean``)
 ``BOARDD_PER_RANK``            what each rank keeps of its own, for writers without ``per_rank``
                                (default ``scalars``)
+``BOARDD_SYSTEM_METRICS``      0: no ``system/...``, for writers without ``system_metrics``
+                               (default 1)
+``BOARDD_PROVENANCE``          0: no text that says where a run came from, for writers without
+                               ``provenance`` (default 1)
 ``BOARDD_TOKEN_FILE``          file with the bearer token for a daemon over TCP
 ``BOARDD_TOKEN``               the token itself, which ``ps`` and ``/proc`` show to this user
 ``BOARDD_TLS_CA``              PEM file of the authority that signed the daemon's certificate
@@ -34,6 +38,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from boardd_protos import address as addresses
 from boardd_protos.address import Address, TcpAddress
 from boardd_protos.merging import PER_RANK, REDUCTIONS
 from boardd_protos.variables import misspelt
@@ -101,6 +106,8 @@ class Settings:
     epoch: int = 0
     reduce: str = "mean"
     per_rank: str = "scalars"
+    system_metrics: bool = True
+    provenance: bool = True
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -127,7 +134,20 @@ class Settings:
             epoch=_epoch(environ, "BOARDD_EPOCH"),
             reduce=_choice(environ, "BOARDD_REDUCE", REDUCTIONS, cls.reduce),
             per_rank=_choice(environ, "BOARDD_PER_RANK", PER_RANK, cls.per_rank),
+            system_metrics=_flag(environ, "BOARDD_SYSTEM_METRICS", default=cls.system_metrics),
+            provenance=_flag(environ, "BOARDD_PROVENANCE", default=cls.provenance),
         )
+
+    def address_of(self, address: object) -> Address:
+        """Where the daemon of a writer with ``address`` is; None: where these say, or by default.
+
+        Raises ``TypeError``, and ``AddressError`` for a text that is no address.
+        """
+        if address is None:
+            return addresses.parse(self.address) if self.address else addresses.default_address()
+        if not isinstance(address, str):
+            raise TypeError(f"address is a {type(address).__name__}, expected a str")
+        return addresses.parse(address)
 
 
 def token_in_clear(address: Address, access: Access) -> str:

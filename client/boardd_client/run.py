@@ -17,7 +17,7 @@ from boardd_protos.frame import HEADER_BYTES, FrameKind
 from boardd_protos.printable import counted
 from boardd_protos.summary_kind import SummaryKind
 
-from boardd_client.calls import arguments
+from boardd_client.calls import arguments, payloads
 from boardd_client.calls.arguments import Bins
 from boardd_client.calls.batches import histogram_records
 from boardd_client.calls.curves import CurveTemplates
@@ -356,6 +356,12 @@ class RunHandle:
             self.sender.wake()
             if not isinstance(error, Exception):
                 raise
+
+    def log_text(self, tag: str, markdown: str) -> None:
+        """Logs a text of boardd's own, at step 0 and the time of now."""
+        series = self.series_of_summary(tag, SummaryKind.TEXT, (), sub_run="", step=0)
+        if series:
+            self.log_record(series, 0, time.time(), [], payloads.text(markdown))
 
     def _is_held_up(self, step: int, size_bytes: int = 0, *, records: int = 1) -> bool:
         """Waits for the run to take records again; if it does not, these are dropped."""

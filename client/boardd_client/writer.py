@@ -19,9 +19,8 @@ from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
-from boardd_protos import address as addresses
 from boardd_protos import tags
-from boardd_protos.address import Address, UnixAddress
+from boardd_protos.address import UnixAddress
 from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client import capture, ranks
@@ -42,6 +41,7 @@ from boardd_client.run import ExportCalls, RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.session.flush_result import FlushResult
 from boardd_client.transport.look_ahead import look_ahead
+from boardd_client.transport.provenance import FINISH_SECS, PROVENANCE_TAG, Gathering
 from boardd_client.transport.roots import check_roots
 from boardd_client.transport.run_location import RunLocation
 from boardd_client.transport.senders import senders
@@ -113,6 +113,11 @@ class SummaryWriter(
             for all of its ranks. Default: ``BOARDD_LAUNCH``, else what the launcher says.
         keep_tags: whether tags are written as they are. Default: no, as in MXBoard:
             characters other than letters, digits and ``-_./`` become ``_``.
+        system_metrics: whether the daemon measures this process and its host, as
+            ``system/...``, or every how many seconds (1 or more; True: 15). Default:
+            ``BOARDD_SYSTEM_METRICS``, else True.
+        provenance: whether a text ``boardd/provenance`` says where the run came from.
+            Default: ``BOARDD_PROVENANCE``, else True.
 
     Raises:
         TypeError, ValueError: an argument or environment variable is not as described,
@@ -139,6 +144,8 @@ class SummaryWriter(
         per_rank: str | None = None,
         launch: str | None = None,
         keep_tags: bool = False,
+        system_metrics: bool | float | None = None,
+        provenance: bool | None = None,
     ) -> None:
         self._settings = Settings.from_environ(os.environ)
         self._logdir = arguments.logdir(logdir)
@@ -152,13 +159,17 @@ class SummaryWriter(
             reduce=self._settings.reduce if reduce is None else reduce,
             per_rank=self._settings.per_rank if per_rank is None else per_rank,
             keep_tags=keep_tags,
+            system_metrics=self._settings.system_metrics
+            if system_metrics is None
+            else system_metrics,
+            provenance=self._settings.provenance if provenance is None else provenance,
         )
         self._on_full = arguments.choice(on_full, "on_full", arguments.ON_FULL)
         self._verbose = bool(verbose)
         # Forked and unpickled writers keep it: they are not this one's successors.
         self._epoch = self._settings.epoch or time.time_ns()
         self._has_siblings = False
-        self._address = _address(address, self._settings)
+        self._address = self._settings.address_of(address)
         in_clear = token_in_clear(self._address, self._settings.access)
         if in_clear:
             raise ValueError(in_clear)
@@ -182,6 +193,7 @@ class SummaryWriter(
             _logger.setLevel(logging.INFO)
         self._closed = False
         self._closed_drops = 0
+        self._tells_provenance = self._run_options.provenance
         self._warn = WarnOnce()
         self._reductions = Reductions(self._run_options.reduce, WarnOnce())
         self._past: list[RunHandle] = []  # for statistics and exports
@@ -191,6 +203,7 @@ class SummaryWriter(
     def _start_anew(self) -> None:
         self._lock = threading.RLock()
         self._attached: RunHandle | None = None
+        self._gathering: Gathering | None = None
         self._finalizer: weakref.finalize[Any, Any] | None = None
         # What add_scalar needs and no more: a known tag's series, and the ring's method.
         self._series: dict[str, int] = {}
@@ -361,6 +374,9 @@ class SummaryWriter(
         # For a writer that is never closed: the sender ends its run and releases itself.
         self._finalizer = weakref.finalize(self, sender.abandoned.append, run.run)
         self._finalizer.atexit = False
+        if self._tells_provenance and not self._has_siblings:
+            self._tells_provenance = False
+            self._gathering = Gathering(partial(run.log_text, PROVENANCE_TAG))
         if self._verbose:
             _logger.info("boardd: logging to %s through the daemon at %s", path, self._address)
         return run
@@ -419,6 +435,8 @@ class SummaryWriter(
             if self._finalizer is not None:
                 self._finalizer.detach()
             self._past.append(run)
+        if self._gathering is not None:
+            self._gathering.finish(min(FINISH_SECS, max(0.0, deadline - time.monotonic())))
         sender = run.sender
         has_ended = run.end(deadline)
         result = run.flushes.flush(max(0.0, deadline - time.monotonic()), "written")
@@ -497,14 +515,6 @@ class SummaryWriter(
         self._latest_epoch.raise_to(latest_epoch)
         self._reductions = Reductions(self._run_options.reduce, WarnOnce(), reductions)
         self._closed = closed
-
-
-def _address(value: str | None, settings: Settings) -> Address:
-    if value is not None:
-        if not isinstance(value, str):
-            raise TypeError(f"address is a {type(value).__name__}, expected a str")
-        return addresses.parse(value)
-    return addresses.parse(settings.address) if settings.address else addresses.default_address()
 
 
 def _time_of(walltime: object) -> float:

@@ -142,16 +142,18 @@ class CustomScalars(_message.Message):
     def __init__(self, categories: _Optional[_Iterable[_Union[ChartCategory, _Mapping]]] = ...) -> None: ...
 
 class DaemonMessage(_message.Message):
-    __slots__ = ["acknowledged", "draining", "rejected", "run_refused"]
+    __slots__ = ["acknowledged", "draining", "notice", "rejected", "run_refused"]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_FIELD_NUMBER: _ClassVar[int]
     REJECTED_FIELD_NUMBER: _ClassVar[int]
     RUN_REFUSED_FIELD_NUMBER: _ClassVar[int]
     acknowledged: Acknowledged
     draining: Draining
+    notice: Notice
     rejected: Rejected
     run_refused: RunRefused
-    def __init__(self, acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., run_refused: _Optional[_Union[RunRefused, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ...) -> None: ...
+    def __init__(self, acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., run_refused: _Optional[_Union[RunRefused, _Mapping]] = ..., draining: _Optional[_Union[Draining, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ...) -> None: ...
 
 class Definitions(_message.Message):
     __slots__ = ["runs", "series"]
@@ -333,6 +335,20 @@ class HParams(_message.Message):
     names: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, hparams: _Optional[_Mapping[str, HParamValue]] = ..., metrics: _Optional[_Iterable[str]] = ..., domains: _Optional[_Iterable[_Union[HParamDomain, _Mapping]]] = ..., names: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class Health(_message.Message):
+    __slots__ = ["names", "part", "parts", "sizes", "tag"]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    part: int
+    parts: int
+    sizes: _containers.RepeatedScalarFieldContainer[int]
+    tag: str
+    def __init__(self, tag: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., sizes: _Optional[_Iterable[int]] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ...) -> None: ...
+
 class HeldRun(_message.Message):
     __slots__ = ["first_sequence", "run", "trouble"]
     FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -417,6 +433,12 @@ class Mesh(_message.Message):
     faces_tensor: int
     def __init__(self, colors_tensor: _Optional[int] = ..., faces_tensor: _Optional[int] = ..., config_json: _Optional[str] = ...) -> None: ...
 
+class Notice(_message.Message):
+    __slots__ = ["message"]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    def __init__(self, message: _Optional[str] = ...) -> None: ...
+
 class OpenReply(_message.Message):
     __slots__ = ["daemon_version", "holds_maps", "lease_secs", "max_message_bytes", "max_tensor_bytes", "protocol_version", "received_sequence", "sync_on_flush", "takes_commits", "written_sequence"]
     DAEMON_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -464,11 +486,12 @@ class OpenRequest(_message.Message):
     def __init__(self, min_protocol_version: _Optional[int] = ..., max_protocol_version: _Optional[int] = ..., session_id: _Optional[bytes] = ..., acknowledged_sequence: _Optional[int] = ..., hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., client_version: _Optional[str] = ..., heard_rejections: _Optional[int] = ...) -> None: ...
 
 class Payload(_message.Message):
-    __slots__ = ["audio", "custom_scalars", "embedding", "graph", "histogram", "histogram_raw", "histograms", "hparams", "image", "mesh", "pr_curve", "pr_curve_raw", "ready", "slots", "tensor", "tensors", "text", "video"]
+    __slots__ = ["audio", "custom_scalars", "embedding", "graph", "health", "histogram", "histogram_raw", "histograms", "hparams", "image", "mesh", "pr_curve", "pr_curve_raw", "ready", "slots", "tensor", "tensors", "text", "video"]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_SCALARS_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     GRAPH_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
     HISTOGRAMS_FIELD_NUMBER: _ClassVar[int]
     HISTOGRAM_FIELD_NUMBER: _ClassVar[int]
     HISTOGRAM_RAW_FIELD_NUMBER: _ClassVar[int]
@@ -487,6 +510,7 @@ class Payload(_message.Message):
     custom_scalars: CustomScalars
     embedding: Embedding
     graph: Graph
+    health: Health
     histogram: Histogram
     histogram_raw: HistogramRaw
     histograms: Histograms
@@ -501,7 +525,7 @@ class Payload(_message.Message):
     tensors: _containers.RepeatedCompositeFieldContainer[Tensor]
     text: Text
     video: Video
-    def __init__(self, tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., histogram: _Optional[_Union[Histogram, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., pr_curve: _Optional[_Union[PrCurve, _Mapping]] = ..., pr_curve_raw: _Optional[_Union[PrCurveRaw, _Mapping]] = ..., histogram_raw: _Optional[_Union[HistogramRaw, _Mapping]] = ..., graph: _Optional[_Union[Graph, _Mapping]] = ..., video: _Optional[_Union[Video, _Mapping]] = ..., hparams: _Optional[_Union[HParams, _Mapping]] = ..., mesh: _Optional[_Union[Mesh, _Mapping]] = ..., custom_scalars: _Optional[_Union[CustomScalars, _Mapping]] = ..., tensor: _Optional[_Union[TensorSummary, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ..., histograms: _Optional[_Union[Histograms, _Mapping]] = ...) -> None: ...
+    def __init__(self, tensors: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., histogram: _Optional[_Union[Histogram, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., audio: _Optional[_Union[Audio, _Mapping]] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., pr_curve: _Optional[_Union[PrCurve, _Mapping]] = ..., pr_curve_raw: _Optional[_Union[PrCurveRaw, _Mapping]] = ..., histogram_raw: _Optional[_Union[HistogramRaw, _Mapping]] = ..., graph: _Optional[_Union[Graph, _Mapping]] = ..., video: _Optional[_Union[Video, _Mapping]] = ..., hparams: _Optional[_Union[HParams, _Mapping]] = ..., mesh: _Optional[_Union[Mesh, _Mapping]] = ..., custom_scalars: _Optional[_Union[CustomScalars, _Mapping]] = ..., tensor: _Optional[_Union[TensorSummary, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ..., histograms: _Optional[_Union[Histograms, _Mapping]] = ..., health: _Optional[_Union[Health, _Mapping]] = ...) -> None: ...
 
 class PrCurve(_message.Message):
     __slots__ = ["num_thresholds"]
@@ -578,7 +602,7 @@ class Rejected(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., records: _Optional[int] = ..., is_part: bool = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., last_sequence: _Optional[int] = ..., number: _Optional[int] = ..., run: _Optional[int] = ..., runs: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RunDefinition(_message.Message):
-    __slots__ = ["ancestor", "attempt", "epoch", "filename_suffix", "has_siblings", "latest_epoch", "launch", "logdir", "name", "per_rank", "process_id", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "tags_as_given", "umask", "world_size"]
+    __slots__ = ["ancestor", "attempt", "epoch", "filename_suffix", "has_siblings", "latest_epoch", "launch", "logdir", "name", "per_rank", "process_id", "purge_step", "rank", "reduce", "run", "sync_on_flush", "sync_secs", "system_metrics_secs", "tags_as_given", "umask", "world_size"]
     ANCESTOR_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -596,6 +620,7 @@ class RunDefinition(_message.Message):
     RUN_FIELD_NUMBER: _ClassVar[int]
     SYNC_ON_FLUSH_FIELD_NUMBER: _ClassVar[int]
     SYNC_SECS_FIELD_NUMBER: _ClassVar[int]
+    SYSTEM_METRICS_SECS_FIELD_NUMBER: _ClassVar[int]
     TAGS_AS_GIVEN_FIELD_NUMBER: _ClassVar[int]
     UMASK_FIELD_NUMBER: _ClassVar[int]
     WORLD_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -616,10 +641,11 @@ class RunDefinition(_message.Message):
     run: int
     sync_on_flush: bool
     sync_secs: float
+    system_metrics_secs: float
     tags_as_given: bool
     umask: int
     world_size: int
-    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ..., has_siblings: bool = ..., latest_epoch: _Optional[int] = ..., per_rank: _Optional[str] = ..., launch: _Optional[str] = ..., attempt: _Optional[int] = ..., process_id: _Optional[bytes] = ..., tags_as_given: bool = ...) -> None: ...
+    def __init__(self, run: _Optional[int] = ..., logdir: _Optional[str] = ..., name: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., filename_suffix: _Optional[str] = ..., reduce: _Optional[str] = ..., purge_step: _Optional[int] = ..., epoch: _Optional[int] = ..., ancestor: _Optional[_Union[Directory, _Mapping]] = ..., umask: _Optional[int] = ..., sync_secs: _Optional[float] = ..., sync_on_flush: bool = ..., has_siblings: bool = ..., latest_epoch: _Optional[int] = ..., per_rank: _Optional[str] = ..., launch: _Optional[str] = ..., attempt: _Optional[int] = ..., process_id: _Optional[bytes] = ..., tags_as_given: bool = ..., system_metrics_secs: _Optional[float] = ...) -> None: ...
 
 class RunRefused(_message.Message):
     __slots__ = ["message", "reason", "run", "sub_run"]

@@ -54,12 +54,13 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "merge": {"errors", "events", "partials", "runs", "summaries"},
         "host": {"errors", "relay", "rpc", "settings"},
         "rpc": {"core", "errors", "relay", "runs", "sessions"},
-        "sessions": {"core", "runs"},
+        "sessions": {"core", "runs", "system"},
         "runs": {"core", "events", "partials", "relay", "summaries"},
         "summaries": {"events", "partials", "reduce"},
         "partials": {"reduce"},
         "settings": {"core", "errors"},
         "relay": {"errors"},
+        "system": set(),
         "core": set(),
         "events": set(),
         "reduce": set(),
@@ -90,7 +91,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "__init__": set(),
     },
 }
-MAX_ARROWS = 36
+MAX_ARROWS = 37
 
 #: The rooms that compute only, and what in them does not.
 PURE = {

@@ -256,6 +256,18 @@ def sync(value: object) -> tuple[float, bool]:
     return result, False
 
 
+def system_metrics(value: object) -> bool | float:
+    """Checks whether the system is measured, or how often: a bool, or 1 second or more."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    result = secs(value, "system_metrics")
+    if result < 1:
+        raise ValueError(
+            f"system_metrics is {value!r}, expected True, False or a number of seconds, 1 or more"
+        )
+    return result
+
+
 def integer(value: object, what: str, least: int, most: int | None) -> int:
     """Checks a whole number from ``least`` to ``most``; None is what 32 bits hold."""
     limit = MAX_UINT32 if most is None else most

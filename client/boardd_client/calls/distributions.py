@@ -40,11 +40,24 @@ class DistributionCalls(Calls):
         Raises:
             TypeError, ValueError: not as described.
         """
+        self._log_histogram(tag, values, global_step, bins, walltime=walltime)
+
+    def _log_histogram(
+        self,
+        tag: str,
+        values: Any,
+        global_step: Any,
+        bins: Any,
+        *,
+        walltime: float | None = None,
+        beside: bytes = b"",
+    ) -> None:
+        """As ``add_histogram``; the bytes ``beside`` go behind the payload."""
         tag = arguments.tag(tag)
         step = arguments.step(global_step)
         checked = arguments.bins(bins)
         tensor = capture.tensor(values, "values")
-        payload = payloads.histogram(tensor.dtype, tensor.shape, checked)
+        payload = payloads.histogram(tensor.dtype, tensor.shape, checked) + beside
         self._log_summary(
             tag, step, payload, [tensor], kind=SummaryKind.HISTOGRAM, walltime=walltime
         )

@@ -1,10 +1,13 @@
-"""Checks of hyperparameters."""
+"""Checks of hyperparameters, and the form in which they are shown."""
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import numbers
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any, Final
 
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
@@ -12,19 +15,40 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_client import capture
 from boardd_client.calls import arguments
 
+#: Dicts and lists within each other, and characters of a list that is shown.
+_MAX_DEPTH: Final = 16
+_MAX_TEXT: Final = 1024
+
 
 def values(hparam_dict: object) -> dict[str, pb.HParamValue]:
     """Returns the hyperparameters that have a value, None left out.
 
-    Raises ``TypeError`` for other than bool, numbers, str and callables.
+    Those of a dict within it are ``<name>/<name there>``.
+
+    Raises ``TypeError`` for what has no readable form, and ``ValueError`` for names that become
+    the same, and for dicts and lists more than 16 deep.
     """
     if not isinstance(hparam_dict, Mapping):
         raise TypeError(f"hparam_dict is a {arguments.kind(hparam_dict)}, expected a dict")
-    return {
-        _name(name): _value(value, f"hparam_dict[{name!r}]")
-        for name, value in hparam_dict.items()
-        if value is not None
-    }
+    found: dict[str, pb.HParamValue] = {}
+    for name, value in hparam_dict.items():
+        for full_name, one in _flat(_name(name), value, _MAX_DEPTH):
+            if full_name in found:
+                raise ValueError(f"hparam_dict has {full_name!r} twice, once within a dict")
+            found[full_name] = _value(one, f"hparam_dict[{full_name!r}]")
+    return found
+
+
+def _flat(name: str, value: object, depth: int) -> Iterator[tuple[str, object]]:
+    """Yields what is not None of ``value``, each with its full name."""
+    if not isinstance(value, Mapping) or not value:
+        if value is not None:
+            yield name, value
+        return
+    if not depth:
+        raise ValueError(f"hparam_dict[{name!r}] is a dict more than {_MAX_DEPTH} deep")
+    for key, one in value.items():
+        yield from _flat(f"{name}/{_name(str(_text(key, name, 1)))}", one, depth - 1)
 
 
 def digest(values: Mapping[str, pb.HParamValue]) -> str:
@@ -64,6 +88,8 @@ def _name(value: object) -> str:
 
 
 def _value(value: object, what: str) -> pb.HParamValue:
+    if isinstance(value, enum.Enum):
+        value = value.value if isinstance(value, str) else value.name
     if isinstance(value, str):
         return pb.HParamValue(text=arguments.string(value, what))
     if isinstance(value, (bool, np.bool_)):
@@ -73,8 +99,54 @@ def _value(value: object, what: str) -> pb.HParamValue:
             return pb.HParamValue(number=float(value))  # NaN and infinity may be
         except OverflowError:
             raise ValueError(f"{what} is {value!r}, beyond float64") from None
+    if isinstance(value, (os.PathLike, Mapping)) or _items(value) is not None:
+        return pb.HParamValue(text=_shortened(_text(value, what, _MAX_DEPTH)))
     if isinstance(value, np.ndarray) or capture.is_of_framework(type(value)):
         return _value(arguments.plain(value, what), what)
     if callable(value):
         return pb.HParamValue(text=str(getattr(value, "__name__", value)))
-    raise TypeError(f"{what} is a {arguments.kind(value)}, expected a bool, a number or a str")
+    raise TypeError(
+        f"{what} is a {arguments.kind(value)}, expected a bool, a number, a str, a list, a dict, "
+        "an enum or a path"
+    )
+
+
+def _items(value: object) -> list[Any] | None:
+    """What is to be shown in a row, sorted if it has no order; None if it is one thing."""
+    if isinstance(value, np.ndarray):
+        return None if value.size == 1 else list(value)
+    if isinstance(value, Set):
+        return sorted(value, key=str)
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        return list(value)
+    return None
+
+
+def _text(value: object, what: str, depth: int) -> str:
+    """``value`` as people read it."""
+    if value is None:
+        return "None"
+    if not depth:
+        raise ValueError(f"{what} has lists or dicts more than {_MAX_DEPTH} deep")
+    if isinstance(value, os.PathLike):
+        path = os.fspath(value)
+        data = path if isinstance(path, bytes) else path.encode(errors="surrogateescape")
+        return data.decode(errors="replace")
+    if isinstance(value, Mapping):
+        pairs = (
+            f"{_text(key, what, depth - 1)}: {_text(one, what, depth - 1)}"
+            for key, one in value.items()
+        )
+        return "{" + ", ".join(pairs) + "}"
+    items = _items(value)
+    if items is not None:
+        return "[" + ", ".join(_text(item, what, depth - 1) for item in items) + "]"
+    message = _value(value, what)
+    kind = message.WhichOneof("value")
+    if kind == "number" and isinstance(value, numbers.Integral):
+        return str(int(value))
+    return str(getattr(message, kind or "text"))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."

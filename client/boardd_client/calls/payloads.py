@@ -56,6 +56,13 @@ def _bins(bins: Bins) -> pb.Histogram:
     return message
 
 
+@lru_cache(maxsize=1024)
+def health(tag: str, name: str, part: int, parts: int) -> bytes:
+    """Goes behind a payload of one array, which is ``name``: its health is shown as well."""
+    message = pb.Health(tag=tag, names=[name], part=part, parts=parts)
+    return _serialized(pb.Payload(health=message))
+
+
 @lru_cache(maxsize=_KEPT)
 def image(
     dtype: str,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.merging import PER_RANK, REDUCTIONS
 
 from boardd_client.calls import arguments
+
+#: Seconds between two measurements, if the writer does not say.
+SYSTEM_METRICS_SECS: Final = 15.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class RunOptions:
     reduce: str
     per_rank: str
     keep_tags: bool = False
+    system_metrics: bool | float = False  #: as it was given
+    provenance: bool = False
 
     @classmethod
     def checked(
@@ -34,6 +39,8 @@ class RunOptions:
         reduce: object,
         per_rank: object,
         keep_tags: object = False,
+        system_metrics: object = False,
+        provenance: object = False,
     ) -> RunOptions:
         """Checks arguments of ``SummaryWriter``.
 
@@ -48,6 +55,8 @@ class RunOptions:
             reduce=arguments.choice(reduce, "reduce", REDUCTIONS),
             per_rank=arguments.choice(per_rank, "per_rank", PER_RANK),
             keep_tags=bool(keep_tags),
+            system_metrics=arguments.system_metrics(system_metrics),
+            provenance=bool(provenance),
         )
 
     def definition(self, logdir: str) -> pb.RunDefinition:
@@ -63,6 +72,9 @@ class RunOptions:
             reduce=self.reduce,
             per_rank=self.per_rank,
             tags_as_given=self.keep_tags,
+            system_metrics_secs=(
+                SYSTEM_METRICS_SECS if self.system_metrics is True else self.system_metrics
+            ),
         )
 
     def arguments(self) -> dict[str, Any]:
@@ -75,4 +87,6 @@ class RunOptions:
             "reduce": self.reduce,
             "per_rank": self.per_rank,
             "keep_tags": self.keep_tags,
+            "system_metrics": self.system_metrics,
+            "provenance": self.provenance,
         }

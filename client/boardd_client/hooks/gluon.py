@@ -34,6 +34,7 @@ def watch(
     trainer: Any = None,
     prefix: str = "",
     initial_step: int = 0,
+    health: bool = False,
 ) -> Watch:
     """Logs histograms of a Block's parameters and gradients at every ``every``-th step.
 
@@ -53,6 +54,8 @@ def watch(
             looks for it.
         prefix: begins every tag, such as ``"discriminator/"``.
         initial_step: number of the first step, for training that is resumed.
+        health: also log norms, zeros, NaN and infinity of all gradients and parameters, and
+            of each, as ``health/...``; the custom scalars page shows them.
 
     Returns:
         A handle: ``remove()`` ends the watch; ``step()`` counts a step by hand,
@@ -76,6 +79,8 @@ def watch(
         every=every,
         bins=bins,
         initial_step=initial_step,
+        prefix=prefix,
+        health=bool(health),
     )
     handle.count_automatically(_TrainerSteps(block, trainer, handle.count).end)
     return handle

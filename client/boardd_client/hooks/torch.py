@@ -30,6 +30,7 @@ def watch(
     optimizer: Any = None,
     prefix: str = "",
     initial_step: int = 0,
+    health: bool = False,
 ) -> Watch:
     """Logs histograms of a module's parameters and gradients at every ``every``-th step.
 
@@ -50,6 +51,8 @@ def watch(
             parameters.
         prefix: begins every tag, such as ``"discriminator/"``.
         initial_step: number of the first step, for training that is resumed.
+        health: also log norms, zeros, NaN and infinity of all gradients and parameters, and
+            of each, as ``health/...``; the custom scalars page shows them.
 
     Returns:
         A handle: ``remove()`` ends the watch; ``step()`` counts a step by hand,
@@ -75,6 +78,8 @@ def watch(
         every=every,
         bins=bins,
         initial_step=initial_step,
+        prefix=prefix,
+        health=bool(health),
     )
     if optimizer is not None:
         hook = optimizer.register_step_post_hook(lambda *_: handle.count())

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from boardd_client.calls import arguments
+from boardd_client.hooks.health import Health
 from boardd_client.writer import SummaryWriter
 
 _logger = logging.getLogger("boardd_client")
@@ -24,6 +25,8 @@ class Watch:
         every: log each ``every``-th step; 1 or more.
         bins: as of ``SummaryWriter.add_histogram``.
         initial_step: number of the first step.
+        prefix: begins every tag of ``tensors``.
+        health: also log norms, zeros, NaN and infinity of the tensors; see ``Health``.
 
     Raises:
         TypeError, ValueError: an argument is not as described.
@@ -37,6 +40,8 @@ class Watch:
         every: int,
         bins: Any,
         initial_step: int,
+        prefix: str = "",
+        health: bool = False,
     ) -> None:
         arguments.bins(bins)
         self._writer = checked_writer(writer)
@@ -47,6 +52,7 @@ class Watch:
         self._end_automatic: Callable[[], None] | None = None
         self._removed = False
         self._refused: set[str] = set()
+        self._health = Health(writer, prefix) if health else None
 
     @property
     def next_step(self) -> int:
@@ -85,19 +91,24 @@ class Watch:
         self._next_step += 1
         if (step - self._initial_step) % self._every:
             return
-        tensors = dict(self._tensors())
-        alone = [tag for tag in self._refused if tag in tensors]
-        together = {tag: value for tag, value in tensors.items() if tag not in self._refused}
+        tensors = list(self._tensors())
+        if self._health is not None:
+            tensors = [pair for pair in tensors if pair[0] not in self._refused]
+            for (tag, value), beside in zip(tensors, self._health.of_step(tensors), strict=True):
+                self._log_alone(tag, value, step, beside)
+            return
+        alone = [pair for pair in tensors if pair[0] in self._refused]
+        together = {tag: value for tag, value in tensors if tag not in self._refused}
         try:
             self._writer.add_histograms(together, step, bins=self._bins)
         except (TypeError, ValueError):  # nothing was logged: which of them is it?
-            alone = list(tensors)
-        for tag in alone:
-            self._log_alone(tag, tensors[tag], step)
+            alone = tensors
+        for tag, value in alone:
+            self._log_alone(tag, value, step)
 
-    def _log_alone(self, tag: str, value: Any, step: int) -> None:
+    def _log_alone(self, tag: str, value: Any, step: int, beside: bytes = b"") -> None:
         try:
-            self._writer.add_histogram(tag, value, step, bins=self._bins)
+            self._writer._log_histogram(tag, value, step, self._bins, beside=beside)
         except (TypeError, ValueError) as error:
             # This kind cannot be logged: it is sparse, or has parts on other hosts.
             if tag not in self._refused:

@@ -18,6 +18,7 @@ from boardd_protos.printable import counted
 
 from boardd_client.environment import Settings
 from boardd_client.session.latest_epoch import LatestEpoch
+from boardd_client.transport import provenance
 from boardd_client.transport.connection import Connection, Events
 from boardd_client.transport.grpc_connection import GrpcConnection
 from boardd_client.transport.sender import Sender
@@ -105,6 +106,7 @@ class Senders:
 
         No thread can be started there any more (since Python 3.12), and none may be left.
         """
+        provenance.finish_all()
         with self._lock:
             self._has_ended = True
         self.drain()
@@ -182,6 +184,7 @@ class Senders:
         self._inherited.append(inherited)
         for sender in inherited:
             sender.forget_in_child()
+        provenance.forget_in_child()
         self.process_id = secrets.token_bytes(PROCESS_ID_BYTES)
         self._lock = threading.RLock()
         self._senders = {}

@@ -65,17 +65,24 @@ class MapConnection:
         peer: socket.socket,
         process: PeerProcess | None,
         waiting_secs: float,
+        peer_pid: int = 0,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._listener = listener
         self._sessions = sessions
         self._peer = peer
+        self._peer_pid = peer_pid
         self._process = process
         self._live: LiveSession | None = None
         self._warned = False
         self._timer = loop.call_later(waiting_secs, self.refuse, "no map came in time")
         self.is_open = True
         loop.add_reader(peer.fileno(), self.receive)
+
+    @property
+    def peer_pid(self) -> int:
+        """See ``OpenMapConnection``."""
+        return self._peer_pid
 
     def receive(self) -> None:
         """Takes the messages that are there; does not wait for one."""

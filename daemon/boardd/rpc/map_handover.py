@@ -116,7 +116,7 @@ class MapHandover:
         if len(self._waiting) >= MAX_WAITING:
             self._waiting[0].refuse("too many connections bring no map")
         self._waiting.append(
-            MapConnection(self, self._sessions, peer, watch(pid), self._waiting_secs)
+            MapConnection(self, self._sessions, peer, watch(pid), self._waiting_secs, pid)
         )
         self._map_connections.add(self._waiting[-1])
 

@@ -3,5 +3,5 @@
 Rule: the event loop's shell round ``core.session``. It performs what the core decides, and
 decides nothing itself.
 
-May import: core, runs.
+May import: core, runs, system.
 """

@@ -31,6 +31,10 @@ class AttachedStream(Protocol):
 class OpenMapConnection(Protocol):
     """The connection over which maps come, as far as a session acts on it."""
 
+    @property
+    def peer_pid(self) -> int:
+        """The number of the process at its other end; 0 if it is not visible from here."""
+
     def receive(self) -> None:
         """Takes the messages that are there; does not wait for one."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
@@ -30,13 +30,23 @@ _DEFINITIONS_AT_A_TIME: Final = 64
 
 
 class Receiver:
-    """Hands what comes in to its session, and the parts that come of it to ``run_table``."""
+    """Hands what comes in to its session, and the parts that come of it to ``run_table``.
 
-    def __init__(self, registry: Registry, run_table: RunTable, roots: Roots) -> None:
+    ``measure`` is told of the runs that a session defines.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        run_table: RunTable,
+        roots: Roots,
+        measure: Callable[[LiveSession, Sequence[pb.RunDefinition]], None],
+    ) -> None:
         self._registry = registry
         self._run_table = run_table
         self._locate = RunLocator(roots, run_table.threads)
         self._held_watch = HeldWatch()
+        self._measure = measure
 
     async def room(self, session: Session) -> None:
         """Waits until budgets allow reading on for ``session``."""
@@ -172,6 +182,8 @@ class Receiver:
         defined = live.session.define(definitions, logdirs)
         for run in defined.runs:
             self._run_table.open(run)
+        if definitions.runs:
+            self._measure(live, definitions.runs)
         if defined.refusals:
             self._registry.refused_runs.note(live.session, defined.refusals)
             live.notice.notify()

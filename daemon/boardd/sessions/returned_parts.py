@@ -38,6 +38,12 @@ class ReturnedParts:
         self._registry.find(part.session_id).session.recharge(part, size_bytes)
         self._registry.changed.notify()
 
+    def warn(self, part: RunPart, message: str) -> None:
+        """See ``Outcomes``."""
+        live = self._registry.find(part.session_id)
+        live.session.telling.notice(message)
+        live.notice.notify()
+
     def refuse(self, run: RunState) -> None:
         """See ``Outcomes``."""
         for session_id in {session_id for session_id, _ in run.members}:

@@ -34,6 +34,7 @@ from boardd.sessions.peer_process import PeerProcess
 from boardd.sessions.receiver import Receiver
 from boardd.sessions.registry import Registry
 from boardd.sessions.returned_parts import ReturnedParts
+from boardd.sessions.system_metrics import SystemMetrics
 
 _logger = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ class Sessions:
             limits,
         )
         self.relay_intake = RelayIntake(roots, self.run_table)
-        self.receiver = Receiver(self.registry, self.run_table, roots)
+        self.system_metrics = SystemMetrics(self.registry, self.run_table.admit)
+        self.receiver = Receiver(self.registry, self.run_table, roots, self.system_metrics.watch)
         self._effects = Effects(self.registry, self.receiver, self.run_table, self.fire)
 
     def fire(self, live: LiveSession, event: Event) -> None:
@@ -201,6 +203,7 @@ class Sessions:
     def drain(self) -> None:
         """Begins nothing any more; every stream ends when what it sent is told."""
         self.registry.is_draining = True
+        self.system_metrics.close()
         self.run_table.groups.drain()
         for live in self.registry:
             if live.map_connection is not None:
@@ -230,4 +233,5 @@ class Sessions:
                 )
             self.fire(live, Event.SHUT_DOWN)
         self._effects.cancel()
+        self.system_metrics.close()
         await self.run_table.close()

@@ -15,6 +15,7 @@ from boardd.events import plugins
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.event_pb2 import Summary
 from boardd.events.wire import EncodedValue
+from boardd.summaries.health import HealthPart
 
 #: Appended to a tag: the text that says which ranks a merged summary leaves out.
 RANKS_SUFFIX: Final = "/ranks"
@@ -58,12 +59,14 @@ class EncodedSummary:
     """A record ready to be written: its encoded event, and side files if it has any.
 
     ``kinds`` leads from each tag that the event uses to the kind of summary it
-    has there.
+    has there. With ``health``, ``values`` are those of the event, to which others are added.
     """
 
     event: bytes
     kinds: Mapping[bytes, SummaryKind]
     embedding: EmbeddingFiles | None = None
+    health: HealthPart | None = None
+    values: Sequence[Summary.Value | EncodedValue] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
@@ -19,6 +20,7 @@ from boardd.events.kinds import kind_of
 from boardd.events.wire import EncodedValue
 from boardd.partials import wholeness
 from boardd.partials.partial import Partial
+from boardd.summaries.health import health_part
 from boardd.summaries.kinds import KINDS, PRESENTERS, Kind
 from boardd.summaries.payload_arrays import arrays_of
 from boardd.summaries.reduction import (
@@ -55,7 +57,29 @@ def summarize(
     """
     with refusing(tag):
         kind, source = _read(tag, step, wall_time, payload, chunks, max_working_bytes, maps)
-        return _encoded(step, wall_time, kind.summarize(source))
+        encoded = _encoded(step, wall_time, output := kind.summarize(source))
+        if source.payload.HasField("health") and encoded.embedding is None:
+            health = health_part(source.payload.health, source.arrays)
+            return replace(encoded, health=health, values=output.values)
+        return encoded
+
+
+def health_of(
+    tag: str,
+    step: int,
+    wall_time: float,
+    payload: bytes,
+    chunks: Mapping[int, Sequence[bytes]],
+    max_working_bytes: int,
+    maps: Mapping[int, memoryview] | None = None,
+) -> EncodedSummary:
+    """Returns the health of one record's tensors, and nothing else of it.
+
+    Arguments and errors are those of ``summarize``.
+    """
+    with refusing(tag):
+        _, source = _read(tag, step, wall_time, payload, chunks, max_working_bytes, maps)
+        return EncodedSummary(b"", {}, health=health_part(source.payload.health, source.arrays))
 
 
 def reduce_shared(

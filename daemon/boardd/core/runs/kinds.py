@@ -40,6 +40,10 @@ class TagKinds:
         """Yields every tag and its kind."""
         return iter(self._kinds.items())
 
+    def is_known(self, tag: bytes) -> bool:
+        """Whether anything was written under ``tag``."""
+        return tag in self._kinds
+
     def restore(self, kinds: Mapping[bytes, SummaryKind]) -> None:
         """Takes what event files hold; the kind of a tag that is known stays."""
         for name, kind in kinds.items():

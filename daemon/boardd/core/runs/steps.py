@@ -54,6 +54,12 @@ class StepMonitor:
             return False
         return self._count_one(tag)
 
+    @property
+    def highest(self) -> int | None:
+        """The highest step of any tag; None before the first record."""
+        highest = int(self._highest.max())
+        return None if highest == _LOWEST else highest
+
     def rewind(self, step: int) -> None:
         """Notes that what was written at ``step`` and later is out of date."""
         np.minimum(self._highest, max(step - 1, _LOWEST), out=self._highest)

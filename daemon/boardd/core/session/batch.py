@@ -146,7 +146,8 @@ class RejectedPart(RunPart):
 class SummaryPart(RunPart):
     """One record to reduce: the serialized ``Payload``, and its tensors.
 
-    They come in chunks, or lie in ``maps`` at the payload's slots.
+    They come in chunks, or lie in ``maps`` at the payload's slots. ``is_health_only``: of what
+    the record shows, its tensors' health alone is to be written.
     """
 
     tag: int
@@ -155,6 +156,7 @@ class SummaryPart(RunPart):
     payload: bytes
     tensors: dict[int, list[bytes]]
     maps: Mapping[int, memoryview] | None = None
+    is_health_only: bool = field(default=False, kw_only=True)
 
 
 @dataclass(eq=False)
@@ -203,6 +205,19 @@ class DropPart(RunPart):
     #: The highest step among what was reported last, as far as the client knows.
     step: int
     wall_time: float
+
+
+@dataclass(eq=False)
+class MeasuredPart(RunPart):
+    """What a run's process and its host use: scalars of the daemon's own, by tag.
+
+    It has no records itself.
+    """
+
+    values: Mapping[str, float]
+    wall_time: float
+    #: Set by the run's writer, when it has made events of it or not.
+    is_taken: bool = False
 
 
 @dataclass(eq=False)

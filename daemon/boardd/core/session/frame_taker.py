@@ -13,12 +13,14 @@ from typing import Final
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import Frame, FrameKind
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from boardd.core.intake.columns import SCALAR_BYTES, Columns
 from boardd.core.intake.frames import ScalarFrames, WalkedFrames
 from boardd.core.intake.tensors import TensorChunks
 from boardd.core.refusals import RefusedError
+from boardd.core.runs.own_run import OwnRun
 from boardd.core.runs.places import Place, Purge
 from boardd.core.runs.run_state import RunState
 from boardd.core.runs.schema import Schema
@@ -259,7 +261,7 @@ class FrameTaker:
             self._purge(target.index, batch)
             own = place.own
             self._hand_on_summary(frame, target, place.run, target.tag, sequences, chunks, batch)
-            if own is not None and own.takes_summaries and own.open_run is not None:
+            if own is not None and own.open_run is not None and _keeps(own, frame.payload):
                 tag = own.tags.of_one(target.tag)
                 self._hand_on_summary(
                     frame, target, own.open_run, tag, sequences, chunks, batch, is_copy=True
@@ -279,7 +281,9 @@ class FrameTaker:
     ) -> None:
         self._schema.hold(target.place, run)
         part = summary_part(frame, target, self._progress.session_id, run, tag, sequences, chunks)
+        own = target.place.own
         part.maps, part.is_copy = self._maps, is_copy
+        part.is_health_only = is_copy and own is not None and not own.takes_summaries
         self._progress.hand_on(part, batch)
 
     def _take_end(self, frame: Frame, sequences: SequenceRange, batch: Batch) -> None:
@@ -302,6 +306,19 @@ class FrameTaker:
         self._progress.count_rejection(
             Rejection(frame.sequence, 1, reason, message, frame.sequence, runs)
         )
+
+
+def _keeps(own: OwnRun, payload: bytes) -> bool:
+    """Whether the rank's own run gets a summary, or the health of its tensors alone.
+
+    What ranks merge tells of no health.
+    """
+    if own.takes_summaries:
+        return True
+    try:
+        return bool(pb.Payload.FromString(payload).HasField("health"))
+    except DecodeError:  # which the reduction refuses
+        return False
 
 
 def _refused(place: Place) -> str:

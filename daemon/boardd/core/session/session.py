@@ -197,6 +197,12 @@ class Session:
                 self._progress.hand_on(end_of(place.number, run, self.session_id), batch)
         return batch
 
+    def hand_on(self, part: RunPart) -> Batch:
+        """Takes a part of the daemon's own, which has no records."""
+        batch = Batch()
+        self._progress.hand_on(part, batch)
+        return batch
+
     def add_chunk(self, chunk: pb.TensorChunk) -> None:
         """Takes a chunk of a tensor. Raises ``RequestError`` as ``TensorAssembly.add`` does."""
         if chunk.sequence > self.received_sequence:

@@ -6,12 +6,17 @@ acknowledgement that covers it.
 
 from __future__ import annotations
 
+from typing import Final
+
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.printable import printable
 
 from boardd.core.runs.defined_runs import RunRefusal
 from boardd.core.session.progress import SessionProgress
 from boardd.core.session.settled import Settled
+
+#: Notices that wait for a stream; more are left out.
+MAX_NOTICES: Final = 64
 
 
 class Telling:
@@ -20,6 +25,7 @@ class Telling:
     def __init__(self, progress: SessionProgress) -> None:
         self._progress = progress
         self._refusals: dict[tuple[int, str], RunRefusal] = {}
+        self._notices: list[str] = []
         self._told: Settled | None = None  # on this stream
 
     def begin(self) -> None:
@@ -30,6 +36,11 @@ class Telling:
     def refuse(self, refusal: RunRefusal) -> None:
         """A run, or a sub-run, is refused."""
         self._refusals[refusal.run, refusal.sub_run] = refusal
+
+    def notice(self, message: str) -> None:
+        """Whoever trains is to be warned of something."""
+        if len(self._notices) < MAX_NOTICES:
+            self._notices.append(message)
 
     def resume(self, number: int) -> None:
         """The client opens the session and has heard the rejections up to ``number``."""
@@ -43,7 +54,7 @@ class Telling:
     def has_news(self) -> bool:
         """Whether anything is to be told."""
         return (
-            bool(self._refusals)
+            bool(self._refusals or self._notices)
             or self._progress.rejections.are_due
             or self._progress.settled != self._told
         )
@@ -70,6 +81,10 @@ class Telling:
             )
             messages.append(pb.DaemonMessage(run_refused=refused))
         self._refusals.clear()
+        messages += [
+            pb.DaemonMessage(notice=pb.Notice(message=printable(text))) for text in self._notices
+        ]
+        self._notices.clear()
         if settled != self._told:
             self._told = settled
             messages.append(pb.DaemonMessage(acknowledged=settled.message()))

@@ -18,9 +18,9 @@ from boardd_protos.summary_kind import SummaryKind
 from numpy.typing import NDArray
 
 from boardd.core.refusals import RefusedError
-from boardd.core.runs.marks import drops_key, session_key
+from boardd.core.runs.marks import NO_SESSION, drops_key, session_key
 from boardd.core.runs.run_state import RunState
-from boardd.core.session.batch import DropPart, ScalarPart, SummaryPart
+from boardd.core.session.batch import DropPart, MeasuredPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
 from boardd.events import event
 from boardd.events.embedding import EmbeddingFiles
@@ -30,6 +30,8 @@ from boardd.events.marks import Part
 from boardd.events.scalars import encode_scalars
 from boardd.events.tag_names import TagNames
 from boardd.events.values import scalar_value
+from boardd.runs.writing.health_steps import HealthSteps
+from boardd.summaries.health import HealthPart
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
 _logger = logging.getLogger(__name__)
@@ -58,6 +60,8 @@ class Encoded:
     duplicates: int = 0
     #: Records that are left out of it.
     refused: list[RefusedRecords] = field(default_factory=list)
+    #: What whoever logged it is to be warned of; empty: nothing.
+    warning: str = ""
 
 
 def encode_scalar_part(part: ScalarPart, names: TagNames | None = None) -> Encoded:
@@ -159,10 +163,39 @@ def _encoded_drops(part: DropPart) -> Encoded:
     return Encoded(told, Part(key, np.array([dropped], np.uint64), part.dropped))
 
 
-def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> Encoded:
+def encode_measured(part: MeasuredPart) -> Encoded:
+    """Returns an event of what was measured, without tags of another kind.
+
+    It is at the highest step of the run so far. There is none before the first record.
+    """
+    part.is_taken = True
+    contents = part.run.contents
+    step = contents.steps.highest
+    if step is None:
+        return Encoded()
+    values: list[Summary.Value] = []
+    for tag, value in part.values.items():
+        name = tag.encode()
+        try:
+            contents.kinds.take(name, {name: SummaryKind.SCALAR})
+        except RefusedError as error:
+            _logger.debug("run %s: %s", part.run.path, error)
+            continue
+        values.append(scalar_value(tag, value))
+    if not values:
+        return Encoded()
+    # A client never sends it again, so no session has a mark of it.
+    return Encoded(
+        event.summary(part.wall_time, step, values), Part(NO_SESSION, np.zeros(1, np.uint64))
+    )
+
+
+def encode_summary(
+    part: SummaryPart, result: EncodedSummary | SummaryError, health: HealthSteps | None = None
+) -> Encoded:
     """Returns what a record was reduced to, unless it is written already.
 
-    An error if one of its tags is another kind.
+    An error if one of its tags is another kind. ``health``: what is known of the run's.
     """
     if isinstance(result, SummaryError):
         return Encoded(error=result)
@@ -177,7 +210,29 @@ def encode_summary(part: SummaryPart, result: EncodedSummary | SummaryError) -> 
     if part.sequence <= run.contents.marks.sequence(key):
         return Encoded(duplicates=1)
     sequences = np.array([part.sequence], np.uint64)
+    if result.health is not None and health is not None:
+        encoded = Encoded(_with_health(part, result, result.health, health), Part(key, sequences))
+        encoded.warning = health.take_warning()
+        return encoded
     return Encoded(result.event, Part(key, sequences), result.embedding)
+
+
+def _with_health(
+    part: SummaryPart, result: EncodedSummary, told: HealthPart, health: HealthSteps
+) -> bytes:
+    """Returns the event of ``result`` with what is to be shown of its health, in one."""
+    kinds = part.run.contents.kinds
+    shown = list(result.values)
+    for value in health.take(told, part.step, kinds.is_known):
+        name = value.tag.encode()
+        kind = SummaryKind.TEXT if value.HasField("tensor") else SummaryKind.SCALAR
+        try:
+            kinds.take(part.run.tags[part.tag], {name: kind})
+        except RefusedError as error:
+            _logger.debug("run %s: %s", part.run.path, error)
+            continue
+        shown.append(value)
+    return event.summary(part.wall_time, part.step, shown)
 
 
 def join(encoded: Iterable[Encoded]) -> tuple[bytes, list[Part]]:

@@ -20,6 +20,9 @@ class Outcomes(Protocol):
     def recharge(self, part: RunPart, size_bytes: int) -> None:
         """``part`` now holds ``size_bytes``."""
 
+    def warn(self, part: RunPart, message: str) -> None:
+        """Whoever logged ``part``, which is not back yet, is to be warned."""
+
     def refuse(self, run: RunState) -> None:
         """``run`` cannot be written; ``run.refusal`` says why."""
 
@@ -79,6 +82,11 @@ class SortedOutcomes:
                 self._groups[part.group].recharged(part, size_bytes)
         else:
             self._others.recharge(part, size_bytes)
+
+    def warn(self, part: RunPart, message: str) -> None:
+        """See ``Outcomes``. A group has nobody to warn."""
+        if not part.group:
+            self._others.warn(part, message)
 
     def refuse(self, run: RunState) -> None:
         """See ``Outcomes``."""

@@ -15,7 +15,7 @@ from boardd.partials.codec import encode
 from boardd.runs.writing.group_work import SharedSummary
 from boardd.summaries.reduction import EncodedSummary
 from boardd.summaries.series import SeriesSummaries, summarize_series
-from boardd.summaries.summarize import present, reduce_shared, summarize
+from boardd.summaries.summarize import health_of, present, reduce_shared, summarize
 
 #: Kinds of payloads that merge with those of another kind.
 _KINDS: Final = {"histogram_raw": "histogram", "pr_curve_raw": "pr_curve"}
@@ -45,12 +45,12 @@ def reduce_alone(part: SummaryPart, max_working_bytes: int) -> EncodedSummary | 
     tag = part.run.tags[part.tag].decode()
     if isinstance(part, MergedPart):
         return present(tag, part.step, part.wall_time, part.partial)
-    if part.is_copy and _payload_kind(part.payload) in _ROUNDED_KINDS:
+    if part.is_copy and not part.is_health_only and _payload_kind(part.payload) in _ROUNDED_KINDS:
         partial = reduce_to_share(part, max_working_bytes).partial
         shown = present(tag, part.step, part.wall_time, partial)
         exact = ExactPartial(part.run.tags[part.tag], encode(partial))
         return replace(shown, event=with_partial(shown.event, exact))
-    return summarize(
+    return (health_of if part.is_health_only else summarize)(
         tag,
         part.step,
         part.wall_time,

@@ -14,6 +14,7 @@ from boardd.core.session.batch import (
     PART_BYTES,
     DropPart,
     EndPart,
+    MeasuredPart,
     PurgePart,
     RewindPart,
     RunPart,
@@ -101,6 +102,7 @@ Item = (
     | ScalarPart
     | DropPart
     | EndPart
+    | MeasuredPart
     | PurgePart
     | RewindPart
     | ReducedSummary
@@ -110,7 +112,7 @@ Item = (
 
 
 #: What is handled by itself.
-_ALONE: Final = (DropPart, EndPart, PurgePart, RewindPart, RelayedItem, Sync)
+_ALONE: Final = (DropPart, EndPart, MeasuredPart, PurgePart, RewindPart, RelayedItem, Sync)
 
 
 class RunOrder:

@@ -27,6 +27,7 @@ from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import (
     DropPart,
     EndPart,
+    MeasuredPart,
     MergedPart,
     PurgePart,
     RewindPart,
@@ -41,11 +42,13 @@ from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.writing.encode import (
     Encoded,
     encode_drops,
+    encode_measured,
     encode_scalar_part,
     encode_summary,
     join,
 )
 from boardd.runs.writing.encode_series import encode_series
+from boardd.runs.writing.health_steps import HealthSteps
 from boardd.runs.writing.hold_back import HoldBack
 from boardd.runs.writing.outcomes import Outcomes
 from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReductions
@@ -90,6 +93,7 @@ class RunWriter:
         self._held = HoldBack(run, self._put_in_order)
         self._reducing = RunReductions(reduce_alone)
         self._names = TagNames()
+        self._health = HealthSteps(run.path)
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
 
     # Called by the table of runs
@@ -103,7 +107,9 @@ class RunWriter:
         for part in parts:
             if isinstance(part, SummaryPart):
                 summaries.append((self._order.draw(), part))
-            elif isinstance(part, (ScalarPart, DropPart, EndPart, PurgePart, RewindPart)):
+            elif isinstance(
+                part, (ScalarPart, DropPart, EndPart, MeasuredPart, PurgePart, RewindPart)
+            ):
                 self._order.append(part)
             else:
                 raise TypeError(f"no kind of part: {part!r}")
@@ -203,6 +209,8 @@ class RunWriter:
                     left_out.sequence, left_out.records, left_out.last_sequence
                 )
                 self._outcomes.reject(rejected, left_out.reason, left_out.message)
+            if one.warning:
+                self._outcomes.warn(part, one.warning)
             written_bytes = len(one.events) + files_bytes
             self.run.progress.written_bytes += written_bytes
             self._outcomes.finish(part, written_bytes, one.duplicates)
@@ -212,7 +220,7 @@ class RunWriter:
 
         Returns what is to be written for each, and why the append failed.
         """
-        encoded = [_encode(item, self._names) for item in items]
+        encoded = [_encode(item, self._names, self._health) for item in items]
         if encoded[0].embedding is None:
             try:
                 self._files.append_once(*join(encoded))
@@ -240,7 +248,7 @@ class RunWriter:
                 self._outcomes.reject(take_part(items), reason, message)
 
 
-def _encode(item: Item, names: TagNames) -> Encoded:
+def _encode(item: Item, names: TagNames, health: HealthSteps) -> Encoded:
     if isinstance(item, PurgePart):
         return encode_purge(item)
     if isinstance(item, RewindPart):
@@ -256,9 +264,11 @@ def _encode(item: Item, names: TagNames) -> Encoded:
     ):
         return encode_series(item.part, item.result)
     if isinstance(item, ReducedSummary) and isinstance(item.result, (EncodedSummary, SummaryError)):
-        return encode_summary(item.part, item.result)
+        return encode_summary(item.part, item.result, health)
     if isinstance(item, ScalarPart):
         return encode_scalar_part(item, names)
     if isinstance(item, DropPart):
         return encode_drops(item)
+    if isinstance(item, MeasuredPart):
+        return encode_measured(item)
     raise TypeError(f"no events in {item!r}")

@@ -333,9 +333,9 @@ CASES: list[tuple[Call, type[Exception], str]] = [
     (Call("add_hparams", [], {}), TypeError, "hparam_dict is a list, expected a dict"),
     (Call("add_hparams", {}, [1]), TypeError, "metric_dict is a list, expected a dict"),
     (
-        Call("add_hparams", {"lr": [1]}, {}),
+        Call("add_hparams", {"lr": object()}, {}),
         TypeError,
-        "hparam_dict['lr'] is a list, expected a bool, a number or a str",
+        "hparam_dict['lr'] is a object, expected a bool, a number, a str, a list",
     ),
     (Call("add_hparams", {1: 1}, {}), TypeError, "name of a hyperparameter is a int"),
     (Call("add_hparams", {"": 1}, {}), ValueError, "name of a hyperparameter is empty"),

@@ -1,0 +1,73 @@
+"""Whether the values of an array are sound: its norm, its zeros, what in it is no number."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Elements that are converted at a time.
+_CHUNK: Final = 1 << 16
+
+
+@dataclass(frozen=True)
+class ArrayHealth:
+    """Of ``count`` elements, those that are zero, NaN or infinite; and the others' squares."""
+
+    count: int = 0
+    sum_squares: float = 0.0
+    zeros: int = 0
+    nans: int = 0
+    infinities: int = 0
+
+    def __add__(self, other: ArrayHealth) -> ArrayHealth:
+        """Returns that of both together."""
+        return ArrayHealth(
+            self.count + other.count,
+            self.sum_squares + other.sum_squares,
+            self.zeros + other.zeros,
+            self.nans + other.nans,
+            self.infinities + other.infinities,
+        )
+
+    @property
+    def norm(self) -> float:
+        """The Euclidean norm of the finite elements."""
+        return math.sqrt(self.sum_squares)
+
+    @property
+    def zero_share(self) -> float:
+        """Which share of the elements is zero, 0 to 1; 0 without elements."""
+        return self.zeros / self.count if self.count else 0.0
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every element is a finite number."""
+        return not (self.nans or self.infinities)
+
+
+def array_health(values: NDArray[Any]) -> ArrayHealth:
+    """Returns that of ``values``, of any shape and of numbers of any dtype.
+
+    Squares are summed as float64.
+    """
+    flat = values.reshape(-1)
+    total = ArrayHealth()
+    for begin in range(0, flat.size, _CHUNK):
+        total += _of_chunk(flat[begin : begin + _CHUNK])
+    return total
+
+
+def _of_chunk(chunk: NDArray[Any]) -> ArrayHealth:
+    values = chunk.astype(np.float64)
+    zeros = values.size - int(np.count_nonzero(values))
+    sum_squares = float(np.dot(values, values))
+    if math.isfinite(sum_squares):  # nearly always, and then each value is
+        return ArrayHealth(values.size, sum_squares, zeros)
+    nans = int(np.count_nonzero(np.isnan(values)))
+    infinities = int(np.count_nonzero(np.isinf(values)))
+    finite = values[np.isfinite(values)]
+    return ArrayHealth(values.size, float(np.dot(finite, finite)), zeros, nans, infinities)

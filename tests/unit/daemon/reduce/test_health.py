@@ -1,0 +1,49 @@
+"""The health of arrays equals what NumPy says of them."""
+
+from __future__ import annotations
+
+import hypothesis.extra.numpy as arrays
+import numpy as np
+import pytest
+from boardd.reduce.health import ArrayHealth, array_health
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@given(
+    arrays.arrays(
+        st.sampled_from(["float16", "float32", "float64", "int8", "uint16", "int64"]),
+        arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=9),
+    )
+)
+def test_it_equals_numpy(values: np.ndarray) -> None:
+    health = array_health(values)
+    exact = values.astype(np.float64)
+    finite = exact[np.isfinite(exact)]
+    assert health.count == values.size
+    assert health.zeros == (exact == 0).sum()
+    assert health.nans == np.isnan(exact).sum()
+    assert health.infinities == np.isinf(exact).sum()
+    with np.errstate(over="ignore"):
+        assert health.sum_squares == pytest.approx(float((finite**2).sum()))
+    assert health.is_finite == np.isfinite(exact).all()
+
+
+def test_more_than_is_converted_at_a_time() -> None:
+    values = np.ones(200_001, np.float32)
+    values[[0, 70_000, 140_000, 200_000]] = [0, np.nan, np.inf, -np.inf]
+    health = array_health(values)
+    assert (health.zeros, health.nans, health.infinities) == (1, 1, 2)
+    assert health.norm == np.sqrt(200_001 - 4)
+    assert health.zero_share == 1 / 200_001
+
+
+def test_of_two_together() -> None:
+    both = array_health(np.array([3.0, 0.0])) + array_health(np.array([4.0, np.nan]))
+    assert both == ArrayHealth(4, 25.0, 1, 1, 0)
+    assert both.norm == 5.0
+
+
+def test_nothing_is_sound() -> None:
+    assert array_health(np.zeros((0, 3))) == ArrayHealth()
+    assert ArrayHealth().zero_share == 0.0
