@@ -34,6 +34,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from boardd_protos import address as addresses
 from boardd_protos.address import Address, TcpAddress
 from boardd_protos.merging import PER_RANK, REDUCTIONS
 from boardd_protos.variables import misspelt
@@ -128,6 +129,18 @@ class Settings:
             reduce=_choice(environ, "BOARDD_REDUCE", REDUCTIONS, cls.reduce),
             per_rank=_choice(environ, "BOARDD_PER_RANK", PER_RANK, cls.per_rank),
         )
+
+
+def daemon_address(value: object, settings: Settings) -> Address:
+    """The address that a writer is given, or that of the environment, or the user's own.
+
+    Raises ``TypeError`` and ``ValueError`` for one that is none.
+    """
+    if value is not None:
+        if not isinstance(value, str):
+            raise TypeError(f"address is a {type(value).__name__}, expected a str")
+        return addresses.parse(value)
+    return addresses.parse(settings.address) if settings.address else addresses.default_address()
 
 
 def token_in_clear(address: Address, access: Access) -> str:

@@ -19,9 +19,8 @@ from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
-from boardd_protos import address as addresses
 from boardd_protos import tags
-from boardd_protos.address import Address, UnixAddress
+from boardd_protos.address import UnixAddress
 from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client import capture, ranks
@@ -36,7 +35,7 @@ from boardd_client.calls import (
 )
 from boardd_client.calls.reductions import Reductions
 from boardd_client.calls.run_options import RunOptions
-from boardd_client.environment import Settings, token_in_clear
+from boardd_client.environment import Settings, daemon_address, token_in_clear
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.run import ExportCalls, RunHandle
 from boardd_client.session.counters import Statistics
@@ -156,7 +155,7 @@ class SummaryWriter(
         # Forked and unpickled writers keep it: they are not this one's successors.
         self._epoch = self._settings.epoch or time.time_ns()
         self._has_siblings = False
-        self._address = _address(address, self._settings)
+        self._address = daemon_address(address, self._settings)
         in_clear = token_in_clear(self._address, self._settings.access)
         if in_clear:
             raise ValueError(in_clear)
@@ -261,11 +260,19 @@ class SummaryWriter(
         return _time()
 
     def _log_scalar(
-        self, tag: str, name: str, step: int, wall_time: float, value: float | capture.Tensor
+        self,
+        tag: str,
+        name: str,
+        step: int,
+        wall_time: float,
+        value: float | capture.Tensor,
+        given_step: float | None,
     ) -> None:
         run = self._attach()
         series = run.series_of(tag, name, step=step) if run is not None else 0
         if run is not None and series:
+            if given_step != step:
+                run.given_steps.note(series, wall_time, step, given_step)
             run.log_value(series, step, wall_time, value)
 
     def _shown_tag(self, tag: str) -> str:
@@ -480,14 +487,6 @@ class SummaryWriter(
         self._latest_epoch.raise_to(latest_epoch)
         self._reductions = Reductions(self._run_options.reduce, WarnOnce(), reductions)
         self._closed = closed
-
-
-def _address(value: str | None, settings: Settings) -> Address:
-    if value is not None:
-        if not isinstance(value, str):
-            raise TypeError(f"address is a {type(value).__name__}, expected a str")
-        return addresses.parse(value)
-    return addresses.parse(settings.address) if settings.address else addresses.default_address()
 
 
 def _time_of(walltime: object) -> float:
