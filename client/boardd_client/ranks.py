@@ -17,6 +17,10 @@ managers, whose variables the launchers inherit:
 ``slurm``         ``SLURM_PROCID``, ``SLURM_STEP_NUM_TASKS``
 ================  ==========================================================
 
+Last, ``torch.distributed``: the default process group of this process, if there is one when
+the writer is made. A process of ``torch.multiprocessing.spawn`` of which nothing says a
+rank is warned of, since all of them would write to one run.
+
 MXNet's launcher may leave it to the parameter server to number the workers. A
 worker's rank is then taken from a resource manager that started the same number of
 tasks; else it stays unknown.
@@ -39,9 +43,11 @@ node, each with a count of its own: it holds if one agent started all ranks.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import operator
+import sys
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple, SupportsIndex
+from typing import Any, Final, NamedTuple, SupportsIndex
 
 from boardd_protos.merging import MAX_LAUNCH_BYTES
 
@@ -56,8 +62,9 @@ class Ranks(NamedTuple):
 
     ``rank`` and ``world_size`` are None if they are not known; a process
     that nothing launched as one of several knows neither. ``source`` is
-    ``arguments``, one of the names above, or ``none``. ``launch`` is the identity of
-    the launch, empty if it has none, and ``attempt`` how often that was restarted.
+    ``arguments``, one of the names above, ``torch.distributed``, or ``none``. ``launch`` is
+    the identity of the launch, empty if it has none, and ``attempt`` how often that was
+    restarted.
     """
 
     rank: int | None
@@ -132,6 +139,7 @@ _NO_RUN_ID: Final = ["none"]
 _NOTHING: Final = Ranks(None, None, "none")
 
 _warned: set[tuple[str, str]] = set()
+_warned_spawned: list[bool] = []
 
 
 def detect(environ: Mapping[str, str]) -> Ranks:
@@ -175,7 +183,10 @@ def resolve(
 
 def _resolve(rank: int | None, world_size: int | None, environ: Mapping[str, str]) -> Ranks:
     if rank is None and world_size is None:
-        return detect(environ)
+        found = detect(environ)
+        if found is _NOTHING:
+            _warn_of_spawned()
+        return found
     if world_size is None:
         world_size = detect(environ).world_size
         if world_size is None:
@@ -203,6 +214,36 @@ def _all(environ: Mapping[str, str]) -> Iterator[Ranks]:
         if found is not None:
             launch = _identity(source.launch, found.world_size, environ)
             yield found._replace(launch=launch, attempt=_attempt(source, environ))
+    group = _process_group()
+    if group is not None:
+        rank, world_size = group
+        yield Ranks(rank, world_size, "torch.distributed", _identity((), world_size, environ))
+
+
+def _process_group() -> tuple[int, int] | None:
+    """Rank and world size in torch's default process group; None if there is none."""
+    distributed: Any = sys.modules.get("torch.distributed")
+    try:
+        if distributed is None or not distributed.is_available():
+            return None
+        if not distributed.is_initialized():
+            return None
+        rank, world_size = int(distributed.get_rank()), int(distributed.get_world_size())
+    except Exception:  # it is torch's, and in whatever state
+        return None
+    return (rank, world_size) if 0 <= rank < world_size <= MAX_WORLD_SIZE else None
+
+
+def _warn_of_spawned() -> None:
+    """Warns once in a process that ``torch.multiprocessing.spawn`` has started."""
+    target = getattr(multiprocessing.current_process(), "_target", None)
+    if getattr(target, "__module__", "") == "torch.multiprocessing.spawn" and not _warned_spawned:
+        _warned_spawned.append(True)
+        _logger.warning(
+            "boardd: the rank of this process of torch.multiprocessing.spawn is not known, so all "
+            "of them may write to one run; pass rank= and world_size=, or make the writer after "
+            "init_process_group (rank=0, world_size=1 for a run of its own)"
+        )
 
 
 def _identity(

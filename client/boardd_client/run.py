@@ -26,6 +26,7 @@ from boardd_client.capture import LazyScalar, Tensor
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.pending import Pending, PendingScalar
 from boardd_client.session.captures import Capture
+from boardd_client.session.given_steps import GivenSteps
 from boardd_client.session.latest_epoch import LatestEpoch
 from boardd_client.session.scalar_history import Exported
 from boardd_client.session.schema import DefinedRun
@@ -43,7 +44,8 @@ class RunSeries:
     """The series of one run: the numbers of its tags, and their names in exports.
 
     ``path`` names the run there. ``reductions`` says how scalars are merged over ranks;
-    None: all as the run's definition says. Any thread may call.
+    None: all as the run's definition says. ``warn`` is called with a key and a text. Any thread
+    may call.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class RunSeries:
         run: DefinedRun,
         path: str,
         reductions: Reductions | None = None,
+        warn: Callable[[str, str], None] | None = None,
     ) -> None:
         self.by_tag: Final[dict[str, int]] = run.by_tag
         self.by_curve: Final[dict[tuple[str, str], int]] = {}  #: by tag and name
@@ -60,6 +63,8 @@ class RunSeries:
         self._run = run
         self._path = path
         self._reductions = reductions
+        self._warn = warn
+        self._spelt: dict[tuple[str, str], str] = {}  # by sub-run and what becomes of the tag
         self._lock = threading.RLock()  # a signal handler may log, too
         self._defined: dict[tuple[str, str], int] = {}  # by sub-run and tag
         self._summaries: dict[tuple[str, str, SummaryKind | None, tuple[str, ...]], int] = {}
@@ -134,7 +139,18 @@ class RunSeries:
                 self.names[series] = "/".join(filter(None, parts))
             if kind is not None:
                 self._run.kinds.add(sub_run, names, kind)
+            self._check_spelling(sub_run, names[0], tag)
             return series
+
+    def _check_spelling(self, sub_run: str, shown: str, tag: str) -> None:
+        """Warns if another tag became the same one."""
+        first = self._spelt.setdefault((sub_run, shown), tag)
+        if first != tag and self._warn is not None:
+            self._warn(
+                f"spelling {sub_run}/{shown}",
+                f"{self._path}: {first!r} and {tag!r} are both written as {shown!r}, and so are "
+                "one series; use other tags, or keep_tags=True",
+            )
 
 
 class RunHandle:
@@ -158,8 +174,9 @@ class RunHandle:
     ) -> None:
         self.sender: Final = sender
         self.run: Final = sender.session.define_run(definition, latest_epoch)
-        self.series: Final = RunSeries(sender.session, self.run, path, reductions)
+        self.series: Final = RunSeries(sender.session, self.run, path, reductions, warn)
         self.flushes: Final = Flushes(sender, self.run, path)
+        self.given_steps: Final = GivenSteps(sender.settings.scalar_history_bytes)
         self.append_scalar: Final = sender.session.ring.append_scalar
         self._append_scalars: Final = sender.session.ring.append_scalars
         self._path = path
@@ -426,7 +443,8 @@ class ExportCalls(ABC):
         """Writes all scalars that this writer has logged to a JSON file, as MXBoard does.
 
         The format is ``{name: [[timestamp, step, value], ...], ...}``, with the names
-        ``logdir/tag`` and, for named values, ``logdir/tag/name``. Waits for values
+        ``logdir/tag`` and, for named values, ``logdir/tag/name``. Steps are as they were
+        given, with their fractions, and ``null`` for None. Waits for values
         that are still computing, 30 s at most. At most
         ``BOARDD_SCALAR_HISTORY_BYTES`` (64 MiB, 28 bytes a scalar) are kept.
 
@@ -438,7 +456,7 @@ class ExportCalls(ABC):
         exported: Exported = {}
         for run in self._all_runs():
             run.sender.wait_committed(time.monotonic() + _EXPORT_SECS)
-            scalars, lost = run.sender.session.export_scalars(run.series.names)
+            scalars, lost = run.sender.session.export_scalars(run.series.names, run.given_steps.of)
             if lost:
                 _logger.warning(
                     "boardd: %s lacks the oldest scalars of this process, %d in number; raise "
@@ -455,4 +473,5 @@ class ExportCalls(ABC):
         """Forgets the scalars that ``export_scalars`` would write."""
         for run in self._all_runs():
             run.sender.session.clear_scalars(run.series.names)
+            run.given_steps.clear()
         self._past = self._past[-1:]

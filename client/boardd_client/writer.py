@@ -277,11 +277,19 @@ class SummaryWriter(
         return _time()
 
     def _log_scalar(
-        self, tag: str, name: str, step: int, wall_time: float, value: float | capture.Tensor
+        self,
+        tag: str,
+        name: str,
+        step: int,
+        wall_time: float,
+        value: float | capture.Tensor,
+        given_step: float | None,
     ) -> None:
         run = self._attach()
         series = run.series_of(tag, name, step=step) if run is not None else 0
         if run is not None and series:
+            if given_step != step:
+                run.given_steps.note(series, wall_time, step, given_step)
             run.log_value(series, step, wall_time, value)
 
     def _shown_tag(self, tag: str) -> str:

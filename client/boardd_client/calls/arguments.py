@@ -65,20 +65,22 @@ def sub_run(tag: str, name: object) -> str:
 
 
 def step(value: object) -> int:
-    """Returns a step as MXBoard does: None is 0, fractions are cut off."""
-    if type(value) is int:
-        result = value
-    elif value is None:
-        return 0
-    elif isinstance(value, SupportsIndex) and isinstance(value, (numbers.Integral, np.integer)):
-        result = operator.index(value)
-    elif isinstance(value, np.ndarray) or capture.is_of_framework(type(value)):
-        return step(plain(value, "global_step"))
-    else:
-        result = int(number(value, "global_step"))
+    """Returns a step as MXBoard writes it: None is 0, fractions are cut off."""
+    result = int(given_step(value) or 0)
     if not -(1 << 63) <= result < 1 << 63:
         raise ValueError(f"global_step {result} is outside int64")
     return result
+
+
+def given_step(value: object) -> int | float | None:
+    """Returns a step as it was given, as one of Python's own numbers or None."""
+    if type(value) is int or value is None:
+        return value
+    if isinstance(value, SupportsIndex) and isinstance(value, (numbers.Integral, np.integer)):
+        return operator.index(value)
+    if isinstance(value, np.ndarray) or capture.is_of_framework(type(value)):
+        return given_step(plain(value, "global_step"))
+    return number(value, "global_step")
 
 
 def plain(value: Any, what: str) -> Any:

@@ -25,9 +25,18 @@ class ScalarCalls(Calls):
 
     @abstractmethod
     def _log_scalar(
-        self, tag: str, name: str, step: int, wall_time: float, value: float | capture.Tensor
+        self,
+        tag: str,
+        name: str,
+        step: int,
+        wall_time: float,
+        value: float | capture.Tensor,
+        given_step: float | None,
     ) -> None:
-        """Logs a scalar, or one of curve ``name`` in the plot ``tag``."""
+        """Logs a scalar, or one of curve ``name`` in the plot ``tag``.
+
+        ``given_step`` is what ``step`` was made of, for exports.
+        """
 
     @abstractmethod
     def _log_known_curves(
@@ -69,7 +78,8 @@ class ScalarCalls(Calls):
         self, tag: object, value: Any, global_step: object, walltime: object, reduce: object
     ) -> None:
         tag = tag if type(tag) is str and self._knows(tag) else arguments.tag(tag)
-        step = arguments.step(global_step)
+        given_step = arguments.given_step(global_step)
+        step = arguments.step(given_step)
         if isinstance(value, (tuple, list)):
             if len(value) != 2:
                 raise ValueError(f"value has {len(value)} elements, expected (name, value)")
@@ -81,9 +91,10 @@ class ScalarCalls(Calls):
             number = capture.scalar(value, "value")
             if way is not None:
                 self._reductions.choose("", tag, way)
-            self._log_scalar(tag, "", step, wall_time, number)
+            self._log_scalar(tag, "", step, wall_time, number, given_step)
             return
-        if way is None and self._log_known_curves(tag, step, wall_time, value):
+        is_whole = given_step == step
+        if way is None and is_whole and self._log_known_curves(tag, step, wall_time, value):
             return
         # All are checked before the first is logged.
         values = [
@@ -93,9 +104,9 @@ class ScalarCalls(Calls):
         if way is not None:
             for _, sub_run, _ in values:
                 self._reductions.choose(sub_run, tag, way)
-            if self._log_known_curves(tag, step, wall_time, value):
+            if is_whole and self._log_known_curves(tag, step, wall_time, value):
                 return
         for name, _, number in values:
-            self._log_scalar(tag, name, step, wall_time, number)
+            self._log_scalar(tag, name, step, wall_time, number, given_step)
         if all(type(number) is float for *_, number in values):
             self._learn_curves(tag, tuple(value))

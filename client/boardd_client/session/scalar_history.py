@@ -9,7 +9,7 @@ No I/O, no clock, no thread.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +25,9 @@ _READ_BYTES: Final = 1 << 17
 _BLOCK_ROWS: Final = 4096
 
 #: ``{writer: [[timestamp, step, value], ...], ...}``, as MXBoard exports it.
-Exported = dict[str, list[list[float]]]
+Exported = dict[str, list[list[float | None]]]
+#: From a point's series, wall time and step to what an export calls the step.
+StepOf = Callable[[int, float, int], float | None]
 
 
 class ScalarHistory:
@@ -118,8 +120,13 @@ class ScalarHistory:
         self._rows = sum(map(len, self._full))
 
 
-def export(blocks: Iterable[NDArray[Any]], names: Mapping[int, str]) -> Exported:
-    """Returns the scalars of the series in ``names``, by name, oldest first."""
+def export(
+    blocks: Iterable[NDArray[Any]], names: Mapping[int, str], step_of: StepOf | None = None
+) -> Exported:
+    """Returns the scalars of the series in ``names``, by name, oldest first.
+
+    ``step_of`` says what to call a step; None: as it is.
+    """
     exported: Exported = {}
     for block in blocks:
         for series, wall_time, step, value in zip(
@@ -131,5 +138,6 @@ def export(blocks: Iterable[NDArray[Any]], names: Mapping[int, str]) -> Exported
         ):
             name = names.get(series)
             if name is not None:
-                exported.setdefault(name, []).append([wall_time, step, value])
+                shown = step if step_of is None else step_of(series, wall_time, step)
+                exported.setdefault(name, []).append([wall_time, shown, value])
     return exported

@@ -36,7 +36,7 @@ from boardd_client.session.done import Done
 from boardd_client.session.latest_epoch import LatestEpoch
 from boardd_client.session.losses import Loss, LossReason
 from boardd_client.session.outgoing import Outgoing
-from boardd_client.session.scalar_history import Exported, ScalarHistory, export
+from boardd_client.session.scalar_history import Exported, ScalarHistory, StepOf, export
 from boardd_client.session.schema import DefinedRun, Schema
 
 
@@ -265,15 +265,14 @@ class Session:
                 transport=self._outgoing.transport,
             )
 
-    def export_scalars(self, names: Mapping[int, str]) -> tuple[Exported, int]:
-        """The scalars of the series in ``names``, and how many of any series are lost.
-
-        Ends before the first record that is still being captured.
-        """
+    def export_scalars(
+        self, names: Mapping[int, str], step_of: StepOf | None = None
+    ) -> tuple[Exported, int]:
+        """The scalars of ``names`` up to the first still captured; how many of all are lost."""
         with self._lock:
             self._history.follow_all(self.ring)
             blocks, lost = self._history.blocks(), self._history.lost
-        return export(blocks, names), lost  # not under the lock: calls would wait for it
+        return export(blocks, names, step_of), lost  # not under the lock: calls would wait for it
 
     def clear_scalars(self, series: Iterable[int]) -> None:
         """Forgets what ``export_scalars`` would return for some series."""

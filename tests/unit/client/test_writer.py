@@ -115,6 +115,41 @@ def test_export_has_what_was_logged_with_and_without_a_daemon(
     assert [row[1:] for row in json.loads(path.read_text())["/logs/loss"]] == [[2, 0.25]]
 
 
+def test_an_export_has_steps_as_they_were_given(scripted: ScriptedDaemon, tmp_path: Path) -> None:
+    path = tmp_path / "scalars.json"
+    with writer(scripted) as sw:
+        for step in (1, 1.5, np.float32(2.25), None, np.int64(4), 5.0):
+            sw.add_scalar("loss", 0.0, step)
+        for step in (0.5, 1.5, 2.5, 3):
+            sw.add_scalar("curves", {"sin": 0.0, "cos": 1.0}, step)
+        sw.export_scalars(path)
+        exported = json.loads(path.read_text())
+        assert [row[1] for row in exported["/logs/loss"]] == [1, 1.5, 2.25, None, 4, 5]
+        assert [row[1] for row in exported["/logs/curves/cos"]] == [0.5, 1.5, 2.5, 3]
+        assert sw.flush(timeout=60)
+    assert [frame.step for frame in scripted.all_frames][:6] == [1, 1, 2, 0, 4, 5]
+
+
+def test_two_tags_that_become_one_are_warned_of_once(
+    scripted: ScriptedDaemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    with writer(scripted) as sw, writer(scripted, run="kept", keep_tags=True) as kept:
+        for step in range(3):
+            for tag in ("acc@1", "acc#1", "loss"):
+                sw.add_scalar(tag, 1.0, step)
+                kept.add_scalar(tag, 1.0, step)
+            sw.add_scalar("curves", {"top@1": 1.0, "top#1": 2.0}, step)
+            sw.add_histogram("h 1", np.zeros(2), step)
+            sw.add_histogram("h_1", np.zeros(2), step)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == [
+        "boardd: /logs: 'acc@1' and 'acc#1' are both written as 'acc_1', and so are one series; "
+        "use other tags, or keep_tags=True",
+        "boardd: /logs: 'h 1' and 'h_1' are both written as 'h_1', and so are one series; "
+        "use other tags, or keep_tags=True",
+    ]
+
+
 def test_pickling_takes_address_and_run_along(scripted: ScriptedDaemon) -> None:
     options = {"rank": 2, "world_size": 3, "on_full": "block", "purge_step": 7, "sync": 5}
     with writer(scripted, run="r", **options) as sw:
