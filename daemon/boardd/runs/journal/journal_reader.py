@@ -46,16 +46,16 @@ class JournalReader:
         self._begin()
 
     def _begin(self) -> None:
-        row = replayed(read_segments(self._directory))
-        if not row:
-            return
-        self._place = _Place(row[0].name, 0)
-        self.oldest = self.next_number = row[0].first
-        with opened(self._directory, row[0].name) as records:
-            if records is not None:
+        while row := replayed(read_segments(self._directory)):
+            with opened(self._directory, row[0].name) as records:
+                if records is None:  # it was removed since; the others are still there
+                    continue
                 state = decode_opening(next(records.walk())).state
                 if state is not None:
                     self._take_state(state)
+            self._place = _Place(row[0].name, 0)
+            self.oldest = self.next_number = row[0].first
+            return
 
     def read(self, end: int, max_bytes: int) -> list[NumberedEntry]:
         """Returns the next entries before number ``end``: about ``max_bytes`` of them, or one."""
@@ -83,8 +83,8 @@ class JournalReader:
         if place is None:
             return 0
         with opened(self._directory, place.name) as records:
-            if records is None:
-                raise JournalError(f"{place.name} was removed while it was read")
+            if records is None:  # its last entry was read, so that its writer needed it no more
+                return 0
             for data in records.walk(place.offset):
                 is_entry = place.offset > 0 and not is_mark(data)
                 if is_entry and (self.next_number >= end or size_bytes >= max_bytes):

@@ -115,7 +115,8 @@ def opened(
     except OSError as error:
         if error.errno not in _NOT_OURS:
             raise
-        _logger.warning("%s: %s; it is passed over", directory.path / name, error.strerror)
+        if error.errno != errno.ENOENT:  # the writer removes segments that others still list
+            _logger.warning("%s: %s; it is passed over", directory.path / name, error.strerror)
         yield None
         return
     try:

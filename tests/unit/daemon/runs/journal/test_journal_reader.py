@@ -94,6 +94,26 @@ def test_it_begins_with_the_oldest_segment_that_is_there(tmp_path: Path) -> None
     life.close()
 
 
+def test_it_goes_on_where_segments_were_removed_behind_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    life = JournalLife(tmp_path, 1, segment_bytes=500)
+    life.append(life.begin())
+    reader = JournalReader(life.path)
+    found: list[int] = []
+    for number in range(12):
+        life.append(life.log(0, 3), life.decide(0, 3 * number + 3))
+        # What was read is passed on, so nobody needs the segments that it lies in.
+        for name in life.names()[:-1]:
+            (life.path / name).unlink()
+        found += steps(reader, life.journal.entries)
+    assert found == list(range(1, 37))
+    assert life.names()[0] > "journal.boardd.0000000003"
+    assert caplog.records == []
+    reader.close()
+    life.close()
+
+
 def test_a_segment_that_is_missing_is_told(tmp_path: Path) -> None:
     life = JournalLife(tmp_path, 1, segment_bytes=500)
     life.append(life.begin())
