@@ -8,8 +8,9 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 from boardd_protos import boardd_pb2 as pb
@@ -19,6 +20,7 @@ from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client.calls import arguments
 from boardd_client.calls.arguments import Bins
+from boardd_client.calls.base import TaggedTensors
 from boardd_client.calls.batches import histogram_records
 from boardd_client.calls.curves import CurveTemplates
 from boardd_client.calls.reductions import Reductions
@@ -45,6 +47,8 @@ class FlushResult:
     ok: bool
     reason: str = ""  #: why not; empty when ok
     pending: int = 0  #: records of this process that are not written yet
+    #: Records of this writer that were dropped since its last flush, by reason.
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return self.ok
@@ -178,6 +182,7 @@ class RunHandle:
         self._curves = CurveTemplates()
         self._rejected_before = self._in_part_before = 0
         self._too_late = 0  # records logged after the session's end
+        self._dropped: Counter[str] = Counter()  # since the last flush, by reason
         #: For each kind of room, what was freed when a call had waited for it in vain.
         self._full_at: dict[DropReason, int] = {}
 
@@ -296,7 +301,7 @@ class RunHandle:
 
     def log_histograms(
         self,
-        histograms: Sequence[tuple[str, Tensor]],
+        histograms: TaggedTensors,
         step: int,
         wall_time: float,
         bins: Bins,
@@ -396,6 +401,7 @@ class RunHandle:
             reason = DropReason.PROCESS_ENDED
             self._too_late += records
         self._full_at[reason] = session.done.freed(reason)
+        self._dropped[reason.value] += records
         session.drop(reason, size_bytes, run=self.run, step=step, records=records)
         self._warn(
             reason.value,
@@ -426,11 +432,12 @@ class RunHandle:
             synced = sender.sync(sequence, deadline, run)
             reason = "" if synced.ok else synced.reason
         self._rejected_before, self._in_part_before = run.rejected, run.written_in_part
+        dropped, self._dropped = self._dropped, Counter()
         if not reason:
-            return FlushResult(ok=True)
+            return FlushResult(ok=True, dropped=dict(dropped))
         pending = sender.session.statistics().pending
         _logger.warning("%s: not %s: %s", self._path, level, reason)
-        return FlushResult(ok=False, reason=reason, pending=pending)
+        return FlushResult(ok=False, reason=reason, pending=pending, dropped=dict(dropped))
 
     def end(self, deadline: float) -> bool:
         """Appends the run's end; False if there was no room for it until ``deadline``."""

@@ -63,7 +63,9 @@ class HostTensors:
     def copy_into(self, slot: memoryview) -> None:
         """Copies the elements to ``slot``, one array after the other."""
         if self.size_bytes:
-            target: np.ndarray[Any, Any] = np.ndarray(self.shape, _LITTLE_ENDIAN[self._arrays[0].dtype], slot)
+            target: np.ndarray[Any, Any] = np.ndarray(
+                self.shape, _LITTLE_ENDIAN[self._arrays[0].dtype], slot
+            )
             np.concatenate(self._arrays, out=target)
 
 
