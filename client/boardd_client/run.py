@@ -19,6 +19,7 @@ from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client.calls import arguments, payloads
 from boardd_client.calls.arguments import Bins
+from boardd_client.calls.base import TaggedTensors
 from boardd_client.calls.batches import histogram_records
 from boardd_client.calls.curves import CurveTemplates
 from boardd_client.calls.reductions import Reductions
@@ -301,7 +302,7 @@ class RunHandle:
 
     def log_histograms(
         self,
-        histograms: Sequence[tuple[str, Tensor]],
+        histograms: TaggedTensors,
         step: int,
         wall_time: float,
         bins: Bins,
@@ -407,6 +408,7 @@ class RunHandle:
             reason = DropReason.PROCESS_ENDED
             self.flushes.too_late += records
         self._full_at[reason] = session.done.freed(reason)
+        self.flushes.dropped[reason.value] += records
         session.drop(reason, size_bytes, run=self.run, step=step, records=records)
         self._warn(
             reason.value,

@@ -33,6 +33,7 @@ from boardd_client.calls import (
     SpaceCalls,
     arguments,
 )
+from boardd_client.calls.base import TaggedTensors
 from boardd_client.calls.reductions import Reductions
 from boardd_client.calls.run_options import RunOptions
 from boardd_client.environment import Settings, token_in_clear
@@ -331,18 +332,12 @@ class SummaryWriter(
             run.log_record(series, step, wall_time, tensors, payload)
 
     def _log_histograms(
-        self,
-        histograms: Sequence[tuple[str, capture.Tensor]],
-        step: int,
-        bins: arguments.Bins,
-        *,
-        walltime: object = None,
+        self, histograms: TaggedTensors, step: int, bins: arguments.Bins, walltime: object
     ) -> None:
-        wall_time = _time_of(walltime)
-        run = self._attach()
+        wall_time, run = _time_of(walltime), self._attach()
         if run is not None:
-            is_each_alone = self._ranks.is_one_of_several
-            run.log_histograms(histograms, step, wall_time, bins, is_each_alone=is_each_alone)
+            alone = self._ranks.is_one_of_several
+            run.log_histograms(histograms, step, wall_time, bins, is_each_alone=alone)
 
     def _attach(self) -> RunHandle | None:
         """This writer's run in a session, begun if need be; None if the writer is closed."""

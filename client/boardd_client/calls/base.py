@@ -11,6 +11,9 @@ from boardd_protos.summary_kind import SummaryKind
 from boardd_client.calls.arguments import Bins
 from boardd_client.capture import Tensor
 
+#: Tensors, each with the tag that it is logged under.
+TaggedTensors = Sequence[tuple[str, Tensor]]
+
 
 class Place(Protocol):
     """Where the writer's process stands among others."""
@@ -54,11 +57,10 @@ class Calls(ABC):
     @abstractmethod
     def _log_histograms(
         self,
-        histograms: Sequence[tuple[str, Tensor]],
+        histograms: TaggedTensors,
         step: int,
         bins: Bins,
-        *,
-        walltime: object = None,
+        walltime: object,
     ) -> None:
         """Logs histograms, each a tag and its values, in as few records as that takes.
 

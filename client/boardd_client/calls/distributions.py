@@ -96,7 +96,7 @@ class DistributionCalls(Calls):
             tensor = capture.tensor(array, f"values[{tag!r}]")
             payloads.check_shape(tensor.shape)
             histograms.append((tag, tensor))
-        self._log_histograms(histograms, step, checked, walltime=walltime)
+        self._log_histograms(histograms, step, checked, walltime)
 
     def add_histogram_raw(
         self,

@@ -1,7 +1,8 @@
 """Transfers of CUDA tensors to a slot.
 
 The caller's thread enqueues two things on the stream that computes: a clone of
-the tensor on its device, and an event. The clone is the snapshot. Copying from
+the tensor on its device, and an event. Tensors that are logged together have one clone
+and one event. The clone is the snapshot. Copying from
 the tensor itself, on a stream of our own, would save the clone. But then the
 training's stream would have to know of the next write in place (an optimizer's
 step, say) and wait for the bus before it. A clone takes a few microseconds at the

@@ -53,7 +53,6 @@ class Claims:
         payload: bytes,
         sizes: Iterable[int],
         scalar_dtype: str = "",
-        *,
         into: Capture | None = None,
         kind: FrameKind = FrameKind.SUMMARY,
     ) -> Capture | DropReason:

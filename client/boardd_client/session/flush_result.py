@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,8 @@ class FlushResult:
     ok: bool
     reason: str = ""  #: why not; empty when ok
     pending: int = 0  #: records of this process that are not written yet
+    #: Records of this writer that were dropped since its last flush, by reason.
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return self.ok

@@ -122,14 +122,11 @@ class Session:
         payload: bytes,
         sizes: Iterable[int],
         scalar_dtype: str = "",
-        *,
         into: Capture | None = None,
         kind: FrameKind = FrameKind.SUMMARY,
     ) -> Capture | DropReason:
         """See ``Claims``."""
-        return self._claims.claim(
-            series, step, wall_time, payload, sizes, scalar_dtype, into=into, kind=kind
-        )
+        return self._claims.claim(series, step, wall_time, payload, sizes, scalar_dtype, into, kind)
 
     def claim_scalar(self, series: int, step: int, wall_time: float, into: Capture) -> bool:
         """See ``Claims``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from typing import Final
 
 from boardd_protos.printable import counted
@@ -29,6 +30,7 @@ class Flushes:
 
     def __init__(self, sender: Sender, run: DefinedRun, path: str) -> None:
         self.too_late = 0  #: records that were logged after the session's end
+        self.dropped: Counter[str] = Counter()  #: records since the last flush, by reason
         self._sender = sender
         self._run = run
         self._path = path
@@ -59,9 +61,10 @@ class Flushes:
                 reason, waited_in_vain = synced.reason, time.monotonic() >= deadline
                 self._awaited(sequence + 1, begin)
         self._rejected_before, self._in_part_before = run.rejected, run.written_in_part
+        dropped, self.dropped = dict(self.dropped), Counter()
         if not reason:
             self._told = ""
-            return FlushResult(ok=True)
+            return FlushResult(ok=True, dropped=dropped)
         if not waited_in_vain or reason != self._told:
             is_trouble = timeout_secs is not None or not sender.is_starting
             _logger.log(
@@ -72,7 +75,7 @@ class Flushes:
                 reason,
             )
         self._told = reason if waited_in_vain else ""
-        return FlushResult(False, reason, sender.session.statistics().pending)
+        return FlushResult(False, reason, sender.session.statistics().pending, dropped)
 
     def _lost(self) -> str:
         """What is not written of the records that are done, and was not told before."""

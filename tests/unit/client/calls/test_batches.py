@@ -117,7 +117,9 @@ def test_one_record_is_dropped_as_one(scripted: ScriptedDaemon) -> None:
         assert statistics.accepted == before
         scripted.send(acknowledged=pb.Acknowledged(written_sequence=before))
         scripted.acknowledges = True
-        assert sw.flush()
+        result = sw.flush()
+        assert (result.ok, dict(result.dropped)) == (True, {"arena_full": 1})
+        assert dict(sw.flush().dropped) == {}
         assert sw.statistics().arena_used_bytes == 0
 
 
