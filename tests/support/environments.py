@@ -29,7 +29,7 @@ DIRECTORY = REPOSITORY / ".venv-test"
 PACKAGES = ("protos", "client", "daemon")
 BUILD_FILES = ("pyproject.toml", "README.md", "LICENSE")
 #: The client alone, built from the same packages.
-CLIENT_PROJECT = Path("distributions", "boardd-client")
+CLIENT_PROJECT = Path("deploy", "boardd-client")
 _CACHES = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
 
 PIP_TIMEOUT_SECS = 600.0
