@@ -8,6 +8,8 @@ import time
 import numpy as np
 from boardd_client import SummaryWriter
 
+from support.waiting import wait_until
+
 #: Steps at which every rank logs, and between two histograms.
 STEPS, HISTOGRAM_EVERY = 150, 25
 #: A tag that only ranks from this one on log, as the last stages of a pipeline do.
@@ -41,6 +43,7 @@ def main(logdir: str, rank: int, pace_secs: float) -> None:
         print(step, flush=True)
         time.sleep(pace_secs)
     sys.stdin.read()
+    wait_until(lambda: sw.flush(timeout=60))  # a test may let its daemon begin late
     assert sw.close(timeout=60)
     counts = sw.statistics()
     assert counts.accepted == counts.written, counts
