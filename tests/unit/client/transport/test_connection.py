@@ -43,7 +43,7 @@ def test_a_warning_is_told_once_for_each_key(caplog: pytest.LogCaptureFixture) -
     warn = WarnOnce()
     for key in ("a", "b", "a"):
         warn(key, f"about {key}")
-    assert caplog.messages == ["about a", "about b"]
+    assert caplog.messages == ["boardd: about a", "boardd: about b"]
     for number in range(2000):
         warn(str(number), "more")
     assert len(caplog.messages) == 1000
