@@ -1,16 +1,16 @@
 """Transfers of CUDA tensors to a slot.
 
-The caller's thread enqueues two things on the stream that computes: a clone of
-the tensor on its device, and an event. Tensors that are logged together have one clone
-and one event. The clone is the snapshot. Copying from
-the tensor itself, on a stream of our own, would save the clone. But then the
-training's stream would have to know of the next write in place (an optimizer's
-step, say) and wait for the bus before it. A clone takes a few microseconds at the
-device's own bandwidth, about a hundred times that of the bus. The price is device
-memory for one clone until it is transferred. If PyTorch's allocator has no block
-left for it, it gives back its cache, which waits. So does CUDA when it loads a
-kernel at its first use: the first clone of a tensor that is not contiguous may wait
-for the device once in a process, unless ``CUDA_MODULE_LOADING=EAGER`` is set.
+The caller's thread enqueues two things on the stream that computes: a clone of the
+tensor on its device, and an event. Tensors that are logged together have one clone
+and one event. The clone is the snapshot. Copying from the tensor itself, on a stream
+of our own, would save the clone. But then the training's stream would have to know of
+the next write in place (an optimizer's step, say) and wait for the bus before it. A
+clone takes a few microseconds at the device's own bandwidth, about a hundred times
+that of the bus. The price is device memory for one clone until it is transferred. If
+PyTorch's allocator has no block left for it, it gives back its cache, which waits. So
+does CUDA when it loads a kernel at its first use: the first clone of a tensor that is
+not contiguous, or of several, may wait for the device once in a process, unless
+``CUDA_MODULE_LOADING=EAGER`` is set.
 
 ``wait`` runs on another thread. It blocks until the event has happened, so the
 training's stream is not in its way, and then transfers the clone on a stream of

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from boardd.core.budget import Budgets
+from boardd.summaries.series import summarize_series
 from boardd.summaries.summarize import summarize
 from boardd.summaries.working_memory import MemoryEstimate, estimated_memory
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.dtypes import ITEM_BYTES
-from boardd_protos.limits import NUMPY_BIN_RULES
+from boardd_protos.limits import MAX_BINS, MAX_HISTOGRAMS, NUMPY_BIN_RULES
 from support.summaries import STEP, WALL_TIME, chunks, record
 
 MEBIBYTE = 1 << 20
@@ -79,6 +80,33 @@ def test_an_estimate_is_what_a_reduction_takes(name: str, *, is_by_value: bool) 
     assert estimated.is_allowed
     assert max(peak_bytes, made.size_bytes) <= estimated.size_bytes
     assert estimated.size_bytes <= 12 * max(peak_bytes, made.size_bytes) + 160 * MEBIBYTE
+
+
+@pytest.mark.parametrize("bins", [pb.Histogram(count=4000), pb.Histogram(rule="default")])
+def test_an_estimate_is_what_many_histograms_take(bins: pb.Histogram) -> None:
+    values, count = floats(300 * 64), 300
+    histograms = pb.Histograms(bins=bins, series=range(count), sizes=[64] * count)
+    payload = record(values, histograms=histograms).payload.SerializeToString()
+    tags = [f"w/{number}" for number in range(count)]
+    summarize_series(tags, payload, chunks(values), 1 << 30)
+    tracemalloc.start()
+    try:
+        made = summarize_series(tags, payload, chunks(values), 1 << 30)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    estimated = estimate(payload)
+    assert estimated.is_allowed
+    assert max(peak_bytes, made.size_bytes) <= estimated.size_bytes
+    assert estimated.size_bytes <= 12 * max(peak_bytes, made.size_bytes) + 160 * MEBIBYTE
+
+
+def test_a_few_values_do_not_become_many_buckets() -> None:
+    histograms = pb.Histograms(
+        bins=pb.Histogram(count=MAX_BINS), series=range(MAX_HISTOGRAMS), sizes=[1] * MAX_HISTOGRAMS
+    )
+    given = record(np.ones(MAX_HISTOGRAMS), histograms=histograms)
+    assert not estimate(given.payload.SerializeToString()).is_allowed
 
 
 @pytest.mark.parametrize(
