@@ -13,32 +13,29 @@ import struct
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
-from boardd_protos import tags
 from boardd_protos.address import UnixAddress
-from boardd_protos.summary_kind import SummaryKind
 
-from boardd_client import capture, ranks
+from boardd_client import ranks
 from boardd_client.calls import (
     DistributionCalls,
     ExperimentCalls,
     MediaCalls,
     ReadyCalls,
-    ScalarCalls,
     SpaceCalls,
     arguments,
 )
-from boardd_client.calls.base import TaggedTensors
 from boardd_client.calls.reductions import Reductions
 from boardd_client.calls.run_options import RunOptions
 from boardd_client.environment import Settings, token_in_clear
 from boardd_client.memory.drop_reason import DropReason
-from boardd_client.run import ExportCalls, RunHandle
+from boardd_client.run.export_calls import ExportCalls
+from boardd_client.run.recording import Recording
+from boardd_client.run.run_handle import RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.session.flush_result import FlushResult
 from boardd_client.transport.look_ahead import look_ahead
@@ -57,7 +54,7 @@ _time = time.time
 
 
 class SummaryWriter(
-    ScalarCalls,
+    Recording,
     DistributionCalls,
     MediaCalls,
     SpaceCalls,
@@ -261,84 +258,6 @@ class SummaryWriter(
             pass  # a new tag, or an argument that the checks will name
         self._add_scalar(tag, value, global_step, walltime, reduce)
 
-    def _knows(self, tag: str) -> bool:
-        return tag in self._series
-
-    def _log_known_curves(
-        self, tag: str, step: int, wall_time: float, values: Mapping[str, Any]
-    ) -> bool:
-        run = self._attached
-        return run is not None and run.log_known_curves(tag, step, wall_time, values)
-
-    def _learn_curves(self, tag: str, names: tuple[str, ...]) -> None:
-        if self._attached is not None:
-            self._attached.learn_curves(tag, names)
-
-    def _wall_time(self) -> float:
-        return _time()
-
-    def _log_scalar(
-        self,
-        tag: str,
-        name: str,
-        step: int,
-        wall_time: float,
-        value: float | capture.Tensor,
-        given_step: float | None,
-    ) -> None:
-        run = self._attach()
-        series = run.series_of(tag, name, step=step) if run is not None else 0
-        if run is not None and series:
-            if given_step != step:
-                run.given_steps.note(series, wall_time, step, given_step)
-            run.log_value(series, step, wall_time, value)
-
-    def _shown_tag(self, tag: str) -> str:
-        return tag if self._run_options.keep_tags else tags.clean(tag)
-
-    def _log_number(
-        self,
-        tag: str,
-        step: int,
-        value: float | capture.Tensor,
-        *,
-        sub_run: str,
-        walltime: object = None,
-    ) -> None:
-        wall_time = _time_of(walltime)
-        run = self._attach()
-        series = run.series_in(sub_run, tag, step=step) if run is not None else 0
-        if run is not None and series:
-            run.log_value(series, step, wall_time, value)
-
-    def _log_summary(
-        self,
-        tag: str,
-        step: int,
-        payload: bytes,
-        tensors: Sequence[capture.Tensor] = (),
-        *,
-        kind: SummaryKind | None,
-        names: tuple[str, ...] = (),
-        walltime: object = None,
-        sub_run: str = "",
-    ) -> None:
-        wall_time = _time_of(walltime)
-        run = self._attach()
-        if run is None:
-            return
-        series = run.series_of_summary(tag, kind, names, sub_run=sub_run, step=step)
-        if series:
-            run.log_record(series, step, wall_time, tensors, payload)
-
-    def _log_histograms(
-        self, histograms: TaggedTensors, step: int, bins: arguments.Bins, walltime: object
-    ) -> None:
-        wall_time, run = _time_of(walltime), self._attach()
-        if run is not None:
-            alone = self._ranks.is_one_of_several
-            run.log_histograms(histograms, step, wall_time, bins, is_each_alone=alone)
-
     def _attach(self) -> RunHandle | None:
         """This writer's run in a session, begun if need be; None if the writer is closed."""
         attached = self._attached
@@ -518,8 +437,3 @@ class SummaryWriter(
         self._latest_epoch.raise_to(latest_epoch)
         self._reductions = Reductions(self._run_options.reduce, WarnOnce(), reductions)
         self._closed = closed
-
-
-def _time_of(walltime: object) -> float:
-    checked = arguments.wall_time(walltime)
-    return _time() if checked is None else checked

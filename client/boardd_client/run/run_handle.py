@@ -1,23 +1,17 @@
-"""One writer's run in a session: its series, its records, its end."""
+"""A run in a session: appends its records, and ends it."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, cast
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos import tags
 from boardd_protos.frame import HEADER_BYTES, FrameKind
 from boardd_protos.printable import counted
 from boardd_protos.summary_kind import SummaryKind
 
-from boardd_client.calls import arguments, payloads
+from boardd_client.calls import payloads
 from boardd_client.calls.arguments import Bins
 from boardd_client.calls.base import TaggedTensors
 from boardd_client.calls.batches import histogram_records
@@ -26,132 +20,12 @@ from boardd_client.calls.reductions import Reductions
 from boardd_client.capture import LazyScalar, Tensor
 from boardd_client.memory.drop_reason import DropReason
 from boardd_client.memory.pending import Pending, PendingScalar
+from boardd_client.run.run_series import RunSeries
 from boardd_client.session.captures import Capture
 from boardd_client.session.given_steps import GivenSteps
 from boardd_client.session.latest_epoch import LatestEpoch
-from boardd_client.session.scalar_history import Exported
-from boardd_client.session.schema import DefinedRun
-from boardd_client.session.session import Session
 from boardd_client.transport.flushes import Flushes
 from boardd_client.transport.sender import Sender
-
-_logger = logging.getLogger("boardd_client")
-
-#: The longest wait of an export for values that are still computing.
-_EXPORT_SECS: Final = 30.0
-
-
-class RunSeries:
-    """The series of one run: the numbers of its tags, and their names in exports.
-
-    ``path`` names the run there. ``reductions`` says how scalars are merged over ranks;
-    None: all as the run's definition says. ``warn`` is called with a key and a text. Any thread
-    may call.
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        run: DefinedRun,
-        path: str,
-        reductions: Reductions | None = None,
-        warn: Callable[[str, str], None] | None = None,
-    ) -> None:
-        self.by_tag: Final[dict[str, int]] = run.by_tag
-        self.by_curve: Final[dict[tuple[str, str], int]] = {}  #: by tag and name
-        self.names: Final[dict[int, str]] = {}
-        self._session = session
-        self._run = run
-        self._path = path
-        self._reductions = reductions
-        self._warn = warn
-        self._spelt: dict[tuple[str, str], str] = {}  # by sub-run and what becomes of the tag
-        self._lock = threading.RLock()  # a signal handler may log, too
-        self._defined: dict[tuple[str, str], int] = {}  # by sub-run and tag
-        self._summaries: dict[tuple[str, str, SummaryKind | None, tuple[str, ...]], int] = {}
-
-    def of(self, tag: str, name: str = "") -> int:
-        """The series of a tag, or of curve ``name`` in its plot; 0 if there are too many.
-
-        Raises ``ValueError`` if the tag is no scalar.
-        """
-        known = self.by_curve.get((tag, name)) if name else self.by_tag.get(tag)
-        if known is not None:
-            return known
-        if not name:
-            series = self.in_sub_run("", tag)
-            if series and not self._run.is_held_up:
-                self.by_tag[tag] = series
-            return series
-        series = self.in_sub_run(arguments.sub_run(tag, name), tag, f"{tag}/{name}")
-        if series:
-            self.by_curve[tag, name] = series
-        return series
-
-    def in_sub_run(self, sub_run: str, tag: str, name: str = "") -> int:
-        """The series of a scalar in a sub-run; 0 if there are too many.
-
-        Exports call it ``name``, or by sub-run and tag.
-
-        Raises ``ValueError`` if the tag is no scalar.
-        """
-        return self._define(sub_run, tag, SummaryKind.SCALAR, (tag,), name)
-
-    def of_summary(
-        self, tag: str, kind: SummaryKind | None, names: tuple[str, ...] = (), *, sub_run: str = ""
-    ) -> int:
-        """The series of a tag with records of ``kind``; 0 if there are too many.
-
-        They are shown under the tags ``names``, under ``tag`` if there are none.
-
-        Raises ``ValueError`` if one of those is another kind.
-        """
-        key = (sub_run, tag, kind, names)
-        series = self._summaries.get(key, 0)
-        if not series:
-            series = self._define(sub_run, tag, kind, names or (tag,))
-            if series:
-                self._summaries[key] = series
-        return series
-
-    def _define(
-        self,
-        sub_run: str,
-        tag: str,
-        kind: SummaryKind | None,
-        names: tuple[str, ...],
-        name: str = "",
-    ) -> int:
-        if not self._run.definition.tags_as_given:
-            names = tuple(map(tags.clean, names))
-        with self._lock:
-            if kind is not None:
-                self._run.kinds.check(sub_run, names, kind)
-            series = self._defined.get((sub_run, tag), 0)
-            if not series:
-                reduce = ""
-                if kind == SummaryKind.SCALAR and self._reductions is not None:
-                    reduce = self._reductions.settle(sub_run, tag)
-                series = self._session.define_series(self._run, tag, sub_run, reduce)
-                if not series:
-                    return 0
-                self._defined[sub_run, tag] = series
-                parts = (self._path, name) if name else (self._path, sub_run, tag)
-                self.names[series] = "/".join(filter(None, parts))
-            if kind is not None:
-                self._run.kinds.add(sub_run, names, kind)
-            self._check_spelling(sub_run, names[0], tag)
-            return series
-
-    def _check_spelling(self, sub_run: str, shown: str, tag: str) -> None:
-        """Warns if another tag became the same one."""
-        first = self._spelt.setdefault((sub_run, shown), tag)
-        if first != tag and self._warn is not None:
-            self._warn(
-                f"spelling {sub_run}/{shown}",
-                f"{self._path}: {first!r} and {tag!r} are both written as {shown!r}, and so are "
-                "one series; use other tags, or keep_tags=True",
-            )
 
 
 class RunHandle:
@@ -430,50 +304,3 @@ class RunHandle:
             if not self.sender.wait_room(deadline):
                 return False
         return True
-
-
-class ExportCalls(ABC):
-    """Scalars of a writer that are kept in memory, for MXBoard's export to JSON."""
-
-    _past: list[RunHandle]
-
-    @abstractmethod
-    def _all_runs(self) -> list[RunHandle]:
-        """The runs that this writer has begun, the latest last."""
-
-    def export_scalars(self, path: str | os.PathLike[str]) -> None:
-        """Writes all scalars that this writer has logged to a JSON file, as MXBoard does.
-
-        The format is ``{name: [[timestamp, step, value], ...], ...}``, with the names
-        ``logdir/tag`` and, for named values, ``logdir/tag/name``. Steps are as they were
-        given, with their fractions, and ``null`` for None. Waits for values
-        that are still computing, 30 s at most. At most
-        ``BOARDD_SCALAR_HISTORY_BYTES`` (64 MiB, 28 bytes a scalar) are kept.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        if os.path.isfile(path):
-            _logger.warning("boardd: %s exists and is overwritten", os.fspath(path))
-        exported: Exported = {}
-        for run in self._all_runs():
-            run.sender.wait_committed(time.monotonic() + _EXPORT_SECS)
-            scalars, lost = run.sender.session.export_scalars(run.series.names, run.given_steps.of)
-            if lost:
-                _logger.warning(
-                    "boardd: %s lacks the oldest scalars of this process, %d in number; raise "
-                    "BOARDD_SCALAR_HISTORY_BYTES to keep more",
-                    os.fspath(path),
-                    lost,
-                )
-            for name, rows in scalars.items():
-                exported.setdefault(name, []).extend(rows)
-        with open(path, "w", encoding="ascii") as file:
-            json.dump(exported, file)
-
-    def clear_scalar_dict(self) -> None:
-        """Forgets the scalars that ``export_scalars`` would write."""
-        for run in self._all_runs():
-            run.sender.session.clear_scalars(run.series.names)
-            run.given_steps.clear()
-        self._past = self._past[-1:]

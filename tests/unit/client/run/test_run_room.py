@@ -11,7 +11,7 @@ import pytest
 from boardd_client import SummaryWriter
 from boardd_client.environment import Settings
 from boardd_client.errors import CaptureError
-from boardd_client.run import RunHandle
+from boardd_client.run.run_handle import RunHandle
 from boardd_client.transport.senders import senders
 from boardd_protos import address as addresses
 from boardd_protos import boardd_pb2 as pb
