@@ -48,6 +48,7 @@ class Flushes:
         if run.refusal:
             reason = f"the daemon refuses the run: {run.refusal}"
         elif not written:
+            sender.wake()
             reason, waited_in_vain = sender.why_not(run), True
             self._awaited(sequence, begin)
         elif self.too_late:
@@ -67,7 +68,8 @@ class Flushes:
         if not reason:
             self._told = ""
             return FlushResult(ok=True)
-        if not waited_in_vain or reason != self._told:
+        # Who does not wait only asks, or has them sent soon: that they are not there is no news.
+        if not waited_in_vain or (reason != self._told and timeout_secs != 0):
             is_trouble = timeout_secs is not None or not sender.is_starting
             _logger.log(
                 logging.WARNING if is_trouble else logging.INFO,
@@ -76,7 +78,8 @@ class Flushes:
                 level,
                 reason,
             )
-        self._told = reason if waited_in_vain else ""
+        if timeout_secs != 0:
+            self._told = reason if waited_in_vain else ""
         return FlushResult(False, reason, sender.session.statistics().pending)
 
     def _wait_secs(self) -> float:
