@@ -319,8 +319,8 @@ class SummaryWriter(
         """Waits until everything logged so far has reached a level.
 
         Args:
-            timeout: seconds to wait at most. None: 1, so that it may stand in a loop; and
-                after a wait in vain 0, until the daemon answers again.
+            timeout: seconds to wait at most; 0 only has what was logged sent soon. None: 1, so
+                that it may stand in a loop; after a wait in vain 0, until the daemon answers again.
             level: ``"written"`` (handed to the operating system) or ``"synced"``
                 (on the disk).
 

@@ -30,6 +30,9 @@ def test_a_loop_waits_once_and_not_again_before_the_daemon_answers(
     drop_in.add_scalar("loss", 0.0, 0)
     assert sw.flush(timeout=60)
     with daemon.stop_cont():
+        sw.add_scalar("loss", 0.0, 0)
+        assert not sw.flush(timeout=0)
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
         begin = time.monotonic()
         for step in range(1, FLUSHES):
             drop_in.add_scalar("loss", 0.0, step)

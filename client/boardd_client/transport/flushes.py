@@ -50,6 +50,7 @@ class Flushes:
         if run.refusal:
             reason = f"the daemon refuses the run: {run.refusal}"
         elif not written:
+            sender.wake()
             reason, waited_in_vain = sender.why_not(run), True
             self._awaited(sequence, begin)
         elif lost := self._lost():
@@ -65,7 +66,8 @@ class Flushes:
         if not reason:
             self._told = ""
             return FlushResult(ok=True, dropped=dropped)
-        if not waited_in_vain or reason != self._told:
+        # Who does not wait only asks, or has them sent soon: that they are not there is no news.
+        if not waited_in_vain or (reason != self._told and timeout_secs != 0):
             is_trouble = timeout_secs is not None or not sender.is_starting
             _logger.log(
                 logging.WARNING if is_trouble else logging.INFO,
@@ -74,7 +76,8 @@ class Flushes:
                 level,
                 reason,
             )
-        self._told = reason if waited_in_vain else ""
+        if timeout_secs != 0:
+            self._told = reason if waited_in_vain else ""
         return FlushResult(False, reason, sender.session.statistics().pending, dropped)
 
     def _lost(self) -> str:

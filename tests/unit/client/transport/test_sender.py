@@ -199,7 +199,7 @@ def test_an_error_that_nobody_expected_is_logged_and_survived(
         sw.add_scalar("loss", 0.0, 0)
         assert sw.flush(timeout=60)
     assert scripted.values() == [0.0]
-    assert "boardd's sender failed and goes on" in caplog.messages
+    assert "boardd: the sender failed and goes on" in caplog.messages
     assert "no name" in caplog.text
     assert [request.hostname for request in scripted.opens] == ["host"]
 
