@@ -7,8 +7,8 @@ import logging
 import threading
 from collections.abc import Iterator
 
-import boardd_client.writer
 import pytest
+from boardd_client import capture
 from boardd_client.transport.senders import senders
 from support.scripted_daemon import ScriptedDaemon
 from support.scripted_writer import Lazy
@@ -66,7 +66,6 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedDaemon]:
 @pytest.fixture
 def lazy_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has ``Lazy`` taken for a framework's array, as capture would."""
-    capture = boardd_client.writer.capture
     scalar, tensor = capture.scalar, capture.tensor
     monkeypatch.setattr(
         capture, "scalar", lambda v, what: v if isinstance(v, Lazy) else scalar(v, what)

@@ -74,7 +74,7 @@ class LibraryWriter:
         """Warns, once for each name, that a value is left out."""
         if name not in self._refused:
             self._refused.add(name)
-            _logger.warning("%s is reported but cannot be logged: %s", name, error)
+            _logger.warning("boardd: %s is reported but cannot be logged: %s", name, error)
 
     def close(self) -> None:
         """Waits until all is written, 30 s at most. What is logged later opens it again."""

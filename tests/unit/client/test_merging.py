@@ -124,7 +124,10 @@ def test_a_tag_with_two_ways_keeps_the_first_and_one_warning_says_so(
         sw.add_scalar("accuracy", 1.0, 2, reduce="sum")
     assert reductions(scripted) == [("", "loss", "max"), ("", "accuracy", "")]
     warnings = [record.message for record in caplog.records if "reduce=" in record.message]
-    assert [text.split(" was logged")[0] for text in warnings] == ["tag 'loss'", "tag 'accuracy'"]
+    assert [text.split(" was logged")[0] for text in warnings] == [
+        "boardd: tag 'loss'",
+        "boardd: tag 'accuracy'",
+    ]
     assert len(scripted.values()) == 12
 
 
