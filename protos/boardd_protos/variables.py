@@ -10,16 +10,8 @@ PREFIX: Final = "BOARDD_"
 #: Of the client and of the daemon, without ``PREFIX``.
 _NAMES: Final = (
     *("ADDRESS", "AUTOSTART", "COMMAND", "SHARED_MEMORY", "EPOCH", "REDUCE", "PER_RANK"),
-    *(
-        "RANK",
-        "WORLD_SIZE",
-        "LAUNCH",
-        "SYSTEM_METRICS",
-        "PROVENANCE",
-        "TOKEN",
-        "TOKEN_FILE",
-        "TLS_CA",
-    ),
+    *("RANK", "WORLD_SIZE", "LAUNCH", "TOKEN", "TOKEN_FILE", "TLS_CA"),
+    *("SYSTEM_METRICS", "PROVENANCE"),
     *("TLS_CLIENT_CERT", "TLS_CLIENT_KEY", "LOG_BYTES", "ARENA_BYTES", "LARGE_TENSOR_BYTES"),
     *("SCALAR_HISTORY_BYTES", "BLOCK_TIMEOUT_SECS", "EXIT_TIMEOUT_SECS"),
     *("AUTOSTARTED", "CONFIG", "DRAIN_SECS", "FORWARD_CA", "FORWARD_CERT", "FORWARD_KEY"),

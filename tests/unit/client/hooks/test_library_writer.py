@@ -45,7 +45,10 @@ def test_what_cannot_be_logged_is_told_once_and_the_rest_is_logged(
     writer.close()
     assert scalar_steps(scripted) == [0, 1]
     told = [text for text in caplog.messages if "cannot be logged" in text]
-    assert [text.partition(" is reported")[0] for text in told] == ["table", "hyperparameters"]
+    assert [text.partition(" is reported")[0] for text in told] == [
+        "boardd: table",
+        "boardd: hyperparameters",
+    ]
 
 
 def test_one_process_of_several_is_alone_unless_it_says_otherwise() -> None:
