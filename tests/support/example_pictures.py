@@ -25,6 +25,7 @@ WIDTH = 1400
 TALL_ENOUGH = 3000
 PROJECTOR_HEIGHT = 900
 TSNE_ITERATIONS = 400
+HEALTH_CHARTS = 8  #: norms, norms of layers, zeros, NaN; of gradients and of parameters
 COLOURS = 256  #: of the PNG file's palette
 FILTER_IMAGES = 7  #: three grids of filters, three of feature maps, the photograph
 
@@ -75,11 +76,30 @@ def take_embedding(logdir: Path) -> bytes:
         return browser.screenshot()
 
 
+def take_vanishing(logdir: Path) -> bytes:
+    """Returns the CUSTOM SCALARS page with the norms of both networks as a PNG file."""
+    with TensorBoard(logdir) as tensorboard, Browser(width=WIDTH, height=TALL_ENOUGH) as browser:
+        pages.open_page(browser, tensorboard, "custom_scalars")
+        browser.wait_for(
+            lambda: [len(chart.points) for chart in pages.read_custom_scalars(browser)],
+            lambda lines: len(lines) >= HEALTH_CHARTS and all(lines),
+            f"{HEALTH_CHARTS} charts with lines",
+        )
+        browser.run(_HIDE_SIDEBAR)
+        bottom = browser.run(
+            "return Math.max(...all('tf-custom-scalar-multi-line-chart-card')"
+            ".map(c => c.getBoundingClientRect().bottom));"
+        )
+        browser.resize(WIDTH, round(bottom) + 8)
+        return browser.screenshot()
+
+
 PICTURES = {
     "filters": take_filters,
     "embedding": take_embedding,
     "band": merged_pictures.take_band,
     "merged_histogram": merged_pictures.take_merged_histogram,
+    "vanishing": take_vanishing,
     "straggler": merged_pictures.take_straggler,
 }
 

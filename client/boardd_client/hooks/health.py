@@ -23,9 +23,9 @@ class Health:
 
     It is shown under ``<prefix>health``:
 
-    - ``health/gradients/norm``, ``zeros`` (a share from 0 to 1), ``nan`` and ``infinite`` (counts)
-      of all gradients together; the same of parameters;
-    - ``health/gradients/norm/<name>`` and ``zeros/<name>`` of each tensor;
+    - ``health/gradients/norm`` and its ``log10_norm``, ``zeros`` (a share from 0 to 1), ``nan`` and
+      ``infinite`` (counts) of all gradients together; the same of parameters;
+    - ``health/gradients/log10_norm/<name>`` and ``zeros/<name>`` of each tensor;
     - the text ``health/first_nan``: where the first NaN or infinity of the run was.
 
     Norms are of the finite elements. The run's layout of the custom scalars page becomes one
@@ -55,8 +55,11 @@ def layout(tag: str) -> dict[str, list[Any]]:
     known = re.escape(tag)
     charts: dict[str, list[Any]] = {}
     for group in GROUPS:
-        charts[f"norm of all {group}"] = ["Multiline", [f"^{known}/{group}/norm$"]]
-        charts[f"norms of {group}"] = ["Multiline", [f"^{known}/{group}/norm/"]]
+        charts[f"log10 of the norm of all {group}"] = [
+            "Multiline",
+            [f"^{known}/{group}/log10_norm$"],
+        ]
+        charts[f"log10 of norms of {group}"] = ["Multiline", [f"^{known}/{group}/log10_norm/"]]
         charts[f"zeros among {group}"] = ["Multiline", [f"^{known}/{group}/zeros"]]
         charts[f"NaN and infinity among {group}"] = [
             "Multiline",

@@ -9,6 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+#: The smallest that float32 has, 1e-45: a norm of zero is shown as such a one.
+_LEAST_LOG10: Final = -45.0
+
 #: Elements that are converted at a time.
 _CHUNK: Final = 1 << 16
 
@@ -37,6 +40,18 @@ class ArrayHealth:
     def norm(self) -> float:
         """The Euclidean norm of the finite elements."""
         return math.sqrt(self.sum_squares)
+
+    @property
+    def log10_norm(self) -> float:
+        """Its decimal logarithm, -45 at least; layers differ by orders of magnitude."""
+        if not self.sum_squares:
+            return _LEAST_LOG10
+        return max(0.5 * math.log10(self.sum_squares), _LEAST_LOG10)
+
+    @property
+    def has_finite(self) -> bool:
+        """Whether any element is a finite number."""
+        return self.count > self.nans + self.infinities
 
     @property
     def zero_share(self) -> float:

@@ -69,7 +69,9 @@ class HealthSteps:
                 wrong = f"{health.nans:,} NaN and {health.infinities:,} infinite"
                 text = f"`{group}/{name}`: {wrong} of {health.count:,} elements"
                 known.unsound.append((group, text))
-            values.append(scalar_value(f"{told.tag}/{group}/norm/{name}", health.norm))
+            if health.has_finite:
+                tag = f"{told.tag}/{group}/log10_norm/{name}"
+                values.append(scalar_value(tag, health.log10_norm))
             values.append(scalar_value(f"{told.tag}/{group}/zeros/{name}", health.zero_share))
         if len(known.seen) == known.parts:
             del self._steps[told.tag]
@@ -86,8 +88,10 @@ class HealthSteps:
     def _of_groups(self, tag: str, known: _Step) -> list[Summary.Value]:
         values = []
         for group, health in known.groups.items():
+            if health.has_finite:
+                values.append(scalar_value(f"{tag}/{group}/norm", health.norm))
+                values.append(scalar_value(f"{tag}/{group}/log10_norm", health.log10_norm))
             values += [
-                scalar_value(f"{tag}/{group}/norm", health.norm),
                 scalar_value(f"{tag}/{group}/zeros", health.zero_share),
                 scalar_value(f"{tag}/{group}/nan", health.nans),
                 scalar_value(f"{tag}/{group}/infinite", health.infinities),

@@ -24,7 +24,7 @@ def logged(scripted: ScriptedDaemon, values: Mapping[str, Any], **options: Any) 
     """The frames of ``values``, logged in one call at step 7."""
     with writer(scripted, **options) as sw:
         sw.add_histograms(values, 7, bins=10, walltime=5.0)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         statistics = sw.statistics()
         assert (statistics.written, dict(statistics.dropped)) == (statistics.accepted, {})
     return [
@@ -117,9 +117,9 @@ def test_one_record_is_dropped_as_one(scripted: ScriptedDaemon) -> None:
         assert statistics.accepted == before
         scripted.send(acknowledged=pb.Acknowledged(written_sequence=before))
         scripted.acknowledges = True
-        result = sw.flush()
+        result = sw.flush(timeout=60)
         assert (result.ok, dict(result.dropped)) == (True, {"arena_full": 1})
-        assert dict(sw.flush().dropped) == {}
+        assert dict(sw.flush(timeout=60).dropped) == {}
         assert sw.statistics().arena_used_bytes == 0
 
 
@@ -133,7 +133,7 @@ def test_one_record_is_lost_if_one_array_is(
         sw.add_histograms(values, 1)
         assert sw.statistics().pending == 1
         lost.done.set()
-        assert not sw.flush()
+        assert not sw.flush(timeout=60)
         assert dict(sw.statistics().rejected) == {"CAPTURE_FAILED": 1}
 
 
@@ -156,9 +156,9 @@ def test_a_part_that_the_daemon_refuses_is_told_and_not_counted(
         scripted.send(rejected=refused)
         scripted.send(acknowledged=pb.Acknowledged(written_sequence=1))
         scripted.acknowledges = True
-        result = sw.flush()
+        result = sw.flush(timeout=60)
         assert not result
         assert result.reason == ("1 record written in part: INVALID_NAME: b is left out")
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         statistics = sw.statistics()
         assert (statistics.accepted, statistics.written, dict(statistics.rejected)) == (1, 1, {})

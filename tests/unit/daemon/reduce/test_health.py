@@ -47,3 +47,15 @@ def test_of_two_together() -> None:
 def test_nothing_is_sound() -> None:
     assert array_health(np.zeros((0, 3))) == ArrayHealth()
     assert ArrayHealth().zero_share == 0.0
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([300.0, 400.0], np.log10(500)), ([0.0, 0.0], -45.0), ([1e-60], -45.0)]
+)
+def test_norms_are_shown_as_powers_of_ten(values: list[float], expected: float) -> None:
+    assert array_health(np.array(values)).log10_norm == pytest.approx(expected)
+
+
+def test_without_a_finite_element_there_is_no_norm() -> None:
+    assert not array_health(np.array([np.nan, np.inf])).has_finite
+    assert array_health(np.array([np.nan, 0.0])).has_finite
