@@ -49,6 +49,7 @@ check: setup
 # runs, the others after it.
 test: check
 ifeq ($(strip $(PYTEST_ARGS)),)
+	@BOARDD_AUTOSTART=0 PYTHONPATH=tests $(BIN)/python -m support.warm_kernels
 	@logs=$$(mktemp -d); \
 	nice -n 5 $(BIN)/python -m pytest tests/unit >$$logs/unit 2>&1 & unit=$$!; \
 	$(BIN)/python -m pytest tests/faults tests/conformance >$$logs/faults 2>&1 & faults=$$!; \
