@@ -8,8 +8,8 @@ from boardd.core.errors import RequestError
 from boardd.core.intake.frames import ScalarFrames, WalkedFrames
 from boardd.core.intake.parked_frames import ParkedFrames
 from boardd.core.intake.shared_ring import RingFrames, SharedRing
-from boardd.core.intake.walker import walk_message
-from boardd_protos.frame import HEADER_BYTES, Frame, FrameError, decode, frame_bytes
+from boardd.core.intake.walker import LOST, walk_message
+from boardd_protos.frame import HEADER_BYTES, Frame, FrameError, FrameKind, decode, frame_bytes
 from boardd_protos.log_file import LogFileError, LogHeader, decode_words
 
 from fuzz.script import Script
@@ -145,5 +145,7 @@ def _sequences(walked: WalkedFrames) -> list[int]:
 
 def _size_bytes(walked: WalkedFrames) -> int:
     if isinstance(walked, Frame):
-        return frame_bytes(len(walked.payload))
+        # What was still being copied is told with a text that did not lie in the ring.
+        is_lost = walked.kind == FrameKind.ABORTED and walked.payload == LOST.encode()
+        return HEADER_BYTES if is_lost else frame_bytes(len(walked.payload))
     return len(walked) * HEADER_BYTES
