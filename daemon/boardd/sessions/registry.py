@@ -43,8 +43,6 @@ class Registry:
         self._map_budget = MapBudget(budgets.max_map_bytes)
         self._sessions: dict[bytes, LiveSession] = {}
         self._ended = EndedSessions(MAX_ENDED_SESSIONS, MAX_ENDED_DROPS)
-        #: Counts of sessions that are gone.
-        self._past = Counters()
         #: How many sessions have begun.
         self._opened = 0
 
@@ -119,7 +117,7 @@ class Registry:
     def forget(self, live: LiveSession) -> None:
         """Takes a session off the list. Nothing of it may be out any more."""
         live.session.forget()
-        self._past.add(live.session.counters)
+        self._ended.counters.add(live.session.counters)
         del self._sessions[live.session.session_id]
         if not self._sessions:
             self.idle_since = self._clock()
@@ -127,7 +125,7 @@ class Registry:
     def counters(self) -> Counters:
         """The counts of all sessions since the daemon started."""
         total = Counters()
-        total.add(self._past)
+        total.add(self._ended.counters)
         for live in self:
             total.add(live.session.counters)
         return total

@@ -18,6 +18,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.names import shown_tag
 from boardd.core.runs.run_state import RunState
+from boardd.core.session.batch import Counters
 from boardd.core.session.rejections import Unheard
 
 #: Reasons that a client may name, and that a run tells apart.
@@ -137,6 +138,7 @@ class EndedSessions:
     """
 
     def __init__(self, max_sessions: int, max_amounts: int) -> None:
+        self.counters = Counters()  #: of all that are gone
         self._max_sessions = max_sessions
         self._max_amounts = max_amounts
         self._amounts = 0
