@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from support import inherited_signals, processes
-from support.daemon_process import DaemonProcess
+from support.daemon_process import DaemonProcess, remove_logs
 from support.tools import REQUIRE_VARIABLE
 from support.transports import SETTINGS, over
 
@@ -84,7 +84,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Removes the session's runtime directory."""
+    """Removes the session's runtime directory, and what clients have left for its daemons."""
+    remove_logs()
     shutil.rmtree(os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
 
 

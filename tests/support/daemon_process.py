@@ -19,6 +19,7 @@ from typing import Any
 import grpc
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub
+from boardd_protos.log_directory import log_directories
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
@@ -26,6 +27,16 @@ from support.waiting import wait_until
 
 START_SECS = 120.0
 END_SECS = 60.0
+
+#: Sockets of this session's daemons. What clients have left for them goes with the session.
+_sockets: set[Path] = set()
+
+
+def remove_logs() -> None:
+    """Removes the logs that clients have left for any daemon of this session."""
+    for socket in _sockets:
+        for directory in log_directories(socket):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 class DaemonProcess:
@@ -54,6 +65,7 @@ class DaemonProcess:
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="boardd-", dir="/tmp"))
         self.socket = socket or self._directory / "s"  #: its path
+        _sockets.add(self.socket)
         self.logdir = tmp_path / "logs"  #: the root
         self.logdir.mkdir(exist_ok=True)
         self._log = open(self._directory / "log", "w+b")  # noqa: SIM115
