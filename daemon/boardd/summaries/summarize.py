@@ -15,6 +15,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
 from google.protobuf.message import DecodeError
 
+from boardd.environment_faults import is_environment_fault
 from boardd.events import event
 from boardd.events.kinds import kind_of
 from boardd.events.wire import EncodedValue
@@ -141,6 +142,8 @@ def refusing(tag: str) -> Iterator[None]:
     except InvalidTensorError as error:
         raise SummaryError(pb.INVALID_TENSOR, f"tag {tag!r}: {error}") from error
     except Exception as error:
+        if is_environment_fault(error):
+            raise
         # Whatever a reduction meets, only this record may suffer.
         text = f"tag {tag!r}: {type(error).__name__}: {error}"
         raise SummaryError(pb.REDUCTION_FAILED, text) from error

@@ -21,6 +21,7 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.run_state import RunState
+from boardd.environment_faults import is_environment_fault
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.marks import Part
 from boardd.runs.directories.logdir import Roots, RunDirectory
@@ -104,10 +105,15 @@ class RunFiles:
             except RefusedError as error:
                 self._refuse(error.refusal)
             except OSError as error:
+                if is_environment_fault(error):
+                    raise
                 await self.wait_out(error)
                 if gives_up is not None and gives_up():
                     break
-            except Exception as error:  # a defect: this run suffers, and its records are counted
+            except Exception as error:
+                if is_environment_fault(error):
+                    raise
+                # A defect: this run suffers, and its records are counted.
                 _logger.exception("run %s", self._run.path)
                 text = f"run {self._run.path}: defect of the daemon: {error!r}"
                 self._refuse(Refusal(pb.RUN_REFUSED, text))

@@ -21,6 +21,7 @@ from boardd.core.groups.group import Group
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.contents import RunContents
 from boardd.core.runs.run_state import RunState
+from boardd.environment_faults import is_environment_fault
 from boardd.events.marks import Part
 from boardd.runs.directories.logdir import RunDirectory
 from boardd.runs.event_files.live_file import LiveFile
@@ -252,7 +253,10 @@ def _replayed(replica: GroupReplica, entry: Entry, now: float) -> list[Row]:
     try:
         replica.group.check(entry)
         return replica.apply(entry, now)
-    except Exception as error:  # whatever it is, only this group may suffer
+    except Exception as error:
+        if is_environment_fault(error):
+            raise
+        # Whatever it is, only this group may suffer.
         name = type(entry).__name__
         raise JournalError(f"an entry {name} that cannot be: {error!r}") from error
 

@@ -22,6 +22,7 @@ from boardd.core.runs.marks import NO_SESSION, drops_key, session_key
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, MeasuredPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
+from boardd.environment_faults import is_environment_fault
 from boardd.events import event
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.event_pb2 import Summary
@@ -97,6 +98,8 @@ def encode_scalar_part(part: ScalarPart, names: TagNames | None = None) -> Encod
             is_exact=part.is_copy,
         )
     except Exception as error:
+        if is_environment_fault(error):
+            raise
         text = f"{type(error).__name__}: {error}"
         return Encoded(error=SummaryError(pb.REDUCTION_FAILED, text))
     encoded = Encoded(events, duplicates=duplicates, refused=refused)
@@ -138,6 +141,8 @@ def encode_drops(part: DropPart) -> Encoded:
     try:
         return _encoded_drops(part)
     except Exception as error:
+        if is_environment_fault(error):
+            raise
         return Encoded(error=SummaryError(pb.REDUCTION_FAILED, f"{type(error).__name__}: {error}"))
 
 

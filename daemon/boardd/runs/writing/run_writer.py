@@ -36,6 +36,7 @@ from boardd.core.session.batch import (
     SeriesPart,
     SummaryPart,
 )
+from boardd.environment_faults import is_environment_fault
 from boardd.events.tag_names import TagNames
 from boardd.runs.event_files.run_files import RunFiles
 from boardd.runs.event_files.sync_result import SyncResult
@@ -156,6 +157,10 @@ class RunWriter:
                         self._reductions.written(self._reducing, size_bytes)
                 else:
                     await self._order.wait()
+        except Exception as error:
+            if not is_environment_fault(error):
+                raise
+            await self._reductions.environment.hold_up(error)
         finally:
             self._on_idle(self)
 
@@ -173,7 +178,10 @@ class RunWriter:
                 items.clear()
             else:
                 await self._write(items)
-        except Exception as error:  # a defect: these records suffer, the daemon goes on
+        except Exception as error:
+            if is_environment_fault(error):
+                raise
+            # A defect: these records suffer, the daemon goes on.
             _logger.exception("run %s", self.run.path)
             self._reject(items, pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
 
