@@ -55,8 +55,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "host": {"errors", "relay", "rpc", "settings"},
         "rpc": {"core", "errors", "relay", "runs", "sessions"},
         "sessions": {"core", "runs", "system"},
-        "runs": {"core", "environment_faults", "events", "partials", "relay", "summaries"},
-        "summaries": {"environment_faults", "events", "partials", "reduce"},
+        "runs": {"core", "events", "partials", "relay", "summaries"},
+        "summaries": {"events", "partials", "reduce"},
         "partials": {"reduce"},
         "settings": {"core", "errors"},
         "relay": {"errors"},
@@ -65,7 +65,6 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "events": set(),
         "reduce": set(),
         "errors": set(),
-        "environment_faults": set(),
     },
 }
 #: The same inside of rooms. ``__init__`` stands for the modules beside the inner rooms.

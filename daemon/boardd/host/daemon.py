@@ -170,7 +170,7 @@ class _Daemon:
         self._lock.publish()
         await self._set_health(HealthCheckResponse.SERVING)
         self._announce(addresses)
-        late_modules.load_in_background()
+        self._tasks.append(asyncio.ensure_future(late_modules.load_in_background()))
         self._tasks.append(asyncio.ensure_future(self._watchdog()))
         self._tasks.append(asyncio.ensure_future(self._give_back_memory(service)))
         if config.idle_exit_secs > 0:

@@ -2,5 +2,5 @@
 
 Rule: the only room that opens files beneath the roots. It knows no client and no session.
 
-May import: core, environment_faults, events, partials, relay, summaries.
+May import: core, events, partials, relay, summaries.
 """

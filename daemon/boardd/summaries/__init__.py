@@ -4,5 +4,5 @@
 for each concept. Pure: they run on worker threads, and what
 they make is written elsewhere.
 
-May import: environment_faults, events, partials, reduce.
+May import: events, partials, reduce.
 """

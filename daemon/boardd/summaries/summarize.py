@@ -15,12 +15,12 @@ from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
 from google.protobuf.message import DecodeError
 
-from boardd.environment_faults import is_environment_fault
 from boardd.events import event
 from boardd.events.kinds import kind_of
 from boardd.events.wire import EncodedValue
 from boardd.partials import wholeness
 from boardd.partials.partial import Partial
+from boardd.summaries.environment_faults import is_environment_fault
 from boardd.summaries.health import health_part
 from boardd.summaries.kinds import KINDS, PRESENTERS, Kind
 from boardd.summaries.payload_arrays import arrays_of

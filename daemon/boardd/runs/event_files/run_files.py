@@ -21,7 +21,6 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.run_state import RunState
-from boardd.environment_faults import is_environment_fault
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.marks import Part
 from boardd.runs.directories.logdir import Roots, RunDirectory
@@ -35,6 +34,7 @@ from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.threads.brief_calls import BriefCalls
 from boardd.runs.threads.hang_notice import HangNotice
 from boardd.runs.threads.writer_threads import HANGING_SECS
+from boardd.summaries.environment_faults import is_environment_fault
 
 _logger = logging.getLogger(__name__)
 

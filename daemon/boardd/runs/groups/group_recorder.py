@@ -21,7 +21,6 @@ from boardd.core.groups.group import Group
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.contents import RunContents
 from boardd.core.runs.run_state import RunState
-from boardd.environment_faults import is_environment_fault
 from boardd.events.marks import Part
 from boardd.runs.directories.logdir import RunDirectory
 from boardd.runs.event_files.live_file import LiveFile
@@ -33,6 +32,7 @@ from boardd.runs.journal.journal_ages import JournalAges
 from boardd.runs.journal.journal_entries import JournalError
 from boardd.runs.journal.journal_segments import segment_names
 from boardd.runs.writing.group_work import AnyWork, Outcome, WorkQueue
+from boardd.summaries.environment_faults import is_environment_fault
 
 _GROUP_ID_BYTES: Final = 16
 #: Entries of one append.

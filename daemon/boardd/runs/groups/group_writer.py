@@ -18,7 +18,6 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.runs.run_state import Holder, Member, Runs, RunState
 from boardd.core.session.batch import DropPart, EndPart, PurgePart, RunPart, ScalarPart, SummaryPart
-from boardd.environment_faults import is_environment_fault
 from boardd.relay.relay import Batch
 from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.groups.group_items import GroupItems
@@ -39,6 +38,7 @@ from boardd.runs.writing.run_order import (
     is_brief,
     reduced_bytes,
 )
+from boardd.summaries.environment_faults import is_environment_fault
 
 _logger = logging.getLogger(__name__)
 

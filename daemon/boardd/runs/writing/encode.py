@@ -22,7 +22,6 @@ from boardd.core.runs.marks import NO_SESSION, drops_key, session_key
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart, MeasuredPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
-from boardd.environment_faults import is_environment_fault
 from boardd.events import event
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.event_pb2 import Summary
@@ -32,6 +31,7 @@ from boardd.events.scalars import encode_scalars
 from boardd.events.tag_names import TagNames
 from boardd.events.values import scalar_value
 from boardd.runs.writing.health_steps import HealthSteps
+from boardd.summaries.environment_faults import is_environment_fault
 from boardd.summaries.health import HealthPart
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 

@@ -28,12 +28,12 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.lanes import Lanes
 from boardd.core.session.batch import MergedPart, SummaryPart
 from boardd.core.turns import FairQueue, Flow
-from boardd.environment_faults import is_environment_fault
 from boardd.runs.writing.environment import Environment
 from boardd.runs.writing.reduction_memory import ReductionMemory
 from boardd.runs.writing.reduction_notes import ReductionNotes
 from boardd.runs.writing.reductions import Reduce, Reduction
 from boardd.summaries.duration import estimated_secs
+from boardd.summaries.environment_faults import is_environment_fault
 from boardd.summaries.reduction import SummaryError
 from boardd.summaries.working_memory import MemoryEstimate, estimated_memory
 

@@ -36,7 +36,6 @@ from boardd.core.session.batch import (
     SeriesPart,
     SummaryPart,
 )
-from boardd.environment_faults import is_environment_fault
 from boardd.events.tag_names import TagNames
 from boardd.runs.event_files.run_files import RunFiles
 from boardd.runs.event_files.sync_result import SyncResult
@@ -64,6 +63,7 @@ from boardd.runs.writing.run_order import (
     take_part,
 )
 from boardd.runs.writing.succession import encode_purge, encode_rewind, superseded
+from boardd.summaries.environment_faults import is_environment_fault
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 from boardd.summaries.series import SeriesSummaries
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from boardd.environment_faults import is_environment_fault
+from boardd.summaries.environment_faults import is_environment_fault
 from boardd.summaries.reduction import SummaryError
 from boardd.summaries.summarize import refusing
 
@@ -52,7 +52,8 @@ def test_a_module_whose_source_has_vanished_is_the_environments(
     (tmp_path / "vanishing.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     spec = importlib.util.find_spec("vanishing")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     (tmp_path / "vanishing.py").unlink()
     with pytest.raises(OSError) as caught:  # noqa: PT011
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
