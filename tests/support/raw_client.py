@@ -100,6 +100,7 @@ class RawClient:
         self.written_sequence = -1
         self.rejected: list[pb.Rejected] = []
         self.refused: list[pb.RunRefused] = []
+        self.notices: list[str] = []
         self.draining = False
         #: Set when the stream has ended; None for a clean end.
         self.error: grpc.aio.AioRpcError | None = None
@@ -212,6 +213,8 @@ class RawClient:
                     self.rejected.append(message.rejected)
                 elif kind == "run_refused":
                     self.refused.append(message.run_refused)
+                elif kind == "notice":
+                    self.notices.append(message.notice.message)
                 else:
                     self.draining = True
                 self._news.set()

@@ -36,7 +36,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
 from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
-from boardd.host import heap, log_lines, process_attributes
+from boardd.host import heap, late_modules, log_lines, process_attributes
 from boardd.host.left_alone import directories_left_alone
 from boardd.host.socket_lock import SocketLock, ensure_private_directory
 from boardd.host.systemd import Notifier
@@ -66,6 +66,9 @@ _GRACE_SECS: Final = 1.0
 
 #: After this time with nothing to do, the daemon gives memory back.
 _GIVE_BACK_SECS: Final = 5.0
+
+#: How long a daemon whose environment is broken writes what it still can.
+_BROKEN_DRAIN_SECS: Final = 2.0
 
 #: How long past its own deadline a drain may take before it is given up.
 _OVERTIME_SECS: Final = 2.0
@@ -101,7 +104,7 @@ def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
         loop.run_until_complete(daemon.run())
     # Everything is done and said. The rest of an interpreter's end waits for threads, and
     # one of them may hang in a write to a dead disk.
-    _end_process(ExitCode.OK)
+    _end_process(daemon.exit_code)
 
 
 class _Daemon:
@@ -113,6 +116,8 @@ class _Daemon:
         credentials: grpc.ServerCredentials | None,
         umask: int,
     ) -> None:
+        #: How the process is to end once ``run`` is over.
+        self.exit_code = ExitCode.OK
         self._config = config
         self._umask = umask
         self._lock = lock
@@ -137,6 +142,13 @@ class _Daemon:
             left_alone=directories_left_alone(),
         )
         self._service = service
+        loop = asyncio.get_running_loop()
+
+        def on_fault() -> None:
+            with contextlib.suppress(RuntimeError):  # the daemon has left already
+                loop.call_soon_threadsafe(self._leave_broken)
+
+        service.watch_environment(on_fault)
         servers = [self._unix_server(service)]
         addresses: list[address.Address] = [address.UnixAddress(config.socket)]
         if config.listen is not None:
@@ -158,6 +170,7 @@ class _Daemon:
         self._lock.publish()
         await self._set_health(HealthCheckResponse.SERVING)
         self._announce(addresses)
+        self._tasks.append(asyncio.ensure_future(late_modules.load_in_background()))
         self._tasks.append(asyncio.ensure_future(self._watchdog()))
         self._tasks.append(asyncio.ensure_future(self._give_back_memory(service)))
         if config.idle_exit_secs > 0:
@@ -310,8 +323,14 @@ class _Daemon:
             _logger.info("%s: leaving", why)
             self._leaving.set()
 
+    def _leave_broken(self) -> None:
+        self.exit_code = ExitCode.FAILED
+        self._leave("something cannot be loaded")
+
     async def _drain(self, service: Service) -> None:
         secs = self._config.drain_secs
+        if self.exit_code is not ExitCode.OK:
+            secs = min(secs, _BROKEN_DRAIN_SECS)
         self._notifier.stopping(f"writing what is held, at most {secs:g} s")
         # Before the streams end, so that a probe sees the reason.
         await self._health.enter_graceful_shutdown()

@@ -121,6 +121,10 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """Notes in the file at ``path`` what is being reduced; to be called before clients come."""
         await self._sessions.run_table.note_reductions(path)
 
+    def watch_environment(self, on_fault: Callable[[], None]) -> None:
+        """Calls ``on_fault`` if something cannot be loaded; see ``Environment``."""
+        self._sessions.run_table.environment.on_fault = on_fault
+
     def leave_at_once(self) -> None:
         """Notes for the next daemon that no reduction is what ends this one."""
         self._sessions.run_table.end_notes()

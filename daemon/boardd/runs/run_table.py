@@ -29,6 +29,7 @@ from boardd.runs.groups.open_groups import OpenGroups
 from boardd.runs.sync_timer import SyncTimer
 from boardd.runs.threads.brief_calls import BriefCalls
 from boardd.runs.threads.writer_threads import WriterThreads
+from boardd.runs.writing.environment import Environment
 from boardd.runs.writing.outcomes import Outcomes, SortedOutcomes
 from boardd.runs.writing.reduction_notes import ReductionNotes
 from boardd.runs.writing.reduction_pool import ReductionPool
@@ -82,6 +83,11 @@ class RunTable:
     def threads(self) -> Executor:
         """The threads for all that touches the file system."""
         return self._threads
+
+    @property
+    def environment(self) -> Environment:
+        """Whether all that the writers need can be loaded."""
+        return self._reductions.environment
 
     def open(self, run: RunState) -> None:
         """Begins to open the directory of ``run``, so that a refusal comes early."""

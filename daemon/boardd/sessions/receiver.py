@@ -13,6 +13,7 @@ from boardd.core.errors import RequestError
 from boardd.core.intake.frames import WalkedFrames
 from boardd.core.intake.walker import walk_pieces
 from boardd.core.refusals import Refusal
+from boardd.core.runs.shared_runs import SharedRun, newly_shared, sharing_text
 from boardd.core.session.batch import Batch
 from boardd.core.session.session import Session
 from boardd.runs.directories.logdir import Roots
@@ -182,11 +183,23 @@ class Receiver:
         defined = live.session.define(definitions, logdirs)
         for run in defined.runs:
             self._run_table.open(run)
+            session_id, is_absent = live.session.session_id, self._registry.runs.is_absent
+            for shared in newly_shared(run, session_id, is_absent):
+                self._warn_of(shared)
         if definitions.runs:
             self._measure(live, definitions.runs)
         if defined.refusals:
             self._registry.refused_runs.note(live.session, defined.refusals)
             live.notice.notify()
+
+    def _warn_of(self, shared: SharedRun) -> None:
+        told, other = self._registry.get(shared.told), self._registry.get(shared.other)
+        if told is not None and other is not None:
+            who = other.session
+            told.session.telling.notice(
+                sharing_text(shared.path, who.program, who.pid, who.hostname)
+            )
+            told.notice.notify()
 
 
 def _pieces(definitions: pb.Definitions) -> Iterator[pb.Definitions]:

@@ -20,6 +20,7 @@ from boardd.events.kinds import kind_of
 from boardd.events.wire import EncodedValue
 from boardd.partials import wholeness
 from boardd.partials.partial import Partial
+from boardd.summaries.environment_faults import is_environment_fault
 from boardd.summaries.health import health_part
 from boardd.summaries.kinds import KINDS, PRESENTERS, Kind
 from boardd.summaries.payload_arrays import arrays_of
@@ -141,6 +142,8 @@ def refusing(tag: str) -> Iterator[None]:
     except InvalidTensorError as error:
         raise SummaryError(pb.INVALID_TENSOR, f"tag {tag!r}: {error}") from error
     except Exception as error:
+        if is_environment_fault(error):
+            raise
         # Whatever a reduction meets, only this record may suffer.
         text = f"tag {tag!r}: {type(error).__name__}: {error}"
         raise SummaryError(pb.REDUCTION_FAILED, text) from error

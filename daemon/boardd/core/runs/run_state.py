@@ -52,7 +52,8 @@ class Process(NamedTuple):
     process_id: bytes = b""
 
 
-_NO_PROCESS: Final = Process()
+#: Of what the daemon itself logs, and of sessions that do not say.
+NO_PROCESS: Final = Process()
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Member:
     directories are to lack; None: the daemon's. ``has_siblings``: it was forked or
     unpickled, so others like it may log to the run. ``launch`` is the same for all ranks that
     were started together, and ``attempt`` says how often that was done again.
-    ``kept`` is for the daemon that makes the group's points, if it is another.
+    ``kept`` is for the daemon that makes the group's points, if it is another. ``purges``: it
+    supersedes the members of a lower epoch.
     """
 
     rank: int
@@ -75,8 +77,9 @@ class Member:
     has_siblings: bool = False
     launch: str = ""
     attempt: int = 0
-    process: Process = _NO_PROCESS
+    process: Process = NO_PROCESS
     kept: KeptSeries | None = None
+    purges: bool = False
 
 
 class Members(dict[Holder, Member]):
@@ -90,6 +93,7 @@ class Members(dict[Holder, Member]):
     def __init__(self) -> None:
         super().__init__()
         self._epochs: dict[bytes, int] = {}
+        self._told_shared: set[bytes] = set()
 
     def join(self, holder: Holder, member: Member) -> None:
         """Adds ``holder``."""
@@ -102,10 +106,17 @@ class Members(dict[Holder, Member]):
         for holder in [holder for holder in self if holder[0] == session_id]:
             del self[holder]
         self._epochs.pop(session_id, None)
+        self._told_shared.discard(session_id)
 
     def epoch_of(self, session_id: bytes) -> int:
         """The epoch of a session, 0 if it is not known."""
         return self._epochs.get(session_id, 0)
+
+    def tell_shared(self, session_id: bytes) -> bool:
+        """Notes that a session is told that others log to the run, too; False if it was before."""
+        is_new = session_id not in self._told_shared
+        self._told_shared.add(session_id)
+        return is_new
 
 
 @dataclass(eq=False)

@@ -305,6 +305,7 @@ def _member(message: pb.RunDefinition, hostname: str, pid: int) -> Member:
         message.launch,
         message.attempt,
         Process(hostname, pid, message.process_id[: merging.PROCESS_ID_BYTES]),
+        purges=message.HasField("purge_step"),
     )
 
 

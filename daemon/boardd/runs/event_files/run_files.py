@@ -34,6 +34,7 @@ from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.threads.brief_calls import BriefCalls
 from boardd.runs.threads.hang_notice import HangNotice
 from boardd.runs.threads.writer_threads import HANGING_SECS
+from boardd.summaries.environment_faults import is_environment_fault
 
 _logger = logging.getLogger(__name__)
 
@@ -104,10 +105,15 @@ class RunFiles:
             except RefusedError as error:
                 self._refuse(error.refusal)
             except OSError as error:
+                if is_environment_fault(error):
+                    raise
                 await self.wait_out(error)
                 if gives_up is not None and gives_up():
                     break
-            except Exception as error:  # a defect: this run suffers, and its records are counted
+            except Exception as error:
+                if is_environment_fault(error):
+                    raise
+                # A defect: this run suffers, and its records are counted.
                 _logger.exception("run %s", self._run.path)
                 text = f"run {self._run.path}: defect of the daemon: {error!r}"
                 self._refuse(Refusal(pb.RUN_REFUSED, text))

@@ -32,6 +32,7 @@ from boardd.runs.journal.journal_ages import JournalAges
 from boardd.runs.journal.journal_entries import JournalError
 from boardd.runs.journal.journal_segments import segment_names
 from boardd.runs.writing.group_work import AnyWork, Outcome, WorkQueue
+from boardd.summaries.environment_faults import is_environment_fault
 
 _GROUP_ID_BYTES: Final = 16
 #: Entries of one append.
@@ -252,7 +253,10 @@ def _replayed(replica: GroupReplica, entry: Entry, now: float) -> list[Row]:
     try:
         replica.group.check(entry)
         return replica.apply(entry, now)
-    except Exception as error:  # whatever it is, only this group may suffer
+    except Exception as error:
+        if is_environment_fault(error):
+            raise
+        # Whatever it is, only this group may suffer.
         name = type(entry).__name__
         raise JournalError(f"an entry {name} that cannot be: {error!r}") from error
 

@@ -38,6 +38,7 @@ from boardd.runs.writing.run_order import (
     is_brief,
     reduced_bytes,
 )
+from boardd.summaries.environment_faults import is_environment_fault
 
 _logger = logging.getLogger(__name__)
 
@@ -150,7 +151,10 @@ class GroupWriter:
             while state is not State.OVER:
                 try:
                     event = await acts[state]()
-                except Exception as error:  # a defect: this group suffers, the daemon goes on
+                except Exception as error:
+                    if is_environment_fault(error):
+                        await self._reductions.environment.hold_up(error)
+                    # A defect: this group suffers, the daemon goes on.
                     while self._order.ready:
                         self._reject(self._order.take(), pb.REDUCTION_FAILED, _defect(error))
                     await self._start_over(error)
@@ -251,7 +255,10 @@ class GroupWriter:
                 await self._record(items)
                 if self.log.files.is_open:
                     await self._go_on()
-        except Exception as error:  # a defect: these records suffer, the daemon goes on
+        except Exception as error:
+            if is_environment_fault(error):
+                raise
+            # A defect: these records suffer, the daemon goes on.
             self._items.reject(items, pb.REDUCTION_FAILED, _defect(error))
             await self._start_over(error)
             return False

@@ -31,6 +31,7 @@ from boardd.events.scalars import encode_scalars
 from boardd.events.tag_names import TagNames
 from boardd.events.values import scalar_value
 from boardd.runs.writing.health_steps import HealthSteps
+from boardd.summaries.environment_faults import is_environment_fault
 from boardd.summaries.health import HealthPart
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 
@@ -97,6 +98,8 @@ def encode_scalar_part(part: ScalarPart, names: TagNames | None = None) -> Encod
             is_exact=part.is_copy,
         )
     except Exception as error:
+        if is_environment_fault(error):
+            raise
         text = f"{type(error).__name__}: {error}"
         return Encoded(error=SummaryError(pb.REDUCTION_FAILED, text))
     encoded = Encoded(events, duplicates=duplicates, refused=refused)
@@ -138,6 +141,8 @@ def encode_drops(part: DropPart) -> Encoded:
     try:
         return _encoded_drops(part)
     except Exception as error:
+        if is_environment_fault(error):
+            raise
         return Encoded(error=SummaryError(pb.REDUCTION_FAILED, f"{type(error).__name__}: {error}"))
 
 

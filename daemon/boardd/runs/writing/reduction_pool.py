@@ -28,10 +28,12 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.lanes import Lanes
 from boardd.core.session.batch import MergedPart, SummaryPart
 from boardd.core.turns import FairQueue, Flow
+from boardd.runs.writing.environment import Environment
 from boardd.runs.writing.reduction_memory import ReductionMemory
 from boardd.runs.writing.reduction_notes import ReductionNotes
 from boardd.runs.writing.reductions import Reduce, Reduction
 from boardd.summaries.duration import estimated_secs
+from boardd.summaries.environment_faults import is_environment_fault
 from boardd.summaries.reduction import SummaryError
 from boardd.summaries.working_memory import MemoryEstimate, estimated_memory
 
@@ -116,6 +118,8 @@ class ReductionPool:
         memory_bytes: int = 1 << 30,
         unwritten_bytes: int = 512 << 20,
     ) -> None:
+        #: Told of modules that cannot be loaded; what needs them gets no result.
+        self.environment: Final = Environment()
         #: Where it is noted what is being reduced; None: nowhere.
         self.notes: ReductionNotes | None = None
         self._max_tensor_bytes = max_tensor_bytes
@@ -199,10 +203,13 @@ class ReductionPool:
             flow, work = taken.flow, taken.item
             result = self._reduce(flow, work)
             with self._lock:
-                made_bytes = 0 if isinstance(result, SummaryError) else result.size_bytes
-                self._lanes.made(taken, made_bytes)
+                if result is None or isinstance(result, SummaryError):
+                    self._lanes.made(taken, 0)
+                else:
+                    self._lanes.made(taken, result.size_bytes)
                 reduced = self._reduced.setdefault(work.deliver, [])
-                reduced.append((work.ticket, work.part, result))
+                if result is not None:
+                    reduced.append((work.ticket, work.part, result))
                 taken = self._lanes.take()
                 is_due = taken is None or not self._is_awaited
                 self._is_awaited = True
@@ -215,7 +222,8 @@ class ReductionPool:
         with contextlib.suppress(RuntimeError):  # it was closed: nobody waits any more
             loop.call_soon_threadsafe(call)
 
-    def _reduce(self, run: Flow[_Work], work: _Work) -> Reduction | SummaryError:
+    def _reduce(self, run: Flow[_Work], work: _Work) -> Reduction | SummaryError | None:
+        """Returns None for a record that is held up; see ``Environment``."""
         part = work.part
         refusal = part.run.refusal
         if refusal is not None:
@@ -239,7 +247,11 @@ class ReductionPool:
         except SummaryError as error:
             # Its traceback names the tensors, which may lie in a map that is to be let go.
             return SummaryError(error.reason, str(error))
-        except Exception as error:  # a defect: this record suffers, the thread goes on
+        except Exception as error:
+            if is_environment_fault(error):
+                self.environment.note(error)
+                return None
+            # A defect: this record suffers, the thread goes on.
             _logger.exception("run %s", part.run.path)
             return SummaryError(pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
 

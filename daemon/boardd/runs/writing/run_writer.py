@@ -63,6 +63,7 @@ from boardd.runs.writing.run_order import (
     take_part,
 )
 from boardd.runs.writing.succession import encode_purge, encode_rewind, superseded
+from boardd.summaries.environment_faults import is_environment_fault
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 from boardd.summaries.series import SeriesSummaries
 
@@ -156,6 +157,10 @@ class RunWriter:
                         self._reductions.written(self._reducing, size_bytes)
                 else:
                     await self._order.wait()
+        except Exception as error:
+            if not is_environment_fault(error):
+                raise
+            await self._reductions.environment.hold_up(error)
         finally:
             self._on_idle(self)
 
@@ -173,7 +178,10 @@ class RunWriter:
                 items.clear()
             else:
                 await self._write(items)
-        except Exception as error:  # a defect: these records suffer, the daemon goes on
+        except Exception as error:
+            if is_environment_fault(error):
+                raise
+            # A defect: these records suffer, the daemon goes on.
             _logger.exception("run %s", self.run.path)
             self._reject(items, pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
 

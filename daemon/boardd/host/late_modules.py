@@ -1,0 +1,71 @@
+"""Modules that are loaded soon after the daemon has begun to serve, or when a record needs them.
+
+To load them takes two seconds of processor time, so nobody waits for it. Once they are loaded,
+the daemon does not depend on its virtual environment any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import pkgutil
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+from boardd.host import heap
+
+_logger = logging.getLogger(__name__)
+
+#: What only other commands need.
+_OTHER_COMMANDS: Final = ("boardd.__main__", "boardd.cli", "boardd.commands", "boardd.merge")
+#: What libraries load at their first use.
+_LIBRARY_MODULES: Final = (
+    "PIL.BmpImagePlugin",
+    "PIL.GifImagePlugin",
+    "PIL.JpegImagePlugin",
+    "PIL.PngImagePlugin",
+    "PIL.PpmImagePlugin",
+)
+
+#: The package of the daemon itself.
+_PACKAGE: Final = __name__.partition(".")[0]
+
+#: How long after the daemon's start they are loaded: its first records go first.
+_DELAY_SECS: Final = 5.0
+#: The lowest priority: whoever has something to do goes first.
+_NICE: Final = 19
+
+
+async def load_in_background() -> None:
+    """Begins to load all modules, a while from now, on a thread of the lowest priority."""
+    await asyncio.sleep(_DELAY_SECS)
+    threading.Thread(target=_load_gently, name="boardd-load", daemon=True).start()
+
+
+def _load_gently() -> None:
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+    load_all()
+    heap.give_back()  # numba's compiler takes a hundred MiB, and is seldom needed again
+
+
+def load_all() -> None:
+    """Loads all modules; warns of those that cannot be loaded."""
+    for name in late_modules():
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # what needs it will be held up, and all else goes on
+            _logger.warning("%s cannot be loaded: %s: %s", name, type(error).__name__, error)
+
+
+def late_modules() -> Iterator[str]:
+    """The names of all modules that a record may need."""
+    yield from _LIBRARY_MODULES
+    package = importlib.import_module(_PACKAGE)
+    for module in pkgutil.walk_packages(package.__path__, f"{_PACKAGE}."):
+        if not module.name.startswith(_OTHER_COMMANDS):
+            yield module.name
