@@ -34,6 +34,7 @@ from boardd_client.calls import (
     arguments,
 )
 from boardd_client.calls.base import TaggedTensors
+from boardd_client.calls.batches import Watched
 from boardd_client.calls.reductions import Reductions
 from boardd_client.calls.run_options import RunOptions
 from boardd_client.environment import Settings, token_in_clear
@@ -332,12 +333,17 @@ class SummaryWriter(
             run.log_record(series, step, wall_time, tensors, payload)
 
     def _log_histograms(
-        self, histograms: TaggedTensors, step: int, bins: arguments.Bins, walltime: object
+        self,
+        histograms: TaggedTensors,
+        step: int,
+        bins: arguments.Bins,
+        walltime: object,
+        watched: Watched | None = None,
     ) -> None:
         wall_time, run = _time_of(walltime), self._attach()
         if run is not None:
             alone = self._ranks.is_one_of_several
-            run.log_histograms(histograms, step, wall_time, bins, is_each_alone=alone)
+            run.log_histograms(histograms, step, wall_time, bins, watched, is_each_alone=alone)
 
     def _attach(self) -> RunHandle | None:
         """This writer's run in a session, begun if need be; None if the writer is closed."""

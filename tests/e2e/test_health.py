@@ -43,7 +43,8 @@ def test_norms_zeros_and_the_first_nan_are_shown(
         watched = Watch(sw, tensors, every=1, bins=10, initial_step=0, prefix="a/", health=True)
         for _ in range(STEPS):
             watched.count()
-        assert sw.flush()
+        assert sw.flush(timeout=60)
+        assert sw.statistics().written == STEPS + 1  # one a step, and the layout
     (shown,) = read_scalars(logdir, "python").values()
     for step, arrays in enumerate(logged):
         for group in ("gradients", "parameters"):
@@ -74,7 +75,8 @@ def test_norms_zeros_and_the_first_nan_are_shown(
     assert "`gradients/one.bias`: 1 NaN and 0 infinite of 20 elements" in text
     told = "first NaN or infinity is at step 2 in gradients/one.bias"
     assert told in daemon.log
-    assert len([line for line in caplog.messages if told in line]) == 1
+    (line,) = [line for line in caplog.messages if told in line]
+    assert line.startswith("boardd: run ")
     tags = {value.tag for event in events_of(file) for value in event.summary.value}
     assert "custom_scalars__config__" in tags
 
@@ -85,6 +87,43 @@ def test_the_charts_show_series_of_their_own_prefix_alone() -> None:
     assert re.match(chart[0], "a/health/gradients/norm/one.weight")
     assert not re.match(chart[0], "a/health/gradients/norm")
     assert not re.match(chart[0], "b/health/gradients/norm/one.weight")
+
+
+def test_arrays_that_share_a_record_have_the_health_of_those_that_do_not(
+    daemon: DaemonProcess,
+) -> None:
+    random = np.random.default_rng(5)
+    arrays: dict[str, np.ndarray] = {
+        f"gradients/{dtype}/{size}": random.normal(size=size).astype(dtype)
+        for dtype in ("float32", "float64", "float16")
+        for size in (0, 1, 700, 70_000)
+    }
+    arrays["gradients/large"] = random.normal(size=400_000).astype(np.float32)
+    arrays["parameters/bad"] = np.array([0.0, np.inf, np.nan, 2.0, -np.inf])
+    writers = {"together": SummaryWriter(daemon.logdir / "together", address=daemon.address)}
+    for rank in range(2):  # in a merged run each array has a record of its own
+        writers[f"rank_{rank}"] = SummaryWriter(
+            daemon.logdir / "alone", address=daemon.address, rank=rank, world_size=2
+        )
+    records = 0
+    for sw in writers.values():
+        watched = Watch(sw, arrays.items, every=1, bins=10, initial_step=0, health=True)
+        watched.count()
+        watched.count()
+        records += 2 * (2 if sw is writers["together"] else len(arrays)) + 1  # and the layout
+        assert sw.statistics().accepted == records
+    for sw in writers.values():
+        assert sw.close()
+    shown = {}
+    for directory in (daemon.logdir / "together", daemon.logdir / "alone" / "rank_0"):
+        ((_, series),) = read_scalars(directory, "python").items()
+        shown[directory.name] = {
+            tag: [(point.step, point.value) for point in points]
+            for tag, points in series.items()
+            if tag.startswith("health/")
+        }
+    assert len(shown["together"]) == 2 * len(arrays) + 2 * 4
+    assert shown["together"] == shown["rank_0"]
 
 
 def test_each_rank_has_its_health_in_its_own_run(daemon: DaemonProcess, tmp_path: Path) -> None:

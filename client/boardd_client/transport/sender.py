@@ -270,7 +270,7 @@ class Sender:
                 text = f"the daemon refuses {_run_name(run)}: {run.refusal}"
                 self._warn(text, text)
         elif kind == "notice":
-            self._warn(message.notice.message, f"boardd: {message.notice.message}")
+            self._warn(message.notice.message, message.notice.message)
         with self._changed:
             self._changed.notify_all()
         # The window was full, or the end waits for the last acknowledgement.
