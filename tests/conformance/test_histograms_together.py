@@ -25,13 +25,13 @@ def test_what_is_shown_is_what_single_calls_show(daemon: DaemonProcess) -> None:
     with SummaryWriter(daemon.logdir / "together", address=daemon.address) as sw:
         for step, bins in enumerate((30, "default", [-1.0, 0.0, 2.0], "auto")):
             sw.add_histograms(VALUES, step, bins=bins, walltime=1e9 + step)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
         assert sw.statistics().accepted == 2 * 4
     with SummaryWriter(daemon.logdir / "single", address=daemon.address) as sw:
         for step, bins in enumerate((30, "default", [-1.0, 0.0, 2.0], "auto")):
             for tag, values in VALUES.items():
                 sw.add_histogram(tag, values, step, bins=bins, walltime=1e9 + step)
-        assert sw.flush()
+        assert sw.flush(timeout=60)
     for loader in LOADERS:
         with open_reader(daemon.logdir, loader) as reader:
             shown = {run: flat(series) for run, series in reader.histograms().items()}

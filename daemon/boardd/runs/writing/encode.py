@@ -25,7 +25,7 @@ from boardd.core.session.drops import DROPPED, drop_tags
 from boardd.events import event
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.event_pb2 import Summary
-from boardd.events.exact import with_scalar
+from boardd.events.exact import with_partial, with_scalar
 from boardd.events.marks import Part
 from boardd.events.scalars import encode_scalars
 from boardd.events.tag_names import TagNames
@@ -213,6 +213,8 @@ def encode_summary(
     if result.health is not None and health is not None:
         shown = [*result.values, *health_values(part, result.health, health)]
         written = event.summary(part.wall_time, part.step, shown)
+        if result.exact is not None:
+            written = with_partial(written, result.exact)
         return Encoded(written, Part(key, sequences), warning=health.take_warning())
     return Encoded(result.event, Part(key, sequences), result.embedding)
 
