@@ -25,7 +25,7 @@ from boardd.core.session.drops import DROPPED, drop_tags
 from boardd.events import event
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.event_pb2 import Summary
-from boardd.events.exact import with_scalar
+from boardd.events.exact import with_partial, with_scalar
 from boardd.events.marks import Part
 from boardd.events.scalars import encode_scalars
 from boardd.events.tag_names import TagNames
@@ -211,18 +211,18 @@ def encode_summary(
         return Encoded(duplicates=1)
     sequences = np.array([part.sequence], np.uint64)
     if result.health is not None and health is not None:
-        encoded = Encoded(_with_health(part, result, result.health, health), Part(key, sequences))
-        encoded.warning = health.take_warning()
-        return encoded
+        shown = [*result.values, *health_values(part, result.health, health)]
+        written = event.summary(part.wall_time, part.step, shown)
+        if result.exact is not None:
+            written = with_partial(written, result.exact)
+        return Encoded(written, Part(key, sequences), warning=health.take_warning())
     return Encoded(result.event, Part(key, sequences), result.embedding)
 
 
-def _with_health(
-    part: SummaryPart, result: EncodedSummary, told: HealthPart, health: HealthSteps
-) -> bytes:
-    """Returns the event of ``result`` with what is to be shown of its health, in one."""
+def health_values(part: SummaryPart, told: HealthPart, health: HealthSteps) -> list[Summary.Value]:
+    """Returns what is to be shown, in the event of a record, of the health of its arrays."""
     kinds = part.run.contents.kinds
-    shown = list(result.values)
+    shown = []
     for value in health.take(told, part.step, kinds.is_known):
         name = value.tag.encode()
         kind = SummaryKind.TEXT if value.HasField("tensor") else SummaryKind.SCALAR
@@ -232,7 +232,7 @@ def _with_health(
             _logger.debug("run %s: %s", part.run.path, error)
             continue
         shown.append(value)
-    return event.summary(part.wall_time, part.step, shown)
+    return shown
 
 
 def join(encoded: Iterable[Encoded]) -> tuple[bytes, list[Part]]:

@@ -1,8 +1,8 @@
 """The health of a step's arrays, of which records tell in parts; and the first that is unsound.
 
-Each array is shown with its own record. A group of arrays is shown with the last record of
-the step, if all others came before it: a record that was dropped, or written by an earlier
-daemon, leaves the step without.
+Each array is shown with its own record, unless its name is too long for a tag. A group of
+arrays is shown with the last record of the step, if all others came before it: a record that
+was dropped, or written by an earlier daemon, leaves the step without.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
+
+from boardd_protos.tags import MAX_TAG_BYTES
 
 from boardd.events.event_pb2 import Summary
 from boardd.events.plugins import text_value
@@ -69,10 +71,12 @@ class HealthSteps:
                 wrong = f"{health.nans:,} NaN and {health.infinities:,} infinite"
                 text = f"`{group}/{name}`: {wrong} of {health.count:,} elements"
                 known.unsound.append((group, text))
-            if health.has_finite:
-                tag = f"{told.tag}/{group}/log10_norm/{name}"
-                values.append(scalar_value(tag, health.log10_norm))
-            values.append(scalar_value(f"{told.tag}/{group}/zeros/{name}", health.zero_share))
+            norm = f"{told.tag}/{group}/log10_norm/{name}"  # the longest of its tags
+            if len(norm.encode()) <= MAX_TAG_BYTES:
+                if health.has_finite:
+                    values.append(scalar_value(norm, health.log10_norm))
+                zeros = f"{told.tag}/{group}/zeros/{name}"
+                values.append(scalar_value(zeros, health.zero_share))
         if len(known.seen) == known.parts:
             del self._steps[told.tag]
             values += self._of_groups(told.tag, known)

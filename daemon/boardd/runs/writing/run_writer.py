@@ -262,7 +262,7 @@ def _encode(item: Item, names: TagNames, health: HealthSteps) -> Encoded:
         and isinstance(item.part, SeriesPart)
         and isinstance(item.result, SeriesSummaries)
     ):
-        return encode_series(item.part, item.result)
+        return encode_series(item.part, item.result, health)
     if isinstance(item, ReducedSummary) and isinstance(item.result, (EncodedSummary, SummaryError)):
         return encode_summary(item.part, item.result, health)
     if isinstance(item, ScalarPart):

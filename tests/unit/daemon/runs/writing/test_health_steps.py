@@ -11,6 +11,7 @@ from boardd.events.event_pb2 import Summary
 from boardd.reduce.health import array_health
 from boardd.runs.writing.health_steps import HealthSteps
 from boardd.summaries.health import HealthPart
+from boardd_protos.tags import MAX_TAG_BYTES
 
 
 def part(number: int, *values: float, group: str = "gradients", parts: int = 2) -> HealthPart:
@@ -41,6 +42,16 @@ def test_a_step_without_one_of_its_records_shows_no_group() -> None:
     assert "health/gradients/norm" not in scalars(steps.take(part(1, 1.0), 2, lambda tag: False))
     steps.take(part(0, 1.0), 3, lambda tag: False)
     assert "health/gradients/norm" in scalars(steps.take(part(1, 1.0), 3, lambda tag: False))
+
+
+def test_an_array_whose_name_is_too_long_for_a_tag_counts_for_its_group() -> None:
+    for length, is_shown in ((0, True), (1, False)):
+        name = "a" * (MAX_TAG_BYTES - len("health/g/log10_norm/") + length)
+        told = HealthPart("health", 0, 1, [("g", name, array_health(np.ones(4)))])
+        values = scalars(HealthSteps("run").take(told, 0, lambda tag: False))
+        assert values["health/g/norm"] == 2.0
+        assert (f"health/g/log10_norm/{name}" in values) is is_shown
+        assert (f"health/g/zeros/{name}" in values) is is_shown
 
 
 def test_gradients_are_named_before_parameters_and_ten_arrays_at_most() -> None:
