@@ -79,7 +79,8 @@ def histogram_records(
     """Returns the records of the histograms of one step.
 
     ``is_each_alone``: each has one of its own. ``health_tag`` as of ``Watched``: each record
-    says then which one it is, of these and ``missing`` that cannot come.
+    says then which one it is, of these and ``missing`` that cannot come. Those are the first,
+    so that the last one says that the step is over.
     """
     records = list(_records(histograms, bins, is_each_alone))
     if not health_tag:
@@ -90,7 +91,7 @@ def histogram_records(
             one,
             payload=one.payload + payloads.health(health_tag, one.names, one.sizes, part, parts),
         )
-        for part, one in enumerate(records)
+        for part, one in enumerate(records, start=missing)
     ]
 
 

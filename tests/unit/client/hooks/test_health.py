@@ -91,7 +91,7 @@ def test_a_step_of_which_a_tensor_cannot_come_is_never_whole() -> None:
     histograms = [Histogram(1, tensor(np.ones(2), "values"), "gradients/a")]
     (record,) = histogram_records(histograms, Bins(count=9), health_tag="health", missing=1)
     health = pb.Payload.FromString(record.payload).health
-    assert (health.part, health.parts) == (0, 2)
+    assert (health.part, health.parts) == (1, 2)
 
 
 def test_many_long_names_are_shared_out_over_payloads() -> None:

@@ -76,7 +76,9 @@ def test_a_copy_has_the_health_of_its_array_and_is_exact() -> None:
     payload.health.CopyFrom(pb.Health(tag="health", names=["g/w"], parts=1))
     plain = summary(histogram_payload(values), [values], is_copy=True)
     part = summary_part(payload, [values], is_copy=True)
-    encoded = encode_summary(part, reduce_alone(part, 1 << 30), HealthSteps("rank_3"))
+    encoded = encode_summary(
+        part, reduce_alone(part, 1 << 30), HealthSteps("rank_3", part.run.contents)
+    )
     ((data,), (plain_data,)) = read_records(encoded.events), read_records(plain)
     shown = list(Event.FromString(data).summary.value)
     expected = list(Event.FromString(plain_data).summary.value)
