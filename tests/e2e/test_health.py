@@ -44,6 +44,7 @@ def test_norms_zeros_and_the_first_nan_are_shown(
         for _ in range(STEPS):
             watched.count()
         assert sw.flush(timeout=60)
+        assert sw.statistics().written == STEPS + 1  # one a step, and the layout
     (shown,) = read_scalars(logdir, "python").values()
     for step, arrays in enumerate(logged):
         for group in ("gradients", "parameters"):
@@ -60,8 +61,8 @@ def test_norms_zeros_and_the_first_nan_are_shown(
             for name, array in own.items():
                 norm = np.linalg.norm(array[np.isfinite(array)])
                 short = name.rpartition("/")[2]
-                shown_norm = np.log10(norm) if norm else -45
-                assert value[f"{begin}/log10_norm/{short}"] == pytest.approx(shown_norm)
+                log10_norm = np.log10(norm) if norm else -45
+                assert value[f"{begin}/log10_norm/{short}"] == pytest.approx(log10_norm)
                 assert value[f"{begin}/zeros/{short}"] == pytest.approx((array == 0).mean())
     (file,) = logdir.glob("*tfevents*")
     texts = [
@@ -75,7 +76,8 @@ def test_norms_zeros_and_the_first_nan_are_shown(
     assert "`gradients/one.bias`: 1 NaN and 0 infinite of 20 elements" in text
     told = "first NaN or infinity is at step 2 in gradients/one.bias"
     assert told in daemon.log
-    assert len([line for line in caplog.messages if told in line]) == 1
+    (line,) = [line for line in caplog.messages if told in line]
+    assert line.startswith("boardd: run ")
     tags = {value.tag for event in events_of(file) for value in event.summary.value}
     assert "custom_scalars__config__" in tags
 
@@ -88,10 +90,48 @@ def test_the_charts_show_series_of_their_own_prefix_alone() -> None:
     assert not re.match(chart[0], "b/health/gradients/log10_norm/one.weight")
 
 
+def test_arrays_that_share_a_record_have_the_health_of_those_that_do_not(
+    daemon: DaemonProcess,
+) -> None:
+    random = np.random.default_rng(5)
+    arrays: dict[str, np.ndarray] = {
+        f"gradients/{dtype}/{size}": random.normal(size=size).astype(dtype)
+        for dtype in ("float32", "float64", "float16")
+        for size in (0, 1, 700, 70_000)
+    }
+    arrays["gradients/large"] = random.normal(size=400_000).astype(np.float32)
+    arrays["parameters/bad"] = np.array([0.0, np.inf, np.nan, 2.0, -np.inf])
+    writers = {"together": SummaryWriter(daemon.logdir / "together", address=daemon.address)}
+    for rank in range(2):  # in a merged run each array has a record of its own
+        writers[f"rank_{rank}"] = SummaryWriter(
+            daemon.logdir / "alone", address=daemon.address, rank=rank, world_size=2
+        )
+    records = 0
+    for sw in writers.values():
+        watched = Watch(sw, arrays.items, every=1, bins=10, initial_step=0, health=True)
+        watched.count()
+        watched.count()
+        records += 2 * (2 if sw is writers["together"] else len(arrays)) + 1  # and the layout
+        assert sw.statistics().accepted == records
+    for sw in writers.values():
+        assert sw.close()
+    shown = {}
+    for directory in (daemon.logdir / "together", daemon.logdir / "alone" / "rank_0"):
+        ((_, series),) = read_scalars(directory, "python").items()
+        shown[directory.name] = {
+            tag: [(point.step, point.value) for point in points]
+            for tag, points in series.items()
+            if tag.startswith("health/")
+        }
+    assert len(shown["together"]) == 2 * len(arrays) - 3 + 2 * 5  # three are empty
+    assert shown["together"] == shown["rank_0"]
+
+
 def test_each_rank_has_its_health_in_its_own_run(daemon: DaemonProcess, tmp_path: Path) -> None:
     logdir = tmp_path / "logs"
     ranks = [
-        SummaryWriter(logdir, address=daemon.address, rank=rank, world_size=2) for rank in range(2)
+        SummaryWriter(logdir, address=daemon.address, rank=rank, world_size=2, per_rank=kept)
+        for rank, kept in enumerate(("scalars", "all"))
     ]
     for rank, sw in enumerate(ranks):
         own = np.array([3.0, 4.0, 0.0, 0.0]) * (rank + 1)
@@ -118,4 +158,4 @@ def test_each_rank_has_its_health_in_its_own_run(daemon: DaemonProcess, tmp_path
         assert [one.value for one in shown["health/gradients/zeros/w"]] == [0.5, 0.5]
         (file,) = (logdir / f"rank_{rank}").glob("*tfevents*")
         tags = {value.tag for event in events_of(file) for value in event.summary.value}
-        assert "gradients/w" not in tags
+        assert ("gradients/w" in tags) is (rank == 1)

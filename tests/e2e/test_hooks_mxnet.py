@@ -15,7 +15,7 @@ import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import LOADERS, Loader, read_histograms, read_scalars
-from support.watched_network import BINS, Arrays, check_histograms, logged
+from support.watched_network import BINS, Arrays, check_health, check_histograms, logged
 
 mx = pytest.importorskip("mxnet", reason="MXNet is not installed")
 
@@ -247,6 +247,17 @@ def test_sparse_gradients_are_left_out(writer: SummaryWriter, logdir: Path) -> N
     assert "parameters/words_embedding0_weight" in tags
     assert "gradients/words_dense0_weight" in tags
     assert "gradients/words_embedding0_weight" not in tags
+
+
+def test_the_health_of_a_block_comes_with_one_record_a_step(
+    writer: SummaryWriter, logdir: Path
+) -> None:
+    net = network()
+    hooks.watch(net, writer, every=2, bins=BINS, health=True)
+    states = train(net, 3)
+    assert writer.close()
+    assert writer.statistics().accepted == 2 + 1  # and the layout
+    check_health(logdir, states, [0, 2])
 
 
 def test_a_watch_does_not_keep_what_it_watches(writer: SummaryWriter) -> None:

@@ -14,7 +14,7 @@ import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import LOADERS, Loader, read_histograms
-from support.watched_network import BINS, Arrays, check_histograms, logged
+from support.watched_network import BINS, Arrays, check_health, check_histograms, logged
 
 torch = pytest.importorskip("torch", reason="needs torch", exc_type=ImportError)
 
@@ -202,18 +202,34 @@ def test_what_cannot_be_logged_is_left_out_with_one_warning(
         }
     )
     optimizer = torch.optim.SGD(net["words"].parameters(), lr=0.1)
-    hooks.watch(net, writer, every=1, bins=BINS)
+    hooks.watch(net, writer, every=1, bins=BINS, health=True)
     with caplog.at_level(logging.WARNING, "boardd_client"):
         for _ in range(2):
             net["words"](torch.tensor([1, 2])).sum().backward()
             optimizer.step()
             optimizer.zero_grad()
     assert [record.message for record in caplog.records] == [
-        "gradients/words.weight is watched but cannot be logged: values is a torch tensor of "
-        "layout torch.sparse_coo: pass values.to_dense()"
+        "boardd: gradients/words.weight is watched but cannot be logged: values is a torch tensor "
+        "of layout torch.sparse_coo: pass values.to_dense()"
     ]
     assert writer.close()
-    assert set(logged(logdir)) == {"parameters/words.weight"}
+    tags = logged(logdir)
+    assert {tag for tag in tags if not tag.startswith(("health/", "custom_"))} == {
+        "parameters/words.weight"
+    }
+    assert list(tags["health/parameters/norm"]) == [0, 1]
+    assert not any(tag.startswith("health/gradients") for tag in tags)
+
+
+def test_the_health_of_a_module_comes_with_one_record_a_step(
+    writer: SummaryWriter, logdir: Path
+) -> None:
+    net = network()
+    hooks.watch(net, writer, every=2, bins=BINS, health=True)
+    states = train(net, 3)
+    assert writer.close()
+    assert writer.statistics().accepted == 2 + 1  # and the layout
+    check_health(logdir, states, [0, 2])
 
 
 def test_a_watch_does_not_keep_what_it_watches(writer: SummaryWriter) -> None:

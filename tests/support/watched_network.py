@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.tensorboard_reader import read_events
+from support.tensorboard_reader import read_events, read_scalars
 
 #: Of the hooks' histograms.
 BINS = 11
@@ -55,3 +55,23 @@ def check_histograms(
                 assert histogram.num == values.size
                 assert histogram.max == values.max()
                 assert histogram.sum == pytest.approx(values.sum(), abs=1e-9)
+
+
+def check_health(directory: Path, states: list[tuple[Arrays, Arrays]], steps: list[int]) -> None:
+    """Norms and shares of zeros were shown at ``steps``, of each array and of all together.
+
+    ``states`` as of ``check_histograms``.
+    """
+    shown = read_scalars(directory)["."]
+    for group, index in (("parameters", 0), ("gradients", 1)):
+        for step in steps:
+            arrays = {f"/{name}": array for name, array in states[step][index].items()}
+            arrays[""] = np.concatenate([array.reshape(-1) for array in arrays.values()])
+            for name, array in arrays.items():
+                for kind, expected in (
+                    ("norm", np.linalg.norm(array.astype(np.float64))),
+                    ("zeros", (array == 0).mean()),
+                ):
+                    points = shown[f"health/{group}/{kind}{name}"]
+                    assert [point.step for point in points] == steps
+                    assert points[steps.index(step)].value == pytest.approx(expected)

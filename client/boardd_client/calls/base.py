@@ -9,6 +9,7 @@ from typing import Protocol
 from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client.calls.arguments import Bins
+from boardd_client.calls.batches import Watched
 from boardd_client.capture import Tensor
 
 #: Tensors, each with the tag that it is logged under.
@@ -61,10 +62,12 @@ class Calls(ABC):
         step: int,
         bins: Bins,
         walltime: object,
+        watched: Watched | None = None,
     ) -> None:
         """Logs histograms, each a tag and its values, in as few records as that takes.
 
-        Raises as ``_log_summary``, and has logged nothing then.
+        Raises as ``_log_summary``, and has logged nothing then. With ``watched``, a tag that
+        is another kind is refused there instead.
         """
 
     @abstractmethod

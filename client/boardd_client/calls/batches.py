@@ -7,9 +7,9 @@ room is found for one more easily than for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
 from boardd_protos.limits import (
     DEFAULT_BINS,
@@ -25,12 +25,34 @@ from boardd_client.capture.joined import element_count, joined
 #: The size of a large array, and the most that the arrays of one record have together.
 LARGE_BYTES: Final = 1 << 20
 MAX_TOGETHER_BYTES: Final = 8 << 20
+#: Bytes of the names of one record's arrays: with edges, they must fit its payload.
+MAX_NAMES_BYTES: Final = 256 << 10
 
 #: Of an event, for each bucket: its limit and its count.
 _BUCKET_BYTES: Final = 16
 #: Buckets of TensorFlow's edges, and the most that a rule gives.
 _DEFAULT_BUCKETS: Final = 1548
 _MOST_RULE_BUCKETS: Final = 10_000
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Arrays that are logged one with another: those that cannot be are left out."""
+
+    #: Begins the tags under which their health is shown; empty: it is not.
+    health_tag: str = ""
+    #: What an array is called there, as group/name, by the tag of its histogram.
+    names: Mapping[str, str] = field(default_factory=dict)
+    #: Receives why an array cannot be logged, by its tag.
+    refused: dict[str, Exception] = field(default_factory=dict)
+
+
+class Histogram(NamedTuple):
+    """A series and its values, and what these are called in the health."""
+
+    series: int
+    tensor: Tensor
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,42 +62,72 @@ class HistogramsRecord:
     series: Sequence[int]
     tensors: Sequence[Tensor]
     payload: bytes
-    is_several: bool  #: whether the payload names the series
+    names: tuple[str, ...]
+    #: Of each histogram in ``tensors``; none if it is one with a tensor of its own, as the
+    #: payload does not name the series then.
+    sizes: tuple[int, ...] = ()
 
 
 def histogram_records(
-    histograms: Sequence[tuple[int, Tensor]], bins: Bins, *, is_each_alone: bool = False
-) -> Iterator[HistogramsRecord]:
-    """Yields the records of some histograms, each a series and its values.
+    histograms: Sequence[Histogram],
+    bins: Bins,
+    *,
+    is_each_alone: bool = False,
+    health_tag: str = "",
+    missing: int = 0,
+) -> list[HistogramsRecord]:
+    """Returns the records of the histograms of one step.
 
-    ``is_each_alone``: each has one of its own.
+    ``is_each_alone``: each has one of its own. ``health_tag`` as of ``Watched``: each record
+    says then which one it is, of these and ``missing`` that cannot come. Those are the first,
+    so that the last one says that the step is over.
     """
-    waiting: list[tuple[int, Tensor]] = []
-    waiting_bytes = 0
+    records = list(_records(histograms, bins, is_each_alone))
+    if not health_tag:
+        return records
+    parts = len(records) + missing
+    return [
+        replace(
+            one,
+            payload=one.payload + payloads.health(health_tag, one.names, one.sizes, part, parts),
+        )
+        for part, one in enumerate(records, start=missing)
+    ]
+
+
+def _records(
+    histograms: Sequence[Histogram], bins: Bins, is_each_alone: bool
+) -> Iterator[HistogramsRecord]:
+    waiting: list[Histogram] = []
+    waiting_bytes = names_bytes = 0
     most = max(1, MAX_HISTOGRAMS_EVENT_BYTES // (_BUCKET_BYTES * _bucket_count(bins)))
     most = min(most, MAX_HISTOGRAMS)
     for one in histograms:
-        series, tensor = one
+        tensor = one.tensor
         if is_each_alone or tensor.size_bytes > LARGE_BYTES:
             payload = payloads.histogram(tensor.dtype, tensor.shape, bins)
-            yield HistogramsRecord((series,), (tensor,), payload, is_several=False)
+            yield HistogramsRecord((one.series,), (tensor,), payload, (one.name,))
             continue
+        name_bytes = len(one.name.encode())
         waiting_bytes += tensor.size_bytes
-        if waiting and (len(waiting) == most or waiting_bytes > MAX_TOGETHER_BYTES):
+        names_bytes += name_bytes
+        is_full = waiting_bytes > MAX_TOGETHER_BYTES or names_bytes > MAX_NAMES_BYTES
+        if waiting and (is_full or len(waiting) == most):
             yield _together(waiting, bins)
-            waiting, waiting_bytes = [], tensor.size_bytes
+            waiting, waiting_bytes, names_bytes = [], tensor.size_bytes, name_bytes
         waiting.append(one)
     if waiting:
         yield _together(waiting, bins)
 
 
-def _together(histograms: Sequence[tuple[int, Tensor]], bins: Bins) -> HistogramsRecord:
-    tensors, order = joined([tensor for _, tensor in histograms])
-    series = tuple(histograms[index][0] for index in order)
-    sizes = tuple(element_count(histograms[index][1]) for index in order)
+def _together(histograms: Sequence[Histogram], bins: Bins) -> HistogramsRecord:
+    tensors, order = joined([one.tensor for one in histograms])
+    series = tuple(histograms[index].series for index in order)
+    sizes = tuple(element_count(histograms[index].tensor) for index in order)
+    names = tuple(histograms[index].name for index in order)
     shapes = tuple((tensor.dtype, tensor.shape) for tensor in tensors)
     payload = payloads.histograms(shapes, series, sizes, bins)
-    return HistogramsRecord(series, tensors, payload, is_several=True)
+    return HistogramsRecord(series, tensors, payload, names, sizes)
 
 
 def _bucket_count(bins: Bins) -> int:

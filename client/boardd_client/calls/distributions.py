@@ -11,6 +11,7 @@ from boardd_protos.summary_kind import SummaryKind
 from boardd_client import capture
 from boardd_client.calls import arguments, payloads, shapes
 from boardd_client.calls.base import Calls
+from boardd_client.calls.batches import Watched
 
 
 class DistributionCalls(Calls):
@@ -40,24 +41,11 @@ class DistributionCalls(Calls):
         Raises:
             TypeError, ValueError: not as described.
         """
-        self._log_histogram(tag, values, global_step, bins, walltime=walltime)
-
-    def _log_histogram(
-        self,
-        tag: str,
-        values: Any,
-        global_step: Any,
-        bins: Any,
-        *,
-        walltime: float | None = None,
-        beside: bytes = b"",
-    ) -> None:
-        """As ``add_histogram``; the bytes ``beside`` go behind the payload."""
         tag = arguments.tag(tag)
         step = arguments.step(global_step)
         checked = arguments.bins(bins)
         tensor = capture.tensor(values, "values")
-        payload = payloads.histogram(tensor.dtype, tensor.shape, checked) + beside
+        payload = payloads.histogram(tensor.dtype, tensor.shape, checked)
         self._log_summary(
             tag, step, payload, [tensor], kind=SummaryKind.HISTOGRAM, walltime=walltime
         )
@@ -89,14 +77,31 @@ class DistributionCalls(Calls):
         if not isinstance(values, Mapping):
             raise TypeError(f"values is a {arguments.kind(values)}, expected a dict of arrays")
         step = arguments.step(global_step)
-        checked = arguments.bins(bins)
+        self._log_arrays(values, step, arguments.bins(bins), walltime)
+
+    def _log_arrays(
+        self,
+        values: Mapping[str, Any],
+        step: int,
+        bins: arguments.Bins,
+        walltime: object = None,
+        watched: Watched | None = None,
+    ) -> None:
+        """As ``add_histograms``. With ``watched``, what cannot be logged is refused there."""
         histograms = []
         for name, array in values.items():
-            tag = arguments.tag(name)
-            tensor = capture.tensor(array, f"values[{tag!r}]")
-            payloads.check_shape(tensor.shape)
-            histograms.append((tag, tensor))
-        self._log_histograms(histograms, step, checked, walltime)
+            try:
+                tag = arguments.tag(name)
+                what = f"values[{tag!r}]" if watched is None else "values"
+                tensor = capture.tensor(array, what)
+                payloads.check_shape(tensor.shape)
+            except (TypeError, ValueError) as error:
+                if watched is None:
+                    raise
+                watched.refused[name] = error
+            else:
+                histograms.append((tag, tensor))
+        self._log_histograms(histograms, step, bins, walltime, watched)
 
     def add_histogram_raw(
         self,

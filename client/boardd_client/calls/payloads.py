@@ -56,10 +56,15 @@ def _bins(bins: Bins) -> pb.Histogram:
     return message
 
 
-@lru_cache(maxsize=1024)
-def health(tag: str, name: str, part: int, parts: int) -> bytes:
-    """Goes behind a payload of one array, which is ``name``: its health is shown as well."""
-    message = pb.Health(tag=tag, names=[name], part=part, parts=parts)
+@lru_cache(maxsize=_KEPT)
+def health(
+    tag: str, names: tuple[str, ...], sizes: tuple[int, ...], part: int, parts: int
+) -> bytes:
+    """Goes behind a payload of arrays called ``names``: their health is shown as well.
+
+    ``sizes`` are those of the arrays in the payload's tensors; none: each tensor is an array.
+    """
+    message = pb.Health(tag=tag, names=names, sizes=sizes, part=part, parts=parts)
     return _serialized(pb.Payload(health=message))
 
 

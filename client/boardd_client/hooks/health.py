@@ -1,16 +1,16 @@
 """What is logged of the soundness of watched tensors, and how the custom scalars page shows it.
 
-The daemon measures: each histogram's record names its tensor, and which of the step's records
-it is.
+The daemon measures: each record of histograms names its tensors, and which of the step's
+records it is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
-from boardd_client.calls import payloads
+from boardd_client.calls.batches import Watched
 from boardd_client.writer import SummaryWriter
 
 #: What ``watch`` puts first in a tensor's tag, behind the prefix.
@@ -37,17 +37,19 @@ class Health:
         self._prefix = prefix
         self._tag = f"{prefix}health"
         self._is_laid_out = False
+        self._names: dict[str, str] = {}
 
-    def of_step(self, tensors: Sequence[tuple[str, Any]]) -> Iterable[bytes]:
-        """Returns what goes behind the payload of each tensor of a step, given with its tag."""
+    def watched(self, tags: Iterable[str]) -> Watched:
+        """Returns how tensors of these tags are logged; lays the page out at the first call."""
+        show = self._writer._shown_tag
+        shown = show(self._tag)
         if not self._is_laid_out:
             self._is_laid_out = True
-            self._writer.add_custom_scalars({_CATEGORY: layout(self._writer._shown_tag(self._tag))})
-        show = self._writer._shown_tag
-        return [
-            payloads.health(show(self._tag), show(tag[len(self._prefix) :]), part, len(tensors))
-            for part, (tag, _) in enumerate(tensors)
-        ]
+            self._writer.add_custom_scalars({_CATEGORY: layout(shown)})
+        for tag in tags:
+            if tag not in self._names:
+                self._names[tag] = show(tag[len(self._prefix) :])
+        return Watched(shown, self._names)
 
 
 def layout(tag: str) -> dict[str, list[Any]]:

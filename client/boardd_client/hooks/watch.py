@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from boardd_client.calls import arguments
+from boardd_client.calls.batches import Watched
 from boardd_client.hooks.health import Health
 from boardd_client.writer import SummaryWriter
 
@@ -43,11 +44,10 @@ class Watch:
         prefix: str = "",
         health: bool = False,
     ) -> None:
-        arguments.bins(bins)
         self._writer = checked_writer(writer)
         self._tensors = tensors
         self._every = interval(every)
-        self._bins = bins
+        self._bins = arguments.bins(bins)
         self._initial_step = self._next_step = arguments.step(initial_step)
         self._end_automatic: Callable[[], None] | None = None
         self._removed = False
@@ -91,31 +91,14 @@ class Watch:
         self._next_step += 1
         if (step - self._initial_step) % self._every:
             return
-        tensors = list(self._tensors())
-        if self._health is not None:
-            tensors = [pair for pair in tensors if pair[0] not in self._refused]
-            for (tag, value), beside in zip(tensors, self._health.of_step(tensors), strict=True):
-                self._log_alone(tag, value, step, beside)
-            return
-        alone = [pair for pair in tensors if pair[0] in self._refused]
-        together = {tag: value for tag, value in tensors if tag not in self._refused}
-        try:
-            self._writer.add_histograms(together, step, bins=self._bins)
-        except (TypeError, ValueError):  # nothing was logged: which of them is it?
-            alone = tensors
-        for tag, value in alone:
-            self._log_alone(tag, value, step)
-
-    def _log_alone(self, tag: str, value: Any, step: int, beside: bytes = b"") -> None:
-        try:
-            self._writer._log_histogram(tag, value, step, self._bins, beside=beside)
-        except (TypeError, ValueError) as error:
-            # This kind cannot be logged: it is sparse, or has parts on other hosts.
+        tensors = dict(self._tensors())
+        watched = Watched() if self._health is None else self._health.watched(tensors)
+        self._writer._log_arrays(tensors, step, self._bins, watched=watched)
+        # Such a kind cannot be logged: it is sparse, or has parts on other hosts.
+        for tag, error in watched.refused.items():
             if tag not in self._refused:
-                self._refused.add(tag)
                 _logger.warning("boardd: %s is watched but cannot be logged: %s", tag, error)
-        else:
-            self._refused.discard(tag)
+        self._refused = set(watched.refused)
 
     def __enter__(self) -> Watch:
         return self

@@ -13,6 +13,7 @@ from boardd_protos.summary_kind import SummaryKind
 from boardd_client.calls import ScalarCalls, arguments
 from boardd_client.calls.arguments import Bins
 from boardd_client.calls.base import TaggedTensors
+from boardd_client.calls.batches import Watched
 from boardd_client.calls.run_options import RunOptions
 from boardd_client.capture import Tensor
 from boardd_client.run.run_handle import RunHandle
@@ -101,12 +102,17 @@ class Recording(ScalarCalls):
             run.log_record(series, step, wall_time, tensors, payload)
 
     def _log_histograms(
-        self, histograms: TaggedTensors, step: int, bins: Bins, walltime: object
+        self,
+        histograms: TaggedTensors,
+        step: int,
+        bins: Bins,
+        walltime: object,
+        watched: Watched | None = None,
     ) -> None:
         wall_time, run = _time_of(walltime), self._attach()
         if run is not None:
             alone = self._ranks.is_one_of_several
-            run.log_histograms(histograms, step, wall_time, bins, is_each_alone=alone)
+            run.log_histograms(histograms, step, wall_time, bins, watched, is_each_alone=alone)
 
 
 def _time_of(walltime: object) -> float:

@@ -14,7 +14,7 @@ from boardd_protos.summary_kind import SummaryKind
 from boardd_client.calls import payloads
 from boardd_client.calls.arguments import Bins
 from boardd_client.calls.base import TaggedTensors
-from boardd_client.calls.batches import histogram_records
+from boardd_client.calls.batches import Histogram, Watched, histogram_records
 from boardd_client.calls.curves import CurveTemplates
 from boardd_client.calls.reductions import Reductions
 from boardd_client.capture import LazyScalar, Tensor
@@ -180,28 +180,41 @@ class RunHandle:
         step: int,
         wall_time: float,
         bins: Bins,
+        watched: Watched | None = None,
         *,
         is_each_alone: bool,
     ) -> None:
         """Logs histograms, each a tag and its values; those of small arrays in one record.
 
         Raises ``ValueError`` if one of the tags is another kind; then nothing was logged.
+        With ``watched``, such a tag is refused there instead.
         """
-        kind = SummaryKind.HISTOGRAM
-        numbers = [self.series.of_summary(tag, kind) for tag, _ in histograms]
-        known = [
-            (series, tensor)
-            for series, (_, tensor) in zip(numbers, histograms, strict=True)
-            if series or self._too_many(step)
-        ]
-        for one in histogram_records(known, bins, is_each_alone=is_each_alone):
+        found: list[Histogram] = []
+        names = {} if watched is None else watched.names
+        for tag, tensor in histograms:
+            try:
+                series = self.series.of_summary(tag, SummaryKind.HISTOGRAM)
+            except ValueError as error:
+                if watched is None:
+                    raise
+                watched.refused[tag] = error
+            else:
+                found.append(Histogram(series, tensor, names.get(tag, "")))
+        known = [one for one in found if one.series or self._too_many(step)]
+        for one in histogram_records(
+            known,
+            bins,
+            is_each_alone=is_each_alone,
+            health_tag="" if watched is None else watched.health_tag,
+            missing=len(found) - len(known),
+        ):
             self.log_record(
                 one.series[0],
                 step,
                 wall_time,
                 one.tensors,
                 one.payload,
-                FrameKind.SERIES_SUMMARIES if one.is_several else FrameKind.SUMMARY,
+                FrameKind.SERIES_SUMMARIES if one.sizes else FrameKind.SUMMARY,
             )
 
     def log_record(

@@ -9,6 +9,7 @@ event files understands them. TensorBoard converts them as it loads
 from __future__ import annotations
 
 import math
+import struct
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -25,6 +26,7 @@ _HISTOGRAM_TAG: Final = b"\x2a"
 _LIMIT_TAG: Final = b"\x32"
 _COUNT_TAG: Final = b"\x3a"
 
+_FLOAT: Final = struct.Struct("<f")
 _DOUBLE: Final = np.dtype("<f8")
 
 
@@ -62,8 +64,11 @@ class CountedHistogram(Protocol):
 
 def scalar_value(tag: str, value: float) -> Summary.Value:
     """A scalar, stored as float32: rounded to nearest, infinite past its range."""
-    with np.errstate(over="ignore"):
-        return Summary.Value(tag=tag, simple_value=float(np.float32(value)))
+    try:
+        (rounded,) = _FLOAT.unpack(_FLOAT.pack(value))
+    except OverflowError:
+        rounded = math.copysign(math.inf, value)
+    return Summary.Value(tag=tag, simple_value=rounded)
 
 
 def histogram_value(tag: str, histogram: CountedHistogram) -> EncodedValue:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidRecordError
+from boardd_protos.limits import MAX_HISTOGRAMS
 from boardd_protos.tags import MAX_TAG_BYTES
 from numpy.typing import NDArray
 
@@ -16,8 +17,10 @@ from boardd.reduce.health import ArrayHealth as ArrayHealth
 from boardd.reduce.health import array_health
 
 #: Arrays of one record, and records of one step.
-MAX_NAMES: Final = 1024
+MAX_NAMES: Final = MAX_HISTOGRAMS
 MAX_PARTS: Final = 1 << 16
+#: What is left of a tag for ``/norm`` and its like, behind a group.
+_SUFFIX_BYTES: Final = 16
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def health_part(message: pb.Health, tensors: Sequence[NDArray[Any]]) -> HealthPa
     arrays = []
     for full_name, health in zip(message.names, _healths(sizes, tensors), strict=True):
         group, slash, name = full_name.partition("/")
-        if not slash or len(f"{message.tag}/{full_name}".encode()) > MAX_TAG_BYTES - 16:
+        if not slash or len(f"{message.tag}/{group}".encode()) > MAX_TAG_BYTES - _SUFFIX_BYTES:
             raise InvalidRecordError(f"{full_name!r} is no group and name, or too long")
         arrays.append((group, name, health))
     return HealthPart(message.tag, message.part, message.parts, arrays)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from boardd.events import plugins
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.event_pb2 import Summary
+from boardd.events.exact import ExactPartial
 from boardd.events.wire import EncodedValue
 from boardd.summaries.health import HealthPart
 
@@ -59,7 +60,8 @@ class EncodedSummary:
     """A record ready to be written: its encoded event, and side files if it has any.
 
     ``kinds`` leads from each tag that the event uses to the kind of summary it
-    has there. With ``health``, ``values`` are those of the event, to which others are added.
+    has there. With ``health``, ``values`` are those of the event, to which others are added;
+    ``exact`` is what else it keeps then.
     """
 
     event: bytes
@@ -67,6 +69,7 @@ class EncodedSummary:
     embedding: EmbeddingFiles | None = None
     health: HealthPart | None = None
     values: Sequence[Summary.Value | EncodedValue] = ()
+    exact: ExactPartial | None = None
 
     @property
     def size_bytes(self) -> int:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from boardd.events.wire import EncodedValue
 from boardd.reduce.histogram.many import histograms
 from boardd.summaries.distributions import bins_of, shown_histogram
+from boardd.summaries.health import HealthPart, health_part
 from boardd.summaries.payload_arrays import arrays_of
 from boardd.summaries.summarize import refusing
 
@@ -27,9 +28,13 @@ _VALUE_BYTES: Final = 256
 
 @dataclass(frozen=True, eq=False)
 class SeriesSummaries:
-    """What each series of a record shows: its values, in the order of the series."""
+    """What each series of a record shows: its values, in the order of the series.
+
+    And what the record tells of the health of the series' arrays, if it does.
+    """
 
     values: Sequence[Sequence[EncodedValue]]
+    health: HealthPart | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -64,7 +69,8 @@ def summarize_series(
         ]
         if len(values) != len(tags):
             raise InvalidRecordError(f"{len(values)} histograms of {len(tags)} series")
-        return SeriesSummaries(values)
+        health = health_part(message.health, arrays) if message.HasField("health") else None
+        return SeriesSummaries(values, health)
 
 
 def _parted(

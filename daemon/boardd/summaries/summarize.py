@@ -105,8 +105,10 @@ def reduce_shared(
         return partial
 
 
-def present(tag: str, step: int, wall_time: float, partial: Partial) -> EncodedSummary:
-    """Returns the point that ``partial`` makes of ``tag``.
+def present(
+    tag: str, step: int, wall_time: float, partial: Partial, *, keeps_values: bool = False
+) -> EncodedSummary:
+    """Returns the point that ``partial`` makes of ``tag``, with its ``values`` if asked for.
 
     If contributions are left out, since their form is another one, a text ``<tag>/ranks``
     beside it says so. Raises ``SummaryError`` as ``summarize`` does for one record.
@@ -125,7 +127,8 @@ def present(tag: str, step: int, wall_time: float, partial: Partial) -> EncodedS
                 "other edges, another number of buckets or thresholds, or another size."
             )
             output = with_note(output, tag, text)
-        return _encoded(step, wall_time, output)
+        encoded = _encoded(step, wall_time, output)
+        return replace(encoded, values=output.values) if keeps_values else encoded
 
 
 @contextmanager

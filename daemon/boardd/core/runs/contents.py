@@ -10,6 +10,7 @@ import numpy as np
 from boardd.core.runs.kinds import TagKinds
 from boardd.core.runs.marks import Marks
 from boardd.core.runs.steps import StepMonitor
+from boardd.core.runs.told_once import ToldOnce
 
 #: Below every step of a record.
 NO_STEP = int(np.iinfo(np.int64).min)
@@ -31,6 +32,8 @@ class RunContents:
     #: As far as this daemon has written them.
     steps: StepMonitor = field(default_factory=StepMonitor)
     marks: Marks = field(default_factory=Marks)
+    #: As far as this daemon has told it.
+    told_once: ToldOnce = field(default_factory=ToldOnce)
     #: The step at which the run last told of what clients dropped.
     dropped_step: int = NO_STEP
     #: Of the writer that last took the run over. Who raises it writes at least one event in
@@ -45,6 +48,11 @@ class RunContents:
     #: another kind here.
     kind_conflicts: dict[bytes, int] = field(default_factory=dict)
     _known_tags: int = field(default=0, init=False)
+
+    def rewind(self, step: int) -> None:
+        """Notes that what was written at ``step`` and later is out of date."""
+        self.steps.rewind(step)
+        self.told_once.rewind(step)
 
     def take_reductions(self, tags: Sequence[bytes], reductions: Sequence[str]) -> None:
         """Takes how ranks merge the tags of the run, which only grow in number."""

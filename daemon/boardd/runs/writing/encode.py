@@ -8,6 +8,7 @@ from its reduction as an encoded record; here its tags and step are only checked
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -20,12 +21,12 @@ from numpy.typing import NDArray
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.marks import NO_SESSION, drops_key, session_key
 from boardd.core.runs.run_state import RunState
-from boardd.core.session.batch import DropPart, MeasuredPart, ScalarPart, SummaryPart
+from boardd.core.session.batch import DropPart, EndPart, MeasuredPart, ScalarPart, SummaryPart
 from boardd.core.session.drops import DROPPED, drop_tags
 from boardd.events import event
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.event_pb2 import Summary
-from boardd.events.exact import with_scalar
+from boardd.events.exact import with_partial, with_scalar
 from boardd.events.marks import Part
 from boardd.events.scalars import encode_scalars
 from boardd.events.tag_names import TagNames
@@ -216,28 +217,46 @@ def encode_summary(
         return Encoded(duplicates=1)
     sequences = np.array([part.sequence], np.uint64)
     if result.health is not None and health is not None:
-        encoded = Encoded(_with_health(part, result, result.health, health), Part(key, sequences))
-        encoded.warning = health.take_warning()
-        return encoded
+        shown = [*result.values, *health_values(part, result.health, health)]
+        written = event.summary(part.wall_time, part.step, shown)
+        if result.exact is not None:
+            written = with_partial(written, result.exact)
+        return Encoded(written, Part(key, sequences), warning=health.take_warning())
     return Encoded(result.event, Part(key, sequences), result.embedding)
 
 
-def _with_health(
-    part: SummaryPart, result: EncodedSummary, told: HealthPart, health: HealthSteps
-) -> bytes:
-    """Returns the event of ``result`` with what is to be shown of its health, in one."""
-    kinds = part.run.contents.kinds
-    shown = list(result.values)
-    for value in health.take(told, part.step, kinds.is_known):
+def health_values(part: SummaryPart, told: HealthPart, health: HealthSteps) -> list[Summary.Value]:
+    """Returns what is to be shown, in the event of a record, of the health of its arrays."""
+    values = health.take(told, part.session_id, part.step)
+    return _shown_health(part.run, part.run.tags[part.tag], values)
+
+
+def encode_end(part: EndPart, health: HealthSteps) -> Encoded:
+    """Returns events of what is still to be told of a session's health; mostly there is none."""
+    events = []
+    for step, values in health.end(part.session_id).items():
+        if shown := _shown_health(part.run, values[0].tag.encode(), values):
+            events.append(event.summary(time.time(), step, shown))
+    if not events:
+        return Encoded()
+    return Encoded(b"".join(events), Part(NO_SESSION, np.zeros(len(events), np.uint64)))
+
+
+def _shown_health(
+    run: RunState, tag: bytes, values: Iterable[Summary.Value]
+) -> list[Summary.Value]:
+    """Returns those of ``values``, of a record of ``tag``, whose tags are no other kind."""
+    shown = []
+    for value in values:
         name = value.tag.encode()
         kind = SummaryKind.TEXT if value.HasField("tensor") else SummaryKind.SCALAR
         try:
-            kinds.take(part.run.tags[part.tag], {name: kind})
+            run.contents.kinds.take(tag, {name: kind})
         except RefusedError as error:
-            _logger.debug("run %s: %s", part.run.path, error)
+            _logger.debug("run %s: %s", run.path, error)
             continue
         shown.append(value)
-    return event.summary(part.wall_time, part.step, shown)
+    return shown
 
 
 def join(encoded: Iterable[Encoded]) -> tuple[bytes, list[Part]]:

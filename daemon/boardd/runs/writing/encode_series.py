@@ -12,21 +12,25 @@ from boardd.core.runs.marks import session_key
 from boardd.core.session.batch import SeriesPart
 from boardd.core.session.targets import left_out_of
 from boardd.events import event
+from boardd.events.event_pb2 import Summary
 from boardd.events.marks import Part
 from boardd.events.wire import EncodedValue
-from boardd.runs.writing.encode import Encoded, RefusedRecords, warn_of_steps
+from boardd.runs.writing.encode import Encoded, RefusedRecords, health_values, warn_of_steps
+from boardd.runs.writing.health_steps import HealthSteps
 from boardd.summaries.reduction import SummaryError
 from boardd.summaries.series import SeriesSummaries
 
 
-def encode_series(part: SeriesPart, result: SeriesSummaries) -> Encoded:
+def encode_series(
+    part: SeriesPart, result: SeriesSummaries, health: HealthSteps | None = None
+) -> Encoded:
     """Returns the event of a record, unless it is written already.
 
     Without the series whose tag is another kind, which is told as a refusal of part of the
-    record; an error if that is all of them.
+    record; an error if that is all of them. ``health``: what is known of the run's.
     """
     run, contents = part.run, part.run.contents
-    shown: list[EncodedValue] = []
+    shown: list[Summary.Value | EncodedValue] = []
     tags: list[int] = []
     refusals: list[Refusal] = []
     for tag, values in zip(part.tags, result.values, strict=True):
@@ -56,5 +60,9 @@ def encode_series(part: SeriesPart, result: SeriesSummaries) -> Encoded:
     if part.sequence <= contents.marks.sequence(key):
         return Encoded(duplicates=1, refused=refused)
     sequences = np.array([part.sequence], np.uint64)
+    warning = ""
+    if result.health is not None and health is not None:
+        shown += health_values(part, result.health, health)
+        warning = health.take_warning()
     written = event.summary(part.wall_time, part.step, shown)
-    return Encoded(written, Part(key, sequences), refused=refused)
+    return Encoded(written, Part(key, sequences), refused=refused, warning=warning)

@@ -1,18 +1,22 @@
 """The health of a step's arrays, of which records tell in parts; and the first that is unsound.
 
-Each array is shown with its own record. A group of arrays is shown with the last record of
-the step, if all others came before it: a record that was dropped, or written by an earlier
-daemon, leaves the step without.
+Each array is shown with its own record, unless its name is too long for a tag. A group of
+arrays is shown with the last record of the step, if all others came before it: a record that
+was dropped or refused, or written by an earlier daemon, leaves the step without. What is
+unsound is told all the same: with the last record of the step, or once it is clear that this
+does not come.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from boardd_protos.tags import MAX_TAG_BYTES
+
+from boardd.core.runs.contents import RunContents
 from boardd.events.event_pb2 import Summary
 from boardd.events.plugins import text_value
 from boardd.events.values import scalar_value
@@ -20,8 +24,8 @@ from boardd.summaries.health import ArrayHealth, HealthPart
 
 _logger = logging.getLogger(__name__)
 
-#: Tags of a run whose steps are under way; the oldest gives way.
-_MAX_TAGS: Final = 16
+#: Steps that are under way in a run, one for each session and tag; the oldest gives way.
+_MAX_STEPS: Final = 64
 #: Unsound arrays that are named.
 _MAX_NAMED: Final = 10
 #: Appended to the tag: the text that says where the first NaN or infinity was.
@@ -39,28 +43,62 @@ class _Step:
     #: Arrays that are not finite: the group of each, and what is wrong with it.
     unsound: list[tuple[str, str]] = field(default_factory=list)
 
+    def awaits(self, told: HealthPart, step: int) -> bool:
+        """Whether ``told``, at ``step``, is one of the parts that are still to come."""
+        return (self.step, self.parts) == (step, told.parts) and told.part not in self.seen
+
 
 class HealthSteps:
-    """Of one run; see the module. For one thread at a time, in the order of the records."""
+    """Of one run; see the module. For one thread at a time, in the order of the records.
 
-    def __init__(self, run: str) -> None:
+    ``contents`` are the run's: what was told before.
+    """
+
+    def __init__(self, run: str, contents: RunContents) -> None:
         self._run = run
-        self._steps: OrderedDict[str, _Step] = OrderedDict()
+        self._contents = contents
+        self._steps: OrderedDict[tuple[bytes, str], _Step] = OrderedDict()
         self._warning = ""
 
-    def take(
-        self, told: HealthPart, step: int, is_known: Callable[[bytes], bool]
-    ) -> list[Summary.Value]:
-        """Takes what a record at ``step`` tells; returns what is to be shown with it.
-
-        ``is_known`` says whether the run has a tag already.
-        """
-        known = self._steps.pop(told.tag, None)
-        if known is None or (known.step, known.parts) != (step, told.parts):
+    def take(self, told: HealthPart, session: bytes, step: int) -> list[Summary.Value]:
+        """Takes what a session's record at ``step`` tells; returns what is shown with it."""
+        values = []
+        key = session, told.tag
+        known = self._steps.pop(key, None)
+        if known is None or not known.awaits(told, step):
+            if known is not None:
+                values += self._first(told.tag, known, step)
             known = _Step(step, told.parts)
-        self._steps[told.tag] = known
-        if len(self._steps) > _MAX_TAGS:
-            self._steps.popitem(last=False)
+        values += self._of_arrays(told, known)
+        if told.part == known.parts - 1:  # whatever is missing came before
+            if len(known.seen) == known.parts:
+                values += self._of_groups(told.tag, known)
+            return values + self._first(told.tag, known, step)
+        self._steps[key] = known
+        if len(self._steps) > _MAX_STEPS:
+            (_, tag), oldest = self._steps.popitem(last=False)
+            values += self._first(tag, oldest, step)
+        return values
+
+    def end(self, session: bytes) -> dict[int, list[Summary.Value]]:
+        """Returns, by step, what is still to be told of a session that logs no more."""
+        rest: dict[int, list[Summary.Value]] = {}
+        for key in [key for key in self._steps if key[0] == session]:
+            known = self._steps.pop(key)
+            if values := self._first(key[1], known, known.step):
+                rest.setdefault(known.step, []).extend(values)
+        return rest
+
+    def forget(self) -> None:
+        """Forgets the steps under way: another writer took the run over."""
+        self._steps.clear()
+
+    def take_warning(self) -> str:
+        """Returns what is to be warned of since the last call; empty if there is nothing."""
+        warning, self._warning = self._warning, ""
+        return warning
+
+    def _of_arrays(self, told: HealthPart, known: _Step) -> list[Summary.Value]:
         known.seen.add(told.part)
         values = []
         for group, name, health in told.arrays:
@@ -69,21 +107,13 @@ class HealthSteps:
                 wrong = f"{health.nans:,} NaN and {health.infinities:,} infinite"
                 text = f"`{group}/{name}`: {wrong} of {health.count:,} elements"
                 known.unsound.append((group, text))
-            if health.has_finite:
-                tag = f"{told.tag}/{group}/log10_norm/{name}"
-                values.append(scalar_value(tag, health.log10_norm))
-            values.append(scalar_value(f"{told.tag}/{group}/zeros/{name}", health.zero_share))
-        if len(known.seen) == known.parts:
-            del self._steps[told.tag]
-            values += self._of_groups(told.tag, known)
-            if known.unsound and not is_known(f"{told.tag}{FIRST_SUFFIX}".encode()):
-                values.append(self._first(told.tag, known))
+            norm = f"{told.tag}/{group}/log10_norm/{name}"  # the longest of its tags
+            if len(norm.encode()) <= MAX_TAG_BYTES:
+                if health.has_finite:
+                    values.append(scalar_value(norm, health.log10_norm))
+                zeros = f"{told.tag}/{group}/zeros/{name}"
+                values.append(scalar_value(zeros, health.zero_share))
         return values
-
-    def take_warning(self) -> str:
-        """Returns what is to be warned of since the last call; empty if there is nothing."""
-        warning, self._warning = self._warning, ""
-        return warning
 
     def _of_groups(self, tag: str, known: _Step) -> list[Summary.Value]:
         values = []
@@ -98,8 +128,18 @@ class HealthSteps:
             ]
         return values
 
-    def _first(self, tag: str, known: _Step) -> Summary.Value:
-        """The text of the first step with an unsound array; a warning says it as well."""
+    def _first(self, tag: str, known: _Step, shown_step: int) -> list[Summary.Value]:
+        """The text of the run's first step with an unsound array; a warning says it as well.
+
+        Nothing if the step has none, or an earlier one was told. ``shown_step`` is that of the
+        event that will hold the text.
+        """
+        name = tag + FIRST_SUFFIX
+        told_once = self._contents.told_once
+        is_known = self._contents.kinds.is_known(name.encode())
+        if not known.unsound or told_once.stands(name, is_known=is_known):
+            return []
+        told_once.note(name, shown_step)
         # Gradients first: the parameters of a step come of them.
         unsound = [text for _, text in sorted(known.unsound, key=lambda one: one[0])]
         self._warning = (
@@ -111,4 +151,4 @@ class HealthSteps:
         if len(unsound) > _MAX_NAMED:
             lines.append(f"- and {len(unsound) - _MAX_NAMED:,} arrays more")
         text = f"The first NaN or infinity is at step {known.step:,}:\n\n" + "\n".join(lines)
-        return text_value(tag + FIRST_SUFFIX, text)
+        return [text_value(name, text)]

@@ -45,13 +45,18 @@ def reduce_alone(part: SummaryPart, max_working_bytes: int) -> EncodedSummary | 
     tag = part.run.tags[part.tag].decode()
     if isinstance(part, MergedPart):
         return present(tag, part.step, part.wall_time, part.partial)
-    if part.is_copy and not part.is_health_only and _payload_kind(part.payload) in _ROUNDED_KINDS:
-        partial = reduce_to_share(part, max_working_bytes).partial
-        shown = present(tag, part.step, part.wall_time, partial)
-        exact = ExactPartial(part.run.tags[part.tag], encode(partial))
-        return replace(shown, event=with_partial(shown.event, exact))
-    return (health_of if part.is_health_only else summarize)(
-        tag,
+    if part.is_health_only:
+        return _reduce_with(health_of, part, max_working_bytes)
+    if part.is_copy and _payload_kind(part.payload) in _ROUNDED_KINDS:
+        return _reduce_copy(part, max_working_bytes)
+    return _reduce_with(summarize, part, max_working_bytes)
+
+
+def _reduce_with(
+    reduce: Callable[..., EncodedSummary], part: SummaryPart, max_working_bytes: int
+) -> EncodedSummary:
+    return reduce(
+        part.run.tags[part.tag].decode(),
         part.step,
         part.wall_time,
         part.payload,
@@ -59,6 +64,19 @@ def reduce_alone(part: SummaryPart, max_working_bytes: int) -> EncodedSummary | 
         max_working_bytes,
         part.maps,
     )
+
+
+def _reduce_copy(part: SummaryPart, max_working_bytes: int) -> EncodedSummary:
+    name = part.run.tags[part.tag]
+    partial = reduce_to_share(part, max_working_bytes).partial
+    exact = ExactPartial(name, encode(partial))
+    has_health = pb.Payload.FromString(part.payload).HasField("health")
+    shown = present(name.decode(), part.step, part.wall_time, partial, keeps_values=has_health)
+    shown = replace(shown, event=with_partial(shown.event, exact))
+    if not has_health:
+        return shown
+    told = _reduce_with(health_of, part, max_working_bytes)
+    return replace(shown, health=told.health, exact=exact)
 
 
 def _reduce_series(part: SeriesPart, max_working_bytes: int) -> SeriesSummaries:

@@ -42,6 +42,7 @@ from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.writing.encode import (
     Encoded,
     encode_drops,
+    encode_end,
     encode_measured,
     encode_scalar_part,
     encode_summary,
@@ -94,7 +95,7 @@ class RunWriter:
         self._held = HoldBack(run, self._put_in_order)
         self._reducing = RunReductions(reduce_alone)
         self._names = TagNames()
-        self._health = HealthSteps(run.path)
+        self._health = HealthSteps(run.path, run.contents)
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
 
     # Called by the table of runs
@@ -168,11 +169,11 @@ class RunWriter:
         try:
             head = items[0]
             if isinstance(head, EndPart):
-                self._end(head)
+                written_bytes = await self._end(head)
                 # The last end closes the file; of others the records are still to come.
                 if not (self.run.holders or self._order.ends or len(self._held)):
                     await self._files.close()
-                self._outcomes.finish(take_part(items), 0, 0)
+                self._outcomes.finish(take_part(items), written_bytes, 0)
             elif isinstance(head, Sync):
                 head.answer(await self._files.sync())
                 items.clear()
@@ -185,9 +186,17 @@ class RunWriter:
             _logger.exception("run %s", self.run.path)
             self._reject(items, pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
 
-    def _end(self, part: EndPart) -> None:
+    async def _end(self, part: EndPart) -> int:
+        """Ends a session. Returns the bytes that were written because of it."""
+        rest = encode_end(part, self._health)
+        written_bytes = 0
+        if rest.part is not None and await self._files.open():
+            await self._files.append(*join([rest]))
+            written_bytes = len(rest.events)
+            self.run.progress.written_bytes += written_bytes
         for key in (session_key(part.session_id), drops_key(part.session_id)):
             self.run.contents.marks.end(key)
+        return written_bytes
 
     async def _write(self, items: deque[Item]) -> None:
         encoded: list[Encoded] = []
@@ -257,10 +266,11 @@ class RunWriter:
 
 
 def _encode(item: Item, names: TagNames, health: HealthSteps) -> Encoded:
-    if isinstance(item, PurgePart):
-        return encode_purge(item)
-    if isinstance(item, RewindPart):
-        return encode_rewind(item)
+    if isinstance(item, (PurgePart, RewindPart)):
+        purged = encode_purge(item) if isinstance(item, PurgePart) else encode_rewind(item)
+        if purged.part is not None:
+            health.forget()
+        return purged
     part = item.part if isinstance(item, ReducedSummary) else item
     refused = superseded(part) if isinstance(part, RunPart) else None
     if refused is not None:
@@ -270,7 +280,7 @@ def _encode(item: Item, names: TagNames, health: HealthSteps) -> Encoded:
         and isinstance(item.part, SeriesPart)
         and isinstance(item.result, SeriesSummaries)
     ):
-        return encode_series(item.part, item.result)
+        return encode_series(item.part, item.result, health)
     if isinstance(item, ReducedSummary) and isinstance(item.result, (EncodedSummary, SummaryError)):
         return encode_summary(item.part, item.result, health)
     if isinstance(item, ScalarPart):

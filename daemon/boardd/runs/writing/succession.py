@@ -32,7 +32,7 @@ def encode_purge(part: PurgePart) -> Encoded:
         return Encoded()
     events = purge(time.time(), part.step, [tag for tag, _ in contents.kinds])
     contents.epoch = part.epoch
-    contents.steps.rewind(part.step)
+    contents.rewind(part.step)
     return Encoded(b"".join(events), Part(NO_SESSION, np.zeros(len(events), np.uint64)))
 
 
@@ -45,7 +45,7 @@ def encode_rewind(part: RewindPart) -> Encoded:
     if contents.marks.sequence(session_key(part.session_id)) >= part.sequence:
         return Encoded()
     events = purge(time.time(), part.step, [tag for tag, _ in contents.kinds])
-    contents.steps.rewind(part.step)
+    contents.rewind(part.step)
     return Encoded(b"".join(events), Part(NO_SESSION, np.zeros(len(events), np.uint64)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
@@ -24,8 +26,10 @@ def test_it_equals_numpy(values: np.ndarray) -> None:
     assert health.zeros == (exact == 0).sum()
     assert health.nans == np.isnan(exact).sum()
     assert health.infinities == np.isinf(exact).sum()
-    with np.errstate(over="ignore"):
-        assert health.sum_squares == pytest.approx(float((finite**2).sum()))
+    largest = np.abs(finite).max(initial=0.0) or 1.0
+    with np.errstate(over="ignore", under="ignore"):
+        norm = largest * np.sqrt(((finite / largest) ** 2).sum())
+    assert health.norm == pytest.approx(min(norm, sys.float_info.max))
     assert health.is_finite == np.isfinite(exact).all()
 
 
@@ -42,6 +46,29 @@ def test_of_two_together() -> None:
     both = array_health(np.array([3.0, 0.0])) + array_health(np.array([4.0, np.nan]))
     assert both == ArrayHealth(4, 25.0, 1, 1, 0)
     assert both.norm == 5.0
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1e200, 1.0], 1e200),
+        ([1e200, 1e200, np.nan], np.sqrt(2) * 1e200),
+        ([sys.float_info.max] * 4, sys.float_info.max),
+        ([1.2e154] * 70_000, np.sqrt(70_000) * 1.2e154),  # each chunk has finite squares
+    ],
+)
+def test_norms_of_finite_elements_are_finite(values: list[float], expected: float) -> None:
+    whole = array_health(np.array(values))
+    assert whole.norm == pytest.approx(expected)
+    assert whole.log10_norm >= np.log10(expected) * (1 - 1e-9)
+    both = array_health(np.array([3e150])) + whole + array_health(np.array([2e200]))
+    assert both.norm == pytest.approx(min(np.hypot(whole.norm, 2e200), sys.float_info.max))
+
+
+def test_squares_that_overflow_together_only_are_added() -> None:
+    one = array_health(np.array([1.2e154]))
+    assert (one + one).norm == pytest.approx(np.sqrt(2) * 1.2e154)
+    assert (one + one + one).log10_norm == pytest.approx(np.log10(np.sqrt(3) * 1.2e154))
 
 
 def test_nothing_is_sound() -> None:

@@ -119,9 +119,13 @@ def test_bad_records_of_several_series_are_rejected_alone(tmp_path: Path) -> Non
     uncounted.histograms.bins.count = 0
     sizeless = pb.Payload.FromString(one.SerializeToString())
     del sizeless.histograms.sizes[:]
+    misnamed = pb.Payload.FromString(one.SerializeToString())
+    misnamed.health.CopyFrom(pb.Health(tag="health", names=["g/a", "g/b"], parts=1))
     many = payload_of([np.ones(2)] + [np.empty(0)] * MAX_HISTOGRAMS, [1] * (MAX_HISTOGRAMS + 1))
     bad = {
-        "INVALID_RECORD": [b"\xff\xff", sizeless, many, payload_of([np.ones(2)], [2]), uncounted],
+        "INVALID_RECORD": [
+            *(b"\xff\xff", sizeless, many, payload_of([np.ones(2)], [2]), uncounted, misnamed)
+        ],
         "UNSUPPORTED": [histogram_payload(np.ones(2))],
         "UNDEFINED_SERIES": [(9, payload_of([np.ones(2)], [9]))],
         "INVALID_TENSOR": [shaped, short, pb.Payload(histograms=one.histograms)],

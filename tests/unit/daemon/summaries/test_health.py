@@ -49,7 +49,7 @@ def test_arrays_may_lie_in_a_row_over_tensors() -> None:
         health("g/a", "g/b"),
         health("g/a", sizes=[3]),
         health("no_group"),
-        health("g/" + "a" * 1020),
+        health("g" * 1020 + "/a"),
         health("g/a", part=1),
         health("g/a", parts=0),
         health(*["g/a"] * (MAX_NAMES + 1), sizes=[0] * (MAX_NAMES + 1)),

@@ -9,10 +9,12 @@ import pytest
 from boardd.core.intake.columns import Columns
 from boardd.core.runs.run_state import Member, RunState
 from boardd.core.session.batch import ScalarPart, SummaryPart
+from boardd.events.event_pb2 import Event
 from boardd.events.exact import partial_of, scalar_of
 from boardd.partials.codec import decode
 from boardd.partials.histograms import GridHistogram
-from boardd.runs.writing.encode import encode_scalar_part
+from boardd.runs.writing.encode import encode_scalar_part, encode_summary
+from boardd.runs.writing.health_steps import HealthSteps
 from boardd.runs.writing.reductions import reduce_alone
 from boardd_protos import boardd_pb2 as pb
 from support.independent_reader import events
@@ -54,15 +56,38 @@ def scalars(values: list[float], *, is_copy: bool) -> bytes:
     return encode_scalar_part(part).events
 
 
-def summary(payload: pb.Payload, arrays: list[np.ndarray], *, is_copy: bool) -> bytes:
-    part = SummaryPart(
+def summary_part(payload: pb.Payload, arrays: list[np.ndarray], *, is_copy: bool) -> SummaryPart:
+    return SummaryPart(
         *(SESSION, run_state(), None, 1, 1, 100),
         *(0, 5, 1e9, payload.SerializeToString()),
         {number: [array.tobytes()] for number, array in enumerate(arrays)},
         numbers=(NUMBER,),
         is_copy=is_copy,
     )
-    return reduce_alone(part, 1 << 30).event
+
+
+def summary(payload: pb.Payload, arrays: list[np.ndarray], *, is_copy: bool) -> bytes:
+    return reduce_alone(summary_part(payload, arrays, is_copy=is_copy), 1 << 30).event
+
+
+def test_a_copy_has_the_health_of_its_array_and_is_exact() -> None:
+    values = np.array([3.0, 4.0, np.nan])
+    payload = histogram_payload(values)
+    payload.health.CopyFrom(pb.Health(tag="health", names=["g/w"], parts=1))
+    plain = summary(histogram_payload(values), [values], is_copy=True)
+    part = summary_part(payload, [values], is_copy=True)
+    encoded = encode_summary(
+        part, reduce_alone(part, 1 << 30), HealthSteps("rank_3", part.run.contents)
+    )
+    ((data,), (plain_data,)) = read_records(encoded.events), read_records(plain)
+    shown = list(Event.FromString(data).summary.value)
+    expected = list(Event.FromString(plain_data).summary.value)
+    assert shown[: len(expected)] == expected
+    told = {one.tag: one.simple_value for one in shown[len(expected) :]}
+    assert told["health/g/norm"] == 5.0
+    assert told["health/g/log10_norm/w"] == pytest.approx(np.log10(5.0))
+    assert partial_of(data) == partial_of(plain_data) is not None
+    assert "in g/w" in encoded.warning
 
 
 @pytest.mark.parametrize("values", [VALUES, VALUES[:1], VALUES[1:2], VALUES[2:3]])
