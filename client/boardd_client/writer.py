@@ -38,8 +38,13 @@ from boardd_client.run.recording import Recording
 from boardd_client.run.run_handle import RunHandle
 from boardd_client.session.counters import Statistics
 from boardd_client.session.flush_result import FlushResult
+from boardd_client.transport.gathering import (
+    FINISH_SECS,
+    PROVENANCE_TAG,
+    Gathering,
+    gatherings,
+)
 from boardd_client.transport.look_ahead import look_ahead
-from boardd_client.transport.provenance import FINISH_SECS, PROVENANCE_TAG, Gathering
 from boardd_client.transport.roots import check_roots
 from boardd_client.transport.run_location import RunLocation
 from boardd_client.transport.senders import senders
@@ -298,7 +303,7 @@ class SummaryWriter(
         self._finalizer.atexit = False
         if self._tells_provenance and not self._has_siblings:
             self._tells_provenance = False
-            self._gathering = Gathering(partial(run.log_text, PROVENANCE_TAG))
+            self._gathering = gatherings.begin(partial(run.log_text, PROVENANCE_TAG))
         if self._verbose:
             _logger.info("boardd: logging to %s through the daemon at %s", path, self._address)
         return run

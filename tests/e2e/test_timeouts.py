@@ -158,5 +158,12 @@ def test_the_end_of_a_process_waits_no_longer_for_a_daemon_that_starts(
 ) -> None:
     monkeypatch.setenv("BOARDD_EXIT_TIMEOUT_SECS", str(EXIT_SECS))
     monkeypatch.setenv("BOARDD_COMMAND", "/bin/sh -c 'sleep 20'")
+    # Nor for what is gathered of where the run came from.
+    git = tmp_path / "bin" / "git"
+    git.parent.mkdir()
+    git.write_text("#!/bin/sh\nexec sleep 5\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{git.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("BOARDD_PROVENANCE", "1")
     address = f"unix:{runtime_directory}/boardd.sock"
     assert_ends_in_time(lambda: end_secs(str(tmp_path / "logs"), address))

@@ -18,8 +18,8 @@ from boardd_protos.printable import counted
 
 from boardd_client.environment import Settings
 from boardd_client.session.latest_epoch import LatestEpoch
-from boardd_client.transport import provenance
 from boardd_client.transport.connection import Connection, Events
+from boardd_client.transport.gathering import FINISH_SECS, gatherings
 from boardd_client.transport.grpc_connection import GrpcConnection
 from boardd_client.transport.sender import Sender
 from boardd_client.transport.subprocess_connection import SubprocessConnection
@@ -106,20 +106,25 @@ class Senders:
 
         No thread can be started there any more (since Python 3.12), and none may be left.
         """
-        provenance.finish_all()
+        begin = time.monotonic()
+        with self._lock:
+            timeouts = [sender.settings.exit_timeout_secs for sender in self._senders.values()]
+        gatherings.finish_all(min([FINISH_SECS, *timeouts]))
         with self._lock:
             self._has_ended = True
-        self.drain()
+        self.drain(begin)
 
-    def drain(self) -> None:
+    def drain(self, begin: float | None = None) -> None:
         """Waits until everything is written, up to the exit timeout; then ends all senders.
 
-        Their writers can log no more.
+        The timeout counts from ``begin`` of the monotonic clock; None: from now. Their writers
+        can log no more.
         """
         with self._lock:
             senders = list(self._senders.values())
             self._senders.clear()
-        begin = time.monotonic()
+        if begin is None:
+            begin = time.monotonic()
         late = [
             sender
             for sender in senders
@@ -184,7 +189,7 @@ class Senders:
         self._inherited.append(inherited)
         for sender in inherited:
             sender.forget_in_child()
-        provenance.forget_in_child()
+        gatherings.forget_in_child()
         self.process_id = secrets.token_bytes(PROCESS_ID_BYTES)
         self._lock = threading.RLock()
         self._senders = {}

@@ -94,7 +94,8 @@ class SystemMetrics:
             if secs > 0 and math.isfinite(secs) and key not in self._watched:
                 secs = max(secs, MIN_SECS)
                 self._watched[key] = _Watched(secs, now + secs)
-        if self._watched and self._executor is None:
+        is_first = self._executor is None and self._timer is None and self._measuring is None
+        if self._watched and is_first:
             self._begin()  # rates are known from the second measurement on
         else:
             self._wait()
@@ -103,22 +104,25 @@ class SystemMetrics:
         """Measures nothing any more, and does not wait for a measurement under way."""
         self._is_closed = True
         self._watched.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel_timer()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _wait(self) -> None:
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _wait(self) -> None:
+        self._cancel_timer()
         if self._watched and self._measuring is None:
             due = min(watched.due for watched in self._watched.values())
             self._timer = asyncio.get_running_loop().call_at(due, self._begin)
 
     def _begin(self) -> None:
-        self._timer = None
+        self._cancel_timer()
+        if self._measuring is not None:
+            return
         self._forget_ended()
         pids = {target.pid for target in self._targets().values()}
         if not pids:
@@ -165,7 +169,7 @@ class SystemMetrics:
     def _tell(self, target: _Target, measurement: Measurement, *, has_host: bool) -> None:
         live, place, run, pid = target
         last = self._last.get(run)
-        is_behind = last is not None and not last.is_taken
+        is_behind = last is not None and not last.is_back
         if pid not in measurement.processes or is_behind or run.progress.trouble:
             return
         values = {**(measurement.host if has_host else {}), **measurement.processes[pid]}
@@ -183,7 +187,7 @@ class SystemMetrics:
         self._admit(live.session.hand_on(part).parts)
 
     def _targets(self) -> dict[_Key, _Target]:
-        """The runs that are measured, each once: for the first that defined it."""
+        """The runs that are measured, each once: for the first that defined it and may write."""
         targets: dict[_Key, _Target] = {}
         runs: set[RunState] = set()
         of_process: Counter[int] = Counter()
@@ -208,6 +212,8 @@ class SystemMetrics:
         run = place.run if place.own is None else place.own.open_run
         pid = live.map_connection.peer_pid
         if run is None or not pid or not live.session.schema.holds(place, run):
+            return None
+        if run.is_superseded(session_id):
             return None
         return _Target(live, place, run, pid)
 

@@ -224,6 +224,10 @@ class RunState:
         """How ranks merge each of ``tags``; empty: as is the rule."""
         return self._tags.reductions
 
+    def is_superseded(self, session_id: bytes) -> bool:
+        """Whether a newer writer took the run over from a session. Any thread may ask."""
+        return 0 < self.members.epoch_of(session_id) < self.contents.epoch
+
     def tag_index(self, tag: str, reduction: str = "") -> int:
         """Returns the place of ``tag`` in ``tags``; adds it there if it is new.
 

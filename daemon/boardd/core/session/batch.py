@@ -216,8 +216,8 @@ class MeasuredPart(RunPart):
 
     values: Mapping[str, float]
     wall_time: float
-    #: Set by the run's writer, when it has made events of it or not.
-    is_taken: bool = False
+    #: Set when it was written or rejected.
+    is_back: bool = False
 
 
 @dataclass(eq=False)

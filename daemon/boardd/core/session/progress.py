@@ -11,6 +11,7 @@ from boardd.core.budget import Intake
 from boardd.core.session.batch import (
     Batch,
     Counters,
+    MeasuredPart,
     RejectedPart,
     RunPart,
     ScalarPiece,
@@ -134,6 +135,8 @@ class SessionProgress:
         part.size_bytes = size_bytes
 
     def _return(self, part: RunPart) -> None:
+        if isinstance(part, MeasuredPart):
+            part.is_back = True
         part.run.pending -= part.records
         self.counters.pending -= part.counted_records
         self.pending_bytes -= part.size_bytes

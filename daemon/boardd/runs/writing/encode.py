@@ -174,7 +174,6 @@ def encode_measured(part: MeasuredPart) -> Encoded:
 
     It is at the highest step of the run so far. There is none before the first record.
     """
-    part.is_taken = True
     contents = part.run.contents
     step = contents.steps.highest
     if step is None:

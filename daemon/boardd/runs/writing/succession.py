@@ -54,10 +54,10 @@ def superseded(part: RunPart) -> Encoded | None:
 
     Records that an earlier daemon wrote, before that, are duplicates and no more.
     """
+    if not part.run.is_superseded(part.session_id):
+        return None
     contents = part.run.contents
     epoch = part.run.members.epoch_of(part.session_id)
-    if not 0 < epoch < contents.epoch:
-        return None
     written = contents.marks.sequence(session_key(part.session_id))
     message = f"run {part.run.path}: {_why(epoch, contents.epoch)}"
     if not part.records or part.sequence > written:

@@ -1,13 +1,13 @@
-"""Where a run came from: what is said of it, and what is kept secret."""
+"""Where a run came from: what is said of it."""
 
 from __future__ import annotations
 
+import os
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
-from boardd_client.transport.provenance import Gathering, masked, provenance
+from boardd_client.transport.provenance import provenance
 
 
 def git(directory: Path, *arguments: str) -> str:
@@ -47,46 +47,30 @@ def test_outside_of_a_repository_there_is_no_commit(
     assert "visible nowhere" not in text
 
 
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["--api-key", "hidden"],
-        ["--token=hidden"],
-        ["-W", "--wandb_password", "hidden"],
-        ["MY_SECRET=hidden"],
-        ["aws.access_key=hidden"],
-        ["https://user:hidden@host/path"],
-        ["hf_hidden1234567890"],
-    ],
-    ids=" ".join,
-)
-def test_secrets_are_masked(argv: list[str]) -> None:
-    shown = masked(["train.py", *argv, "--lr", "0.1"])
-    assert "hidden" not in " ".join(shown)
-    assert "***" in " ".join(shown)
-    assert shown[-2:] == ["--lr", "0.1"]
+def test_git_starts_no_monitor_of_the_repository_and_leaves_its_index(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    (tmp_path / "train.py").write_text("1\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "first")
+    ran = tmp_path / "ran"
+    git(tmp_path, "config", "core.fsmonitor", f"touch {ran}; false #")
+    os.utime(tmp_path / "train.py", (1, 1))  # the index is out of date
+    index = (tmp_path / ".git" / "index").read_bytes()
+    assert "on main, clean`" in provenance(["python"], str(tmp_path))
+    assert not ran.exists()
+    assert (tmp_path / ".git" / "index").read_bytes() == index
+    git(tmp_path, "status")
+    assert ran.exists()
 
 
-def test_what_is_no_secret_is_shown() -> None:
-    argv = ["train.py", "--author", "me", "--token", "--lr", "0.1", "https://host/a@b"]
-    assert masked(argv) == argv
+def test_a_directory_that_is_not_known_has_no_commit() -> None:
+    text = provenance(["python"], "")
+    assert "- directory" not in text
+    assert "- git" not in text
+    assert "- command: `python`" in text
 
 
-def test_nothing_is_told_once_it_is_over() -> None:
-    told: list[str] = []
-    gathering = Gathering(told.append)
-    gathering.finish(60)
-    assert len(told) == 1
-    may_go = threading.Event()
-    late: list[str] = []
-
-    def tell(text: str) -> None:
-        late.append(text)
-        may_go.wait(60)
-
-    slow = Gathering(tell)
-    slow.finish(0)
-    slow.finish(0)  # does not wait for a call that waits
-    may_go.set()
-    slow.finish(60)
-    assert len(late) <= 1
+def test_arguments_need_not_be_utf_8() -> None:
+    text = provenance(["python", os.fsdecode(b"\xff.py")], "")
+    assert "- command: `python '?.py'`" in text
+    text.encode()

@@ -101,6 +101,28 @@ def test_of_a_process_with_many_runs_the_first_are_measured(tmp_path: Path) -> N
     run_async(test, tmp_path)
 
 
+def test_the_writer_that_took_a_run_over_is_measured(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with shared(path) as (harness, client):
+            await client.begin(system_metrics_secs=SECS, epoch=5)
+            await client.log(scalar(FIRST + 1, 0.5, step=7))
+            await until(lambda: measured(harness))
+            with freed(SharedClient(harness.channel, harness.socket)) as later:
+                await later.begin(system_metrics_secs=SECS, epoch=6, purge_step=0)
+                await later.log(scalar(FIRST + 1, 0.5, step=9))
+                # The first client's session is open all the while.
+                await until(
+                    lambda: (
+                        9 in {step for points in measured(harness).values() for step, _ in points}
+                    )
+                )
+                assert (await later.close()).closed
+            assert (await client.close()).closed
+            assert await client.end() == grpc.StatusCode.OK
+
+    run_async(test, tmp_path)
+
+
 def test_a_tag_of_another_kind_is_left_alone(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with shared(path) as (harness, client):
