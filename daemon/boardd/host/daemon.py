@@ -74,7 +74,8 @@ _OVERTIME_SECS: Final = 2.0
 def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
     """Serves until a signal or idleness ends it, then ends the process.
 
-    ``end_daemon`` ends one that a client has started at the same socket, for this one.
+    ``end_daemon`` ends one that a client has started at the same socket, for this one; not if
+    nobody has said where this one writes, for it would reject what the other's clients log.
     Raises ``CommandError`` when the daemon cannot be started.
     """
     log_lines.configure(config.log_level, os.environ)
@@ -95,7 +96,8 @@ def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
     ensure_private_directory(config.socket.parent)
     roots = [os.path.realpath(root) for root in config.logdir_roots]
     owner = SocketOwner(os.getpid(), config.autostarted, tuple(map(os.fspath, roots)))
-    with SocketLock(config.socket, owner, end_daemon=end_daemon) as lock:
+    end = end_daemon if config.are_roots_given else None
+    with SocketLock(config.socket, owner, end_daemon=end) as lock:
         daemon = _Daemon(config, lock, interceptors or (), credentials, umask)
         loop = uvloop.new_event_loop()
         loop.run_until_complete(daemon.run())
