@@ -60,7 +60,9 @@ def test_norms_zeros_and_the_first_nan_are_shown(
             for name, array in own.items():
                 norm = np.linalg.norm(array[np.isfinite(array)])
                 short = name.rpartition("/")[2]
-                assert value[f"{begin}/log10_norm/{short}"] == pytest.approx(np.log10(norm) if norm else -45)
+                assert value[f"{begin}/log10_norm/{short}"] == pytest.approx(
+                    np.log10(norm) if norm else -45
+                )
                 assert value[f"{begin}/zeros/{short}"] == pytest.approx((array == 0).mean())
     (file,) = logdir.glob("*tfevents*")
     texts = [

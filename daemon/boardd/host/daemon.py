@@ -94,8 +94,10 @@ def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
         if config.tls_cert is not None and config.tls_key is not None:
             credentials = server_credentials(config.tls_cert, config.tls_key, config.tls_client_ca)
     ensure_private_directory(config.socket.parent)
-    roots = [os.path.realpath(root) for root in config.logdir_roots]
-    owner = SocketOwner(os.getpid(), config.autostarted, tuple(map(os.fspath, roots)))
+    roots = tuple(os.path.realpath(root) for root in config.logdir_roots)
+    named = list(map(os.fspath, directories_left_alone()))
+    left_alone = tuple({*named, *map(os.path.realpath, named)})
+    owner = SocketOwner(os.getpid(), config.autostarted, roots, left_alone)
     end = end_daemon if config.are_roots_given else None
     with SocketLock(config.socket, owner, end_daemon=end) as lock:
         daemon = _Daemon(config, lock, interceptors or (), credentials, umask)
