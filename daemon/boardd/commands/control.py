@@ -108,7 +108,7 @@ def _explained(
         if advice:
             return NoDaemonError(f"no connection to {where}: {advice}")
         # gRPC names every attempt and address here; the first clause says it all.
-        return NoDaemonError(f"no daemon at {where}; to start one: boardd (see boardd --help)")
+        return NoDaemonError(f"no daemon at {where}; to start one: boardd --logdir-root /")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return NoDaemonError(
             f"something listens at {where} but did not answer in {timeout_secs:g} s; "
