@@ -22,4 +22,12 @@ class AutostartError(BoarddError):
 
 
 class NoDaemonError(AutostartError):
-    """No daemon can be had at an address before somebody changes something."""
+    """No daemon can be had at an address before somebody changes something.
+
+    ``was_killed``: one was killed there, at whatever time, and may be restarted by whoever
+    runs it.
+    """
+
+    def __init__(self, text: str, *, was_killed: bool = False) -> None:
+        super().__init__(text)
+        self.was_killed = was_killed

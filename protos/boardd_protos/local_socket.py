@@ -94,10 +94,11 @@ def _check_private(path: Path, status: os.stat_result, what: str) -> None:
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
         own = f"boardd-{os.geteuid()}"
+        runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
         # Only a directory of boardd's own is told to be closed: others may live in this one.
         cure = (
             f"run: chmod 700 {path}"
-            if path.name in ("boardd", own)
+            if path.name == own or path == runtime / "boardd"
             else f"use one of its own, such as {path / own}, which is made with mode 0700"
         )
         raise DirectoryRefusedError(

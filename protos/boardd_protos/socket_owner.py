@@ -28,6 +28,7 @@ class SocketOwner:
     pid: int = 0  #: as it is in its own namespace
     is_autostarted: bool = False  #: a client has started it, and it makes room for another
     roots: tuple[str, ...] = ()  #: absolute directories beneath which it writes
+    left_alone: tuple[str, ...] = ()  #: those among them in which it does not, but for roots there
 
     def encode(self) -> bytes:
         """The content of the lock file."""
@@ -38,10 +39,20 @@ class SocketOwner:
         """What ``content`` says; of any other content, nothing."""
         try:
             found = json.loads(content)
-            pid, is_autostarted, roots = found["pid"], found["is_autostarted"], found["roots"]
-            return cls(int(pid), bool(is_autostarted), tuple(map(str, roots)))
-        except (ValueError, TypeError, KeyError):
+            pid, is_autostarted = int(found["pid"]), bool(found["is_autostarted"])
+            roots, left_alone = found["roots"], found.get("left_alone", [])
+            return cls(pid, is_autostarted, _paths(roots), _paths(left_alone))
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
             return cls()
+
+
+def _paths(found: object) -> tuple[str, ...]:
+    if not isinstance(found, list):
+        raise TypeError(f"{found!r} is no list")
+    for path in found:
+        if not isinstance(path, str) or not os.path.isabs(path):
+            raise ValueError(f"{path!r} is no absolute path")
+    return tuple(found)
 
 
 def lock_path(socket_path: Path) -> Path:

@@ -217,15 +217,18 @@ def test_whatever_listens_is_used(address: UnixAddress, monkeypatch: pytest.Monk
 
 def test_switched_off(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOARDD_AUTOSTART", "0")
-    with pytest.raises(NoDaemonError, match=f"=0 .*run: boardd --socket {address.path}"):
+    with pytest.raises(
+        NoDaemonError, match=f"=0 .*run: boardd --logdir-root / --socket {address.path}"
+    ):
         autostart.ensure_daemon(address, 1.0)
     assert not address.path.parent.exists()
     # One that was killed there may be restarted by whoever runs it.
     address.path.parent.mkdir(0o700)
-    address.path.touch()
-    with pytest.raises(AutostartError, match="BOARDD_AUTOSTART=0") as raised:
-        autostart.ensure_daemon(address, 1.0)
-    assert not isinstance(raised.value, NoDaemonError)
+    for was_killed in (False, True):
+        with pytest.raises(NoDaemonError, match="BOARDD_AUTOSTART=0") as raised:
+            autostart.ensure_daemon(address, 1.0)
+        assert raised.value.was_killed is was_killed
+        address.path.touch()
 
 
 def test_a_daemon_that_ends_at_once(address: UnixAddress, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,6 +279,10 @@ def test_a_daemon_that_is_not_installed(
 ) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)  # as if it could not be imported
     monkeypatch.setenv("PATH", os.path.dirname(sys.executable))
+    with pytest.raises(NoDaemonError, match=r"pip install boardd"):
+        autostart.ensure_daemon(address, 1.0)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(sys, "executable", None)  # that of an embedded interpreter
     with pytest.raises(NoDaemonError, match=r"pip install boardd"):
         autostart.ensure_daemon(address, 1.0)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from boardd_client import SummaryWriter
 from boardd_protos.socket_owner import socket_owner
+from support.commands import assert_refused, boardd
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_run
 from support.waiting import wait_until
@@ -35,6 +36,8 @@ def test_a_service_that_was_killed_comes_back_in_place_of_what_a_client_started(
     assert owner is not None
     assert owner.is_autostarted
     SummaryWriter("mnist", address=service.address)
+    plain = boardd("--socket", str(socket))  # it would write below its own directory only
+    assert_refused(plain, 4, "take its place with --logdir-root")
     with DaemonProcess(tmp_path, socket=socket, wait=False) as service:
         for step in range(2, STEPS):
             sw.add_scalar("loss", step, step)

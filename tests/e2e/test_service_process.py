@@ -45,7 +45,12 @@ def test_a_started_daemon_says_where_it_is(daemon: DaemonProcess) -> None:
     assert list(status.logdir_roots) == [str(daemon.logdir)]
     assert status.uptime_secs < DEADLINE_SECS
     lock = lock_path(daemon.socket)
-    assert socket_owner(daemon.socket) == SocketOwner(daemon.pid, roots=(str(daemon.logdir),))
+    owner = socket_owner(daemon.socket)
+    assert owner is not None
+    assert owner == SocketOwner(
+        daemon.pid, roots=(str(daemon.logdir),), left_alone=owner.left_alone
+    )
+    assert "/etc" in owner.left_alone
     assert daemon.terminate() == 0
     assert not daemon.socket.exists()
     assert not lock.exists()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,24 @@ def train(logdir: Path, socket: Path, **environ: str) -> subprocess.CompletedPro
     )
 
 
+@contextlib.contextmanager
+def daemon_by_hand(reason: str, tmp_path: Path, socket: Path) -> Iterator[None]:
+    """A daemon as ``reason`` says it is to be run, in any directory; else as a service is."""
+    told = re.search(r"; run: boardd (.*?)(; |$)", reason)
+    if told is None:
+        with DaemonProcess(tmp_path, socket=socket):
+            yield
+        return
+    somewhere = tmp_path / "somewhere"
+    somewhere.mkdir()
+    command = [sys.executable, "-m", "boardd", *shlex.split(told[1])]
+    with subprocess.Popen(command, cwd=somewhere) as daemon:
+        try:
+            yield
+        finally:
+            daemon.terminate()
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "why"),
     [
@@ -73,7 +94,7 @@ def test_it_is_told_once_and_a_daemon_that_comes_later_writes_what_was_kept(
     assert Path(log).is_file()
     assert why in reason
     assert told.endswith((f"what is logged is kept in {log}", "what is logged is kept in memory"))
-    with DaemonProcess(tmp_path, socket=socket):
+    with daemon_by_hand(reason, tmp_path, socket):
         wait_until(lambda: not Path(log).exists(), "the log is adopted and written")
         for name in ("closed", "left"):
             assert len(read_run(logdir / name).scalars["loss"]) == 100

@@ -37,6 +37,8 @@ START_AGAIN_SECS: Final = 5.0
 #: For this long after it was first found that no daemon can be had, one may still be on its way:
 #: somebody else may be starting one by hand, or restarting a service.
 ON_ITS_WAY_SECS: Final = 2.0
+#: The same if one was killed there, which a service manager may restart.
+RESTART_SECS: Final = 10.0
 
 #: The code of a connection on which nobody answers.
 _UNANSWERED_CODE: Final = "UNAVAILABLE"
@@ -225,6 +227,7 @@ class ConnectionState:
         self._may_start_daemon = may_start_daemon
         self._start_at = 0.0  # no daemon is started earlier
         self._has_been_open = False
+        self._is_start_failed = False  # the last one, and there was no daemon since
         #: When to wait for a daemon no longer; None while one may come.
         self._give_up_at: float | None = None
         #: Whether no daemon can be had; there is no use in waiting for one.
@@ -246,6 +249,7 @@ class ConnectionState:
         effects = self._move(Event.OPENED)
         self._opened_at = now
         self._has_been_open = True
+        self._is_start_failed = False
         self._hope()
         if self.trouble:
             self.trouble = ""
@@ -262,23 +266,28 @@ class ConnectionState:
         """A daemon accepts connections now."""
         effects = self._move(Event.DAEMON_STARTED)
         self._start_at = now + START_AGAIN_SECS
+        self._is_start_failed = False
         self._hope()
         return effects
 
-    def start_failed(self, text: str, now: float, *, is_final: bool = False) -> list[Effect]:
+    def start_failed(
+        self, text: str, now: float, *, is_final: bool = False, was_killed: bool = False
+    ) -> list[Effect]:
         """No daemon could be started, which is worth a warning at the first time.
 
         ``is_final``: nor can one be had before somebody changes something. One that this
-        client was connected to was started by somebody, and is waited for all the same.
+        client was connected to was started by somebody, and is waited for all the same; one
+        that ``was_killed`` is waited for a little longer than one of which nothing is known.
         """
         effects = self._move(Event.START_FAILED)
         self._start_at = now + START_AGAIN_SECS
+        self._is_start_failed = True
         self._back_off(now)
         if not is_final or self._has_been_open:
             self._hope()
             return effects + self._complain(text)
         if self._give_up_at is None:
-            self._give_up_at = now + ON_ITS_WAY_SECS
+            self._give_up_at = now + (RESTART_SECS if was_killed else ON_ITS_WAY_SECS)
         return effects + self._complain(text, Lack(text))
 
     def leave_announced(self) -> list[Effect]:
@@ -323,7 +332,7 @@ class ConnectionState:
         effects = self._move(failed)
         # That a stream ended, at a restart say, is news only if the next tries fail too.
         is_news = self._back_off(now) > 2 * FIRST_BACKOFF_SECS
-        if self._give_up_at is not None and code == _UNANSWERED_CODE:
+        if self._is_start_failed and code == _UNANSWERED_CODE:
             is_news = False  # that nobody answers is no more than a consequence
         return effects + self._complain(text) if is_news else effects
 

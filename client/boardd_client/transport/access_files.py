@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Final, TypedDict
 
+from boardd_protos.address import TcpAddress
 from boardd_protos.tls import tls_advice
 
 from boardd_client.environment import Access
 from boardd_client.transport.connection import ConnectionFailedError
 
 _MAX_FILE_BYTES: Final = 1 << 20
+#: Parts of what gRPC says where there is nobody, or no such host.
+_NOBODY_ANSWERS: Final = ("failed to connect", "errors resolving", "resolution failed")
 
 
 class TlsFiles(TypedDict):
@@ -59,14 +62,21 @@ def tls_files(access: Access) -> TlsFiles:
     )
 
 
-def explained(details: str, access: Access) -> str:
-    """``details`` of a call over TCP that failed, with what to do if TLS is the reason."""
+def explained(details: str, access: Access, address: TcpAddress) -> str:
+    """``details`` of a call to ``address`` that failed, with what to do about it, if known."""
     advice = tls_advice(
         details,
         ca="BOARDD_TLS_CA",
         certificate="BOARDD_TLS_CLIENT_CERT",
         is_tls=bool(access.tls_ca),
     )
+    if not advice and any(part in details for part in _NOBODY_ANSWERS):
+        # gRPC names every attempt here; what comes last says it all.
+        advice, details = (
+            f"no daemon answers at {address}; start boardd --listen there, or set BOARDD_ADDRESS "
+            "to where one is",
+            details.rpartition(": ")[2].rstrip("]"),
+        )
     return f"{advice} ({details})" if advice else details
 
 

@@ -69,9 +69,9 @@ def ensure_daemon(
     from it is listed in ``daemon_environment``.
 
     Raises:
-        NoDaemonError: autostart is switched off or no ``boardd`` is installed, and no
-            daemon was killed there that somebody may restart; the socket's directory is
-            not private to this user; the daemon ended before it served, and said why.
+        NoDaemonError: autostart is switched off or no ``boardd`` is installed; the socket's
+            directory is not private to this user; the daemon ended before it served, and
+            said why.
         AutostartError: there is none otherwise; it may be another the next time.
     """
     patience = _Patience(time.monotonic() + timeout_secs, is_given_up)
@@ -85,9 +85,7 @@ def ensure_daemon(
             )
         command = _command(os.environ)
     except NoDaemonError as error:
-        if has_remains(address.path):
-            raise AutostartError(str(error)) from None
-        raise
+        raise NoDaemonError(str(error), was_killed=has_remains(address.path)) from None
     _ensure_private_directory(address.path.parent)
     with _lock(address, patience) as locked:
         # Those that waited for the lock find the daemon of the one that had it.
@@ -112,10 +110,11 @@ def obstacle(address: UnixAddress) -> str:
 
 
 def _by_hand(address: UnixAddress) -> str:
-    """What starts a daemon at ``address``."""
+    """What starts a daemon at ``address`` that writes wherever its user may."""
+    command = "boardd --logdir-root /"
     if address == default_address():
-        return "boardd"
-    return f"boardd --socket {shlex.quote(os.fspath(address.path))}"
+        return command
+    return f"{command} --socket {shlex.quote(os.fspath(address.path))}"
 
 
 def _may_start(environ: Mapping[str, str]) -> bool:
@@ -145,10 +144,11 @@ def _command(environ: Mapping[str, str]) -> list[str]:
         if program is None:
             raise NoDaemonError(f"BOARDD_COMMAND={text!r} names no program that can be run")
         return [os.path.abspath(program), *command[1:]]
-    if sys.executable and _has_daemon():
-        return [sys.executable, "-m", "boardd"]
+    executable = sys.executable or ""  # an embedded interpreter may not know its own
+    if executable and _has_daemon():
+        return [executable, "-m", "boardd"]
     # One of another environment: that of this one would lack the same packages.
-    own = os.path.dirname(sys.executable)
+    own = os.path.dirname(executable)
     path = os.pathsep.join(
         directory for directory in os.get_exec_path(dict(environ)) if directory != own
     )

@@ -209,8 +209,12 @@ class Connector:
                 self._address, _START_TIMEOUT_SECS, lambda: self._pace.is_stopping
             )
         except AutostartError as error:
-            is_final = isinstance(error, NoDaemonError)
-            return self._state.start_failed(str(error), time.monotonic(), is_final=is_final)
+            return self._state.start_failed(
+                str(error),
+                time.monotonic(),
+                is_final=isinstance(error, NoDaemonError),
+                was_killed=isinstance(error, NoDaemonError) and error.was_killed,
+            )
         return self._state.daemon_started(time.monotonic())
 
     def _send(self, connection: Connection) -> bool:

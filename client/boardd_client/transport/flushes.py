@@ -18,14 +18,17 @@ _logger = logging.getLogger("boardd_client")
 
 #: How long a flush waits that is given no timeout.
 FLUSH_SECS: Final = 1.0
+#: And how long for a disk that did not answer in that time.
+ASK_SECS: Final = 0.1
 
 
 class Flushes:
     """Flushes ``run``, which people know as ``path``. Any thread may call.
 
     A flush without a timeout waits for ``FLUSH_SECS`` at most. After a wait of that length in
-    vain the next ones do not wait before the daemon has written what that one waited for; if it
-    waited for the disk, something later.
+    vain the next ones do not wait before the daemon has written what that one waited for. If it
+    waited for the disk, the next ones ask for ``ASK_SECS`` until that is reached, or the daemon
+    has written something since.
     """
 
     def __init__(self, sender: Sender, run: DefinedRun, path: str) -> None:
@@ -36,6 +39,8 @@ class Flushes:
         self._path = path
         self._rejected_before = self._in_part_before = 0
         self._awaited_sequence = 0  # before it is written, no flush waits without a timeout
+        # What was acknowledged when a disk took too long; None once it has answered.
+        self._acknowledged_unsynced: int | None = None
         self._told = ""  # why the last flush waited in vain, once that was logged
 
     def flush(self, timeout_secs: float | None, level: str) -> FlushResult:
@@ -57,10 +62,15 @@ class Flushes:
             reason = lost
         elif level == "synced" or sender.syncs_on_flush or run.definition.sync_on_flush:
             level = "synced"
+            if timeout_secs is None:
+                deadline = self._sync_deadline(begin)
             synced = sender.sync(sequence, deadline, run)
-            if not synced.ok:
+            if synced.ok:
+                self._acknowledged_unsynced = None
+            else:
                 reason, waited_in_vain = synced.reason, time.monotonic() >= deadline
-                self._awaited(sequence + 1, begin)
+                if time.monotonic() - begin >= FLUSH_SECS:
+                    self._acknowledged_unsynced = sender.session.acknowledged_sequence
         self._rejected_before, self._in_part_before = run.rejected, run.written_in_part
         dropped, self.dropped = dict(self.dropped), Counter()
         if not reason:
@@ -98,6 +108,12 @@ class Flushes:
     def _wait_secs(self) -> float:
         is_answered = self._sender.session.done.is_written(self._run, self._awaited_sequence)
         return FLUSH_SECS if is_answered else 0.0
+
+    def _sync_deadline(self, begin: float) -> float:
+        """Until when to wait for the disk without a timeout."""
+        if self._acknowledged_unsynced == self._sender.session.acknowledged_sequence:
+            return time.monotonic() + ASK_SECS
+        return begin + FLUSH_SECS
 
     def _awaited(self, sequence: int, begin: float) -> None:
         if time.monotonic() - begin >= FLUSH_SECS:

@@ -191,7 +191,7 @@ class GrpcConnection:
         error.__traceback__ = None
         details = error.details() or ""
         if isinstance(self._address, TcpAddress):
-            details = explained(details, self._access)
+            details = explained(details, self._access, self._address)
         return ConnectionFailedError(error.code().name, details)
 
     def _read(self, stream: Any, grpc: Any) -> None:

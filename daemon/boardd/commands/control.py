@@ -108,7 +108,7 @@ def _explained(
         if advice:
             return NoDaemonError(f"no connection to {where}: {advice}")
         # gRPC names every attempt and address here; the first clause says it all.
-        return NoDaemonError(f"no daemon at {where}; to start one: boardd (see boardd --help)")
+        return NoDaemonError(f"no daemon at {where}; to start one: boardd --logdir-root /")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return NoDaemonError(
             f"something listens at {where} but did not answer in {timeout_secs:g} s; "
@@ -122,10 +122,13 @@ def _explained(
 def replace(socket_path: Path) -> None:
     """Ends the daemon of a socket for another that is to serve there.
 
-    Its clients keep what it cannot write in time, and go on with the next. Raises
-    ``CommandError`` when there is none or it does not leave.
+    Its clients keep what it cannot write in time, and go on with the next. Raises a plain
+    ``CommandError`` when there is none or it does not leave: the next try may go well.
     """
-    pid = stop(address.UnixAddress(socket_path), timeout_secs=REPLACE_SECS)
+    try:
+        pid = stop(address.UnixAddress(socket_path), timeout_secs=REPLACE_SECS)
+    except NoDaemonError as error:
+        raise CommandError(f"the daemon that a client has started stays: {error}") from None
     _logger.info("the daemon that a client had started (pid %d) has left for this one", pid)
 
 

@@ -77,7 +77,8 @@ _OVERTIME_SECS: Final = 2.0
 def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
     """Serves until a signal or idleness ends it, then ends the process.
 
-    ``end_daemon`` ends one that a client has started at the same socket, for this one.
+    ``end_daemon`` ends one that a client has started at the same socket, for this one; not if
+    nobody has said where this one writes, for it would reject what the other's clients log.
     Raises ``CommandError`` when the daemon cannot be started.
     """
     log_lines.configure(config.log_level, os.environ)
@@ -96,9 +97,12 @@ def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
         if config.tls_cert is not None and config.tls_key is not None:
             credentials = server_credentials(config.tls_cert, config.tls_key, config.tls_client_ca)
     ensure_private_directory(config.socket.parent)
-    roots = [os.path.realpath(root) for root in config.logdir_roots]
-    owner = SocketOwner(os.getpid(), config.autostarted, tuple(map(os.fspath, roots)))
-    with SocketLock(config.socket, owner, end_daemon=end_daemon) as lock:
+    roots = tuple(os.path.realpath(root) for root in config.logdir_roots)
+    named = list(map(os.fspath, directories_left_alone()))
+    left_alone = tuple({*named, *map(os.path.realpath, named)})
+    owner = SocketOwner(os.getpid(), config.autostarted, roots, left_alone)
+    end = end_daemon if config.are_roots_given else None
+    with SocketLock(config.socket, owner, end_daemon=end) as lock:
         daemon = _Daemon(config, lock, interceptors or (), credentials, umask)
         loop = uvloop.new_event_loop()
         loop.run_until_complete(daemon.run())

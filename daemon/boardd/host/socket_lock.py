@@ -5,8 +5,9 @@ A second gRPC server silently takes over a socket path, so a daemon locks
 The lock is ``flock``'s, hence gone with the process however it ends; the file
 says who the owner is, see ``boardd_protos.socket_owner``.
 
-A daemon that a client has started makes room for one that somebody else starts: after
-a crash of an installed service, clients start one before the service is back.
+A daemon that a client has started makes room for one that somebody else starts and tells
+where to write: after a crash of an installed service, clients start one before the
+service is back.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +48,10 @@ def ensure_private_directory(path: Path) -> None:
         raise ConfigError(f"{error}; choose another --socket") from None
 
 
+def _named(holder: SocketOwner) -> str:
+    return f"another boardd (pid {holder.pid})" if holder.pid else "another boardd"
+
+
 class SocketLock:
     """The right to bind, replace and remove one socket path.
 
@@ -63,10 +69,10 @@ class SocketLock:
         """Takes the lock of ``socket_path`` for ``owner``; None: this process, and no more is said.
 
         Waits up to ``handover_secs`` for a holder that serves nothing. One that a client has
-        started is ended with ``end_daemon``, unless ``owner`` is such a one as well.
-        Raises ``AddressTakenError``, naming the holder's pid, when another
-        process keeps the lock, ``ConfigError`` when there can be no lock file, and what
-        ``end_daemon`` does.
+        started is ended with ``end_daemon``, if that is given and ``owner`` is no such one.
+        Raises ``AddressTakenError``, naming the holder's pid, when another process keeps the
+        lock, ``CommandError`` when one that is to make room does neither serve nor leave,
+        ``ConfigError`` when there can be no lock file, and what ``end_daemon`` does.
         """
         owner = owner or SocketOwner(os.getpid())
         self.path = lock_path(socket_path)
@@ -74,22 +80,25 @@ class SocketLock:
         deadline = time.monotonic() + handover_secs
         while (descriptor := self._try_lock()) is None:
             is_served = self._is_served()
-            if is_served and end_daemon is not None and not owner.is_autostarted:
-                holder = socket_owner(socket_path)
-                if holder is not None and holder.is_autostarted:
-                    try:
-                        end_daemon(socket_path)
-                    except CommandError:
-                        if self._is_served():  # else it has left by itself
-                            raise
-                    deadline = time.monotonic() + handover_secs
-                    continue
-            if is_served or time.monotonic() >= deadline:
-                raise AddressTakenError(
-                    f"another boardd{self._holder()} has {socket_path}; use it, stop it with "
-                    f"'boardd stop --socket {socket_path}', or choose another --socket"
+            if not is_served and time.monotonic() < deadline:
+                time.sleep(_POLL_SECS)
+                continue
+            holder = socket_owner(socket_path) or SocketOwner()
+            if not holder.is_autostarted or owner.is_autostarted:
+                raise self._taken(holder)
+            if end_daemon is None:
+                raise self._taken(holder, ", take its place with --logdir-root")
+            if not is_served:
+                raise CommandError(
+                    f"{_named(holder)}, which a client has started at {socket_path}, does "
+                    "neither serve nor leave; try again later, or end it"
                 )
-            time.sleep(_POLL_SECS)
+            try:
+                end_daemon(socket_path)
+            except CommandError:
+                if self._is_served():  # else it has left by itself
+                    raise
+            deadline = time.monotonic() + handover_secs
         self._descriptor: int | None = descriptor
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, owner.encode(), 0)
@@ -118,9 +127,13 @@ class SocketLock:
         except PermissionError:  # its holder has yet to open it to this user, or never will
             return False
 
-    def _holder(self) -> str:
-        holder = socket_owner(self._socket_path)
-        return f" (pid {holder.pid})" if holder is not None and holder.pid else ""
+    def _taken(self, holder: SocketOwner, cure: str = "") -> AddressTakenError:
+        path = self._socket_path
+        return AddressTakenError(
+            f"{_named(holder)} has {path}; use it, stop it with "
+            f"'boardd stop --socket {shlex.quote(os.fspath(path))}'{cure}, or choose another "
+            "--socket"
+        )
 
     @property
     def bind_path(self) -> Path:

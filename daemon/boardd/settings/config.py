@@ -379,6 +379,9 @@ class Config:
         default=False,
     )
 
+    #: Whether a flag, a variable or the file says where it writes; else it is where it started.
+    are_roots_given: bool = False
+
     @property
     def budgets(self) -> Budgets:
         """The bounds that the core enforces."""
@@ -435,4 +438,5 @@ class Config:
 OPTIONS: Final[tuple[Option, ...]] = tuple(
     dataclasses.replace(item.metadata["option"], field=item.name)
     for item in dataclasses.fields(Config)
+    if "option" in item.metadata
 )

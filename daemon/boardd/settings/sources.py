@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from boardd_protos import address
+from boardd_protos.variables import misspelt
 
 from boardd.errors import ConfigError
 from boardd.settings.arguments import argument_parser
@@ -21,16 +23,20 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_logger = logging.getLogger("boardd")
+
 
 def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     """Returns the settings from ``arguments``, ``environ`` and the file they name, checked.
 
-    Prints and leaves (``SystemExit``) for ``--help`` and ``--version``. Raises
-    ``ConfigError``, naming the source and the value, for a setting that is
-    unknown or wrong.
+    Prints and leaves (``SystemExit``) for ``--help`` and ``--version``. Warns of each
+    variable whose name is misspelt. Raises ``ConfigError``, naming the source and the value,
+    for a setting that is unknown or wrong.
     """
     here = Path.cwd()
     flags = vars(argument_parser().parse_args(arguments))
+    for name, meant in misspelt(environ).items():
+        _logger.warning("ignoring %s: did you mean %s?", name, meant)
     values: dict[str, Any] = {}
     for option in OPTIONS:
         text = environ.get(option.variable, "")
@@ -46,7 +52,7 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     if values.get("autostarted"):
         values.setdefault("idle_exit_secs", AUTOSTARTED_IDLE_SECS)
         values["listen"] = None  # nobody has asked for that here
-    config = Config(**values)
+    config = Config(**values, are_roots_given="logdir_roots" in values)
     config.check()
     return config
 

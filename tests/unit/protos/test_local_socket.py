@@ -47,6 +47,17 @@ def test_a_directory_that_others_reach_is_refused(mode: int, tmp_path: Path) -> 
     assert directory.stat().st_mode & 0o7777 == mode, "it must not be changed behind the user"
 
 
+def test_only_a_directory_of_boardds_own_is_told_to_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    own, sources = tmp_path / "boardd", tmp_path / "sources" / "boardd"
+    for directory, cure in ((own, f"run: chmod 700 {own}"), (sources, "use one of its own")):
+        directory.mkdir(0o755, parents=True)
+        with pytest.raises(DirectoryRefusedError, match=cure):
+            ensure_private_directory(directory)
+
+
 def test_what_is_no_directory_of_ours_is_refused(tmp_path: Path) -> None:
     real = tmp_path / "real"
     ensure_private_directory(real)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from boardd_protos.socket_owner import SocketOwner, has_remains, lock_path, socket_owner
 
-OWNER = SocketOwner(7, is_autostarted=True, roots=("/runs", "/mnt/a b:c\nd"))
+OWNER = SocketOwner(7, is_autostarted=True, roots=("/runs", "/mnt/a b:c\nd"), left_alone=("/etc",))
 
 
 def test_an_owner_is_known_as_long_as_the_lock_is_held(tmp_path: Path) -> None:
@@ -26,7 +26,23 @@ def test_an_owner_is_known_as_long_as_the_lock_is_held(tmp_path: Path) -> None:
     assert has_remains(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"123\n", b"{}", b'{"pid": 1}', b"\xff", b"[1, 2]"])
+def told(roots: str) -> bytes:
+    return b'{"pid": 1, "is_autostarted": true, "roots": %b}' % roots.encode()
+
+
+def test_a_daemon_may_say_less() -> None:
+    assert SocketOwner.decode(told('["/a"]')) == SocketOwner(1, True, ("/a",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"123\n", b"{}", b'{"pid": 1}', b"\xff", b"[1, 2]", b"[" * 100_000),
+        *map(told, ('"/abc"', '["a"]', "[1]", "{}")),
+        told("[]").replace(b"1", b"1e999"),
+    ],
+    ids=range(12),
+)
 def test_of_what_says_nothing_nothing_is_known(content: bytes, tmp_path: Path) -> None:
     assert SocketOwner.decode(content) == SocketOwner()
 

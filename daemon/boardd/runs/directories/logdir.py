@@ -251,8 +251,8 @@ class Roots:
             if path.is_relative_to(directory) and not root.is_relative_to(directory):
                 raise RefusedError(
                     pb.OUTSIDE_ROOTS,
-                    f"logdir {asked!r} is in {directory}, which a daemon that a client started "
-                    "leaves alone; choose another, or set BOARDD_LOGDIR_ROOT before it starts",
+                    f"logdir {asked!r} is in {directory}, which the daemon leaves alone; choose "
+                    f"another, or set the daemon's BOARDD_LOGDIR_ROOT to {path} and restart it",
                 )
 
     def _asked(self, logdir: str, parts: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from boardd_client.session.connection_state import (
     ON_ITS_WAY_SECS,
     REFUSAL_CODES,
     REFUSED_BACKOFF_SECS,
+    RESTART_SECS,
     START_AGAIN_SECS,
     TRANSITIONS,
     Complain,
@@ -176,11 +177,11 @@ def test_a_daemon_is_started_once_in_five_seconds() -> None:
     assert connection.state is State.BACKING_OFF
 
 
-def lacking(connection: ConnectionState, now: float) -> list[Effect]:
+def lacking(connection: ConnectionState, now: float, *, was_killed: bool = False) -> list[Effect]:
     """Looks for a daemon in vain, and finds that none can be had; returns what follows."""
     connection.update(now, is_needed=True)
     assert connection.open_failed("UNAVAILABLE", "nobody", now) == [StartDaemon()]
-    return connection.start_failed("none installed", now, is_final=True)
+    return connection.start_failed("none installed", now, is_final=True, was_killed=was_killed)
 
 
 def test_a_daemon_that_cannot_be_had_is_told_at_once_and_soon_waited_for_no_longer() -> None:
@@ -197,6 +198,33 @@ def test_a_daemon_that_cannot_be_had_is_told_at_once_and_soon_waited_for_no_long
     assert connection.update(START_AGAIN_SECS + 1, is_needed=True) == [Connect()]
     assert connection.opened(START_AGAIN_SECS + 1) == [Recover()]
     assert not connection.is_given_up
+
+
+def test_one_that_was_killed_is_waited_for_a_little_longer_and_told_of_once() -> None:
+    connection = made()
+    assert lacking(connection, 0.0, was_killed=True) == [Lack("none installed")]
+    for tries in range(1, 10):
+        now = RESTART_SECS * tries / 10
+        assert connection.update(now, is_needed=True) == [Connect()]
+        effects = connection.open_failed("UNAVAILABLE", "nobody", now)
+        if effects == [StartDaemon()]:
+            effects = connection.start_failed("none installed", now, is_final=True)
+        assert effects == []
+        assert not connection.is_given_up
+        assert connection.trouble == "none installed"
+    assert connection.update(RESTART_SECS, is_needed=True) == [GiveUp()]
+
+
+def test_why_none_could_be_started_says_more_than_that_nobody_answers() -> None:
+    connection = made()
+    connection.update(0.0, is_needed=True)
+    connection.opened(0.0)
+    connection.stream_ended("UNAVAILABLE", "killed", 10.0)
+    lacking(connection, 20.0)
+    for now in range(21, 25):
+        connection.update(float(now), is_needed=True)
+        connection.open_failed("UNAVAILABLE", "nobody", float(now))
+        assert connection.trouble == "none installed"
 
 
 def test_one_that_was_there_or_may_come_is_waited_for() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -99,6 +100,19 @@ def test_a_daemon_that_is_not_there_is_unavailable(kind: str, scripted: Scripted
         connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
     assert caught.value.code == "UNAVAILABLE"
     connection.close()
+
+
+def test_where_nobody_listens_on_tcp_is_told_with_what_to_do() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and it does not listen
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        connection = GrpcConnection(address.parse(where), Events())
+        with pytest.raises(ConnectionFailedError) as raised:
+            connection.open(pb.OpenRequest(session_id=SESSION_ID), 60.0)
+        connection.close()
+    assert raised.value.message.startswith(f"no daemon answers at {where}; start boardd --listen")
+    assert "BOARDD_ADDRESS" in raised.value.message
+    assert "last error" not in raised.value.message
 
 
 @both

@@ -21,7 +21,9 @@ def address(runtime_directory: Path, tmp_path: Path) -> Iterator[UnixAddress]:
     address = UnixAddress(runtime_directory / "s")
     (tmp_path / "runs").mkdir()
     with open(lock_path(address.path), "wb") as file:
-        file.write(SocketOwner(1, roots=(os.fspath(tmp_path / "runs"), "/srv/runs")).encode())
+        roots = (os.fspath(tmp_path / "runs"), "/srv/runs")
+        owner = SocketOwner(1, roots=roots, left_alone=(f"{roots[0]}/.ssh", "/srv"))
+        file.write(owner.encode())
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
         yield address
@@ -51,6 +53,39 @@ def test_what_lies_below_a_root_is_taken_also_by_another_name(
         roots.check_roots(address, logdir, os.path.join(tmp_path, logdir))
     with pytest.raises(ValueError, match="writes only below"):
         roots.check_roots(address, "runs-of-others", f"{tmp_path}/runs-of-others")
+
+
+def test_what_the_daemon_leaves_alone_is_refused_as_well(
+    address: UnixAddress, tmp_path: Path
+) -> None:
+    keys = tmp_path / "runs" / ".ssh"
+    with pytest.raises(ValueError, match=f"leaves that directory alone; .* to {keys}/run and"):
+        SummaryWriter(keys / "run", address=str(address))
+    (tmp_path / "link").symlink_to(keys)
+    with pytest.raises(ValueError, match="leaves that directory alone"):
+        SummaryWriter(tmp_path / "link", address=str(address))
+    SummaryWriter(tmp_path / "runs" / ".ssh2", address=str(address))
+    SummaryWriter("/srv/runs/x", address=str(address))
+
+
+@pytest.mark.parametrize("logdir", ["../mnist", "x/../../mnist", "./mnist"])
+def test_the_logdir_that_is_advised_lies_below_the_root(
+    logdir: str, address: UnixAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    with pytest.raises(ValueError, match=f"for instance {tmp_path}/runs/mnist,"):
+        SummaryWriter(logdir, address=str(address))
+
+
+def test_without_a_thread_to_spare_where_a_path_leads_is_not_known(
+    address: UnixAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    roots.check_roots(address, "x", "/x")
 
 
 def test_a_disk_that_hangs_and_a_daemon_that_is_not_there_refuse_nothing(

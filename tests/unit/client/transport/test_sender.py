@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from boardd_client import CaptureError
 from boardd_client.session import connection_state
+from boardd_client.transport import flushes
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 from support.scripted_daemon import ScriptedDaemon
@@ -173,7 +174,7 @@ def test_an_outage_is_warned_about_once_and_its_end_too(
         result = sw.flush(timeout=1.0)  # several tries, which must not warn again
         assert not result
         assert result.pending == 1
-        assert "UNAVAILABLE" in result.reason or "no daemon" in result.reason
+        assert "BOARDD_AUTOSTART=0 forbids to start a daemon" in result.reason
         scripted.start()
         assert sw.flush(timeout=60)
     assert sum("cannot be reached" in text for text in caplog.messages) == 1
@@ -377,6 +378,26 @@ def test_synced_asks_the_daemon(scripted: ScriptedDaemon) -> None:
         assert 0 < request.timeout_secs <= 5
         scripted.flush_reply = pb.FlushReply(reached=False, message="the disk is slow")
         assert sw.flush(timeout=60, level="synced").reason == "the disk is slow"
+
+
+def test_a_disk_that_took_too_long_is_asked_again_for_a_moment(
+    scripted: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_synced() -> tuple[bool, int]:
+        return bool(sw.flush(level="synced")), len(scripted.flushes)
+
+    with writer(scripted) as sw:
+        sw.add_scalar("loss", 1.0, 1)
+        assert sw.flush(timeout=60)
+        monkeypatch.setattr(flushes, "FLUSH_SECS", 0.0)  # every disk takes too long
+        monkeypatch.setattr(flushes, "ASK_SECS", 60.0)
+        assert is_synced() == (False, 0)
+        assert is_synced() == (True, 1)
+        assert is_synced() == (False, 1)
+        sw.add_scalar("loss", 2.0, 2)
+        assert sw.flush(timeout=60)
+        assert is_synced() == (False, 1)
+        assert is_synced() == (True, 2)
 
 
 def test_small_max_queue_and_flush_secs_send_sooner(scripted: ScriptedDaemon) -> None:

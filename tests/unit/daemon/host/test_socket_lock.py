@@ -63,6 +63,8 @@ def test_a_daemon_that_a_client_started_makes_room_for_any_other(socket_path: Pa
 
         with pytest.raises(AddressTakenError):
             SocketLock(socket_path, AUTOSTARTED, end_daemon=end)
+        with pytest.raises(AddressTakenError, match="take its place with --logdir-root"):
+            SocketLock(socket_path, SERVICE)
         assert not ended
         with SocketLock(socket_path, SERVICE, end_daemon=end), listen(socket_path):
             assert ended == [socket_path]
@@ -85,6 +87,15 @@ def test_one_that_does_not_make_room_is_an_error_of_its_own(socket_path: Path) -
         pytest.raises(CommandError, match="it is stopped") as raised,
     ):
         SocketLock(socket_path, SERVICE, end_daemon=fail)
+    assert raised.value.exit_code == ExitCode.FAILED
+
+
+def test_one_that_neither_serves_nor_leaves_is_such_an_error_too(socket_path: Path) -> None:
+    with (
+        SocketLock(socket_path, AUTOSTARTED),
+        pytest.raises(CommandError, match="neither serve nor leave") as raised,
+    ):
+        SocketLock(socket_path, SERVICE, handover_secs=0.1, end_daemon=lambda path: None)
     assert raised.value.exit_code == ExitCode.FAILED
 
 

@@ -83,7 +83,7 @@ BY_NAME = {option.name: option for option in OPTIONS}
 def test_table_and_samples_cover_every_field_and_budget() -> None:
     assert set(SAMPLES) | FLAG_ONLY == set(BY_NAME)
     assert [option.field for option in OPTIONS] == [
-        item.name for item in dataclasses.fields(Config)
+        item.name for item in dataclasses.fields(Config) if item.name != "are_roots_given"
     ]
     assert {option.name for option in OPTIONS if not option.in_file} == FLAG_ONLY
     budgets = {item.name: getattr(Budgets(), item.name) for item in dataclasses.fields(Budgets)}
@@ -184,6 +184,22 @@ def test_autostarted_daemon_leaves_when_idle_unless_told_otherwise() -> None:
     assert load(["--autostarted", "--idle-exit", "9"], {}).idle_exit_secs == 9
     assert load(["--autostarted", "--idle-exit", "0"], {}).idle_exit_secs == 0
     assert load([], {"BOARDD_AUTOSTARTED": "true"}).autostarted
+
+
+def test_it_is_known_whether_somebody_said_where_to_write(tmp_path: Path) -> None:
+    file = tmp_path / "boardd.toml"
+    file.write_text('logdir-root = "."')
+    assert not load(["--nice", "3"], {}).are_roots_given
+    assert load(["--logdir-root", "/"], {}).are_roots_given
+    assert load([], {"BOARDD_LOGDIR_ROOT": "/"}).are_roots_given
+    assert load(["--config", str(file)], {}).are_roots_given
+
+
+def test_a_misspelt_variable_is_told_with_what_it_may_mean(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    load([], {"BOARDD_LOGDIR_ROTO": "/", "BOARDD_AUTOSTART": "0", "BOARDD_OF_OTHERS": "1"})
+    assert caplog.messages == ["ignoring BOARDD_LOGDIR_ROTO: did you mean BOARDD_LOGDIR_ROOT?"]
 
 
 def test_an_autostarted_daemon_never_listens_on_tcp(tmp_path: Path) -> None:
