@@ -68,8 +68,9 @@ def check_health(directory: Path, states: list[tuple[Arrays, Arrays]], steps: li
             arrays = {f"/{name}": array for name, array in states[step][index].items()}
             arrays[""] = np.concatenate([array.reshape(-1) for array in arrays.values()])
             for name, array in arrays.items():
+                norm = np.linalg.norm(array.astype(np.float64))
                 for kind, expected in (
-                    ("norm", np.linalg.norm(array.astype(np.float64))),
+                    ("log10_norm", np.log10(norm) if norm else -45),
                     ("zeros", (array == 0).mean()),
                 ):
                     points = shown[f"health/{group}/{kind}{name}"]
