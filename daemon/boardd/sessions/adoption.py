@@ -2,7 +2,8 @@
 
 Such a log is a file that nobody locks; ``boardd_protos.log_directory`` says where. Its
 session begins with its client dead, and what the log holds is written. Tensors died with
-their client; their records are rejected as lost.
+their client; their records are rejected as lost. A log of which nothing could be written
+here is left for a daemon with other roots.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from boardd_protos.shared import SESSION_ID_BYTES
 from boardd.core.errors import CapacityError, ProtocolError
 from boardd.core.refusals import RefusedError
 from boardd.sessions.client_log import ClientLog, LogVersionRefusedError
+from boardd.sessions.foreign_logs import is_foreign
 from boardd.sessions.sessions import Sessions
 from boardd.sessions.turn import Turn
 
@@ -51,6 +53,7 @@ class Adoption:
         self._sessions = sessions
         self._directories = directories
         self._told: set[str] = set()
+        self._foreign: set[Path] = set()  # logs that were left, and are there
 
     async def run(self) -> None:
         """Looks about each second, until it is cancelled."""
@@ -68,10 +71,12 @@ class Adoption:
     async def look(self) -> None:
         """Adopts every log that is there and that nobody locks."""
         turn = Turn()
+        there: set[Path] = set()
         for directory in self._directories:
             try:
                 for path in self._files_of(directory):
-                    self._look_at_one(path)
+                    there.add(path)
+                    await self._look_at_one(path)
                     await turn.pause()
             except FileNotFoundError:  # no client has needed it
                 pass
@@ -79,6 +84,7 @@ class Adoption:
                 self._tell(str(directory), f"logs in {directory} are not looked for: {error}")
             except Exception:  # a defect, and the next look may be a better one
                 _logger.exception("logs of dead clients cannot be looked for in %s", directory)
+        self._foreign &= there
 
     def _files_of(self, directory: Path) -> list[Path]:
         check_log_directory(directory)
@@ -87,9 +93,11 @@ class Adoption:
             found = [name for name in names if not name.endswith(SET_ASIDE_SUFFIX)]
         return [directory / name for name in islice(found, _MAX_FILES)]
 
-    def _look_at_one(self, path: Path) -> None:
+    async def _look_at_one(self, path: Path) -> None:
+        if path in self._foreign:
+            return
         try:
-            self._look_at(path)
+            await self._look_at(path)
         except OSError as error:
             # It says nothing of the file, which may be all that is left of a client.
             self._tell(
@@ -105,7 +113,7 @@ class Adoption:
             self._told.add(key)
             _logger.warning("%s", text)
 
-    def _look_at(self, path: Path) -> None:
+    async def _look_at(self, path: Path) -> None:
         """Raises ``OSError`` if the file cannot be read now."""
         try:
             session_id = bytes.fromhex(path.name)
@@ -127,11 +135,11 @@ class Adoption:
             if os.fstat(fd).st_uid != os.geteuid():
                 self._set_aside(path, "it is another user's")
             elif try_lock(fd):
-                self._adopt(path, session_id, fd)
+                await self._adopt(path, session_id, fd)
         finally:
             os.close(fd)
 
-    def _adopt(self, path: Path, session_id: bytes, fd: int) -> None:
+    async def _adopt(self, path: Path, session_id: bytes, fd: int) -> None:
         log = None
         try:
             log = ClientLog(fd)
@@ -139,7 +147,17 @@ class Adoption:
                 raise RefusedError(0, "its name is not that of its session")
             if not _is_at(path, log.header.path):
                 raise RefusedError(0, "its name is not the one that it says")
-            self._sessions.adopt(log)
+            roots = self._sessions.roots
+            if self._sessions.registry.get(session_id) is None and await is_foreign(log, roots):
+                log.close()
+                self._foreign.add(path)
+                self._tell(
+                    "foreign",
+                    f"{path} is of runs outside {' and '.join(map(str, roots.paths))}, and is left "
+                    "for a daemon that writes there, as are others like it",
+                )
+            else:
+                self._sessions.adopt(log)
         except CapacityError:  # of sessions: later
             if log is not None:
                 log.close()

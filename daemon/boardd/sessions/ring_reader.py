@@ -30,7 +30,7 @@ TURN_BYTES: Final = 1 << 20
 #: Of parked frames, which are copied one by one.
 _PARKED_TURN_BYTES: Final = 6 << 10
 #: Of one definition; a longer one is passed over.
-_MAX_DEFINITION_BYTES: Final = 1 << 20
+MAX_DEFINITION_BYTES: Final = 1 << 20
 
 
 class Salvage(NamedTuple):
@@ -135,7 +135,7 @@ class RingReader:
         """Takes the definitions that the log has and that were not read yet."""
         live, log = self._live, self._live.maps.log
         while log is not None and not live.state.is_over:
-            entries, end = log.definitions(self._defined_bytes, _MAX_DEFINITION_BYTES)
+            entries, end = log.definitions(self._defined_bytes, MAX_DEFINITION_BYTES)
             if end == self._defined_bytes:
                 return
             broken = 0

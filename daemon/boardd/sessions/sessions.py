@@ -51,6 +51,7 @@ class Sessions:
         sync: SyncPolicy = NEVER,
         limits: GroupLimits | None = None,
     ) -> None:
+        self.roots = roots
         self.registry = Registry(budgets, clock)
         self.run_table = RunTable(
             budgets,

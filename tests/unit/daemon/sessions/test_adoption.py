@@ -6,7 +6,7 @@ import contextlib
 import os
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,10 @@ from boardd.sessions.adoption import MAX_SET_ASIDE, Adoption
 from boardd.sessions.sessions import Sessions
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.log_directory import SET_ASIDE_SUFFIX, log_directories, make_log_directory
+from boardd_protos.log_file import DEFINITIONS_USED_OFFSET, LOG_HEADER_BYTES, encode_entry
 from support.descriptors import descriptors_left
 from support.service_reading import run_async
-from support.shared_client import log_of
+from support.shared_client import LOG_BYTES, log_of
 from support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("no_defects")
@@ -45,12 +46,19 @@ def directory(runtime_directory: Path) -> Path:
     return found
 
 
-def place(directory: Path, number: int, *, version: int | None = None) -> Path:
-    """The log of a session, with nothing in it. Nobody else's lock is on it."""
+def place(
+    directory: Path, number: int, *, version: int | None = None, logdirs: Sequence[Path] = ()
+) -> Path:
+    """The log of a session, with no records in it. Nobody else's lock is on it."""
     path = directory / bytes([number] * 16).hex()
     data = bytearray(log_of(bytes([number] * 16), path=str(path)))
     if version is not None:
         struct.pack_into("<I", data, VERSION_OFFSET, version)
+    runs = [pb.RunDefinition(run=at, logdir=str(logdir)) for at, logdir in enumerate(logdirs, 1)]
+    entry = b"".join(encode_entry(pb.Definitions(runs=[run]).SerializeToString()) for run in runs)
+    start = LOG_HEADER_BYTES + LOG_BYTES
+    data[start : start + len(entry)] = entry
+    struct.pack_into("<Q", data, DEFINITIONS_USED_OFFSET, len(entry))
     path.write_bytes(data)
     return path
 
@@ -150,6 +158,32 @@ def test_a_log_of_another_version_is_left_to_its_daemon(
     assert sorted(directory.iterdir()) == sorted(logs)
     (record,) = caplog.records
     assert "version 99 of the log" in record.message
+
+
+def test_a_log_of_runs_that_lie_elsewhere_is_left_to_a_daemon_that_writes_there(
+    tmp_path: Path, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    (tmp_path / "link").symlink_to(here)
+    foreign = [place(directory, number, logdirs=[elsewhere] * number) for number in (1, 2)]
+    own = [place(directory, 3, logdirs=[elsewhere, here]), place(directory, 4)]
+    own.append(place(directory, 5, logdirs=[tmp_path / "link" / "run"]))
+
+    async def test(path: Path) -> None:
+        async with opened(here) as sessions:
+            adoption = Adoption(sessions, [directory])
+            await adoption.look()
+            await adoption.look()
+            await until(lambda: not any(log.exists() for log in own))
+        assert all(log.exists() for log in foreign)
+        (record,) = caplog.records
+        assert f"is of runs outside {here}, and is left" in record.message
+        async with opened(path) as sessions:
+            await Adoption(sessions, [directory]).look()
+            await until(lambda: not any(log.exists() for log in foreign))
+
+    run_async(test, tmp_path)
 
 
 def test_a_path_that_no_file_has_hides_no_log(tmp_path: Path, directory: Path) -> None:
