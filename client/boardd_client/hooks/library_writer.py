@@ -93,10 +93,14 @@ class LibraryWriter:
             self._refused.add(name)
             _logger.warning("boardd: %s is reported but cannot be logged: %s", name, error)
 
-    def close(self) -> None:
-        """Waits until all is written, 30 s at most. What is logged later opens it again."""
+    def close(self, timeout: float | None = None) -> None:
+        """Waits until all is written. What is logged later opens it again.
+
+        Args:
+            timeout: seconds to wait at most; None is 30.
+        """
         self._closed = True
-        self._writer.close()
+        self._writer.close(timeout)
 
 
 def of_one_process(options: dict[str, Any]) -> dict[str, Any]:
