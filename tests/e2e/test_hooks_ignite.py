@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import logging
+import pickle
 import warnings
 from typing import Any
 
@@ -83,3 +86,26 @@ def test_what_is_logged_after_close_is_there(daemon: DaemonProcess) -> None:
         logger.add_text("note", "through the logger itself", step)
         logger.close()
     assert [point.step for point in read_scalars(daemon.logdir)["run"]["loss"]] == [0, 1]
+
+
+def test_what_a_handler_logs_never_ends_the_training_and_a_logger_can_be_pickled(
+    daemon: DaemonProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A tag of another kind is left out, with one warning."""
+    first = BoarddLogger(daemon.logdir / "run", address=daemon.address)
+    logger = pickle.loads(pickle.dumps(copy.copy(first)))
+    logger.writer.add_histogram(tag="training/output", values=[1.0], global_step=0)
+    trainer = Engine(lambda engine, batch: 0.5)
+    logger.attach_output_handler(
+        trainer,
+        Events.ITERATION_COMPLETED,
+        "training",
+        output_transform=lambda loss: {"output": loss, "loss": loss},
+    )
+    with caplog.at_level(logging.WARNING, "boardd_client"):
+        trainer.run([1, 2], max_epochs=1)
+    logger.close()
+    first.close()
+    assert [point.step for point in read_scalars(daemon.logdir)["run"]["training/loss"]] == [1, 2]
+    told = [text for text in caplog.messages if "cannot be logged" in text]
+    assert [text.partition(" is reported")[0] for text in told] == ["boardd: training/output"]

@@ -52,9 +52,10 @@ class ExperimentCalls(Calls):
         """Logs hyperparameters and the results that they led to, as a sub-run.
 
         Args:
-            hparam_dict: names and values: bool, number or str. A dict becomes
-                hyperparameters ``<name>/<name there>``; lists and the like, and paths,
-                become text; an enum or a callable counts as its name. None is left out.
+            hparam_dict: names and values: bool, number or str. A dict, a ``Namespace`` or a
+                dataclass becomes hyperparameters ``<name>/<name there>``; lists and the
+                like, and paths, become text; an enum or a callable counts as its name, an enum
+                of texts as its text. None is left out.
             metric_dict: names and values, as ``add_scalar`` takes one.
             name: name of the sub-run, ``"."`` for the run itself. Default: the time in
                 seconds; for a rank of several a hash of ``hparam_dict``, so that all ranks

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import hashlib
 import numbers
 import os
-from collections.abc import Iterator, Mapping, Sequence, Set
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Final
 
 import numpy as np
@@ -20,35 +22,100 @@ _MAX_DEPTH: Final = 16
 _MAX_TEXT: Final = 1024
 
 
-def values(hparam_dict: object) -> dict[str, pb.HParamValue]:
+def values(
+    hyperparameters: object, refuse: Callable[[str, Exception], None] | None = None
+) -> dict[str, pb.HParamValue]:
     """Returns the hyperparameters that have a value, None left out.
 
-    Those of a dict within it are ``<name>/<name there>``.
+    Those of a dict within it are ``<name>/<name there>``. A ``Namespace`` and a dataclass count
+    as dicts.
 
-    Raises ``TypeError`` for what has no readable form, and ``ValueError`` for names that become
-    the same, and for dicts and lists more than 16 deep.
+    Args:
+        hyperparameters: names and values.
+        refuse: told of each that is left out; None raises the first of these errors.
+
+    Raises:
+        TypeError: for something else than a dict, and for what has no readable form.
+        ValueError: for names that become the same, and for dicts and lists that contain
+            themselves or are more than 16 deep.
     """
-    if not isinstance(hparam_dict, Mapping):
-        raise TypeError(f"hparam_dict is a {arguments.kind(hparam_dict)}, expected a dict")
+    try:
+        entries = _entries(hyperparameters)
+    except Exception as error:
+        raise _clear(error, hyperparameters, "hparam_dict") from error
+    if entries is None:
+        raise TypeError(f"hparam_dict is a {arguments.kind(hyperparameters)}, expected a dict")
     found: dict[str, pb.HParamValue] = {}
-    for name, value in hparam_dict.items():
-        for full_name, one in _flat(_name(name), value, _MAX_DEPTH):
-            if full_name in found:
-                raise ValueError(f"hparam_dict has {full_name!r} twice, once within a dict")
-            found[full_name] = _value(one, f"hparam_dict[{full_name!r}]")
+    for key, value in entries:
+        try:
+            name = _name(key)
+        except (TypeError, ValueError) as error:
+            if refuse is None:
+                raise
+            refuse("a hyperparameter", error)
+        else:
+            _add(found, name, value, (hyperparameters,), refuse or _raise)
     return found
 
 
-def _flat(name: str, value: object, depth: int) -> Iterator[tuple[str, object]]:
-    """Yields what is not None of ``value``, each with its full name."""
-    if not isinstance(value, Mapping) or not value:
-        if value is not None:
-            yield name, value
+def plain(value: pb.HParamValue) -> bool | float | str:
+    """Returns what a checked hyperparameter holds."""
+    found: bool | float | str = getattr(value, value.WhichOneof("value") or "text")
+    return found
+
+
+def _add(
+    found: dict[str, pb.HParamValue],
+    name: str,
+    value: object,
+    outer: tuple[object, ...],
+    refuse: Callable[[str, Exception], None],
+) -> None:
+    """Adds ``value``, or what it consists of, under full names; ``outer`` is what it lies in."""
+    what = f"hparam_dict[{name!r}]"
+    try:
+        entries = _entries(value) or []
+        if entries:
+            if any(value is each for each in outer):
+                raise ValueError(f"{what} contains itself")
+            if len(outer) > _MAX_DEPTH:
+                raise ValueError(f"{what} is a dict more than {_MAX_DEPTH} deep")
+        elif value is not None:
+            if name in found:
+                raise ValueError(f"hparam_dict has {name!r} twice, once within a dict")
+            found[name] = _value(value, what)
+    except Exception as error:  # what the value's own methods raise
+        refuse(name, _clear(error, value, what))
         return
-    if not depth:
-        raise ValueError(f"hparam_dict[{name!r}] is a dict more than {_MAX_DEPTH} deep")
-    for key, one in value.items():
-        yield from _flat(f"{name}/{_name(str(_text(key, name, 1)))}", one, depth - 1)
+    for key, one in entries:
+        try:
+            full_name = f"{name}/{_name(_text(key, what, 1))}"
+        except Exception as error:
+            refuse(name, _clear(error, key, f"a name in {what}"))
+        else:
+            _add(found, full_name, one, (*outer, value), refuse)
+
+
+def _entries(value: object) -> list[tuple[Any, Any]] | None:
+    """Names and values of what has some."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if isinstance(value, Namespace):
+        return list(vars(value).items())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    return None
+
+
+def _clear(error: Exception, value: object, what: str) -> Exception:
+    """``error``, or what to tell instead if it came from the value itself."""
+    if isinstance(error, (TypeError, ValueError)):
+        return error
+    return ValueError(f"{what} is a {arguments.kind(value)} that raises {type(error).__name__}")
+
+
+def _raise(_name: str, error: Exception) -> None:
+    raise error
 
 
 def digest(values: Mapping[str, pb.HParamValue]) -> str:
@@ -88,6 +155,13 @@ def _name(value: object) -> str:
 
 
 def _value(value: object, what: str) -> pb.HParamValue:
+    try:
+        return _checked(value, what)
+    except Exception as error:  # what the value's own methods raise
+        raise _clear(error, value, what) from error
+
+
+def _checked(value: object, what: str) -> pb.HParamValue:
     if isinstance(value, enum.Enum):
         value = value.value if isinstance(value, str) else value.name
     if isinstance(value, str):
@@ -98,8 +172,8 @@ def _value(value: object, what: str) -> pb.HParamValue:
         try:
             return pb.HParamValue(number=float(value))  # NaN and infinity may be
         except OverflowError:
-            raise ValueError(f"{what} is {value!r}, beyond float64") from None
-    if isinstance(value, (os.PathLike, Mapping)) or _items(value) is not None:
+            raise ValueError(f"{what} is a number beyond the range of float64") from None
+    if isinstance(value, os.PathLike) or _has_parts(value):
         return pb.HParamValue(text=_shortened(_text(value, what, _MAX_DEPTH)))
     if isinstance(value, np.ndarray) or capture.is_of_framework(type(value)):
         return _value(arguments.plain(value, what), what)
@@ -109,6 +183,10 @@ def _value(value: object, what: str) -> pb.HParamValue:
         f"{what} is a {arguments.kind(value)}, expected a bool, a number, a str, a list, a dict, "
         "an enum or a path"
     )
+
+
+def _has_parts(value: object) -> bool:
+    return _entries(value) is not None or _items(value) is not None
 
 
 def _items(value: object) -> list[Any] | None:
@@ -132,10 +210,10 @@ def _text(value: object, what: str, depth: int) -> str:
         path = os.fspath(value)
         data = path if isinstance(path, bytes) else path.encode(errors="surrogateescape")
         return data.decode(errors="replace")
-    if isinstance(value, Mapping):
+    entries = _entries(value)
+    if entries is not None:
         pairs = (
-            f"{_text(key, what, depth - 1)}: {_text(one, what, depth - 1)}"
-            for key, one in value.items()
+            f"{_text(key, what, depth - 1)}: {_text(one, what, depth - 1)}" for key, one in entries
         )
         return "{" + ", ".join(pairs) + "}"
     items = _items(value)

@@ -9,13 +9,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ignite.handlers.tensorboard_logger import TensorboardLogger
 
 from boardd_client.hooks.library_writer import LibraryWriter
-from boardd_client.writer import SummaryWriter
 
 
 class BoarddLogger(TensorboardLogger):  # type: ignore[misc]
@@ -32,18 +33,55 @@ class BoarddLogger(TensorboardLogger):  # type: ignore[misc]
         TypeError, ValueError: an argument is not as described.
     """
 
+    #: None while a copy is being made: Ignite's own ``__getattr__`` asks for ``writer``.
+    _library_writer: LibraryWriter | None = None
+
     def __init__(self, logdir: str | os.PathLike[str], **options: Any) -> None:
         self._library_writer = LibraryWriter(logdir, **options)
 
+    def __getattr__(self, name: str) -> Any:
+        if self._library_writer is None:
+            raise AttributeError(name)
+        return getattr(self._library_writer.open(), name)
+
     @property
-    def writer(self) -> SummaryWriter:
-        """The writer, which is opened again if it was closed."""
-        return self._library_writer.open()
+    def writer(self) -> Any:
+        """The writer as handlers call it; it is opened again if it was closed.
+
+        What its ``add_*`` calls refuse is left out, with one warning for each tag.
+        """
+        return _HandlersWriter(self._opened)
+
+    @property
+    def _opened(self) -> LibraryWriter:
+        if self._library_writer is None:
+            raise RuntimeError("the logger is a copy that is not complete")
+        return self._library_writer
 
     def log_hyperparameters(self, hyperparameters: Any) -> None:
         """Logs hyperparameters in the run itself."""
-        self._library_writer.log_hyperparameters(hyperparameters)
+        self._opened.log_hyperparameters(hyperparameters)
 
     def close(self) -> None:
         """Waits until all is written, 30 s at most. What is logged later opens it again."""
-        self._library_writer.close()
+        self._opened.close()
+
+
+class _HandlersWriter:
+    """A writer whose ``add_*`` calls raise nothing: handlers call them while training runs."""
+
+    def __init__(self, writer: LibraryWriter) -> None:
+        self._writer = writer
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_writer":  # of a copy that is being made
+            raise AttributeError(name)
+        method = getattr(self._writer.open(), name)
+        return functools.partial(self._call, method) if name.startswith("add_") else method
+
+    def _call(self, method: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        try:
+            method(*args, **kwargs)
+        except Exception as error:  # the value's own methods raise anything
+            tag = args[0] if args else kwargs.get("tag", method.__name__)
+            self._writer.refuse(str(tag), error)

@@ -44,9 +44,6 @@ class BoarddCallback(keras.callbacks.Callback):  # type: ignore[misc]
         TypeError, ValueError: an argument is not as described.
     """
 
-    #: Keras may call it from a thread of its own, so that it need not wait for each batch.
-    async_safe = True
-
     def __init__(
         self,
         logdir: str | os.PathLike[str],

@@ -10,7 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from boardd_client.hooks.hyperparameters import readable
+from boardd_client import capture
+from boardd_client.calls import arguments, hparams
 from boardd_client.writer import SummaryWriter
 
 _logger = logging.getLogger("boardd_client")
@@ -20,7 +21,8 @@ class LibraryWriter:
     """Logs what a library reports. Tags are kept as they are.
 
     Nothing waits but ``close``: records are sent by themselves, so a library's ``flush``
-    needs no call.
+    needs no call. Nothing that is reported raises: what cannot be logged is left out, with one
+    warning for each name.
 
     Args:
         logdir: directory of the run.
@@ -45,8 +47,7 @@ class LibraryWriter:
     def log(self, values: Mapping[str, Any], step: Any) -> None:
         """Logs numbers as scalars, texts as texts, and dicts as several curves of a plot.
 
-        A number may be an array of one element, which may still be computing. What is none
-        of these is left out, with one warning for each name.
+        A number may be an array of one element, which may still be computing.
         """
         writer = self.open()
         for name, value in values.items():
@@ -55,7 +56,7 @@ class LibraryWriter:
                     writer.add_text(name, value, step)
                 else:
                     writer.add_scalar(name, value, step)
-            except (TypeError, ValueError) as error:
+            except Exception as error:  # the value's own methods raise anything
                 self.refuse(name, error)
 
     def log_hyperparameters(
@@ -63,12 +64,28 @@ class LibraryWriter:
     ) -> None:
         """Logs hyperparameters in the run itself, with the results that they led to.
 
-        What cannot be shown is left out with a warning.
+        Args:
+            hyperparameters: a dict, a ``Namespace`` or a dataclass, which may hold others.
+            metrics: names and numbers.
+            step: of the metrics.
         """
+        results = {name: each for name, each in (metrics or {}).items() if self._takes(name, each)}
         try:
-            self.open().add_hparams(readable(hyperparameters), metrics or {}, ".", step)
+            found = hparams.values(hyperparameters, self.refuse)
+            values = {name: hparams.plain(value) for name, value in found.items()}
+            self.open().add_hparams(values, results, ".", step)
         except (TypeError, ValueError) as error:
             self.refuse("hyperparameters", error)
+            self.log(results, step)
+
+    def _takes(self, name: str, value: Any) -> bool:
+        """Whether a result can be logged."""
+        try:
+            capture.scalar(value, arguments.tag(name))
+        except Exception as error:  # the value's own methods raise anything
+            self.refuse(name, error)
+            return False
+        return True
 
     def refuse(self, name: str, error: Exception) -> None:
         """Warns, once for each name, that a value is left out."""
@@ -76,10 +93,14 @@ class LibraryWriter:
             self._refused.add(name)
             _logger.warning("boardd: %s is reported but cannot be logged: %s", name, error)
 
-    def close(self) -> None:
-        """Waits until all is written, 30 s at most. What is logged later opens it again."""
+    def close(self, timeout: float | None = None) -> None:
+        """Waits until all is written. What is logged later opens it again.
+
+        Args:
+            timeout: seconds to wait at most; None is 30.
+        """
         self._closed = True
-        self._writer.close()
+        self._writer.close(timeout)
 
 
 def of_one_process(options: dict[str, Any]) -> dict[str, Any]:

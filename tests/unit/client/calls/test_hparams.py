@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from pathlib import Path
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,25 @@ class Rank(enum.IntEnum):
 
 class Schedule(str, enum.Enum):
     LINEAR = "linear"
+
+
+@dataclass
+class Settings:
+    rate: float
+    betas: tuple[float, ...]
+
+
+class Raising(PurePosixPath):
+    """Cannot be shown."""
+
+    def __str__(self) -> str:
+        raise KeyError("broken")
+
+    def __fspath__(self) -> str:
+        raise KeyError("broken")
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
 def shown(hparam_dict: dict[str, Any]) -> dict[str, Any]:
@@ -87,8 +108,59 @@ def test_what_holds_itself_is_told() -> None:
         shown({"items": items})
     names: dict[str, Any] = {}
     names["own"] = names
-    with pytest.raises(ValueError, match="more than 16 deep"):
+    with pytest.raises(ValueError, match=r"hparam_dict\['names/own'\] contains itself"):
         shown({"names": names})
+    everything = Namespace()
+    everything.own = everything
+    with pytest.raises(ValueError, match=r"hparam_dict\['own'\] contains itself"):
+        hparams.values(everything)
+
+
+def test_a_dict_has_a_greatest_depth() -> None:
+    nested: dict[str, Any] = {"end": 1}
+    for _ in range(15):
+        nested = {"in": nested}
+    assert list(shown(nested)) == ["in/" * 15 + "end"]
+    with pytest.raises(ValueError, match="more than 16 deep"):
+        shown({"one": {"more": nested}})
+
+
+def test_a_namespace_and_a_dataclass_are_dicts() -> None:
+    arguments = Namespace(
+        model={"head": Namespace(width=4)}, adam=Settings(0.1, (0.9, 0.99)), all=[Settings(1, ())]
+    )
+    found = hparams.values(arguments)
+    assert {name: hparams.plain(value) for name, value in found.items()} == {
+        "model/head/width": 4,
+        "adam/rate": 0.1,
+        "adam/betas": "[0.9, 0.99]",
+        "all": "[{rate: 1, betas: []}]",
+    }
+    with pytest.raises(TypeError, match="hparam_dict is a type, expected a dict"):
+        hparams.values(Settings)
+
+
+@pytest.mark.parametrize("place", ["value", "name", "set", "domain"])
+def test_an_error_of_the_value_itself_is_told_as_one_of_its_own(place: str) -> None:
+    bad = {
+        "value": {"x": Raising("a")},
+        "name": {"x": {Raising("a"): 1}},
+        "set": {"x": {Raising("a"), Raising("b")}},
+        "domain": {"x": [Raising("a")]},
+    }[place]
+    with pytest.raises(ValueError, match=r"(Raising|set) that raises KeyError"):
+        hparams.domains(bad) if place == "domain" else hparams.values(bad)
+
+
+def test_what_is_refused_is_told_and_the_rest_stays() -> None:
+    told: dict[str, str] = {}
+    own: dict[str, Any] = {"b": 1, "c": object()}
+    own["own"] = own
+    mixed = {"a": 10**5000, "rate": 0.1, "own": own, "text": Raising("a"), "odd": {"": 1, "d": 2}}
+    found = hparams.values(mixed, lambda name, error: told.setdefault(name, str(error)))
+    assert list(found) == ["rate", "own/b", "odd/d"]
+    assert list(told) == ["a", "own/c", "own/own", "text", "odd"]
+    assert told["a"] == "hparam_dict['a'] is a number beyond the range of float64"
 
 
 def test_a_long_list_is_shortened() -> None:

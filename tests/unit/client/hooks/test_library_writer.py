@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +50,34 @@ def test_what_cannot_be_logged_is_told_once_and_the_rest_is_logged(
         "boardd: table",
         "boardd: hyperparameters",
     ]
+
+
+class Raising:
+    """A value that no method can be asked of."""
+
+    def __str__(self) -> str:
+        raise KeyError("broken")
+
+    __repr__ = __call__ = __float__ = __array__ = __str__
+
+
+def test_nothing_that_is_reported_raises_and_only_the_bad_values_are_left_out(
+    scripted: ScriptedDaemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = library_writer(scripted)
+    own: dict[str, Any] = {"rate": 0.1}
+    own["own"] = own
+    bad: dict[str, Any] = {"number": 10**400, "text": "\ud800", "value": Raising(), "dict": own}
+    with caplog.at_level(logging.WARNING, "boardd_client"):
+        for step in range(2):
+            writer.log({**bad, "loss": 0.5}, step)
+        writer.log_hyperparameters({**bad, "layers": 3}, {**bad, "best": 0.5}, 2)
+        writer.log_hyperparameters(None, {**bad, "best": 0.5}, 3)
+        writer.log_hyperparameters({"text": "x" * (1 << 20)}, {"best": 0.5}, 4)
+    writer.close()
+    assert scalar_steps(scripted) == [0, 1, 2, 3, 4]
+    told = [text.partition(" is reported")[0] for text in caplog.messages if "reported" in text]
+    assert told == [f"boardd: {name}" for name in (*bad, "dict/own", "hyperparameters")]
 
 
 def test_one_process_of_several_is_alone_unless_it_says_otherwise() -> None:
