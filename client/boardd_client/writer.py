@@ -344,6 +344,12 @@ class SummaryWriter(
             return FlushResult(ok=True)
         return attached.flushes.flush(timeout_secs, level)
 
+    def _flush_closed(self, timeout_secs: float) -> FlushResult:
+        """Waits until what was logged before the last ``close`` is written."""
+        if not self._past:
+            return FlushResult(ok=True)
+        return self._past[-1].flushes.flush(timeout_secs, "written")
+
     def close(self, timeout: float | None = DEFAULT_TIMEOUT_SECS) -> FlushResult:
         """Waits until everything is written, and closes the run's event file.
 

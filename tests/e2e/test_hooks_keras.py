@@ -52,10 +52,10 @@ def test_a_training_and_an_evaluation(daemon: DaemonProcess, backend: str) -> No
     assert [point.step for point in points] == list(range(1, batches + 1))
     assert [point.value for point in points] == pytest.approx(noted["losses"][:batches])
     points = scalars["run/every second/train"]["batch_loss"]
-    assert [point.step for point in points] == list(range(2, batches + 1, 2))
+    assert [point.step for point in points] == list(range(2, ROWS * EPOCHS + 1, 2))
     assert [point.value for point in points] == pytest.approx(noted["losses"][batches + 1 :: 2])
     evaluated = scalars["run/every second/validation"]["evaluation_loss_vs_iterations"]
-    assert [point.step for point in evaluated] == [batches]
+    assert [point.step for point in evaluated] == [ROWS * EPOCHS]
 
     weights = read_histograms(daemon.logdir)["run/train"][f"{noted['path']}/histogram"]
     assert [point.step for point in weights] == list(range(EPOCHS))

@@ -64,6 +64,9 @@ def trainable(iterations: int) -> Callable[[dict[str, Any]], None]:
                     "nested": {"accuracy": 0.25 * number},
                     "values": [0.0, 1.0, 2.0],
                     "image": np.zeros((3, 4, 4), np.uint8),
+                    "zero_d": np.array(0.5),
+                    "one": np.array([0.25]),
+                    "nothing": [],
                     "note": "not shown",
                 }
             )
@@ -86,6 +89,7 @@ def test_each_trial_is_a_run_with_its_hyperparameters(cluster: Path, tmp_path: P
                 ),
             ).fit()
             assert not results.errors
+            assert not callback._writers
             for result in results:
                 directory = Path(result.path)
                 if logdir is None:  # nor has Ray's own callback written there
@@ -109,6 +113,8 @@ def check(logdir: Path, rates: list[float]) -> None:
         assert [(point.step, point.value) for point in points] == [
             (number, pytest.approx(rate / number)) for number in range(1, ITERATIONS + 1)
         ]
+        assert [point.value for point in scalars[run]["ray/tune/zero_d"]] == [0.5] * ITERATIONS
+        assert [point.value for point in scalars[run]["ray/tune/one"]] == [0.25] * ITERATIONS
         histograms = read_histograms(logdir)[run]["ray/tune/values"]
         assert [point.buckets[:, 2].sum() for point in histograms] == [3] * ITERATIONS
         assert len(read_images(logdir)[run]["ray/tune/image"]) == ITERATIONS

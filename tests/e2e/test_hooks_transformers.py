@@ -94,12 +94,14 @@ def test_a_second_training_is_a_run_of_its_own_and_a_resumed_one_is_not(
     options = {"save_strategy": "steps", "save_steps": 2}
     callback = BoarddCallback(daemon.logdir / "run", address=daemon.address)
     training = trainer(callback, tmp_path, **options)
+    training.evaluate()  # in the run of the training that follows
     training.train()
     first = read_scalars(daemon.logdir)["run"]["train/loss"]
     training.train()
     found = read_scalars(daemon.logdir)
     for run in ("run", "run_2"):
         assert [point.step for point in found[run]["train/loss"]] == [1, 2, 3, 4]
+    assert [point.step for point in found["run"]["eval/loss"]] == [0]
     resumed = BoarddCallback(daemon.logdir / "run", address=daemon.address)
     again = trainer(resumed, tmp_path, **options)
     again.train(resume_from_checkpoint=str(tmp_path / "out/checkpoint-2"))
@@ -108,6 +110,10 @@ def test_a_second_training_is_a_run_of_its_own_and_a_resumed_one_is_not(
     assert [point.step for point in points] == [1, 2, 3, 4]
     assert points[:2] == first[:2]
     assert points[2].wall_time > first[3].wall_time
+    again.train()
+    found = read_scalars(daemon.logdir)
+    assert [point.step for point in found["run"]["train/loss"]] == [1, 2, 3, 4]
+    assert found["run_2"]["train/loss"][-1].wall_time > points[3].wall_time
 
 
 def test_a_daemon_that_stands_still_holds_no_step_up(daemon: DaemonProcess, tmp_path: Path) -> None:

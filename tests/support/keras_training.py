@@ -16,7 +16,8 @@ ROWS, BATCH, EPOCHS = 24, 8, 2
 def main(logdir: str) -> None:
     """Fits three times, evaluates, and prints history, losses of batches, and a weight.
 
-    The second time with boardd's callback alone, the third with the same weights without it.
+    The second time in batches of one and with boardd's callback alone, the third time the same
+    without it.
     """
     import keras
     from boardd_client.hooks.keras import BoarddCallback
@@ -57,9 +58,7 @@ def main(logdir: str) -> None:
     # Keras calls callbacks on threads of its own where all of them allow it.
     for callbacks in ([again], [losses]):
         model.set_weights(begun)
-        model.fit(
-            x, y, batch_size=BATCH, epochs=EPOCHS, callbacks=callbacks, shuffle=False, verbose=0
-        )
+        model.fit(x, y, batch_size=1, epochs=EPOCHS, callbacks=callbacks, shuffle=False, verbose=0)
     model.evaluate(x, y, batch_size=BATCH, callbacks=[again], verbose=0)
     again.on_train_end()
     print(json.dumps({**found, "losses": losses.losses}))

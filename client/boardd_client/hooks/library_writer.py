@@ -102,6 +102,10 @@ class LibraryWriter:
         self._closed = True
         self._writer.close(timeout)
 
+    def wait_closed(self, timeout_secs: float) -> None:
+        """Waits until what was logged before ``close`` is written."""
+        self._writer._flush_closed(timeout_secs)
+
 
 def of_one_process(options: dict[str, Any]) -> dict[str, Any]:
     """Options of a writer in the one process of several that its library lets log.

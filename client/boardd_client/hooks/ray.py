@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numbers
 import os
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from boardd_client.hooks.library_writer import LibraryWriter, of_one_process
 #: Says nothing about the training.
 _LEFT_OUT: Final = {"config", "pid", "timestamp", "time_total_s", "training_iteration"}
 _FRAMES_A_SECOND: Final = 20
+_WAIT_SECS: Final = 30.0
 
 
 # Ray adds a TBXLoggerCallback of its own unless there is one.
@@ -27,9 +29,10 @@ class BoarddLoggerCallback(TBXLoggerCallback):  # type: ignore[misc]
     """Logs the results of trials as ``ray/tune/<name>``, as Ray's own callback for TensorBoard.
 
     It takes that callback's place. Each trial is a run; its hyperparameters are logged with
-    its first result. Arrays are logged as images if they have three or four dimensions, as
-    videos if they have five, else as histograms. It runs in the process that controls the
-    trials, so the trials themselves need no boardd.
+    its first result. Arrays of one element are logged as scalars, others as images if they
+    have three or four dimensions, as videos if they have five, else as histograms. Texts are
+    left out. It runs in the process that controls the trials, so the trials themselves need no
+    boardd.
 
     Args:
         logdir: directory of the runs, each named as the trial's directory. Default: in the
@@ -62,7 +65,7 @@ class BoarddLoggerCallback(TBXLoggerCallback):  # type: ignore[misc]
         step = result.get("timesteps_total") or result["training_iteration"]
         kept = {name: value for name, value in result.items() if name not in _LEFT_OUT}
         values = {f"ray/tune/{name}": each for name, each in flatten_dict(kept, "/").items()}
-        scalars = {name: each for name, each in values.items() if isinstance(each, numbers.Real)}
+        scalars = {name: each for name, each in values.items() if _is_scalar(each)}
         writer = self._writers[trial]
         if trial.evaluated_params and trial not in self._begun:
             # Beside the scalars, which so become columns of TensorBoard's page.
@@ -71,18 +74,35 @@ class BoarddLoggerCallback(TBXLoggerCallback):  # type: ignore[misc]
             writer.log(scalars, step)
         self._begun.add(trial)
         for name, value in values.items():
-            if isinstance(value, (list, np.ndarray)) and len(value):
+            if name not in scalars and isinstance(value, (list, np.ndarray)):
                 _log_array(writer, name, value, step)
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
-        """Waits until all of the trial is written, 30 s at most."""
+        """Closes the trial's writer and waits for nothing, as the other trials go on."""
         if trial in self._writers:
-            self._writers[trial].close()
+            self._writers[trial].close(0)
+
+    def on_experiment_end(self, trials: Any, **info: Any) -> None:
+        """Waits until all of all trials is written, 30 s at most."""
+        deadline = time.monotonic() + _WAIT_SECS
+        while self._writers:
+            _, writer = self._writers.popitem()
+            writer.close(0)
+            writer.wait_closed(max(deadline - time.monotonic(), 0))
+        self._begun.clear()
+
+
+def _is_scalar(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.size == 1
+    return isinstance(value, (numbers.Real, np.bool_))
 
 
 def _log_array(writer: LibraryWriter, name: str, array: Any, step: int) -> None:
     try:
         values = np.asarray(array)
+        if not values.size:
+            return
         if values.ndim == 3:
             writer.open().add_image(name, values, step, dataformats="CHW")
         elif values.ndim == 4:

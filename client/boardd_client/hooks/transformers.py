@@ -27,7 +27,8 @@ class BoarddCallback(TrainerCallback):  # type: ignore[misc]
 
     A second ``train()`` is a run beside the first, ``<logdir>_2``, unless it goes on from a
     checkpoint: then it goes on in the run, in which what was logged after the checkpoint is
-    out of date. Each trial of ``hyperparameter_search`` is a run, ``<logdir>/<trial>``.
+    out of date. Each trial of ``hyperparameter_search`` is a run: ``<logdir>/<trial>`` with the
+    name that its ``hp_name`` gives, else ``<logdir>``, ``<logdir>_2`` and so on.
 
     Args:
         logdir: directory of the run. Default: the environment's
@@ -45,7 +46,7 @@ class BoarddCallback(TrainerCallback):  # type: ignore[misc]
         self._options = of_one_process(options)
         self._writer: LibraryWriter | None = None
         self._directory = ""  # of the writer
-        self._trainings: dict[str, int] = {}  # begun at step 0, by directory
+        self._trainings: dict[str, int] = {}  # the number of the last, by run
 
     def on_train_begin(
         self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
@@ -71,7 +72,8 @@ class BoarddCallback(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Logs what the Trainer reports."""
         if state.is_world_process_zero and logs:
-            writer = self._begin(args, state) if self._writer is None else self._writer
+            # Without a writer it is an evaluation; the first training takes its run over.
+            writer = self._writer or self._open(self._run(args, state))
             writer.log(rewrite_logs(logs), state.global_step)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -80,22 +82,32 @@ class BoarddCallback(TrainerCallback):  # type: ignore[misc]
             self._writer.close()
 
     def _begin(self, args: Any, state: Any) -> LibraryWriter:
+        """The writer of a training."""
+        run = self._run(args, state)
+        number = self._trainings.get(run, 0)
+        if state.global_step:  # resumed, so it goes on in the last run
+            number = max(number, 1)
+        else:
+            number += 1
+        self._trainings[run] = number
+        directory = run if number == 1 else f"{run}_{number}"
+        if state.global_step:
+            return self._open(directory, purge_step=state.global_step + 1)
+        if self._writer is not None and directory == self._directory:
+            return self._writer
+        return self._open(directory)
+
+    def _run(self, args: Any, state: Any) -> str:
+        """Directory of the run, or of the first of several."""
         if self._logdir is None:
             self._logdir = _default_logdir(args)
-        if state.global_step and self._writer is not None:
-            directory = self._directory
-        else:
-            directory = os.path.normpath(os.path.join(self._logdir, state.trial_name or ""))
-        if state.global_step:
-            options = {"purge_step": state.global_step + 1, **self._options}
-        else:
-            options = self._options
-            number = self._trainings.get(directory, 0) + 1
-            self._trainings[directory] = number
-            if number > 1:
-                directory = f"{directory}_{number}"
+        return os.path.normpath(os.path.join(self._logdir, state.trial_name or ""))
+
+    def _open(self, directory: str, **options: Any) -> LibraryWriter:
+        if self._writer is not None:
+            self._writer.close(0)
         self._directory = directory
-        self._writer = LibraryWriter(directory, **options)
+        self._writer = LibraryWriter(directory, **{**options, **self._options})
         return self._writer
 
 
