@@ -350,7 +350,7 @@ class SummaryWriter(
             return FlushResult(ok=True)
         return self._past[-1].flushes.flush(timeout_secs, "written")
 
-    def close(self, timeout: float | None = DEFAULT_TIMEOUT_SECS) -> FlushResult:
+    def close(self, timeout: float | None = None) -> FlushResult:
         """Waits until everything is written, and closes the run's event file.
 
         After ``timeout`` seconds (None: 30) the rest is still sent in the background,
@@ -372,7 +372,9 @@ class SummaryWriter(
             self._gathering.finish(min(FINISH_SECS, max(0.0, deadline - time.monotonic())))
         sender = run.sender
         has_ended = run.end(deadline)
-        result = run.flushes.flush(max(0.0, deadline - time.monotonic()), "written")
+        remaining_secs = max(0.0, deadline - time.monotonic())
+        is_patient = timeout is not None
+        result = run.flushes.flush(remaining_secs, "written", is_patient=is_patient)
         if not has_ended:
             sender.abandoned.append(run.run)  # the sender ends and releases it when there is room
             sender.wake()

@@ -43,14 +43,20 @@ class Flushes:
         self._acknowledged_unsynced: int | None = None
         self._told = ""  # why the last flush waited in vain, once that was logged
 
-    def flush(self, timeout_secs: float | None, level: str) -> FlushResult:
-        """See ``SummaryWriter.flush``; None is no timeout."""
+    def flush(
+        self, timeout_secs: float | None, level: str, *, is_patient: bool = True
+    ) -> FlushResult:
+        """See ``SummaryWriter.flush``; None is no timeout.
+
+        With one, a daemon that cannot be had so far is waited for, unless not ``is_patient``.
+        """
         sender, run = self._sender, self._run
         sequence = sender.session.ring.last_sequence
         begin = time.monotonic()
         wait_secs = self._wait_secs() if timeout_secs is None else timeout_secs
         deadline = begin + wait_secs
-        written = sender.wait_written(sequence, deadline, run)
+        is_patient = is_patient and timeout_secs is not None
+        written = sender.wait_written(sequence, deadline, run, is_patient=is_patient)
         reason, waited_in_vain = "", False
         if run.refusal:
             reason = f"the daemon refuses the run: {run.refusal}"
@@ -64,7 +70,7 @@ class Flushes:
             level = "synced"
             if timeout_secs is None:
                 deadline = self._sync_deadline(begin)
-            synced = sender.sync(sequence, deadline, run)
+            synced = sender.sync(sequence, deadline, run, is_patient=is_patient)
             if synced.ok:
                 self._acknowledged_unsynced = None
             else:

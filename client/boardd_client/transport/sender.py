@@ -121,11 +121,19 @@ class Sender:
         self.start()
         self._pace.wake()
 
-    def wait_written(self, sequence: int, deadline: float, run: DefinedRun | None = None) -> bool:
+    def wait_written(
+        self,
+        sequence: int,
+        deadline: float,
+        run: DefinedRun | None = None,
+        *,
+        is_patient: bool = False,
+    ) -> bool:
         """Waits until records up to ``sequence`` are written or rejected, or it is hopeless.
 
         Only those of ``run``, if one is given. ``deadline`` is one of ``time.monotonic``. It
-        is hopeless if the daemon refuses the session or ``run``, and if no daemon can be had.
+        is hopeless if the daemon refuses the session or ``run``, and, unless ``is_patient``, if
+        no daemon can be had before somebody changes something.
         """
         session = self.session
         with self._changed:
@@ -133,7 +141,8 @@ class Sender:
                 if run is not None and session.done.is_written(run, sequence):
                     return True
                 remaining = deadline - time.monotonic()
-                hopeless = self._is_hopeless or (run is not None and run.refusal)
+                refused = self.session.refusal or (run is not None and run.refusal)
+                hopeless = refused or (self._connector.is_given_up and not is_patient)
                 if self.finished.is_set():  # at the process's end; a run's end may be left over
                     return session.statistics().pending == 0
                 if hopeless or remaining <= 0:
@@ -144,9 +153,14 @@ class Sender:
 
     def wait_room(self, deadline: float) -> bool:
         """Waits until something was acknowledged, 0.1 s at most; False past the deadline."""
-        remaining = deadline - time.monotonic()
         is_over = self.session.ring.is_closed or self.finished.is_set()
-        if remaining <= 0 or is_over or self._connector.is_given_up:
+        if is_over or self._connector.is_given_up:
+            return False
+        return self._wait_change(deadline)
+
+    def _wait_change(self, deadline: float) -> bool:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             return False
         self.wake()
         with self._changed:
@@ -174,11 +188,6 @@ class Sender:
         return bool(self._memory.log_path) and not self.session.refusal
 
     @property
-    def _is_hopeless(self) -> bool:
-        """Whether waiting for the daemon is no use."""
-        return bool(self.session.refusal) or self._connector.is_given_up
-
-    @property
     def is_starting(self) -> bool:
         """Whether there is no connection yet, or again, and nothing wrong with that so far."""
         return not (self.session.refusal or self._connector.connection or self._connector.trouble)
@@ -188,18 +197,22 @@ class Sender:
         with self._changed:
             self._changed.wait_for(self.finished.is_set, timeout_secs)
 
-    def sync(self, sequence: int, deadline: float, run: DefinedRun) -> SyncResult:
+    def sync(
+        self, sequence: int, deadline: float, run: DefinedRun, *, is_patient: bool = False
+    ) -> SyncResult:
         """Waits until written records of ``run`` up to ``sequence`` are synced.
 
-        ``deadline`` is one of ``time.monotonic``.
+        ``deadline`` and ``is_patient`` are as of ``wait_written``.
         """
         while True:
             remaining = deadline - time.monotonic()
             connection = self._connector.connection
-            if remaining <= 0 or self._is_hopeless or self.finished.is_set():
+            given_up = self._connector.is_given_up and not is_patient
+            hopeless = self.session.refusal or given_up
+            if remaining <= 0 or hopeless or self.finished.is_set():
                 return SyncResult(ok=False, reason=self.why_not(run))
             if connection is None:
-                self.wait_room(deadline)
+                self._wait_change(deadline)
                 continue
             request = pb.FlushRequest(
                 session_id=self.session.session_id,
@@ -211,7 +224,7 @@ class Sender:
             try:
                 reply = connection.flush(request)
             except ConnectionFailedError:
-                self.wait_room(deadline)  # it will be another connection's
+                self._wait_change(deadline)  # it will be another connection's
                 continue
             if reply.reached:
                 return SyncResult(ok=True)
