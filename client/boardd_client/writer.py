@@ -324,8 +324,9 @@ class SummaryWriter(
         """Waits until everything logged so far has reached a level.
 
         Args:
-            timeout: seconds to wait at most; 0 only has what was logged sent soon. None: 1, so
-                that it may stand in a loop; after a wait in vain 0, until the daemon answers again.
+            timeout: seconds to wait at most, also where no daemon can be had; 0 only has what
+                was logged sent soon. None: 1, so that it may stand in a loop; after a wait in
+                vain 0, until the daemon answers again.
             level: ``"written"`` (handed to the operating system) or ``"synced"``
                 (on the disk).
 
@@ -353,8 +354,8 @@ class SummaryWriter(
     def close(self, timeout: float | None = None) -> FlushResult:
         """Waits until everything is written, and closes the run's event file.
 
-        After ``timeout`` seconds (None: 30) the rest is still sent in the background,
-        as long as the process lives. Returns what ``flush`` returns. A second call
+        After ``timeout`` seconds (None: 30, or sooner if no daemon can be had) the rest is still
+        sent in the background, as long as the process lives. Returns what ``flush`` returns. A second call
         does nothing.
         """
         timeout_secs = DEFAULT_TIMEOUT_SECS if timeout is None else arguments.timeout(timeout)

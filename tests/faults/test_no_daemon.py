@@ -9,9 +9,11 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_run
 from support.waiting import wait_until
@@ -98,3 +100,19 @@ def test_it_is_told_once_and_a_daemon_that_comes_later_writes_what_was_kept(
         wait_until(lambda: not Path(log).exists(), "the log is adopted and written")
         for name in ("closed", "left"):
             assert len(read_run(logdir / name).scalars["loss"]) == 100
+
+
+@pytest.mark.slow
+def test_a_timeout_that_is_given_waits_for_a_daemon_that_comes_late(
+    tmp_path: Path, runtime_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOARDD_AUTOSTART", "0")
+    socket = runtime_directory / "s"
+    with SummaryWriter(tmp_path / "logs" / "run", address=f"unix:{socket}") as sw:
+        sw.add_scalar("loss", 0.5, 3)
+        wait_until(lambda: "kept in" in sw.flush().reason, "it waits no more")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(sw.flush, 60)
+            with DaemonProcess(tmp_path, socket=socket):
+                assert waiting.result(120)
+                assert sw.close()
