@@ -355,8 +355,8 @@ class SummaryWriter(
         """Waits until everything is written, and closes the run's event file.
 
         After ``timeout`` seconds (None: 30, or sooner if no daemon can be had) the rest is still
-        sent in the background, as long as the process lives. Returns what ``flush`` returns. A second call
-        does nothing.
+        sent in the background, as long as the process lives. Returns what ``flush`` returns. A
+        second call does nothing.
         """
         timeout_secs = DEFAULT_TIMEOUT_SECS if timeout is None else arguments.timeout(timeout)
         deadline = time.monotonic() + timeout_secs

@@ -264,7 +264,7 @@ def test_what_a_trainer_says_at_its_exit_without_a_daemon_is_true(
         timeout=120,
         check=True,
     )
-    assert f"the next daemon at unix:{socket} will write those without tensors" in done.stderr
+    assert f"the next daemon at unix:{socket} writes those without tensors" in done.stderr
     with DaemonProcess(tmp_path, socket=socket):
         wait_written(run, EXPECTED)
 
