@@ -141,7 +141,8 @@ def test_what_cannot_be_logged_is_left_out_with_a_warning(
         logger.log_graph(torch.nn.Linear(5, 1))
     logger.finalize("success")
     told = [text for text in caplog.messages if "cannot be logged" in text]
-    assert [text.partition(" is reported")[0] for text in told] == ["boardd: x", "boardd: the graph"]
+    names = [text.partition(" is reported")[0] for text in told]
+    assert names == ["boardd: x", "boardd: the graph"]
     assert list(read_run(Path(logger.log_dir)).scalars) == ["y"]
 
 
