@@ -237,6 +237,7 @@ def test_a_watch_does_not_keep_what_it_watches(writer: SummaryWriter) -> None:
 
     net = network()
     handle = hooks.watch(net, writer)
+    gc.collect()  # networks of other tests
     before = len(optimizer._global_optimizer_post_hooks)
     train(net, 1)
     gone = weakref.ref(net)

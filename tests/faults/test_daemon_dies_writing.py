@@ -109,7 +109,7 @@ def test_every_record_is_written_once_wherever_the_daemon_dies(
                 ) as daemon:
                     assert daemon.wait() == -signal.SIGKILL, daemon.log
         with DaemonProcess(tmp_path, socket=socket):
-            steps = [steady_trainer.end(trainer, timeout_secs=60) for trainer in trainers]
+            steps = [steady_trainer.end(trainer, timeout_secs=240) for trainer in trainers]
     finally:
         for trainer in trainers:
             trainer.kill()

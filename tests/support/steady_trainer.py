@@ -56,7 +56,7 @@ def _log(address: str, logdir: str, number: int) -> None:
                 writer.add_histogram(f"h{number}", np.arange(100.0), step, bins=4)
         step += 1
     for writer in writers:
-        assert writer.close(), writer.statistics()
+        assert writer.close(timeout=120), writer.statistics()
     counts = writers[0].statistics()  # of all writers of the process
     assert counts.accepted == counts.written, counts
     print(step)

@@ -7,12 +7,11 @@ the daemon does not depend on its virtual environment any more.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import logging
-import os
 import pkgutil
 import threading
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -36,30 +35,30 @@ _PACKAGE: Final = __name__.partition(".")[0]
 
 #: How long after the daemon's start they are loaded: its first records go first.
 _DELAY_SECS: Final = 5.0
-#: The lowest priority: whoever has something to do goes first.
-_NICE: Final = 19
+#: The pause after each of them, for whoever waits for the interpreter. Not by a low priority of
+#: the thread: on a busy machine it would hold the interpreter for seconds without running.
+_PAUSE_SECS: Final = 0.01
 
 
 async def load_in_background() -> None:
-    """Begins to load all modules, a while from now, on a thread of the lowest priority."""
+    """Begins to load all modules, a while from now, on a thread that pauses after each."""
     await asyncio.sleep(_DELAY_SECS)
     threading.Thread(target=_load_gently, name="boardd-load", daemon=True).start()
 
 
 def _load_gently() -> None:
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-    load_all()
+    load_all(_PAUSE_SECS)
     heap.give_back()  # numba's compiler takes a hundred MiB, and is seldom needed again
 
 
-def load_all() -> None:
-    """Loads all modules; warns of those that cannot be loaded."""
+def load_all(pause_secs: float = 0.0) -> None:
+    """Loads all modules, with a pause after each; warns of those that cannot be loaded."""
     for name in late_modules():
         try:
             importlib.import_module(name)
         except Exception as error:  # what needs it will be held up, and all else goes on
             _logger.warning("%s cannot be loaded: %s: %s", name, type(error).__name__, error)
+        time.sleep(pause_secs)
 
 
 def late_modules() -> Iterator[str]:
