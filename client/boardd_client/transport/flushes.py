@@ -56,7 +56,7 @@ class Flushes:
         wait_secs = self._wait_secs() if timeout_secs is None else timeout_secs
         deadline = begin + wait_secs
         is_patient = is_patient and timeout_secs is not None
-        written = sender.wait_written(sequence, deadline, run, is_patient=is_patient)
+        written = sender.wait_written(sequence, deadline, run, patient=is_patient)
         reason, waited_in_vain = "", False
         if run.refusal:
             reason = f"the daemon refuses the run: {run.refusal}"
@@ -70,7 +70,7 @@ class Flushes:
             level = "synced"
             if timeout_secs is None:
                 deadline = self._sync_deadline(begin)
-            synced = sender.sync(sequence, deadline, run, is_patient=is_patient)
+            synced = sender.sync(sequence, deadline, run, patient=is_patient)
             if synced.ok:
                 self._acknowledged_unsynced = None
             else:

@@ -122,17 +122,12 @@ class Sender:
         self._pace.wake()
 
     def wait_written(
-        self,
-        sequence: int,
-        deadline: float,
-        run: DefinedRun | None = None,
-        *,
-        is_patient: bool = False,
+        self, sequence: int, deadline: float, run: DefinedRun | None = None, patient: bool = False
     ) -> bool:
         """Waits until records up to ``sequence`` are written or rejected, or it is hopeless.
 
         Only those of ``run``, if one is given. ``deadline`` is one of ``time.monotonic``. It
-        is hopeless if the daemon refuses the session or ``run``, and, unless ``is_patient``, if
+        is hopeless if the daemon refuses the session or ``run``, and, unless ``patient``, if
         no daemon can be had before somebody changes something.
         """
         session = self.session
@@ -142,7 +137,7 @@ class Sender:
                     return True
                 remaining = deadline - time.monotonic()
                 refused = self.session.refusal or (run is not None and run.refusal)
-                hopeless = refused or (self._connector.is_given_up and not is_patient)
+                hopeless = refused or (self._connector.is_given_up and not patient)
                 if self.finished.is_set():  # at the process's end; a run's end may be left over
                     return session.statistics().pending == 0
                 if hopeless or remaining <= 0:
@@ -198,17 +193,16 @@ class Sender:
             self._changed.wait_for(self.finished.is_set, timeout_secs)
 
     def sync(
-        self, sequence: int, deadline: float, run: DefinedRun, *, is_patient: bool = False
+        self, sequence: int, deadline: float, run: DefinedRun, patient: bool = False
     ) -> SyncResult:
         """Waits until written records of ``run`` up to ``sequence`` are synced.
 
-        ``deadline`` and ``is_patient`` are as of ``wait_written``.
+        ``deadline`` and ``patient`` are as of ``wait_written``.
         """
         while True:
             remaining = deadline - time.monotonic()
             connection = self._connector.connection
-            given_up = self._connector.is_given_up and not is_patient
-            hopeless = self.session.refusal or given_up
+            hopeless = self.session.refusal or (self._connector.is_given_up and not patient)
             if remaining <= 0 or hopeless or self.finished.is_set():
                 return SyncResult(ok=False, reason=self.why_not(run))
             if connection is None:

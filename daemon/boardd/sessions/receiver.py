@@ -27,7 +27,7 @@ from boardd.sessions.turn import Turn
 #: Frames of that many bytes are taken in one go.
 _WHOLE_BYTES: Final = 6 << 10
 #: Definitions are taken this many at a time.
-_DEFINITIONS_AT_A_TIME: Final = 64
+_DEFINITIONS_AT_A_TIME: Final = 32
 
 
 class Receiver:

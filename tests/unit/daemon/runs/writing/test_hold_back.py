@@ -194,10 +194,10 @@ def test_a_session_that_has_not_shared_a_tag_for_long_is_not_waited_for(
     async def test() -> None:
         loop = asyncio.get_running_loop()
         run = Held(A, B)
-        shared = loop.time()
         run.log(B, 1)
         assert run.released == [1]
         run.log(A, 2)
+        shared = loop.time()
         assert run.released == [1]
         await until(lambda: len(run.released) == 2 and loop.time() > shared + 0.5)
         run.log(A, 3)
