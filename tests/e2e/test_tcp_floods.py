@@ -114,7 +114,7 @@ def test_a_flood_without_a_token_keeps_no_local_client_out(
                 sw.add_scalar("loss", 1.0, 1)
                 assert sw.flush(timeout=20.0)
             assert descriptors(daemon) <= before + MAX_CONNECTIONS + 32
-    daemon.wait_log("connections over TCP closed on which no call was let in: [0-9]+")
+        daemon.wait_log("connections over TCP closed on which no call was let in: [0-9]+")
     wait_until(lambda: descriptors(daemon) <= before + 8, "the connections that are gone")
 
 
