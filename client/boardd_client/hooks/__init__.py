@@ -9,7 +9,7 @@ Each imports what it is for, so nothing is imported here:
 - ``hooks.jax``: ``log_tree`` for the leaves of a pytree;
 - ``hooks.lightning``, ``hooks.transformers``, ``hooks.accelerate``, ``hooks.ignite``,
   ``hooks.keras``, ``hooks.ray``: loggers and callbacks as these libraries call them, on top of
-  ``hooks.library_writer``.
+  ``hooks.report_writer``.
 
 Rule: a hook logs through the public methods of a ``SummaryWriter``. It changes no value,
 gradient or random state, and waits for no device.

@@ -12,7 +12,7 @@ from typing import Any
 
 from accelerate.tracking import GeneralTracker, on_main_process
 
-from boardd_client.hooks.library_writer import LibraryWriter, of_one_process
+from boardd_client.hooks.report_writer import ReportWriter, of_one_process
 from boardd_client.writer import SummaryWriter
 
 
@@ -40,16 +40,16 @@ class BoarddTracker(GeneralTracker):  # type: ignore[misc]
         self.run_name = run_name
         self.logging_dir = os.path.join(logging_dir, run_name)
         self._options = of_one_process(options)
-        self._writer: LibraryWriter | None = None
+        self._writer: ReportWriter | None = None
 
     @on_main_process  # type: ignore[untyped-decorator]
     def start(self) -> None:
         """Makes the writer."""
         self._open()
 
-    def _open(self) -> LibraryWriter:
+    def _open(self) -> ReportWriter:
         if self._writer is None:
-            self._writer = LibraryWriter(self.logging_dir, **self._options)
+            self._writer = ReportWriter(self.logging_dir, **self._options)
         return self._writer
 
     @property

@@ -16,7 +16,7 @@ from typing import Any
 
 from ignite.handlers.tensorboard_logger import TensorboardLogger
 
-from boardd_client.hooks.library_writer import LibraryWriter
+from boardd_client.hooks.report_writer import ReportWriter
 
 
 class BoarddLogger(TensorboardLogger):  # type: ignore[misc]
@@ -34,15 +34,15 @@ class BoarddLogger(TensorboardLogger):  # type: ignore[misc]
     """
 
     #: None while a copy is being made: Ignite's own ``__getattr__`` asks for ``writer``.
-    _library_writer: LibraryWriter | None = None
+    _report_writer: ReportWriter | None = None
 
     def __init__(self, logdir: str | os.PathLike[str], **options: Any) -> None:
-        self._library_writer = LibraryWriter(logdir, **options)
+        self._report_writer = ReportWriter(logdir, **options)
 
     def __getattr__(self, name: str) -> Any:
-        if self._library_writer is None:
+        if self._report_writer is None:
             raise AttributeError(name)
-        return getattr(self._library_writer.open(), name)
+        return getattr(self._report_writer.open(), name)
 
     @property
     def writer(self) -> Any:
@@ -53,10 +53,10 @@ class BoarddLogger(TensorboardLogger):  # type: ignore[misc]
         return _HandlersWriter(self._opened)
 
     @property
-    def _opened(self) -> LibraryWriter:
-        if self._library_writer is None:
+    def _opened(self) -> ReportWriter:
+        if self._report_writer is None:
             raise RuntimeError("the logger is a copy that is not complete")
-        return self._library_writer
+        return self._report_writer
 
     def log_hyperparameters(self, hyperparameters: Any) -> None:
         """Logs hyperparameters in the run itself."""
@@ -70,7 +70,7 @@ class BoarddLogger(TensorboardLogger):  # type: ignore[misc]
 class _HandlersWriter:
     """A writer whose ``add_*`` calls raise nothing: handlers call them while training runs."""
 
-    def __init__(self, writer: LibraryWriter) -> None:
+    def __init__(self, writer: ReportWriter) -> None:
         self._writer = writer
 
     def __getattr__(self, name: str) -> Any:

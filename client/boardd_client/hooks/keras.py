@@ -13,7 +13,7 @@ from typing import Any, Final
 import keras
 
 from boardd_client.calls import arguments
-from boardd_client.hooks.library_writer import LibraryWriter
+from boardd_client.hooks.report_writer import ReportWriter
 from boardd_client.hooks.watch import interval
 
 _VALIDATION: Final = "val_"
@@ -59,8 +59,8 @@ class BoarddCallback(keras.callbacks.Callback):  # type: ignore[misc]
         else:
             self._batch_interval = interval(1 if update_freq == "batch" else update_freq)
         self._histogram_freq = arguments.count(histogram_freq, "histogram_freq")
-        self._train = LibraryWriter(logdir, run="train", **options)
-        self._validation = LibraryWriter(logdir, run="validation", **options)
+        self._train = ReportWriter(logdir, run="train", **options)
+        self._validation = ReportWriter(logdir, run="validation", **options)
         self._hyperparameters = hyperparameters
         self._batches = self._batches_before_epoch = 0
 

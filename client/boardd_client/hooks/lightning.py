@@ -19,7 +19,7 @@ except ImportError:
     from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
     from pytorch_lightning.utilities import rank_zero_only
 
-from boardd_client.hooks.library_writer import LibraryWriter, of_one_process
+from boardd_client.hooks.report_writer import ReportWriter, of_one_process
 from boardd_client.writer import SummaryWriter
 
 _VERSION: Final = re.compile(r"version_(\d+)")
@@ -68,7 +68,7 @@ class BoarddLogger(Logger):  # type: ignore[misc]
         self._prefix = f"{prefix}{self.LOGGER_JOIN_CHAR}" if prefix else ""
         self._logs_graph = bool(log_graph)
         self._options = of_one_process(options)
-        self._writer: LibraryWriter | None = None
+        self._writer: ReportWriter | None = None
 
     @property
     def name(self) -> str:
@@ -105,10 +105,10 @@ class BoarddLogger(Logger):  # type: ignore[misc]
         """The writer; in other processes than that of rank zero, something that logs nothing."""
         return self._open().open()
 
-    def _open(self) -> LibraryWriter:
+    def _open(self) -> ReportWriter:
         if self._writer is None:
             directory = self.log_dir
-            self._writer = LibraryWriter(directory, **self._options)
+            self._writer = ReportWriter(directory, **self._options)
             # The daemon makes it too, but later: the next logger must not take its number.
             with suppress(OSError):
                 os.makedirs(directory, exist_ok=True)

@@ -16,7 +16,7 @@ import numpy as np
 from ray.tune.logger import TBXLoggerCallback
 from ray.tune.utils import flatten_dict
 
-from boardd_client.hooks.library_writer import LibraryWriter, of_one_process
+from boardd_client.hooks.report_writer import ReportWriter, of_one_process
 
 #: Says nothing about the training.
 _LEFT_OUT: Final = {"config", "pid", "timestamp", "time_total_s", "training_iteration"}
@@ -47,7 +47,7 @@ class BoarddLoggerCallback(TBXLoggerCallback):  # type: ignore[misc]
     def __init__(self, logdir: str | os.PathLike[str] | None = None, **options: Any) -> None:
         self._logdir = None if logdir is None else os.path.abspath(logdir)
         self._options = of_one_process(options)
-        self._writers: dict[Any, LibraryWriter] = {}
+        self._writers: dict[Any, ReportWriter] = {}
         self._begun: set[Any] = set()
 
     def log_trial_start(self, trial: Any) -> None:
@@ -57,7 +57,7 @@ class BoarddLoggerCallback(TBXLoggerCallback):  # type: ignore[misc]
             directory = trial.local_path
             if self._logdir is not None:
                 directory = os.path.join(self._logdir, os.path.basename(directory))
-            self._writers[trial] = LibraryWriter(directory, **self._options)
+            self._writers[trial] = ReportWriter(directory, **self._options)
 
     def log_trial_result(self, iteration: int, trial: Any, result: Mapping[str, Any]) -> None:
         """Logs a result of a trial, with its hyperparameters if it is the first."""
@@ -98,7 +98,7 @@ def _is_scalar(value: Any) -> bool:
     return isinstance(value, (numbers.Real, np.bool_))
 
 
-def _log_array(writer: LibraryWriter, name: str, array: Any, step: int) -> None:
+def _log_array(writer: ReportWriter, name: str, array: Any, step: int) -> None:
     try:
         values = np.asarray(array)
         if not values.size:

@@ -15,7 +15,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.integrations import rewrite_logs
 
-from boardd_client.hooks.library_writer import LibraryWriter, of_one_process
+from boardd_client.hooks.report_writer import ReportWriter, of_one_process
 
 
 class BoarddCallback(TrainerCallback):  # type: ignore[misc]
@@ -44,7 +44,7 @@ class BoarddCallback(TrainerCallback):  # type: ignore[misc]
     def __init__(self, logdir: str | os.PathLike[str] | None = None, **options: Any) -> None:
         self._logdir = None if logdir is None else os.fspath(logdir)
         self._options = of_one_process(options)
-        self._writer: LibraryWriter | None = None
+        self._writer: ReportWriter | None = None
         self._directory = ""  # of the writer
         self._trainings: dict[str, int] = {}  # the number of the last, by run
 
@@ -81,7 +81,7 @@ class BoarddCallback(TrainerCallback):  # type: ignore[misc]
         if self._writer is not None:
             self._writer.close()
 
-    def _begin(self, args: Any, state: Any) -> LibraryWriter:
+    def _begin(self, args: Any, state: Any) -> ReportWriter:
         """The writer of a training."""
         run = self._run(args, state)
         number = self._trainings.get(run, 0)
@@ -103,11 +103,11 @@ class BoarddCallback(TrainerCallback):  # type: ignore[misc]
             self._logdir = _default_logdir(args)
         return os.path.normpath(os.path.join(self._logdir, state.trial_name or ""))
 
-    def _open(self, directory: str, **options: Any) -> LibraryWriter:
+    def _open(self, directory: str, **options: Any) -> ReportWriter:
         if self._writer is not None:
             self._writer.close(0)
         self._directory = directory
-        self._writer = LibraryWriter(directory, **{**options, **self._options})
+        self._writer = ReportWriter(directory, **{**options, **self._options})
         return self._writer
 
 

@@ -1,4 +1,4 @@
-"""``LibraryWriter``: a ``SummaryWriter`` as training libraries use one.
+"""``ReportWriter``: a ``SummaryWriter`` as training libraries use one.
 
 They report names and values, close their logger after each phase, and log again later.
 """
@@ -17,7 +17,7 @@ from boardd_client.writer import SummaryWriter
 _logger = logging.getLogger("boardd_client")
 
 
-class LibraryWriter:
+class ReportWriter:
     """Logs what a library reports. Tags are kept as they are.
 
     Nothing waits but ``close``: records are sent by themselves, so a library's ``flush``

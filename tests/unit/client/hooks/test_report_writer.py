@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from boardd_client.hooks.library_writer import LibraryWriter, of_one_process
+from boardd_client.hooks.report_writer import ReportWriter, of_one_process
 from boardd_protos.frame import FrameKind
 from support.scripted_daemon import ScriptedDaemon
 
 pytestmark = pytest.mark.usefixtures("no_autostart")
 
 
-def library_writer(scripted: ScriptedDaemon) -> LibraryWriter:
-    return LibraryWriter("logs/run", address=scripted.address)
+def report_writer(scripted: ScriptedDaemon) -> ReportWriter:
+    return ReportWriter("logs/run", address=scripted.address)
 
 
 def scalar_steps(scripted: ScriptedDaemon) -> list[int]:
@@ -23,7 +23,7 @@ def scalar_steps(scripted: ScriptedDaemon) -> list[int]:
 
 
 def test_what_is_logged_after_close_opens_it_again(scripted: ScriptedDaemon) -> None:
-    writer = library_writer(scripted)
+    writer = report_writer(scripted)
     writer.log({"loss": 0.5}, 1)
     writer.close()
     writer.close()
@@ -38,7 +38,7 @@ def test_what_is_logged_after_close_opens_it_again(scripted: ScriptedDaemon) -> 
 def test_what_cannot_be_logged_is_told_once_and_the_rest_is_logged(
     scripted: ScriptedDaemon, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer = library_writer(scripted)
+    writer = report_writer(scripted)
     with caplog.at_level(logging.WARNING, "boardd_client"):
         for step in range(2):
             writer.log({"table": np.ones(3), "note": "text", "loss": np.float32(0.5)}, step)
@@ -64,7 +64,7 @@ class Raising:
 def test_nothing_that_is_reported_raises_and_only_the_bad_values_are_left_out(
     scripted: ScriptedDaemon, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer = library_writer(scripted)
+    writer = report_writer(scripted)
     own: dict[str, Any] = {"rate": 0.1}
     own["own"] = own
     bad: dict[str, Any] = {"number": 10**400, "text": "\ud800", "value": Raising(), "dict": own}
