@@ -131,15 +131,10 @@ def _count_by_thresholds(
 
 
 @inner()
-def _begin(
-    values: npt.NDArray[Any],
-    bits: npt.NDArray[Any],
-    mask: Any,
-    shift: Any,
-    infinity: Any,
-    edges: npt.NDArray[np.float64],
+def ordinary_range(
+    values: npt.NDArray[Any], bits: npt.NDArray[Any], mask: Any, shift: Any, infinity: Any
 ) -> tuple[bool, float, float, int, float, float, int, int, int]:
-    # Writes the edges and returns as ``equal_width``, before anything is counted.
+    """Returns as ``equal_width``, before anything is counted: whether the range is ordinary."""
     keys = np.empty(2, bits.dtype)
     total, compensation, squares, num, nan_count, positive, negative = _moments(
         values, bits, mask, shift, infinity, keys
@@ -153,6 +148,21 @@ def _begin(
     highest: Any = np.float64(ends[1]) + 0.0
     is_made = num > 0 and abs(total) < np.inf
     is_made = is_made and -np.inf < lowest and lowest <= highest and highest < np.inf
+    return is_made, lowest, highest, num, total, squares, nan_count, positive, negative
+
+
+@inner()
+def _begin(
+    values: npt.NDArray[Any],
+    bits: npt.NDArray[Any],
+    mask: Any,
+    shift: Any,
+    infinity: Any,
+    edges: npt.NDArray[np.float64],
+) -> tuple[bool, float, float, int, float, float, int, int, int]:
+    # As ``ordinary_range``; writes the edges as well.
+    found = ordinary_range(values, bits, mask, shift, infinity)
+    is_made, lowest, highest, num, total, squares, nan_count, positive, negative = found
     is_made = is_made and _write_edges(lowest, highest, edges)
     return is_made, lowest, highest, num, total, squares, nan_count, positive, negative
 

@@ -11,15 +11,36 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from boardd.reduce.compiled import brief_entry, callee, entry
+from boardd.reduce.compiled import brief_entry, callee, entry, inner
 from boardd.reduce.histogram.counting import count_direct
-from boardd.reduce.histogram.equal_width import equal_width, equal_width_of_few
-from boardd.reduce.histogram.kernels import moments
+from boardd.reduce.histogram.equal_width import equal_width, equal_width_of_few, ordinary_range
 
-_moments = callee(moments)
 _count_direct = callee(count_direct)
 _equal_width = callee(equal_width)
 _equal_width_of_few = callee(equal_width_of_few)
+
+
+@inner()
+def _put(
+    found: tuple[bool, float, float, int, float, float, int, int, int],
+    counted: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.float64],
+    floats: npt.NDArray[np.float64],
+    numbers: npt.NDArray[np.int64],
+) -> None:
+    # Writes one array's row of each, of what ``equal_width`` returns.
+    for bucket in range(counted.size):
+        counts[bucket] = counted[bucket]
+    is_made, lowest, highest, num, total, squares, nan_count, positive, negative = found
+    floats[0] = lowest
+    floats[1] = highest
+    floats[2] = total
+    floats[3] = squares
+    numbers[0] = is_made
+    numbers[1] = num
+    numbers[2] = nan_count
+    numbers[3] = positive
+    numbers[4] = negative
 
 
 def _equal_width_of_many(
@@ -48,8 +69,7 @@ def _equal_width_of_many(
         numbers: int64[n, 5], to be written: whether it was made; the numbers of finite
             values, of NaN, of positive and of negative infinities.
     """
-    bins = counts.shape[1]
-    counted = np.empty(bins, np.int64)
+    counted = np.empty(counts.shape[1], np.int64)
     for index in range(starts.size - 1):
         own = values[starts[index] : starts[index + 1]]
         own_bits = bits[starts[index] : starts[index + 1]]
@@ -58,18 +78,7 @@ def _equal_width_of_many(
             found = _equal_width_of_few(own, own_bits, mask, shift, infinity, edges[index], counted)
         else:
             found = _equal_width(own, own_bits, mask, shift, infinity, edges[index], counted)
-        for bucket in range(bins):
-            counts[index, bucket] = counted[bucket]
-        is_made, lowest, highest, num, total, squares, nan_count, positive, negative = found
-        floats[index, 0] = lowest
-        floats[index, 1] = highest
-        floats[index, 2] = total
-        floats[index, 3] = squares
-        numbers[index, 0] = is_made
-        numbers[index, 1] = num
-        numbers[index, 2] = nan_count
-        numbers[index, 3] = positive
-        numbers[index, 4] = negative
+        _put(found, counted, counts[index], floats[index], numbers[index])
 
 
 def _between_edges_of_many(
@@ -89,38 +98,15 @@ def _between_edges_of_many(
     The other arguments are those of ``equal_width_of_many``. One is not made whose sum
     overflows, or which has no finite value.
     """
-    bins = counts.shape[1]
-    counted = np.empty(bins, np.int64)
-    keys = np.empty(2, bits.dtype)
-    ends = keys.view(values.dtype)
+    counted = np.empty(counts.shape[1], np.int64)
     for index in range(starts.size - 1):
         own = values[starts[index] : starts[index + 1]]
         own_bits = bits[starts[index] : starts[index + 1]]
-        total, compensation, squares, num, nan_count, positive, negative = _moments(
-            own, own_bits, mask, shift, infinity, keys
-        )
-        total += compensation
-        for end in range(2):
-            keys[end] ^= (keys[end] >> shift) & mask
-        # Plain zero for minus zero.
-        lowest: Any = np.float64(ends[0]) + 0.0
-        highest: Any = np.float64(ends[1]) + 0.0
-        is_made = num > 0 and abs(total) < np.inf
-        is_made = is_made and -np.inf < lowest and lowest <= highest and highest < np.inf
+        found = ordinary_range(own, own_bits, mask, shift, infinity)
         counted[:] = 0
-        if is_made:
+        if found[0]:
             _count_direct(own, edges, 0.0, counted)
-        for bucket in range(bins):
-            counts[index, bucket] = counted[bucket]
-        floats[index, 0] = lowest
-        floats[index, 1] = highest
-        floats[index, 2] = total
-        floats[index, 3] = squares
-        numbers[index, 0] = is_made
-        numbers[index, 1] = num
-        numbers[index, 2] = nan_count
-        numbers[index, 3] = positive
-        numbers[index, 4] = negative
+        _put(found, counted, counts[index], floats[index], numbers[index])
 
 
 #: Each twice: the brief ones keep the GIL, see ``brief_entry``.
