@@ -55,7 +55,8 @@ class ExperimentCalls(Calls):
             hparam_dict: names and values: bool, number or str. A dict, a ``Namespace`` or a
                 dataclass becomes hyperparameters ``<name>/<name there>``; lists and the
                 like, and paths, become text; an enum or a callable counts as its name, an enum
-                of texts as its text. None is left out.
+                of texts as its text; anything else whose class says what it is, such as a
+                device, a dtype or a date, as what ``str`` says. None is left out.
             metric_dict: names and values, as ``add_scalar`` takes one.
             name: name of the sub-run, ``"."`` for the run itself. Default: the time in
                 seconds; for a rank of several a hash of ``hparam_dict``, so that all ranks

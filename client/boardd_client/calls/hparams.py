@@ -175,14 +175,29 @@ def _checked(value: object, what: str) -> pb.HParamValue:
             raise ValueError(f"{what} is a number beyond the range of float64") from None
     if isinstance(value, os.PathLike) or _has_parts(value):
         return pb.HParamValue(text=_shortened(_text(value, what, _MAX_DEPTH)))
-    if isinstance(value, np.ndarray) or capture.is_of_framework(type(value)):
+    if _is_array(value):
         return _value(arguments.plain(value, what), what)
-    if callable(value):
-        return pb.HParamValue(text=str(getattr(value, "__name__", value)))
+    if callable(value) and hasattr(value, "__name__"):
+        return pb.HParamValue(text=str(value.__name__))
+    if _says_what_it_is(type(value)):
+        return pb.HParamValue(text=_shortened(" ".join(str(value).split())))
     raise TypeError(
         f"{what} is a {arguments.kind(value)}, expected a bool, a number, a str, a list, a dict, "
-        "an enum or a path"
+        "an enum, a path or what has a text of its own"
     )
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, np.ndarray) or (
+        capture.is_of_framework(type(value)) and hasattr(value, "shape")
+    )
+
+
+def _says_what_it_is(kind: type) -> bool:
+    """Whether ``str`` gives more than the class and an address: of a device, a dtype, a date."""
+    if issubclass(kind, (bytes, bytearray, memoryview)):
+        return False
+    return kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
 
 
 def _has_parts(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
 from argparse import Namespace
 from dataclasses import dataclass
@@ -167,6 +168,34 @@ def test_a_long_list_is_shortened() -> None:
     text = shown({"ids": list(range(10_000))})["ids"]
     assert len(text) == 1024
     assert text.endswith("...")
+
+
+class Training:
+    def __repr__(self) -> str:
+        return "Training(\n  warm_up=3)"
+
+
+def test_what_has_a_text_of_its_own_is_shown_by_it() -> None:
+    given = {
+        "dtype": np.dtype("float16"),
+        "day": datetime.date(2026, 11, 28),
+        "schedule": Training(),
+        "all": [np.dtype("int8")],
+    }
+    assert shown(given) == {
+        "dtype": "float16",
+        "day": "2026-11-28",
+        "schedule": "Training( warm_up=3)",
+        "all": "[int8]",
+    }
+    with pytest.raises(TypeError, match="is a bytes"):
+        shown({"x": b"raw"})
+
+
+def test_devices_and_dtypes_of_torch_are_shown_by_their_names() -> None:
+    torch = pytest.importorskip("torch")
+    given = {"device": torch.device("cpu"), "dtype": torch.bfloat16, "net": torch.nn.Identity()}
+    assert shown(given) == {"device": "cpu", "dtype": "torch.bfloat16", "net": "Identity()"}
 
 
 def test_what_has_no_readable_form_is_told_by_its_name() -> None:
