@@ -237,8 +237,9 @@ class SummaryWriter(
             tag: name of the plot; without ``keep_tags`` characters other than letters,
                 digits and ``-_./`` become ``_``.
             value: a number, shown as the nearest float32, as TensorBoard's scalars are; an
-                array of one element, which may still be computing; ``(name, value)``; or a dict of names and values. Named values go to
-                the sub-runs ``tag/name``, under the tag ``tag``.
+                array of one element, which may still be computing; ``(name, value)``; or a
+                dict of names and values. Named values go to the sub-runs ``tag/name``,
+                under the tag ``tag``.
             global_step: the step; None is 0, fractions are cut off.
             walltime: seconds since the epoch; None is now.
             reduce: how the values of several ranks become one, as for the writer. The
