@@ -285,11 +285,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             uptime_secs=self._clock() - self._started,
             logdir_roots=[os.fspath(path) for path in self._roots.paths],
             addresses=self.addresses,
-            held=(
-                *self._sessions.registry.held(),
-                *self._sessions.run_table.held(),
-                self._unattached.held(),
-            ),
+            held=(*self._sessions.held(), self._unattached.held()),
             timings=self._sessions.run_table.timings,
         )
 
