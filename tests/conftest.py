@@ -58,6 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
     # What files hold is what tests log; those of these two ask for them.
     os.environ["BOARDD_SYSTEM_METRICS"] = os.environ["BOARDD_PROVENANCE"] = "0"
+    # Lines as people read them, which tests look for.
+    os.environ["BOARDD_LOG_FORMAT"] = "text"
     # Fixtures wider than a test, and code that runs at import, are kept apart too.
     os.environ["XDG_RUNTIME_DIR"] = short_directory()
 

@@ -57,6 +57,16 @@ class Audio(_message.Message):
     sample_rate: int
     def __init__(self, sample_rate: _Optional[int] = ...) -> None: ...
 
+class BudgetStatus(_message.Message):
+    __slots__ = ["held", "limit", "name"]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    held: int
+    limit: int
+    name: str
+    def __init__(self, name: _Optional[str] = ..., held: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
 class Chart(_message.Message):
     __slots__ = ["is_margin", "tags", "title"]
     IS_MARGIN_FIELD_NUMBER: _ClassVar[int]
@@ -190,6 +200,18 @@ class DropCount(_message.Message):
     size_bytes: int
     step: int
     def __init__(self, reason: _Optional[str] = ..., records: _Optional[int] = ..., size_bytes: _Optional[int] = ..., run: _Optional[int] = ..., step: _Optional[int] = ...) -> None: ...
+
+class DurationStatus(_message.Message):
+    __slots__ = ["counts", "name", "sum_secs", "upper_secs"]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SUM_SECS_FIELD_NUMBER: _ClassVar[int]
+    UPPER_SECS_FIELD_NUMBER: _ClassVar[int]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    name: str
+    sum_secs: float
+    upper_secs: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, name: _Optional[str] = ..., sum_secs: _Optional[float] = ..., upper_secs: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Edges(_message.Message):
     __slots__ = ["edges"]
@@ -736,9 +758,11 @@ class Slot(_message.Message):
     def __init__(self, map: _Optional[int] = ..., offset: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ["addresses", "counters", "intake_budget_bytes", "intake_bytes", "logdir_roots", "pid", "refused_runs", "rss_bytes", "runs", "sessions", "started_at", "uptime_secs", "version"]
+    __slots__ = ["addresses", "budgets", "counters", "durations", "intake_budget_bytes", "intake_bytes", "logdir_roots", "pid", "refused_runs", "rss_bytes", "runs", "sessions", "started_at", "uptime_secs", "version"]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    DURATIONS_FIELD_NUMBER: _ClassVar[int]
     INTAKE_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
     INTAKE_BYTES_FIELD_NUMBER: _ClassVar[int]
     LOGDIR_ROOTS_FIELD_NUMBER: _ClassVar[int]
@@ -751,7 +775,9 @@ class StatusReply(_message.Message):
     UPTIME_SECS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     addresses: _containers.RepeatedScalarFieldContainer[str]
+    budgets: _containers.RepeatedCompositeFieldContainer[BudgetStatus]
     counters: Counters
+    durations: _containers.RepeatedCompositeFieldContainer[DurationStatus]
     intake_budget_bytes: int
     intake_bytes: int
     logdir_roots: _containers.RepeatedScalarFieldContainer[str]
@@ -763,7 +789,7 @@ class StatusReply(_message.Message):
     started_at: float
     uptime_secs: float
     version: str
-    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[float] = ..., uptime_secs: _Optional[float] = ..., logdir_roots: _Optional[_Iterable[str]] = ..., addresses: _Optional[_Iterable[str]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., rss_bytes: _Optional[int] = ..., intake_bytes: _Optional[int] = ..., intake_budget_bytes: _Optional[int] = ..., refused_runs: _Optional[_Iterable[_Union[RefusedRun, _Mapping]]] = ...) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[float] = ..., uptime_secs: _Optional[float] = ..., logdir_roots: _Optional[_Iterable[str]] = ..., addresses: _Optional[_Iterable[str]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., rss_bytes: _Optional[int] = ..., intake_bytes: _Optional[int] = ..., intake_budget_bytes: _Optional[int] = ..., refused_runs: _Optional[_Iterable[_Union[RefusedRun, _Mapping]]] = ..., budgets: _Optional[_Iterable[_Union[BudgetStatus, _Mapping]]] = ..., durations: _Optional[_Iterable[_Union[DurationStatus, _Mapping]]] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = []

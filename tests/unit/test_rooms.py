@@ -52,7 +52,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "cli": {"commands", "errors", "host", "merge", "rpc", "settings"},
         "commands": {"errors"},
         "merge": {"errors", "events", "partials", "runs", "summaries"},
-        "host": {"errors", "relay", "rpc", "settings"},
+        "host": {"errors", "metrics", "relay", "rpc", "settings"},
         "rpc": {"core", "errors", "relay", "runs", "sessions"},
         "sessions": {"core", "runs", "system"},
         "runs": {"core", "events", "partials", "relay", "summaries"},
@@ -60,6 +60,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "partials": {"reduce"},
         "settings": {"core", "errors"},
         "relay": {"errors"},
+        "metrics": set(),
         "system": set(),
         "core": set(),
         "events": set(),
@@ -91,12 +92,12 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "__init__": set(),
     },
 }
-MAX_ARROWS = 37
+MAX_ARROWS = 38
 
 #: The rooms that compute only, and what in them does not.
 PURE = {
     *("boardd.core", "boardd.reduce", "boardd.events", "boardd.summaries"),
-    "boardd.partials",
+    *("boardd.partials", "boardd.metrics"),
     *("boardd_client.session", "boardd_client.memory", "boardd_client.calls"),
 }
 IMPURE = {f"boardd_client.memory.{module}" for module in ("log", "maps", "pinning")}

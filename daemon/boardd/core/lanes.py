@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
 
+from boardd.core.durations import Durations
 from boardd.core.turns import FairQueue, Flow, Taken
 
 Item = TypeVar("Item")
@@ -26,6 +27,8 @@ class Lanes(Generic[Item]):
 
     def __init__(self, queue: FairQueue[Item], max_threads: int) -> None:
         self.queue = queue
+        #: How long items took to make, as the threads measure it.
+        self.durations: Final = Durations()
         self.max_threads = max(2, max_threads)
         self._max_brief = max_threads
         self._max_long = max(1, max_threads // THREADS_PER_LONG_ONE)

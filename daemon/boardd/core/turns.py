@@ -98,7 +98,7 @@ class FairQueue(Generic[Item]):
             raise ValueError(f"a window of {window_bytes} bytes lets nothing begin")
         self._window_bytes = window_bytes
         self._is_long = is_long
-        self._budget_bytes = budget_bytes
+        self.budget_bytes = budget_bytes
         self._unused_bytes = 0
         #: Flows with an item that may be begun; some may have filled their window since. Among
         #: the first are those with a long item whose turn has not come yet.
@@ -106,6 +106,11 @@ class FairQueue(Generic[Item]):
         self._long_turns: Turns[Flow[Item]] = Turns()
         #: Flows with an item that may not be begun, because their window is full.
         self._passed_over: set[Flow[Item]] = set()
+
+    @property
+    def unused_bytes(self) -> int:
+        """What was made of all flows and is not yet used."""
+        return self._unused_bytes
 
     @property
     def has_turns(self) -> bool:
@@ -177,7 +182,7 @@ class FairQueue(Generic[Item]):
         return Taken(flow, item, is_long)
 
     def _has_room(self, flow: Flow[Item]) -> bool:
-        free_bytes = self._budget_bytes - self._unused_bytes
+        free_bytes = self.budget_bytes - self._unused_bytes
         # What it has comes to be used, and then it is asked again.
         return not flow.unused_bytes or flow.unused_bytes < min(self._window_bytes, free_bytes)
 

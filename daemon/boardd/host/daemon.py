@@ -38,6 +38,7 @@ from grpc_reflection.v1alpha import reflection
 from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
 from boardd.host import heap, late_modules, log_lines, process_attributes
 from boardd.host.left_alone import directories_left_alone
+from boardd.host.metrics_port import MetricsPort
 from boardd.host.socket_lock import SocketLock, ensure_private_directory
 from boardd.host.systemd import Notifier
 from boardd.relay.grpc_relay import GrpcRelay
@@ -51,6 +52,7 @@ from boardd.rpc.auth import (
 from boardd.rpc.newcomers import Newcomers
 from boardd.rpc.relay_service import RelayService
 from boardd.rpc.service import Service
+from boardd.rpc.status_reply import whole
 from boardd.rpc.tcp_connections import TcpConnections, max_connections
 from boardd.settings.config import Config
 
@@ -81,7 +83,10 @@ def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
     nobody has said where this one writes, for it would reject what the other's clients log.
     Raises ``CommandError`` when the daemon cannot be started.
     """
-    log_lines.configure(config.log_level, os.environ)
+    # The log of a daemon that a client started is quoted to people.
+    chosen = "text" if config.autostarted else "auto"
+    log_format = chosen if config.log_format == "auto" else config.log_format
+    log_lines.configure(config.log_level, log_format, os.environ)
     # Nobody's files are made with it: runs have their writers'. What libraries make is safe.
     umask = os.umask(process_attributes.UMASK)
     if config.autostarted:
@@ -164,6 +169,7 @@ class _Daemon:
             service.forward(relay, str(config.forward_to), config.max_forward_bytes)
             _logger.info("what several ranks log together goes to %s", config.forward_to)
         service.addresses = [str(item) for item in addresses]
+        metrics = self._metrics_port(service)
         await service.start()
         self._take_maps(service)
         await service.note_reductions(_beside(config.socket, "reducing"))
@@ -187,7 +193,17 @@ class _Daemon:
             await relay.close()
         for task in self._tasks:
             task.cancel()
+        if metrics is not None:
+            # On a thread, for a scrape under way may wait for this one.
+            await asyncio.to_thread(metrics.close)
         _logger.info("pid %d has left", os.getpid())
+
+    def _metrics_port(self, service: Service) -> MetricsPort | None:
+        if self._config.metrics is None:
+            return None
+        port = MetricsPort(self._config.metrics, lambda: whole(service.status()))
+        _logger.info("metrics are at http://%s/metrics", port.address.target)
+        return port
 
     def _relay(self) -> GrpcRelay | None:
         config = self._config

@@ -1,4 +1,4 @@
-"""Log lines on standard error, as a terminal and as systemd's journal want them.
+"""Log lines on standard error, as a terminal, systemd's journal and programs want them.
 
 What peers wrote may be in any of them. So a message is one line whatever is in it, what
 follows it, such as a traceback, is indented, and a peer can have few lines of one kind
@@ -7,10 +7,12 @@ written, however often it errs.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from typing import Any, Final
 
 from boardd_protos.printable import printable
@@ -84,20 +86,53 @@ class JournalFormatter(LineFormatter):
         return "\n".join(prefix + line for line in super().format(record).splitlines())
 
 
-def configure(level: str, environ: Mapping[str, str]) -> None:
-    """Logs lines of ``level`` and above to standard error."""
+class JsonFormatter(LineFormatter):
+    """Makes an object of a message, in one line: time, level, logger, message, traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the object, its time as RFC 3339 has it, in UTC."""
+        when = datetime.fromtimestamp(record.created, timezone.utc)
+        fields = {
+            "time": when.isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": printable(record.getMessage()),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+def configure(level: str, log_format: str, environ: Mapping[str, str]) -> None:
+    """Logs lines of ``level`` and above to standard error.
+
+    ``log_format`` is ``text``, ``json``, or ``auto``, which depends on where the lines go.
+    """
     handler = logging.StreamHandler()
     handler.addFilter(RateLimit())
-    handler.setFormatter(
-        JournalFormatter("%(message)s")
-        if _is_journal(environ)
-        else LineFormatter("%(asctime)s %(levelname)s %(message)s")
-    )
+    handler.setFormatter(_formatter(log_format, environ))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # If the terminal is closed under the daemon, logging must not report that to it.
     logging.raiseExceptions = False
     for chatty in ("asyncio", "numba", "grpc"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _formatter(log_format: str, environ: Mapping[str, str]) -> logging.Formatter:
+    if log_format == "auto":
+        if _is_journal(environ):
+            return JournalFormatter("%(message)s")
+        log_format = "text" if _is_terminal() else "json"
+    if log_format == "json":
+        return JsonFormatter()
+    return LineFormatter("%(asctime)s %(levelname)s %(message)s")
+
+
+def _is_terminal() -> bool:
+    try:
+        return os.isatty(2)
+    except OSError:
+        return False
 
 
 def _is_journal(environ: Mapping[str, str]) -> bool:

@@ -26,7 +26,7 @@ from boardd.rpc.answering import agreed_version, answering, checked_timeout
 from boardd.rpc.map_handover import MapHandover
 from boardd.rpc.peers import peer_host
 from boardd.rpc.session_ids import bound_id
-from boardd.rpc.status_reply import status_reply
+from boardd.rpc.status_reply import status_reply, whole
 from boardd.rpc.stream import Stream
 from boardd.rpc.unattached import ATTACH_SECS, Unattached
 from boardd.runs.directories.logdir import Roots
@@ -38,7 +38,6 @@ from boardd.runs.run_table import RunTable
 from boardd.sessions.adoption import Adoption
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
-from boardd.sessions.turn import Turn
 
 
 class Service(boardd_pb2_grpc.BoarddServicer):
@@ -276,11 +275,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self, request: pb.StatusRequest, context: grpc.aio.ServicerContext
     ) -> pb.StatusReply:
         """Returns what the daemon holds and has done."""
-        turn, pieces = Turn(), self.status()
-        reply = next(pieces)
-        for _ in pieces:
-            await turn.pause()
-        return reply
+        return await whole(self.status())
 
     def status(self) -> Iterator[pb.StatusReply]:
         """What the daemon holds and has done; the last that is yielded is whole."""
@@ -290,6 +285,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             uptime_secs=self._clock() - self._started,
             logdir_roots=[os.fspath(path) for path in self._roots.paths],
             addresses=self.addresses,
+            held=(*self._sessions.held(), self._unattached.held()),
+            timings=self._sessions.run_table.timings,
         )
 
 

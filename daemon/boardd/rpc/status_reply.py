@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 
 from boardd_protos import __version__
 from boardd_protos import boardd_pb2 as pb
 
+from boardd.core.durations import UPPER_SECS, Timings
+from boardd.core.held import Held
 from boardd.core.runs.run_state import RunState
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
+from boardd.sessions.turn import Turn
 
 
 def status_reply(
@@ -20,6 +24,8 @@ def status_reply(
     uptime_secs: float,
     logdir_roots: Iterable[str],
     addresses: Iterable[str],
+    held: Iterable[Held],
+    timings: Timings,
 ) -> Iterator[pb.StatusReply]:
     """Yields the status, which grows by a session or a run each time, until it is whole.
 
@@ -37,6 +43,10 @@ def status_reply(
         intake_bytes=registry.intake.held_bytes,
         intake_budget_bytes=registry.intake.budget_bytes,
     )
+    reply.budgets.extend(
+        pb.BudgetStatus(name=name, held=count, limit=limit) for name, count, limit in held
+    )
+    reply.durations.extend(_duration_status(item.name, timings) for item in fields(timings))
     reply.refused_runs.extend(
         pb.RefusedRun(
             path=run.path,
@@ -55,6 +65,20 @@ def status_reply(
     for run in list(registry.runs.values()):
         reply.runs.append(_run_status(run))
         yield reply
+
+
+async def whole(pieces: Iterator[pb.StatusReply]) -> pb.StatusReply:
+    """The last of ``pieces``; lets others have their turns between them."""
+    turn = Turn()
+    reply = next(pieces)
+    for _ in pieces:
+        await turn.pause()
+    return reply
+
+
+def _duration_status(name: str, timings: Timings) -> pb.DurationStatus:
+    counts, sum_secs = getattr(timings, name).snapshot()
+    return pb.DurationStatus(name=name, sum_secs=sum_secs, upper_secs=UPPER_SECS, counts=counts)
 
 
 def _session_status(live: LiveSession) -> pb.SessionStatus:

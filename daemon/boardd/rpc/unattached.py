@@ -8,6 +8,7 @@ from typing import Final
 import grpc.aio
 
 from boardd.core.errors import CapacityError, StalledError
+from boardd.core.held import Held
 from boardd.core.shares import Places
 from boardd.rpc.peers import peer_host
 
@@ -22,6 +23,10 @@ class Unattached:
     def __init__(self, attach_secs: float) -> None:
         self._attach_secs = attach_secs
         self._places = Places(MAX_UNATTACHED)
+
+    def held(self) -> Held:
+        """How many there are."""
+        return Held("unattached-streams", len(self._places), MAX_UNATTACHED)
 
     async def first_message(self, context: grpc.aio.ServicerContext) -> object:
         """What a stream brings first.

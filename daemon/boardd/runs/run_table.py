@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 
 from boardd.core.budget import Budgets
+from boardd.core.durations import Timings
 from boardd.core.groups.limits import GroupLimits
+from boardd.core.held import Held
 from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.session.batch import RunPart
 from boardd.core.sync_policy import NEVER, SyncPolicy
@@ -73,16 +75,24 @@ class RunTable:
             budgets.reduction_bytes,
             budgets.intake_bytes,
         )
-        self._threads = WriterThreads(budgets.writers)
-        self._brief_calls = BriefCalls(self._threads, budgets.writers)
+        self._brief_calls = BriefCalls(WriterThreads(budgets.writers), budgets.writers)
+        #: How long reductions, writes and syncs take.
+        self.timings = Timings(self._reductions.durations)
         self._descriptors = Descriptors()
         self._writers: dict[RunState, RunWriter | GroupWriter] = {}
         self._is_closed = False
 
+    def held(self) -> Iterator[Held]:
+        """What is held of the budgets of reductions, files and what is passed on."""
+        yield from self._reductions.held()
+        yield self._descriptors.held()
+        if self._groups.forwarding is not None:
+            yield self._groups.forwarding.held()
+
     @property
     def threads(self) -> Executor:
         """The threads for all that touches the file system."""
-        return self._threads
+        return self._brief_calls.threads
 
     @property
     def environment(self) -> Environment:
@@ -114,16 +124,16 @@ class RunTable:
     async def resume_groups(self, noted: OpenGroups) -> None:
         """Goes on with the groups that an earlier daemon left open; notes them from now on."""
         loop = asyncio.get_running_loop()
-        for directory in await loop.run_in_executor(self._threads, noted.read):
+        for directory in await loop.run_in_executor(self.threads, noted.read):
             is_there = functools.partial(has_journal, self._roots, directory)
-            if await loop.run_in_executor(self._threads, is_there) and not self._is_closed:
+            if await loop.run_in_executor(self.threads, is_there) and not self._is_closed:
                 self.open(self._groups.run_of(directory))
-        self._groups.note_in(noted, self._threads)
+        self._groups.note_in(noted, self.threads)
 
     async def note_reductions(self, path: Path) -> None:
         """Notes in the file at ``path`` what is being reduced; see ``ReductionNotes``."""
         loop = asyncio.get_running_loop()
-        self._reductions.notes = await loop.run_in_executor(self._threads, ReductionNotes, path)
+        self._reductions.notes = await loop.run_in_executor(self.threads, ReductionNotes, path)
 
     def end_notes(self) -> None:
         """Notes that nothing is being reduced any more, though it may be: it did no harm."""
@@ -132,8 +142,9 @@ class RunTable:
 
     def forward(self, forwarding: Forwarding) -> None:
         """Passes the groups on to another daemon. To be called before the first is opened."""
+        self._groups.forwarding = forwarding
         self._groups.forward_to = lambda run, wake: Forwarder(
-            run, self._roots.relative(run.group), forwarding, self._threads, wake
+            run, self._roots.relative(run.group), forwarding, self.threads, wake
         )
 
     def group_at(self, directory: str) -> GroupWriter:
@@ -191,7 +202,7 @@ class RunTable:
             await asyncio.wait(tasks, timeout=1.0)
         self._brief_calls.close()
         self._reductions.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.threads.shutdown(wait=False, cancel_futures=True)
 
     def _writer_of(self, run: RunState) -> RunWriter | GroupWriter:
         writer = self._writers.get(run)
@@ -209,13 +220,14 @@ class RunTable:
         return RunFiles(
             run,
             self._roots,
-            self._threads,
+            self.threads,
             self._brief_calls,
             self._outcomes.refuse,
             self._retry_secs,
             self._wrote,
             self._descriptors,
             open_file,
+            self.timings,
         )
 
     def _forget(self, writer: RunWriter | GroupWriter) -> None:

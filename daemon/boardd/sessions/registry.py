@@ -10,6 +10,7 @@ from boardd_protos.shared import SESSION_ID_BYTES
 
 from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import CapacityError, DrainingError, RequestError, UnknownSessionError
+from boardd.core.held import Held
 from boardd.core.runs.run_state import Runs
 from boardd.core.session.batch import Counters
 from boardd.core.session.drops import EndedSessions
@@ -129,6 +130,15 @@ class Registry:
         for live in self:
             total.add(live.session.counters)
         return total
+
+    def held(self) -> Iterator[Held]:
+        """What sessions hold of the budgets that they share."""
+        budgets, definitions = self.budgets, self.runs.definitions
+        yield Held("intake-bytes", self.intake.held_bytes, budgets.intake_bytes)
+        yield Held("max-map-bytes", self._map_budget.held_bytes, budgets.max_map_bytes)
+        yield Held("max-definition-bytes", definitions.held_bytes, budgets.max_definition_bytes)
+        yield Held("max-sessions", len(self), budgets.max_sessions)
+        yield Held("max-runs", len(self.runs), budgets.max_runs)
 
     def activity(self) -> tuple[int, ...]:
         """Equal at two moments between which no session began or ended, and nothing moved."""

@@ -13,7 +13,7 @@ ring is written, and the session ends at once. ``core.session.lifecycle`` has th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import Handover
@@ -21,6 +21,7 @@ from boardd_protos.shared import Handover
 from boardd.core.budget import Budgets
 from boardd.core.errors import UnknownSessionError
 from boardd.core.groups.limits import GroupLimits
+from boardd.core.held import Held
 from boardd.core.session.lifecycle import Event, State
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.runs.directories.logdir import Roots
@@ -210,6 +211,11 @@ class Sessions:
             if live.map_connection is not None:
                 live.map_connection.receive()  # that a client is gone must be known now
             self.fire(live, Event.DRAINING)
+
+    def held(self) -> Iterator[Held]:
+        """What is held of the budgets that all sessions share."""
+        yield from self.registry.held()
+        yield from self.run_table.held()
 
     @property
     def are_quiet(self) -> bool:

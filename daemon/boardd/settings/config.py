@@ -27,6 +27,7 @@ from boardd.settings.option import (
     LEVEL,
     LEVELS,
     LISTEN,
+    LOG_FORMAT,
     MESSAGE_SIZE,
     NICE,
     PATH,
@@ -361,12 +362,29 @@ class Config:
         default_text="none",
         default=None,
     )
+    metrics: address.TcpAddress | None = _setting(
+        "metrics",
+        LISTEN,
+        _OTHER,
+        "serve metrics for Prometheus over HTTP on this address, of this host only, whose users "
+        "can then read the names of runs; port 0 takes a free one and prints it",
+        default_text="off",
+        default=None,
+    )
     log_level: str = _setting(
         "log-level",
         LEVEL,
         _OTHER,
         f"least severe lines to log: {', '.join(LEVELS)}",
         default="info",
+    )
+    log_format: str = _setting(
+        "log-format",
+        LOG_FORMAT,
+        _OTHER,
+        "text: lines for people; json: an object a line; auto: text on a terminal and where a "
+        "client started the daemon, the journal's lines under systemd, json elsewhere",
+        default="auto",
     )
     autostarted: bool = _setting(
         "autostarted",
@@ -405,6 +423,11 @@ class Config:
         for root in self.logdir_roots:
             if not root.is_dir():
                 raise ConfigError(f"logdir root {root} is not a directory; create it first")
+        if self.metrics is not None and not self.metrics.is_loopback:
+            raise ConfigError(
+                f"--metrics {self.metrics}: other hosts could read the names of runs there; use "
+                f"127.0.0.1:{self.metrics.port}, and a proxy that asks who they are"
+            )
         if self.host_secs < _LEAST_HOST_SECS:
             raise ConfigError(
                 f"--host-secs {self.host_secs:g}: hosts say every {HEARTBEAT_SECS:g} s that they "

@@ -170,6 +170,7 @@ def _choice(*choices: str) -> Callable[[str, Path], str]:
 
 
 LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("auto", "text", "json")
 
 PATH: Final = SettingType("PATH", _path, (str,))
 DIRECTORY: Final = SettingType("DIR", _path, (str,))
@@ -184,3 +185,4 @@ COUNT: Final = SettingType("N", _whole(1, 2**31 - 1), (int,))
 NICE: Final = SettingType("N", _whole(0, 19), (int,))
 TRUTH: Final = SettingType("", _truth, (bool,))
 LEVEL: Final = SettingType("LEVEL", _choice(*LEVELS), (str,))
+LOG_FORMAT: Final = SettingType("FORMAT", _choice(*LOG_FORMATS), (str,))

@@ -51,7 +51,7 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
         values = _from_file(file) | values
     if values.get("autostarted"):
         values.setdefault("idle_exit_secs", AUTOSTARTED_IDLE_SECS)
-        values["listen"] = None  # nobody has asked for that here
+        values["listen"] = values["metrics"] = None  # nobody has asked for that here
     config = Config(**values, are_roots_given="logdir_roots" in values)
     config.check()
     return config

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
+from boardd.core.held import Held
 from boardd.runs.event_files.live_file import LiveFile
 from boardd.runs.event_files.resting_file import RestingFile
 
@@ -41,6 +42,11 @@ class Descriptors:
         #: Of all files: held by who uses a file or puts it to rest.
         self._used: dict[LiveFile, threading.Lock] = {}
         self._resting: dict[LiveFile, RestingFile] = {}
+
+    def held(self) -> Held:
+        """How many descriptors are open, and the limit."""
+        with self._lock:
+            return Held("run-descriptors", self._directories + len(self._open), self._limit)
 
     def add_directory(self) -> None:
         """A directory is to be opened. Raises ``OSError`` if there are too many."""

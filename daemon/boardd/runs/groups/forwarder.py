@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from boardd.core.groups.limits import HEARTBEAT_SECS
+from boardd.core.held import Held
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart
 from boardd.relay.relay import Batch, NotTakenError, Relay, RelayError
@@ -58,10 +59,15 @@ class Forwarding:
         #: By the path of a journal.
         self.held_bytes: dict[str, int] = {}
 
+    def held(self) -> Held:
+        """What journals hold for the aggregator."""
+        return Held("max-forward-bytes", sum(self.held_bytes.values()), self.max_bytes)
+
     @property
     def is_full(self) -> bool:
         """Whether nothing more may be held."""
-        return sum(self.held_bytes.values()) >= self.max_bytes
+        held = self.held()
+        return held.held >= held.limit
 
 
 class NoPoints:

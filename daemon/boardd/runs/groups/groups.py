@@ -20,7 +20,7 @@ from boardd.runs.directories.logdir import Roots
 from boardd.runs.event_files.run_files import OpenFile, RunFiles
 from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.groups.forward_log import ForwardLog
-from boardd.runs.groups.forwarder import Forwarder
+from boardd.runs.groups.forwarder import Forwarder, Forwarding
 from boardd.runs.groups.group_log import GroupLog
 from boardd.runs.groups.group_members import GroupMembers
 from boardd.runs.groups.group_output import MAX_OUT_BYTES, GroupOutput
@@ -58,6 +58,8 @@ class Groups:
         self._outcomes = outcomes
         self._admit = admit
         self._sync = sync
+        #: Where they are passed on to, if that is another daemon.
+        self.forwarding: Forwarding | None = None
         #: Makes the forwarder of a group's journal, if another daemon makes the points.
         self.forward_to: Callable[[RunState, Callable[[], None]], Forwarder] | None = None
         self._writers: dict[RunState, GroupWriter] = {}

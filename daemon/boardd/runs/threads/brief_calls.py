@@ -34,7 +34,7 @@ class BriefCalls:
     """
 
     def __init__(self, threads: Executor, max_threads: int) -> None:
-        self._threads = threads
+        self.threads = threads
         self._max_threads = max_threads
         self._is_closed = False
         self._start: asyncio.Handle | None = None
@@ -86,7 +86,7 @@ class BriefCalls:
         worker = object()
         with self._lock:
             self._working[worker] = time.monotonic()
-        self._threads.submit(self._work, worker, loop)
+        self.threads.submit(self._work, worker, loop)
 
     def _active(self) -> int:
         """How many threads work and do not hang; ``max_threads`` if there can be no more."""

@@ -19,12 +19,15 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 
+from boardd.core.durations import Durations
+from boardd.core.held import Held
 from boardd.core.lanes import Lanes
 from boardd.core.session.batch import MergedPart, SummaryPart
 from boardd.core.turns import FairQueue, Flow
@@ -165,6 +168,18 @@ class ReductionPool:
         if has_turn and not self._is_closed:
             self._start(threads)
 
+    @property
+    def durations(self) -> Durations:
+        """How long reductions take, without the wait for their turn."""
+        return self._lanes.durations
+
+    def held(self) -> Iterator[Held]:
+        """What it holds of its budgets."""
+        memory_bytes = sum(memory.held_bytes for memory in self._memory.values())
+        yield Held("reduction-bytes", memory_bytes, self._memory_bytes)
+        queue = self._lanes.queue
+        yield Held("unwritten-bytes", queue.unused_bytes, queue.budget_bytes)
+
     def close(self) -> None:
         """Gives up what is queued and what is not yet handed back.
 
@@ -201,7 +216,8 @@ class ReductionPool:
             if taken.is_long:
                 self._wake(loop, self._look)  # others may reduce beside it
             flow, work = taken.flow, taken.item
-            result = self._reduce(flow, work)
+            with self.durations.measured(time.perf_counter):
+                result = self._reduce(flow, work)
             with self._lock:
                 if result is None or isinstance(result, SummaryError):
                     self._lanes.made(taken, 0)

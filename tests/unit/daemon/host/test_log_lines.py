@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 from boardd.host.log_lines import (
     LINES_PER_SEC,
     MAX_BURST,
     JournalFormatter,
+    JsonFormatter,
     LineFormatter,
     RateLimit,
 )
@@ -53,6 +56,21 @@ def test_what_follows_a_message_is_indented() -> None:
     assert first == "call failed"
     assert others
     assert all(line.startswith("    ") and line.isprintable() for line in others)
+
+
+def test_a_line_of_json_has_all_of_a_message() -> None:
+    logger, stream = logger_to(JsonFormatter())
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        logger.error("call %s", FORGED, exc_info=sys.exc_info())
+    (line,) = stream.getvalue().splitlines()
+    found = json.loads(line)
+    assert datetime.fromisoformat(found["time"]).tzinfo is not None
+    assert (found["level"], found["logger"]) == ("error", "test")
+    assert found["message"].startswith("call a\\n2026-01-01 INFO forged")
+    assert found["message"].isprintable()
+    assert "ValueError" in found["traceback"]
 
 
 def test_lines_of_a_kind_are_bounded_and_what_is_left_out_is_counted() -> None:

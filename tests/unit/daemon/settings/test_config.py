@@ -56,6 +56,8 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "forward-cert": ("/tmp/cert", '"/tmp/cert"', Path("/tmp/cert")),
     "forward-key": ("/tmp/key", '"/tmp/key"', Path("/tmp/key")),
     "forward-token-file": ("/tmp/token", '"/tmp/token"', Path("/tmp/token")),
+    "metrics": ("127.0.0.1:9", '"127.0.0.1:9"', TcpAddress("127.0.0.1", 9)),
+    "log-format": ("json", '"json"', "json"),
     "log-level": ("debug", '"debug"', "debug"),
 }
 

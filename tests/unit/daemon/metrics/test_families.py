@@ -1,0 +1,131 @@
+"""A status in Prometheus' format, read by its own parser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import boardd
+from boardd.metrics.families import families
+from boardd.metrics.shown_runs import OTHERS, ShownRuns
+from boardd_protos import boardd_pb2 as pb
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+DOCUMENT = Path(boardd.__file__).parents[2] / "docs" / "metrics.md"
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Fixed(Collector):
+    def __init__(self, found: Sequence[Metric]) -> None:
+        self._found = found
+
+    def collect(self) -> Sequence[Metric]:
+        return self._found
+
+
+def samples(
+    status: pb.StatusReply, shown: ShownRuns | None = None
+) -> dict[str, dict[Labels, float]]:
+    """Values by name and labels, as a scraper reads them."""
+    registry = CollectorRegistry()
+    registry.register(Fixed(list(families(status, shown or ShownRuns()))))
+    found: dict[str, dict[Labels, float]] = {}
+    for family in text_string_to_metric_families(generate_latest(registry).decode()):
+        for sample in family.samples:
+            labels = tuple(sorted(sample.labels.items()))
+            assert labels not in found.setdefault(sample.name, {})
+            found[sample.name][labels] = sample.value
+    return found
+
+
+def status(**fields: object) -> pb.StatusReply:
+    return pb.StatusReply(version="1.2", started_at=5.0, rss_bytes=7, **fields)
+
+
+def test_records_add_up_and_reasons_are_labels() -> None:
+    counters = pb.Counters(
+        accepted=10,
+        written=6,
+        pending=1,
+        rejected=[pb.RejectCount(reason=pb.TOO_MANY_SERIES, records=3)],
+        duplicates=2,
+        written_bytes=100,
+        dropped_by_client=[pb.DropCount(reason="arena full", records=4)],
+    )
+    found = samples(status(counters=counters))
+    assert found["boardd_records_accepted_total"] == {(): 10}
+    assert found["boardd_records_written_total"] == {(): 6}
+    assert found["boardd_records_pending"] == {(): 1}
+    assert found["boardd_records_rejected_total"] == {(("reason", "TOO_MANY_SERIES"),): 3}
+    assert found["boardd_records_duplicate_total"] == {(): 2}
+    assert found["boardd_written_bytes_total"] == {(): 100}
+    assert found["boardd_records_dropped_by_clients_total"] == {(("reason", "arena full"),): 4}
+    assert found["boardd_info"] == {(("version", "1.2"),): 1}
+
+
+def test_sessions_and_budgets() -> None:
+    sessions = [pb.SessionStatus(attached=True), pb.SessionStatus(), pb.SessionStatus()]
+    budgets = [pb.BudgetStatus(name="max-runs", held=2, limit=9)]
+    found = samples(status(sessions=sessions, budgets=budgets))
+    assert found["boardd_sessions"] == {(("state", "attached"),): 1, (("state", "away"),): 2}
+    assert found["boardd_budget_held"] == {(("budget", "max-runs"),): 2}
+    assert found["boardd_budget_limit"] == {(("budget", "max-runs"),): 9}
+
+
+def test_durations_are_a_cumulative_histogram() -> None:
+    duration = pb.DurationStatus(name="write", sum_secs=12.5, upper_secs=[0.1, 1], counts=[3, 2, 1])
+    found = samples(status(durations=[duration]))
+    name = "boardd_work_duration_seconds"
+    buckets = {dict(labels)["le"]: count for labels, count in found[f"{name}_bucket"].items()}
+    assert buckets == {"0.1": 3, "1.0": 5, "+Inf": 6}
+    assert found[f"{name}_count"] == {(("work", "write"),): 6}
+    assert found[f"{name}_sum"] == {(("work", "write"),): 12.5}
+
+
+def test_a_path_with_quotes_and_line_ends_is_one_label() -> None:
+    path = '/a"b\\c\nd'
+    found = samples(status(runs=[pb.RunStatus(path=path, pending=3, trouble="full")]))
+    assert found["boardd_run_pending_records"] == {(("run", path),): 3}
+    assert found["boardd_run_held_up"] == {(("run", path),): 1}
+    assert "boardd_group_ranks" not in found
+
+
+def test_a_group_has_its_own() -> None:
+    group = pb.GroupStatus(ranks=8, step_lag=4, open_points=3, open_bytes=2, late=5)
+    found = samples(status(runs=[pb.RunStatus(path="/g", group=group)]))
+    label = (("run", "/g"),)
+    assert found["boardd_group_ranks"] == {label: 8}
+    assert found["boardd_group_late_contributions_total"] == {label: 5}
+
+
+def test_runs_past_the_bound_are_added_up_and_the_shown_stay() -> None:
+    def runs(*numbers: int) -> list[pb.RunStatus]:
+        return [pb.RunStatus(path=f"/{number}", written_bytes=number) for number in numbers]
+
+    def written(*numbers: int) -> dict[str, float]:
+        found = samples(status(runs=runs(*numbers)), shown)
+        return {
+            dict(labels)["run"]: value
+            for labels, value in found["boardd_run_written_bytes_total"].items()
+        }
+
+    shown = ShownRuns(max_runs=2)
+    assert written(1, 2, 3, 4) == {"/1": 1, "/2": 2, OTHERS: 7}
+    assert written(4, 3, 2, 1) == {"/1": 1, "/2": 2, OTHERS: 7}
+    assert written(2, 3, 4) == {"/2": 2, "/3": 3, OTHERS: 4}
+
+
+def test_the_document_lists_every_metric() -> None:
+    group = pb.GroupStatus()
+    everything = families(status(runs=[pb.RunStatus(path="/g", group=group)]), ShownRuns())
+    names = set()
+    for family in everything:
+        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        names.add(family.name + suffix)
+    listed = set(re.findall(r"`(boardd_\w+)`", DOCUMENT.read_text()))
+    assert names == listed
