@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from string import Template
+from typing import Any
 
+import numpy as np
 import pytest
 from boardd.settings.config import OPTIONS
-from support.environments import BUILD_FILES, PACKAGES
+from boardd_client import SummaryWriter
+from support.daemon_process import DaemonProcess
+from support.environments import BUILD_FILES, CACHES, PACKAGES, THIS
+from support.tools import require_program, require_root
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CONTAINERFILE = DEPLOY / "Containerfile"
 SOURCE = DEPLOY.parent
 DOCUMENT = SOURCE / "docs" / "deploying.md"
+
+#: Compiles the kernels.
+COMPILER = "deploy/compile_kernels.py"
 
 VARIABLES = {option.variable for option in OPTIONS}
 
@@ -39,9 +55,11 @@ def test_the_container_file_is_made_of_known_instructions(
 
 
 def test_the_image_is_pinned_and_not_run_as_root(instructions: list[tuple[str, str]]) -> None:
-    for base in arguments(instructions, "FROM"):
-        image = base.split()[0]
-        assert re.fullmatch(r"docker\.io/library/python:3\.11-slim-\w+", image), image
+    images = [base.split() for base in arguments(instructions, "FROM")]
+    named = {image[2] for image in images if len(image) == 3}
+    foreign = [image[0] for image in images if image[0] not in named]
+    assert len(foreign) == 1
+    assert re.fullmatch(r"docker\.io/library/python:3\.11-slim-\w+", foreign[0])
     last_stage = instructions[
         max(n for n, (name, _) in enumerate(instructions) if name == "FROM") :
     ]
@@ -70,7 +88,8 @@ def test_the_image_agrees_with_the_daemon(instructions: list[tuple[str, str]]) -
     runs = " ".join(arguments(instructions, "RUN"))
     directory = Path(environ["BOARDD_SOCKET"]).parent
     assert f"-m 0700 {directory}" in runs, "the daemon refuses a directory that others reach"
-    assert environ["NUMBA_CACHE_DIR"] in runs
+    copies = arguments(instructions, "COPY")
+    assert f"--from=build {environ['NUMBA_CACHE_DIR']} {environ['NUMBA_CACHE_DIR']}" in copies
 
 
 def test_the_image_copies_what_the_package_is_built_from(
@@ -82,5 +101,104 @@ def test_the_image_copies_what_the_package_is_built_from(
         if not copy.startswith("--from"):
             *names, target = copy.split()
             copied.update((name, name if target == "./" else target) for name in names)
-    assert copied == {name: name for name in (*PACKAGES, *BUILD_FILES)}
-    assert any(run.endswith("--no-cache-dir .") for run in arguments(instructions, "RUN"))
+    assert copied == {name: name for name in (*PACKAGES, *BUILD_FILES, COMPILER)}
+
+
+#: Runs a command where the image's two directories are at their places.
+IN_IMAGE = """
+mount --bind "$0/opt" /opt && mount --bind "$0/cache" /var/cache || exit
+if [ "$1" = ro ]; then mount -o remount,bind,ro /opt && mount -o remount,bind,ro /var/cache; fi
+shift && exec "$@"
+"""
+
+
+@dataclass
+class Image:
+    """What the image holds beside its base, in a directory."""
+
+    directory: Path
+    environ: dict[str, str]
+
+    def command(self, mode: str, command: Sequence[str]) -> list[str]:
+        """Lets ``command`` see it at its places; ``mode``: "ro" if it is not written."""
+        return ["unshare", "--mount", "sh", "-c", IN_IMAGE, str(self.directory), mode, *command]
+
+    def popen(self, command: Sequence[str], **arguments: Any) -> subprocess.Popen[bytes]:
+        """Starts ``command`` in it, as in a container that may not write."""
+        return subprocess.Popen(self.command("ro", command), **arguments)
+
+
+@pytest.fixture(scope="module")
+def image(
+    instructions: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Image]:
+    """The image, built by the steps of its first stages."""
+    require_root()
+    require_program("unshare")
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, timeout=120).returncode:
+        pytest.skip("mount namespaces cannot be made here")
+    directory = tmp_path_factory.mktemp("image")
+    for name in ("opt", "cache", "bin", "source", "home"):
+        (directory / name).mkdir()
+    (directory / "bin" / "python").symlink_to(Path(sys.executable).resolve())
+    stages = [n for n, (name, _) in enumerate(instructions) if name == "FROM"]
+    assert len(stages) == 3
+    steps = instructions[: stages[2]]
+    values = dict(text.split("=", 1) for text in arguments(steps, "ARG"))
+    environ = dict(re.findall(r"(\w+)=(\S*)", " ".join(arguments(steps, "ENV"))))
+    for name, value in environ.items():
+        environ[name] = Template(value.strip('"')).safe_substitute(values)
+    environ |= {"PATH": f"{directory}/bin:{os.environ['PATH']}", "HOME": f"{directory}/home"}
+    for copy in arguments(steps, "COPY"):
+        *sources, _ = copy.split()
+        for source in sources:
+            target = directory / "source" / source
+            target.parent.mkdir(exist_ok=True)
+            if (SOURCE / source).is_dir():
+                shutil.copytree(SOURCE / source, target, ignore=CACHES)
+            else:
+                shutil.copy(SOURCE / source, target)
+    image = Image(directory, environ)
+    for step in arguments(steps, "RUN"):
+        done = subprocess.run(
+            image.command("rw", ["sh", "-ec", step]),
+            cwd=directory / "source",
+            env={**THIS.environ(), **environ},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, f"{step}:\n{done.stdout}\n{done.stderr}"
+    yield image
+    shutil.rmtree(directory)
+
+
+@pytest.mark.slow
+def test_nothing_is_compiled_in_the_field(image: Image, tmp_path: Path) -> None:
+    """On another processor, with an empty home and an image that cannot be written."""
+    home = tmp_path / "home"
+    home.mkdir()
+    tests = SOURCE / "tests"
+    with DaemonProcess(
+        tmp_path,
+        environ={**image.environ, "HOME": str(home), "PYTHONPATH": str(tests)},
+        python=Path("/opt/boardd/bin/python"),
+        module="support.compile_telling_daemon",
+        popen=image.popen,
+    ) as daemon:
+        log = runpy.run_path(str(SOURCE / COMPILER))["log"]
+        for run in range(2):
+            with SummaryWriter(
+                daemon.logdir / "run",
+                address=daemon.address,
+                rank=run,
+                world_size=2,
+                on_full="block",
+            ) as writer:
+                log(writer)
+                writer.add_histogram("one", np.float32(1.0).reshape(1, 1, 1), 0)
+                assert writer.close(timeout=300)
+        assert "compiles" not in daemon.log
+        assert daemon.terminate() == 0
+    assert list(home.iterdir()) == []
