@@ -106,10 +106,14 @@ def test_the_image_copies_what_the_package_is_built_from(
 
 #: Runs a command where the image's two directories are at their places.
 IN_IMAGE = """
-mount --bind "$0/opt" /opt && mount --bind "$0/cache" /var/cache || exit
-if [ "$1" = ro ]; then mount -o remount,bind,ro /opt && mount -o remount,bind,ro /var/cache; fi
-shift && exec "$@"
+mode=$1 && shift
+for place in opt/boardd var/cache/boardd; do
+  mount --bind "$0/$place" "/$place" || exit
+  [ "$mode" = rw ] || mount -o remount,bind,ro "/$place" || exit
+done
+exec "$@"
 """
+PLACES = ("opt/boardd", "var/cache/boardd")
 
 
 @dataclass
@@ -138,8 +142,11 @@ def image(
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, timeout=120).returncode:
         pytest.skip("mount namespaces cannot be made here")
     directory = tmp_path_factory.mktemp("image")
-    for name in ("opt", "cache", "bin", "source", "home"):
-        (directory / name).mkdir()
+    for name in ("bin", "source", "home", *PLACES):
+        (directory / name).mkdir(parents=True)
+    made = [place for place in (Path("/", name) for name in PLACES) if not place.exists()]
+    for place in made:
+        place.mkdir(parents=True)
     (directory / "bin" / "python").symlink_to(Path(sys.executable).resolve())
     stages = [n for n, (name, _) in enumerate(instructions) if name == "FROM"]
     assert len(stages) == 3
@@ -172,6 +179,8 @@ def image(
         assert done.returncode == 0, f"{step}:\n{done.stdout}\n{done.stderr}"
     yield image
     shutil.rmtree(directory)
+    for place in made:
+        place.rmdir()
 
 
 @pytest.mark.slow

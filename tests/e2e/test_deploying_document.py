@@ -17,7 +17,7 @@ FLAGS = {option.flag for option in OPTIONS}
 #: Flags of other programs.
 TOOLS = {
     *("--user", "--now", "--userns", "--read-only", "--cap-drop", "--name", "--tmpfs", "--create"),
-    *("--stop-timeout", "--build-arg"),
+    *("--stop-timeout", "--build-arg", "--build"),
 }
 #: Variables of the client.
 CLIENT_VARIABLES = {
