@@ -6,19 +6,17 @@ numba imports this if ``NUMBA_CACHE_LOCATOR_CLASSES`` names the class.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numba
 from numba.core import caching
 
-if TYPE_CHECKING:
-    _Locator = Any
-else:  # older ones call it private
-    _Locator = getattr(caching, "UserProvidedCacheLocator", None)
-    _Locator = _Locator or caching._UserProvidedCacheLocator
+# Older versions call it private.
+_Locator: Any = getattr(caching, "UserProvidedCacheLocator", None)
+_Locator = _Locator or caching._UserProvidedCacheLocator
 
 
-class KernelCacheLocator(_Locator):
+class KernelCacheLocator(_Locator):  # type: ignore[misc]  # numba has no types
     """Finds kernels below ``NUMBA_CACHE_DIR``, which numba's own does only if it can write there.
 
     What is missing there is compiled in each process.
