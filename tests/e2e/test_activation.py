@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from boardd.commands.control import fetch_status
 from boardd_client import SummaryWriter
-from boardd_protos.address import default_address
+from boardd_protos.address import UnixAddress, default_address
 from boardd_protos.socket_owner import socket_owner
 from support.commands import boardd
 from support.daemon_process import DaemonProcess
@@ -68,6 +70,16 @@ def test_a_service_takes_its_sockets_from_what_a_client_has_started(
         assert path.exists()
     points = read_run(tmp_path / "logs" / "run").scalars["loss"]
     assert [point.step for point in points] == [0, 1]
+
+
+@pytest.mark.usefixtures("runtime_directory")
+def test_who_asks_for_the_status_starts_the_service_and_waits_for_it(tmp_path: Path) -> None:
+    where = UnixAddress(default_address().path)
+    with ServiceManager(where.path) as manager, ThreadPoolExecutor(1) as pool:
+        status = pool.submit(fetch_status, where, timeout_secs=60)
+        manager.wait_for_client()
+        with DaemonProcess(tmp_path, socket=where.path, popen=manager.popen) as service:
+            assert status.result(timeout=60).pid == service.pid
 
 
 @pytest.mark.usefixtures("runtime_directory")

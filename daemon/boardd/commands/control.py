@@ -16,7 +16,12 @@ import grpc
 from boardd_protos import address
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub
-from boardd_protos.local_socket import has_ended, open_process, peer_credentials
+from boardd_protos.local_socket import (
+    accepts_connections,
+    has_ended,
+    open_process,
+    peer_credentials,
+)
 from boardd_protos.reasons import AUTHORIZATION
 from boardd_protos.socket_owner import lock_holder
 from boardd_protos.tls import tls_advice
@@ -63,11 +68,22 @@ def fetch_status(
     with _channel(where, tls) as channel:
         try:
             reply: pb.StatusReply = BoarddStub(channel).Status(
-                pb.StatusRequest(), timeout=timeout_secs, metadata=metadata
+                pb.StatusRequest(),
+                timeout=timeout_secs,
+                metadata=metadata,
+                wait_for_ready=_is_listened_at(where),
             )
         except grpc.RpcError as error:
             raise _explained(error, where, timeout_secs, is_tls=tls is not None) from None
         return reply
+
+
+def _is_listened_at(where: address.Address) -> bool:
+    """Whether it is worth to wait: a service manager starts a daemon for whoever connects."""
+    try:
+        return isinstance(where, address.UnixAddress) and accepts_connections(where.path)
+    except PermissionError:
+        return False
 
 
 @contextlib.contextmanager
