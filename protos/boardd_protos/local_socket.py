@@ -145,12 +145,12 @@ def _is_writable(directory: Path) -> bool:
     return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
 
 
-def accepts_connections(socket_path: Path) -> bool:
-    """Whether a process listens on ``socket_path``. Does not wait.
+def accepts_connections(socket_path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> bool:
+    """Whether a process listens on ``socket_path`` with a socket of ``kind``. Does not wait.
 
     Raises ``PermissionError`` when this user may not connect to it.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.setblocking(False)
         try:
             probe.connect(os.fspath(socket_path))

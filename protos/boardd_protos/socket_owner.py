@@ -71,6 +71,24 @@ def socket_owner(socket_path: Path) -> SocketOwner | None:
     return None
 
 
+def lock_holder(socket_path: Path) -> int | None:
+    """The pid of the process that owns ``socket_path``; None if it cannot be seen from here.
+
+    That of a daemon in another pid namespace means another process here, or none.
+    """
+    owner = socket_owner(socket_path)
+    if owner is None or not owner.pid:
+        return None
+    with contextlib.suppress(OSError):
+        lock = os.stat(lock_path(socket_path))
+        with os.scandir(f"/proc/{owner.pid}/fd") as descriptors:
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(os.stat(descriptor.path), lock):
+                        return owner.pid
+    return None
+
+
 def has_remains(socket_path: Path) -> bool:
     """Whether a daemon owns ``socket_path`` or was killed there, and may be restarted."""
     return any(map(os.path.lexists, (socket_path, lock_path(socket_path))))

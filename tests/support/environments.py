@@ -30,7 +30,8 @@ PACKAGES = ("protos", "client", "daemon")
 BUILD_FILES = ("pyproject.toml", "README.md", "LICENSE")
 #: The client alone, built from the same packages.
 CLIENT_PROJECT = Path("deploy", "boardd-client")
-_CACHES = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
+#: What a copy of the packages is made without.
+CACHES = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
 
 PIP_TIMEOUT_SECS = 600.0
 RUN_TIMEOUT_SECS = 120.0
@@ -110,7 +111,7 @@ def build_wheel(directory: Path) -> Path:
     source = directory / "source"
     source.mkdir()
     for name in PACKAGES:
-        shutil.copytree(REPOSITORY / name, source / name, ignore=_CACHES)
+        shutil.copytree(REPOSITORY / name, source / name, ignore=CACHES)
     for name in BUILD_FILES:
         shutil.copy(REPOSITORY / name, source / name)
     return _build(source, directory)
@@ -119,7 +120,7 @@ def build_wheel(directory: Path) -> Path:
 def build_client_wheel(directory: Path) -> Path:
     """Builds the wheel of boardd-client in the same way."""
     source = directory / "source"
-    shutil.copytree(REPOSITORY / CLIENT_PROJECT, source, ignore=_CACHES)
+    shutil.copytree(REPOSITORY / CLIENT_PROJECT, source, ignore=CACHES)
     return _build(source, directory)
 
 

@@ -16,8 +16,14 @@ import grpc
 from boardd_protos import address
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub
-from boardd_protos.local_socket import has_ended, open_process, peer_credentials
+from boardd_protos.local_socket import (
+    accepts_connections,
+    has_ended,
+    open_process,
+    peer_credentials,
+)
 from boardd_protos.reasons import AUTHORIZATION
+from boardd_protos.socket_owner import lock_holder
 from boardd_protos.tls import tls_advice
 
 from boardd.errors import CommandError, ConfigError, NoDaemonError
@@ -62,11 +68,22 @@ def fetch_status(
     with _channel(where, tls) as channel:
         try:
             reply: pb.StatusReply = BoarddStub(channel).Status(
-                pb.StatusRequest(), timeout=timeout_secs, metadata=metadata
+                pb.StatusRequest(),
+                timeout=timeout_secs,
+                metadata=metadata,
+                wait_for_ready=_is_listened_at(where),
             )
         except grpc.RpcError as error:
             raise _explained(error, where, timeout_secs, is_tls=tls is not None) from None
         return reply
+
+
+def _is_listened_at(where: address.Address) -> bool:
+    """Whether it is worth to wait: a service manager starts a daemon for whoever connects."""
+    try:
+        return isinstance(where, address.UnixAddress) and accepts_connections(where.path)
+    except PermissionError:
+        return False
 
 
 @contextlib.contextmanager
@@ -125,11 +142,38 @@ def replace(socket_path: Path) -> None:
     Its clients keep what it cannot write in time, and go on with the next. Raises a plain
     ``CommandError`` when there is none or it does not leave: the next try may go well.
     """
+    where = address.UnixAddress(socket_path)
     try:
-        pid = stop(address.UnixAddress(socket_path), timeout_secs=REPLACE_SECS)
+        pid = lock_holder(socket_path)
+        if pid is not None and pid != _listener(where, ANSWER_SECS):
+            _end_unreachable(pid, socket_path)
+        else:
+            pid = stop(where, timeout_secs=REPLACE_SECS)
     except NoDaemonError as error:
         raise CommandError(f"the daemon that a client has started stays: {error}") from None
     _logger.info("the daemon that a client had started (pid %d) has left for this one", pid)
+
+
+def _end_unreachable(pid: int, socket_path: Path) -> None:
+    """Ends a daemon that has the lock of a socket where a service manager listens meanwhile.
+
+    Raises ``CommandError`` when it is still there after ``REPLACE_SECS``.
+    """
+    try:
+        process = open_process(pid)
+    except ProcessLookupError:
+        return
+    try:
+        # The descriptor is of the process that had this pid when it was opened.
+        if lock_holder(socket_path) == pid:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, signal.SIGTERM)
+        if not has_ended(process, REPLACE_SECS):
+            raise CommandError(f"pid {pid} still writes what it holds after {REPLACE_SECS:g} s")
+    except PermissionError:
+        raise CommandError(f"pid {pid} belongs to another user") from None
+    finally:
+        os.close(process)
 
 
 def stop(where: address.UnixAddress, *, timeout_secs: float) -> int:

@@ -37,6 +37,7 @@ from grpc_reflection.v1alpha import reflection
 
 from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
 from boardd.host import heap, late_modules, log_lines, process_attributes
+from boardd.host.activation import Activation
 from boardd.host.left_alone import directories_left_alone
 from boardd.host.metrics_port import MetricsPort
 from boardd.host.socket_lock import SocketLock, ensure_private_directory
@@ -108,7 +109,8 @@ def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
     owner = SocketOwner(os.getpid(), config.autostarted, roots, left_alone)
     end = end_daemon if config.are_roots_given else None
     with SocketLock(config.socket, owner, end_daemon=end) as lock:
-        daemon = _Daemon(config, lock, interceptors or (), credentials, umask)
+        activation = Activation.take(os.environ, config.socket, lock.maps_path)
+        daemon = _Daemon(config, lock, activation, interceptors or (), credentials, umask)
         loop = uvloop.new_event_loop()
         loop.run_until_complete(daemon.run())
     # Everything is done and said. The rest of an interpreter's end waits for threads, and
@@ -121,6 +123,7 @@ class _Daemon:
         self,
         config: Config,
         lock: SocketLock,
+        activation: Activation,
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         credentials: grpc.ServerCredentials | None,
         umask: int,
@@ -130,6 +133,7 @@ class _Daemon:
         self._config = config
         self._umask = umask
         self._lock = lock
+        self._activation = activation
         self._interceptors = interceptors
         self._credentials = credentials
         self._notifier = Notifier(os.environ)
@@ -177,7 +181,8 @@ class _Daemon:
         service.adopt_logs(log_directories(config.socket))
         for server in servers:
             await server.start()
-        self._lock.publish()
+        self._lock.publish(are_maps_passed=self._activation.maps is not None)
+        self._activation.turn_away()
         await self._set_health(HealthCheckResponse.SERVING)
         self._announce(addresses)
         self._tasks.append(asyncio.ensure_future(late_modules.load_in_background()))
@@ -187,7 +192,8 @@ class _Daemon:
             self._tasks.append(asyncio.ensure_future(self._watch_idleness(service)))
         await self._leaving.wait()
         await self._drain(service)
-        self._lock.remove_socket()  # from here on clients find no socket, and start the next daemon
+        self._activation.give_back()
+        self._lock.remove_socket()  # from here on who connects starts the next daemon
         await asyncio.gather(*(server.stop(_GRACE_SECS) for server in servers))
         if relay is not None:
             await relay.close()
@@ -232,6 +238,9 @@ class _Daemon:
         return server
 
     def _take_maps(self, service: Service) -> None:
+        if self._activation.maps is not None:
+            service.take_maps(self._activation.maps)
+            return
         published = os.fsencode(self._lock.maps_path)
         try:
             if len(published) > address.MAX_SOCKET_PATH_BYTES:

@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import os
 import shlex
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from boardd_protos.local_socket import (
 from boardd_protos.socket_owner import SocketOwner, lock_path, socket_owner
 
 from boardd.errors import AddressTakenError, CommandError, ConfigError
+from boardd.host.socket_place import SocketPlace
 
 #: How long to wait for a lock whose holder serves nothing: it is starting or leaving.
 HANDOVER_SECS = 10.0
@@ -77,6 +79,9 @@ class SocketLock:
         owner = owner or SocketOwner(os.getpid())
         self.path = lock_path(socket_path)
         self._socket_path = socket_path
+        self._place = SocketPlace(socket_path, socket.SOCK_STREAM)
+        maps_path = socket_path.with_name(socket_path.name + HANDOVER_SUFFIX)
+        self._maps_place = SocketPlace(maps_path, socket.SOCK_SEQPACKET)
         deadline = time.monotonic() + handover_secs
         while (descriptor := self._try_lock()) is None:
             is_served = self._is_served()
@@ -138,47 +143,39 @@ class SocketLock:
     @property
     def bind_path(self) -> Path:
         """Where to bind: a name beside the socket's that no client looks for."""
-        return self._socket_path.with_name(f".{self._socket_path.name}")
+        return self._place.bind_path
 
     @property
     def maps_bind_path(self) -> Path:
         """The same for the socket on which clients hand over their memory."""
-        return self._beside(self.bind_path)
+        return self._maps_place.bind_path
 
     @property
     def maps_path(self) -> Path:
         """Where clients look for that one."""
-        return self._beside(self._socket_path)
+        return self._maps_place.path
 
-    def _beside(self, path: Path) -> Path:
-        return path.with_name(path.name + HANDOVER_SUFFIX)
-
-    def publish(self) -> None:
+    def publish(self, *, are_maps_passed: bool = False) -> None:
         """Puts the sockets that are bound in place of any stale ones.
 
         The socket at ``bind_path`` must be there; without one at ``maps_bind_path``,
-        a stale one is removed.
+        a stale one is removed. ``are_maps_passed``: a service manager has put that one in place.
         """
         # First, for a client that finds the other one looks for this.
-        try:
-            os.rename(self.maps_bind_path, self.maps_path)
-        except FileNotFoundError:
-            self._remove(self.maps_path)
-        os.rename(self.bind_path, self._socket_path)
+        if not are_maps_passed:
+            try:
+                self._maps_place.publish()
+            except FileNotFoundError:
+                self._maps_place.clear()
+        self._place.publish()
 
     def remove_socket(self) -> None:
         """Removes the sockets, bound or published; nothing happens where there is none.
 
-        One that cannot be removed stays: nobody serves it, and the next daemon replaces it.
+        A service manager's, whose place they took, are put back.
         """
-        for path in (self._socket_path, self.bind_path, self.maps_path, self.maps_bind_path):
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-
-    def _remove(self, *paths: Path) -> None:
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        self._place.give_back()
+        self._maps_place.give_back()
 
     def release(self) -> None:
         """Removes the lock file and gives up the lock. Idempotent."""

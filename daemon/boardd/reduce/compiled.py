@@ -15,6 +15,10 @@ import numba
 import numpy as np
 from numba.extending import overload
 
+from boardd.reduce import processor
+
+processor.fit_kernels()
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _KERNELS: Final[dict[Callable[..., Any], Callable[..., Any]]] = {}

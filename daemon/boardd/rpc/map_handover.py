@@ -47,26 +47,13 @@ class MapHandover:
         self._waiting: list[MapConnection] = []
         self._map_connections: set[MapConnection] = set()
 
-    def listen(self, path: Path) -> None:
-        """Binds ``path``, for this user alone, and listens from now on.
+    def listen(self, at: Path | socket.socket) -> None:
+        """Listens from now on: at a path, for this user alone, or with a socket that does.
 
-        Whatever is at ``path`` is removed. Raises ``OSError``.
+        Whatever is at the path is removed. The socket must not block, and is this one's to
+        close. Raises ``OSError``.
         """
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            listener.setblocking(False)
-            mask = os.umask(0o177)
-            try:
-                listener.bind(os.fspath(path))
-            finally:
-                os.umask(mask)
-            listener.listen(_MAX_ACCEPTED)
-        except BaseException:
-            listener.close()
-            raise
-        self._listener = listener
+        self._listener = at if isinstance(at, socket.socket) else _bound(at)
         self._resume()
 
     def close(self) -> None:
@@ -129,3 +116,21 @@ class MapHandover:
         """``map_connection`` is closed."""
         self.arrived(map_connection)
         self._map_connections.discard(map_connection)
+
+
+def _bound(path: Path) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        listener.setblocking(False)
+        mask = os.umask(0o177)
+        try:
+            listener.bind(os.fspath(path))
+        finally:
+            os.umask(mask)
+        listener.listen(_MAX_ACCEPTED)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from socket import socket
 
 import grpc.aio
 from boardd_protos import __version__, boardd_pb2_grpc
@@ -100,13 +101,13 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._started_at = time.time()
         self._started = self._sessions.registry.idle_since = self._clock()
 
-    def take_maps(self, path: Path, *, waiting_secs: float = HANDOVER_SECS) -> None:
-        """Lets clients hand over their memory on a socket at ``path``; see ``MapHandover``.
+    def take_maps(self, at: Path | socket, *, waiting_secs: float = HANDOVER_SECS) -> None:
+        """Lets clients hand over their memory on a socket; see ``MapHandover.listen``.
 
         Raises ``OSError``.
         """
         self._map_handover = MapHandover(self._sessions, waiting_secs=waiting_secs)
-        self._map_handover.listen(path)
+        self._map_handover.listen(at)
 
     def adopt_logs(self, directories: Sequence[Path]) -> None:
         """Looks in ``directories`` for what dead clients have left, from now on."""

@@ -82,5 +82,5 @@ examples:
 exit codes: 0 done, 1 failed or ended by a second signal, 2 a wrong setting,
   3 no daemon (status, stop), 4 another process has the socket or port.
 
-To run it as a service or in a container: deploy/README.md in the source.
+To run it as a service or in a container: docs/deploying.md in the source.
 """

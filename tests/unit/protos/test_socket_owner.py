@@ -7,7 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
-from boardd_protos.socket_owner import SocketOwner, has_remains, lock_path, socket_owner
+from boardd_protos.socket_owner import (
+    SocketOwner,
+    has_remains,
+    lock_holder,
+    lock_path,
+    socket_owner,
+)
 
 OWNER = SocketOwner(7, is_autostarted=True, roots=("/runs", "/mnt/a b:c\nd"), left_alone=("/etc",))
 
@@ -50,3 +56,16 @@ def test_of_what_says_nothing_nothing_is_known(content: bytes, tmp_path: Path) -
 def test_what_is_no_file_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(lock_path(tmp_path / "s"))
     assert socket_owner(tmp_path / "s") is None
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_the_holder_is_the_process_that_has_the_lock_open(is_seen: bool, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    assert lock_holder(path) is None
+    # A daemon in another pid namespace says a number that is another process's here.
+    pid = os.getpid() if is_seen else os.getppid()
+    with open(lock_path(path), "wb") as file:
+        file.write(SocketOwner(pid).encode())
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert lock_holder(path) == (pid if is_seen else None)

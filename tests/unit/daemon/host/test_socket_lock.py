@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -28,6 +29,12 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
+def serve(lock: SocketLock) -> socket.socket:
+    listener = listen(lock.bind_path)
+    lock.publish()
+    return listener
+
+
 def test_a_directory_that_others_reach_ends_the_command(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with pytest.raises(ConfigError, match=r"has mode 0755.*choose another --socket"):
@@ -35,7 +42,7 @@ def test_a_directory_that_others_reach_ends_the_command(tmp_path: Path) -> None:
 
 
 def test_the_lock_is_exclusive_and_names_its_holder(socket_path: Path) -> None:
-    with SocketLock(socket_path), listen(socket_path):
+    with SocketLock(socket_path) as lock, serve(lock):
         assert socket_owner(socket_path) == SocketOwner(os.getpid())
         assert lock_path(socket_path).stat().st_mode & 0o777 == 0o600
         with pytest.raises(
@@ -53,7 +60,7 @@ SERVICE = SocketOwner(2, roots=("/logs",))
 
 
 def test_a_daemon_that_a_client_started_makes_room_for_any_other(socket_path: Path) -> None:
-    with SocketLock(socket_path, AUTOSTARTED) as holder, listen(socket_path):
+    with SocketLock(socket_path, AUTOSTARTED) as holder, serve(holder):
         ended: list[Path] = []
 
         def end(path: Path) -> None:
@@ -66,7 +73,7 @@ def test_a_daemon_that_a_client_started_makes_room_for_any_other(socket_path: Pa
         with pytest.raises(AddressTakenError, match="take its place with --logdir-root"):
             SocketLock(socket_path, SERVICE)
         assert not ended
-        with SocketLock(socket_path, SERVICE, end_daemon=end), listen(socket_path):
+        with SocketLock(socket_path, SERVICE, end_daemon=end) as lock, serve(lock):
             assert ended == [socket_path]
             assert socket_owner(socket_path) == SERVICE
             for other in (AUTOSTARTED, SERVICE):
@@ -82,8 +89,8 @@ def test_one_that_does_not_make_room_is_an_error_of_its_own(socket_path: Path) -
         raise CommandError("it is stopped")
 
     with (
-        SocketLock(socket_path, AUTOSTARTED),
-        listen(socket_path),
+        SocketLock(socket_path, AUTOSTARTED) as holder,
+        serve(holder),
         pytest.raises(CommandError, match="it is stopped") as raised,
     ):
         SocketLock(socket_path, SERVICE, end_daemon=fail)
@@ -171,3 +178,31 @@ def test_the_lock_file_is_not_followed_out_of_the_directory(
     with pytest.raises(ConfigError, match="cannot open the lock file"):
         SocketLock(socket_path)
     assert victim.read_text() == "precious"
+
+
+def test_a_service_managers_socket_gets_its_place_back(socket_path: Path) -> None:
+    with listen(socket_path) as manager:
+        manager.setblocking(False)
+        for killed in (False, True, False):  # one that is killed gives nothing back
+            lock = SocketLock(socket_path)
+            with serve(lock) as listener, socket.socket(socket.AF_UNIX) as client:
+                client.connect(os.fspath(socket_path))
+                listener.accept()[0].close()
+                if not killed:
+                    lock.remove_socket()
+            lock.release()
+        with contextlib.suppress(BlockingIOError):
+            while True:  # what has asked whether somebody listens
+                manager.accept()[0].close()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.fspath(socket_path))
+            manager.accept()[0].close()
+    assert [path.name for path in socket_path.parent.iterdir()] == [socket_path.name]
+
+
+def test_a_socket_that_took_the_place_meanwhile_stays(socket_path: Path) -> None:
+    with SocketLock(socket_path) as lock, serve(lock):
+        socket_path.unlink()
+        manager = listen(socket_path)
+    with manager:
+        assert accepts_connections(socket_path)

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Slurm's Prolog: starts a daemon for the job, as its user. What a job's own processes start
+# ends with them, before it has written everything. docs/deploying.md has the steps.
+#
+# It never fails: a node whose prolog fails takes no more jobs.
+set -u
+
+settings=${1:-/etc/boardd/slurm.sh}
+[ -r "$settings" ] || exit 0
+# shellcheck source=settings.sh
+. "$settings"
+
+directory=$sockets/$SLURM_JOB_ID
+install -d -m 0755 "$sockets" || exit 0
+install -d -m 0700 -o "$SLURM_JOB_UID" "$directory" || exit 0
+
+set --
+[ "$(id -u)" = "$SLURM_JOB_UID" ] || set -- runuser -u "$SLURM_JOB_USER" --
+# In a session of its own: Slurm ends the prolog's processes when it is over. The log is opened
+# by the user, for it lies in the user's directory.
+# shellcheck disable=SC2016
+setsid "$@" sh -c \
+  'BOARDD_LOGDIR_ROOT=$1 exec "$2" --socket "$3/boardd.sock" >>"$3/boardd.log" 2>&1' \
+  boardd "$roots" "$program" "$directory" </dev/null >/dev/null 2>&1 &
+daemon=$!
+
+# So that no client of the job starts another one meanwhile.
+tries=0
+while [ ! -S "$directory/boardd.sock" ] && kill -0 "$daemon" && [ "$tries" -lt 100 ]; do
+  sleep 0.1
+  tries=$((tries + 1))
+done 2>/dev/null
+exit 0
