@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 
 from boardd_protos import __version__
@@ -36,6 +37,7 @@ def status_reply(
         rss_bytes=_rss_bytes(),
         intake_bytes=registry.intake.held_bytes,
         intake_budget_bytes=registry.intake.budget_bytes,
+        answered_at=time.time(),
     )
     reply.refused_runs.extend(
         pb.RefusedRun(
@@ -77,6 +79,8 @@ def _run_status(run: RunState) -> pb.RunStatus:
         path=run.path,
         file=run.progress.file,
         written_bytes=run.progress.written_bytes,
+        written=run.progress.written,
+        synced_bytes=run.progress.synced_bytes,
         pending=run.pending,
         trouble=run.progress.trouble or (run.refusal.message if run.refusal is not None else ""),
         forwarding=run.progress.forwarding,

@@ -126,6 +126,10 @@ class RunProgress:
     #: The name of the live event file; empty before the first.
     file: str = ""
     written_bytes: int = 0
+    #: Of them, what an fsync has made durable.
+    synced_bytes: int = 0
+    #: Records whose events are in ``written_bytes``.
+    written: int = 0
     #: Records whose step was below an earlier one of their tag.
     steps_backwards: int = 0
     #: Why writing is held up, for people; empty when it is not.

@@ -224,8 +224,10 @@ class RunFiles:
         """
         if self._file is None:
             return SyncResult(ok=True)
+        written_bytes = self._run.progress.written_bytes
         try:
             await self.on_thread(partial(self._sync, self._file))
+            self._run.progress.synced_bytes = written_bytes
         except SyncFailedError as error:
             self._note_lost(str(error))
         except OSError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from boardd.commands.status import duration, render, size, to_json
+from boardd.commands.quantities import duration, size
+from boardd.commands.status_text import render, to_json
 from boardd_protos import boardd_pb2 as pb
 
 
