@@ -13,7 +13,7 @@ from boardd.commands import serve
 from boardd.errors import CommandError, ConfigError, ExitCode
 
 #: Each is a module of ``boardd.commands`` with ``run(arguments, environ)``.
-COMMANDS: Final = ("config", "merge", "status", "stop")
+COMMANDS: Final = ("config", "doctor", "merge", "status", "stop", "top", "view")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

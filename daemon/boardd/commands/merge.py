@@ -43,11 +43,15 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         help="memory for values that wait for other ranks (default: 1024)",
     )
     options = parser.parse_args(arguments)
+    from boardd.commands.progress import ProgressBar
     from boardd.merge.merge import merge
     from boardd.merge.merge_run import MergeOptions
 
+    def show_progress(total_bytes: int) -> ProgressBar:
+        return ProgressBar("boardd merge", total_bytes, "MB", 1_000_000)
+
     merge_options = MergeOptions(tuple(options.reduce), options.max_open_mib << 20)
-    for report in merge(options.logdirs, options.out, merge_options):
+    for report in merge(options.logdirs, options.out, merge_options, show_progress):
         for warning in report.warnings():
             print(f"boardd: {warning}", file=sys.stderr)
         written = options.out / report.path

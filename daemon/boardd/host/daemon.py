@@ -37,6 +37,7 @@ from grpc_reflection.v1alpha import reflection
 
 from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
 from boardd.host import heap, late_modules, log_lines, process_attributes
+from boardd.host.drain_progress import ShowDrain, showing_progress
 from boardd.host.left_alone import directories_left_alone
 from boardd.host.socket_lock import SocketLock, ensure_private_directory
 from boardd.host.systemd import Notifier
@@ -74,11 +75,14 @@ _BROKEN_DRAIN_SECS: Final = 2.0
 _OVERTIME_SECS: Final = 2.0
 
 
-def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
+def run(
+    config: Config, end_daemon: Callable[[Path], None], show_drain: ShowDrain | None = None
+) -> NoReturn:
     """Serves until a signal or idleness ends it, then ends the process.
 
     ``end_daemon`` ends one that a client has started at the same socket, for this one; not if
     nobody has said where this one writes, for it would reject what the other's clients log.
+    ``show_drain`` shows how much is left to write at the end, if that takes a while.
     Raises ``CommandError`` when the daemon cannot be started.
     """
     log_lines.configure(config.log_level, os.environ)
@@ -103,7 +107,7 @@ def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
     owner = SocketOwner(os.getpid(), config.autostarted, roots, left_alone)
     end = end_daemon if config.are_roots_given else None
     with SocketLock(config.socket, owner, end_daemon=end) as lock:
-        daemon = _Daemon(config, lock, interceptors or (), credentials, umask)
+        daemon = _Daemon(config, lock, interceptors or (), credentials, umask, show_drain)
         loop = uvloop.new_event_loop()
         loop.run_until_complete(daemon.run())
     # Everything is done and said. The rest of an interpreter's end waits for threads, and
@@ -119,11 +123,13 @@ class _Daemon:
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         credentials: grpc.ServerCredentials | None,
         umask: int,
+        show_drain: ShowDrain | None,
     ) -> None:
         #: How the process is to end once ``run`` is over.
         self.exit_code = ExitCode.OK
         self._config = config
         self._umask = umask
+        self._show_drain = show_drain
         self._lock = lock
         self._interceptors = interceptors
         self._credentials = credentials
@@ -339,7 +345,8 @@ class _Daemon:
         # Before the streams end, so that a probe sees the reason.
         await self._health.enter_graceful_shutdown()
         try:
-            drained = await asyncio.wait_for(service.drain(secs), secs + _OVERTIME_SECS)
+            async with showing_progress(self._show_drain, lambda: _pending(service)):
+                drained = await asyncio.wait_for(service.drain(secs), secs + _OVERTIME_SECS)
         except asyncio.TimeoutError:
             drained = False
             service.leave_at_once()
@@ -374,6 +381,11 @@ class _Daemon:
         while (idle := service.idle_secs) < limit:
             await asyncio.sleep(limit - idle)
         self._leave(f"no session for {limit:g} s")
+
+
+def _pending(service: Service) -> int:
+    """How many records are to be written."""
+    return next(service.status()).counters.pending
 
 
 def _beside(socket_path: Path, suffix: str) -> Path:

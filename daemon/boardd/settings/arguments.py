@@ -61,6 +61,9 @@ themselves:  from boardd_client import SummaryWriter
 commands (boardd COMMAND --help says more):
   boardd           run the daemon in the foreground
   boardd status    show what a running daemon holds and has done
+  boardd top       the same live: rates, what waits, lag, drops
+  boardd view      open TensorBoard on what is logged
+  boardd doctor    check sockets, memory, disks and versions, and say what to do
   boardd config    show which settings count and where each comes from
   boardd stop      end a running daemon, which writes what it holds first
   boardd merge     merge event files of separate ranks into a new logdir
