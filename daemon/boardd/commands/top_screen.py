@@ -64,15 +64,15 @@ def _head(reply: pb.StatusReply, rates: Rates) -> RenderableType:
 
 
 def _runs(reply: pb.StatusReply, shown: list[pb.RunStatus], rates: Rates) -> RenderableType:
-    # The names of runs have what the figures leave of the width.
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1), expand=True)
-    table.add_column("run", overflow="ellipsis", no_wrap=True, ratio=1)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
+    # The names of runs have what the figures, which are never wrapped, leave of the width.
+    table.add_column("run")
     for name in ("ranks", "rec/s", "bytes/s", "waits", "lag", "drops", "written", "synced"):
         table.add_column(name, justify="right", no_wrap=True)
     for run in shown:
         rate = rates.runs.get(run.path, RunRate())
         table.add_row(
-            Text(printable(_name(run, reply))),
+            Text(printable(_name(run, reply)), no_wrap=True, overflow="ellipsis"),
             f"{run.group.ranks}/{run.group.world_size}" if run.HasField("group") else "-",
             f"{rate.records_per_sec:,.0f}",
             size(rate.bytes_per_sec),
@@ -89,10 +89,11 @@ def _runs(reply: pb.StatusReply, shown: list[pb.RunStatus], rates: Rates) -> Ren
 def _name(run: pb.RunStatus, reply: pb.StatusReply) -> str:
     """The run's path beneath its root."""
     path = run.group.directory or run.path
+    merging = " (merging)" if run.HasField("group") else ""
     for root in reply.logdir_roots:
         if root != "/" and path.startswith(f"{root}/"):
-            return os.path.relpath(path, root)
-    return path
+            return os.path.relpath(path, root) + merging
+    return path + merging
 
 
 def _lag(run: pb.RunStatus, rate: RunRate) -> str:

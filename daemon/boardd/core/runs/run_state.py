@@ -126,8 +126,9 @@ class RunProgress:
     #: The name of the live event file; empty before the first.
     file: str = ""
     written_bytes: int = 0
-    #: Of them, what an fsync has made durable.
+    #: Of them, what an fsync has made durable, and what is in doubt since one failed.
     synced_bytes: int = 0
+    doubtful_bytes: int = 0
     #: Records whose events are in ``written_bytes``.
     written: int = 0
     #: Records whose step was below an earlier one of their tag.
@@ -140,6 +141,15 @@ class RunProgress:
     group: GroupProgress = field(default_factory=GroupProgress)
     #: What could not be made durable; flushes tell of it.
     sync_failures: SyncFailures = field(default_factory=SyncFailures)
+
+    def note_synced(self, written_bytes: int) -> None:
+        """An fsync was made of the first ``written_bytes``."""
+        self.synced_bytes = written_bytes - self.doubtful_bytes
+
+    def note_lost(self, what: str) -> None:
+        """All that is not durable may be lost; ``what`` says why, for people."""
+        self.doubtful_bytes = self.written_bytes - self.synced_bytes
+        self.sync_failures.note(what)
 
 
 class RunTags:

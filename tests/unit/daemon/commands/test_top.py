@@ -77,7 +77,20 @@ def test_the_screen_has_what_there_is_most_to_tell_of() -> None:
     assert "quiet" not in text
     assert "1 more runs" in text
     assert r"bold [red]name[/red]\n" in text
-    assert lines["job"] == ["job", "7/8", "0", "0", "B", "1", "12", "steps", "0", "0", "B", "-"]
+    assert lines["job"][1:] == [
+        "(merging)",
+        "7/8",
+        "0",
+        "0",
+        "B",
+        "1",
+        "12",
+        "steps",
+        "0",
+        "0",
+        "B",
+        "-",
+    ]
     assert lines["full"][2:] == ["3", "100", "B", "0", "4.5", "s", "0", "400", "B", "75%"]
     assert "/data/full: no space" in text
     assert "12 records/s, 2.00 KiB/s" in text
