@@ -49,6 +49,7 @@ def render(reply: pb.StatusReply, max_rows: int = MAX_ROWS) -> str:
     lines.extend(_columns(_RUN_HEAD, [_run_row(run) for run in runs]))
     lines += [f"  {_merged(run.group)}" for run in runs if run.HasField("group")]
     lines += [f"  {run.path}: {run.forwarding}" for run in runs if run.forwarding]
+    lines += [f"  {run.path}: {reducing_text(run)}" for run in runs if run.reducing_tag]
     refused = reply.refused_runs[-max_rows:]
     if refused:
         lines.append(f"refused runs, the latest last: {len(reply.refused_runs)}")
@@ -74,6 +75,12 @@ def most_telling(
 def run_weight(run: pb.RunStatus) -> tuple[int, ...]:
     """How much there is to tell of a run: held up, lost records, records that wait."""
     return bool(run.trouble), bool(run.dropped), run.pending
+
+
+def reducing_text(run: pb.RunStatus) -> str:
+    """How far a long reduction is."""
+    about = f" of about {duration(run.reducing_about_secs)}" if run.reducing_about_secs >= 1 else ""
+    return f"{run.reducing_tag} is being reduced, for {duration(run.reducing_secs)}{about}"
 
 
 def _session_weight(session: pb.SessionStatus) -> tuple[int, ...]:

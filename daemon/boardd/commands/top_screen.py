@@ -13,7 +13,7 @@ from rich.text import Text
 
 from boardd.commands.quantities import duration, size
 from boardd.commands.rates import Rates, RunRate
-from boardd.commands.status_text import most_telling, run_weight
+from boardd.commands.status_text import most_telling, reducing_text, run_weight
 
 #: Lines beside those of runs.
 HEAD_LINES = 8
@@ -29,6 +29,7 @@ def screen(reply: pb.StatusReply, rates: Rates, max_rows: int) -> RenderableType
     parts: list[RenderableType] = [_head(reply, rates), _runs(reply, shown, rates)]
     if len(shown) < len(reply.runs):
         parts.append(Text(f"{len(reply.runs) - len(shown)} more runs", style="dim"))
+    parts += [_reduction(run) for run in shown if run.reducing_tag]
     troubled = [run for run in shown if run.trouble]
     parts += [Text(printable(f"{run.path}: {run.trouble}"), style="red") for run in troubled]
     return Group(*parts)
@@ -60,6 +61,16 @@ def _head(reply: pb.StatusReply, rates: Rates) -> RenderableType:
     grid.add_row("waiting", queue)
     lost = f"{dropped:,} dropped by clients, {rejected:,} rejected"
     grid.add_row("lost", Text(lost, style="yellow" if dropped or rejected else ""))
+    return grid
+
+
+def _reduction(run: pb.RunStatus) -> RenderableType:
+    about_secs = max(1.0, run.reducing_about_secs)
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(
+        ProgressBar(total=about_secs, completed=min(about_secs, run.reducing_secs), width=20),
+        Text(printable(f"{run.path}: {reducing_text(run)}")),
+    )
     return grid
 
 

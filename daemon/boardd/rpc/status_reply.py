@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from boardd_protos import __version__
 from boardd_protos import boardd_pb2 as pb
 
-from boardd.core.runs.run_state import RunState
+from boardd.core.runs.run_state import LongReduction, RunState
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
 
@@ -75,12 +75,16 @@ def _session_status(live: LiveSession) -> pb.SessionStatus:
 
 
 def _run_status(run: RunState) -> pb.RunStatus:
+    reducing = run.progress.reducing or LongReduction("", time.monotonic(), 0.0)
     return pb.RunStatus(
         path=run.path,
         file=run.progress.file,
         written_bytes=run.progress.written_bytes,
         written=run.progress.written,
         synced_bytes=run.progress.synced_bytes,
+        reducing_tag=reducing.tag,
+        reducing_secs=time.monotonic() - reducing.began if reducing.tag else 0.0,
+        reducing_about_secs=reducing.about_secs,
         pending=run.pending,
         trouble=run.progress.trouble or (run.refusal.message if run.refusal is not None else ""),
         forwarding=run.progress.forwarding,

@@ -119,6 +119,14 @@ class Members(dict[Holder, Member]):
         return is_new
 
 
+class LongReduction(NamedTuple):
+    """A reduction that takes long: its tag, when it began, and how long it may take in seconds."""
+
+    tag: str
+    began: float  #: by ``time.monotonic``
+    about_secs: float
+
+
 @dataclass(eq=False)
 class RunProgress:
     """How far the run's writer is. It writes this on the event loop, and status reads it there."""
@@ -137,6 +145,8 @@ class RunProgress:
     trouble: str = ""
     #: Of a group that is passed on to another daemon, how far that is; for people.
     forwarding: str = ""
+    #: The latest one under way. The thread that makes it sets it.
+    reducing: LongReduction | None = None
     #: Of the journal of a group.
     group: GroupProgress = field(default_factory=GroupProgress)
     #: What could not be made durable; flushes tell of it.

@@ -68,7 +68,13 @@ def test_the_screen_has_what_there_is_most_to_tell_of() -> None:
             pb.RunStatus(path="/data/bold [red]name[/red]\n", dropped=5),
             pb.RunStatus(path="/data/job/.boardd-group", group=group, pending=1),
             pb.RunStatus(
-                path="/data/full", trouble="no space", written_bytes=400, synced_bytes=300
+                path="/data/full",
+                trouble="no space",
+                written_bytes=400,
+                synced_bytes=300,
+                reducing_tag="emb",
+                reducing_secs=12.3,
+                reducing_about_secs=40.0,
             ),
         ],
     )
@@ -93,6 +99,7 @@ def test_the_screen_has_what_there_is_most_to_tell_of() -> None:
     ]
     assert lines["full"][2:] == ["3", "100", "B", "0", "4.5", "s", "0", "400", "B", "75%"]
     assert "/data/full: no space" in text
+    assert "/data/full: emb is being reduced, for 12 s of about 40 s" in text
     assert "12 records/s, 2.00 KiB/s" in text
     assert "1.00 MiB of 4.00 MiB" in text
     assert "5 dropped by clients" in text
