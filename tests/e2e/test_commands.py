@@ -19,6 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from boardd.commands.flags import Access
+from boardd.commands.watching import statuses
+from boardd.errors import NoDaemonError
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.address import UnixAddress
 from support.commands import assert_refused, boardd
 from support.daemon_process import DaemonProcess
 from support.plain_session import Session
@@ -138,8 +143,11 @@ def test_view_opens_tensorboard_and_ends_it(logging_daemon: DaemonProcess) -> No
     assert not answers(link)
 
 
-def test_a_terminal_is_shown_what_is_still_to_be_written_at_the_end(tmp_path: Path) -> None:
-    """The run is held up: another process has its directory's lock, here the test itself."""
+def test_who_looks_at_the_end_of_a_daemon_sees_it(tmp_path: Path) -> None:
+    """On its terminal what is still to be written, and by ``--watch`` that it is gone.
+
+    The run is held up: another process has its directory's lock, here the test itself.
+    """
     run = tmp_path / "logs" / "run"
     run.mkdir(parents=True)
     terminal, other_end = pty.openpty()
@@ -156,6 +164,10 @@ def test_a_terminal_is_shown_what_is_still_to_be_written_at_the_end(tmp_path: Pa
                 session.define(run)
                 session.scalars(10)
                 wait_until(lambda: daemon.status().counters.pending == 10, "records wait")
+                watched = statuses(Access(UnixAddress(daemon.socket)), 0.01, 60.0)
+                looked = next(watched)
+                assert isinstance(looked, pb.StatusReply)
+                assert looked.counters.pending == 10
                 daemon.signal(signal.SIGTERM)
                 shown = ""
                 while "0% of 10 records" not in shown:
@@ -165,6 +177,8 @@ def test_a_terminal_is_shown_what_is_still_to_be_written_at_the_end(tmp_path: Pa
             while select.select([terminal], [], [], 0)[0]:
                 shown += os.read(terminal, 65536).decode()
             assert "boardd writes what it holds" in shown
+            assert isinstance(next(watched), NoDaemonError)
+            assert isinstance(next(watched), NoDaemonError)
     finally:
         os.close(terminal)
         os.close(other_end)
