@@ -62,6 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["BOARDD_LOG_FORMAT"] = "text"
     # Fixtures wider than a test, and code that runs at import, are kept apart too.
     os.environ["XDG_RUNTIME_DIR"] = short_directory()
+    # Daemons read no settings file of the user's.
+    os.environ["XDG_CONFIG_HOME"] = os.path.join(os.environ["XDG_RUNTIME_DIR"], "settings")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

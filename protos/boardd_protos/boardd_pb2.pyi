@@ -682,28 +682,38 @@ class RunRefused(_message.Message):
     def __init__(self, run: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
 
 class RunStatus(_message.Message):
-    __slots__ = ["dropped", "file", "forwarding", "group", "path", "pending", "series", "steps_backwards", "trouble", "written_bytes"]
+    __slots__ = ["dropped", "file", "forwarding", "group", "path", "pending", "reducing_about_secs", "reducing_secs", "reducing_tag", "series", "steps_backwards", "synced_bytes", "trouble", "written", "written_bytes"]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     FORWARDING_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
+    REDUCING_ABOUT_SECS_FIELD_NUMBER: _ClassVar[int]
+    REDUCING_SECS_FIELD_NUMBER: _ClassVar[int]
+    REDUCING_TAG_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     STEPS_BACKWARDS_FIELD_NUMBER: _ClassVar[int]
+    SYNCED_BYTES_FIELD_NUMBER: _ClassVar[int]
     TROUBLE_FIELD_NUMBER: _ClassVar[int]
     WRITTEN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
     dropped: int
     file: str
     forwarding: str
     group: GroupStatus
     path: str
     pending: int
+    reducing_about_secs: float
+    reducing_secs: float
+    reducing_tag: str
     series: int
     steps_backwards: int
+    synced_bytes: int
     trouble: str
+    written: int
     written_bytes: int
-    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ..., forwarding: _Optional[str] = ..., group: _Optional[_Union[GroupStatus, _Mapping]] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ..., forwarding: _Optional[str] = ..., group: _Optional[_Union[GroupStatus, _Mapping]] = ..., written: _Optional[int] = ..., synced_bytes: _Optional[int] = ..., reducing_tag: _Optional[str] = ..., reducing_secs: _Optional[float] = ..., reducing_about_secs: _Optional[float] = ...) -> None: ...
 
 class SeriesDefinition(_message.Message):
     __slots__ = ["reduce", "run", "series", "sub_run", "tag"]
@@ -758,8 +768,9 @@ class Slot(_message.Message):
     def __init__(self, map: _Optional[int] = ..., offset: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ["addresses", "budgets", "counters", "durations", "intake_budget_bytes", "intake_bytes", "logdir_roots", "pid", "refused_runs", "rss_bytes", "runs", "sessions", "started_at", "uptime_secs", "version"]
+    __slots__ = ["addresses", "answered_at", "budgets", "counters", "durations", "intake_budget_bytes", "intake_bytes", "logdir_roots", "pid", "refused_runs", "rss_bytes", "runs", "sessions", "started_at", "uptime_secs", "version"]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_AT_FIELD_NUMBER: _ClassVar[int]
     BUDGETS_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     DURATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -775,6 +786,7 @@ class StatusReply(_message.Message):
     UPTIME_SECS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     addresses: _containers.RepeatedScalarFieldContainer[str]
+    answered_at: float
     budgets: _containers.RepeatedCompositeFieldContainer[BudgetStatus]
     counters: Counters
     durations: _containers.RepeatedCompositeFieldContainer[DurationStatus]
@@ -789,7 +801,7 @@ class StatusReply(_message.Message):
     started_at: float
     uptime_secs: float
     version: str
-    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[float] = ..., uptime_secs: _Optional[float] = ..., logdir_roots: _Optional[_Iterable[str]] = ..., addresses: _Optional[_Iterable[str]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., rss_bytes: _Optional[int] = ..., intake_bytes: _Optional[int] = ..., intake_budget_bytes: _Optional[int] = ..., refused_runs: _Optional[_Iterable[_Union[RefusedRun, _Mapping]]] = ..., budgets: _Optional[_Iterable[_Union[BudgetStatus, _Mapping]]] = ..., durations: _Optional[_Iterable[_Union[DurationStatus, _Mapping]]] = ...) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[float] = ..., uptime_secs: _Optional[float] = ..., logdir_roots: _Optional[_Iterable[str]] = ..., addresses: _Optional[_Iterable[str]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., rss_bytes: _Optional[int] = ..., intake_bytes: _Optional[int] = ..., intake_budget_bytes: _Optional[int] = ..., refused_runs: _Optional[_Iterable[_Union[RefusedRun, _Mapping]]] = ..., budgets: _Optional[_Iterable[_Union[BudgetStatus, _Mapping]]] = ..., durations: _Optional[_Iterable[_Union[DurationStatus, _Mapping]]] = ..., answered_at: _Optional[float] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = []

@@ -25,6 +25,8 @@ _NAMES: Final = (
     *("TLS_CLIENT_CA", "TLS_KEY", "WRITERS"),
 )
 VARIABLES: Final = frozenset(PREFIX + name for name in _NAMES)
+#: Those whose values are never shown.
+SECRETS: Final = frozenset({PREFIX + "TOKEN"})
 
 
 def misspelt(names: Iterable[str]) -> dict[str, str]:

@@ -49,8 +49,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
     "boardd": {
         "__init__": set(),
         "__main__": {"cli"},
-        "cli": {"commands", "errors", "host", "merge", "rpc", "settings"},
-        "commands": {"errors"},
+        "cli": {"commands", "errors"},
+        "commands": {"errors", "host", "merge", "rpc", "settings"},
         "merge": {"errors", "events", "partials", "runs", "summaries"},
         "host": {"errors", "metrics", "relay", "rpc", "settings"},
         "rpc": {"core", "errors", "relay", "runs", "sessions"},

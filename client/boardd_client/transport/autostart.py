@@ -271,11 +271,8 @@ def _start(command: list[str], address: UnixAddress, patience: _Patience) -> Non
 def _flags(address: UnixAddress, environ: Mapping[str, str]) -> list[str]:
     """The daemon's flags. What the user set for the daemon by variables stays in force."""
     flags = ["--socket", os.fspath(address.path), "--autostarted"]
-    roots = [root for root in environ.get("BOARDD_LOGDIR_ROOT", "").split(os.pathsep) if root]
-    if not roots and not environ.get("BOARDD_CONFIG"):
-        # It runs as the user, for the user's own processes: it may write where they may.
-        roots = ["/"]
-    for root in roots:
+    roots = environ.get("BOARDD_LOGDIR_ROOT", "").split(os.pathsep)
+    for root in filter(None, roots):
         flags += ["--logdir-root", os.path.abspath(os.path.expanduser(root))]
     return flags
 

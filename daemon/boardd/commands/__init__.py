@@ -1,6 +1,7 @@
-"""What an operator asks of a running daemon: its status, and to stop.
+"""The commands of ``boardd``, one module each, and what they share: asking a daemon, showing.
 
-Rule: a client of the daemon, over its socket; it shares no code with what serves, errors excepted.
+Rule: a command reads its arguments, asks and shows. Who asks a running daemon does so over its
+socket; what serves, merges or settles settings is done by the rooms that are called.
 
-May import: errors.
+May import: errors, host, merge, rpc, settings.
 """

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import grpc
 from boardd_protos import address
@@ -26,6 +26,7 @@ from boardd_protos.reasons import AUTHORIZATION
 from boardd_protos.socket_owner import lock_holder
 from boardd_protos.tls import tls_advice
 
+from boardd.commands.flags import Tls
 from boardd.errors import CommandError, ConfigError, NoDaemonError
 
 #: How long a daemon may take to answer before it counts as not answering.
@@ -36,14 +37,6 @@ ANSWER_SECS: Final = 5.0
 REPLACE_SECS: Final = 60.0
 
 _logger = logging.getLogger(__name__)
-
-
-class Tls(NamedTuple):
-    """PEM files: the authorities of the daemon's certificate, and what is shown to it."""
-
-    ca: Path
-    certificate: Path | None = None
-    key: Path | None = None
 
 
 def fetch_status(

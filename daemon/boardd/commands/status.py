@@ -1,183 +1,54 @@
-"""What a daemon reports about itself, as text for people and as JSON for programs."""
+"""``boardd status``: shows what a running daemon holds and has done."""
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from boardd_protos import boardd_pb2 as pb
-from boardd_protos.printable import printable
-from boardd_protos.reasons import reason_name
-from google.protobuf.message import Message
+from boardd.commands.flags import access, add_access, add_timeout, command_parser, interval
+from boardd.errors import ExitCode, NoDaemonError
+
+#: Clears a terminal, what has scrolled away left out.
+_CLEAR: Final = "\x1b[H\x1b[2J"
 
 
-def render(reply: pb.StatusReply) -> str:
-    """Returns ``reply`` as lines of text, without a closing newline."""
-    lines = [
-        f"boardd {reply.version}, pid {reply.pid}, up {duration(reply.uptime_secs)}, "
-        f"{size(reply.rss_bytes)} resident"
-    ]
-    facts = [("listening", item) for item in reply.addresses]
-    facts += [("writing below", item) for item in reply.logdir_roots]
-    held = f"{size(reply.intake_bytes)} of {size(reply.intake_budget_bytes)}"
-    facts.append(("held in memory", held))
-    facts.extend(_counts(reply.counters))
-    lines.extend(f"{name:<15} {text}" for name, text in facts)
-    lines.append("")
-    lines.append(f"sessions: {len(reply.sessions) or 'none'}")
-    lines.extend(
-        _columns(
-            (
-                *("session", "host", "pid", "program", "stream", "shares"),
-                *("received", "written", "rejected", "dropped"),
-            ),
-            [
-                (
-                    str(session.number),
-                    session.hostname,
-                    str(session.pid),
-                    session.program,
-                    "attached" if session.attached else "detached",
-                    size(session.map_bytes) if session.map_bytes else "-",
-                    f"{session.received_sequence:,}",
-                    f"{session.written_sequence:,}",
-                    f"{sum(item.records for item in session.counters.rejected):,}",
-                    _dropped(session.counters.dropped_by_client),
-                )
-                for session in reply.sessions
-            ],
-        )
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Prints the status, once or until Ctrl-C. Raises ``CommandError``."""
+    parser = command_parser(
+        "status",
+        "Shows what a running daemon holds and has done: its sessions, its runs, records\n"
+        "written, rejected and dropped by reason, and trouble such as a full disk.",
+        "exit codes: 0 shown, 1 refused, 2 a wrong setting, 3 no daemon answers",
     )
-    lines.append(f"runs: {len(reply.runs) or 'none'}")
-    lines.extend(
-        _columns(
-            ("directory", "file", "size", "series", "pending", "steps backwards", "dropped"),
-            [
-                (
-                    f"{run.group.directory} (merged)" if run.HasField("group") else run.path,
-                    run.file or "-",
-                    size(run.written_bytes),
-                    f"{run.series:,}",
-                    f"{run.pending:,}",
-                    f"{run.steps_backwards:,}",
-                    f"{run.dropped:,}",
-                )
-                for run in reply.runs
-            ],
-        )
+    add_timeout(parser, 5.0)
+    add_access(parser, environ)
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    parser.add_argument(
+        "--watch",
+        metavar="SECS",
+        type=interval,
+        help="show it again every SECS until Ctrl-C; with --json, one line each time",
     )
-    lines += [f"  {_merged(run.group)}" for run in reply.runs if run.HasField("group")]
-    lines += [f"  {run.path}: {run.forwarding}" for run in reply.runs if run.forwarding]
-    if reply.refused_runs:
-        lines.append(f"refused runs, the latest last: {len(reply.refused_runs)}")
-    lines += [
-        f"  {run.path} of {run.program}: {reason_name(run.reason)}: {run.message}"
-        for run in reply.refused_runs
-    ]
-    trouble = [f"  {run.path}: {run.trouble}" for run in reply.runs if run.trouble]
-    lines.append("trouble:" if trouble else "trouble: none")
-    lines.extend(trouble)
-    # Names and messages come from clients.
-    return "\n".join(map(printable, lines))
+    parser.add_argument("--all", action="store_true", help="every session and run, not 20 each")
+    options = parser.parse_args(arguments)
+    asked = access(options, environ)
+    from boardd.commands.status_text import MAX_ROWS, render, to_json
+    from boardd.commands.watching import statuses
 
-
-def to_json(reply: pb.StatusReply) -> str:
-    """Returns ``reply`` as JSON with the field names of ``boardd.proto``.
-
-    Every field is there, whatever its value; bytes are hexadecimal, a reason
-    is its name, and a 64-bit count is a number.
-    """
-    return json.dumps(_plain(reply), indent=2, ensure_ascii=False)
-
-
-def duration(secs: float) -> str:
-    """``secs`` in the two largest units: ``3 s``, ``2 min 5 s``, ``4 h 0 min``."""
-    whole = int(secs)
-    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-    for (large, name), (small, next_name) in itertools.pairwise(units):
-        if whole >= large:
-            return f"{whole // large} {name} {whole % large // small} {next_name}"
-    return f"{whole} s"
-
-
-def size(size_bytes: float) -> str:
-    """``size_bytes`` in binary units with three digits: ``12 B``, ``1.50 MiB``."""
-    value = float(size_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1000 or unit == "TiB":
+    clear = _CLEAR if options.watch and sys.stdout.isatty() else ""
+    max_rows = sys.maxsize if options.all else MAX_ROWS
+    indent = None if options.watch else 2
+    for reply in statuses(asked, options.watch or 0.0, options.timeout):
+        if isinstance(reply, NoDaemonError):
+            text = json.dumps({"error": str(reply)}) if options.json else f"{clear}{reply}"
+        elif options.json:
+            text = to_json(reply, indent)
+        else:
+            text = clear + render(reply, max_rows)
+        separated = "\n" if options.watch and not options.json and not clear else ""
+        print(text + separated, flush=True)
+        if not options.watch:
             break
-        value /= 1024
-    if unit == "B":
-        return f"{value:.0f} B"
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
-
-
-def _merged(group: pb.GroupStatus) -> str:
-    """How the ranks of a merged run get along."""
-    facts = [f"{group.ranks:,} of {group.world_size:,} ranks"]
-    if group.last_rank >= 0:
-        facts.append(f"rank {group.last_rank} is last, {group.step_lag:,} steps behind")
-    facts.append(f"{group.open_points:,} points wait ({size(group.open_bytes)})")
-    facts.append(f"{group.late:,} late")
-    if rejected := sum(item.records for item in group.rejected):
-        facts.append(f"{rejected:,} rejected by their files")
-    if group.kind_conflicts:
-        facts.append(f"{group.kind_conflicts:,} of another kind at another host left out")
-    if group.backlog_bytes:
-        facts.append(f"{size(group.backlog_bytes)} to be passed on")
-    return f"{group.directory}: {', '.join(facts)}"
-
-
-def _counts(counters: pb.Counters) -> Iterable[tuple[str, str]]:
-    rejected = sum(item.records for item in counters.rejected)
-    yield (
-        "records",
-        f"{counters.accepted:,} accepted = {counters.written:,} written "
-        f"({size(counters.written_bytes)}) + {rejected:,} rejected + {counters.pending:,} pending",
-    )
-    if counters.duplicates:
-        yield "", f"{counters.duplicates:,} sent again, and not written twice"
-    for item in counters.rejected:
-        yield "rejected", f"{item.records:,} {reason_name(item.reason)}"
-    for drop in counters.dropped_by_client:
-        yield "dropped", f"{drop.records:,} by clients, {drop.reason} ({size(drop.size_bytes)})"
-
-
-def _dropped(counts: Iterable[pb.DropCount]) -> str:
-    """``0``, or how many by reason: ``12 log_full, 3 arena_full``."""
-    return ", ".join(f"{count.records:,} {count.reason}" for count in counts) or "0"
-
-
-def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    if not rows:
-        return []
-    table = [head, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  "
-        + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
-
-
-def _plain(message: Message) -> dict[str, Any]:
-    return {
-        descriptor.name: _value(descriptor, getattr(message, descriptor.name))
-        for descriptor in message.DESCRIPTOR.fields
-    }
-
-
-def _value(descriptor: Any, value: Any) -> Any:
-    if isinstance(value, Message):
-        return _plain(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, str):
-        return value
-    if hasattr(value, "__len__"):  # a repeated field, whatever protobuf calls its type
-        return [_value(descriptor, item) for item in value]
-    if descriptor.enum_type is not None:
-        return reason_name(value)
-    return value
+    return ExitCode.OK

@@ -25,6 +25,11 @@ class SyncPolicy:
         secs = max(self.secs, LEAST_SYNC_SECS) if usable else 0.0
         object.__setattr__(self, "secs", secs)
 
+    @property
+    def text(self) -> str:
+        """The policy as the setting ``sync`` says it: never, flush, or seconds."""
+        return "flush" if self.on_flush else f"{self.secs:g}" if self.secs else "never"
+
     def stricter(self, other: SyncPolicy) -> SyncPolicy:
         """A policy that does what both ask for."""
         times = [secs for secs in (self.secs, other.secs) if secs]

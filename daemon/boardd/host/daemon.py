@@ -38,6 +38,7 @@ from grpc_reflection.v1alpha import reflection
 from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
 from boardd.host import heap, late_modules, log_lines, process_attributes
 from boardd.host.activation import Activation
+from boardd.host.drain_progress import ShowDrain, showing_progress
 from boardd.host.left_alone import directories_left_alone
 from boardd.host.metrics_port import MetricsPort
 from boardd.host.socket_lock import SocketLock, ensure_private_directory
@@ -77,11 +78,14 @@ _BROKEN_DRAIN_SECS: Final = 2.0
 _OVERTIME_SECS: Final = 2.0
 
 
-def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
+def run(
+    config: Config, end_daemon: Callable[[Path], None], show_drain: ShowDrain | None = None
+) -> NoReturn:
     """Serves until a signal or idleness ends it, then ends the process.
 
     ``end_daemon`` ends one that a client has started at the same socket, for this one; not if
     nobody has said where this one writes, for it would reject what the other's clients log.
+    ``show_drain`` shows how much is left to write at the end, if that takes a while.
     Raises ``CommandError`` when the daemon cannot be started.
     """
     # The log of a daemon that a client started is quoted to people.
@@ -110,7 +114,9 @@ def run(config: Config, end_daemon: Callable[[Path], None]) -> NoReturn:
     end = end_daemon if config.are_roots_given else None
     with SocketLock(config.socket, owner, end_daemon=end) as lock:
         activation = Activation.take(os.environ, config.socket, lock.maps_path)
-        daemon = _Daemon(config, lock, activation, interceptors or (), credentials, umask)
+        daemon = _Daemon(
+            config, lock, activation, interceptors or (), credentials, umask, show_drain
+        )
         loop = uvloop.new_event_loop()
         loop.run_until_complete(daemon.run())
     # Everything is done and said. The rest of an interpreter's end waits for threads, and
@@ -127,11 +133,13 @@ class _Daemon:
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         credentials: grpc.ServerCredentials | None,
         umask: int,
+        show_drain: ShowDrain | None,
     ) -> None:
         #: How the process is to end once ``run`` is over.
         self.exit_code = ExitCode.OK
         self._config = config
         self._umask = umask
+        self._show_drain = show_drain
         self._lock = lock
         self._activation = activation
         self._interceptors = interceptors
@@ -364,7 +372,8 @@ class _Daemon:
         # Before the streams end, so that a probe sees the reason.
         await self._health.enter_graceful_shutdown()
         try:
-            drained = await asyncio.wait_for(service.drain(secs), secs + _OVERTIME_SECS)
+            async with showing_progress(self._show_drain, lambda: _pending(service)):
+                drained = await asyncio.wait_for(service.drain(secs), secs + _OVERTIME_SECS)
         except asyncio.TimeoutError:
             drained = False
             service.leave_at_once()
@@ -399,6 +408,11 @@ class _Daemon:
         while (idle := service.idle_secs) < limit:
             await asyncio.sleep(limit - idle)
         self._leave(f"no session for {limit:g} s")
+
+
+def _pending(service: Service) -> int:
+    """How many records are to be written."""
+    return next(service.status()).counters.pending
 
 
 def _beside(socket_path: Path, suffix: str) -> Path:

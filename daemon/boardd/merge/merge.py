@@ -8,25 +8,54 @@ import shutil
 import signal
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePath
 from types import FrameType
-from typing import TextIO
+from typing import Protocol
 
 from boardd.errors import CommandError, ConfigError
 from boardd.merge.inputs import GroupInputs, event_files, find_inputs
 from boardd.merge.merge_run import MergeOptions, RunMerge
-from boardd.merge.progress import Progress
 from boardd.merge.report import RunReport
 
 
+class Progress(Protocol):
+    """Who is told how far a merge is."""
+
+    def stage(self, name: str) -> None:
+        """The run ``name`` is merged next."""
+
+    def advance(self, amount: int) -> None:
+        """So many bytes more were read."""
+
+
+class _NoProgress:
+    def stage(self, name: str) -> None:
+        pass
+
+    def advance(self, amount: int) -> None:
+        pass
+
+
+#: Takes the bytes that are to be read in all.
+ShowProgress = Callable[[int], AbstractContextManager[Progress]]
+
+
+def _show_nothing(total_bytes: int) -> AbstractContextManager[Progress]:
+    return nullcontext(_NoProgress())
+
+
 def merge(
-    logdirs: Sequence[Path], out: Path, options: MergeOptions, stream: TextIO | None = None
+    logdirs: Sequence[Path],
+    out: Path,
+    options: MergeOptions,
+    show_progress: ShowProgress = _show_nothing,
 ) -> list[RunReport]:
     """Merges ``logdirs``, see ``find_inputs``, into the new directory ``out``.
 
-    Progress is told on ``stream``, by default the standard error. ``out`` appears when all
-    of it is written and synced; after an error, SIGINT or SIGTERM nothing is left.
+    ``out`` appears when all of it is written and synced; after an error, SIGINT or SIGTERM
+    nothing is left.
 
     Raises ``ConfigError`` if the inputs are ambiguous or ``out`` cannot be, and
     ``CommandError`` if the disk fails or ``options`` allow too little memory.
@@ -37,7 +66,7 @@ def merge(
         groups = find_inputs(logdirs)
         with _directory(out) as new:
             runs = _runs(groups)
-            return _merged(runs, new, options, stream)
+            return _merged(runs, new, options, show_progress)
     except OSError as error:
         raise CommandError(f"{error.filename or out}: {error.strerror or error}") from error
 
@@ -67,7 +96,7 @@ def _merged(
     runs: Mapping[str, Mapping[int, Path]],
     new: Path,
     options: MergeOptions,
-    stream: TextIO | None,
+    show_progress: ShowProgress,
 ) -> list[RunReport]:
     total_bytes = sum(
         2 * file.stat().st_size
@@ -76,7 +105,7 @@ def _merged(
         for file in event_files(directory)
     )
     reports = []
-    with Progress(total_bytes, stream) as progress:
+    with show_progress(total_bytes) as progress:
         for path, directories in runs.items():
             progress.stage(path or ".")
             merging = RunMerge(path, directories, options, progress.advance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
@@ -11,7 +12,7 @@ from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.durations import UPPER_SECS, Timings
 from boardd.core.held import Held
-from boardd.core.runs.run_state import RunState
+from boardd.core.runs.run_state import LongReduction, RunState
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
 from boardd.sessions.turn import Turn
@@ -42,6 +43,7 @@ def status_reply(
         rss_bytes=_rss_bytes(),
         intake_bytes=registry.intake.held_bytes,
         intake_budget_bytes=registry.intake.budget_bytes,
+        answered_at=time.time(),
     )
     reply.budgets.extend(
         pb.BudgetStatus(name=name, held=count, limit=limit) for name, count, limit in held
@@ -97,10 +99,16 @@ def _session_status(live: LiveSession) -> pb.SessionStatus:
 
 
 def _run_status(run: RunState) -> pb.RunStatus:
+    reducing = run.progress.reducing or LongReduction("", time.monotonic(), 0.0)
     return pb.RunStatus(
         path=run.path,
         file=run.progress.file,
         written_bytes=run.progress.written_bytes,
+        written=run.progress.written,
+        synced_bytes=run.progress.synced_bytes,
+        reducing_tag=reducing.tag,
+        reducing_secs=time.monotonic() - reducing.began if reducing.tag else 0.0,
+        reducing_about_secs=reducing.about_secs,
         pending=run.pending,
         trouble=run.progress.trouble or (run.refusal.message if run.refusal is not None else ""),
         forwarding=run.progress.forwarding,

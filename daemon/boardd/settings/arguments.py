@@ -25,7 +25,7 @@ def argument_parser() -> argparse.ArgumentParser:
     """The parser of the daemon's flags. Its result holds only flags that were given."""
     parser = ArgumentParser(
         prog="boardd",
-        usage="boardd [flags]\n       boardd status [flags]\n       boardd stop [flags]",
+        usage="boardd [flags]\n       boardd COMMAND [flags]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -38,7 +38,7 @@ def argument_parser() -> argparse.ArgumentParser:
     for option in OPTIONS:
         if option.group not in groups:
             groups[option.group] = parser.add_argument_group(option.group)
-        default = option.default_text or option.kind.show(defaults[option.field])
+        default = option.shown_default(defaults[option.field])
         text = f"{option.help} (default: {default})".replace("%", "%%")
         add = groups[option.group].add_argument
         if option.kind is TRUTH:
@@ -58,16 +58,22 @@ It runs in the foreground until SIGTERM or Ctrl-C, then writes what it holds and
 leaves. A second signal ends it at once. Clients on this host find it by
 themselves:  from boardd_client import SummaryWriter
 
-commands:
+commands (boardd COMMAND --help says more):
   boardd           run the daemon in the foreground
   boardd status    show what a running daemon holds and has done
+  boardd top       the same live: rates, what waits, lag, drops
+  boardd view      open TensorBoard on what is logged
+  boardd doctor    check sockets, memory, disks and versions, and say what to do
+  boardd config    show which settings count and where each comes from
   boardd stop      end a running daemon, which writes what it holds first
+  boardd merge     merge event files of separate ranks into a new logdir
 """
 
 _EPILOG = """\
 Every flag is also an environment variable (--nice: BOARDD_NICE; BOARDD_LOGDIR_ROOT
 holds directories separated by ':') and a key of the --config file (nice = 10,
-logdir-root = ["/data"]). A flag overrides a variable, and a variable the file.
+logdir-root = ["/data"]). A flag overrides a variable, and a variable the file. Without
+--config, ~/.config/boardd/config.toml is read if it exists; boardd config shows what counts.
 
 examples:
   boardd --logdir-root ~/runs
@@ -80,7 +86,7 @@ examples:
   boardd status --json
 
 exit codes: 0 done, 1 failed or ended by a second signal, 2 a wrong setting,
-  3 no daemon (status, stop), 4 another process has the socket or port.
+  3 no daemon answers, 4 another process has the socket or port.
 
 To run it as a service or in a container: docs/deploying.md in the source.
 """

@@ -113,7 +113,8 @@ class Config:
         "TOML file of settings: the names below without the leading dashes; relative paths "
         "in it start at its own directory",
         in_file=False,
-        default_text="none",
+        default_text="$XDG_CONFIG_HOME/boardd/config.toml, else ~/.config/boardd/config.toml, "
+        "if there is one",
         default=None,
     )
     sync: SyncPolicy = _setting(

@@ -58,6 +58,10 @@ class Option:
         """The environment variable."""
         return "BOARDD_" + self.name.replace("-", "_").upper()
 
+    def shown_default(self, default: Any) -> str:
+        """``default``, the value without any source, as it is shown to people."""
+        return self.default_text or self.kind.show(default)
+
 
 def parse_size(text: str) -> int:
     """Bytes in ``text``: ``4096``, ``512MiB`` (binary), ``512MB`` (decimal).

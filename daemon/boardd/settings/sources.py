@@ -7,8 +7,10 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from boardd_protos import address
 from boardd_protos.variables import misspelt
@@ -25,9 +27,45 @@ else:
 
 _logger = logging.getLogger("boardd")
 
+#: Beneath the user's directory of settings.
+DEFAULT_FILE: Final = Path("boardd") / "config.toml"
+
+
+class Source(Enum):
+    """What a value was taken from."""
+
+    FLAG = "flag"
+    VARIABLE = "variable"
+    FILE = "file"
+    DEFAULT = "default"
+
+
+class Origin(NamedTuple):
+    """Where one value comes from; ``name`` is the flag's, the variable's or the file's."""
+
+    source: Source
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings that count. ``origins`` are by field of ``config``."""
+
+    config: Config
+    origins: Mapping[str, Origin]
+    file: Path | None  #: the one that was read
+    default_file: Path | None  #: the one that is read if no other is named; it may not exist
+
 
 def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
+    """Returns the settings that count, as ``read`` does, without their origins."""
+    return read(arguments, environ).config
+
+
+def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Returns the settings from ``arguments``, ``environ`` and the file they name, checked.
+
+    If they name no file, the user's ``default_file`` is read if it exists.
 
     Prints and leaves (``SystemExit``) for ``--help`` and ``--version``. Warns of each
     variable whose name is misspelt. Raises ``ConfigError``, naming the source and the value,
@@ -38,31 +76,78 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     for name, meant in misspelt(environ).items():
         _logger.warning("ignoring %s: did you mean %s?", name, meant)
     values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
     for option in OPTIONS:
         text = environ.get(option.variable, "")
         if text:
             texts = [part for part in text.split(os.pathsep) if part]
             given: str | list[str] = texts if option.repeatable else text
             values[option.field] = _parsed(option, given, here, option.variable)
+            origins[option.field] = Origin(Source.VARIABLE, option.variable)
         if option.field in flags:
             values[option.field] = _parsed(option, flags[option.field], here, option.flag)
+            origins[option.field] = Origin(Source.FLAG, option.flag)
+    default = default_file(environ)
     file: Path | None = values.get("config")
+    of_file: dict[str, Any] = {}
     if file is not None:
-        values = _from_file(file) | values
+        of_file = _from_file(file, f"--config {file}")
+    elif default is not None and _is_there(default):
+        file, of_file = default, _from_file(default, str(default))
+        if "socket" in of_file:
+            raise ConfigError(
+                f"{file}: socket: clients do not read this file, and would look for the daemon at "
+                f"{address.default_address()}; leave it out, or give --socket or another --config"
+            )
+    origins = {field: Origin(Source.FILE, str(file)) for field in of_file} | origins
+    values = of_file | values
+    are_roots_given = "logdir_roots" in values
     if values.get("autostarted"):
-        values.setdefault("idle_exit_secs", AUTOSTARTED_IDLE_SECS)
-        values["listen"] = values["metrics"] = None  # nobody has asked for that here
-    config = Config(**values, are_roots_given="logdir_roots" in values)
+        autostarted = Origin(Source.FLAG, "--autostarted")
+        if "idle_exit_secs" not in values:
+            values["idle_exit_secs"] = AUTOSTARTED_IDLE_SECS
+            origins["idle_exit_secs"] = autostarted
+        if not are_roots_given:
+            # It runs as the user, for the user's own processes: it may write where they may.
+            values["logdir_roots"] = (Path("/"),)
+            origins["logdir_roots"] = autostarted
+        for field in ("listen", "metrics"):  # nobody has asked for that here
+            values[field] = None
+            origins[field] = autostarted
+    config = Config(**values, are_roots_given=are_roots_given)
     config.check()
-    return config
+    return Settings(config, origins, file, default)
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def default_file(environ: Mapping[str, str]) -> Path | None:
+    """The file that is read if none is named; None for a user without a home directory.
+
+    ``$XDG_CONFIG_HOME/boardd/config.toml``, else ``~/.config/boardd/config.toml``.
+    """
+    base = environ.get("XDG_CONFIG_HOME", "")
+    if os.path.isabs(base):
+        return base / DEFAULT_FILE
+    home = environ.get("HOME", "")
+    return Path(home) / ".config" / DEFAULT_FILE if os.path.isabs(home) else None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:  # a service is kept out of home directories
+        _logger.warning("no settings from %s: %s", path, error.strerror)
+        return False
+    return True
+
+
+def _from_file(path: Path, called: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             table = tomllib.load(file)
     except OSError as error:
-        raise ConfigError(f"--config {path}: {error.strerror}") from None
+        raise ConfigError(f"{called}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     options = {option.name: option for option in OPTIONS if option.in_file}

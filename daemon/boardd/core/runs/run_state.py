@@ -119,6 +119,14 @@ class Members(dict[Holder, Member]):
         return is_new
 
 
+class LongReduction(NamedTuple):
+    """A reduction that takes long: its tag, when it began, and how long it may take in seconds."""
+
+    tag: str
+    began: float  #: by ``time.monotonic``
+    about_secs: float
+
+
 @dataclass(eq=False)
 class RunProgress:
     """How far the run's writer is. It writes this on the event loop, and status reads it there."""
@@ -126,16 +134,32 @@ class RunProgress:
     #: The name of the live event file; empty before the first.
     file: str = ""
     written_bytes: int = 0
+    #: Of them, what an fsync has made durable, and what is in doubt since one failed.
+    synced_bytes: int = 0
+    doubtful_bytes: int = 0
+    #: Records whose events are in ``written_bytes``.
+    written: int = 0
     #: Records whose step was below an earlier one of their tag.
     steps_backwards: int = 0
     #: Why writing is held up, for people; empty when it is not.
     trouble: str = ""
     #: Of a group that is passed on to another daemon, how far that is; for people.
     forwarding: str = ""
+    #: The latest one under way. The thread that makes it sets it.
+    reducing: LongReduction | None = None
     #: Of the journal of a group.
     group: GroupProgress = field(default_factory=GroupProgress)
     #: What could not be made durable; flushes tell of it.
     sync_failures: SyncFailures = field(default_factory=SyncFailures)
+
+    def note_synced(self, written_bytes: int) -> None:
+        """An fsync was made of the first ``written_bytes``."""
+        self.synced_bytes = written_bytes - self.doubtful_bytes
+
+    def note_lost(self, what: str) -> None:
+        """All that is not durable may be lost; ``what`` says why, for people."""
+        self.doubtful_bytes = self.written_bytes - self.synced_bytes
+        self.sync_failures.note(what)
 
 
 class RunTags:

@@ -226,8 +226,10 @@ class RunFiles:
         """
         if self._file is None:
             return SyncResult(ok=True)
+        written_bytes = self._run.progress.written_bytes
         try:
             await self.on_thread(partial(self._sync, self._file))
+            self._run.progress.note_synced(written_bytes)
         except SyncFailedError as error:
             self._note_lost(str(error))
         except OSError as error:
@@ -253,7 +255,7 @@ class RunFiles:
 
     def _note_lost(self, what: str) -> None:
         _logger.error("run %s: %s", self._run.path, what)
-        self._run.progress.sync_failures.note(what)
+        self._run.progress.note_lost(what)
 
     def _write_embedding(self, embedding: EmbeddingFiles) -> int:
         if self._directory is None:

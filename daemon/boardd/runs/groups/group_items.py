@@ -80,6 +80,7 @@ class GroupItems:
             self._outcomes.reject(rejected, left_out.reason, left_out.message)
         if isinstance(part, DropPart):
             self._tell_drops(part)
+        self._run.progress.written += part.records - outcome.duplicates
         self._outcomes.finish(part, 0, outcome.duplicates)
 
     def reject(self, items: deque[Item], reason: int, message: str) -> None:

@@ -29,6 +29,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.durations import Durations
 from boardd.core.held import Held
 from boardd.core.lanes import Lanes
+from boardd.core.runs.run_state import LongReduction
 from boardd.core.session.batch import MergedPart, SummaryPart
 from boardd.core.turns import FairQueue, Flow
 from boardd.runs.writing.environment import Environment
@@ -80,6 +81,22 @@ class _Work:
     def is_long(self) -> bool:
         """Whether it is for the lane of long ones."""
         return self.secs >= LONG_SECS
+
+
+@contextlib.contextmanager
+def _shown(work: _Work) -> Iterator[None]:
+    """Shows in the run's progress that a long reduction is made."""
+    if not work.is_long:
+        yield
+        return
+    run = work.part.run
+    tag = run.tags[work.part.tag].decode()
+    run.progress.reducing = shown = LongReduction(tag, time.monotonic(), work.secs)
+    try:
+        yield
+    finally:
+        if run.progress.reducing is shown:
+            run.progress.reducing = None
 
 
 def _secs_of(part: SummaryPart) -> float:
@@ -255,7 +272,7 @@ class ReductionPool:
                     f"{estimate.allowed_bytes >> 20} MiB may be taken for tensors of its size: "
                     "log fewer values, less padding, or raise --reduction-bytes",
                 )
-            with self._memory[work.is_long].holding(estimate.size_bytes):
+            with self._memory[work.is_long].holding(estimate.size_bytes), _shown(work):
                 if self.notes is None or work.secs < NOTED_SECS:
                     return run.reduce(part, self._max_tensor_bytes)
                 with self.notes.noted(part):

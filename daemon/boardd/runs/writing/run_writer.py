@@ -230,6 +230,7 @@ class RunWriter:
                 self._outcomes.warn(part, one.warning)
             written_bytes = len(one.events) + files_bytes
             self.run.progress.written_bytes += written_bytes
+            self.run.progress.written += part.records - one.duplicates
             self._outcomes.finish(part, written_bytes, one.duplicates)
 
     def _encode_and_append(self, items: deque[Item]) -> tuple[list[Encoded], OSError | None]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from boardd.commands.status import duration, render, size, to_json
+from boardd.commands.quantities import duration, size
+from boardd.commands.status_text import render, to_json
 from boardd_protos import boardd_pb2 as pb
 
 
@@ -75,7 +76,12 @@ def reply() -> pb.StatusReply:
                     backlog_bytes=3 << 20,
                 ),
             ),
-            pb.RunStatus(path="/data/a/all", forwarding="forwarding to logs:1, 12 entries behind"),
+            pb.RunStatus(
+                path="/data/a/all",
+                forwarding="forwarding to logs:1, 12 entries behind",
+                reducing_tag="emb",
+                reducing_secs=2.5,
+            ),
         ],
     )
 
@@ -86,6 +92,7 @@ def test_every_figure_is_in_the_text() -> None:
         "boardd 1.2.3, pid 77, up 2 h 3 min, 90.0 MiB resident",
         "unix:/run/s",
         "  /data/a/all: forwarding to logs:1, 12 entries behind",
+        "  /data/a/all: emb is being reduced, for 2 s",
         "  /data/a/job (merged)",
         "  /data/a/job: 7 of 8 ranks, rank 3 is last, 12 steps behind, "
         "1,234 points wait (2.00 MiB), "
@@ -171,3 +178,19 @@ def test_durations(secs: float, text: str) -> None:
 )
 def test_sizes_in_text(size_bytes: int, text: str) -> None:
     assert size(size_bytes) == text
+
+
+def test_a_screen_has_the_runs_that_there_is_most_to_tell_of() -> None:
+    runs = [pb.RunStatus(path=f"/runs/{number:03}") for number in range(100)]
+    runs[3].trouble = "no space left"
+    runs[5].pending = 7
+    text = render(pb.StatusReply(runs=runs), max_rows=4)
+    shown = [line.split()[0] for line in text.splitlines() if line.startswith("  /runs/")]
+    assert shown == ["/runs/003", "/runs/005", "/runs/098", "/runs/099", "/runs/003:"]
+    assert "runs: 100, 4 of them shown; --all shows every one" in text
+    assert len(render(pb.StatusReply(runs=runs), max_rows=1000).splitlines()) > 100
+
+
+def test_json_is_one_line_for_each_look() -> None:
+    assert "\n" not in to_json(reply(), indent=None)
+    assert json.loads(to_json(reply(), indent=None)) == json.loads(to_json(reply()))

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -56,7 +55,7 @@ def merged(
 ) -> tuple[Path, RunReport]:
     """Merges one run; returns its directory and report."""
     out = tmp_path / "out"
-    (report,) = merge(logdirs, out, options or MergeOptions(), io.StringIO())
+    (report,) = merge(logdirs, out, options or MergeOptions())
     return out, report
 
 
@@ -268,7 +267,7 @@ def test_an_output_that_would_touch_something_is_refused(tmp_path: Path, where: 
     (tmp_path / "full" / "note").touch()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ConfigError, match="--out"):
-        merge([first, second], tmp_path / where, MergeOptions(), io.StringIO())
+        merge([first, second], tmp_path / where, MergeOptions())
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -302,13 +301,12 @@ def test_too_different_orders_are_refused_and_nothing_is_left(tmp_path: Path) ->
 def test_after_an_interruption_nothing_is_left(
     tmp_path: Path, error: BaseException | type[BaseException]
 ) -> None:
-    class Interrupting(io.StringIO):
-        def isatty(self) -> bool:
-            raise error
+    def interrupted(total_bytes: int) -> NoReturn:
+        raise error
 
     first, second = two_ranks(tmp_path)
     with pytest.raises((KeyboardInterrupt, CommandError)):
-        merge([first, second], tmp_path / "out", MergeOptions(), Interrupting())
+        merge([first, second], tmp_path / "out", MergeOptions(), interrupted)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 

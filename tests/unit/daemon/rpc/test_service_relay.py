@@ -200,6 +200,8 @@ def test_the_status_tells_how_the_ranks_of_a_run_get_along(tmp_path: Path) -> No
             assert group.directory == str(harness.root / "run")
             assert (group.world_size, group.ranks) == (2, 2)
             assert (group.last_rank, group.step_lag, group.open_points) == (1, 3, 3)
+            (journal,) = (run for run in harness.status().runs if run.HasField("group"))
+            assert journal.written == 7  # what was relayed is counted at its host
             await local.records(end_run(8))
             assert (await local.close()).closed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from pathlib import Path
@@ -14,7 +15,8 @@ from boardd.errors import ConfigError, ExitCode
 from boardd.settings.arguments import argument_parser
 from boardd.settings.config import AUTOSTARTED_IDLE_SECS, OPTIONS, Config
 from boardd.settings.option import Option, format_size, parse_size
-from boardd.settings.sources import load
+from boardd.settings.report import render, to_json
+from boardd.settings.sources import load, read
 from boardd_protos.address import TcpAddress, default_address
 
 #: For each option: a text that a flag and a variable take, the same for TOML, and the value.
@@ -356,3 +358,97 @@ def test_help_prints_and_leaves(capsys: pytest.CaptureFixture[str]) -> None:
         "BOARDD_LOGDIR_ROOT",
     ):
         assert phrase in text
+
+
+def user_file(home: Path, content: str) -> Path:
+    """The settings file that is found without being named, for the environment ``HOME``."""
+    path = home / ".config" / "boardd" / "config.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def test_the_users_file_is_found_and_a_named_one_counts_instead(tmp_path: Path) -> None:
+    user_file(tmp_path, "nice = 3\nwriters = 3\n")
+    other = user_file(tmp_path / "xdg", "nice = 4\n")
+    home = {"HOME": str(tmp_path)}
+    config_home = {**home, "XDG_CONFIG_HOME": str(tmp_path / "xdg" / ".config")}
+    assert load([], home).nice == 3
+    assert load([], {**home, "XDG_CONFIG_HOME": "relative"}).nice == 3
+    assert load([], config_home).nice == 4
+    assert load(["--nice", "5"], home).nice == load([], {**home, "BOARDD_NICE": "5"}).nice == 5
+    # One file is read, never two together.
+    named = load(["--config", str(other)], home)
+    assert (named.nice, named.writers) == (4, Budgets().writers)
+    assert load(["--config", os.devnull], home).nice == Config().nice
+    assert load([], {}).nice == load([], {"HOME": str(other)}).nice == Config().nice
+
+
+def test_the_users_file_cannot_move_the_socket_away_from_clients(tmp_path: Path) -> None:
+    file = user_file(tmp_path, 'socket = "/tmp/elsewhere"\n')
+    with pytest.raises(ConfigError, match=f"{file}: socket: clients do not read this file"):
+        load([], {"HOME": str(tmp_path)})
+    assert load(["--config", str(file)], {}).socket == Path("/tmp/elsewhere")
+
+
+@pytest.mark.parametrize("flags", [[], ["--autostarted"]])
+def test_a_wrong_file_of_the_user_is_named(flags: list[str], tmp_path: Path) -> None:
+    file = user_file(tmp_path, "nise = 3\n")
+    with pytest.raises(ConfigError, match=f"{file}: unknown setting 'nise'; did you mean 'nice'"):
+        load(flags, {"HOME": str(tmp_path)})
+
+
+def test_an_autostarted_daemon_writes_anywhere_unless_told_where(tmp_path: Path) -> None:
+    config = load(["--autostarted"], {})
+    assert config.logdir_roots == (Path("/"),)
+    assert not config.are_roots_given
+    user_file(tmp_path, f'logdir-root = "{tmp_path}"\nlisten = "127.0.0.1:0"\nidle-exit = 7\n')
+    config = load(["--autostarted"], {"HOME": str(tmp_path)})
+    assert config.logdir_roots == (tmp_path,)
+    assert config.are_roots_given
+    assert config.listen is None
+    assert config.idle_exit_secs == 7
+
+
+def test_the_report_says_what_counts_and_where_it_comes_from(tmp_path: Path) -> None:
+    file = user_file(tmp_path, 'writers = 3\nintake-bytes = "64MiB"\nsync = "flush"\n')
+    environ = {
+        "HOME": str(tmp_path),
+        "BOARDD_THREADS": "2",
+        "BOARDD_TOKEN": "hush-hush-hush",
+        "BOARDD_RANK": "1\n2",
+    }
+    settings = read(["--nice", "7", "--listen", "[::1]:0", "--autostarted"], environ)
+    text = render(settings, environ)
+    told = json.loads(to_json(settings, environ))
+    assert "hush" not in text + json.dumps(told)
+    rows = {line.split("  ")[0]: line.split() for line in text.splitlines()}
+    assert f"settings file: {file}" in text
+    assert rows["nice"] == ["nice", "7", "--nice"]
+    assert rows["threads"] == ["threads", "2", "BOARDD_THREADS"]
+    assert rows["writers"] == ["writers", "3", str(file)]
+    assert rows["intake-bytes"] == ["intake-bytes", "64MiB", str(file)]
+    assert rows["sync"] == ["sync", "flush", str(file)]
+    assert rows["listen"] == ["listen", "-", "--autostarted"]
+    assert rows["max-runs"][2] == "default"
+    assert rows["BOARDD_TOKEN"] == ["BOARDD_TOKEN", "(set)"]
+    assert rows["BOARDD_RANK"] == ["BOARDD_RANK", r"1\n2"]
+    assert told["file"] == told["default_file"] == str(file)
+    assert set(told["settings"]) == set(BY_NAME)
+    by_name = told["settings"]
+    assert by_name["nice"] == {"value": 7, "source": "flag", "from": "--nice"}
+    assert by_name["threads"] == {"value": 2, "source": "variable", "from": "BOARDD_THREADS"}
+    assert by_name["intake-bytes"] == {"value": 64 << 20, "source": "file", "from": str(file)}
+    assert by_name["max-runs"]["source"] == "default"
+    assert by_name["logdir-root"]["value"] == ["/"]
+
+
+@pytest.mark.parametrize("text", ["never", "flush", "12"])
+def test_the_report_says_sync_as_it_is_set(text: str) -> None:
+    assert load(["--sync", text], {}).sync.text == text
+
+
+def test_no_file_is_told_with_the_place_where_one_is_looked_for(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path)}
+    assert f"none, {tmp_path}/.config/boardd/config.toml" in render(read([], environ), environ)
+    assert "settings file: none\n" in render(read([], {}), {})

@@ -1,0 +1,92 @@
+"""``boardd doctor``: checks what boardd needs, and says what to do."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from boardd_protos import address
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.local_socket import accepts_connections
+from boardd_protos.socket_owner import socket_owner
+from boardd_protos.variables import misspelt
+
+from boardd.commands.control import fetch_status
+from boardd.commands.findings import Finding, exit_code, fail, ok, render, to_json, warn
+from boardd.commands.flags import Access, access, add_access, add_timeout, command_parser
+from boardd.commands.host_checks import (
+    check_descriptors,
+    check_disks,
+    check_memory,
+    check_shared_memory,
+)
+from boardd.commands.socket_checks import check_socket, silence_cure
+from boardd.commands.version_checks import check_packages, check_status
+from boardd.errors import CommandError
+from boardd.settings.sources import Settings, read
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Prints what is found. Raises ``ConfigError`` for wrong flags."""
+    parser = command_parser(
+        "doctor",
+        "Checks settings, sockets, locks, shared memory, limits, disks, versions and clocks,\n"
+        "here and in the daemon if one runs, and says what to do. Changes nothing.",
+        "exit codes: 0 nothing failed, 1 something did, 2 a wrong flag",
+    )
+    add_timeout(parser, 5.0)
+    add_access(parser, environ)
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    options = parser.parse_args(arguments)
+    # What is logged of the settings is found here, too.
+    logging.getLogger("boardd").setLevel(logging.ERROR)
+    findings = list(_examine(access(options, environ), options.timeout, environ))
+    print(to_json(findings) if options.json else render(findings), flush=True)
+    return exit_code(findings)
+
+
+def _examine(asked: Access, timeout_secs: float, environ: Mapping[str, str]) -> Iterator[Finding]:
+    yield from check_packages()
+    settings: Settings | None = None
+    try:
+        settings = read([], environ)
+        yield ok("settings", f"{settings.file or 'no file'}; see them with: boardd config")
+    except CommandError as error:
+        yield fail("settings", str(error), "correct it")
+    for name, meant in misspelt(environ).items():
+        yield warn("settings", f"{name} is no variable of boardd's", f"did you mean {meant}?")
+    reply = pb.StatusReply()
+    if isinstance(asked.where, address.UnixAddress):
+        yield from check_socket(asked.where, environ)
+    if isinstance(asked.where, address.TcpAddress) or _is_served(asked.where):
+        try:
+            reply = fetch_status(
+                asked.where, token=asked.token, tls=asked.tls, timeout_secs=timeout_secs
+            )
+            yield from check_status(reply, time.time())
+        except CommandError as error:
+            yield fail("daemon", str(error), _silence_cure(asked.where))
+    if isinstance(asked.where, address.TcpAddress):
+        return  # the rest is that of another host
+    yield from check_shared_memory(asked.where.path)
+    yield from check_descriptors(reply.pid)
+    yield from check_memory(reply.intake_budget_bytes)
+    directories = list(reply.logdir_roots)
+    directories += [run.group.directory or run.path for run in reply.runs if not run.trouble]
+    if not directories and settings is not None and settings.config.are_roots_given:
+        directories = list(map(str, settings.config.logdir_roots))
+    yield from check_disks(directories)
+
+
+def _is_served(where: address.UnixAddress) -> bool:
+    try:
+        return accepts_connections(where.path)
+    except PermissionError:
+        return False
+
+
+def _silence_cure(where: address.Address) -> str:
+    if isinstance(where, address.UnixAddress) and (owner := socket_owner(where.path)):
+        return silence_cure(owner.pid)
+    return "start it, or ask another with --address"

@@ -1,0 +1,100 @@
+"""Checks of a Unix socket: its directory, who holds its lock, and who listens."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from boardd_protos import address
+from boardd_protos.local_socket import (
+    ForeignSocketError,
+    accepts_connections,
+    check_peer,
+    directory_obstacle,
+)
+from boardd_protos.socket_owner import SocketOwner, socket_owner
+
+from boardd.commands.findings import Finding, fail, ok, warn
+
+
+def check_socket(where: address.UnixAddress, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Yields what is found of the socket at ``where``. Changes nothing, and does not wait."""
+    yield from _check_runtime_directory(where, environ)
+    try:
+        is_served = accepts_connections(where.path)
+    except PermissionError:
+        yield fail("socket", f"{where.path} is closed to this user", "run a daemon of your own")
+        return
+    if is_served:
+        yield _listener(where.path)
+    else:
+        obstacle = directory_obstacle(where.path.parent)
+        if obstacle:
+            yield fail("socket directory", obstacle, "choose another with BOARDD_ADDRESS")
+        else:
+            state = "is yours alone" if where.path.parent.is_dir() else "is made when it is needed"
+            yield ok("socket directory", f"{where.path.parent} {state}")
+    yield holder_finding(socket_owner(where.path), is_served=is_served, environ=environ)
+
+
+def holder_finding(
+    owner: SocketOwner | None, *, is_served: bool, environ: Mapping[str, str]
+) -> Finding:
+    """Who holds the socket's lock, and whether that fits who listens."""
+    if owner is None:
+        if is_served:
+            return ok("lock", "nobody here holds it: who listens runs in another container")
+        if environ.get("BOARDD_AUTOSTART", "1").lower() in ("0", "false", "no"):
+            return warn(
+                "daemon", "none runs, and BOARDD_AUTOSTART forbids clients to start one", _START
+            )
+        return ok("daemon", "none runs; the next client that logs starts one")
+    by = "a client has started it" if owner.is_autostarted else "it was started by hand or service"
+    if is_served:
+        return ok("lock", f"held by pid {owner.pid}: {by}")
+    return fail(
+        "lock",
+        f"held by pid {owner.pid}, which does not listen: it starts, leaves or hangs",
+        f"wait; if it stays, end it with: kill {owner.pid}",
+    )
+
+
+def silence_cure(pid: int) -> str:
+    """What to do about a daemon that accepts connections and does not answer."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return "wait; if it stays silent, end it and start another"
+    # The name of the program before it may hold anything.
+    is_stopped = stat.rpartition(")")[2].split()[0] in ("T", "t")
+    return f"it is stopped: kill -CONT {pid}" if is_stopped else f"end it with: kill {pid}"
+
+
+_START = "run: boardd --logdir-root DIR"
+
+
+def _check_runtime_directory(
+    where: address.UnixAddress, environ: Mapping[str, str]
+) -> Iterator[Finding]:
+    base = environ.get("XDG_RUNTIME_DIR", "")
+    if base and where == address.default_address() and Path(base) not in where.path.parents:
+        yield warn(
+            "XDG_RUNTIME_DIR",
+            f"{base} is not usable, so {where.path.parent} is used",
+            "unset it, or log in anew so that it names a directory of this user's",
+        )
+
+
+def _listener(path: Path) -> Finding:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(path))
+            check_peer(probe)
+        except ForeignSocketError as error:
+            return fail("socket", str(error), "end that daemon, or use another socket")
+        except OSError as error:
+            return warn("socket", f"{path}: {error.strerror}", "look again when it is less busy")
+    return ok("socket", f"{path} is served by this user or root")

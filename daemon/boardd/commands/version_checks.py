@@ -1,0 +1,99 @@
+"""Checks of what is installed, of what runs, and of two clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Final
+
+from boardd_protos import __version__
+from boardd_protos import boardd_pb2 as pb
+from boardd_protos.reasons import reason_name
+
+from boardd.commands.findings import Finding, fail, ok, warn
+from boardd.commands.quantities import size
+
+#: What a client needs; a daemon needs both.
+CLIENT_PACKAGES: Final = ("grpcio", "protobuf", "numpy")
+DAEMON_PACKAGES: Final = ("numba", "uvloop", "isal", "google-crc32c", "pillow", "psutil")
+
+#: Clocks that differ by more are told of: TensorBoard's wall times are the client's.
+MAX_SKEW_SECS: Final = 2.0
+
+
+def check_packages() -> Iterator[Finding]:
+    """Yields which versions are installed here."""
+    versions = {name: _version(name) for name in (*CLIENT_PACKAGES, *DAEMON_PACKAGES)}
+    missing = [name for name, version in versions.items() if not version]
+    there = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    yield ok("versions", f"boardd {__version__}, {there}")
+    if missing:
+        yield fail("versions", f"not installed: {', '.join(missing)}", "run: pip install boardd")
+    client = _version("boardd-client")
+    if client and client != __version__:
+        yield warn(
+            "versions",
+            f"boardd-client {client} is installed beside boardd {__version__}",
+            "run: pip uninstall boardd-client, and then pip install --force-reinstall boardd",
+        )
+    if not _version("tensorboard"):
+        yield warn("versions", "TensorBoard is not installed here", "run: pip install tensorboard")
+
+
+def check_status(reply: pb.StatusReply, now: float) -> Iterator[Finding]:
+    """Yields what a daemon tells of itself; ``now`` are seconds since the epoch, by this clock."""
+    yield ok("daemon", f"boardd {reply.version}, pid {reply.pid}, answers")
+    if reply.version != __version__:
+        yield warn(
+            "versions",
+            f"the daemon is {reply.version}, what is installed here {__version__}",
+            "restart it with: boardd stop",
+        )
+    if reply.answered_at:
+        skew_secs = reply.answered_at - now
+        if abs(skew_secs) > MAX_SKEW_SECS:
+            yield warn(
+                "clock",
+                f"the daemon's is {abs(skew_secs):.1f} s {'ahead' if skew_secs > 0 else 'behind'}",
+                "synchronise the clocks of both hosts (NTP)",
+            )
+        else:
+            yield ok("clock", "the daemon's agrees with this one")
+    yield from _check_records(reply)
+
+
+def _check_records(reply: pb.StatusReply) -> Iterator[Finding]:
+    if reply.intake_bytes > 0.9 * reply.intake_budget_bytes:
+        yield warn(
+            "records",
+            f"{size(reply.intake_bytes)} wait, of {size(reply.intake_budget_bytes)}: clients wait",
+            "see which run is slow with: boardd top",
+        )
+    for run in reply.runs:
+        if run.trouble:
+            yield fail("run", f"{run.path}: {run.trouble}", "mend that; the run goes on by itself")
+    for refused in reply.refused_runs:
+        yield warn(
+            "run",
+            f"{refused.path} was refused: {reason_name(refused.reason)}: {refused.message}",
+            "see to it, and make a new writer",
+        )
+    for drop in reply.counters.dropped_by_client:
+        yield warn(
+            "records",
+            f"{drop.records:,} dropped by clients: {drop.reason}",
+            "log less often, or raise BOARDD_ARENA_BYTES or BOARDD_LOG_BYTES",
+        )
+    for item in reply.counters.rejected:
+        yield warn(
+            "records",
+            f"{item.records:,} rejected: {reason_name(item.reason)}",
+            "the training's stderr and the daemon's log say which",
+        )
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
