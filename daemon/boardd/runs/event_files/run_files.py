@@ -76,7 +76,7 @@ class RunFiles:
         timings: Timings | None = None,
     ) -> None:
         self._run = run
-        self._open_file = open_file or self._open_event_file
+        self._open_file = open_file or partial(_open_event_file, run)
         self._roots = roots
         self._threads = threads
         self._brief_calls = brief_calls
@@ -135,12 +135,6 @@ class RunFiles:
         except BaseException:
             self._descriptors.remove_directory()
             raise
-
-    def _open_event_file(self, directory: RunDirectory, reading: Reading) -> LiveFile:
-        recover(directory, self._run.contents, reading)
-        marks = MarkWriter(self._run.contents, time.time)
-        with reading():
-            return EventFile(directory, filename_suffix=self._run.filename_suffix, marks=marks)
 
     async def on_thread(self, call: Callable[[], _Result], *, is_brief: bool = False) -> _Result:
         """Returns what ``call`` returns on a thread, or raises what it raises."""
@@ -303,3 +297,10 @@ class RunFiles:
             _logger.error("run %s is held up: %s", self._run.path, error)
         self._run.progress.trouble = str(error)
         await asyncio.sleep(self._retry_secs)
+
+
+def _open_event_file(run: RunState, directory: RunDirectory, reading: Reading) -> LiveFile:
+    recover(directory, run.contents, reading)
+    marks = MarkWriter(run.contents, time.time)
+    with reading():
+        return EventFile(directory, filename_suffix=run.filename_suffix, marks=marks)

@@ -12,6 +12,7 @@ from boardd.settings.option import (
     DIRECTORY,
     LEVEL,
     LISTEN,
+    LOG_FORMAT,
     MESSAGE_SIZE,
     NICE,
     PATH,
@@ -40,6 +41,7 @@ UNITS = {
     NICE: "number",
     TRUTH: "true or false",
     LEVEL: "word",
+    LOG_FORMAT: "word",
 }
 
 
