@@ -183,11 +183,11 @@ assert sw.close()
 """
 
 
-@pytest.mark.parametrize("support", ["", "0", "1"])
+@pytest.mark.parametrize("support", ["0", "1"])
 def test_forked_children_log_beside_their_parent(
     transport: str, daemon: DaemonProcess, support: str
 ) -> None:
-    environ = {"GRPC_ENABLE_FORK_SUPPORT": support} if support else {}
+    environ = {"GRPC_ENABLE_FORK_SUPPORT": support}
     done = run_script(FORK, daemon.logdir / "run", daemon.address, **environ)
     assert (done.returncode, done.stderr) == (0, "")
     assert steps(daemon.logdir / "run", "parent") == list(range(5))
@@ -202,7 +202,7 @@ IDLE_FORK = """
 import os, sys, time
 from boardd_client import SummaryWriter
 sw = SummaryWriter(sys.argv[1], address=sys.argv[2])
-for number in range(100):
+for number in range(40):
     sw.add_scalar("parent", 1.0, number)
     pid = os.fork()
     if pid == 0:
@@ -218,7 +218,7 @@ assert sw.close()
 def test_children_that_do_not_log_neither_hang_nor_disturb(daemon: DaemonProcess) -> None:
     done = run_script(IDLE_FORK, daemon.logdir / "run", daemon.address)
     assert (done.returncode, done.stderr) == (0, "")
-    assert steps(daemon.logdir / "run", "parent") == list(range(100))
+    assert steps(daemon.logdir / "run", "parent") == list(range(40))
 
 
 MULTIPROCESSING = """

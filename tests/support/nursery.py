@@ -12,10 +12,11 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ class Nursery:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._lock = threading.Lock()
 
     def popen(
         self,
@@ -61,9 +63,15 @@ class Nursery:
         """Lets the process do one of its tasks, and returns the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        with self._lock:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            return json.loads(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """Ends it, and with it whatever it has begun."""
+        self._process.kill()
+        self._process.communicate(timeout=120)
 
     def __enter__(self) -> Nursery:
         return self
@@ -74,8 +82,7 @@ class Nursery:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._process.kill()
-        self._process.communicate(timeout=120)
+        self.close()
 
 
 class Forked:
@@ -94,11 +101,17 @@ class Forked:
 
     def wait(self, timeout: float | None = None) -> int:
         """Waits for its end; raises ``subprocess.TimeoutExpired``."""
-        deadline = time.monotonic() + (60.0 if timeout is None else timeout)
-        while (code := self.poll()) is None:
-            if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(str(self.pid), timeout or 60.0)
-            time.sleep(0.002)
+        timeout_secs = 60.0 if timeout is None else timeout
+        if self.poll() is None:
+            descriptor = os.pidfd_open(self.pid)
+            try:
+                poll = select.poll()
+                poll.register(descriptor, select.POLLIN)
+                poll.poll(timeout_secs * 1000)
+            finally:
+                os.close(descriptor)
+        if (code := self.poll()) is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout_secs)
         return code
 
     def send_signal(self, number: int) -> None:
