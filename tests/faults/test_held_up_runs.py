@@ -22,7 +22,7 @@ from support.torture_scale import long_or
 from support.waiting import wait_until
 
 #: Records that fill the ring of ``small_ring`` several times.
-MANY = 30_000
+MANY = 15_000
 
 
 @pytest.fixture
