@@ -68,7 +68,7 @@ def test_every_record_is_written_once_across_kills_of_the_daemon(
         log(300)
         assert sw.flush(timeout=60)
         check_transport(transport, sw, second)
-        assert sw.close()
+        assert sw.close(timeout=60)
         counts = sw.statistics()
     assert counts.accepted == counts.written == 1100 + 110
     assert steps(logdir, "loss") == list(range(1100))
@@ -95,7 +95,7 @@ def test_a_stopped_daemon_holds_up_no_call_and_gets_everything_later(
         assert not sw.flush(timeout=0.3)
         assert time.monotonic() - begin < 10
     assert np.median(took) < 0.01
-    assert sw.close()
+    assert sw.close(timeout=60)
     assert steps(logdir, "loss") == list(range(101))
     assert sw.statistics().written == 201
 
@@ -174,12 +174,12 @@ for number in range(4):
         if number == 0:
             os._exit(0 if sw.flush(timeout=60) else 1)
         if number == 1:
-            os._exit(0 if sw.close() else 1)
+            os._exit(0 if sw.close(timeout=60) else 1)
         sys.exit(0)  # atexit
     children.append(pid)
 for pid in children:
     assert os.waitpid(pid, 0)[1] == 0
-assert sw.close()
+assert sw.close(timeout=60)
 """
 
 
@@ -210,7 +210,7 @@ for number in range(40):
             os._exit(0)
         sys.exit(0)
     assert os.waitpid(pid, 0)[1] == 0
-assert sw.close()
+assert sw.close(timeout=60)
 """
 
 
@@ -276,7 +276,7 @@ sw = SummaryWriter(sys.argv[1], address=sys.argv[2])
 
 def end(*_):
     sw.add_scalar("end", 1.0, 1)
-    os._exit(0 if sw.close() else 1)
+    os._exit(0 if sw.close(timeout=60) else 1)
 
 signal.signal(signal.SIGTERM, end)
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
