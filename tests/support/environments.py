@@ -180,7 +180,7 @@ def virtual_environment(
             shutil.rmtree(directory)
             venv.create(directory, symlinks=True)
             project = [str(wheel)] if wheel else []
-            _pip(python, "install", "--quiet", *project, *requirements)
+            _pip(python, "install", "--quiet", "--no-compile", *project, *requirements)
             listed = json.loads(_pip(python, "list", "--outdated", "--format=json"))
             newer = {package["name"]: package["latest_version"] for package in listed}
             built = {"wanted": wanted, "newer": newer}
