@@ -93,7 +93,7 @@ def test_a_stopped_daemon_holds_up_no_call_and_gets_everything_later(
             time.sleep(0.002)
         begin = time.monotonic()
         assert not sw.flush(timeout=0.3)
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 30
     assert np.median(took) < 0.01
     assert sw.close(timeout=60)
     assert steps(logdir, "loss") == list(range(101))
@@ -145,7 +145,7 @@ def test_a_script_ends_in_time_with_a_daemon_that_is_stopped(
         with daemon.stop_cont():
             begin = time.monotonic()
             _, errors = process.communicate("\n", timeout=SCRIPT_SECS)
-            assert time.monotonic() - begin < 10
+            assert time.monotonic() - begin < 30
     assert process.returncode == 0
     fate = {
         "shared": "the daemon has what it needs to write them",

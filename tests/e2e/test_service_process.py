@@ -266,7 +266,7 @@ def test_it_leaves_by_its_deadline_whatever_clients_do(tmp_path: Path) -> None:
     ):
         before = time.monotonic()
         assert process.terminate() == 0
-        assert 1 < time.monotonic() - before < 10
+        assert 1 < time.monotonic() - before < 30
 
 
 def test_while_it_drains_it_is_not_healthy_and_a_second_signal_ends_it(tmp_path: Path) -> None:

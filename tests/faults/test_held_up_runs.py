@@ -83,7 +83,7 @@ def test_a_run_on_a_full_disk_keeps_nobody_waiting_and_nobody_from_logging(
         for sw in healthy:
             begin = time.monotonic()
             assert sw.flush(timeout=60)
-            assert time.monotonic() - begin < 15.0
+            assert time.monotonic() - begin < 30.0
         counts = full.statistics()
         assert set(counts.dropped) == {"run_held_up"}, counts
         assert counts.accepted == counts.written + counts.pending
