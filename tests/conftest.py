@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from support import inherited_signals, processes
-from support.daemon_process import DaemonProcess, remove_logs
+from support.daemon_process import DaemonProcess, forked_daemons, remove_logs
 from support.tools import REQUIRE_VARIABLE
 from support.transports import SETTINGS, over
 
@@ -84,8 +84,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     left += processes.daemons("XDG_RUNTIME_DIR", set(_runtime_directories))
     for process in left:
         processes.end(process, grace_secs=0)
-    if left:
-        lines = "\n".join(map(str, left))
+    forked = forked_daemons()
+    if left or forked:
+        lines = "\n".join((*map(str, left), *(f"pid {pid}, forked" for pid in forked)))
         session.config.stash[_LEFT] = f"daemons left over by the tests:\n{lines}"
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -43,6 +43,11 @@ def _nursery() -> Nursery:
     return nursery
 
 
+def forked_daemons() -> list[int]:
+    """Of the daemons that were forked for this session, those that still run."""
+    return _nursery().running() if _nursery.cache_info().currsize else []
+
+
 def remove_logs() -> None:
     """Removes the logs that clients have left for any daemon of this session."""
     for socket in _sockets:

@@ -68,6 +68,11 @@ class Nursery:
             self._process.stdin.flush()
             return json.loads(self._process.stdout.readline())
 
+    def running(self) -> list[int]:
+        """The processes that it has begun and that have not ended."""
+        found: list[int] = self.ask("running")
+        return found
+
     def close(self) -> None:
         """Ends it, and with it whatever it has begun."""
         self._process.kill()
@@ -147,6 +152,7 @@ class _Parent:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
+        self._running: set[int] = set()
 
     def begin(self, argv: list[str], environ: dict[str, str], output: str) -> int:
         # Here, since whoever asked may close it as soon as there is an answer.
@@ -155,11 +161,16 @@ class _Parent:
         if not child:
             self._become(argv, environ, fd)
         os.close(fd)
+        self._running.add(child)
         return child
 
     def poll(self, pid: int) -> int | None:
         found, status = os.waitpid(pid, os.WNOHANG)
+        self._running.discard(found)
         return os.waitstatus_to_exitcode(status) if found else None
+
+    def running(self) -> list[int]:
+        return [pid for pid in sorted(self._running) if self.poll(pid) is None]
 
     def _become(self, argv: list[str], environ: dict[str, str], output: int) -> NoReturn:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
