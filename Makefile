@@ -51,17 +51,17 @@ kernels: setup
 
 # Three sessions, which wait more than they compute and take about as long as each other, run beside
 # each other. The first is shown as it runs, the others after it.
-FAULTS := faults conformance torture fuzz
+OTHERS := faults conformance torture fuzz e2e/test_environments.py
 test: setup
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync check $(if $(strip $(PYTEST_ARGS)),,kernels)
 ifeq ($(strip $(PYTEST_ARGS)),)
 	@logs=$$(mktemp -d); \
 	nice -n 5 $(BIN)/python -m pytest tests/unit >$$logs/unit 2>&1 & unit=$$!; \
-	$(BIN)/python -m pytest $(addprefix tests/,$(FAULTS)) >$$logs/faults 2>&1 & faults=$$!; \
-	trap 'kill $$unit $$faults' INT; status=0; \
-	$(BIN)/python -m pytest $(addprefix --ignore=tests/,unit $(FAULTS)) || status=$$?; \
-	wait $$faults || status=$$?; wait $$unit || status=$$?; \
-	cat $$logs/faults $$logs/unit; rm -r $$logs; exit $$status
+	$(BIN)/python -m pytest $(addprefix tests/,$(OTHERS)) >$$logs/others 2>&1 & others=$$!; \
+	trap 'kill $$unit $$others' INT; status=0; \
+	$(BIN)/python -m pytest $(addprefix --ignore=tests/,unit $(OTHERS)) || status=$$?; \
+	wait $$others || status=$$?; wait $$unit || status=$$?; \
+	cat $$logs/others $$logs/unit; rm -r $$logs; exit $$status
 else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 endif
