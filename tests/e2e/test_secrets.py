@@ -114,8 +114,13 @@ def test_failures_of_every_kind_show_no_secret(files: tuple[Path, Path], tmp_pat
     key_text = Path(server.key).read_text().splitlines()[1]
     flags = ("--listen", "localhost:0", "--token-file", str(right), "--log-level", "debug")
     with (
-        DaemonProcess(tmp_path, *flags) as clear,
-        DaemonProcess(tmp_path, *flags, "--tls-cert", server.chain, "--tls-key", server.key) as tls,
+        DaemonProcess(tmp_path, *flags, popen=subprocess.Popen) as clear,
+        DaemonProcess(
+            tmp_path,
+            *flags,
+            *("--tls-cert", server.chain, "--tls-key", server.key),
+            popen=subprocess.Popen,
+        ) as tls,
     ):
         trainer = subprocess.run(
             [

@@ -63,7 +63,7 @@ def test_socket_and_directory_are_private_under_any_umask(
     assert path.parent == runtime_directory / "boardd"
     before = os.umask(0)
     try:
-        process = DaemonProcess(tmp_path, socket=path)
+        process = DaemonProcess(tmp_path, socket=path, popen=subprocess.Popen)
     finally:
         os.umask(before)
     with process:
@@ -230,7 +230,7 @@ def test_a_signal_makes_it_write_what_it_has_and_leave(
 def test_under_nohup_it_outlives_a_hangup(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does, for what it starts
     try:
-        process = DaemonProcess(tmp_path)
+        process = DaemonProcess(tmp_path, popen=subprocess.Popen)
     finally:
         signal.signal(signal.SIGHUP, before)
     with process:
@@ -266,7 +266,7 @@ def test_it_leaves_by_its_deadline_whatever_clients_do(tmp_path: Path) -> None:
     ):
         before = time.monotonic()
         assert process.terminate() == 0
-        assert 1 < time.monotonic() - before < 10
+        assert 1 < time.monotonic() - before < 30
 
 
 def test_while_it_drains_it_is_not_healthy_and_a_second_signal_ends_it(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def use(monkeypatch: pytest.MonkeyPatch, authority: Authority, client: Certifica
 def log_and_read_back(daemon: DaemonProcess) -> None:
     with SummaryWriter("run", address=daemon.tcp_address) as sw:
         sw.add_scalar("loss", 0.25, 1)
-        assert sw.flush(timeout=20)
+        assert sw.flush(timeout=60)
     assert [point.value for point in read_run(daemon.logdir / "run").scalars["loss"]] == [0.25]
 
 
@@ -150,6 +150,6 @@ def test_a_certificate_that_is_renewed_is_used_by_the_next_connection(
         SummaryWriter("run", address=daemon.tcp_address) as sw,
     ):
         sw.add_scalar("loss", 0.25, 1)
-        assert f"BOARDD_TLS_CA={str(trusted)!r}: No such file" in sw.flush(timeout=20).reason
+        assert f"BOARDD_TLS_CA={str(trusted)!r}: No such file" in sw.flush(timeout=60).reason
         trusted.write_bytes(Path(authority.certificate).read_bytes())
         wait_until(lambda: bool(sw.flush(timeout=1.0)), "the connection with the new file")

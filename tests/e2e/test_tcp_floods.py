@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from boardd_client import SummaryWriter
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub
 from support.daemon_process import DaemonProcess
+from support.descriptors import popen_with_descriptors
 from support.waiting import wait_until
 
 TOKEN = "correct-horse-battery-staple"
@@ -35,9 +35,7 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DaemonPr
     token.chmod(0o600)
     monkeypatch.setenv("BOARDD_TOKEN_FILE", str(token))
     flags = ("--listen", "127.0.0.1:0", "--token-file", str(token))
-    with DaemonProcess(tmp_path, *flags, wait=False) as process:
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
-        process.wait_ready()
+    with DaemonProcess(tmp_path, *flags, popen=popen_with_descriptors(LIMIT)) as process:
         yield process
 
 

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,10 @@ from support import steady_trainer
 from support.daemon_process import DaemonProcess
 from support.dying_daemon import HOWS
 from support.independent_reader import points, run_events
+from support.nursery import Nursery
 from support.transports import SETTINGS, VARIABLE
 
 WRITES = int(os.environ.get("WRITE_SWEEP", "1"))
-TESTS = Path(__file__).parents[1]
-
 
 STEPS = 7
 #: The last write of a run tells that its session has ended.
@@ -50,6 +50,21 @@ for run in sys.argv[2:]:
 """
 
 
+def die_at_a_write(
+    daemons: Nursery, tmp_path: Path, socket: Path, environ: Mapping[str, str]
+) -> None:
+    """Runs a daemon until it has killed itself as ``environ`` says."""
+    with DaemonProcess(
+        tmp_path,
+        socket=socket,
+        environ=environ,
+        module="support.dying_daemon",
+        popen=daemons.popen,
+        wait=False,
+    ) as daemon:
+        assert daemon.wait() == -signal.SIGKILL, daemon.log
+
+
 @pytest.mark.slow
 def test_a_history_is_written_once_whichever_of_its_writes_is_the_daemons_last(
     transport: str, tmp_path: Path, runtime_directory: Path
@@ -64,20 +79,14 @@ def test_a_history_is_written_once_whichever_of_its_writes_is_the_daemons_last(
         "BOARDD_AUTOSTART": "0",
         "BOARDD_ADDRESS": f"unix:{socket}",
     }
-    with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(logdir), *runs], env=environ
-    ) as script:
+    with (
+        Nursery("support.loaded_daemon") as daemons,
+        subprocess.Popen([sys.executable, "-c", SCRIPT, str(logdir), *runs], env=environ) as script,
+    ):
         try:
             for run, (how, write) in zip(runs, histories, strict=True):
                 dying = {"DIES_AT_WRITE": str(write), "DIES": how, "DIES_IN": run}
-                with DaemonProcess(
-                    tmp_path,
-                    socket=socket,
-                    environ={**dying, "PYTHONPATH": str(TESTS)},
-                    module="support.dying_daemon",
-                    wait=False,
-                ) as daemon:
-                    assert daemon.wait() == -signal.SIGKILL, daemon.log
+                die_at_a_write(daemons, tmp_path, socket, dying)
             with DaemonProcess(tmp_path, socket=socket):
                 assert script.wait(120) == 0
         finally:
@@ -100,14 +109,11 @@ def test_every_record_is_written_once_wherever_the_daemon_dies(
     try:
         for number in (1, 2):
             trainers.append(steady_trainer.start(f"unix:{socket}", logdir, number, environ))
-        for write in range(1, WRITES + 1):
-            for how in HOWS:
-                dying = {"DIES_AT_WRITE": str(write), "DIES": how, "PYTHONPATH": str(TESTS)}
-                module = "support.dying_daemon"
-                with DaemonProcess(
-                    tmp_path, socket=socket, environ=dying, module=module, wait=False
-                ) as daemon:
-                    assert daemon.wait() == -signal.SIGKILL, daemon.log
+        with Nursery("support.loaded_daemon") as daemons:
+            for write in range(1, WRITES + 1):
+                for how in HOWS:
+                    dying = {"DIES_AT_WRITE": str(write), "DIES": how}
+                    die_at_a_write(daemons, tmp_path, socket, dying)
         with DaemonProcess(tmp_path, socket=socket):
             steps = [steady_trainer.end(trainer, timeout_secs=240) for trainer in trainers]
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
+from support.descriptors import popen_with_descriptors
 from support.tensorboard_reader import event_files, read_events
 
 pytestmark = pytest.mark.slow
@@ -21,12 +22,8 @@ STEPS = 3
 @pytest.fixture
 def few_descriptors(tmp_path: Path) -> Iterator[DaemonProcess]:
     """A daemon that may open ``LIMIT`` files."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with DaemonProcess(tmp_path, wait=False) as daemon:
-        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
-        daemon.wait_ready()
+    with DaemonProcess(tmp_path, popen=popen_with_descriptors(LIMIT)) as daemon:
         yield daemon
-    assert resource.getrlimit(resource.RLIMIT_NOFILE) == limits
 
 
 def test_every_curve_is_written_and_another_trainer_finds_room(

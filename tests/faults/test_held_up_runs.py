@@ -18,10 +18,11 @@ from support.daemon_process import DaemonProcess
 from support.raw_client import RawClient, scalars
 from support.tensorboard_reader import read_scalars
 from support.tools import tmpfs
+from support.torture_scale import long_or
 from support.waiting import wait_until
 
 #: Records that fill the ring of ``small_ring`` several times.
-MANY = 30_000
+MANY = 15_000
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_a_run_on_a_full_disk_keeps_nobody_waiting_and_nobody_from_logging(
         for sw in healthy:
             begin = time.monotonic()
             assert sw.flush(timeout=60)
-            assert time.monotonic() - begin < 15.0
+            assert time.monotonic() - begin < 30.0
         counts = full.statistics()
         assert set(counts.dropped) == {"run_held_up"}, counts
         assert counts.accepted == counts.written + counts.pending
@@ -111,9 +112,10 @@ def test_a_run_on_a_full_disk_keeps_nobody_waiting_and_nobody_from_logging(
 
 
 @pytest.mark.slow
-def test_thousands_of_writers_one_after_the_other(tmp_path: Path) -> None:
-    count = 2_500  # more than twice the runs that may be open
-    with DaemonProcess(tmp_path) as daemon:
+def test_more_writers_than_runs_may_be_open_one_after_the_other(tmp_path: Path) -> None:
+    open_at_once = long_or(100, 1024)
+    count = open_at_once * 5 // 2
+    with DaemonProcess(tmp_path, "--max-runs", str(open_at_once)) as daemon:
         with SummaryWriter(daemon.logdir / "main", address=daemon.address) as main:
             for number in range(count):
                 main.add_scalar("loss", 1.0, number)
@@ -123,7 +125,7 @@ def test_thousands_of_writers_one_after_the_other(tmp_path: Path) -> None:
             assert main.statistics().written == 2 * count
             assert not main.statistics().dropped
         assert steps(daemon.logdir / "main") == list(range(count))
-        for number in range(0, count, 250):
+        for number in range(0, count, count // 10):
             assert steps(daemon.logdir / f"{number}") == [number]
         assert len(list(daemon.logdir.iterdir())) == count + 1
 

@@ -14,14 +14,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pytest
-from boardd.events.embedding import EmbeddingFiles, metadata_tsv
 from boardd.runs.directories.logdir import DiskFullError, Roots
 from boardd.runs.event_files.embedding_files import write_embedding
 from google.protobuf import text_format
+from support.embedding_calls import CALLS, Logged
 from support.tensorboard_plugins import PluginClient, ProjectorPlugin
 from support.tensorboard_reader import open_reader
 from support.tools import require_tracing, tmpfs
@@ -30,47 +28,11 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 CONFIG = "projector_config.pbtxt"
 
 
-class Logged(NamedTuple):
-    """One call: the folder, and what makes its files differ from others'."""
-
-    folder: str
-    rows: int
-    columns: int
-    seed: int
-    has_labels: bool
-    has_sprite: bool
-
-    def files(self) -> EmbeddingFiles:
-        if self.seed:
-            matrix = np.random.default_rng(self.seed).normal(size=(self.rows, self.columns))
-        else:
-            matrix = np.zeros((self.rows, self.columns))  # which is written as text
-        return EmbeddingFiles(
-            self.folder,
-            matrix.astype("<f4").tobytes(),
-            (self.rows, self.columns),
-            metadata=metadata_tsv([[f"{self.seed}:{row}"] for row in range(self.rows)])
-            if self.has_labels
-            else None,
-            sprite=b"\x89PNG" + bytes([self.seed]) * 100 if self.has_sprite else None,
-            sprite_dims=(4, 4) if self.has_sprite else None,
-        )
-
-
-#: The same folder again with other shapes and files, two folders in one, and another.
-CALLS = [
-    Logged("words/deep_000001", 5, 3, 1, has_labels=True, has_sprite=True),
-    Logged("words/deep_000002", 4, 2, 2, has_labels=False, has_sprite=True),
-    Logged("words/deep_000001", 7, 2, 3, has_labels=True, has_sprite=False),
-    Logged("words/deep_000001", 2, 6, 0, has_labels=False, has_sprite=True),
-    Logged("other", 3, 3, 4, has_labels=True, has_sprite=True),
-]
-
 CHILD = """
 import sys
 from boardd.runs.directories.logdir import Roots
 from boardd.runs.event_files.embedding_files import write_embedding
-from test_projector_faults import CALLS
+from support.embedding_calls import CALLS
 
 with Roots([sys.argv[1]]).open_run("run") as directory:
     for call in CALLS:
@@ -132,7 +94,6 @@ def check_shown(logdir: Path) -> None:
 def run_child(tmp_path: Path, *inject: str) -> tuple[int, str, str]:
     """Runs the child under strace; returns its status, what it printed, and the trace."""
     require_tracing()
-    here = Path(__file__).parent
     trace = tmp_path / "trace"
     command = ["strace", "-f", "-qq", "-y", "-o", str(trace)]
     command += ["-e", "trace=renameat,write,fsync,mkdirat,unlinkat"]
@@ -140,7 +101,7 @@ def run_child(tmp_path: Path, *inject: str) -> tuple[int, str, str]:
         command += ["-e", expression]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }

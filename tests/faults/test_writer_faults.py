@@ -18,26 +18,12 @@ from typing import Any
 
 import pytest
 from boardd.events import event
-from boardd.events.values import scalar_value
 from boardd.runs.directories.logdir import DiskFullError, Roots
 from boardd.runs.event_files.event_file import EventFile
+from support.event_batches import BATCH_EVENTS, BATCHES, STEPS, batch, scalar
 from support.tensorboard_reader import LOADERS, event_files, read_events, read_scalars
 from support.tfrecords import TruncatedRecordError, read_records
 from support.tools import require_tracing, tmpfs
-
-BATCHES = 6
-BATCH_EVENTS = 8
-STEPS = list(range(BATCHES * BATCH_EVENTS))
-
-
-def scalar(step: int) -> bytes:
-    return event.summary(1.7e9, step, scalar_value("loss", float(step)))
-
-
-def batch(number: int) -> bytes:
-    return b"".join(
-        scalar(step) for step in range(number * BATCH_EVENTS, (number + 1) * BATCH_EVENTS)
-    )
 
 
 def check_exactly_once(run: Path, expected: list[int] = STEPS) -> None:
@@ -151,7 +137,7 @@ CHILD = """
 import json, resource, sys
 from boardd.runs.directories.logdir import Roots
 from boardd.runs.event_files.event_file import EventFile, SyncFailedError
-from test_writer_faults import BATCHES, batch
+from support.event_batches import BATCHES, batch
 
 root, options = sys.argv[1], json.loads(sys.argv[2])
 if "file_bytes_max" in options:
@@ -192,7 +178,6 @@ def run_child(
     tmp_path: Path, *inject: str, only: list[Path] | None = None, **options: Any
 ) -> tuple[dict[str, Any], str]:
     """Runs the child under strace; returns what it printed, and the trace."""
-    here = Path(__file__).parent
     command = [sys.executable, "-c", CHILD, str(tmp_path), json.dumps(options)]
     trace = tmp_path / "trace"
     if inject:
@@ -205,7 +190,7 @@ def run_child(
         command = prefix + command
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)

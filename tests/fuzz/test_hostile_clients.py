@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import subprocess
 import traceback
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -192,7 +193,7 @@ def hostile_daemon(runtime_directory: Path, tmp_path: Path) -> Iterator[DaemonPr
     """A daemon whose budgets are small."""
     intake = ("--intake-bytes", "32MiB", "--session-intake-bytes", "16MiB")
     flags = ("--max-map-bytes", "1GiB", "--max-tensor-bytes", "8MiB", *intake)
-    with DaemonProcess(tmp_path, *flags) as daemon:
+    with DaemonProcess(tmp_path, *flags, popen=subprocess.Popen) as daemon:
         yield daemon
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -23,6 +25,7 @@ from boardd_protos.log_directory import log_directories
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from support.nursery import Nursery
 from support.waiting import wait_until
 
 START_SECS = 120.0
@@ -30,6 +33,19 @@ END_SECS = 60.0
 
 #: Sockets of this session's daemons. What clients have left for them goes with the session.
 _sockets: set[Path] = set()
+
+
+@functools.cache
+def _nursery() -> Nursery:
+    """Of which this session's plain daemons are forked; imports are most of what a start takes."""
+    nursery = Nursery("support.loaded_daemon")
+    atexit.register(nursery.close)
+    return nursery
+
+
+def forked_daemons() -> list[int]:
+    """Of the daemons that were forked for this session, those that still run."""
+    return _nursery().running() if _nursery.cache_info().currsize else []
 
 
 def remove_logs() -> None:
@@ -49,7 +65,8 @@ class DaemonProcess:
     ``tmp_path`` may be shared by several daemons; ``socket`` makes one take
     the socket of another. ``environ`` adds to the environment; ``python`` is
     another environment's interpreter, ``module`` another program around the daemon, and
-    ``popen`` starts it.
+    ``popen`` starts it. With none of these four it is forked of a process that has imported
+    the daemon: ``popen=subprocess.Popen`` is for tests of what a process inherits, shows or holds.
     """
 
     def __init__(
@@ -60,7 +77,7 @@ class DaemonProcess:
         environ: Mapping[str, str] | None = None,
         python: Path | None = None,
         module: str = "boardd",
-        popen: Callable[..., Any] = subprocess.Popen,
+        popen: Callable[..., Any] | None = None,
         wait: bool = True,
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="boardd-", dir="/tmp"))
@@ -69,6 +86,9 @@ class DaemonProcess:
         self.logdir = tmp_path / "logs"  #: the root
         self.logdir.mkdir(exist_ok=True)
         self._log = open(self._directory / "log", "w+b")  # noqa: SIM115
+        if popen is None:
+            is_plain = python is None and module == "boardd" and environ is None
+            popen = _nursery().popen if is_plain else subprocess.Popen
         self._process = popen(
             [
                 *(str(python or sys.executable), "-m", module),

@@ -1,11 +1,23 @@
-"""Want of descriptors in the process of the tests."""
+"""Want of descriptors, in the process of the tests and in those it starts."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import resource
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+
+def popen_with_descriptors(limit: int) -> Callable[..., subprocess.Popen[bytes]]:
+    """A ``subprocess.Popen`` of processes that may open so many from their first line on."""
+
+    def popen(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        limited = ["sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh", *arguments]
+        return subprocess.Popen(limited, **options)
+
+    return popen
 
 
 @contextlib.contextmanager

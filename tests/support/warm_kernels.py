@@ -8,6 +8,7 @@ these takes as long as all of them together.
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -45,7 +46,7 @@ def log(sw: SummaryWriter) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        daemon = stack.enter_context(DaemonProcess(Path(directory)))
+        daemon = stack.enter_context(DaemonProcess(Path(directory), popen=subprocess.Popen))
         logdir, address = daemon.logdir, daemon.address
         writers = [SummaryWriter(logdir / "alone", address=address)]
         writers += [

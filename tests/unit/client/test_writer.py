@@ -86,7 +86,7 @@ def test_close_with_the_daemon_away_keeps_trying_in_the_background(
     sw.add_scalar("loss", 1.0, 1)
     begin = time.monotonic()
     assert not sw.close(timeout=0.3)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
     scripted.start()
     wait_until(lambda: scripted.values() == [1.0])
     wait_until(lambda: scripted.closes)

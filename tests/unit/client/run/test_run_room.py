@@ -114,7 +114,7 @@ def test_a_record_larger_than_the_log_is_dropped_at_once(
     with SummaryWriter("/logs", address=scripted.address, on_full="block") as sw:
         begin = time.monotonic()
         sw.add_text("t", "x" * (64 << 10))
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 30
         assert dict(sw.statistics().dropped) == {"record_too_large": 1}
         sw.add_text("t", "y" * 1000)
         assert sw.flush(timeout=60)

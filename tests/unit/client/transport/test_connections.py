@@ -142,7 +142,7 @@ def test_close_is_quick_while_the_daemon_takes_nothing(kind: str, scripted: Scri
         connection.send(records(sequence, bytes(1 << 20)))
     begin = time.monotonic()
     connection.close()
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
 
 
 def test_a_helper_process_that_is_killed_is_a_lost_connection(scripted: ScriptedDaemon) -> None:

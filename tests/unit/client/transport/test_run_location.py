@@ -50,6 +50,6 @@ def test_a_disk_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.M
     definition = pb.RunDefinition()
     location.describe(definition, patience_secs=0.05)
     answers.set()
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
     assert not definition.HasField("ancestor")
     assert definition.HasField("umask")

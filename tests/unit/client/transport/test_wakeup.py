@@ -12,8 +12,8 @@ def test_a_ring_ends_one_wait_and_many_rings_end_no_more() -> None:
     wakeup.ring()
     wakeup.ring()
     begin = time.monotonic()
-    wakeup.wait(10)
-    assert time.monotonic() - begin < 5
+    wakeup.wait(60)
+    assert time.monotonic() - begin < 30
     wakeup.wait(0.05)
     assert time.monotonic() - begin >= 0.05
 

@@ -61,4 +61,4 @@ def test_a_disk_that_hangs_leaves_paths_as_they_are_written(
     assert isinstance(refusal, Refusal)
     assert paths == {}
     assert opened.is_set()  # the threads are waited for here, and by nobody else
-    assert time.monotonic() - begin < 10.0
+    assert time.monotonic() - begin < 30.0
