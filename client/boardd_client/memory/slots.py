@@ -65,9 +65,9 @@ class TensorSlots:
             is_for_arena = fits_arena or self._large is None or size_bytes < large_bytes
             if is_for_arena:
                 slot = self.arena.allocate(size_bytes, reserved=is_scalar)
-            if slot is None and self._large is not None:
-                if not is_for_arena or size_bytes >= LEAST_OVERFLOW_BYTES:
-                    slot = self._large.allocate(size_bytes)
+            may_be_large = not is_for_arena or size_bytes >= LEAST_OVERFLOW_BYTES
+            if slot is None and may_be_large and self._large is not None:
+                slot = self._large.allocate(size_bytes)
             if slot is None:
                 self.free(slots)
                 return DropReason.ARENA_FULL if is_for_arena else DropReason.LARGE_FULL
