@@ -140,6 +140,14 @@ class Session:
         """See ``Claims``."""
         self._claims.interrupted(capture, pendings, error)
 
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the daemon takes records with summaries of several series.
+
+        That is assumed before there was a connection. A daemon of an older version does not.
+        """
+        return self._outgoing.takes_batches
+
     # For the sender
 
     def next_capture(self) -> Capture | None:

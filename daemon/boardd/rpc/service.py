@@ -195,6 +195,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                 holds_maps=live.state.is_held,
                 sync_on_flush=self._sync_policy.on_flush,
                 takes_commits=True,
+                takes_batches=True,
             )
         raise AssertionError("an aborted call goes on")
 

@@ -164,8 +164,8 @@ class LiveFile:
         """Writes whole encoded records; when it returns, all of them are written.
 
         ``events`` may be in pieces. ``parts`` has a sequence number for each record, in their
-        order; needed if the file has marks. Makes the file if there is none. If it raises, it has taken over
-        the events all the same: then call ``resume``, not ``append`` again.
+        order; needed if the file has marks. Makes the file if there is none. If it raises, it
+        has taken over the events all the same: then call ``resume``, not ``append`` again.
 
         Raises ``DiskFullError`` when there is no room, and ``OSError`` when the
         disk fails also in a new file, or no file can be made. Raises
