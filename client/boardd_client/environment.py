@@ -5,8 +5,9 @@
 ``BOARDD_LOG_BYTES``           budget for records not yet written (default 8 MiB)
 ``BOARDD_ARENA_BYTES``         budget for their tensors (default 256 MiB, or an eighth of the
                                control groups' limit if that is less)
-``BOARDD_LARGE_TENSOR_BYTES``  budget for tensors larger than the arena, each in memory of its
-                               own (default 1 GiB, or a quarter of that limit; 0 drops them)
+``BOARDD_LARGE_TENSOR_BYTES``  budget for tensors that are larger than the arena or find it full,
+                               each in memory of its own (default 1 GiB, or a quarter of that
+                               limit; 0 drops them)
 ``BOARDD_SHARED_MEMORY``       0 shares no memory with a daemon on this host (default 1)
 ``BOARDD_SCALAR_HISTORY_BYTES``  budget for ``export_scalars`` (default 64 MiB; 0 keeps nothing)
 ``BOARDD_BLOCK_TIMEOUT_SECS``  longest wait of a call with ``on_full="block"`` (default 60)

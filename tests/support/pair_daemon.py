@@ -119,6 +119,7 @@ class DaemonEnd:
             written_sequence=live.session.known_sequence,
             max_message_bytes=1 << 20,
             holds_maps=live.map_connection is not None,
+            takes_batches=True,
         )
 
     def _begun(self, request: pb.OpenRequest) -> LiveSession:

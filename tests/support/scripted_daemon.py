@@ -33,6 +33,7 @@ class ScriptedDaemon(BoarddServicer):
         self._lock = threading.Lock()
         self._outgoing: queue.SimpleQueue[pb.DaemonMessage | None] = queue.SimpleQueue()
         self.acknowledges = True
+        self.takes_batches = True
         self.open_error: tuple[grpc.StatusCode, str] | None = None
         self.reads = threading.Event()
         self.reads.set()
@@ -120,6 +121,7 @@ class ScriptedDaemon(BoarddServicer):
                 protocol_version=1,
                 received_sequence=received,
                 written_sequence=max(written, request.acknowledged_sequence),
+                takes_batches=self.takes_batches,
             )
 
     def Stream(

@@ -58,6 +58,7 @@ def no_autostart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has no writer start a daemon, nor take much memory."""
     monkeypatch.setenv("BOARDD_AUTOSTART", "0")
     monkeypatch.setenv("BOARDD_ARENA_BYTES", str(8 << 20))
+    monkeypatch.setenv("BOARDD_LARGE_TENSOR_BYTES", str(8 << 20))
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import mxnet as mx
@@ -42,7 +43,9 @@ import numpy as np
 from mxnet.base import MXNetError
 from mxnet.ndarray.ndarray import _DTYPE_MX_TO_NP
 
+from boardd_client.capture import Tensor
 from boardd_client.capture.host import not_one_element, unsupported_dtype
+from boardd_client.capture.joined import Joined
 from boardd_client.capture.mxnet_copies import (
     Cell,
     CellCopy,
@@ -53,6 +56,7 @@ from boardd_client.capture.mxnet_copies import (
     take_cell,
     take_copy,
 )
+from boardd_client.capture.mxnet_joined import take_joined_copy
 from boardd_client.memory.pending import Failed, Pending
 
 _TYPES: Final = ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64")
@@ -107,6 +111,43 @@ class MXNetTensor:
             return copy
         except MXNetError as error:
             return _not_enqueued(error)
+
+    @property
+    def device(self) -> bool:
+        """See ``boardd_client.capture.joined``: whether one operation may copy it with others."""
+        if not self._form.is_joinable:
+            return False
+        return not _HAS_GPUS or self._array.context.device_type == "cpu"
+
+    @staticmethod
+    def joined(tensors: Sequence[MXNetTensor]) -> Tensor:
+        """See ``boardd_client.capture.joined``; one operation may copy all, or none."""
+        if tensors[0].device:
+            return _JoinedMXNetTensors(tensors)
+        count = sum(tensor._form.size for tensor in tensors)
+        return Joined(tensors[0].dtype, tensors, count)
+
+
+class _JoinedMXNetTensors:
+    """MXNet arrays of float32, which one operation copies."""
+
+    __slots__ = ("_tensors", "dtype", "shape", "size_bytes")
+
+    def __init__(self, tensors: Sequence[MXNetTensor]) -> None:
+        self._tensors = tensors
+        self.dtype = tensors[0].dtype
+        self.shape = (sum(tensor._form.size for tensor in tensors),)
+        self.size_bytes = sum(tensor.size_bytes for tensor in tensors)
+
+    def copy_into(self, slot: memoryview) -> Pending:
+        """Enqueues the copy of all to ``slot``."""
+        arrays = [tensor._array for tensor in self._tensors]
+        try:
+            copy = take_joined_copy()
+            copy.start_all(arrays, [tensor._form for tensor in self._tensors], slot)
+        except MXNetError as error:
+            return _not_enqueued(error)
+        return copy
 
 
 class MXNetScalar:

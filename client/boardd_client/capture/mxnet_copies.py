@@ -81,12 +81,26 @@ _address_of_buffer: Final = ctypes.c_char.from_buffer
 class Form:
     """What all arrays of one dtype and shape have in common."""
 
-    __slots__ = ("array_shape", "copied_as", "dtype", "head", "pattern", "shape", "size_bytes")
+    __slots__ = (
+        "array_shape",
+        "copied_as",
+        "dtype",
+        "head",
+        "is_joinable",
+        "pattern",
+        "shape",
+        "size",
+        "size_bytes",
+    )
 
     def __init__(self, array_dtype: str, shape: tuple[int, ...]) -> None:
         self.shape = shape
+        self.size = math.prod(shape)
+        #: Whether ``mxnet_joined`` copies such arrays.
+        has_elements = self.size > 0 and len(shape) > 0
+        self.is_joinable = array_dtype == "float32" and has_elements
         self.dtype = "float32" if array_dtype == "bfloat16" else array_dtype
-        self.size_bytes = math.prod(shape) * np.dtype(self.dtype).itemsize
+        self.size_bytes = self.size * np.dtype(self.dtype).itemsize
         code, bits, self.pattern = _LAYOUTS[self.dtype]
         # Without NumPy's semantics, an array without dimensions is one of unknown shape.
         wrapped = shape or (1,)
@@ -146,8 +160,7 @@ class _Target:
 
     def _enqueue(self, array: Any, must_reshape: bool) -> None:
         """Enqueues the copy of ``array``, which has one element if it ``must_reshape``."""
-        _is_recording(self._recording_pointer)
-        if self._recording.value:
+        if self._is_recorded():
             # The copy is not part of the script's computation.
             mx.autograd.set_recording(False)
             try:
@@ -156,6 +169,11 @@ class _Target:
                 mx.autograd.set_recording(True)
         else:
             self._push(array, must_reshape)
+
+    def _is_recorded(self) -> bool:
+        """Whether what this thread calls becomes part of the script's computation."""
+        _is_recording(self._recording_pointer)
+        return self._recording.value
 
     def _push(self, array: Any, must_reshape: bool) -> None:
         if not must_reshape:
@@ -190,17 +208,19 @@ class Copy(_Target):
 
     def start(self, array: Any, form: Form, slot: memoryview) -> None:
         """Enqueues the copy."""
-        pattern = form.pattern
+        self._begin(form.pattern, slot, form.head)
+        try:
+            self._enqueue(array, not form.shape)
+        finally:
+            self._drop_wrapper()
+
+    def _begin(self, pattern: bytes, slot: memoryview, head: bytes) -> None:
         self._is_complete = False
         self._pattern = pattern
         self._tail = tail = slot[-len(pattern) :]
         tail[:] = pattern
         self._memory = memory = _address_of_buffer(slot)
-        self._wrap(_addressof(memory), form.head)
-        try:
-            self._enqueue(array, not form.shape)
-        finally:
-            self._drop_wrapper()
+        self._wrap(_addressof(memory), head)
 
     def is_done(self) -> bool:
         """Whether ``wait`` would return at once."""
@@ -214,9 +234,13 @@ class Copy(_Target):
             self._wait_post()
         skipped = self._tail == self._pattern
         del self._tail, self._memory  # the slot's owner may release it now
-        _copies.append(self)
+        self._keep()
         if skipped:
             raise _skipped()
+
+    def _keep(self) -> None:
+        """Lets the next capture use it."""
+        _copies.append(self)
 
 
 class CopyByWayOfFloat64:

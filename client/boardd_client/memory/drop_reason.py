@@ -15,7 +15,12 @@ class DropReason(str, Enum):
     may_pass: bool
 
     LOG_FULL = "log_full", "the budget of records is spent (BOARDD_LOG_BYTES)", True
-    ARENA_FULL = "arena_full", "the budget of tensors is spent (BOARDD_ARENA_BYTES)", True
+    ARENA_FULL = (
+        "arena_full",
+        "the budget of tensors is spent (BOARDD_ARENA_BYTES, and BOARDD_LARGE_TENSOR_BYTES for "
+        "those that find it spent)",
+        True,
+    )
     LARGE_FULL = (
         "large_full",
         "the budget of large tensors is spent (BOARDD_LARGE_TENSOR_BYTES)",

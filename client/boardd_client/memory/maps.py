@@ -172,7 +172,7 @@ def make_map(size_bytes: int, first_bytes: int, *, is_shared: bool) -> Map:
 
 
 class LargeTensors:
-    """Tensors that are larger than the arena, each in a map of its own.
+    """Tensors for which the arena has no room, each in a map of its own.
 
     All maps together have ``budget_bytes`` at most, and there are no more of them than a
     daemon takes, map 0 included. One that is freed is kept for

@@ -1,4 +1,7 @@
-"""Slots for the tensors of a record: in the arena, or in a map of their own if they are large.
+"""Slots for the tensors of a record: in the arena, or each in a map of its own.
+
+A tensor that is larger than the arena lies in a map of its own, and so does one that finds the
+arena full, as long as the budget of such maps has room.
 
 No I/O but what making a map for a large tensor takes, no clock, no thread.
 """
@@ -14,9 +17,13 @@ from boardd_protos.limits import MAX_TENSORS
 from boardd_client.memory.arena import Arena, Slot
 from boardd_client.memory.drop_reason import DropReason
 
+#: Bytes of the smallest tensor that gets a map of its own when the arena is full: there are few
+#: maps, and making one takes longer than a small copy.
+LEAST_OVERFLOW_BYTES: Final = 64 << 10
+
 
 class LargeSlots(Protocol):
-    """Where tensors lie that are larger than the arena."""
+    """Where tensors lie for which the arena has no room."""
 
     def may_fit(self, size_bytes: int) -> bool:
         """Whether tensors of this many bytes find room when all others are gone."""
@@ -29,7 +36,7 @@ class LargeSlots(Protocol):
 
 
 class TensorSlots:
-    """Slots in ``arena``, or in ``large`` for what the arena could never hold.
+    """Slots in ``arena``, or in ``large`` for what the arena cannot hold, ever or just then.
 
     ``arena_offset`` is where the arena begins in map 0; None if nothing is shared.
     """
@@ -54,15 +61,16 @@ class TensorSlots:
                 return DropReason.TENSOR_TOO_LARGE
         slots: list[Slot] = []
         for size_bytes in sizes:
-            if fits_arena or self._large is None or size_bytes < large_bytes:
+            slot = None
+            is_for_arena = fits_arena or self._large is None or size_bytes < large_bytes
+            if is_for_arena:
                 slot = self.arena.allocate(size_bytes, reserved=is_scalar)
-                reason = DropReason.ARENA_FULL
-            else:
+            may_be_large = not is_for_arena or size_bytes >= LEAST_OVERFLOW_BYTES
+            if slot is None and may_be_large and self._large is not None:
                 slot = self._large.allocate(size_bytes)
-                reason = DropReason.LARGE_FULL
             if slot is None:
                 self.free(slots)
-                return reason
+                return DropReason.ARENA_FULL if is_for_arena else DropReason.LARGE_FULL
             slots.append(slot)
         return tuple(slots)
 

@@ -204,7 +204,7 @@ class RunHandle:
         for one in histogram_records(
             known,
             bins,
-            is_each_alone=is_each_alone,
+            is_each_alone=is_each_alone or not self.sender.session.outgoing.takes_batches,
             health_tag="" if watched is None else watched.health_tag,
             missing=len(found) - len(known),
         ):

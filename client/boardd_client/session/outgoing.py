@@ -44,6 +44,9 @@ class Outgoing:
         self._counters = counters
         self._history = history
         self._is_open = False
+        #: Whether the daemon takes records with summaries of several series: one of an older
+        #: version does not. Assumed before there was a connection.
+        self.takes_batches = True
         self._is_shared = False  # the daemon of this connection reads the ring itself
         self._done = 0  # as this connection's daemon says, perhaps beyond what was sent
         self._resending: Resending | None = None
@@ -72,6 +75,7 @@ class Outgoing:
 
     def begin(self, reply: pb.OpenReply, through: int, parked: Parked, *, is_shared: bool) -> None:
         """A connection was made. All up to ``through`` is ``parked`` or done."""
+        self.takes_batches = reply.takes_batches
         self._done = 0  # another daemon may know less than the one before
         received = self._believed(reply.received_sequence)
         if received > self._by_value.highest_sent:

@@ -70,12 +70,13 @@ class Session:
         slots = TensorSlots(arena, large, arena_offset)
         self._claims = Claims(ring, slots, self._schema, self._counters)
         by_value = ByValue(ring, self._claims, window_bytes)
-        self._outgoing = Outgoing(
+        #: What is sent, and what the daemon takes.
+        self.outgoing: Final = Outgoing(
             ring, by_value, self._claims, self._schema, self._counters, self._history
         )
         #: Which records are written or rejected.
         self.done: Final = Done(
-            ring, arena, self._claims, self._schema, self._counters, self._outgoing, parked
+            ring, arena, self._claims, self._schema, self._counters, self.outgoing, parked
         )
 
     # For trainers
@@ -165,7 +166,7 @@ class Session:
         """
         with self._lock:
             self.refusal = ""
-            self._outgoing.begin(
+            self.outgoing.begin(
                 reply, self.done.through_sequence, self.done.parked, is_shared=is_shared
             )
             self.done.resume(reply.written_sequence)
@@ -174,12 +175,12 @@ class Session:
     def attachment(self) -> pb.Attach:
         """What attaches the stream, once the session is opened."""
         with self._lock:
-            return self._outgoing.attachment(self.session_id)
+            return self.outgoing.attachment(self.session_id)
 
     def disconnected(self) -> None:
         """The connection is gone."""
         with self._lock:
-            self._outgoing.end()
+            self.outgoing.end()
 
     def refused(self, message: str) -> None:
         """The daemon will not have this session; trying again will not help soon."""
@@ -218,7 +219,7 @@ class Session:
         ``now`` is in monotonic seconds: counts of drops are reported at intervals.
         """
         with self._lock:
-            messages = self._outgoing.next_messages(max_bytes, now)
+            messages = self.outgoing.next_messages(max_bytes, now)
             self.done.advance()  # what was sent may be done already
         self.done.park()
         return messages
@@ -226,7 +227,7 @@ class Session:
     def open_request(self, hostname: str, pid: int, program: str) -> pb.OpenRequest:
         """The message that begins or resumes this session."""
         with self._lock:
-            return self._outgoing.open_request(
+            return self.outgoing.open_request(
                 session_id=self.session_id,
                 acknowledged_sequence=self.done.acknowledged_sequence,
                 hostname=hostname,
@@ -244,7 +245,7 @@ class Session:
     @property
     def is_window_full(self) -> bool:
         """Whether nothing more is sent before something is acknowledged."""
-        return self._outgoing.is_window_full
+        return self.outgoing.is_window_full
 
     @property
     def is_drained(self) -> bool:
@@ -258,8 +259,8 @@ class Session:
                 self.ring,
                 self.arena,
                 self.done.waiting_frames,
-                sent_bytes=self._outgoing.sent_bytes,
-                transport=self._outgoing.transport,
+                sent_bytes=self.outgoing.sent_bytes,
+                transport=self.outgoing.transport,
             )
 
     def export_scalars(

@@ -48,10 +48,10 @@ def summary(
     fields: list[bytes] = []
     for one in values:
         data = one.data if isinstance(one, EncodedValue) else one.SerializeToString()
-        fields += (_VALUE_TAG, varint(len(data)), data)
+        fields += (_VALUE_TAG + varint(len(data)), data)
     summary_bytes = sum(map(len, fields))
     event = Event(wall_time=checked_wall_time(wall_time), step=step)
-    return record(event.SerializeToString(), _SUMMARY_TAG, varint(summary_bytes), *fields)
+    return record(event.SerializeToString() + _SUMMARY_TAG + varint(summary_bytes), *fields)
 
 
 def graph(wall_time: float, step: int, graph_def: bytes) -> bytes:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from boardd_protos.invalid import InvalidRecordError
 from boardd_protos.summary_kind import SummaryKind
 
-from boardd.events.event_pb2 import HistogramProto, Summary
+from boardd.events.event_pb2 import Summary
 from boardd.events.wire import EncodedValue, varint
 
 #: Of Value's fields 1 and 5 and HistogramProto's fields 6 and 7, whose wire type is 2.
@@ -25,6 +25,9 @@ _TAG_TAG: Final = b"\x0a"
 _HISTOGRAM_TAG: Final = b"\x2a"
 _LIMIT_TAG: Final = b"\x32"
 _COUNT_TAG: Final = b"\x3a"
+
+#: Of HistogramProto: min, max, num, sum and sum_squares, each behind its tag.
+_HISTOGRAM_FIELDS: Final = struct.Struct("<BdBdBdBdBd")
 
 _FLOAT: Final = struct.Struct("<f")
 _DOUBLE: Final = np.dtype("<f8")
@@ -172,8 +175,7 @@ def _histogram_value(
         length = varint(limits.nbytes)
         packed = (_LIMIT_TAG, length, limits, _COUNT_TAG, length, counts)
         packed_bytes = 2 * (1 + len(length) + limits.nbytes)
-    proto = HistogramProto(min=low, max=high, num=num, sum=sum, sum_squares=sum_squares)
-    fields = proto.SerializeToString()
+    fields = _HISTOGRAM_FIELDS.pack(9, low, 17, high, 25, num, 33, sum, 41, sum_squares)
     name = tag.encode()
     data = b"".join(
         (

@@ -45,11 +45,10 @@ class Service(boardd_pb2_grpc.BoarddServicer):
     """Serves ``boardd.v1.Boardd``; writes beneath ``logdir_roots`` within ``budgets``.
 
     ``clock`` gives seconds that never go back. ``retry_secs`` lie between tries
-    of what a full or failing disk has refused. ``sync`` says when runs are made durable,
-    ``umask`` what their files and directories lack if the client does not say. A stream
-    may take ``attach_secs`` to bring its Attach. ``limits`` say how long groups of ranks wait
-    for each of them. No run may be in the directories ``left_alone``. ``start`` before
-    serving; ``drain`` at the end, once.
+    of what a full or failing disk has refused. ``sync`` says when runs are made durable, ``umask``
+    what their files and directories lack if the client does not say. A stream may take
+    ``attach_secs`` to bring its Attach. ``limits`` say how long groups of ranks wait for each of
+    them. No run may be in ``left_alone``. ``start`` before serving; ``drain`` at the end, once.
     """
 
     def __init__(
@@ -195,6 +194,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                 holds_maps=live.state.is_held,
                 sync_on_flush=self._sync_policy.on_flush,
                 takes_commits=True,
+                takes_batches=True,
             )
         raise AssertionError("an aborted call goes on")
 

@@ -156,8 +156,9 @@ def _histograms(message: pb.Payload, max_projection_bytes: int) -> int:
         count = len(bins.edges.edges)
     elif bins.rule == DEFAULT_BINS or kind is None:
         count = _DEFAULT_BINS
-    values = max((int(size) for size in message.histograms.sizes), default=0)
-    rule_bytes = _RULE_BYTES * values if kind == "rule" and bins.rule != DEFAULT_BINS else 0
+    rule_bytes = 0
+    if kind == "rule" and bins.rule != DEFAULT_BINS:
+        rule_bytes = _RULE_BYTES * max((int(size) for size in message.histograms.sizes), default=0)
     return len(message.histograms.series) * count * _BUCKET_BYTES + rule_bytes
 
 

@@ -52,15 +52,17 @@ class _Append:
     appended: the file's opening event and the mark; -1 until they are there.
     """
 
-    __slots__ = ("done_bytes", "framed_bytes", "is_suspect", "parts", "records")
+    __slots__ = ("_pieces", "_size_bytes", "done_bytes", "framed_bytes", "is_suspect", "parts")
 
     def __init__(
         self,
-        events: bytes | memoryview = b"",
+        pieces: Sequence[bytes | memoryview] = (),
         parts: Sequence[Part] = (),
         frame: bytes | None = None,
     ) -> None:
-        self.records = memoryview(events if frame is None else frame + events)
+        #: Copied together once, when they are written.
+        self._pieces = pieces if frame is None else (frame, *pieces)
+        self._size_bytes = sum(map(len, self._pieces))
         self.parts = parts
         self.framed_bytes = -1 if frame is None else len(frame)
         self.done_bytes = 0
@@ -70,17 +72,30 @@ class _Append:
     @property
     def left_bytes(self) -> int:
         """Bytes that are still to be written."""
-        return len(self.records) - self.done_bytes
+        return self._size_bytes - self.done_bytes
+
+    @property
+    def records(self) -> memoryview:
+        """All that is to be written."""
+        if len(self._pieces) != 1:
+            self._pieces = (b"".join(self._pieces),)
+        return memoryview(self._pieces[0])
 
     @property
     def events(self) -> memoryview:
         """What was appended."""
         return self.records[max(self.framed_bytes, 0) :]
 
+    def framed(self, frame: bytes | None) -> _Append:
+        """As this, of which nothing was written, behind another ``frame``."""
+        pieces = self._pieces if self.framed_bytes <= 0 else (self.events,)
+        return _Append(pieces, self.parts, frame)
+
     def write(self, fd: int, durability: Durability) -> None:
         """Writes what is left. Raises ``OSError``; then call it again."""
+        records = self.records
         while self.left_bytes:
-            written = os.write(fd, self.records[self.done_bytes :])
+            written = os.write(fd, records[self.done_bytes :])
             if written == 0:
                 raise OSError(errno.EIO, "write took nothing")
             self.done_bytes += written
@@ -145,12 +160,12 @@ class LiveFile:
         """Bytes that an append that raised has still to write; 0 if nothing is held up."""
         return self._pending.left_bytes
 
-    def append(self, events: bytes, parts: Sequence[Part] = ()) -> None:
+    def append(self, events: bytes | Sequence[bytes], parts: Sequence[Part] = ()) -> None:
         """Writes whole encoded records; when it returns, all of them are written.
 
-        ``parts`` has a sequence number for each of them, in their order; needed if the
-        file has marks. Makes the file if there is none. If it raises, it has taken over
-        the events all the same: then call ``resume``, not ``append`` again.
+        ``events`` may be in pieces. ``parts`` has a sequence number for each record, in their
+        order; needed if the file has marks. Makes the file if there is none. If it raises, it
+        has taken over the events all the same: then call ``resume``, not ``append`` again.
 
         Raises ``DiskFullError`` when there is no room, and ``OSError`` when the
         disk fails also in a new file, or no file can be made. Raises
@@ -164,7 +179,7 @@ class LiveFile:
             )
         if not events:
             return
-        self._pending = _Append(events, parts)
+        self._pending = _Append((events,) if isinstance(events, bytes) else events, parts)
         self._events_before = self.written_events
         self.resume()
 
@@ -305,9 +320,8 @@ class LiveFile:
 
     def _frame_pending(self, opening: bytes, offset: int) -> None:
         """Puts ``opening``, and behind it at ``offset`` the mark, before what is pending."""
-        events, parts = self._pending.events, self._pending.parts
-        mark = b"" if self._marks is None else self._marks.mark(parts, offset)
-        self._pending = _Append(events, parts, opening + mark)
+        mark = b"" if self._marks is None else self._marks.mark(self._pending.parts, offset)
+        self._pending = self._pending.framed(opening + mark)
 
     def _check_in_place(self) -> int:
         """Leaves the live file if it is no longer the one at its path; returns its size.
@@ -326,7 +340,7 @@ class LiveFile:
     def _lose_file(self, error: OSError) -> None:
         """The live file is gone; what is pending is written anew and whole, in the next one."""
         self._durability.lose_file(error, self._path)
-        self._pending = _Append(self._pending.events, self._pending.parts)
+        self._pending = self._pending.framed(None)
         self._close_file()
 
     def _holds_events(self) -> bool:
@@ -342,7 +356,7 @@ class LiveFile:
         self.written_events += whole if parts else 0
         if self._marks is not None:
             parts = self._marks.written(parts, whole)
-        self._pending = _Append(pending.events[whole_bytes:], parts)
+        self._pending = _Append((pending.events[whole_bytes:],), parts)
         path = self._close_file()
         if not holds_events and path is not None:  # they would fill the run, on a failing disk
             with contextlib.suppress(OSError):

@@ -148,7 +148,7 @@ class RunFiles:
             if self._run.progress.trouble == _HANGS:
                 self.recovered()
 
-    def append_once(self, events: bytes, parts: Sequence[Part]) -> None:
+    def append_once(self, events: bytes | Sequence[bytes], parts: Sequence[Part]) -> None:
         """Appends encoded records, or goes on with an append that raised. On a thread.
 
         ``parts`` has a sequence number for each of them, in their order.
@@ -169,7 +169,7 @@ class RunFiles:
 
     async def append(
         self,
-        events: bytes,
+        events: bytes | Sequence[bytes],
         parts: Sequence[Part],
         embedding: EmbeddingFiles | None = None,
         earlier: OSError | None = None,

@@ -258,7 +258,7 @@ def _shown_health(
     return shown
 
 
-def join(encoded: Iterable[Encoded]) -> tuple[bytes, list[Part]]:
+def join(encoded: Iterable[Encoded]) -> tuple[list[bytes], list[Part]]:
     """Returns all events, and whose records they are: those of one session in a row together."""
     events: list[bytes] = []
     parts: list[Part] = []
@@ -276,7 +276,7 @@ def join(encoded: Iterable[Encoded]) -> tuple[bytes, list[Part]]:
         joined = [one.part.sequences]
     if len(joined) > 1:
         parts[-1] = parts[-1]._replace(sequences=np.concatenate(joined))
-    return b"".join(events), parts
+    return events, parts
 
 
 def _written(sequences: NDArray[np.uint64], mark: int) -> int:

@@ -6,7 +6,7 @@ its file is passed over (``UNWRITTEN_BYTES``). Reductions that take long are mad
 share of the threads, so that brief ones always have one (``LONG_SECS``).
 
 A thread reduces until nothing may be begun. What it makes goes back to the event
-loop together with all that other threads make within a millisecond: waking a
+loop then, or together with all that is made within some milliseconds: waking a
 thread takes longer than a small histogram. So a summary crosses to a reducing
 thread once and back once, and comes back as an encoded record that nothing encodes
 again; its append goes with the run's next. One thread begins, and the others help it if
@@ -57,8 +57,10 @@ NOTED_SECS: Final = 0.05
 #: Copies of a merged value until it is encoded.
 _MERGED_COPIES: Final = 6
 
-#: How long a result waits for others that go back to the event loop with it, in seconds.
-_HAND_BACK_SECS: Final = 0.001
+#: When a thread has reduced for so long, in seconds, others help it.
+_HELP_SECS: Final = 0.001
+#: How long a result waits at most for others that go back to the event loop with it, in seconds.
+_HAND_BACK_SECS: Final = 0.005
 
 #: The ticket of a record, the record, and its result.
 Reduced = tuple[int, SummaryPart, Reduction | SummaryError]
@@ -223,7 +225,7 @@ class ReductionPool:
         for _ in range(threads):
             self._threads.submit(self._work, loop)
         if self._timer is None:
-            self._timer = loop.call_later(_HAND_BACK_SECS, self._look)
+            self._timer = loop.call_later(_HELP_SECS, self._look)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """Reduces, on a thread, until nothing may be begun."""

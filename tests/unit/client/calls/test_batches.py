@@ -58,6 +58,18 @@ def test_small_arrays_become_one_record(scripted: ScriptedDaemon) -> None:
     assert values == [SMALL["a"].tobytes(), SMALL["b"].tobytes()]
 
 
+def test_a_daemon_that_knows_no_batches_gets_records_of_one_histogram(
+    scripted: ScriptedDaemon,
+) -> None:
+    scripted.takes_batches = False
+    with writer(scripted) as sw:
+        sw.add_scalar("loss", 0.5, 6)
+        assert sw.flush(timeout=60)  # the daemon has said what it takes
+        frames = logged(scripted, SMALL)
+    assert {frame.kind for frame in frames} == {FrameKind.SUMMARY}
+    assert [tags_of(scripted, frame) for frame in frames] == [["a"], ["b"], ["c"]]
+
+
 def test_a_large_array_is_a_record_of_its_own(scripted: ScriptedDaemon) -> None:
     large = np.zeros(LARGE_BYTES + 1, np.uint8)
     frames = logged(scripted, {"large": large, **SMALL})

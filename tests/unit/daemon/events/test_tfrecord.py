@@ -126,3 +126,9 @@ def test_whole_records_at_every_length() -> None:
         count = sum(end <= size_bytes for end in ends) - 1
         assert whole_records(data, size_bytes) == (ends[count], count)
         assert whole_records(memoryview(data), size_bytes) == (ends[count], count)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 1000, 100_000])
+def test_a_record_of_fields_is_one_of_them_back_to_back(size_bytes: int) -> None:
+    fields = (b"head", bytes(range(256)) * (size_bytes // 256), b"", b"x" * size_bytes)
+    assert tfrecord.record(*fields) == tfrecord.record(b"".join(fields))

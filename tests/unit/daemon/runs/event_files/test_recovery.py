@@ -46,9 +46,7 @@ class Life:
         self.file = EventFile(directory, hostname="host", clock=lambda: NOW, marks=writer)
 
     def write(self, session: bytes, *sequences: int) -> None:
-        data = b"".join(
-            event.summary(NOW, sequence, scalar_value("loss", 0.5)) for sequence in sequences
-        )
+        data = [event.summary(NOW, sequence, scalar_value("loss", 0.5)) for sequence in sequences]
         self.file.append(data, [Part(session, np.array(sequences, np.uint64))])
 
     @property
