@@ -18,7 +18,7 @@ from support.service_reading import run_async
 from support.waiting import until
 
 
-@pytest.mark.parametrize("name", ["estimated_secs", "estimated_memory"])
+@pytest.mark.parametrize("name", ["secs_of", "estimated_memory"])
 def test_a_record_that_cannot_be_estimated_stops_no_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
