@@ -100,7 +100,8 @@ def _made(
         added_up(*(column[:length] for column in columns))
         for columns, length in zip(deposits, filled, strict=True)
     )
-    moments = ExactMoments(num, *ends, total, squares, overflows, nan_count, positive, negative)
+    low, high = ends
+    moments = ExactMoments(num, low, high, total, squares, overflows, nan_count, positive, negative)
     own = counts[:size].copy()  # of the others' nothing is to be kept
     own.flags.writeable = False
     return moments, Grid(exponent, first, own)

@@ -39,7 +39,7 @@ def _number(value: float, scale: float) -> float:
 
 @inner()
 def _grid_range(
-    lowest: float, highest: float, max_buckets: int, max_exponent: int
+    lowest: Any, highest: Any, max_buckets: int, max_exponent: int
 ) -> tuple[bool, int, float, float]:
     # As ``grid.grid_range``: exponent, first bucket and number of buckets, if they are ordinary.
     exponent = math.frexp(max(abs(lowest), abs(highest)))[1] - _FRACTION_BITS

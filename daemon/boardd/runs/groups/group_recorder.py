@@ -165,6 +165,14 @@ class GroupRecorder:
 
     def _take(self, work: AnyWork, journal: Journal, append: Append) -> None:
         """Records one work, or what must be recorded before it."""
+        plain = self._contributions.take_plain(work)
+        if plain is not None:
+            record, outcome = plain
+            self._unapplied.append(record)
+            self._queue.done(outcome)
+            if len(self._unapplied) >= _MAX_ENTRIES:
+                self._flush(journal, append)
+            return
         needed = self._needed(work)
         if needed or self._contributions.is_barrier(work):
             self._flush(journal, append)
@@ -199,6 +207,8 @@ class GroupRecorder:
         append(*journal.encode(self._unapplied))
         unapplied, self._unapplied = self._unapplied, []
         now = self._clock()
+        if self.replica.apply_together([record.entry for record in unapplied], now):
+            return
         for record in unapplied:
             rows = self.replica.apply(record.entry, now)
             self._emission.add(rows, self.replica.last_sequence, self.room_bytes)
