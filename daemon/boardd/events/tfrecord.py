@@ -16,6 +16,7 @@ CRC-32C is Castagnoli's polynomial as in RFC 3720, appendix B.4.
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import Final
 
@@ -41,10 +42,13 @@ def masked_crc32c(data: bytes) -> int:
 def record(*fields: bytes) -> bytes:
     """One record that holds ``fields`` back to back; 16 bytes longer than they are."""
     data = fields[0] if len(fields) == 1 else b"".join(fields)
-    length = LENGTH.pack(len(data))
-    return b"".join(
-        (length, FOOTER.pack(masked_crc32c(length)), data, FOOTER.pack(masked_crc32c(data)))
-    )
+    return b"".join((_header(len(data)), data, FOOTER.pack(masked_crc32c(data))))
+
+
+@functools.lru_cache(maxsize=1024)
+def _header(size_bytes: int) -> bytes:
+    length = LENGTH.pack(size_bytes)
+    return length + FOOTER.pack(masked_crc32c(length))
 
 
 def whole_records(records: bytes | memoryview, size_bytes: int) -> tuple[int, int]:

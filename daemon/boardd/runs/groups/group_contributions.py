@@ -37,7 +37,7 @@ class Contributions:
         #: Members that ``admit`` has nothing to say of, as they logged then; and when that was.
         self._admitted: dict[bytes, Joined] = {}
         self._admitted_at = -1
-        #: The last tags, in an array that never changes, and the group's index of each.
+        #: The last tags, and the group's index of each.
         self._last_tags: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
         #: By the run's tag and the kind, the group's index of tags that are no scalars.
         self._summary_tags: dict[tuple[int, str], int] = {}
@@ -78,7 +78,7 @@ class Contributions:
             return self._group.rewind(work.asked.session, index, np.array([part.step]))
         return []
 
-    def take_plain(self, work: Work) -> tuple[JournalRecord, Outcome] | None:
+    def take_plain(self, work: Work) -> tuple[list[JournalRecord], Outcome | None] | None:
         """As ``take``, of what needs nothing, is no barrier and is wholly new; else None.
 
         Most is: a step is much like the last, and what was looked up then is kept.
@@ -96,7 +96,7 @@ class Contributions:
             return None
         session = work.asked.session
         entry = Summary(session, index, part.step, part.wall_time, result.partial)
-        return JournalRecord(entry, session, part.sequence), Outcome(part)
+        return [JournalRecord(entry, session, part.sequence)], Outcome(part)
 
     def _is_admitted(self, work: Work) -> bool:
         if self._admitted_at != self._group.changes:
@@ -112,7 +112,7 @@ class Contributions:
 
     def _plain_scalars(
         self, session: bytes, part: ScalarPart, written: int
-    ) -> tuple[JournalRecord, Outcome] | None:
+    ) -> tuple[list[JournalRecord], Outcome | None] | None:
         columns, tag = part.columns, self._known_tags(part.tag_index)
         if tag is None or int(columns.sequence[0]) <= written:
             return None
@@ -123,21 +123,21 @@ class Contributions:
             np.ascontiguousarray(columns.wall_time),
             np.ascontiguousarray(columns.value),
         )
-        return JournalRecord(entry, session, int(columns.sequence[-1])), Outcome(part)
+        return [JournalRecord(entry, session, int(columns.sequence[-1]))], Outcome(part)
 
     def _known_tags(self, tag_index: NDArray[np.intp]) -> NDArray[np.intp] | None:
         """The group's index of each; None if any is new or refused."""
         if self._last_tags is not None:
             last, tag = self._last_tags
-            if last is tag_index or (len(last) == len(tag_index) and (last == tag_index).all()):
+            if len(last) == len(tag_index) and bool((last == tag_index).all()):
                 return tag
         self._grow(int(tag_index.max()) + 1)
-        tag = self._scalar_tags[tag_index]
-        if (tag < 0).any():
+        known: NDArray[np.intp] = self._scalar_tags[tag_index]
+        if (known < 0).any():
             return None
-        tag.flags.writeable = False
-        self._last_tags = tag_index.copy(), tag
-        return tag
+        known.flags.writeable = False
+        self._last_tags = tag_index.copy(), known
+        return known
 
     def _summary_index(self, tag: int, kind: str) -> int | None:
         """The group's index; None if the tag is new, or another kind."""

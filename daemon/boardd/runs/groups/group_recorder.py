@@ -165,24 +165,19 @@ class GroupRecorder:
 
     def _take(self, work: AnyWork, journal: Journal, append: Append) -> None:
         """Records one work, or what must be recorded before it."""
-        plain = self._contributions.take_plain(work)
-        if plain is not None:
-            record, outcome = plain
-            self._unapplied.append(record)
-            self._queue.done(outcome)
-            if len(self._unapplied) >= _MAX_ENTRIES:
-                self._flush(journal, append)
-            return
-        needed = self._needed(work)
-        if needed or self._contributions.is_barrier(work):
-            self._flush(journal, append)
+        taken = self._contributions.take_plain(work)
+        if taken is None:
             needed = self._needed(work)
-        if needed:
-            self._queue.count_round()
-            self._decide(needed)
-            self._flush(journal, append)
-            return
-        records, outcome = self._contributions.take(work)
+            if needed or self._contributions.is_barrier(work):
+                self._flush(journal, append)
+                needed = self._needed(work)
+            if needed:
+                self._queue.count_round()
+                self._decide(needed)
+                self._flush(journal, append)
+                return
+            taken = self._contributions.take(work)
+        records, outcome = taken
         self._unapplied += records
         self._queue.done(outcome)
         if len(self._unapplied) >= _MAX_ENTRIES:
