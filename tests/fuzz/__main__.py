@@ -29,6 +29,7 @@ _COMPILED: Final = (
     "boardd.reduce.compiled",
     "boardd.reduce.histogram.exact_kernels",
     "boardd.reduce.histogram.grid_kernels",
+    "boardd.reduce.histogram.grid_many_kernels",
     "boardd.reduce.histogram.kernels",
     "boardd.reduce.histogram.order_kernels",
 )

@@ -39,6 +39,8 @@ def log(sw: SummaryWriter) -> None:
     for step, values in enumerate(tensors()):
         for bins in (30, "default", "auto", [0.0, 1.0, 50.0, 99.0]):
             sw.add_histogram(f"histogram {bins}", values, step, bins=bins)
+        for number in range(4):  # of ranks, those that follow each other are made together
+            sw.add_histogram(f"histogram {number}", values, step, bins=30)
         sw.add_histograms({"first": values[:10], "second": values[:50]}, step)
     labels = np.arange(100) % 2
     sw.add_pr_curve("curve", labels, labels * 0.5, 10, 0)

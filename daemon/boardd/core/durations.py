@@ -21,11 +21,11 @@ class Durations:
         self._counts = [0] * (len(UPPER_SECS) + 1)
         self._sum_secs = 0.0
 
-    def add(self, secs: float) -> None:
-        """Counts one that took ``secs``."""
-        place = bisect_left(UPPER_SECS, secs)
+    def add(self, secs: float, times: int = 1) -> None:
+        """Counts as many as ``times`` that took ``secs`` together."""
+        place = bisect_left(UPPER_SECS, secs / times)
         with self._lock:
-            self._counts[place] += 1
+            self._counts[place] += times
             self._sum_secs += secs
 
     @contextlib.contextmanager

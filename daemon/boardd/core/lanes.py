@@ -22,7 +22,8 @@ class Lanes(Generic[Item]):
     """Who takes what from ``queue``; at most ``max_threads`` threads at a time.
 
     If that is one, long items are made on a second. A thread that was reserved calls ``take``,
-    ``made`` with what it took, and ``take`` again, until that returns None.
+    and ``take_another`` for what it makes together, ``made`` with each that it took, and ``take``
+    again, until that returns None.
     """
 
     def __init__(self, queue: FairQueue[Item], max_threads: int) -> None:
@@ -68,6 +69,10 @@ class Lanes(Generic[Item]):
             self._brief -= 1
             self._long += 1
         return taken
+
+    def take_another(self) -> Taken[Item] | None:
+        """Takes a brief item more for a thread that has one; None if there is none."""
+        return self.queue.pop(may_be_long=False) if self._brief <= self._room else None
 
     def made(self, taken: Taken[Item], size_bytes: int) -> None:
         """An item is made; ``size_bytes`` of it wait to be used."""

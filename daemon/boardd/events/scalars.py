@@ -35,7 +35,7 @@ import numpy.typing as npt
 from boardd.events import event
 from boardd.events.event_pb2 import Summary
 from boardd.events.exact import SCALAR_BYTES, with_scalar
-from boardd.events.tag_names import TagNames
+from boardd.events.tag_names import Chosen, TagNames
 from boardd.events.tfrecord import OVERHEAD_BYTES
 
 #: Protobuf encodes up to this many scalars while the loop is not compiled.
@@ -44,8 +44,6 @@ UNCOMPILED_MAX: Final = 64
 #: wall_time 9, step 11, and tag byte and length (at most 5 bytes) of summary,
 #: value and tag 18, simple_value 5.
 _EVENT_BYTES_MAX: Final = 9 + 11 + 18 + 5
-
-_PLAIN: Final = ("C", "A")  # contiguous and aligned, as the loop reads columns
 
 _Kernel = Callable[..., Any]
 _kernel: _Kernel | None = None
@@ -72,10 +70,8 @@ def encode_scalars(
     Raises ``ValueError`` when shapes differ, a wall time is not finite, an
     index is out of range or a tag is not UTF-8.
     """
-    times = np.require(wall_time, np.float64, _PLAIN)
-    steps = np.require(step, np.int64, _PLAIN)
-    indices = np.require(tag_index, np.intp, _PLAIN)
-    doubles = np.require(value, np.float64, _PLAIN)
+    times, doubles = _plain(wall_time, np.float64), _plain(value, np.float64)
+    steps, indices = _plain(step, np.int64), _plain(tag_index, np.intp)
     with np.errstate(over="ignore"):
         singles = doubles.astype(np.float32)
     if times.ndim != 1 or not times.shape == steps.shape == indices.shape == singles.shape:
@@ -88,16 +84,20 @@ def encode_scalars(
     finite = np.isfinite(times)
     if not finite.all():
         event.checked_wall_time(float(times[np.argmin(finite)]))
-    if indices.min() < 0 or indices.max() >= len(tags):
-        raise ValueError(
-            f"tag_index from {indices.min()} to {indices.max()}, there are {len(tags)} tags"
-        )
     exact = doubles if is_exact else doubles[:0]
-    if _kernel is None and len(times) <= UNCOMPILED_MAX:
-        return _encode_with_protobuf(times, steps, singles, indices, tags, exact)
     names = TagNames() if names is None else names
     names.extend(tags)
-    return _encode_with_kernel(times, steps, singles, indices, names, exact)
+    chosen = names.chosen(indices)
+    if _kernel is None and len(times) <= UNCOMPILED_MAX:
+        return _encode_with_protobuf(times, steps, singles, indices, tags, exact)
+    return _encode_with_kernel(times, steps, singles, chosen, names, exact)
+
+
+def _plain(column: npt.NDArray[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Returns ``column`` as the loop reads it: contiguous and aligned."""
+    if column.dtype == dtype and column.flags.c_contiguous and column.flags.aligned:
+        return column
+    return np.array(column, dtype, order="C")
 
 
 def _encode_with_protobuf(
@@ -132,19 +132,19 @@ def _encode_with_kernel(
     times: npt.NDArray[np.float64],
     steps: npt.NDArray[np.int64],
     singles: npt.NDArray[np.float32],
-    indices: npt.NDArray[np.intp],
+    chosen: Chosen,
     names: TagNames,
     exact: npt.NDArray[np.float64],
 ) -> bytes:
     rounded = is_rounded(exact, singles) if len(exact) else np.zeros(0, bool)
-    size_max = int(names.lengths[indices].sum()) + len(times) * (OVERHEAD_BYTES + _EVENT_BYTES_MAX)
+    size_max = chosen.size_bytes + len(times) * (OVERHEAD_BYTES + _EVENT_BYTES_MAX)
     size_max += int(rounded.sum()) * SCALAR_BYTES
     out = np.empty(size_max, np.uint8)
     size = _load_kernel()(
         times.view(np.uint64),
         steps.view(np.uint64),
         singles.view(np.uint32),
-        indices.astype(np.uint64),
+        chosen.indices,
         names.text,
         names.begins,
         names.lengths,

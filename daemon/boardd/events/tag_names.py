@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,13 @@ _FIRST_TAGS: Final = 16
 _FIRST_BYTES: Final = 512
 
 _Item = TypeVar("_Item", bound=np.generic)
+
+
+class Chosen(NamedTuple):
+    """n names by index, uint64[n], and how long they are together."""
+
+    indices: npt.NDArray[np.uint64]
+    size_bytes: int
 
 
 class TagNames:
@@ -23,6 +30,8 @@ class TagNames:
         self._text = np.empty(_FIRST_BYTES, np.uint8)
         self._begins = np.empty(_FIRST_TAGS, np.uint64)
         self._lengths = np.empty(_FIRST_TAGS, np.uint64)
+        #: The last argument of ``chosen`` that never changes, and what it returned.
+        self._last: tuple[npt.NDArray[np.intp], Chosen] | None = None
 
     def extend(self, tags: Sequence[bytes]) -> None:
         """Takes those of ``tags`` that are new. The others are those that it has, and stay.
@@ -46,6 +55,22 @@ class TagNames:
         begins = np.cumsum(lengths) - lengths + np.uint64(self._used_bytes)
         self._begins[self._count : count] = begins
         self._count, self._used_bytes = count, used_bytes
+
+    def chosen(self, tag_index: npt.NDArray[np.intp]) -> Chosen:
+        """Returns which names ``tag_index``, intp[n], says. Faster if it is read-only and the last.
+
+        Raises ``ValueError`` for an index that is out of range.
+        """
+        if self._last is not None and self._last[0] is tag_index:
+            return self._last[1]
+        lowest, highest = int(tag_index.min()), int(tag_index.max())
+        if lowest < 0 or highest >= self._count:
+            raise ValueError(f"tag_index from {lowest} to {highest}, there are {self._count} tags")
+        indices = tag_index.astype(np.uint64)
+        chosen = Chosen(indices, int(self._lengths[tag_index].sum()))
+        if not tag_index.flags.writeable:
+            self._last = tag_index, chosen
+        return chosen
 
     @property
     def text(self) -> npt.NDArray[np.uint8]:

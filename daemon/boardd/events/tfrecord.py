@@ -16,6 +16,7 @@ CRC-32C is Castagnoli's polynomial as in RFC 3720, appendix B.4.
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import Final
 
@@ -48,10 +49,13 @@ def record(*fields: bytes) -> bytes:
     data_bytes = sum(map(len, fields))
     if len(fields) > 1 and data_bytes <= _COPIED_BYTES:
         fields = (b"".join(fields),)
-    length = LENGTH.pack(data_bytes)
-    return b"".join(
-        (length, FOOTER.pack(masked_crc32c(length)), *fields, FOOTER.pack(masked_crc32c(*fields)))
-    )
+    return b"".join((_header(data_bytes), *fields, FOOTER.pack(masked_crc32c(*fields))))
+
+
+@functools.lru_cache(maxsize=1024)
+def _header(size_bytes: int) -> bytes:
+    length = LENGTH.pack(size_bytes)
+    return length + FOOTER.pack(masked_crc32c(length))
 
 
 def whole_records(records: bytes | memoryview, size_bytes: int) -> tuple[int, int]:

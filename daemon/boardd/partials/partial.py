@@ -60,6 +60,12 @@ class Partial:
     """
 
     shares: tuple[Share, ...]
+    #: The memory that it holds, about.
+    size_bytes: int = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        size_bytes = sum([share.value.size_bytes for share in self.shares])
+        object.__setattr__(self, "size_bytes", size_bytes)
 
     @classmethod
     def of(cls, rank: int, value: Mergeable) -> Partial:
@@ -86,8 +92,3 @@ class Partial:
     def count(self) -> int:
         """The number of contributions, those that are not shown included."""
         return sum(share.count for share in self.shares)
-
-    @property
-    def size_bytes(self) -> int:
-        """The memory that it holds, about."""
-        return sum(share.value.size_bytes for share in self.shares)

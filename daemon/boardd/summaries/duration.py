@@ -33,9 +33,13 @@ def estimated_secs(payload: bytes) -> float:
     0 for one that is refused at once.
     """
     try:
-        message = pb.Payload.FromString(payload)
+        return secs_of(pb.Payload.FromString(payload))
     except DecodeError:
         return 0.0
+
+
+def secs_of(message: pb.Payload) -> float:
+    """As ``estimated_secs``, of a payload that is parsed."""
     elements = 0
     for tensor in message.tensors:
         elements += _elements(tensor)

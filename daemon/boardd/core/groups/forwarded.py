@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -32,6 +32,10 @@ class ForwardedGroup(Group):
             self._note_steps(entry.session, tag, step)
             return []
         return super().apply(entry, now)
+
+    def apply_together(self, entries: Sequence[Entry], now: float) -> bool:
+        """See ``Group``. Each is applied by itself: only its step is noted."""
+        return False
 
     def admit(self, asked: Joined, absent: Collection[bytes] = ()) -> list[Entry]:
         """See ``Group``. That members are gone is for the other daemon to know, too."""

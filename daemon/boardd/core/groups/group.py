@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from boardd.core.groups.alike import alike
 from boardd.core.groups.attempts import Attempts, Member
 from boardd.core.groups.closing import Closing
 from boardd.core.groups.contributions import Columns, scalar_points
@@ -65,6 +66,8 @@ class Group:
         self._health = Health()
         self._closing = Closing(limits, self._attempts, self._windows)
         self._next_sequence = 1
+        #: How often members, tags or the attempt have changed.
+        self.changes = 0
 
     def apply(self, entry: Entry, now: float) -> list[Point]:
         """Changes the group as ``entry`` says; returns what is to be shown of it.
@@ -83,6 +86,7 @@ class Group:
             self._health.tell(now)
             self._next_sequence = entry.sequence + 1
             return [TextPoint(entry.sequence, entry.step, entry.wall_time, entry.text)]
+        self.changes += 1
         if isinstance(entry, Rewound) and not entry.is_own:
             self._attempts.rewind(entry.step)
             self._frontiers.rewind(entry.step)
@@ -90,6 +94,33 @@ class Group:
         else:
             self._change(entry, now)
         return []
+
+    def apply_together(self, entries: Sequence[Entry], now: float) -> bool:
+        """Applies contributions of several ranks by the column, if they are alike.
+
+        Returns whether it did: the group is then as after ``apply`` of each, and nothing is to
+        be shown of them. If not, nothing has changed.
+        """
+        plain = [entry for entry in entries if isinstance(entry, (Scalars, Summary))]
+        if not plain or len(plain) < len(entries):
+            return False
+        found = alike(plain, self._attempts, self._positions)
+        if found is None:
+            return False
+        step, zero = np.array([found.step]), np.zeros(1, np.int64)
+        self._frontiers.grow_tags(len(self._tags))
+        if self._frontiers.covers(found.tags, step, zero).any():
+            return False
+        if not self._positions.advance_together(found.ranks, found.tags, found.step):
+            return False
+        key = found.step, 0
+        if found.scalars is not None:
+            for tag in self._windows.add_together(key, found.scalars, now):
+                self._closing.opened(tag)
+        for rank, one in found.summaries:
+            if self._windows.add_summary(key, one.tag, rank, one.wall_time, one.partial, now):
+                self._closing.opened(one.tag)
+        return True
 
     def check(self, entry: Entry) -> None:
         """Raises ``ValueError`` if ``entry`` names a tag that is not told: rows are made for it."""
@@ -155,6 +186,11 @@ class Group:
         if not len(again):
             return []
         return [Rewound(attempts.current, max(int(again.min()), attempts.highest_closed + 1))]
+
+    @property
+    def may_rewind(self) -> bool:
+        """Whether ``rewind`` may return anything."""
+        return self._attempts.has_predecessor and self._attempts.rewound_to is None
 
     def purge(self, session: bytes, step: int) -> list[Entry]:
         """Returns what changes as a member says that all from ``step`` on is out of date.

@@ -90,6 +90,27 @@ class Positions:
         self._step[row, tag], self._nth[row, tag] = step, nth
         return nth
 
+    def advance_together(self, rank: NDArray[np.intp], tag: NDArray[np.intp], step: int) -> bool:
+        """As ``advance``, of n contributions of ranks that logged before, to as many tags.
+
+        No two are of one rank and one tag. Returns whether the nth of all is 0; if not, nothing
+        is changed.
+        """
+        self.grow_tags(int(tag.max()) + 1)
+        row_of = np.zeros(int(rank.max()) + 1, np.intp)
+        ranks = np.flatnonzero(np.bincount(rank))
+        rows = np.array([self._rows[one] for one in ranks.tolist()], np.intp)
+        row_of[ranks] = rows
+        row = row_of[rank]
+        if (self._step[row, tag] >= step).any():
+            return False
+        self._step[row, tag], self._nth[row, tag] = step, 0
+        self._top[rows] = np.maximum(self._top[rows], step)
+        is_moved = np.zeros(len(self._rows) + 1, bool)
+        is_moved[rows] = True
+        self._blocker[is_moved[self._blocker]] = -1
+        return True
+
     def grow_tags(self, tags: int) -> None:
         """Makes room for a number of tags."""
         self._step = grown(self._step, tags, NO_STEP)

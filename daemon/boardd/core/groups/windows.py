@@ -180,6 +180,16 @@ class Windows:
                 opened += new
         return opened
 
+    def add_together(self, key: Key, columns: Contributions, now: float) -> list[int]:
+        """Takes scalars of several ranks with one key; returns the tags of which it is opened."""
+        window = self._window(key, now)
+        window.blocks.append(columns)
+        self._charge(window, _BLOCK_BYTES + len(columns.point) * _COLUMN_BYTES)
+        tags = set(columns.point.tolist()) - window.tags
+        if tags:
+            self._open(window, key, list(tags))
+        return list(tags)
+
     def add_summary(
         self, key: Key, tag: int, rank: int, wall_time: float, partial: Partial, now: float
     ) -> bool:

@@ -35,6 +35,8 @@ class TagKinds:
         self._derived_tags = 0
         #: By place in the run's list of tags, what ``_kinds`` says of scalars.
         self._states = np.zeros(16, np.uint8)
+        #: The last tags, in an array that never changes, that all were those of scalars.
+        self._last_scalars: NDArray[np.intp] | None = None
 
     def __iter__(self) -> Iterator[tuple[bytes, SummaryKind]]:
         """Yields every tag and its kind."""
@@ -90,11 +92,13 @@ class TagKinds:
         Returns which of them are refused because their tag is another kind, bool[n],
         or None if none is.
         """
-        if not len(tag_index):
+        if not len(tag_index) or tag_index is self._last_scalars:
             return None
         self._grow(int(tag_index.max()) + 1)
         states = self._states[tag_index]
         if (states == _IS_SCALAR).all():
+            if not tag_index.flags.writeable:
+                self._last_scalars = tag_index
             return None
         for index in np.unique(tag_index[states == _UNKNOWN]).tolist():
             kind = self._kinds.get(tags[index])

@@ -18,6 +18,8 @@ class TagMap:
 
     def __init__(self) -> None:
         self._own = np.full(16, _NO_TAG, np.intp)
+        #: The last arguments of ``of`` that never change, and what it returned.
+        self._last: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
 
     def add(self, merged: int, own: int) -> None:
         """Notes that a tag has the index ``own`` there."""
@@ -26,10 +28,16 @@ class TagMap:
             grown[: len(self._own)] = self._own
             self._own = grown
         self._own[merged] = own
+        self._last = None
 
     def of(self, merged: NDArray[np.intp]) -> NDArray[np.intp]:
         """The index of each of ``merged``, intp[n], all of which were added."""
+        if self._last is not None and self._last[0] is merged:
+            return self._last[1]
         own: NDArray[np.intp] = self._own[merged]
+        if not merged.flags.writeable:
+            own.flags.writeable = False
+            self._last = merged, own
         return own
 
     def of_one(self, merged: int) -> int:

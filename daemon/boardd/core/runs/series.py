@@ -21,6 +21,9 @@ class Series(NamedTuple):
     refusal: int
 
 
+_Found = tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
+
+
 class SeriesTable:
     """Series looked up for whole columns at once.
 
@@ -32,30 +35,44 @@ class SeriesTable:
         self._added: dict[int, Series] = {}
         self._number = np.zeros(0, np.uint32)
         self._columns = np.zeros((3, 0), np.intp)
+        #: What ``find`` was asked for last, and what it returned: steps are much alike.
+        self._found_last: tuple[NDArray[np.uint32], _Found] | None = None
         #: Of ``find_one``; a series never changes.
         self._kept: dict[int, Series] = {}
 
     def add(self, number: int, series: Series) -> None:
         """Adds a series whose number is not in the table yet."""
         self._added[number] = series
+        self._found_last = None
         if len(self._added) >= _MAX_KEPT:  # so that no look-up has to sort much
             self._merge()
 
     def remove(self, numbers: Collection[int]) -> None:
         """Forgets series."""
         self._merge()
+        self._found_last = None
         kept = ~np.isin(self._number, np.array(list(numbers), np.uint32))
         self._number, self._columns = self._number[kept], self._columns[:, kept]
         for number in numbers:
             self._kept.pop(number, None)
 
-    def find(
-        self, numbers: NDArray[np.uint32]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    def find(self, numbers: NDArray[np.uint32]) -> _Found:
         """Returns which of ``numbers`` are known, and their run, tag and refusal.
 
-        All of shape ``[n]``; the last three hold 0 for a number that is not known.
+        All of shape ``[n]`` and read-only; the last three hold 0 for a number that is not known.
+        They are the same objects when it is called for the same numbers again.
         """
+        if self._found_last is not None:
+            last, found = self._found_last
+            if len(last) == len(numbers) and bool((last == numbers).all()):
+                return found
+        found = self._look_up(numbers)
+        for column in found:
+            column.flags.writeable = False
+        self._found_last = numbers.copy(), found
+        return found
+
+    def _look_up(self, numbers: NDArray[np.uint32]) -> _Found:
         self._merge()
         if not len(self._number):
             nothing = np.zeros(len(numbers), np.intp)
@@ -73,7 +90,7 @@ class SeriesTable:
         kept = self._kept.get(number)
         if kept is not None:
             return kept
-        (is_known,), *columns = self.find(np.array([number], np.uint32))
+        (is_known,), *columns = self._look_up(np.array([number], np.uint32))
         if not is_known:
             return None
         if len(self._kept) >= _MAX_KEPT:

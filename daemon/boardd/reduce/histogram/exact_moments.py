@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
 from collections import deque
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, ClassVar, Final
 
@@ -121,14 +123,29 @@ class _Tables:
     def fold(self, which: int) -> int:
         """Empties the sums, or with 1 the squares. Returns what they add up to, in units."""
         count = _kernels().take_deposits(self.squares if which else self.sums, self._deposits)
-        if not count:
-            return 0
-        indexes, lows, highs = self._deposits[:, :count].tolist()
-        first = indexes[0]
-        total = 0  # in units of the first, so that it has few digits
-        for index, low, high in zip(indexes, lows, highs, strict=True):
-            total += (low + (high << _LOW_BITS)) << (index - first)
-        return int(total << first)
+        return added_up(*self._deposits[:, :count].tolist())
+
+
+def added_up(indexes: Sequence[int], lows: Sequence[int], highs: Sequence[int]) -> int:
+    """Returns what the columns of a table add up to, in units.
+
+    They are at ``indexes``, which rise; ``lows`` and ``highs`` are their rows.
+    """
+    if not indexes:
+        return 0
+    first = indexes[0]
+    total = 0  # in units of the first, so that it has few digits
+    for index, low, high in zip(indexes, lows, highs, strict=True):
+        total += (low + (high << _LOW_BITS)) << (index - first)
+    return total << first
+
+
+@contextlib.contextmanager
+def tables_of_sums() -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Yields int64[2, UNITS] twice, of zeros, for a kernel that leaves zeros."""
+    tables = _Tables.taken()
+    yield tables.sums, tables.squares
+    tables.give_back()
 
 
 @functools.cache

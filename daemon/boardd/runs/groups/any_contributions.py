@@ -35,6 +35,10 @@ class AnyContributions:
             return self._relayed.needed(work)
         return self._own.needed(work)
 
+    def take_plain(self, work: AnyWork) -> tuple[list[JournalRecord], Outcome | None] | None:
+        """As ``take``, of what needs nothing, is no barrier and is wholly new; else None."""
+        return None if isinstance(work, RelayedWork) else self._own.take_plain(work)
+
     def take(self, work: AnyWork) -> tuple[list[JournalRecord], Outcome | None]:
         """Returns the entries of ``work``, and what becomes of its part, if it has one."""
         if isinstance(work, RelayedWork):

@@ -8,7 +8,7 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
-from boardd.core.groups.entries import SCALAR, Entry, Scalars, Summary, Tag
+from boardd.core.groups.entries import SCALAR, Entry, Joined, Scalars, Summary, Tag
 from boardd.core.groups.group import Group
 from boardd.core.runs.marks import purge_key
 from boardd.core.runs.run_state import RunState
@@ -34,6 +34,13 @@ class Contributions:
         self._group = group
         #: By the run's tags, the group's index of those that are scalars.
         self._scalar_tags = np.full(16, _UNKNOWN, np.intp)
+        #: Members that ``admit`` has nothing to say of, as they logged then; and when that was.
+        self._admitted: dict[bytes, Joined] = {}
+        self._admitted_at = -1
+        #: The last tags, and the group's index of each.
+        self._last_tags: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+        #: By the run's tag and the kind, the group's index of tags that are no scalars.
+        self._summary_tags: dict[tuple[int, str], int] = {}
 
     def is_barrier(self, work: Work) -> bool:
         """Whether all before ``work`` must have been applied."""
@@ -70,6 +77,78 @@ class Contributions:
             index = np.array([self._group.tag_index(tag.name)], np.intp)
             return self._group.rewind(work.asked.session, index, np.array([part.step]))
         return []
+
+    def take_plain(self, work: Work) -> tuple[list[JournalRecord], Outcome | None] | None:
+        """As ``take``, of what needs nothing, is no barrier and is wholly new; else None.
+
+        Most is: a step is much like the last, and what was looked up then is kept.
+        """
+        part = work.part
+        if work.has_left or self._group.may_rewind or not self._is_admitted(work):
+            return None
+        if isinstance(part, ScalarPart):
+            return self._plain_scalars(work.asked.session, part, self._written(work))
+        result = work.result
+        if not isinstance(part, SummaryPart) or not isinstance(result, SharedSummary):
+            return None
+        index = self._summary_index(part.tag, result.kind)
+        if index is None or part.sequence <= self._written(work):
+            return None
+        session = work.asked.session
+        entry = Summary(session, index, part.step, part.wall_time, result.partial)
+        return [JournalRecord(entry, session, part.sequence)], Outcome(part)
+
+    def _is_admitted(self, work: Work) -> bool:
+        if self._admitted_at != self._group.changes:
+            self._admitted.clear()
+            self._admitted_at = self._group.changes
+        asked = work.asked
+        if self._admitted.get(asked.session) is asked:
+            return True
+        if not self._group.group_id or self._group.admit(asked, work.absent):
+            return False
+        self._admitted[asked.session] = asked
+        return True
+
+    def _plain_scalars(
+        self, session: bytes, part: ScalarPart, written: int
+    ) -> tuple[list[JournalRecord], Outcome | None] | None:
+        columns, tag = part.columns, self._known_tags(part.tag_index)
+        if tag is None or int(columns.sequence[0]) <= written:
+            return None
+        entry = Scalars(
+            session,
+            tag,
+            np.ascontiguousarray(columns.step),
+            np.ascontiguousarray(columns.wall_time),
+            np.ascontiguousarray(columns.value),
+        )
+        return [JournalRecord(entry, session, int(columns.sequence[-1]))], Outcome(part)
+
+    def _known_tags(self, tag_index: NDArray[np.intp]) -> NDArray[np.intp] | None:
+        """The group's index of each; None if any is new or refused."""
+        if self._last_tags is not None:
+            last, tag = self._last_tags
+            if len(last) == len(tag_index) and bool((last == tag_index).all()):
+                return tag
+        self._grow(int(tag_index.max()) + 1)
+        known: NDArray[np.intp] = self._scalar_tags[tag_index]
+        if (known < 0).any():
+            return None
+        known.flags.writeable = False
+        self._last_tags = tag_index.copy(), known
+        return known
+
+    def _summary_index(self, tag: int, kind: str) -> int | None:
+        """The group's index; None if the tag is new, or another kind."""
+        index = self._summary_tags.get((tag, kind))
+        if index is None:
+            wanted = self._tag(tag, kind)
+            index = self._group.tag_index(wanted.name)
+            if index is None or self._group.check_tag(wanted) is not None:
+                return None
+            self._summary_tags[tag, kind] = index
+        return index
 
     def take(self, work: Work) -> tuple[list[JournalRecord], Outcome | None]:
         """Returns the entries of ``work``, and what becomes of its part."""

@@ -52,10 +52,12 @@ class GroupMembers:
 
     def newcomers(self) -> list[Joined]:
         """Those that have come since the last call."""
-        members = self._run.members
+        members, holders = self._run.members, self._run.holders
         if len(self._asked) > len(members):
             self._asked = {one: asked for one, asked in self._asked.items() if one in members}
-        return [self._of(holder) for holder in self._run.holders if holder not in self._asked]
+        if holders <= self._asked.keys():  # as nearly always, without a loop of Python's
+            return []
+        return [self._of(holder) for holder in holders if holder not in self._asked]
 
     def absent(self) -> frozenset[bytes]:
         """The sessions that may be members, while nothing says that they live."""

@@ -165,16 +165,19 @@ class GroupRecorder:
 
     def _take(self, work: AnyWork, journal: Journal, append: Append) -> None:
         """Records one work, or what must be recorded before it."""
-        needed = self._needed(work)
-        if needed or self._contributions.is_barrier(work):
-            self._flush(journal, append)
+        taken = self._contributions.take_plain(work)
+        if taken is None:
             needed = self._needed(work)
-        if needed:
-            self._queue.count_round()
-            self._decide(needed)
-            self._flush(journal, append)
-            return
-        records, outcome = self._contributions.take(work)
+            if needed or self._contributions.is_barrier(work):
+                self._flush(journal, append)
+                needed = self._needed(work)
+            if needed:
+                self._queue.count_round()
+                self._decide(needed)
+                self._flush(journal, append)
+                return
+            taken = self._contributions.take(work)
+        records, outcome = taken
         self._unapplied += records
         self._queue.done(outcome)
         if len(self._unapplied) >= _MAX_ENTRIES:
@@ -199,6 +202,8 @@ class GroupRecorder:
         append(*journal.encode(self._unapplied))
         unapplied, self._unapplied = self._unapplied, []
         now = self._clock()
+        if self.replica.apply_together([record.entry for record in unapplied], now):
+            return
         for record in unapplied:
             rows = self.replica.apply(record.entry, now)
             self._emission.add(rows, self.replica.last_sequence, self.room_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from boardd.core.groups.entries import Entry, Rewound, State, Tags
@@ -41,6 +42,10 @@ class GroupReplica:
             sequence, series = self.group.next_sequence, self.group.series_of(entry.session)
             return [RewindRow(sequence, entry.step, series, is_merged=not entry.is_own)]
         return [row for point in points for row in rows_of(point, self._reductions)]
+
+    def apply_together(self, entries: Sequence[Entry], now: float) -> bool:
+        """See ``Group``."""
+        return self.group.apply_together(entries, now)
 
     def _take_tags(self, entry: Tags) -> None:
         del self.tag_names[len(OWN_TAGS) + entry.first :]

@@ -27,7 +27,7 @@ from boardd.runs.groups.writer_life import TABLE, Event, State
 from boardd.runs.writing.group_work import RelayedWork, Work
 from boardd.runs.writing.outcomes import Outcomes
 from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReductions
-from boardd.runs.writing.reductions import reduce_to_share
+from boardd.runs.writing.reductions import reduce_to_share, reduce_to_shares
 from boardd.runs.writing.run_order import (
     Item,
     Presence,
@@ -72,7 +72,7 @@ class GroupWriter:
         self._reductions = reductions
         self._on_idle = on_idle
         self._order = RunOrder()
-        self._reducing = RunReductions(reduce_to_share)
+        self._reducing = RunReductions(reduce_to_share, reduce_to_shares)
         runs.join(run.path, run.group, run.filename_suffix, HOLDER, NOBODY, is_needed=True)
         run.holders.discard(HOLDER)
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")

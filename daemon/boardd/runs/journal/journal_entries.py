@@ -31,13 +31,11 @@ from boardd.core.groups.entries import (
 from boardd.events.tfrecord import record
 from boardd.partials import codec, partial
 from boardd.runs.journal import journal_pb2 as pb
+from boardd.runs.journal.scalar_entries import INTEGER, REAL, TAG, column, scalars_data
 from boardd.summaries.kinds import KINDS
 
 VERSION: Final = 1
 
-_TAG: Final = np.dtype("<u4")
-_INTEGER: Final = np.dtype("<i8")
-_REAL: Final = np.dtype("<f8")
 _STATE_DTYPES: Final = frozenset({"<f8", "<i8", "|b1"})
 
 
@@ -82,6 +80,8 @@ def decode_opening(data: bytes) -> Opening:
 
 def encode_entry(entry: Entry) -> bytes:
     """Returns the encoded record. Raises ``TypeError`` for what is no entry."""
+    if isinstance(entry, Scalars):
+        return record(scalars_data(entry))
     message = pb.Entry()
     _fill(message, entry)
     return record(message.SerializeToString())
@@ -142,13 +142,7 @@ def _is_text(name: bytes) -> bool:
 
 
 def _fill(message: pb.Entry, entry: Entry) -> None:
-    if isinstance(entry, Scalars):
-        message.scalars.session = entry.session
-        message.scalars.tag = _column(entry.tag, _TAG)
-        message.scalars.step = _column(entry.step, _INTEGER)
-        message.scalars.wall_time = entry.wall_time.astype(_REAL, copy=False).tobytes()
-        message.scalars.value = entry.value.astype(_REAL, copy=False).tobytes()
-    elif isinstance(entry, Summary):
+    if isinstance(entry, Summary):
         message.summary.session = entry.session
         message.summary.tag = entry.tag
         message.summary.step = entry.step
@@ -156,9 +150,9 @@ def _fill(message: pb.Entry, entry: Entry) -> None:
         message.summary.partial = codec.encode(cast(partial.Partial, entry.partial))
     elif isinstance(entry, Closed):
         message.closed.sequence = entry.sequence
-        message.closed.step = _column(entry.step, _INTEGER)
-        message.closed.nth = _column(entry.nth, _INTEGER)
-        message.closed.tag = entry.tag.astype(_TAG).tobytes()
+        message.closed.step = column(entry.step, INTEGER)
+        message.closed.nth = column(entry.nth, INTEGER)
+        message.closed.tag = entry.tag.astype(TAG).tobytes()
     elif isinstance(entry, Tags):
         _fill_tags(message.tags, entry)
     elif isinstance(entry, Joined):
@@ -186,12 +180,12 @@ def _fill(message: pb.Entry, entry: Entry) -> None:
 def _entry_of(which: str | None, message: pb.Entry) -> Entry:
     if which == "scalars":
         scalars = message.scalars
-        value = _array(scalars.value, _REAL)
+        value = _array(scalars.value, REAL)
         return Scalars(
             scalars.session,
-            _rows(scalars.tag, _TAG, len(value)).astype(np.intp),
-            _rows(scalars.step, _INTEGER, len(value)),
-            _rows(scalars.wall_time, _REAL, len(value)),
+            _rows(scalars.tag, TAG, len(value)).astype(np.intp),
+            _rows(scalars.step, INTEGER, len(value)),
+            _rows(scalars.wall_time, REAL, len(value)),
             value,
         )
     if which == "summary":
@@ -199,8 +193,8 @@ def _entry_of(which: str | None, message: pb.Entry) -> Entry:
         return Summary(one.session, one.tag, one.step, one.wall_time, codec.decode(one.partial))
     if which == "closed":
         closed = message.closed
-        tag = _array(closed.tag, _TAG).astype(np.intp)
-        step, nth = (_rows(data, _INTEGER, len(tag)) for data in (closed.step, closed.nth))
+        tag = _array(closed.tag, TAG).astype(np.intp)
+        step, nth = (_rows(data, INTEGER, len(tag)) for data in (closed.step, closed.nth))
         return Closed(closed.sequence, step, nth, tag)
     if which == "tags":
         return _tags_of(message.tags)
@@ -317,13 +311,6 @@ def _shaped(message: pb.Array) -> npt.NDArray[Any]:
         raise ValueError(f"array {message.name!r} has dtype {message.dtype!r}")
     array = _array(message.data, np.dtype(message.dtype)).reshape(tuple(message.shape))
     return array.copy()  # so that it may be written to
-
-
-def _column(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> bytes:
-    """The bytes of a column of integers; of one number if all are the same."""
-    if len(values) > 1 and bool((values == values[0]).all()):
-        values = values[:1]
-    return values.astype(dtype, copy=False).tobytes()
 
 
 def _array(data: bytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -17,28 +17,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from google.protobuf.message import DecodeError
 
 from boardd.core.durations import Durations
 from boardd.core.held import Held
 from boardd.core.lanes import Lanes
 from boardd.core.runs.run_state import LongReduction
 from boardd.core.session.batch import MergedPart, SummaryPart
-from boardd.core.turns import FairQueue, Flow
+from boardd.core.turns import FairQueue, Flow, Taken
 from boardd.runs.writing.environment import Environment
 from boardd.runs.writing.reduction_memory import ReductionMemory
 from boardd.runs.writing.reduction_notes import ReductionNotes
-from boardd.runs.writing.reductions import Reduce, Reduction
-from boardd.summaries.duration import estimated_secs
+from boardd.runs.writing.reductions import Reduce, ReduceTogether, Reduction
+from boardd.summaries.duration import secs_of
 from boardd.summaries.environment_faults import is_environment_fault
 from boardd.summaries.reduction import SummaryError
+from boardd.summaries.shared_histograms import is_joined
 from boardd.summaries.working_memory import MemoryEstimate, estimated_memory
 
 _logger = logging.getLogger(__name__)
@@ -53,6 +56,11 @@ _LONG_MERGED_BYTES: Final = 16 << 20
 #: One that is estimated to take as long is noted, for the next daemon if this one is killed:
 #: what takes much memory takes time as well.
 NOTED_SECS: Final = 0.05
+
+#: Small histograms are made together until they are estimated to take as long, in seconds: others
+#: wait for them meanwhile. What they take is small copies, one after the other.
+_JOINED_SECS: Final = 0.002
+_JOINED_BYTES: Final = 16 << 20
 
 #: Copies of a merged value until it is encoded.
 _MERGED_COPIES: Final = 6
@@ -69,15 +77,18 @@ Deliver = Callable[[list[Reduced]], None]
 
 
 class _Work:
-    """A record that is to be reduced; how long that may take is estimated here, before it waits."""
+    """A record that is to be reduced; how long that may take is estimated here, before it waits.
 
-    __slots__ = ("deliver", "part", "secs", "ticket")
+    ``message`` is its payload if it may be reduced together with others.
+    """
 
-    def __init__(self, ticket: int, part: SummaryPart, deliver: Deliver) -> None:
+    __slots__ = ("deliver", "message", "part", "secs", "ticket")
+
+    def __init__(self, ticket: int, part: SummaryPart, deliver: Deliver, *, may_join: bool) -> None:
         self.ticket = ticket
         self.part = part
         self.deliver = deliver
-        self.secs: Final = _secs_of(part)
+        self.secs, self.message = _look_at(part, may_join=may_join)
 
     @property
     def is_long(self) -> bool:
@@ -101,25 +112,35 @@ def _shown(work: _Work) -> Iterator[None]:
             run.progress.reducing = None
 
 
-def _secs_of(part: SummaryPart) -> float:
-    """How long it may take to reduce ``part``; ``LONG_SECS`` if nothing can be said of it."""
+def _look_at(part: SummaryPart, *, may_join: bool) -> tuple[float, pb.Payload | None]:
+    """How long it may take to reduce ``part``, and its payload if it joins others.
+
+    ``LONG_SECS`` if nothing can be said of it.
+    """
     if isinstance(part, MergedPart):
-        return LONG_SECS if part.partial.size_bytes >= _LONG_MERGED_BYTES else 0.0
+        return LONG_SECS if part.partial.size_bytes >= _LONG_MERGED_BYTES else 0.0, None
     try:
-        return estimated_secs(part.payload)
+        message = pb.Payload.FromString(part.payload)
+        return secs_of(message), message if may_join and is_joined(message) else None
+    except DecodeError:  # which is refused at once
+        return 0.0, None
     except Exception:  # a defect: the record takes its turn, and may suffer then
         _logger.exception("run %s", part.run.path)
-        return LONG_SECS
+        return LONG_SECS, None
 
 
 class RunReductions(Flow[_Work]):
-    """The reductions of one run, which ``reduce`` makes; see ``ReductionPool``."""
+    """The reductions of one run, which ``reduce`` makes; see ``ReductionPool``.
 
-    __slots__ = ("reduce",)
+    With ``reduce_together``, small histograms are made by that, many at a time.
+    """
 
-    def __init__(self, reduce: Reduce) -> None:
+    __slots__ = ("reduce", "reduce_together")
+
+    def __init__(self, reduce: Reduce, reduce_together: ReduceTogether | None = None) -> None:
         super().__init__()
         self.reduce = reduce
+        self.reduce_together = reduce_together
 
 
 class ReductionPool:
@@ -172,7 +193,8 @@ class ReductionPool:
         """
         if self._is_closed:
             return
-        work = [_Work(ticket, part, deliver) for ticket, part in records]
+        may_join = run.reduce_together is not None
+        work = [_Work(ticket, part, deliver, may_join=may_join) for ticket, part in records]
         with self._lock:
             for one in work:
                 self._lanes.push(run, one.part.session_id, one)
@@ -230,32 +252,81 @@ class ReductionPool:
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         """Reduces, on a thread, until nothing may be begun."""
         with self._lock:
-            taken = self._lanes.take()
-        while taken is not None:
-            if taken.is_long:
+            taken = self._take()
+        while taken:
+            if taken[0].is_long:
                 self._wake(loop, self._look)  # others may reduce beside it
-            flow, work = taken.flow, taken.item
-            with self.durations.measured(time.perf_counter):
-                result = self._reduce(flow, work)
+            begin = time.perf_counter()
+            results = self._results(taken)
+            self.durations.add(time.perf_counter() - begin, len(taken))
             with self._lock:
-                if result is None or isinstance(result, SummaryError):
-                    self._lanes.made(taken, 0)
-                else:
-                    self._lanes.made(taken, result.size_bytes)
-                reduced = self._reduced.setdefault(work.deliver, [])
-                if result is not None:
-                    reduced.append((work.ticket, work.part, result))
-                taken = self._lanes.take()
-                is_due = taken is None or not self._is_awaited
+                for one, result in zip(taken, results, strict=True):
+                    self._note_made(one, result)
+                del one, result, results  # what they hold is the event loop's to let go
+                taken = self._take()
+                is_due = not taken or not self._is_awaited
                 self._is_awaited = True
-            del flow, work, reduced, result  # what they hold is the event loop's to let go
             if is_due:
                 self._wake(loop, self._take_back)
+
+    def _take(self) -> list[Taken[_Work]]:
+        """Takes what a thread makes next: one, or some that may be made together."""
+        first = self._lanes.take()
+        if first is None:
+            return []
+        taken, last = [first], first
+        secs = first.item.secs
+        while last.item.message is not None and last.flow is first.flow and secs < _JOINED_SECS:
+            another = self._lanes.take_another()
+            if another is None:
+                break
+            taken.append(another)
+            last, secs = another, secs + another.item.secs
+        return taken
+
+    def _note_made(self, taken: Taken[_Work], result: Reduction | SummaryError | None) -> None:
+        if result is None or isinstance(result, SummaryError):
+            self._lanes.made(taken, 0)
+        else:
+            self._lanes.made(taken, result.size_bytes)
+        work = taken.item
+        reduced = self._reduced.setdefault(work.deliver, [])
+        if result is not None:
+            reduced.append((work.ticket, work.part, result))
 
     @staticmethod
     def _wake(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # it was closed: nobody waits any more
             loop.call_soon_threadsafe(call)
+
+    def _results(self, taken: Sequence[Taken[_Work]]) -> Sequence[Reduction | SummaryError | None]:
+        """Returns what is made of each: of the first ones together, if they may be."""
+        flow = taken[0].flow
+        joined = list(itertools.takewhile(lambda one: one.flow is flow and one.item.message, taken))
+        results: list[Reduction | SummaryError | None] = []
+        if len(joined) > 1:
+            results += self._together(flow, [one.item for one in joined])
+        return results + [self._reduce(one.flow, one.item) for one in taken[len(results) :]]
+
+    def _together(
+        self, run: Flow[_Work], works: Sequence[_Work]
+    ) -> Sequence[Reduction | SummaryError | None]:
+        """Returns what is made of each; nothing if they cannot be made together."""
+        assert isinstance(run, RunReductions)
+        assert run.reduce_together is not None
+        records = [(work.part, work.message) for work in works if work.message is not None]
+        if any(part.run.refusal is not None for part, _ in records):
+            return []
+        try:
+            with self._memory[False].holding(_JOINED_BYTES):
+                return run.reduce_together(records, self._max_tensor_bytes)
+        except Exception as error:
+            if is_environment_fault(error):
+                self.environment.note(error)
+                return [None] * len(works)
+            # A defect: those that can be made one by one are.
+            _logger.exception("run %s", works[0].part.run.path)
+            return []
 
     def _reduce(self, run: Flow[_Work], work: _Work) -> Reduction | SummaryError | None:
         """Returns None for a record that is held up; see ``Environment``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -13,8 +13,9 @@ from boardd.core.session.batch import MergedPart, SeriesPart, SummaryPart
 from boardd.events.exact import ExactPartial, with_partial
 from boardd.partials.codec import encode
 from boardd.runs.writing.group_work import SharedSummary
-from boardd.summaries.reduction import EncodedSummary
+from boardd.summaries.reduction import EncodedSummary, SummaryError
 from boardd.summaries.series import SeriesSummaries, summarize_series
+from boardd.summaries.shared_histograms import SharedRecord, reduce_together
 from boardd.summaries.summarize import health_of, present, reduce_shared, summarize
 
 #: Kinds of payloads that merge with those of another kind.
@@ -33,6 +34,10 @@ class Reduction(Protocol):
 
 #: Takes a record and the memory that its reduction may take, in bytes; raises ``SummaryError``.
 Reduce = Callable[[SummaryPart, int], Reduction]
+#: The same of several records that may be reduced together, with their parsed payloads.
+ReduceTogether = Callable[
+    [Sequence[tuple[SummaryPart, pb.Payload]], int], Sequence["Reduction | SummaryError"]
+]
 
 
 def reduce_alone(part: SummaryPart, max_working_bytes: int) -> EncodedSummary | SeriesSummaries:
@@ -99,6 +104,29 @@ def reduce_to_share(part: SummaryPart, max_working_bytes: int) -> SharedSummary:
         rank=member.rank,
     )
     return SharedSummary(_kind(part.payload), partial)
+
+
+def reduce_to_shares(
+    records: Sequence[tuple[SummaryPart, pb.Payload]], max_working_bytes: int
+) -> list[SharedSummary | SummaryError]:
+    """Returns what ``reduce_to_share`` does, or raises, for each part, with its parsed payload."""
+    shared = [
+        SharedRecord(
+            part.run.tags[part.tag].decode(),
+            part.step,
+            part.wall_time,
+            part.payload,
+            message,
+            part.tensors,
+            part.maps,
+            part.run.members[part.session_id, part.numbers[0]].rank,
+        )
+        for part, message in records
+    ]
+    return [
+        made if isinstance(made, SummaryError) else SharedSummary("histogram", made)
+        for made in reduce_together(shared, max_working_bytes)
+    ]
 
 
 def _kind(payload: bytes) -> str:

@@ -20,6 +20,7 @@ from boardd.reduce.image.grid import image_grid
 from boardd.reduce.pr_curve import pr_curve
 from boardd.summaries.kinds import KINDS
 from boardd.summaries.reduction import EncodedSummary
+from boardd.summaries.shared_histograms import SharedRecord, is_joined, reduce_together
 from boardd.summaries.summarize import SummaryError, present, reduce_shared
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.limits import NUMPY_BIN_RULES
@@ -368,3 +369,44 @@ def test_what_one_rank_may_log_alone_is_shared_and_read_back(given: Record) -> N
     for one in (partial, whole):
         assert encode(decode(encode(one))) == encode(one)
     shown(whole)
+
+
+def test_histograms_that_are_reduced_together_are_those_that_are_reduced_alone() -> None:
+    options = [pb.Histogram(count=30), pb.Histogram(count=7), pb.Histogram(rule="auto")]
+    tensors = [normal(0), normal(1).astype(np.float32), np.full(4, np.inf), normal(2)[:1]]
+    records = []
+    for rank, (bins, values) in enumerate(itertools.product(options, tensors)):
+        message = record(values, histogram=bins).payload
+        assert is_joined(message)
+        payload, held = message.SerializeToString(), chunks(values)
+        records.append(
+            SharedRecord(f"tag{rank}", STEP, WALL_TIME, payload, message, held, None, rank)
+        )
+    broken = SharedRecord("b", STEP, WALL_TIME, records[0].payload, records[0].message, {}, None, 1)
+    *together, refused = reduce_together([*records, broken], 1 << 30)
+    assert isinstance(refused, SummaryError)
+    assert refused.reason == pb.INVALID_TENSOR
+    for rank, (one, partial) in enumerate(zip(records, together, strict=True)):
+        assert isinstance(partial, Partial)
+        alone = reduce_shared(one.tag, STEP, WALL_TIME, one.payload, one.chunks, 1 << 30, rank=rank)
+        assert encode(partial) == encode(alone)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "summary"),
+    [
+        ("int8", 3, {"histogram": pb.Histogram(count=3)}),
+        ("float32", 0, {"histogram": pb.Histogram(count=3)}),
+        ("float32", 1 << 20, {"histogram": pb.Histogram(count=3)}),
+        ("float32", 3, {"histogram": pb.Histogram(count=1 << 30)}),
+        ("float32", 3, {"histogram": pb.Histogram()}),
+        ("float32", 3, {"histogram": pb.Histogram(rule="default")}),
+        ("float32", 3, {"histogram": pb.Histogram(rule="unknown")}),
+        ("float32", 3, {"text": pb.Text()}),
+    ],
+)
+def test_other_records_are_not_reduced_together(
+    dtype: str, size: int, summary: dict[str, Any]
+) -> None:
+    assert not is_joined(pb.Payload(tensors=[pb.Tensor(dtype=dtype, shape=[size])], **summary))
+    assert not is_joined(pb.Payload(**summary))

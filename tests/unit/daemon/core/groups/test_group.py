@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -17,17 +16,7 @@ from boardd.core.groups.entries import (
 )
 from boardd.core.groups.points import HealthPoints, ScalarPoints, SummaryPoint
 from support.group_ranks import FIRST, Ranks, shown
-
-
-@dataclass(frozen=True)
-class Total:
-    """A partial that adds up."""
-
-    value: float
-    size_bytes: int = 8
-
-    def merge(self, *others: Total) -> Total:
-        return Total(self.value + sum(other.value for other in others))
+from support.group_totals import Total
 
 
 def test_a_point_is_done_when_all_ranks_have_contributed() -> None:

@@ -181,3 +181,14 @@ def test_what_cannot_be_read_is_told(data: bytes, message: str) -> None:
 def test_a_newer_version_is_told_with_the_cure() -> None:
     with pytest.raises(JournalError, match=r"version 2.*run the daemon that wrote it"):
         decode_opening(pb.Opening(version=2).SerializeToString())
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 100])
+@pytest.mark.parametrize("differs", [False, True])
+def test_scalars_are_encoded_as_protobuf_serializes_them(rows: int, differs: bool) -> None:
+    tag, step = np.full(rows, 3), np.full(rows, -5)
+    if differs and rows:
+        tag[0], step[0] = 70_000, 1 << 40
+    entry = Scalars(SESSION, tag, step, np.arange(rows) + 0.5, np.full(rows, np.nan))
+    (data,) = read_records(encode_entry(entry))
+    assert pb.Entry.FromString(data).SerializeToString(deterministic=True) == data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,13 +14,13 @@ from boardd.core.session.batch import SummaryPart
 from boardd.runs.writing import reduction_pool as module
 from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReductions
 from boardd.runs.writing.reductions import reduce_alone
-from boardd.summaries.reduction import SummaryError
+from boardd.summaries.reduction import EncodedSummary, SummaryError
 from boardd_protos import boardd_pb2 as pb
 from support.service_reading import run_async
 from support.waiting import until
 
 
-@pytest.mark.parametrize("name", ["estimated_secs", "estimated_memory"])
+@pytest.mark.parametrize("name", ["secs_of", "estimated_memory"])
 def test_a_record_that_cannot_be_estimated_stops_no_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -55,7 +56,9 @@ def test_a_record_that_cannot_be_estimated_stops_no_thread(
 def test_a_long_reduction_is_shown_while_it_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "estimated_secs", lambda payload: 40.0 if payload else 0.0)
+    monkeypatch.setattr(
+        module, "secs_of", lambda message: 40.0 if message.HasField("text") else 0.0
+    )
     release = threading.Event()
     seen = []
 
@@ -86,3 +89,45 @@ def test_a_long_reduction_is_shown_while_it_is_made(
         pool.close()
 
     run_async(test, tmp_path)
+
+
+@pytest.mark.parametrize("is_defective", [False, True])
+def test_small_histograms_of_a_run_are_reduced_together(tmp_path: Path, is_defective: bool) -> None:
+    small = pb.Payload(
+        tensors=[pb.Tensor(dtype="float32", shape=[9])], histogram=pb.Histogram(count=3)
+    ).SerializeToString()
+    other = pb.Payload(text=pb.Text(markdown="other")).SerializeToString()
+    together: list[list[int]] = []
+    alone: list[int] = []
+
+    def reduce_together(
+        records: Sequence[tuple[SummaryPart, pb.Payload]], max_working_bytes: int
+    ) -> list[EncodedSummary]:
+        together.append([part.sequence for part, _ in records])
+        if is_defective:
+            raise IndexError("a defect")
+        return [EncodedSummary(b"%d" % part.sequence, {}) for part, _ in records]
+
+    def reduce_one(part: SummaryPart, max_working_bytes: int) -> EncodedSummary:
+        alone.append(part.sequence)
+        return EncodedSummary(b"%d" % part.sequence, {})
+
+    async def test(path: Path) -> None:
+        run = RunState(str(path), str(path), "", 10)
+        run.tag_index("tag")
+        pool = ReductionPool(1, 1 << 20)
+        made: list[Reduced] = []
+        parts = [
+            (number, SummaryPart(bytes(16), run, None, number, 1, 0, 0, 0, 0.0, payload, {}))
+            for number, payload in enumerate([small, small, small, other, small])
+        ]
+        pool.add(RunReductions(reduce_one, reduce_together), parts, made.extend)
+        await until(lambda: len(made) == len(parts))
+        events = {ticket: getattr(result, "event", None) for ticket, _, result in made}
+        assert events == {ticket: b"%d" % ticket for ticket in range(len(parts))}
+        pool.close()
+        await asyncio.sleep(0)
+
+    run_async(test, tmp_path)
+    assert together == [[0, 1, 2]]
+    assert alone == ([0, 1, 2, 3, 4] if is_defective else [3, 4])
