@@ -20,6 +20,7 @@ from boardd_protos.shared import HANDOVER_SECS
 from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError
 from boardd.core.groups.limits import HEARTBEAT_SECS, GroupLimits
+from boardd.core.intake.messages import parse
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.relay.relay import Batch, Relay, UnreachableError
 from boardd.rpc.answering import agreed_version, answering, checked_timeout
@@ -199,16 +200,17 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         raise AssertionError("an aborted call goes on")
 
     async def Stream(self, request_iterator: object, context: grpc.aio.ServicerContext) -> None:
-        """Serves a session's stream."""
+        """Serves a session's stream, whose messages come as bytes."""
         async with answering(context):
             # What a call is aborted with keeps this frame until the garbage is collected.
             await self._serve(context)
 
     async def _serve(self, context: grpc.aio.ServicerContext) -> None:
         first = await self._unattached.first_message(context)
-        if not isinstance(first, pb.ClientMessage) or not first.HasField("attach"):
+        message = parse(pb.ClientMessage, first) if isinstance(first, bytes) else None
+        if message is None or not message.HasField("attach"):
             raise RequestError("the first message of a stream must be Attach")
-        attach = first.attach
+        attach = message.attach
         start = attach.log_from if attach.HasField("log_from") else None
         live = self._sessions.registry.find(bound_id(attach.session_id, context))
         stream = Stream(

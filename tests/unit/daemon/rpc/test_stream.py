@@ -33,9 +33,9 @@ class Call:
         self._steps = steps
         self.told: list[pb.DaemonMessage] = []
 
-    async def read(self) -> pb.ClientMessage:
+    async def read(self) -> bytes:
         for step in self._steps:
-            return step()
+            return step().SerializeToString()
         await asyncio.Event().wait()
         raise AssertionError("nothing sets it")
 
