@@ -41,7 +41,8 @@ class RelayService(RelayServicer):
         """Takes one batch, whose messages come as bytes."""
         received = 0
         try:
-            header, data = None, bytearray()
+            header: pb.BatchHeader | None = None
+            chunks: list[bytes] = []
             begun = time.monotonic()
             # The next message may be as slow as the sender lets it be.
             while isinstance(
@@ -57,13 +58,16 @@ class RelayService(RelayServicer):
                 if self._held_bytes > MAX_HELD_BYTES:
                     text = "too much is being taken at once; try again later"
                     await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-                data += request.data
+                chunks.append(request.data)
             if header is None or len(header.producer) != PRODUCER_BYTES:
                 raise NotTakenError(
                     f"a batch begins with a header, with a producer of {PRODUCER_BYTES} bytes"
                 )
+            # On a thread: a copy of tens of megabytes takes its time, and lets others work.
+            data = await asyncio.to_thread(b"".join, chunks)
+            chunks.clear()
             batch = Batch(
-                header.producer, header.run, header.first, header.end, header.oldest, bytes(data)
+                header.producer, header.run, header.first, header.end, header.oldest, data
             )
             return pb.SendReply(position=await self._take(batch))
         except NotTakenError as error:

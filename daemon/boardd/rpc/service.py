@@ -36,10 +36,10 @@ from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.groups.forwarder import MAX_FORWARD_BYTES, Forwarding
 from boardd.runs.groups.open_groups import OpenGroups
 from boardd.runs.run_table import RunTable
+from boardd.runs.writing.turn import Turn
 from boardd.sessions.adoption import Adoption
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
-from boardd.sessions.turn import Turn
 
 
 class Service(boardd_pb2_grpc.BoarddServicer):
@@ -206,11 +206,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             await self._serve(context)
 
     async def _serve(self, context: grpc.aio.ServicerContext) -> None:
-        first = await self._unattached.first_message(context)
-        message = parse(pb.ClientMessage, first) if isinstance(first, bytes) else None
-        if message is None or not message.HasField("attach"):
-            raise RequestError("the first message of a stream must be Attach")
-        attach = message.attach
+        attach = _attach_in(await self._unattached.first_message(context))
         start = attach.log_from if attach.HasField("log_from") else None
         live = self._sessions.registry.find(bound_id(attach.session_id, context))
         stream = Stream(
@@ -293,6 +289,13 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             logdir_roots=[os.fspath(path) for path in self._roots.paths],
             addresses=self.addresses,
         )
+
+
+def _attach_in(message: object) -> pb.Attach:
+    first = parse(pb.ClientMessage, message) if isinstance(message, bytes) else None
+    if first is None or not first.HasField("attach"):
+        raise RequestError("the first message of a stream must be Attach")
+    return first.attach
 
 
 async def _synced(

@@ -17,10 +17,10 @@ from boardd_protos.shared import Commit
 from boardd.core.errors import RequestError, StalledError
 from boardd.core.intake.messages import client_messages
 from boardd.rpc.teller import Teller
+from boardd.runs.writing.turn import Turn
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.receiver import Receiver
 from boardd.sessions.ring_reader import RingReader
-from boardd.sessions.turn import Turn
 
 #: How long the end of a stream waits for a client to take what is being written.
 WRITE_END_SECS: Final = 1.0

@@ -16,9 +16,9 @@ from boardd.core.errors import RequestError
 from boardd.core.intake.messages import pieces
 from boardd.core.refusals import RefusedError
 from boardd.runs.directories.logdir import Roots
+from boardd.runs.writing.turn import Turn
 from boardd.sessions.client_log import ClientLog
 from boardd.sessions.ring_reader import MAX_DEFINITION_BYTES
-from boardd.sessions.turn import Turn
 
 #: Seconds that a disk may take to say where paths lead; else they count as this daemon's.
 _PATIENCE_SECS: Final = 0.5

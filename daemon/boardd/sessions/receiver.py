@@ -19,10 +19,10 @@ from boardd.core.session.session import Session
 from boardd.runs.directories.logdir import Roots
 from boardd.runs.event_files.run_locator import RunLocator
 from boardd.runs.run_table import RunTable
+from boardd.runs.writing.turn import Turn
 from boardd.sessions.held_watch import HeldWatch
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
-from boardd.sessions.turn import Turn
 
 #: Frames of that many bytes are taken in one go.
 _WHOLE_BYTES: Final = 6 << 10

@@ -19,10 +19,10 @@ from boardd_protos.frame import FrameError
 from boardd.core.errors import ProtocolError, RequestError
 from boardd.core.intake.messages import pieces
 from boardd.core.intake.shared_ring import RingFrames, SharedRing
+from boardd.runs.writing.turn import Turn
 from boardd.sessions.client_log import ClientLog
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.receiver import Receiver
-from boardd.sessions.turn import Turn
 
 _logger = logging.getLogger(__name__)
 
