@@ -159,12 +159,12 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """
         deadline = self._clock() + deadline_secs
         sessions, changed = self._sessions, self._sessions.registry.changed
-        sessions.drain()
+        await sessions.drain()
         if self._adoption is not None:
             self._adoption.cancel()
         await changed.wait(lambda: sessions.are_quiet, deadline - self._clock())
         for live in sessions.registry:
-            sessions.end_runs(live)
+            await sessions.end_runs(live)
         quiet = await changed.wait(lambda: sessions.are_quiet, deadline - self._clock())
         # What could not be written will not be acknowledged either.
         told_secs = deadline - self._clock() if quiet else 0.0
@@ -257,7 +257,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             # A record that still comes takes up a run again: that is ended, too.
             while closed and not live.is_forgotten and _is_busy(live):
                 if not live.state.is_ending:
-                    self._sessions.end_runs(live)
+                    await self._sessions.end_runs(live)
                 closed = await live.notice.wait(
                     lambda: live.is_caught_up or live.is_forgotten,
                     deadline - self._clock(),

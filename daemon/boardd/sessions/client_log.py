@@ -22,6 +22,7 @@ from boardd_protos.log_file import (
 
 from boardd.core.errors import RequestError
 from boardd.core.refusals import RefusedError
+from boardd.sessions import let_go
 
 #: Of definitions, read at a time.
 _PIECE_BYTES: Final = 64 << 10
@@ -114,7 +115,7 @@ class ClientLog:
         """Reads no more. Idempotent."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            let_go.close(fd)
 
     def _read(self, offset: int, size_bytes: int) -> bytes:
         failed = ""

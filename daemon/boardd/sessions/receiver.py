@@ -76,9 +76,8 @@ class Receiver:
         elif kind == "committed":
             if not reads_ring:
                 raise RequestError("committed, but Attach has set no log_from")
-            if live.map_connection is not None:
-                # A client shares a map before it commits what lies in it.
-                live.map_connection.receive()
+            # A client shares a map before it commits what lies in it.
+            await live.receive_all()
             self._commit(live, message.committed.sequence, message.committed.position)
         elif kind == "chunk":
             live.session.add_chunk(message.chunk)

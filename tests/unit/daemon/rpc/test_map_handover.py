@@ -57,7 +57,7 @@ def test_a_map_is_held_as_long_as_the_session(tmp_path: Path) -> None:
             assert map_bytes(harness) == client.size_bytes
             assert (await client.close()).closed
             client.free()
-            assert not is_mapped()
+            await until(lambda: not is_mapped())
 
     run_async(test, tmp_path)
 
