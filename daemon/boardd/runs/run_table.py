@@ -209,7 +209,7 @@ class RunTable:
         return RunFiles(
             run,
             self._roots,
-            self._threads,
+            self._threads.of(lambda: run.owner),
             self._brief_calls,
             self._outcomes.refuse,
             self._retry_secs,

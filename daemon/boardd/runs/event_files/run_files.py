@@ -146,7 +146,7 @@ class RunFiles:
         try:
             with self._hangs.watching():
                 if is_brief:
-                    return await self._brief_calls.run(call)
+                    return await self._brief_calls.run(call, self._run.owner)
                 return await loop.run_in_executor(self._threads, call)
         finally:
             if self._run.progress.trouble == _HANGS:

@@ -31,7 +31,8 @@ def test_the_last_view_of_a_large_map_leaves_at_once() -> None:
     os.close(fd)
     part = maps.views[1][:1]  # as a record has one
     maps.clear()
-    assert is_mapped() and maps.size_bytes == SIZE_BYTES
+    assert is_mapped()
+    assert maps.size_bytes == SIZE_BYTES
     assert held_secs(part.release) < MAX_HOLD_SECS
     assert maps.size_bytes == 0, "there is room for the next"
     wait_until(lambda: not is_mapped())
