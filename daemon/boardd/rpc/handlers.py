@@ -56,4 +56,4 @@ def _unary(
 
 
 def _serialized(message: Message) -> bytes:
-    return message.SerializeToString()
+    return bytes(message.SerializeToString())

@@ -189,7 +189,7 @@ class Maps:
     def _add(self, number: int, mapped: Mapped) -> None:
         self._mapped.add(mapped)
         self._budget.add(mapped)
-        self.views = MapViews({**self.views, number: memoryview(mapped)}, self.views.first)
+        self.views = MapViews({**self.views, number: mapped.data}, self.views.first)
 
     def _map(self, handover: Handover, fd: int) -> Mapped:
         number, size_bytes = handover.map_number, handover.size_bytes

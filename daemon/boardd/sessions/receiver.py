@@ -28,6 +28,8 @@ from boardd.sessions.registry import Registry
 _WHOLE_BYTES: Final = 6 << 10
 #: Definitions are taken this many at a time.
 _DEFINITIONS_AT_A_TIME: Final = 32
+#: Each run that purges is compared with all that are open.
+_PURGES_AT_A_TIME: Final = 4
 
 
 class Receiver:
@@ -204,10 +206,12 @@ class Receiver:
 def _pieces(definitions: pb.Definitions) -> Iterator[pb.Definitions]:
     """Yields ``definitions`` in messages that are taken in a few milliseconds each."""
     runs, series = definitions.runs, definitions.series
-    if len(runs) + len(series) <= _DEFINITIONS_AT_A_TIME:
+    if len(runs) + len(series) <= _PURGES_AT_A_TIME:
         yield definitions
         return
-    for begin in range(0, len(runs), _DEFINITIONS_AT_A_TIME):
-        yield pb.Definitions(runs=runs[begin : begin + _DEFINITIONS_AT_A_TIME])
+    purges = any(run.HasField("purge_step") for run in runs)
+    step = _PURGES_AT_A_TIME if purges else _DEFINITIONS_AT_A_TIME
+    for begin in range(0, len(runs), step):
+        yield pb.Definitions(runs=runs[begin : begin + step])
     for begin in range(0, len(series), _DEFINITIONS_AT_A_TIME):
         yield pb.Definitions(series=series[begin : begin + _DEFINITIONS_AT_A_TIME])

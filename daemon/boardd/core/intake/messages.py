@@ -56,10 +56,12 @@ def parse(kind: type[_Kind], data: bytes, max_bytes: int = WHOLE_BYTES) -> _Kind
         raise RequestError(
             f"{kind.DESCRIPTOR.name} of {len(data)} bytes; at most {max_bytes} are taken"
         )
+    message = kind()
     try:
-        return kind.FromString(data)
+        message.ParseFromString(data)
     except DecodeError as error:
         raise RequestError(f"no {kind.DESCRIPTOR.name}: {error}") from None
+    return message
 
 
 def client_messages(data: bytes) -> Iterator[pb.ClientMessage]:
