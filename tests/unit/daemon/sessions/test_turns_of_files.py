@@ -161,6 +161,7 @@ def test_no_crowd_of_maps_holds_the_event_loop_for_long(tmp_path: Path) -> None:
         release = Handover(SESSION_ID, RELEASE, 1, 0).encode()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
             peer.setblocking(False)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
             await asyncio.get_running_loop().sock_connect(peer, str(path))
             socket.send_fds(peer, [first], [fd, log_fd])
             await until(lambda: sessions.registry.get(SESSION_ID))
