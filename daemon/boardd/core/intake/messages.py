@@ -56,7 +56,7 @@ def parse(kind: type[_Kind], data: bytes, max_bytes: int = WHOLE_BYTES) -> _Kind
         raise RequestError(
             f"{kind.DESCRIPTOR.name} of {len(data)} bytes; at most {max_bytes} are taken"
         )
-    message = kind()
+    message: _Kind = kind()
     try:
         message.ParseFromString(data)
     except DecodeError as error:
