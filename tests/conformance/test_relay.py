@@ -24,9 +24,9 @@ from boardd.relay.relay import (
     position_after,
 )
 from boardd.rpc.auth import TokenInterceptor, server_credentials
+from boardd.rpc.handlers import add_relay
 from boardd.rpc.relay_service import RelayService
 from boardd_protos.address import TcpAddress
-from boardd_protos.relay_pb2_grpc import add_RelayServicer_to_server
 from support.tools import self_signed_certificate
 
 TOKEN = "correct-horse-battery-staple"
@@ -96,7 +96,7 @@ class GrpcScene:
     async def start(self) -> None:
         interceptors = (TokenInterceptor(TOKEN),) if self._tls else ()
         server = grpc.aio.server(interceptors=interceptors, options=[("grpc.so_reuseport", 0)])
-        add_RelayServicer_to_server(RelayService(self.store.take), server)
+        add_relay(RelayService(self.store.take), server)
         target = f"localhost:{self._port}"
         self._port = (
             server.add_secure_port(target, server_credentials(*self._tls))

@@ -12,6 +12,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+#: Shorter holds have no name.
+_NAMED_SECS = 0.005
+
 
 @contextlib.contextmanager
 def measured_holds() -> Iterator[list[tuple[float, str]]]:
@@ -26,7 +29,9 @@ def measured_holds() -> Iterator[list[tuple[float, str]]]:
     def timed(handle: Any) -> None:
         begun = time.thread_time()
         run(handle)
-        holds.append((time.thread_time() - begun, repr(handle)))
+        secs = time.thread_time() - begun
+        # What a future holds may be long, and so its text.
+        holds.append((secs, repr(handle) if secs > _NAMED_SECS else ""))
 
     asyncio.Handle._run = timed  # type: ignore[method-assign]
     gc.disable()

@@ -17,6 +17,7 @@ from support.shared_client import (
     freed,
     is_mapped,
 )
+from support.waiting import until
 
 SIZE_BYTES = 1 << 16
 
@@ -36,7 +37,7 @@ async def handing_over(
             await client.open()
             yield harness, client
     gc.collect()
-    assert not is_mapped()
+    await until(lambda: not is_mapped())
 
 
 def first(client: SharedClient, size_bytes: int = SIZE_BYTES, **changes: object) -> bytes:

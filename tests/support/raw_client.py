@@ -15,9 +15,10 @@ import grpc
 import grpc.aio
 import numpy as np
 from boardd.core.budget import Budgets
+from boardd.rpc.handlers import add_service
 from boardd.rpc.service import Service
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.boardd_pb2_grpc import BoarddStub, add_BoarddServicer_to_server
+from boardd_protos.boardd_pb2_grpc import BoarddStub
 from boardd_protos.frame import Frame, FrameKind, encode
 from boardd_protos.local_socket import HANDOVER_SUFFIX
 
@@ -269,7 +270,7 @@ async def serving(
     service = Service([root], budgets, **options)
     _serving += 1
     server = grpc.aio.server()
-    add_BoarddServicer_to_server(service, server)
+    add_service(service, server)
     with tempfile.TemporaryDirectory(prefix="bd-", dir="/tmp") as directory:
         # tmp_path may be too long for a socket's name.
         server.add_insecure_port(f"unix:{directory}/s")

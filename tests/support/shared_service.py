@@ -13,6 +13,7 @@ from boardd.core.budget import Budgets
 from support.raw_client import Harness, serving
 from support.service_reading import events_of
 from support.shared_client import SharedClient, freed, is_mapped
+from support.waiting import until
 
 
 @contextlib.asynccontextmanager
@@ -24,7 +25,7 @@ async def shared(
         with freed(SharedClient(harness.channel, harness.socket, log_bytes=log_bytes)) as client:
             yield harness, client
     gc.collect()
-    assert not is_mapped()
+    await until(lambda: not is_mapped())
 
 
 def histograms_of(harness: Harness, run: str = "run") -> list[Any]:

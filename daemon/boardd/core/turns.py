@@ -22,9 +22,10 @@ class Turns(Generic[Item]):
 
     def __init__(self) -> None:
         self._owners: OrderedDict[Hashable, deque[Item]] = OrderedDict()
+        self._count = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._owners)
+    def __len__(self) -> int:
+        return self._count
 
     def add(self, owner: Hashable, item: Item) -> None:
         """Adds ``item`` behind the others of ``owner``."""
@@ -32,12 +33,14 @@ class Turns(Generic[Item]):
         if items is None:
             items = self._owners[owner] = deque()
         items.append(item)
+        self._count += 1
 
     def take(self) -> Item:
         """Takes the next item; its owner's turn goes on. Raises ``StopIteration`` if none is."""
         owner = next(iter(self._owners))
         items = self._owners[owner]
         item = items.popleft()
+        self._count -= 1
         if not items:
             del self._owners[owner]
         return item
@@ -51,6 +54,7 @@ class Turns(Generic[Item]):
         """Takes all items."""
         items = [item for items in self._owners.values() for item in items]
         self._owners.clear()
+        self._count = 0
         return items
 
 

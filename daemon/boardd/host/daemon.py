@@ -25,10 +25,7 @@ import grpc
 import grpc.aio
 import uvloop
 from boardd_protos import __version__, address
-from boardd_protos import boardd_pb2 as pb
-from boardd_protos.boardd_pb2_grpc import add_BoarddServicer_to_server
 from boardd_protos.log_directory import log_directories
-from boardd_protos.relay_pb2_grpc import add_RelayServicer_to_server
 from boardd_protos.socket_owner import SocketOwner
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
@@ -51,6 +48,7 @@ from boardd.rpc.auth import (
     read_token,
     server_credentials,
 )
+from boardd.rpc.handlers import SERVICE_NAME, add_relay, add_service
 from boardd.rpc.newcomers import Newcomers
 from boardd.rpc.relay_service import RelayService
 from boardd.rpc.service import Service
@@ -59,8 +57,6 @@ from boardd.rpc.tcp_connections import TcpConnections, max_connections
 from boardd.settings.config import Config
 
 _logger = logging.getLogger("boardd")
-
-SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["Boardd"].full_name
 
 #: Streams at once on one connection; a client needs one, and a few calls.
 _MAX_STREAMS: Final = 64
@@ -311,8 +307,8 @@ class _Daemon:
                 *options,
             ],
         )
-        add_BoarddServicer_to_server(service, server)
-        add_RelayServicer_to_server(RelayService(service.take_relayed), server)
+        add_service(service, server)
+        add_relay(RelayService(service.take_relayed), server)
         add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server

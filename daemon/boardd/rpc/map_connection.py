@@ -12,7 +12,6 @@ import array
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 from collections.abc import Iterator
 from typing import Final, Protocol
@@ -30,6 +29,7 @@ from boardd_protos.shared import (
 
 from boardd.core.errors import ProtocolError
 from boardd.core.refusals import RefusedError
+from boardd.sessions import let_go
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.maps import refused
 from boardd.sessions.peer_process import PeerProcess
@@ -39,8 +39,8 @@ _logger = logging.getLogger(__name__)
 
 #: Descriptors looked for in one message; a well-behaved client sends two with map 0, else one.
 _MAX_DESCRIPTORS: Final = 8
-#: Messages taken at a time of one connection.
-_MAX_MESSAGES: Final = 1024
+#: Messages taken at a time of one connection; they take about a millisecond.
+_MAX_MESSAGES: Final = 64
 
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_MAX_DESCRIPTORS * array.array("i").itemsize)
 
@@ -75,6 +75,7 @@ class MapConnection:
         self._process = process
         self._live: LiveSession | None = None
         self._warned = False
+        self._has_failed = False
         self._timer = loop.call_later(waiting_secs, self.refuse, "no map came in time")
         self.is_open = True
         loop.add_reader(peer.fileno(), self.receive)
@@ -84,18 +85,25 @@ class MapConnection:
         """See ``OpenMapConnection``."""
         return self._peer_pid
 
-    def receive(self) -> None:
-        """Takes the messages that are there; does not wait for one."""
+    def receive(self) -> bool:
+        """Takes messages that are there, up to a bound; returns whether there may be more.
+
+        Does not wait for one.
+        """
         for _ in range(_MAX_MESSAGES):
             if not self.is_open:
-                return
+                return False
             try:
                 data, ancillary, flags, _ = self._peer.recvmsg(
                     HANDOVER_BYTES + 1, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
                 )
             except (BlockingIOError, InterruptedError):
-                return
+                return False
             except OSError:
+                # Once, if the peer has left answers unread; what it sent before can be read on.
+                if not self._has_failed:
+                    self._has_failed = True
+                    continue
                 data, ancillary, flags = b"", [], 0
             if len(data) == COMMIT_BYTES and not ancillary and self._commit(data):
                 continue
@@ -104,6 +112,7 @@ class MapConnection:
                     self._take(data, descriptors, bool(flags & socket.MSG_CTRUNC))
                 else:
                     self._end()
+        return self.is_open
 
     def refuse(self, why: str) -> None:
         """Says why, and ends the connection."""
@@ -128,7 +137,7 @@ class MapConnection:
         self.is_open = False
         self._timer.cancel()
         asyncio.get_running_loop().remove_reader(self._peer.fileno())
-        self._peer.close()
+        let_go.close_socket(self._peer)
         self._live = None
         self._listener.left(self)
 
@@ -218,4 +227,4 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> Iterator[list[int]]
         yield found.tolist()
     finally:
         for descriptor in found:
-            os.close(descriptor)
+            let_go.close(descriptor)

@@ -21,6 +21,7 @@ from boardd_protos.shared import HANDOVER_SECS
 from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError
 from boardd.core.groups.limits import HEARTBEAT_SECS, GroupLimits
+from boardd.core.intake.messages import parse
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.relay.relay import Batch, Relay, UnreachableError
 from boardd.rpc.answering import agreed_version, answering, checked_timeout
@@ -157,12 +158,12 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """
         deadline = self._clock() + deadline_secs
         sessions, changed = self._sessions, self._sessions.registry.changed
-        sessions.drain()
+        await sessions.drain()
         if self._adoption is not None:
             self._adoption.cancel()
         await changed.wait(lambda: sessions.are_quiet, deadline - self._clock())
         for live in sessions.registry:
-            sessions.end_runs(live)
+            await sessions.end_runs(live)
         quiet = await changed.wait(lambda: sessions.are_quiet, deadline - self._clock())
         # What could not be written will not be acknowledged either.
         told_secs = deadline - self._clock() if quiet else 0.0
@@ -199,16 +200,13 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         raise AssertionError("an aborted call goes on")
 
     async def Stream(self, request_iterator: object, context: grpc.aio.ServicerContext) -> None:
-        """Serves a session's stream."""
+        """Serves a session's stream, whose messages come as bytes."""
         async with answering(context):
             # What a call is aborted with keeps this frame until the garbage is collected.
             await self._serve(context)
 
     async def _serve(self, context: grpc.aio.ServicerContext) -> None:
-        first = await self._unattached.first_message(context)
-        if not isinstance(first, pb.ClientMessage) or not first.HasField("attach"):
-            raise RequestError("the first message of a stream must be Attach")
-        attach = first.attach
+        attach = _attach_in(await self._unattached.first_message(context))
         start = attach.log_from if attach.HasField("log_from") else None
         live = self._sessions.registry.find(bound_id(attach.session_id, context))
         stream = Stream(
@@ -259,7 +257,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             # A record that still comes takes up a run again: that is ended, too.
             while closed and not live.is_forgotten and _is_busy(live):
                 if not live.state.is_ending:
-                    self._sessions.end_runs(live)
+                    await self._sessions.end_runs(live)
                 closed = await live.notice.wait(
                     lambda: live.is_caught_up or live.is_forgotten,
                     deadline - self._clock(),
@@ -289,6 +287,13 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             held=(*self._sessions.held(), self._unattached.held()),
             timings=self._sessions.run_table.timings,
         )
+
+
+def _attach_in(message: object) -> pb.Attach:
+    first = parse(pb.ClientMessage, message) if isinstance(message, bytes) else None
+    if first is None or not first.HasField("attach"):
+        raise RequestError("the first message of a stream must be Attach")
+    return first.attach
 
 
 async def _synced(

@@ -13,9 +13,9 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.durations import UPPER_SECS, Timings
 from boardd.core.held import Held
 from boardd.core.runs.run_state import LongReduction, RunState
+from boardd.runs.writing.turn import Turn
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
-from boardd.sessions.turn import Turn
 
 
 def status_reply(

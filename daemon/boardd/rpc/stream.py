@@ -12,11 +12,12 @@ from typing import Any, Final
 
 import grpc
 import grpc.aio
-from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import Commit
 
 from boardd.core.errors import RequestError, StalledError
+from boardd.core.intake.messages import client_messages
 from boardd.rpc.teller import Teller
+from boardd.runs.writing.turn import Turn
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.receiver import Receiver
 from boardd.sessions.ring_reader import RingReader
@@ -139,9 +140,12 @@ class Stream:
                 await self._live.notice.wait(lambda: self._is_ring_read)
                 self._teller.end_when_told()
                 return
-            if not isinstance(message, pb.ClientMessage):
-                raise RequestError(f"not a ClientMessage: {type(message).__name__}")
-            await self._receiver.take(self._live, message, reads_ring=self._reads_ring)
+            if not isinstance(message, bytes):
+                raise RequestError(f"not a message: {type(message).__name__}")
+            turn = Turn()
+            for piece in client_messages(message):
+                await self._receiver.take(self._live, piece, reads_ring=self._reads_ring)
+                await turn.pause()
 
     @property
     def _is_ring_read(self) -> bool:

@@ -43,17 +43,22 @@ class RelayIntake:
         """See ``relay.Take``."""
         loop = asyncio.get_running_loop()
         try:
-            directory, told = await loop.run_in_executor(
-                self._table.threads, read_batch, self._roots, batch
-            )
+            directory, works = await loop.run_in_executor(self._table.threads, self._read, batch)
             writer = self._table.group_at(directory)
         except RefusedError as error:
             raise NotTakenError(str(error)) from error
         except JournalError as error:
             raise NotTakenError(f"a batch that cannot be read: {error}") from error
-        # Peers choose their ids. Made anew, none is that of a local session or of another peer's.
-        batch = replace(batch, producer=session_key(b"producer " + batch.producer))
-        return await writer.relay(batch, works_of(batch, told))
+        return await writer.relay(_with_own_id(batch), works)
+
+    def _read(self, batch: Batch) -> tuple[str, list[RelayedWork]]:
+        directory, told = read_batch(self._roots, batch)
+        return directory, works_of(_with_own_id(batch), told)
+
+
+def _with_own_id(batch: Batch) -> Batch:
+    """Peers choose their ids. Made anew, none is that of a local session or of another peer's."""
+    return replace(batch, producer=session_key(b"producer " + batch.producer))
 
 
 def read_batch(roots: Roots, batch: Batch) -> tuple[str, RelayedEntries]:

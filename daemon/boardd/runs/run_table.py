@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor
 from pathlib import Path
 
 from boardd.core.budget import Budgets
@@ -90,7 +89,7 @@ class RunTable:
             yield self._groups.forwarding.held()
 
     @property
-    def threads(self) -> Executor:
+    def threads(self) -> WriterThreads:
         """The threads for all that touches the file system."""
         return self._brief_calls.threads
 
@@ -220,7 +219,7 @@ class RunTable:
         return RunFiles(
             run,
             self._roots,
-            self.threads,
+            self.threads.of(lambda: run.owner),
             self._brief_calls,
             self._outcomes.refuse,
             self._retry_secs,

@@ -30,10 +30,10 @@ from boardd_protos.shared import SESSION_ID_BYTES
 
 from boardd.core.errors import CapacityError, ProtocolError
 from boardd.core.refusals import RefusedError
+from boardd.runs.writing.turn import Turn
 from boardd.sessions.client_log import ClientLog, LogVersionRefusedError
 from boardd.sessions.foreign_logs import is_foreign
 from boardd.sessions.sessions import Sessions
-from boardd.sessions.turn import Turn
 
 _logger = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import stat
 from typing import Final
@@ -21,9 +22,11 @@ from boardd_protos.log_file import (
 
 from boardd.core.errors import RequestError
 from boardd.core.refusals import RefusedError
+from boardd.sessions import let_go
 
 #: Of definitions, read at a time.
 _PIECE_BYTES: Final = 64 << 10
+_PIECE_ENTRIES: Final = 1024
 _LENGTH_BYTES: Final = 4
 #: How often a read is tried: its failure says nothing of the ring, and would end the session.
 _TRIES: Final = 3
@@ -84,14 +87,16 @@ class ClientLog:
     def definitions(self, at: int, max_entry_bytes: int) -> tuple[list[bytes], int]:
         """The entries of definitions from offset ``at`` on, and the offset to go on at.
 
-        That is the same offset if there is no more. About 64 KiB are returned, and one
-        entry of more than ``max_entry_bytes`` is passed over. Raises ``RequestError``.
+        That is the same offset if there is no more. About 64 KiB and 1,024 entries are returned
+        at most, and one entry of more than ``max_entry_bytes`` is passed over. Raises
+        ``RequestError``.
         """
         used = self.words().definitions_used
         if used - at < _LENGTH_BYTES:
             return [], at
         start = self.header.definitions_offset + at
-        entries = list(decode_entries(self._read(start, min(used - at, _PIECE_BYTES))))
+        piece = self._read(start, min(used - at, _PIECE_BYTES))
+        entries = list(itertools.islice(decode_entries(piece), _PIECE_ENTRIES))
         if not entries:  # it is longer than that, or it is cut off
             length = int.from_bytes(self._read(start, _LENGTH_BYTES), "little")
             if length > used - at - _LENGTH_BYTES:
@@ -110,7 +115,7 @@ class ClientLog:
         """Reads no more. Idempotent."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            let_go.close(fd)
 
     def _read(self, offset: int, size_bytes: int) -> bytes:
         failed = ""

@@ -11,11 +11,12 @@ from collections.abc import Collection
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
-from google.protobuf.message import DecodeError
 
 from boardd.core.errors import RequestError
+from boardd.core.intake.messages import pieces
 from boardd.core.refusals import RefusedError
 from boardd.runs.directories.logdir import Roots
+from boardd.runs.writing.turn import Turn
 from boardd.sessions.client_log import ClientLog
 from boardd.sessions.ring_reader import MAX_DEFINITION_BYTES
 
@@ -34,7 +35,7 @@ async def is_foreign(log: ClientLog, roots: Roots) -> bool:
             return False
         if end == at:
             return bool(outside)
-        new = _logdirs(entries) - outside
+        new = await _logdirs(entries) - outside
         if new:
             looking = asyncio.to_thread(_are_outside, new, roots)
             try:
@@ -47,11 +48,14 @@ async def is_foreign(log: ClientLog, roots: Roots) -> bool:
         await asyncio.sleep(0)  # others' turn
 
 
-def _logdirs(entries: Collection[bytes]) -> set[str]:
+async def _logdirs(entries: Collection[bytes]) -> set[str]:
     found: set[str] = set()
+    turn = Turn()
     for entry in entries:
-        with contextlib.suppress(DecodeError):  # whoever adopts the log says so
-            found.update(run.logdir for run in pb.Definitions.FromString(entry).runs)
+        with contextlib.suppress(RequestError):  # whoever adopts the log says so
+            for piece in pieces(pb.Definitions, entry):
+                found.update(run.logdir for run in piece.runs)
+                await turn.pause()
     return found
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Final, Protocol
 
 from boardd_protos.shared import Commit
 
 from boardd.core.session.lifecycle import Lifecycle, State
 from boardd.core.session.session import Session
 from boardd.core.session.session_ring import SessionRing
+from boardd.runs.writing.turn import Turn
 from boardd.sessions.maps import MapBudget, Maps
 from boardd.sessions.notice import Notice
 from boardd.sessions.peer_process import PeerProcess
+
+#: How often a map connection is looked at for more at a time: a client that shares all the maps
+#: it may has sent far less, and one that never ends must not hold up a call.
+_MAX_RECEIVED: Final = 64
 
 
 class AttachedStream(Protocol):
@@ -35,8 +40,11 @@ class OpenMapConnection(Protocol):
     def peer_pid(self) -> int:
         """The number of the process at its other end; 0 if it is not visible from here."""
 
-    def receive(self) -> None:
-        """Takes the messages that are there; does not wait for one."""
+    def receive(self) -> bool:
+        """Takes messages that are there, up to a bound; returns whether there may be more.
+
+        Does not wait for one.
+        """
 
     def rely_on(self) -> None:
         """Takes the end of this for the end of the client, from now on."""
@@ -94,6 +102,14 @@ class LiveSession:
         """Whether all that a client has handed in is written or rejected."""
         is_read = self.committed_sequence == self.session.received_sequence
         return self.session.is_quiet and is_read and not self.state.is_ending
+
+    async def receive_all(self) -> None:
+        """Takes what its client has sent over its map connection by now, in turns."""
+        turn = Turn()
+        for _ in range(_MAX_RECEIVED):
+            if self.map_connection is None or not self.map_connection.receive():
+                return
+            await turn.pause()
 
     def stop_timer(self) -> None:
         """Stops the lease or the farewell, whichever runs."""

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import (
     F_ADD_SEALS,
@@ -24,9 +25,14 @@ from boardd_protos.shared import (
     SEALS,
     Handover,
 )
+from numpy.typing import NDArray
 
 from boardd.core.refusals import RefusedError
+from boardd.sessions import let_go
 from boardd.sessions.client_log import ClientLog
+
+#: The bytes of a map; it is unmapped when the last view of them goes.
+Mapped = NDArray[np.uint8]
 
 #: Of ``st_blocks``.
 _BLOCK_BYTES: Final = 512
@@ -87,7 +93,7 @@ class _Descriptor:
         self.fd: Final = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
         #: From where to where it is known to have no hole; its seals let none come (Linux 5.1).
         self._whole = (0, 0)
-        weakref.finalize(self, os.close, self.fd).atexit = False
+        weakref.finalize(self, let_go.close, self.fd).atexit = False
 
     def has_hole(self, start: int, end: int) -> bool:
         """Whether a part of these bytes was never written.
@@ -122,10 +128,10 @@ class MapBytes:
             self._held_bytes -= self._gone.popleft()
         return self._held_bytes
 
-    def add(self, mapped: mmap.mmap) -> None:
+    def add(self, mapped: Mapped) -> None:
         """Counts ``mapped`` from now on."""
-        self._held_bytes += len(mapped)
-        weakref.finalize(mapped, self._gone.append, len(mapped)).atexit = False
+        self._held_bytes += mapped.nbytes
+        weakref.finalize(mapped, self._gone.append, mapped.nbytes).atexit = False
 
 
 class MapBudget(MapBytes):
@@ -180,12 +186,12 @@ class Maps:
             raise refused(f"map {number}: at most {MAX_MAPS} are taken")
         self._add(number, self._map(handover, fd))
 
-    def _add(self, number: int, mapped: mmap.mmap) -> None:
+    def _add(self, number: int, mapped: Mapped) -> None:
         self._mapped.add(mapped)
         self._budget.add(mapped)
-        self.views = MapViews({**self.views, number: memoryview(mapped)}, self.views.first)
+        self.views = MapViews({**self.views, number: mapped.data}, self.views.first)
 
-    def _map(self, handover: Handover, fd: int) -> mmap.mmap:
+    def _map(self, handover: Handover, fd: int) -> Mapped:
         number, size_bytes = handover.map_number, handover.size_bytes
         try:
             seals = fcntl.fcntl(fd, F_GET_SEALS)
@@ -220,9 +226,12 @@ class Maps:
                 "session's part of it; see --max-map-bytes"
             )
         try:
-            return mmap.mmap(fd, size_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+            memory = mmap.mmap(fd, size_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
         except OSError as error:
             raise refused(f"map {number} cannot be mapped: {error.strerror}") from None
+        mapped = np.frombuffer(memory, np.uint8)
+        weakref.finalize(mapped, let_go.unmap, memory).atexit = False
+        return mapped
 
     def release(self, number: int) -> None:
         """Lets go of a map; nothing happens if none has that number."""

@@ -19,15 +19,17 @@ from boardd.core.session.session import Session
 from boardd.runs.directories.logdir import Roots
 from boardd.runs.event_files.run_locator import RunLocator
 from boardd.runs.run_table import RunTable
+from boardd.runs.writing.turn import Turn
 from boardd.sessions.held_watch import HeldWatch
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
-from boardd.sessions.turn import Turn
 
 #: Frames of that many bytes are taken in one go.
 _WHOLE_BYTES: Final = 6 << 10
 #: Definitions are taken this many at a time.
 _DEFINITIONS_AT_A_TIME: Final = 32
+#: Each run that purges is compared with all that are open.
+_PURGES_AT_A_TIME: Final = 4
 
 
 class Receiver:
@@ -76,9 +78,8 @@ class Receiver:
         elif kind == "committed":
             if not reads_ring:
                 raise RequestError("committed, but Attach has set no log_from")
-            if live.map_connection is not None:
-                # A client shares a map before it commits what lies in it.
-                live.map_connection.receive()
+            # A client shares a map before it commits what lies in it.
+            await live.receive_all()
             self._commit(live, message.committed.sequence, message.committed.position)
         elif kind == "chunk":
             live.session.add_chunk(message.chunk)
@@ -205,10 +206,12 @@ class Receiver:
 def _pieces(definitions: pb.Definitions) -> Iterator[pb.Definitions]:
     """Yields ``definitions`` in messages that are taken in a few milliseconds each."""
     runs, series = definitions.runs, definitions.series
-    if len(runs) + len(series) <= _DEFINITIONS_AT_A_TIME:
+    if len(runs) + len(series) <= _PURGES_AT_A_TIME:
         yield definitions
         return
-    for begin in range(0, len(runs), _DEFINITIONS_AT_A_TIME):
-        yield pb.Definitions(runs=runs[begin : begin + _DEFINITIONS_AT_A_TIME])
+    purges = any(run.HasField("purge_step") for run in runs)
+    step = _PURGES_AT_A_TIME if purges else _DEFINITIONS_AT_A_TIME
+    for begin in range(0, len(runs), step):
+        yield pb.Definitions(runs=runs[begin : begin + step])
     for begin in range(0, len(series), _DEFINITIONS_AT_A_TIME):
         yield pb.Definitions(series=series[begin : begin + _DEFINITIONS_AT_A_TIME])

@@ -15,10 +15,11 @@ from typing import Final, NamedTuple
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameError
-from google.protobuf.message import DecodeError
 
-from boardd.core.errors import ProtocolError
+from boardd.core.errors import ProtocolError, RequestError
+from boardd.core.intake.messages import pieces
 from boardd.core.intake.shared_ring import RingFrames, SharedRing
+from boardd.runs.writing.turn import Turn
 from boardd.sessions.client_log import ClientLog
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.receiver import Receiver
@@ -31,6 +32,8 @@ TURN_BYTES: Final = 1 << 20
 _PARKED_TURN_BYTES: Final = 6 << 10
 #: Of one definition; a longer one is passed over.
 MAX_DEFINITION_BYTES: Final = 1 << 20
+#: Definitions that are looked up together, about, since each look takes a thread's time.
+_DEFINED_TOGETHER: Final = 256
 
 
 class Salvage(NamedTuple):
@@ -48,6 +51,8 @@ class RingReader:
         self._receiver = receiver
         self._live = live
         self._defined_bytes = 0  # of the log's definitions
+        self._gathered: list[pb.Definitions] = []
+        self._gathered_count = 0
 
     async def follow(self, ring: SharedRing) -> None:
         """Reads what the client commits, until it is cancelled.
@@ -133,30 +138,47 @@ class RingReader:
 
     async def _define(self) -> None:
         """Takes the definitions that the log has and that were not read yet."""
-        live, log = self._live, self._live.maps.log
+        live, log, turn = self._live, self._live.maps.log, Turn()
         while log is not None and not live.state.is_over:
             entries, end = log.definitions(self._defined_bytes, MAX_DEFINITION_BYTES)
             if end == self._defined_bytes:
                 return
             broken = 0
-            together = pb.Definitions()
-            each = []
             for entry in entries:
                 try:
-                    each.append(pb.Definitions.FromString(entry))
-                except DecodeError:
+                    for piece in pieces(pb.Definitions, entry):
+                        broken += await self._gather(piece, turn)
+                except RequestError:
                     broken += 1
-                else:
-                    together.MergeFrom(each[-1])
-            try:
-                await self._receiver.define(live, together)
-            except ProtocolError:  # one of them; the others are good
-                for definition in each:
-                    try:
-                        await self._receiver.define(live, definition)
-                    except ProtocolError:
-                        broken += 1
+            broken += await self._define_gathered(turn)
             self._defined_bytes = end
             if broken:
                 _logger.error("%d definitions of pid %d are broken", broken, live.session.pid)
             await asyncio.sleep(0)  # others' turn
+
+    async def _gather(self, piece: pb.Definitions, turn: Turn) -> int:
+        """Adds ``piece`` to those that are defined together; returns how many were broken."""
+        self._gathered.append(piece)
+        self._gathered_count += 1 + len(piece.runs) + len(piece.series)
+        if self._gathered_count >= _DEFINED_TOGETHER:
+            return await self._define_gathered(turn)
+        await turn.pause()
+        return 0
+
+    async def _define_gathered(self, turn: Turn) -> int:
+        """Takes what was gathered; returns how many pieces of it are broken."""
+        gathered, self._gathered, self._gathered_count = self._gathered, [], 0
+        together, broken = pb.Definitions(), 0
+        for piece in gathered:
+            together.MergeFrom(piece)
+        try:
+            await self._receiver.define(self._live, together)
+        except ProtocolError:  # one of them; the others are good
+            for piece in gathered:
+                try:
+                    await self._receiver.define(self._live, piece)
+                except ProtocolError:
+                    broken += 1
+                await turn.pause()
+        await turn.pause()
+        return broken

@@ -117,10 +117,9 @@ class Sessions:
         if not live.is_forgotten:
             self.fire(live, Event.CLOSED)
 
-    def end_runs(self, live: LiveSession) -> None:
+    async def end_runs(self, live: LiveSession) -> None:
         """Ends every run that a session still logs to, after what it sent before."""
-        if live.map_connection is not None:
-            live.map_connection.receive()  # what was committed before is handed in
+        await live.receive_all()  # what was committed before is handed in
         self.run_table.admit(live.session.end().parts)
 
     # Map connections
@@ -202,15 +201,15 @@ class Sessions:
 
     # The daemon's end
 
-    def drain(self) -> None:
+    async def drain(self) -> None:
         """Begins nothing any more; every stream ends when what it sent is told."""
         self.registry.is_draining = True
         self.system_metrics.close()
         self.run_table.groups.drain()
         for live in self.registry:
-            if live.map_connection is not None:
-                live.map_connection.receive()  # that a client is gone must be known now
-            self.fire(live, Event.DRAINING)
+            await live.receive_all()  # that a client is gone must be known now
+            if not live.is_forgotten:
+                self.fire(live, Event.DRAINING)
 
     def held(self) -> Iterator[Held]:
         """What is held of the budgets that all sessions share."""

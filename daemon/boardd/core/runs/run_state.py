@@ -234,6 +234,11 @@ class RunState:
         return next((member.umask for member in self.members.values()), None)
 
     @property
+    def owner(self) -> bytes | str:
+        """Who waits for its calls to the file system: the session of its first member, or it."""
+        return next((session_id for session_id, _ in self.members), self.path)
+
+    @property
     def tags(self) -> list[bytes]:
         """The run's tags, each at its index."""
         return self._tags.names

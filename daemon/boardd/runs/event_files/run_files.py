@@ -67,7 +67,7 @@ class RunFiles:
         run: RunState,
         roots: Roots,
         threads: Executor,
-        brief_calls: BriefCalls,
+        brief_calls: BriefCalls[Executor],
         on_refused: Callable[[RunState], None],
         retry_secs: float = RETRY_SECS,
         on_written: Callable[[RunState], None] = lambda run: None,
@@ -142,7 +142,7 @@ class RunFiles:
         try:
             with self._hangs.watching():
                 if is_brief:
-                    return await self._brief_calls.run(call)
+                    return await self._brief_calls.run(call, self._run.owner)
                 return await loop.run_in_executor(self._threads, call)
         finally:
             if self._run.progress.trouble == _HANGS:

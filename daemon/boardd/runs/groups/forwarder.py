@@ -81,7 +81,7 @@ class NoPoints:
     def begin(self, group_id: bytes, first: int) -> None:
         """Shows nothing."""
 
-    def emit(self, emission: Emission, names: list[bytes]) -> None:
+    async def emit(self, emission: Emission, names: list[bytes]) -> None:
         """Shows nothing."""
 
     def tell_drops(self, part: DropPart) -> None:

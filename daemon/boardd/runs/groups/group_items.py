@@ -36,12 +36,12 @@ class GroupItems:
         #: The daemon leaves: members that are ended now go on with the next one.
         self.is_draining = False
 
-    def works(self, item: Item) -> Sequence[AnyWork]:
-        """Returns what is to be recorded of ``item``."""
-        if not isinstance(item, RelayedItem):
-            return [self._work_of(item)]
-        is_next = position_after(item.batch, self._position(item)) is not None
-        return item.works if is_next else []
+    def works(self, items: Sequence[Item]) -> Sequence[AnyWork]:
+        """Returns what is to be recorded of ``items``."""
+        if items and isinstance(relayed := items[0], RelayedItem):  # which is handled by itself
+            is_next = position_after(relayed.batch, self._position(relayed)) is not None
+            return relayed.works if is_next else []
+        return [self._work_of(item) for item in items]
 
     def _work_of(self, item: Item) -> Work:
         if isinstance(item, Presence):

@@ -59,7 +59,7 @@ class PointOutput(Protocol):
         """Emissions of a group come from ``first`` on."""
         ...
 
-    def emit(self, emission: Emission, names: list[bytes]) -> None:
+    async def emit(self, emission: Emission, names: list[bytes]) -> None:
         """Shows the next emission."""
         ...
 
@@ -124,15 +124,18 @@ class GroupLog:
         """
         recorder = self._recorder
         replica = None
-        while await self.files.open():
+
+        def go_on() -> list[Outcome]:
+            nonlocal replica
             if recorder.replica is not replica:  # marks tell what of it is recorded
                 replica = recorder.replica
                 recorder.begin(works)
+            return recorder.go_on(self.files.append_once)
+
+        while await self.files.open():
             recorder.room_bytes = MAX_OUT_BYTES - self.output.out_bytes
             try:
-                outcomes = await self.files.on_thread(
-                    lambda: recorder.go_on(self.files.append_once), is_brief=is_brief
-                )
+                outcomes = await self.files.on_thread(go_on, is_brief=is_brief)
             except OSError as error:
                 await self.files.wait_out(error)
             else:
@@ -154,7 +157,7 @@ class GroupLog:
         else:
             emission = recorder.take_emission()
         if emission is not None:
-            output.emit(emission, recorder.replica.tag_names)
+            await output.emit(emission, recorder.replica.tag_names)
 
     async def catch_up(self) -> None:
         """Hands on points that were left in the journal."""

@@ -39,10 +39,12 @@ from boardd.runs.groups.group_points import (
     Output,
     Place,
     RewindRow,
+    Row,
     ScalarRows,
     SummaryRow,
     directory_of,
 )
+from boardd.runs.writing.turn import Turn
 
 _logger = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ _logger = logging.getLogger(__name__)
 MAX_OUT_BYTES: Final = 32 << 20
 #: The number by which a group knows each of its runs.
 _RUN: Final = 1
+#: Rows that are handed on in one go, which takes less than a turn.
+_ROWS_AT_A_TIME: Final = 64
 
 
 class GroupOutput:
@@ -97,27 +101,23 @@ class GroupOutput:
         self._group_id = group_id
         self._watermark = Watermark(first - 1)
 
-    def emit(self, emission: Emission, names: list[bytes]) -> None:
+    async def emit(self, emission: Emission, names: list[bytes]) -> None:
         """Writes ``emission``, the next one; ``names`` has its tags."""
-        parts: list[RunPart] = []
-        sequences = SequenceRange(emission.first, emission.last)
-        for row in emission.rows:
-            if isinstance(row, ScalarRows):
-                part = self._scalars(row, names)
-            elif isinstance(row, SummaryRow):
-                part = self._summary(row, names)
-            else:
-                parts += self._rewinds(row)
-                continue
-            if part is not None:
-                parts.append(part)
+        turn, sequences = Turn(), None
         if emission.last >= emission.first:
-            for part in parts:
-                part.sequences = sequences
-            sequences.parts = len(parts)
-            if not parts:
-                self._watermark.finish(emission.first, emission.last)
-        self._hand_on(parts)
+            sequences = SequenceRange(emission.first, emission.last)
+            sequences.parts = 1  # until all are on their way
+        for begin in range(0, len(emission.rows), _ROWS_AT_A_TIME):
+            rows = emission.rows[begin : begin + _ROWS_AT_A_TIME]
+            parts = [part for row in rows for part in self._parts_of(row, names)]
+            if sequences is not None:
+                for part in parts:
+                    part.sequences = sequences
+                sequences.parts += len(parts)
+            self._hand_on(parts)
+            await turn.pause()
+        if sequences is not None:
+            self._came_back(sequences)
 
     def tell_drops(self, part: DropPart) -> None:
         """Tells in the group's run what a client dropped that has no run of its own."""
@@ -164,13 +164,12 @@ class GroupOutput:
             self._open_parts -= 1
             # What a file does not take is given up: the journal must not grow for its sake.
             if part.sequences is not None:
-                part.sequences.parts -= 1
-                if not part.sequences.parts:
-                    self._finish(part.sequences)
+                self._came_back(part.sequences)
         self._on_change()
 
-    def _finish(self, sequences: SequenceRange) -> None:
-        if sequences.first > self._watermark.written_sequence:
+    def _came_back(self, sequences: SequenceRange) -> None:
+        sequences.parts -= 1
+        if not sequences.parts and sequences.first > self._watermark.written_sequence:
             self._watermark.finish(sequences.first, sequences.last)
 
     def recharged(self, part: RunPart, size_bytes: int) -> None:
@@ -191,6 +190,15 @@ class GroupOutput:
             self.out_bytes += part.size_bytes
         self._open_parts += len(parts)
         self._admit(parts)
+
+    def _parts_of(self, row: Row, names: list[bytes]) -> Iterable[RunPart]:
+        if isinstance(row, RewindRow):
+            return self._rewinds(row)
+        if isinstance(row, ScalarRows):
+            part = self._scalars(row, names)
+        else:
+            part = self._summary(row, names)
+        return [] if part is None else [part]
 
     def _scalars(self, row: ScalarRows, names: list[bytes]) -> RunPart | None:
         file = self._file(row.output)

@@ -278,8 +278,9 @@ class GroupWriter:
 
     async def _record(self, items: deque[Item]) -> None:
         now = asyncio.get_running_loop().time()
-        works = [work for item in items for work in self._items.works(item)]
-        works += [Work(joined, has_left=True) for joined in self._members.lost(self.log.group, now)]
+        lost = [Work(joined, has_left=True) for joined in self._members.lost(self.log.group, now)]
+        works = self._items.works(items)
+        works = [*works, *lost] if lost else works
         outcomes = await self.log.record(works, is_brief=is_brief(items))
         if outcomes is None:
             refusal = self.run.refusal

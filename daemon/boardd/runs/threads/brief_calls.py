@@ -4,7 +4,7 @@ Going to another thread and back takes longer than appending a few events, and t
 threads that want the interpreter slow each other down. So one thread makes all calls
 that wait, one after the other, and their results go back to the event loop together.
 If a call hangs, another thread soon goes on with the rest. Threads whose call has lasted
-for a second are given up for the others: so many more may work.
+for a second are given up for the others: so many more may work. Owners take turns.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Executor
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from boardd.core.turns import Turns
 from boardd.runs.threads.writer_threads import HANGING_SECS, MAX_HANGING
 
 #: Seconds that a result waits for others that go back with it. If a call takes longer,
@@ -25,15 +25,24 @@ from boardd.runs.threads.writer_threads import HANGING_SECS, MAX_HANGING
 _LOOK_SECS: Final = 0.005
 
 _Result = TypeVar("_Result")
+_Threads_co = TypeVar("_Threads_co", bound=Executor, covariant=True)
 
 
-class BriefCalls:
+class _Call(NamedTuple):
+    """A call of ``owner``'s that waits; ``result`` gets what comes of it."""
+
+    owner: Hashable
+    result: asyncio.Future[Any]
+    call: Callable[[], Any]
+
+
+class BriefCalls(Generic[_Threads_co]):
     """Calls on at most ``max_threads`` of ``threads``, besides those that hang; see the module.
 
     Made, used and closed on the event loop's thread.
     """
 
-    def __init__(self, threads: Executor, max_threads: int) -> None:
+    def __init__(self, threads: _Threads_co, max_threads: int) -> None:
         self.threads = threads
         self._max_threads = max_threads
         self._is_closed = False
@@ -43,14 +52,14 @@ class BriefCalls:
         self._seen = 0
         #: Guards all below.
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
+        self._waiting: Turns[_Call] = Turns()
         self._begun = 0
         #: Threads at work, and since when each makes its call.
         self._working: dict[object, float] = {}
         self._done: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
 
-    async def run(self, call: Callable[[], _Result]) -> _Result:
-        """Returns what ``call`` returns on a thread, or raises what it raises.
+    async def run(self, call: Callable[[], _Result], owner: Hashable = None) -> _Result:
+        """Returns what ``call``, one of ``owner``'s, returns on a thread, or raises what it raises.
 
         Raises ``RuntimeError`` once closed.
         """
@@ -59,7 +68,7 @@ class BriefCalls:
         loop = asyncio.get_running_loop()
         result: asyncio.Future[_Result] = loop.create_future()
         with self._lock:
-            self._waiting.append((result, call))
+            self._waiting.add(owner, _Call(owner, result, call))
         if self._start is None:
             # Calls that other tasks ask for in this turn of the loop go with it.
             self._start = loop.call_soon(self._begin, loop)
@@ -119,7 +128,8 @@ class BriefCalls:
                     del self._working[worker]
                     return
                 self._working[worker] = time.monotonic()
-                result, call = self._waiting.popleft()
+                owner, result, call = self._waiting.take()
+                self._waiting.end_turn(owner)
                 self._begun += 1
             if result.cancelled():  # abandoned: nobody would know that it was made
                 continue
@@ -132,7 +142,7 @@ class BriefCalls:
             with self._lock:
                 self._done.append((result, value, failure))
                 is_last = not self._waiting
-            del result, call, value, failure
+            del owner, result, call, value, failure
             if is_last:
                 with contextlib.suppress(RuntimeError):  # it was closed: nobody waits any more
                     loop.call_soon_threadsafe(self._take_back)

@@ -4,6 +4,9 @@ So many calls as there are places are made at once. A file system may hang, thou
 whose server is gone does, and then none of its calls returns. So a call that lasts longer
 than a second loses its place to the next one, and from then on waits alone, on its thread.
 There is a bound on such threads too; once it is met, calls wait for places again.
+
+Owners take turns at the places. So one with a thousand calls, which a slow disk may take a
+second for each, delays another's by one.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
 from typing import Any, Final, TypeVar
+
+from boardd.core.turns import Turns
 
 #: Seconds after which a call loses its place.
 HANGING_SECS: Final = 1.0
@@ -27,9 +31,10 @@ _Result = TypeVar("_Result")
 class _Call:
     """A call that was asked for; ``future`` gets its result."""
 
-    __slots__ = ("begun_at", "call", "future", "has_place")
+    __slots__ = ("begun_at", "call", "future", "has_place", "owner")
 
-    def __init__(self, call: Callable[[], Any]) -> None:
+    def __init__(self, owner: Hashable, call: Callable[[], Any]) -> None:
+        self.owner = owner
         self.call = call
         self.future: Future[Any] = Future()
         self.begun_at = 0.0
@@ -59,7 +64,7 @@ class WriterThreads(Executor):
         self._names = 0
         #: Guards all below.
         self._wake = threading.Condition()
-        self._waiting: deque[_Call] = deque()
+        self._waiting: Turns[_Call] = Turns()
         self._begun: set[_Call] = set()
         self._idle = 0
         #: Threads that were started or woken and have not looked for a call since.
@@ -67,14 +72,22 @@ class WriterThreads(Executor):
         self._is_shut_down = False
 
     def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> Future[_Result]:
-        """Asks for a call. Raises ``RuntimeError`` after ``shutdown``."""
-        call = _Call(lambda: fn(*args, **kwargs))
+        """Asks for a call that is nobody's. Raises ``RuntimeError`` after ``shutdown``."""
+        return self.submit_for(None, lambda: fn(*args, **kwargs))
+
+    def submit_for(self, owner: Hashable, call: Callable[[], _Result]) -> Future[_Result]:
+        """Asks for a call of ``owner``'s. Raises ``RuntimeError`` after ``shutdown``."""
+        waiting = _Call(owner, call)
         with self._wake:
             if self._is_shut_down:
                 raise RuntimeError("a call after shutdown")
-            self._waiting.append(call)
+            self._waiting.add(owner, waiting)
         self._go_on()
-        return call.future
+        return waiting.future
+
+    def of(self, owner: Callable[[], Hashable]) -> Executor:
+        """These threads, for calls of the one that ``owner`` returns at the time."""
+        return _Owned(self, owner)
 
     @property
     def hanging(self) -> int:
@@ -89,13 +102,10 @@ class WriterThreads(Executor):
             self._look = None
         with self._wake:
             self._is_shut_down = True
-            waiting = list(self._waiting)
-            if cancel_futures:
-                self._waiting.clear()
+            waiting = self._waiting.clear() if cancel_futures else []
             self._wake.notify_all()
-        if cancel_futures:
-            for call in waiting:
-                call.future.cancel()
+        for call in waiting:
+            call.future.cancel()
 
     def _go_on(self) -> None:
         """Has calls that wait begun, as far as there are places; looks again if any wait."""
@@ -152,7 +162,8 @@ class WriterThreads(Executor):
                     if self._is_shut_down:
                         return
                     self._coming -= 1
-                call = self._waiting.popleft()
+                call = self._waiting.take()
+                self._waiting.end_turn(call.owner)
                 call.begun_at = time.monotonic()
                 self._begun.add(call)
             try:
@@ -161,3 +172,15 @@ class WriterThreads(Executor):
                 with self._wake:
                     self._begun.discard(call)
             del call
+
+
+class _Owned(Executor):
+    """``threads``, for the calls of one owner."""
+
+    def __init__(self, threads: WriterThreads, owner: Callable[[], Hashable]) -> None:
+        self._threads = threads
+        self._owner = owner
+
+    def submit(self, fn: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> Future[_Result]:
+        """See ``WriterThreads.submit_for``."""
+        return self._threads.submit_for(self._owner(), lambda: fn(*args, **kwargs))

@@ -129,6 +129,19 @@ def _look_at(part: SummaryPart, *, may_join: bool) -> tuple[float, pb.Payload | 
         return LONG_SECS, None
 
 
+def _estimated(part: SummaryPart, budget_bytes: int, max_projection_bytes: int) -> MemoryEstimate:
+    if isinstance(part, MergedPart):
+        # What its values are presented from was made of tensors that passed.
+        size_bytes = _MERGED_COPIES * part.partial.size_bytes
+        return MemoryEstimate(size_bytes, size_bytes)
+    return estimated_memory(
+        part.payload,
+        is_by_value=bool(part.tensors),
+        budget_bytes=budget_bytes,
+        max_projection_bytes=max_projection_bytes,
+    )
+
+
 class RunReductions(Flow[_Work]):
     """The reductions of one run, which ``reduce`` makes; see ``ReductionPool``.
 
@@ -336,7 +349,7 @@ class ReductionPool:
             return SummaryError(pb.RUN_REFUSED, refusal.message)
         assert isinstance(run, RunReductions)
         try:
-            estimate = self._estimate(part)
+            estimate = _estimated(part, self._memory_bytes, self._max_tensor_bytes)
             if not estimate.is_allowed:
                 raise SummaryError(
                     pb.TENSOR_TOO_LARGE,
@@ -360,18 +373,6 @@ class ReductionPool:
             # A defect: this record suffers, the thread goes on.
             _logger.exception("run %s", part.run.path)
             return SummaryError(pb.REDUCTION_FAILED, f"defect of the daemon: {error!r}")
-
-    def _estimate(self, part: SummaryPart) -> MemoryEstimate:
-        if isinstance(part, MergedPart):
-            # What its values are presented from was made of tensors that passed.
-            size_bytes = _MERGED_COPIES * part.partial.size_bytes
-            return MemoryEstimate(size_bytes, size_bytes)
-        return estimated_memory(
-            part.payload,
-            is_by_value=bool(part.tensors),
-            budget_bytes=self._memory_bytes,
-            max_projection_bytes=self._max_tensor_bytes,
-        )
 
     def _look(self) -> None:
         """Starts more threads if one alone has not reduced everything, and takes results back."""

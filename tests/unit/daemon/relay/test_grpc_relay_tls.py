@@ -11,9 +11,9 @@ from boardd.errors import ConfigError
 from boardd.relay.grpc_relay import GrpcRelay
 from boardd.relay.relay import Batch, UnreachableError
 from boardd.rpc.auth import server_credentials
+from boardd.rpc.handlers import add_relay
 from boardd.rpc.relay_service import RelayService
 from boardd_protos.address import TcpAddress
-from boardd_protos.relay_pb2_grpc import add_RelayServicer_to_server
 from support.certificates import Authority, Certificate
 
 BATCH = Batch(b"p" * 16, "run", 0, 1, 0, b"x")
@@ -29,7 +29,7 @@ async def sent(authority: Authority, server: Certificate, client: Certificate | 
         Path(server.chain), Path(server.key), Path(authority.certificate)
     )
     aggregator = grpc.aio.server()
-    add_RelayServicer_to_server(RelayService(take), aggregator)
+    add_relay(RelayService(take), aggregator)
     port = aggregator.add_secure_port("localhost:0", credentials)
     await aggregator.start()
     relay = GrpcRelay(

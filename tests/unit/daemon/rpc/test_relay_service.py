@@ -10,9 +10,10 @@ import grpc.aio
 import pytest
 from boardd.relay.relay import Batch
 from boardd.rpc import relay_service
+from boardd.rpc.handlers import add_relay
 from boardd.rpc.relay_service import RelayService
 from boardd_protos import relay_pb2 as pb
-from boardd_protos.relay_pb2_grpc import RelayStub, add_RelayServicer_to_server
+from boardd_protos.relay_pb2_grpc import RelayStub
 from support.service_reading import run_async
 from support.waiting import until
 
@@ -29,7 +30,7 @@ def test_a_batch_that_does_not_end_is_given_up(
     async def test(path: Path) -> None:
         service = RelayService(nothing)
         server = grpc.aio.server()
-        add_RelayServicer_to_server(service, server)
+        add_relay(service, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -82,6 +82,32 @@ def test_messages_that_contradict_the_protocol(
     run_async(test, tmp_path)
 
 
+def test_a_request_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            client = await harness.client().begin()
+            request = pb.FlushRequest(session_id=client.session_id, runs=range(1 << 16))
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await client.stub.Flush(request)
+            assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+            assert "at most 65536 are taken" in str(refused.value.details())
+            assert (await client.flush(0)).reached
+
+    run_async(test, tmp_path)
+
+
+def test_long_definitions_are_taken_whole(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            tags = {number: f"{number:0100}" for number in range(1, 1001)}
+            client = await harness.client().begin(tags=tags)
+            await client.records(scalar(1, series=1), scalar(2, series=1000))
+            assert (await client.flush(2)).reached
+            assert harness.status().counters.written == 2
+
+    run_async(test, tmp_path)
+
+
 def test_a_stream_begins_with_attach_to_an_open_session(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         async with serving(path) as harness:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import inspect
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -29,13 +30,15 @@ REQUEST = pb.OpenRequest(session_id=bytes(16))
 class Call:
     """gRPC's side of a stream: what the client sends, and what it is told."""
 
-    def __init__(self, steps: Iterator[Callable[[], pb.ClientMessage]]) -> None:
+    def __init__(self, steps: Iterator[Callable[[], Any]]) -> None:
         self._steps = steps
         self.told: list[pb.DaemonMessage] = []
 
-    async def read(self) -> pb.ClientMessage:
+    async def read(self) -> bytes:
         for step in self._steps:
-            return step()
+            message = step()
+            sent: pb.ClientMessage = await message if inspect.isawaitable(message) else message
+            return sent.SerializeToString()
         await asyncio.Event().wait()
         raise AssertionError("nothing sets it")
 
@@ -58,9 +61,9 @@ def test_a_message_that_arrives_with_the_end_is_not_taken(end: str, tmp_path: Pa
         sessions = Sessions(Roots([path]), Budgets(), time.monotonic, 1.0)
         live = sessions.open(REQUEST)
 
-        def ends_with_a_record() -> pb.ClientMessage:
+        async def ends_with_a_record() -> pb.ClientMessage:
             if end == "drained":
-                sessions.drain()
+                await sessions.drain()
             else:
                 assert sessions.open(REQUEST).session.received_sequence == 0
             return record()

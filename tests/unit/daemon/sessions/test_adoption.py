@@ -197,7 +197,7 @@ def test_a_path_that_no_file_has_hides_no_log(tmp_path: Path, directory: Path) -
             before = len(os.listdir("/proc/self/fd"))
             await adoption.look()
             assert not bad.exists()
-            assert len(os.listdir("/proc/self/fd")) == before
+            await until(lambda: len(os.listdir("/proc/self/fd")) == before)
             log = place(directory, 2)
             await adoption.look()
             assert is_adopted(sessions, log)

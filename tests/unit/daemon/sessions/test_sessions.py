@@ -185,7 +185,7 @@ def test_nothing_is_attached_while_the_daemon_drains(tmp_path: Path) -> None:
             stream = Stream()
             await sessions.attach(live, stream, None)
             assert sessions.have_streams
-            sessions.drain()
+            await sessions.drain()
             assert stream.ends == ["draining"]
             sessions.detach(live)
             assert not sessions.have_streams

@@ -146,6 +146,19 @@ def test_a_step_below_the_ranks_own_is_late() -> None:
     assert ranks.group.open_points == 2
 
 
+def test_a_tag_that_begins_below_what_all_have_reached_is_late() -> None:
+    ranks = Ranks(2)
+    one, two = ranks.join(0), ranks.join(1)
+    for rank in (one, two):
+        ranks.log(rank, [9], tag="another")
+    ranks.decide()
+    ranks.log(one, [5], value=3)
+    assert ranks.decide() == [(5, 0, "loss", {0: 3.0})]
+    ranks.log(two, [5])
+    assert ranks.decide() == []
+    assert ranks.group.late == {1: 1}
+
+
 def test_a_newer_attempt_closes_what_is_open_and_supersedes_the_older() -> None:
     ranks = Ranks(2)
     one = ranks.join(0)

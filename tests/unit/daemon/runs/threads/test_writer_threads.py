@@ -92,6 +92,21 @@ def test_no_more_calls_are_made_at_once_than_there_are_places() -> None:
     run(test, hanging_secs=DEADLINE_SECS)  # a busy machine pauses calls that do not hang
 
 
+def test_an_owner_with_many_calls_delays_anothers_by_one_for_each_place() -> None:
+    async def test(threads: WriterThreads, gate: Gate) -> None:
+        made: list[str] = []
+        held = [ask(threads, gate.hang) for _ in range(PLACES)]
+        await begun(gate, PLACES)
+        calls = [threads.of(lambda: "flood").submit(made.append, "flood") for _ in range(100)]
+        calls += [threads.of(lambda: "other").submit(made.append, f"other {n}") for n in range(2)]
+        gate.opened.set()
+        await asyncio.gather(*held, *map(asyncio.wrap_future, calls))
+        assert made.index("other 0") <= PLACES
+        assert made.index("other 1") <= 2 * PLACES + 1
+
+    run(test, hanging_secs=DEADLINE_SECS)
+
+
 def test_calls_that_hang_hold_no_other_up() -> None:
     async def test(threads: WriterThreads, gate: Gate) -> None:
         hung = [ask(threads, gate.hang) for _ in range(10)]

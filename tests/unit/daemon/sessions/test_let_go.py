@@ -1,0 +1,65 @@
+"""Memory that clients shared is given back beside the event loop."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from boardd.sessions import let_go
+from boardd.sessions.maps import MapBudget, Maps
+from boardd_protos.shared import SHARE, Handover
+from support.shared_client import is_mapped, memory
+from support.waiting import wait_until
+
+SIZE_BYTES = 512 << 20
+#: To take back so much is a tenth of a second of work for the system.
+MAX_HOLD_SECS = 0.02
+
+
+def held_secs(drop: Callable[[], None]) -> float:
+    begun = time.thread_time()
+    drop()
+    return time.thread_time() - begun
+
+
+def test_the_last_view_of_a_large_map_leaves_at_once() -> None:
+    maps, fd = Maps(MapBudget(1 << 40)), memory(SIZE_BYTES)
+    maps.share(Handover(bytes(16), SHARE, 1, SIZE_BYTES), fd)
+    os.close(fd)
+    part = maps.views[1][:1]  # as a record has one
+    maps.clear()
+    assert is_mapped()
+    assert maps.size_bytes == SIZE_BYTES
+    assert held_secs(part.release) < MAX_HOLD_SECS
+    assert maps.size_bytes == 0, "there is room for the next"
+    wait_until(lambda: not is_mapped())
+
+
+def test_the_last_descriptor_of_much_memory_is_closed_at_once() -> None:
+    fd = memory(SIZE_BYTES)
+    assert held_secs(lambda: let_go.close(fd)) < MAX_HOLD_SECS
+    wait_until(lambda: _is_closed(fd))
+
+
+def _is_closed(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return True
+    return False
+
+
+def test_what_cannot_have_a_thread_is_let_go_of_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(let_go, "_letting_go", let_go._LettingGo())
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    fd = memory(2 * let_go.SMALL_BYTES)
+    let_go.close(fd)
+    assert _is_closed(fd)
