@@ -38,6 +38,12 @@ class FrozenDisk:
             self.is_frozen = False
 
 
+@pytest.fixture(autouse=True)
+def no_autostart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the client wait for the test's own next daemon, however long the first takes to end."""
+    monkeypatch.setenv("BOARDD_AUTOSTART", "0")
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[FrozenDisk]:
     require_root()
