@@ -32,7 +32,7 @@ loaders = pytest.mark.parametrize("loader", LOADERS)
 
 
 def merged(root: Path) -> list[RunReport]:
-    return merge([root / "ranks"], root / "out", MergeOptions(), io.StringIO())
+    return merge([root / "ranks"], root / "out", MergeOptions())
 
 
 def values_of(rank: int, step: int) -> np.ndarray:

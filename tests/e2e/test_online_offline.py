@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -144,7 +143,7 @@ def test_online_equals_offline(tmp_path: Path, daemon: DaemonProcess, reduce: st
     )
     daemon.close()
     online = merged_directories(logdir)
-    merge([logdir], tmp_path / "out", MergeOptions(), io.StringIO())
+    merge([logdir], tmp_path / "out", MergeOptions())
     offline = merged_directories(tmp_path / "out")
     assert list(offline) == list(online)
     for directory, tags in online.items():
@@ -186,7 +185,7 @@ def test_a_relaunch_from_a_checkpoint_is_shown_alike(
             "all points are written",
         )
     daemon.close()
-    merge([logdir], tmp_path / "out", MergeOptions(), io.StringIO())
+    merge([logdir], tmp_path / "out", MergeOptions())
     for loader in LOADERS:
         online, offline = read_scalars(logdir, loader), read_scalars(tmp_path / "out", loader)
         for run in (".", "min", "max"):
