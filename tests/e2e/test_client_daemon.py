@@ -126,15 +126,17 @@ def test_the_exit_code_is_the_scripts_own(daemon: DaemonProcess, ending: str) ->
 def test_a_script_ends_in_time_with_a_daemon_that_is_stopped(
     transport: str, daemon: DaemonProcess
 ) -> None:
+    exit_secs = 1.0
     script = LOG_AND_LEAVE + "\nsw.flush(timeout=60); print('stop me', flush=True); input()\n"
     script += "for step in range(1000): sw.add_scalar('late', 1.0, step)\n"
+    begin = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(daemon.logdir / "run"), daemon.address],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "BOARDD_EXIT_TIMEOUT_SECS": "1"},
+        env={**os.environ, "BOARDD_EXIT_TIMEOUT_SECS": str(exit_secs)},
     )
     kill = threading.Timer(SCRIPT_SECS, process.kill)
     kill.start()
@@ -142,10 +144,13 @@ def test_a_script_ends_in_time_with_a_daemon_that_is_stopped(
         assert process.stdout is not None
         assert process.stdout.readline() == "stop me\n"
         kill.cancel()
+        start_secs = time.monotonic() - begin
         with daemon.stop_cont():
             begin = time.monotonic()
             _, errors = process.communicate("\n", timeout=SCRIPT_SECS)
-            assert time.monotonic() - begin < 30
+            took_secs = time.monotonic() - begin
+    # A busy machine delays the start as it does the end.
+    assert exit_secs <= took_secs < exit_secs + max(5.0, 5 * start_secs)
     assert process.returncode == 0
     fate = {
         "shared": "the daemon has what it needs to write them",
@@ -183,11 +188,12 @@ assert sw.close(timeout=60)
 """
 
 
-@pytest.mark.parametrize("support", ["0", "1"])
+@pytest.mark.parametrize("support", ["", "1"])
 def test_forked_children_log_beside_their_parent(
-    transport: str, daemon: DaemonProcess, support: str
+    transport: str, daemon: DaemonProcess, support: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environ = {"GRPC_ENABLE_FORK_SUPPORT": support}
+    monkeypatch.delenv("GRPC_ENABLE_FORK_SUPPORT", raising=False)
+    environ = {"GRPC_ENABLE_FORK_SUPPORT": support} if support else {}
     done = run_script(FORK, daemon.logdir / "run", daemon.address, **environ)
     assert (done.returncode, done.stderr) == (0, "")
     assert steps(daemon.logdir / "run", "parent") == list(range(5))

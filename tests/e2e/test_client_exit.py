@@ -60,7 +60,7 @@ def run(way: str, logdir: Path, address: str) -> None:
 
 
 @pytest.mark.usefixtures("transport")
-@pytest.mark.parametrize("way", ["flushed", "left open", "collected", "reopened"])
+@pytest.mark.parametrize("way", ["closed", "flushed", "left open", "collected", "reopened"])
 def test_nothing_of_grpc_is_left_at_the_end(
     way: str, daemon: DaemonProcess, tmp_path: Path
 ) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import functools
 import os
 import re
 import shutil
@@ -25,7 +23,7 @@ from boardd_protos.log_directory import log_directories
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from support.nursery import Nursery
+from support.nursery import SessionNursery
 from support.waiting import wait_until
 
 START_SECS = 120.0
@@ -35,17 +33,13 @@ END_SECS = 60.0
 _sockets: set[Path] = set()
 
 
-@functools.cache
-def _nursery() -> Nursery:
-    """Of which this session's plain daemons are forked; imports are most of what a start takes."""
-    nursery = Nursery("support.loaded_daemon")
-    atexit.register(nursery.close)
-    return nursery
+#: Of which this session's plain daemons are forked; imports are most of what a start takes.
+_nursery = SessionNursery("support.loaded_daemon")
 
 
 def forked_daemons() -> list[int]:
     """Of the daemons that were forked for this session, those that still run."""
-    return _nursery().running() if _nursery.cache_info().currsize else []
+    return _nursery.running()
 
 
 def remove_logs() -> None:
@@ -66,7 +60,8 @@ class DaemonProcess:
     the socket of another. ``environ`` adds to the environment; ``python`` is
     another environment's interpreter, ``module`` another program around the daemon, and
     ``popen`` starts it. With none of these four it is forked of a process that has imported
-    the daemon: ``popen=subprocess.Popen`` is for tests of what a process inherits, shows or holds.
+    the daemon, and inherits what ``support.nursery`` says: ``popen=subprocess.Popen`` is for tests
+    of what a process inherits, shows or holds.
     """
 
     def __init__(
@@ -88,18 +83,22 @@ class DaemonProcess:
         self._log = open(self._directory / "log", "w+b")  # noqa: SIM115
         if popen is None:
             is_plain = python is None and module == "boardd" and environ is None
-            popen = _nursery().popen if is_plain else subprocess.Popen
-        self._process = popen(
-            [
-                *(str(python or sys.executable), "-m", module),
-                *("--socket", str(self.socket), "--logdir-root", str(self.logdir)),
-                *flags,
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            env={**os.environ, **(environ or {})},
-        )
+            popen = _nursery.popen if is_plain else subprocess.Popen
+        try:
+            self._process = popen(
+                [
+                    *(str(python or sys.executable), "-m", module),
+                    *("--socket", str(self.socket), "--logdir-root", str(self.logdir)),
+                    *flags,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                env={**os.environ, **(environ or {})},
+            )
+        except BaseException:
+            self._remove_directory()
+            raise
         try:
             if wait:
                 self.wait_ready()
@@ -232,8 +231,11 @@ class DaemonProcess:
         finally:
             if self.returncode is None:
                 self.kill()
-            self._log.close()
-            shutil.rmtree(self._directory)
+            self._remove_directory()
+
+    def _remove_directory(self) -> None:
+        self._log.close()
+        shutil.rmtree(self._directory)
 
     def _socket_files(self) -> list[Path]:
         if self.socket.parent != self._directory:  # another daemon's by now, perhaps
