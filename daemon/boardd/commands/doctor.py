@@ -25,7 +25,7 @@ from boardd.commands.host_checks import (
 )
 from boardd.commands.socket_checks import check_socket
 from boardd.commands.version_checks import check_packages, check_status
-from boardd.errors import CommandError
+from boardd.errors import CommandError, ExitCode
 from boardd.settings.sources import Settings, read
 
 
@@ -49,7 +49,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _examine(asked: Access, timeout_secs: float, environ: Mapping[str, str]) -> Iterator[Finding]:
-    yield from check_packages()
+    packages = list(check_packages())
+    yield from packages
     settings: Settings | None = None
     try:
         settings = read([], environ)
@@ -60,7 +61,8 @@ def _examine(asked: Access, timeout_secs: float, environ: Mapping[str, str]) -> 
         yield warn("settings", f"{name} is no variable of boardd's", f"did you mean {meant}?")
     reply = pb.StatusReply()
     if isinstance(asked.where, address.UnixAddress):
-        yield from check_socket(asked.where, environ)
+        can_start = settings is not None and exit_code(packages) is ExitCode.OK
+        yield from check_socket(asked.where, environ, can_start=can_start)
     if isinstance(asked.where, address.TcpAddress) or _is_served(asked.where):
         try:
             reply = fetch_status(

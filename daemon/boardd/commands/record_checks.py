@@ -27,6 +27,22 @@ DROP_CURES: Final = {
     "closed": "log before the SummaryWriter is closed, or make a new one",
     "process_ended": "import boardd_client before you register what logs at the exit",
 }
+#: What to do about runs and records that the daemon refuses; of other reasons the message says it.
+REASON_CURES: Final = {
+    pb.OUTSIDE_ROOTS: "log beneath a root, or start the daemon with one more --logdir-root",
+    pb.NOT_A_DIRECTORY: "move away what is in the way, or log elsewhere",
+    pb.UNWRITABLE: "give the daemon's user the right to write there, or log elsewhere",
+    pb.TOO_MANY_SERIES: (
+        "use fewer tags, or raise --max-series-per-run, --max-series-per-session or "
+        "--max-definition-bytes"
+    ),
+    pb.TOO_MANY_RUNS: "close writers, or raise --max-runs or --max-definition-bytes",
+    pb.TENSOR_TOO_LARGE: (
+        "log a part of the tensor, or raise --max-tensor-bytes or --reduction-bytes"
+    ),
+    pb.UNSUPPORTED: "update the daemon to the version of the client",
+    pb.DAEMON_KILLED: "find out what killed it, too little memory perhaps: lower --reduction-bytes",
+}
 _OTHER_CURE: Final = "the training's stderr and the daemon's log say which"
 
 
@@ -45,7 +61,7 @@ def check_records(reply: pb.StatusReply) -> Iterator[Finding]:
         yield warn(
             "run",
             f"{refused.path} was refused: {reason_name(refused.reason)}: {refused.message}",
-            "see to it, and make a new writer",
+            f"{REASON_CURES.get(refused.reason, 'see to it')}; then make a new writer",
         )
     for drop in reply.counters.dropped_by_client:
         yield warn(
@@ -57,5 +73,5 @@ def check_records(reply: pb.StatusReply) -> Iterator[Finding]:
         yield warn(
             "records",
             f"{item.records:,} rejected: {reason_name(item.reason)}",
-            _OTHER_CURE,
+            REASON_CURES.get(item.reason, _OTHER_CURE),
         )

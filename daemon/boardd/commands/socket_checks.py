@@ -19,8 +19,13 @@ from boardd_protos.socket_owner import SocketOwner, lock_holder, socket_owner
 from boardd.commands.findings import Finding, fail, ok, warn
 
 
-def check_socket(where: address.UnixAddress, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yields what is found of the socket at ``where``. Changes nothing, and does not wait."""
+def check_socket(
+    where: address.UnixAddress, environ: Mapping[str, str], *, can_start: bool = True
+) -> Iterator[Finding]:
+    """Yields what is found of the socket at ``where``. Changes nothing, and does not wait.
+
+    ``can_start``: nothing else is known to keep a daemon from starting.
+    """
     yield from _check_runtime_directory(where, environ)
     try:
         is_served = accepts_connections(where.path)
@@ -35,11 +40,11 @@ def check_socket(where: address.UnixAddress, environ: Mapping[str, str]) -> Iter
         obstacle = directory_obstacle(where.path.parent)
         if obstacle:
             yield fail("socket directory", obstacle, "choose another with BOARDD_ADDRESS")
-            if owner is None:
-                return  # nothing can be started there
         else:
             state = "is yours alone" if where.path.parent.is_dir() else "is made when it is needed"
             yield ok("socket directory", f"{where.path.parent} {state}")
+        if owner is None and (obstacle or not can_start):
+            return  # what fails is told already
     yield holder_finding(owner, pid, is_served=is_served, environ=environ)
 
 

@@ -31,7 +31,7 @@ from boardd.commands.host_checks import (
     memory_finding,
     sees_files_alike,
 )
-from boardd.commands.record_checks import DROP_CURES, check_records
+from boardd.commands.record_checks import DROP_CURES, REASON_CURES, check_records
 from boardd.commands.socket_checks import check_socket, holder_finding
 from boardd.commands.version_checks import check_status
 from boardd.errors import (
@@ -45,6 +45,7 @@ from boardd.errors import (
     UnauthenticatedError,
     UntrustedError,
 )
+from boardd.settings.config import OPTIONS
 from boardd_client.memory.drop_reason import DropReason
 from boardd_protos import __version__
 from boardd_protos import boardd_pb2 as pb
@@ -169,6 +170,23 @@ def test_each_reason_of_a_drop_has_its_cure() -> None:
     ]
 
 
+def test_what_is_refused_has_the_cure_of_its_reason() -> None:
+    known = {option.flag for option in OPTIONS}
+    for cure in REASON_CURES.values():
+        assert set(re.findall(r"--[\w-]+", cure)) <= known
+    counters = pb.Counters(rejected=[pb.RejectCount(reason=pb.TENSOR_TOO_LARGE, records=3)])
+    refused = [
+        pb.RefusedRun(path="/r", reason=pb.TOO_MANY_RUNS),
+        pb.RefusedRun(reason=pb.ELSEWHERE),
+    ]
+    reply = pb.StatusReply(counters=counters, refused_runs=refused)
+    assert [one.cure for one in check_records(reply)] == [
+        f"{REASON_CURES[pb.TOO_MANY_RUNS]}; then make a new writer",
+        "see to it; then make a new writer",
+        REASON_CURES[pb.TENSOR_TOO_LARGE],
+    ]
+
+
 @pytest.mark.parametrize(
     ("error", "cure"),
     [
@@ -213,12 +231,15 @@ def test_a_daemon_that_is_slow_is_not_to_be_ended_at_once(runtime_directory: Pat
 
 
 def found(where: UnixAddress, **environ: str) -> dict[str, Grade]:
+    """What is found of a socket by subject."""
     return {one.subject: one.grade for one in check_socket(where, environ)}
 
 
 def test_sockets_of_real_directories(runtime_directory: Path) -> None:
     where = default_address()
     assert found(where) == {"socket directory": Grade.OK, "daemon": Grade.OK}
+    told = list(check_socket(where, {}, can_start=False))
+    assert [one.subject for one in told] == ["socket directory"], "no daemon would start"
     where.path.parent.mkdir(mode=0o755)
     assert found(where) == {"socket directory": Grade.FAIL}
     where.path.parent.chmod(0o700)
