@@ -38,6 +38,26 @@ class NoDaemonError(CommandError):
     exit_code = ExitCode.NO_DAEMON
 
 
+class SilentDaemonError(NoDaemonError):
+    """Something listens at the address and does not answer in time; wait, or look at it."""
+
+
+class NotBoarddError(NoDaemonError):
+    """What listens at the address is another program; ask another address."""
+
+
+class UntrustedError(NoDaemonError):
+    """The two ends do not agree on TLS; give the certificates that fit."""
+
+
+class RefusedError(CommandError):
+    """The daemon answers and refuses the call; its message says why."""
+
+
+class UnauthenticatedError(RefusedError):
+    """The daemon asks for a token and was given none, or a wrong one; give it the right one."""
+
+
 class AddressTakenError(CommandError):
     """Another process serves the address; use it, stop it, or take another address."""
 

@@ -114,6 +114,7 @@ def test_nothing_to_look_at(runtime_directory: Path, tmp_path: Path) -> None:
     ill = boardd("doctor", BOARDD_NICE="nicer", BOARDD_NISE="3")
     assert ill.returncode == 1
     assert "fail  settings" in ill.stdout
+    assert "the next client that logs starts one" not in ill.stdout
     assert "did you mean BOARDD_NICE?" in ill.stdout
 
 

@@ -67,6 +67,7 @@ def test_a_token_is_asked_of_tcp_and_of_tcp_only(token_file: Path, tmp_path: Pat
             assert HealthStub(channel).Check(HealthCheckRequest(), timeout=60).status == 1
 
         assert_refused(boardd("status", "--address", where), 1, "token missing.*UNAUTHENTICATED")
+        assert "-> give its token with" in boardd("doctor", "--address", where).stdout
         result = boardd("status", "--address", where, BOARDD_TOKEN_FILE=str(token_file))
         assert result.returncode == 0
         result = boardd("status", "--address", where, "--token-file", str(token_file))

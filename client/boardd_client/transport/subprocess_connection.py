@@ -43,7 +43,11 @@ from boardd_client.transport.connection import ANSWER_SECS, ConnectionFailedErro
 from boardd_client.transport.grpc_connection import GrpcConnection
 from boardd_client.transport.outbox import Outbox
 
-_COMMAND: Final = f"from {__name__} import main; main()"
+#: Python puts the working directory first, from which this process may not import.
+_COMMAND: Final = (
+    "import sys; sys.path = [path for path in sys.path if path]; "
+    f"from {__name__} import main; main()"
+)
 _HEADER: Final = struct.Struct("<BII")
 #: A first start reads Python and gRPC from a cold disk.
 _START_SECS: Final = 30.0
@@ -93,7 +97,7 @@ class SubprocessConnection:
             raise ConnectionFailedError(
                 "UNAVAILABLE", "no Python interpreter for the helper process"
             )
-        paths = [path for path in sys.path if path]
+        paths = [path or os.curdir for path in sys.path]
         with self._lock:
             if self._is_closed:
                 raise ConnectionFailedError("CANCELLED", "closed")

@@ -27,7 +27,16 @@ from boardd_protos.socket_owner import lock_holder
 from boardd_protos.tls import tls_advice
 
 from boardd.commands.flags import Tls
-from boardd.errors import CommandError, ConfigError, NoDaemonError
+from boardd.errors import (
+    CommandError,
+    ConfigError,
+    NoDaemonError,
+    NotBoarddError,
+    RefusedError,
+    SilentDaemonError,
+    UnauthenticatedError,
+    UntrustedError,
+)
 
 #: How long a daemon may take to answer before it counts as not answering.
 ANSWER_SECS: Final = 5.0
@@ -49,8 +58,10 @@ def fetch_status(
     """Returns the status of the daemon at ``where``.
 
     With ``tls`` the call goes over TLS, if it is one over TCP. Raises
-    ``NoDaemonError`` when nothing answers in ``timeout_secs``, ``CommandError``
-    when the daemon refuses, ``ConfigError`` for a file that cannot be used.
+    ``NoDaemonError`` when nothing answers in ``timeout_secs`` (``SilentDaemonError`` when
+    something listens, ``NotBoarddError`` when that is another program, ``UntrustedError`` for
+    TLS), ``RefusedError`` when the daemon refuses (``UnauthenticatedError`` for its token),
+    ``ConfigError`` for a file that cannot be used.
     """
     if token and tls is None and isinstance(where, address.TcpAddress) and not where.is_loopback:
         raise ConfigError(
@@ -116,17 +127,20 @@ def _explained(
                 details, ca="--tls-ca", certificate="--tls-client-cert", is_tls=is_tls
             )
         if advice:
-            return NoDaemonError(f"no connection to {where}: {advice}")
+            return UntrustedError(f"no connection to {where}: {advice}")
         # gRPC names every attempt and address here; the first clause says it all.
         return NoDaemonError(f"no daemon at {where}; to start one: boardd --logdir-root /")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return NoDaemonError(
+        return SilentDaemonError(
             f"something listens at {where} but did not answer in {timeout_secs:g} s; "
             "it may be stopped or starting"
         )
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return NoDaemonError(f"what listens at {where} is no boardd")
-    return CommandError(f"the daemon at {where} refused: {details} ({code.name})")
+        return NotBoarddError(f"what listens at {where} is no boardd")
+    refusal = f"the daemon at {where} refused: {details} ({code.name})"
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return UnauthenticatedError(refusal)
+    return RefusedError(refusal)
 
 
 def replace(socket_path: Path) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from boardd_protos import address
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.local_socket import accepts_connections
-from boardd_protos.socket_owner import socket_owner
+from boardd_protos.socket_owner import lock_holder, socket_owner
 from boardd_protos.variables import misspelt
 
+from boardd.commands.answer_checks import answer_finding
 from boardd.commands.control import fetch_status
 from boardd.commands.findings import Finding, exit_code, fail, ok, render, to_json, warn
 from boardd.commands.flags import Access, access, add_access, add_timeout, command_parser
@@ -20,10 +21,11 @@ from boardd.commands.host_checks import (
     check_disks,
     check_memory,
     check_shared_memory,
+    sees_files_alike,
 )
-from boardd.commands.socket_checks import check_socket, silence_cure
+from boardd.commands.socket_checks import check_socket
 from boardd.commands.version_checks import check_packages, check_status
-from boardd.errors import CommandError
+from boardd.errors import CommandError, ExitCode
 from boardd.settings.sources import Settings, read
 
 
@@ -47,7 +49,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _examine(asked: Access, timeout_secs: float, environ: Mapping[str, str]) -> Iterator[Finding]:
-    yield from check_packages()
+    packages = list(check_packages())
+    yield from packages
     settings: Settings | None = None
     try:
         settings = read([], environ)
@@ -58,7 +61,8 @@ def _examine(asked: Access, timeout_secs: float, environ: Mapping[str, str]) -> 
         yield warn("settings", f"{name} is no variable of boardd's", f"did you mean {meant}?")
     reply = pb.StatusReply()
     if isinstance(asked.where, address.UnixAddress):
-        yield from check_socket(asked.where, environ)
+        can_start = settings is not None and exit_code(packages) is ExitCode.OK
+        yield from check_socket(asked.where, environ, can_start=can_start)
     if isinstance(asked.where, address.TcpAddress) or _is_served(asked.where):
         try:
             reply = fetch_status(
@@ -66,17 +70,22 @@ def _examine(asked: Access, timeout_secs: float, environ: Mapping[str, str]) -> 
             )
             yield from check_status(reply, time.time())
         except CommandError as error:
-            yield fail("daemon", str(error), _silence_cure(asked.where))
+            yield answer_finding(error, asked.where)
     if isinstance(asked.where, address.TcpAddress):
         return  # the rest is that of another host
     yield from check_shared_memory(asked.where.path)
-    yield from check_descriptors(reply.pid)
-    yield from check_memory(reply.intake_budget_bytes)
+    # Of a daemon that runs, only what is looked at in its own process counts.
+    pid = lock_holder(asked.where.path)
+    is_elsewhere = pid is None and (bool(reply.pid) or socket_owner(asked.where.path) is not None)
+    if not is_elsewhere:
+        yield from check_descriptors(pid)
+    yield from check_memory(reply.intake_budget_bytes, pid)
     directories = list(reply.logdir_roots)
     directories += [run.group.directory or run.path for run in reply.runs if not run.trouble]
     if not directories and settings is not None and settings.config.are_roots_given:
         directories = list(map(str, settings.config.logdir_roots))
-    yield from check_disks(directories)
+    is_alike = not is_elsewhere and (pid is None or sees_files_alike(pid))
+    yield from check_disks(directories, is_alike=is_alike)
 
 
 def _is_served(where: address.UnixAddress) -> bool:
@@ -84,9 +93,3 @@ def _is_served(where: address.UnixAddress) -> bool:
         return accepts_connections(where.path)
     except PermissionError:
         return False
-
-
-def _silence_cure(where: address.Address) -> str:
-    if isinstance(where, address.UnixAddress) and (owner := socket_owner(where.path)):
-        return silence_cure(owner.pid)
-    return "start it, or ask another with --address"

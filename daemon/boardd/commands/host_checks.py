@@ -11,7 +11,7 @@ from typing import Final
 import psutil
 from boardd_protos.log_directory import is_tmpfs_path, log_directories
 
-from boardd.commands.findings import Finding, fail, ok, warn
+from boardd.commands.findings import Finding, Grade, fail, ok, warn
 from boardd.commands.quantities import size
 
 #: Below these, the next log or record may find no room.
@@ -64,15 +64,15 @@ def log_finding(base: Path, free_bytes: int) -> Finding:
     return ok("logs", text)
 
 
-def check_descriptors(pid: int) -> Iterator[Finding]:
-    """Yields how many files may be open, in the daemon ``pid`` if it is not 0."""
+def check_descriptors(pid: int | None) -> Iterator[Finding]:
+    """Yields how many files may be open, in the daemon ``pid`` if one runs."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     in_use = 0
     if pid:
         try:
             _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
             in_use = len(os.listdir(f"/proc/{pid}/fd"))
-        except OSError:  # another user's, or in another container
+        except OSError:  # another user's
             return
     yield descriptor_finding(in_use, hard)
 
@@ -87,17 +87,18 @@ def descriptor_finding(in_use: int, hard_limit: int) -> Finding:
     return ok("descriptors", text)
 
 
-def check_memory(intake_budget_bytes: int) -> Iterator[Finding]:
-    """Yields whether there is memory for the daemon's budget, 0 if that is not known."""
+def check_memory(intake_budget_bytes: int, pid: int | None) -> Iterator[Finding]:
+    """Yields whether there is memory for the budget, 0 if not known, of the daemon ``pid``."""
     available = psutil.virtual_memory().available
-    yield memory_finding(available, _cgroup_limit_bytes(), intake_budget_bytes)
+    limit = _cgroup_limit_bytes(pid) if pid or not intake_budget_bytes else None
+    yield memory_finding(available, limit, intake_budget_bytes)
 
 
 def memory_finding(available_bytes: int, limit_bytes: int | None, budget_bytes: int) -> Finding:
     """Whether memory will do; ``limit_bytes`` is the control group's, None without one."""
     text = f"{size(available_bytes)} available"
     if limit_bytes is not None:
-        text += f", {size(limit_bytes)} for this control group"
+        text += f", {size(limit_bytes)} for the control group"
     if limit_bytes is not None and budget_bytes > limit_bytes / 2:
         return warn(
             "memory",
@@ -109,11 +110,34 @@ def memory_finding(available_bytes: int, limit_bytes: int | None, budget_bytes: 
     return ok("memory", text)
 
 
-def check_disks(directories: Iterable[str]) -> Iterator[Finding]:
+def sees_files_alike(pid: int) -> bool:
+    """Whether process ``pid`` has this user's rights, and the same mounts."""
+    try:
+        is_ours = psutil.Process(pid).uids().effective == os.geteuid()
+        return is_ours and os.path.samefile(f"/proc/{pid}/ns/mnt", "/proc/self/ns/mnt")
+    except (psutil.Error, OSError):
+        return False
+
+
+def check_disks(directories: Iterable[str], *, is_alike: bool = True) -> Iterator[Finding]:
     """Yields, for each file system among ``directories``, whether it has room, and who lacks one.
 
     Of the root of everything only the room is looked at: nobody writes right there.
+    ``is_alike``: the daemon finds there what is found here; else nothing fails for it.
     """
+    for one in _disks(directories):
+        if is_alike or one.grade is not Grade.FAIL:
+            yield one
+        else:
+            yield warn("disk", f"{one.text}, as seen from here", _LOOK_THERE)
+
+
+_LOOK_THERE: Final = (
+    "the daemon is another user's or in a container, where it may be well: run boardd doctor there"
+)
+
+
+def _disks(directories: Iterable[str]) -> Iterator[Finding]:
     seen = set()
     for directory in directories:
         try:
@@ -142,10 +166,13 @@ def disk_finding(directory: str, free_bytes: int, free_inodes: int) -> Finding:
     return ok("disk", text)
 
 
-def _cgroup_limit_bytes() -> int | None:
-    """The least memory limit of this process's control groups (version 2), None without one."""
+def _cgroup_limit_bytes(pid: int | None) -> int | None:
+    """The least memory limit of the control groups (version 2) of ``pid``, None without one.
+
+    Those of this process if ``pid`` is None.
+    """
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = Path(f"/proc/{pid or 'self'}/cgroup").read_text().splitlines()
     except OSError:
         return None
     limits = []

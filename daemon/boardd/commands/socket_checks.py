@@ -14,13 +14,18 @@ from boardd_protos.local_socket import (
     check_peer,
     directory_obstacle,
 )
-from boardd_protos.socket_owner import SocketOwner, socket_owner
+from boardd_protos.socket_owner import SocketOwner, lock_holder, socket_owner
 
 from boardd.commands.findings import Finding, fail, ok, warn
 
 
-def check_socket(where: address.UnixAddress, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yields what is found of the socket at ``where``. Changes nothing, and does not wait."""
+def check_socket(
+    where: address.UnixAddress, environ: Mapping[str, str], *, can_start: bool = True
+) -> Iterator[Finding]:
+    """Yields what is found of the socket at ``where``. Changes nothing, and does not wait.
+
+    ``can_start``: nothing else is known to keep a daemon from starting.
+    """
     yield from _check_runtime_directory(where, environ)
     try:
         is_served = accepts_connections(where.path)
@@ -29,20 +34,27 @@ def check_socket(where: address.UnixAddress, environ: Mapping[str, str]) -> Iter
         return
     if is_served:
         yield _listener(where.path)
-    else:
+    owner = socket_owner(where.path)
+    pid = lock_holder(where.path)
+    if not is_served:
         obstacle = directory_obstacle(where.path.parent)
         if obstacle:
             yield fail("socket directory", obstacle, "choose another with BOARDD_ADDRESS")
         else:
             state = "is yours alone" if where.path.parent.is_dir() else "is made when it is needed"
             yield ok("socket directory", f"{where.path.parent} {state}")
-    yield holder_finding(socket_owner(where.path), is_served=is_served, environ=environ)
+        if owner is None and (obstacle or not can_start):
+            return  # what fails is told already
+    yield holder_finding(owner, pid, is_served=is_served, environ=environ)
 
 
 def holder_finding(
-    owner: SocketOwner | None, *, is_served: bool, environ: Mapping[str, str]
+    owner: SocketOwner | None, pid: int | None, *, is_served: bool, environ: Mapping[str, str]
 ) -> Finding:
-    """Who holds the socket's lock, and whether that fits who listens."""
+    """Who holds the socket's lock, and whether that fits who listens.
+
+    ``pid`` is the owner's, None if it cannot be seen from here.
+    """
     if owner is None:
         if is_served:
             return ok("lock", "nobody here holds it: who listens runs in another container")
@@ -52,24 +64,14 @@ def holder_finding(
             )
         return ok("daemon", "none runs; the next client that logs starts one")
     by = "a client has started it" if owner.is_autostarted else "it was started by hand or service"
+    holder = f"pid {pid}" if pid else "another user's process, or one in another container"
     if is_served:
-        return ok("lock", f"held by pid {owner.pid}: {by}")
+        return ok("lock", f"held by {holder}: {by}")
     return fail(
         "lock",
-        f"held by pid {owner.pid}, which does not listen: it starts, leaves or hangs",
-        f"wait; if it stays, end it with: kill {owner.pid}",
+        f"held by {holder}, which does not listen: it starts, leaves or hangs",
+        f"wait; if it stays, end it{f' with: kill {pid}' if pid else ' there'}",
     )
-
-
-def silence_cure(pid: int) -> str:
-    """What to do about a daemon that accepts connections and does not answer."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return "wait; if it stays silent, end it and start another"
-    # The name of the program before it may hold anything.
-    is_stopped = stat.rpartition(")")[2].split()[0] in ("T", "t")
-    return f"it is stopped: kill -CONT {pid}" if is_stopped else f"end it with: kill {pid}"
 
 
 _START = "run: boardd --logdir-root DIR"

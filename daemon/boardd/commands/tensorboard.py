@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import os
 import shutil
@@ -16,7 +17,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Final
+
+import psutil
 
 from boardd.errors import AddressTakenError, CommandError
 
@@ -24,15 +28,24 @@ from boardd.errors import AddressTakenError, CommandError
 PORTS: Final = range(6006, 6016)
 
 _POLL_SECS: Final = 0.1
-#: How long it may take to leave before it is killed.
+#: How long it may take to answer once, and to leave after each signal.
 _LEAVE_SECS: Final = 5.0
 _LAST_WORDS_CHARACTERS: Final = 2000
+#: Python puts the working directory first, which may hold a module of any name.
+_START: Final = (
+    "import sys; sys.path = [path for path in sys.path if path]; sys.argv[0] = 'tensorboard'; "
+    "from tensorboard.main import run_main; run_main()"
+)
+#: Those that end this process and TensorBoard with it.
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: Of an address that ``host`` has, and this machine does not.
+_NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def tensorboard_command(environ: Mapping[str, str]) -> list[str]:
     """What starts TensorBoard: of this interpreter, else on the path. Raises ``CommandError``."""
     if importlib.util.find_spec("tensorboard") is not None:
-        return [sys.executable, "-m", "tensorboard.main"]
+        return [sys.executable, "-c", _START]
     program = shutil.which("tensorboard", path=environ.get("PATH"))
     if program is None:
         raise CommandError("TensorBoard is not installed; run: pip install tensorboard")
@@ -48,20 +61,30 @@ def free_port(host: str) -> int:
 
 
 def check_port(host: str, port: int) -> int:
-    """Returns ``port``, 0: a free one. Raises ``CommandError`` if it cannot be had."""
+    """Returns ``port``, 0: a free one. Raises ``CommandError`` if it cannot be had.
+
+    It must be free at each of the host's addresses: a browser may try any of them first.
+    """
     try:
-        family, kind, *_, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(where)
-            number: int = probe.getsockname()[1]
-            return number
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise CommandError(f"--host {host}: {error.strerror}") from None
-    except OSError as error:
-        raise AddressTakenError(
-            f"port {port} of {host}: {error.strerror}; choose another --port"
-        ) from None
+    is_here = False
+    for family, kind, *_, where in found:
+        try:
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((where[0], port, *where[2:]))
+                port = probe.getsockname()[1]
+                is_here = True
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise AddressTakenError(
+                    f"port {port} of {host}: {error.strerror}; choose another --port"
+                ) from None
+    if not is_here:
+        raise CommandError(f"--host {host}: no address of this machine; name another")
+    return port
 
 
 @contextlib.contextmanager
@@ -70,10 +93,11 @@ def serving(
 ) -> Iterator[Callable[[], int]]:
     """Runs TensorBoard until the body is left; yields once it answers, with what waits for its end.
 
-    ``logs`` are flags that say what it shows. SIGTERM ends it as Ctrl-C does. Raises
-    ``CommandError`` with its last words if it ends, or does not answer in ``timeout_secs``.
+    ``logs`` are flags that say what it shows. SIGTERM and SIGHUP end it as Ctrl-C does, unless
+    this process ignores them. Raises ``CommandError`` with its last words if it ends, or does
+    not answer in ``timeout_secs``.
     """
-    with tempfile.TemporaryFile(mode="w+", errors="replace") as words:
+    with tempfile.TemporaryFile(mode="w+", errors="replace") as words, _Interrupts() as interrupts:
         process = subprocess.Popen(
             [*command, *logs, "--host", host, "--port", str(port)],
             stdin=subprocess.DEVNULL,
@@ -82,10 +106,11 @@ def serving(
             # Ctrl-C reaches this process alone, which passes it on once.
             start_new_session=True,
         )
-        before = signal.signal(signal.SIGTERM, _interrupt)
         try:
+            interrupts.let_through()
             deadline = time.monotonic() + timeout_secs
-            while not _answers(host, port):
+            # What answers may be another server, so long as this one has not bound its port.
+            while not (_answers(host, port) and _listens(process.pid, port)):
                 if process.poll() is not None or time.monotonic() > deadline:
                     why = "has ended" if process.poll() is not None else "does not answer"
                     words.seek(0)
@@ -94,8 +119,49 @@ def serving(
                 time.sleep(_POLL_SECS)
             yield process.wait
         finally:
+            interrupts.hold()
             _end(process)
-            signal.signal(signal.SIGTERM, before)
+
+
+class _Interrupts:
+    """Makes ``_SIGNALS`` raise ``KeyboardInterrupt`` once, while they are let through.
+
+    At first and after that they are held: what must not be left half done goes on.
+    """
+
+    def __init__(self) -> None:
+        self._is_held = True
+        self._came = False
+        self._before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def __enter__(self) -> _Interrupts:
+        for number, before in self._before.items():
+            if before is not signal.SIG_IGN:  # as nohup leaves it
+                signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def let_through(self) -> None:
+        """Raises ``KeyboardInterrupt`` for what came before, and for what comes next."""
+        self._is_held = False
+        if self._came:
+            self._interrupt()
+
+    def hold(self) -> None:
+        """Raises nothing from here on."""
+        self._is_held = True
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._came = True
+        if not self._is_held:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        self._is_held = True
+        raise KeyboardInterrupt
 
 
 def link(host: str, port: int) -> str:
@@ -126,10 +192,6 @@ def log_flags(directories: Sequence[str]) -> list[str]:
     return ["--logdir_spec", ",".join(f"{name}:{path}" for name, path in names.items())]
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def _answers(host: str, port: int) -> bool:
     # A proxy that is set for the web must not be asked.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -140,14 +202,40 @@ def _answers(host: str, port: int) -> bool:
         return False
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends it and the data server that it has started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGINT)
+def _listens(pid: int, port: int) -> bool:
+    """Whether ``pid`` or a process that it has started listens on ``port``.
+
+    True as well if that cannot be seen here.
+    """
     try:
+        process = psutil.Process(pid)
+        connections = []
+        for one in (process, *process.children(recursive=True)):
+            # Earlier versions of psutil have the same under another name.
+            is_new = hasattr(one, "net_connections")
+            connections += (one.net_connections if is_new else one.connections)("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    except (psutil.Error, OSError):
+        return True
+    return any(
+        connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+        for connection in connections
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends it and the data server that it has started, in ``3 * _LEAVE_SECS`` at most."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        _signal_group(process, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LEAVE_SECS)
+            break
+    _signal_group(process, signal.SIGKILL)  # who is left, or is stopped, has nothing to lose
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_LEAVE_SECS)
-    except subprocess.TimeoutExpired:
-        process.terminate()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    process.wait()
+        os.killpg(process.pid, number)

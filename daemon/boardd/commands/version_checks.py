@@ -8,10 +8,9 @@ from typing import Final
 
 from boardd_protos import __version__
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.reasons import reason_name
 
 from boardd.commands.findings import Finding, fail, ok, warn
-from boardd.commands.quantities import size
+from boardd.commands.record_checks import check_records
 
 #: What a client needs; a daemon needs both.
 CLIENT_PACKAGES: Final = ("grpcio", "protobuf", "numpy")
@@ -59,37 +58,7 @@ def check_status(reply: pb.StatusReply, now: float) -> Iterator[Finding]:
             )
         else:
             yield ok("clock", "the daemon's agrees with this one")
-    yield from _check_records(reply)
-
-
-def _check_records(reply: pb.StatusReply) -> Iterator[Finding]:
-    if reply.intake_bytes > 0.9 * reply.intake_budget_bytes:
-        yield warn(
-            "records",
-            f"{size(reply.intake_bytes)} wait, of {size(reply.intake_budget_bytes)}: clients wait",
-            "see which run is slow with: boardd top",
-        )
-    for run in reply.runs:
-        if run.trouble:
-            yield fail("run", f"{run.path}: {run.trouble}", "mend that; the run goes on by itself")
-    for refused in reply.refused_runs:
-        yield warn(
-            "run",
-            f"{refused.path} was refused: {reason_name(refused.reason)}: {refused.message}",
-            "see to it, and make a new writer",
-        )
-    for drop in reply.counters.dropped_by_client:
-        yield warn(
-            "records",
-            f"{drop.records:,} dropped by clients: {drop.reason}",
-            "log less often, or raise BOARDD_ARENA_BYTES or BOARDD_LOG_BYTES",
-        )
-    for item in reply.counters.rejected:
-        yield warn(
-            "records",
-            f"{item.records:,} rejected: {reason_name(item.reason)}",
-            "the training's stderr and the daemon's log say which",
-        )
+    yield from check_records(reply)
 
 
 def _version(name: str) -> str:

@@ -65,7 +65,8 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
 def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Returns the settings from ``arguments``, ``environ`` and the file they name, checked.
 
-    If they name no file, the user's ``default_file`` is read if it exists.
+    If they name no file, the user's ``default_file`` is read if it exists. One that cannot be
+    read is wrong, unless it lies beneath what is other users' alone.
 
     Prints and leaves (``SystemExit``) for ``--help`` and ``--version``. Warns of each
     variable whose name is misspelt. Raises ``ConfigError``, naming the source and the value,
@@ -92,7 +93,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     of_file: dict[str, Any] = {}
     if file is not None:
         of_file = _from_file(file, f"--config {file}")
-    elif default is not None and _is_there(default):
+    elif default is not None and _is_read(default):
         file, of_file = default, _from_file(default, str(default))
         if "socket" in of_file:
             raise ConfigError(
@@ -131,15 +132,29 @@ def default_file(environ: Mapping[str, str]) -> Path | None:
     return Path(home) / ".config" / DEFAULT_FILE if os.path.isabs(home) else None
 
 
-def _is_there(path: Path) -> bool:
+def _is_read(path: Path) -> bool:
+    """Whether there is a file of this user's to be read. Raises ``ConfigError`` if it cannot be."""
     try:
-        os.stat(path)
+        with open(path, "rb"):
+            return True
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError as error:  # a service is kept out of home directories
+    except OSError as error:
+        if any(map(_is_own, (path, *path.parents))):
+            raise ConfigError(
+                f"{path}: {error.strerror}; make it readable, or name another with --config "
+                "(/dev/null: none)"
+            ) from None
+        # A service is kept out of home directories, or has that of another user for its own.
         _logger.warning("no settings from %s: %s", path, error.strerror)
         return False
-    return True
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        return os.stat(path).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _from_file(path: Path, called: str) -> dict[str, Any]:

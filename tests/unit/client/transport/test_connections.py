@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
+from pathlib import Path
 
 import grpc
 import pytest
@@ -243,4 +245,15 @@ def test_a_call_after_the_end_of_the_stream_fails_at_once(scripted: ScriptedDaem
     with pytest.raises(ConnectionFailedError) as caught:
         connection.flush(flush(1, 1e6))
     assert caught.value.code == events.ends[0].code
+    connection.close()
+
+
+def test_the_helper_process_imports_nothing_of_the_working_directory(
+    scripted: ScriptedDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    (tmp_path / "grpc.py").write_text("import os; os._exit(77)")
+    connection = connect("subprocess", scripted, Events())
+    connection.open(pb.OpenRequest(session_id=SESSION_ID), 20)
     connection.close()
