@@ -1,6 +1,6 @@
 """Capture of MXNet arrays by a copy that MXNet's engine makes.
 
-``_copyto`` only enqueues. The engine orders the copy against every earlier and
+The operation is only enqueued. The engine orders the copy against every earlier and
 later write to the source, so the copy is a snapshot in program order. Its target
 is the slot itself, wrapped as an array through DLPack.
 
@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Sequence
 from typing import Any, Final
 
 import mxnet as mx
@@ -43,10 +42,9 @@ import numpy as np
 from mxnet.base import MXNetError
 from mxnet.ndarray.ndarray import _DTYPE_MX_TO_NP
 
-from boardd_client.capture import Tensor
 from boardd_client.capture.host import not_one_element, unsupported_dtype
-from boardd_client.capture.joined import Joined
 from boardd_client.capture.mxnet_copies import (
+    HAS_GPUS,
     Cell,
     CellCopy,
     CopyByWayOfFloat64,
@@ -56,7 +54,6 @@ from boardd_client.capture.mxnet_copies import (
     take_cell,
     take_copy,
 )
-from boardd_client.capture.mxnet_joined import take_joined_copy
 from boardd_client.memory.pending import Failed, Pending
 
 _TYPES: Final = ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64")
@@ -72,9 +69,6 @@ _get_dtype: Final = library.MXNDArrayGetDType
 _get_shape: Final = library.MXNDArrayGetShapeEx64
 _byref: Final = ctypes.byref
 _Shape: Final = ctypes.POINTER(ctypes.c_int64)
-
-#: Whether this build of MXNet knows GPUs.
-_HAS_GPUS: Final = bool(mx.runtime.Features().is_enabled("CUDA"))
 
 _DENSE: Final = frozenset({mx.nd.NDArray, mx.np.ndarray})
 
@@ -111,43 +105,6 @@ class MXNetTensor:
             return copy
         except MXNetError as error:
             return _not_enqueued(error)
-
-    @property
-    def device(self) -> bool:
-        """See ``boardd_client.capture.joined``: whether one operation may copy it with others."""
-        if not self._form.is_joinable:
-            return False
-        return not _HAS_GPUS or self._array.context.device_type == "cpu"
-
-    @staticmethod
-    def joined(tensors: Sequence[MXNetTensor]) -> Tensor:
-        """See ``boardd_client.capture.joined``; one operation may copy all, or none."""
-        if tensors[0].device:
-            return _JoinedMXNetTensors(tensors)
-        count = sum(tensor._form.size for tensor in tensors)
-        return Joined(tensors[0].dtype, tensors, count)
-
-
-class _JoinedMXNetTensors:
-    """MXNet arrays of float32, which one operation copies."""
-
-    __slots__ = ("_tensors", "dtype", "shape", "size_bytes")
-
-    def __init__(self, tensors: Sequence[MXNetTensor]) -> None:
-        self._tensors = tensors
-        self.dtype = tensors[0].dtype
-        self.shape = (sum(tensor._form.size for tensor in tensors),)
-        self.size_bytes = sum(tensor.size_bytes for tensor in tensors)
-
-    def copy_into(self, slot: memoryview) -> Pending:
-        """Enqueues the copy of all to ``slot``."""
-        arrays = [tensor._array for tensor in self._tensors]
-        try:
-            copy = take_joined_copy()
-            copy.start_all(arrays, [tensor._form for tensor in self._tensors], slot)
-        except MXNetError as error:
-            return _not_enqueued(error)
-        return copy
 
 
 class MXNetScalar:
@@ -195,7 +152,7 @@ def tensor(value: object, what: str) -> MXNetTensor:
     form = _forms.get((code.value, shape))
     if form is None:
         form = _new_form(array, what, code.value, shape)
-    if _HAS_GPUS:
+    if HAS_GPUS:
         copied_as = form.dtype if form.copied_as is None else form.copied_as.dtype
         if copied_as != _NAMES_BY_CODE[code.value]:
             array = _converted_on_gpu(array, copied_as)
@@ -209,7 +166,7 @@ def scalar(value: object, what: str) -> MXNetScalar:
     shape = _shape(value)
     if shape != (1,) and math.prod(shape) != 1:
         raise not_one_element(what, type(value), shape)
-    return MXNetScalar(_converted_on_gpu(value, "float64") if _HAS_GPUS else value, shape)
+    return MXNetScalar(_converted_on_gpu(value, "float64") if HAS_GPUS else value, shape)
 
 
 def _converted_on_gpu(array: Any, dtype: str) -> Any:

@@ -1,6 +1,13 @@
 """Copies that MXNet's engine makes: wrapped memory, the call, and the signal of its end.
 
-``boardd_client.capture.mxnet`` says why they are made this way.
+``boardd_client.capture.mxnet`` says why they are made this way, by these operations:
+
+- ``Cast`` copies from the CPU, also where it converts nothing. oneDNN leaves the output of a
+  convolution in blocks, and of MXNet's operations only the plain ones, ``Cast`` among them,
+  put the elements of every view of it in order. ``_copyto`` fails, which the script's next
+  ``waitall`` raises. Those with an implementation of oneDNN's may copy the blocks as they
+  are (``amp_multicast``), or refuse dtypes or more than six dimensions.
+- ``_copyto`` copies from a GPU, which ``Cast`` cannot.
 """
 
 from __future__ import annotations
@@ -64,14 +71,33 @@ _free: Final = library.MXNDArrayFree
 _invoke: Final = library.MXImperativeInvokeEx
 _reshape: Final = library.MXNDArrayReshape64
 _is_recording: Final = library.MXAutogradIsRecording
+_set_bulk_size: Final = library.MXEngineSetBulkSize
 
-_copyto: Final = OpHandle()
-check_call(_LIB.NNGetOpHandle(b"_copyto", ctypes.byref(_copyto)))
+#: Whether this build of MXNet knows GPUs.
+HAS_GPUS: Final = bool(mx.runtime.Features().is_enabled("CUDA"))
 
-_NONE: Final = ctypes.c_int(0)
+
+def _operation(name: bytes) -> OpHandle:
+    found = OpHandle()
+    check_call(_LIB.NNGetOpHandle(name, ctypes.byref(found)))
+    return found
+
+
+# An operation, and the number, names and values of its parameters.
+_Call = tuple[OpHandle, int, Any, Any]
+_PARAMETER_NAMES: Final = (ctypes.c_char_p * 1)(b"dtype")
+_CASTS: Final[dict[str, _Call]] = {
+    dtype: (_operation(b"Cast"), 1, _PARAMETER_NAMES, (ctypes.c_char_p * 1)(dtype.encode()))
+    for dtype in _LAYOUTS
+}
+_COPYTO: Final[_Call] = (_operation(b"_copyto"), 0, None, None)
+
 _ONE: Final = ctypes.c_int(1)
-_ONE_ELEMENT: Final = ctypes.byref(ctypes.c_int64(1))
+_NO_STORAGE_TYPES: Final = ctypes.byref(ctypes.POINTER(ctypes.c_int)())
 _FALSE: Final = ctypes.c_bool(False)
+
+#: Of arrays whose blocks oneDNN puts in order.
+_MAX_DIMENSIONS: Final = 6
 
 _addressof: Final = ctypes.addressof
 _byref: Final = ctypes.byref
@@ -83,27 +109,27 @@ class Form:
 
     __slots__ = (
         "array_shape",
+        "call",
         "copied_as",
         "dtype",
         "head",
-        "is_joinable",
+        "is_flattened",
         "pattern",
         "shape",
-        "size",
         "size_bytes",
     )
 
     def __init__(self, array_dtype: str, shape: tuple[int, ...]) -> None:
         self.shape = shape
-        self.size = math.prod(shape)
-        #: Whether ``mxnet_joined`` copies such arrays.
-        has_elements = self.size > 0 and len(shape) > 0
-        self.is_joinable = array_dtype == "float32" and has_elements
         self.dtype = "float32" if array_dtype == "bfloat16" else array_dtype
-        self.size_bytes = self.size * np.dtype(self.dtype).itemsize
+        size = math.prod(shape)
+        self.size_bytes = size * np.dtype(self.dtype).itemsize
+        self.call = _CASTS[self.dtype]
         code, bits, self.pattern = _LAYOUTS[self.dtype]
-        # Without NumPy's semantics, an array without dimensions is one of unknown shape.
-        wrapped = shape or (1,)
+        #: Whether the copy is of a flat view. Without NumPy's semantics, an array without
+        #: dimensions is one of unknown shape.
+        self.is_flattened = not 0 < len(shape) <= _MAX_DIMENSIONS
+        wrapped = (size,) if self.is_flattened else shape
         self.array_shape = (ctypes.c_int64 * len(wrapped))(*wrapped)
         self.head = _FORM.pack(_CPU, 0, len(wrapped), code, bits, 1, _addressof(self.array_shape))
         #: float64, if the elements are too few to hold the pattern.
@@ -121,9 +147,12 @@ class _Target:
     """
 
     __slots__ = (
-        "_arguments",
+        "_bulk_size",
+        "_bulk_size_pointer",
+        "_count_pointer",
         "_handle",
         "_handle_pointer",
+        "_outputs_pointer",
         "_recording",
         "_recording_pointer",
         "_struct",
@@ -140,14 +169,10 @@ class _Target:
         self._handle_pointer = _byref(self._handle)
         self._recording = ctypes.c_bool()
         self._recording_pointer = _byref(self._recording)
-        self._arguments = (
-            _byref(ctypes.c_int(1)),
-            _byref(ctypes.pointer(self._handle)),
-            _NONE,  # parameters
-            None,
-            None,
-            _byref(ctypes.POINTER(ctypes.c_int)()),
-        )
+        self._bulk_size = ctypes.c_int()
+        self._bulk_size_pointer = _byref(self._bulk_size)
+        self._count_pointer = _byref(ctypes.c_int(1))
+        self._outputs_pointer = _byref(ctypes.pointer(self._handle))
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
     def _wrap(self, address: int, head: bytes) -> None:
@@ -158,36 +183,52 @@ class _Target:
         # Nothing can post it before the wrapper is dropped.
         self._view[:_SEMAPHORE_BYTES] = _SEMAPHORE
 
-    def _enqueue(self, array: Any, must_reshape: bool) -> None:
-        """Enqueues the copy of ``array``, which has one element if it ``must_reshape``."""
-        if self._is_recorded():
+    def _enqueue(self, array: Any, form: Form, is_flattened: bool) -> None:
+        """Enqueues the copy of ``array``, or of a flat view of it."""
+        call = form.call
+        if HAS_GPUS and array.context.device_type == "gpu":
+            call = _COPYTO
+        _is_recording(self._recording_pointer)
+        is_recorded = self._recording.value
+        if is_recorded:
             # The copy is not part of the script's computation.
             mx.autograd.set_recording(False)
-            try:
-                self._push(array, must_reshape)
-            finally:
+        # Hands what ``mx.engine.bulk`` holds back to the engine, and then the copy at once.
+        _set_bulk_size(0, self._bulk_size_pointer)
+        try:
+            self._push(array, call, form.array_shape if is_flattened else None)
+        finally:
+            if self._bulk_size.value:
+                _set_bulk_size(self._bulk_size, self._bulk_size_pointer)
+            if is_recorded:
                 mx.autograd.set_recording(True)
-        else:
-            self._push(array, must_reshape)
 
-    def _is_recorded(self) -> bool:
-        """Whether what this thread calls becomes part of the script's computation."""
-        _is_recording(self._recording_pointer)
-        return self._recording.value
-
-    def _push(self, array: Any, must_reshape: bool) -> None:
-        if not must_reshape:
-            if _invoke(_copyto, _ONE, _byref(array.handle), *self._arguments):
-                raise error_of_mxnet()
+    def _push(self, array: Any, call: _Call, flat_shape: Any) -> None:
+        if flat_shape is None:
+            self._invoke(array.handle, call)
             return
         view = NDArrayHandle()
-        if _reshape(array.handle, _ONE, _ONE_ELEMENT, _FALSE, _byref(view)):
+        if _reshape(array.handle, _ONE, flat_shape, _FALSE, _byref(view)):
             raise error_of_mxnet()
         try:
-            if _invoke(_copyto, _ONE, _byref(view), *self._arguments):
-                raise error_of_mxnet()
+            self._invoke(view, call)
         finally:
             _free(view)
+
+    def _invoke(self, source: NDArrayHandle, call: _Call) -> None:
+        operation, count, names, values = call
+        if _invoke(
+            operation,
+            _ONE,
+            _byref(source),
+            self._count_pointer,
+            self._outputs_pointer,
+            count,
+            names,
+            values,
+            _NO_STORAGE_TYPES,
+        ):
+            raise error_of_mxnet()
 
     def _drop_wrapper(self) -> None:
         _free(self._handle)
@@ -208,19 +249,17 @@ class Copy(_Target):
 
     def start(self, array: Any, form: Form, slot: memoryview) -> None:
         """Enqueues the copy."""
-        self._begin(form.pattern, slot, form.head)
-        try:
-            self._enqueue(array, not form.shape)
-        finally:
-            self._drop_wrapper()
-
-    def _begin(self, pattern: bytes, slot: memoryview, head: bytes) -> None:
+        pattern = form.pattern
         self._is_complete = False
         self._pattern = pattern
         self._tail = tail = slot[-len(pattern) :]
         tail[:] = pattern
         self._memory = memory = _address_of_buffer(slot)
-        self._wrap(_addressof(memory), head)
+        self._wrap(_addressof(memory), form.head)
+        try:
+            self._enqueue(array, form, form.is_flattened)
+        finally:
+            self._drop_wrapper()
 
     def is_done(self) -> bool:
         """Whether ``wait`` would return at once."""
@@ -234,13 +273,9 @@ class Copy(_Target):
             self._wait_post()
         skipped = self._tail == self._pattern
         del self._tail, self._memory  # the slot's owner may release it now
-        self._keep()
+        _copies.append(self)
         if skipped:
             raise _skipped()
-
-    def _keep(self) -> None:
-        """Lets the next capture use it."""
-        _copies.append(self)
 
 
 class CopyByWayOfFloat64:
@@ -279,13 +314,13 @@ class Cell(_Target):
         self._is_wrapped = False
         self._is_posted = False
 
-    def start(self, array: Any, must_reshape: bool) -> None:
-        """Enqueues the copy."""
+    def start(self, array: Any, is_flattened: bool) -> None:
+        """Enqueues the copy of ``array``, or of a flat view of it."""
         self._bits.value = _CELL_PATTERN
         if not self._is_wrapped:
             self._wrap(self._address, _CELL_FORM.head)
             self._is_wrapped = True
-        self._enqueue(array, must_reshape)
+        self._enqueue(array, _CELL_FORM, is_flattened)
 
     def is_done(self) -> bool:
         """Whether ``result`` would return at once."""

@@ -192,6 +192,7 @@ class LargeTensors:
         self._lock = threading.RLock()
         self._maps: dict[int, Map] = {}
         self._free: deque[int] = deque()
+        self._has_been_used = False
         self._last_number = 0
 
     @property
@@ -200,10 +201,10 @@ class LargeTensors:
         with self._lock:
             return dict(self._maps)
 
-    @property
-    def is_in_use(self) -> bool:
-        """Whether any map holds a tensor."""
-        return len(self._maps) > len(self._free)
+    def was_in_use(self) -> bool:
+        """Whether any map holds a tensor, or got one since the last call."""
+        has_been_used, self._has_been_used = self._has_been_used, False
+        return has_been_used or len(self._maps) > len(self._free)
 
     def may_fit(self, size_bytes: int) -> bool:
         """Whether tensors of ``size_bytes`` find room when all others are gone."""
@@ -212,6 +213,7 @@ class LargeTensors:
     def allocate(self, size_bytes: int) -> Slot | None:
         """A slot in a map of its own; None when there is no room."""
         with self._lock:
+            self._has_been_used = True
             for number in list(self._free):
                 if size_bytes <= self._maps[number].size_bytes <= 2 * size_bytes:
                     self._free.remove(number)

@@ -235,7 +235,7 @@ def _start(command: list[str], address: UnixAddress, patience: _Patience) -> Non
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                cwd="/",
+                cwd="/",  # where a daemon writes that knows no better default for its root
                 env=daemon_environment(os.environ),
                 start_new_session=True,
                 check=True,

@@ -35,7 +35,7 @@ _FIRST_BYTES: Final = 1 << 20
 _STEP_BYTES: Final = 8 << 20
 #: The usable part of the arena is kept at this many times what was ever used.
 _AHEAD: Final = 4
-#: The memory of a large tensor is kept this long for the next one.
+#: The memory of large tensors is kept this long after the last of them for the next one.
 _TRIM_SECS: Final = 60.0
 #: Between two looks after the log's lock and name.
 _HOLD_SECS: Final = 1.0
@@ -131,7 +131,7 @@ class SessionMemory:
         for trouble in filter(None, (self._trouble, self.large.trouble)):
             _logger.warning("boardd: %s", trouble)
         self._trouble = self.large.trouble = ""
-        if self.large.is_in_use:
+        if self.large.was_in_use():
             self._trim_at = now + _TRIM_SECS
         elif now >= self._trim_at:
             self.large.trim()

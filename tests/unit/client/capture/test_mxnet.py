@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from boardd_client import capture
 from boardd_client.errors import CaptureError
 from boardd_protos.dtypes import element
 from support.capturing import Captured, captured
+from support.mxnet_arrays import DTYPES, view_in_blocks
 from support.waiting import wait_until
 
 mx = pytest.importorskip("mxnet", reason="needs mxnet", exc_type=ImportError)
@@ -20,8 +21,17 @@ mx = pytest.importorskip("mxnet", reason="needs mxnet", exc_type=ImportError)
 # MXNet 1.9.1 beside a newer SciPy.
 pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
 
-DTYPES = ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64")
-SHAPES = ((1,), (2,), (3,), (7,), (8,), (2, 3), (4, 5, 6), (1, 1, 1))
+SHAPES = (
+    (1,),
+    (2,),
+    (3,),
+    (7,),
+    (8,),
+    (2, 3),
+    (4, 5, 6),
+    (1, 1, 1),
+    *((1,) * n + (3,) for n in (6, 7, 12)),
+)
 
 #: A log call may cost the training thread this much, whatever the engine does.
 CALL_SECS = 0.005
@@ -81,6 +91,29 @@ def test_slices_and_reshapes(dtype: str) -> None:
     np.testing.assert_array_equal(captured(source[1:3]), values[1:3])
     np.testing.assert_array_equal(captured(source.reshape((3, 8))), values.reshape(3, 8))
     np.testing.assert_array_equal(captured(source[5][1:2]), values[5][1:2])
+
+
+@pytest.mark.parametrize(
+    "view_of",
+    [
+        lambda whole: whole.reshape((-1,)),
+        lambda whole: whole.reshape((2, -1, 8)),
+        lambda whole: whole.reshape((2,) * 12),
+        lambda whole: whole[1:3],
+        lambda whole: whole[1, 5],
+        lambda whole: whole[1:3].reshape((-1,))[7:30],
+        lambda whole: whole.expand_dims(0)[0, 3],
+        lambda whole: whole[2, 3, 4, 5:6],
+    ],
+)
+def test_views_of_arrays_in_blocks(view_of: Callable[[Any], Any]) -> None:
+    expected = view_of(view_in_blocks((4, 16, 8, 8))).asnumpy()
+    view = view_of(view_in_blocks((4, 16, 8, 8)))
+    np.testing.assert_array_equal(captured(view), expected)
+    mx.nd.waitall()  # the copy left no error there
+    one = view_in_blocks((-1,))[777:778]
+    assert capture.scalar(one, "loss").start().result() == one.asscalar()
+    mx.nd.waitall()
 
 
 @pytest.mark.parametrize("shape", [(1,), (5,), (3, 4)])
@@ -167,6 +200,13 @@ def test_ops_held_back_in_a_bulk() -> None:
         value = value * 3
         result = Captured(value)
         assert result.values().tolist() == [6] * 8
+        value = value + 1
+        cell = capture.scalar(value[:1], "loss").start()
+        wait_until(cell.is_done, "the engine has the copy")
+        assert cell.result() == 7
+        # What follows is held back as before.
+        sizes = [mx.engine.set_bulk_size(0) for _ in range(2)]
+        assert sizes == [1000, 0]
 
 
 def failing() -> Any:

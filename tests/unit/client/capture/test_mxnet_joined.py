@@ -1,8 +1,7 @@
-"""MXNet arrays that are captured together, by one operation where that is possible."""
+"""MXNet arrays that are captured together."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from boardd_client import capture
 from boardd_client.capture.joined import joined
 from boardd_client.errors import CaptureError
 from numpy.typing import NDArray
+from support.mxnet_arrays import DTYPES, view_in_blocks
 
 mx = pytest.importorskip("mxnet", reason="needs mxnet", exc_type=ImportError)
 
@@ -53,7 +53,7 @@ def flat(array: Any) -> list[float]:
     return [float(value) for value in found]
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_arrays_of_all_shapes_lie_one_after_the_other(dtype: str) -> None:
     base = mx.nd.arange(60).astype(dtype)
     arrays = [
@@ -62,8 +62,17 @@ def test_arrays_of_all_shapes_lie_one_after_the_other(dtype: str) -> None:
         base.reshape((6, 10))[2:4],
         base[:5],
         base[:5],
+        *(base.reshape((3, 4, 5) + (1,) * (dimensions - 3)) for dimensions in (6, 7, 8, 13)),
     ]
     assert Together(arrays).values() == [flat(array) for array in arrays]
+    mx.nd.waitall()  # no copy left an error there
+
+
+def test_views_of_arrays_in_blocks() -> None:
+    view = view_in_blocks((4, -1))
+    arrays = [view, mx.nd.arange(3), view[1:2], view.reshape((-1,))]
+    assert Together(arrays).values() == [flat(array) for array in arrays]
+    mx.nd.waitall()
 
 
 def test_float32_and_bfloat16_share_a_slot() -> None:
@@ -125,29 +134,3 @@ def test_it_is_not_part_of_what_is_recorded() -> None:
     loss.backward()
     assert flat(weight.grad) == [2, 4, 6]
     assert together.values() == [[1, 2, 3], [1, 4, 9]]
-
-
-def test_one_operation_copies_them_and_is_used_again() -> None:
-    from boardd_client.capture.mxnet_joined import take_joined_copy
-
-    arrays = [mx.nd.ones((2, 2)), mx.nd.ones((5,))]
-    tensor = joined([capture.tensor(array, "value") for array in arrays])[0][0]
-    slot = memoryview(bytearray(tensor.size_bytes))
-    kept = take_joined_copy()
-    kept._keep()
-    pending = tensor.copy_into(slot)
-    assert pending._pendings == [kept]
-    pending.wait()
-    assert take_joined_copy() is kept
-    kept._keep()
-
-
-def test_a_child_has_none_of_its_parents_copies() -> None:
-    from boardd_client.capture.mxnet_joined import take_joined_copy
-
-    kept = take_joined_copy()
-    kept._keep()
-    child = os.fork()
-    if not child:
-        os._exit(0 if take_joined_copy() is not kept else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -126,10 +126,21 @@ def test_the_budget_of_large_tensors_holds() -> None:
 def test_a_freed_map_serves_the_next_tensor_of_about_its_size() -> None:
     told = Told()
     told.large.free(told.allocate(4 * MEBIBYTE))
-    assert not told.large.is_in_use
     assert told.allocate(3 * MEBIBYTE).map_number == 1
-    assert told.large.is_in_use
     assert told.made == [1]
+
+
+def test_a_tensor_that_came_and_went_since_the_last_look_counts_as_use() -> None:
+    told = Told()
+    assert not told.large.was_in_use()
+    slot = told.allocate(4 * MEBIBYTE)
+    assert told.large.was_in_use()
+    assert told.large.was_in_use()
+    told.large.free(slot)
+    assert not told.large.was_in_use()
+    told.large.free(told.allocate(4 * MEBIBYTE))
+    assert told.large.was_in_use()
+    assert not told.large.was_in_use()
 
 
 def test_what_is_free_is_given_back() -> None:
