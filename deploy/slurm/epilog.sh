@@ -27,7 +27,11 @@ socket=$directory/boardd.sock
 [ -d "$directory" ] || exit 0
 
 # A daemon holds this lock from its start to its end.
-is_served() { [ -e "$socket.lock" ] && ! as_user flock --nonblock "$socket.lock" true; }
+is_served() {
+  [ -e "$socket.lock" ] || return
+  as_user flock --nonblock --conflict-exit-code 75 "$socket.lock" true
+  [ $? -eq 75 ]
+}
 
 # Clients' records lie there until a daemon has written them, also when it was killed or its time
 # ran out. What a daemon has set aside is none of them.
@@ -40,6 +44,7 @@ stop() { as_user "$program" stop --socket "$socket" --timeout 60 >/dev/null; }
 stop
 # Also what ranks have logged together is finished, which is noted there.
 if ! is_served && { holds_logs || [ -e "$socket.groups" ]; }; then
+  rm -f -- "$socket" # that of a killed daemon, which nobody serves
   as_user env BOARDD_LOGDIR_ROOT="$roots" "$program" --socket "$socket" --idle-exit 60 &
   daemon=$!
   tries=0
