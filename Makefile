@@ -47,7 +47,7 @@ check: setup
 
 # What the daemons of all tests load: a fresh clone has none, and each daemon would compile them.
 kernels: setup
-	@BOARDD_AUTOSTART=0 PYTHONPATH=tests $(BIN)/python -m support.warm_kernels
+	@BOARDD_AUTOSTART=0 $(BIN)/python deploy/compile_kernels.py
 
 # Three sessions, which wait more than they compute and take about as long as each other, run beside
 # each other. The first is shown as it runs, the others after it.

@@ -1,13 +1,16 @@
-"""Compiles the daemon's kernels into numba's cache, by logging what uses them.
+"""Compiles all of the daemon's kernels into numba's cache; fails if one is not there afterwards.
 
     python deploy/compile_kernels.py
 
 An image does so as it is built. ``NUMBA_CACHE_DIR`` says where, ``NUMBA_CPU_NAME`` and
-``NUMBA_CPU_FEATURES`` for which processors.
+``NUMBA_CPU_FEATURES`` for which processors. Without them it is for the daemons of this machine:
+if several begin at once and find nothing, each takes as long as all of them together.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import subprocess
 import sys
 import tempfile
@@ -17,7 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from boardd.host.late_modules import late_modules
+from boardd.reduce.histogram.bins import Edges, EqualWidth
+from boardd.reduce.histogram.grid_many import DTYPES as GRID_DTYPES
+from boardd.reduce.histogram.grid_many import grids
+from boardd.reduce.histogram.many import histograms
 from boardd_client import SummaryWriter
+from numba.core.dispatcher import Dispatcher
 
 STEPS = 20
 WAIT_SECS = 600.0
@@ -51,8 +60,24 @@ def log(writer: SummaryWriter) -> None:
     writer.add_pr_curve("curve", labels, labels * 0.5, 10, 0)
 
 
-def main() -> None:
-    """Logs to a daemon of its own, alone and as two ranks."""
+def load_modules() -> None:
+    """Compiles the kernels that say themselves of which types they are."""
+    for name in late_modules():
+        importlib.import_module(name)
+
+
+def reduce_many() -> None:
+    """Compiles the kernels of many histograms: whether some arrive together is chance."""
+    values = np.arange(100)
+    for dtype in DTYPES:
+        for bins in (EqualWidth(30), Edges(np.arange(5.0))):
+            list(histograms(values.astype(dtype), [50, 50], bins))
+    for grid_dtype in GRID_DTYPES:
+        grids([values.astype(grid_dtype)] * 2, 64)
+
+
+def log_all() -> None:
+    """Compiles all others: logs to a daemon of its own, alone and as two ranks."""
     with tempfile.TemporaryDirectory() as directory:
         socket, logdir = Path(directory, "s"), Path(directory, "logs")
         logdir.mkdir()
@@ -77,7 +102,32 @@ def main() -> None:
             if not result:
                 sys.exit(f"not everything was written: {result}")
         daemon.terminate()
-        sys.exit(daemon.wait(WAIT_SECS))
+        if code := daemon.wait(WAIT_SECS):
+            sys.exit(f"the daemon ended with {code}")
+
+
+def missing() -> list[str]:
+    """The kernels, among those of all modules that are loaded, that are not in the cache."""
+    found = []
+    for kernel in gc.get_objects():
+        if not isinstance(kernel, Dispatcher) or not kernel.__module__.startswith("boardd."):
+            continue
+        directory = kernel.stats.cache_path
+        if directory is not None:  # of one that only others call there is none
+            module = kernel.__module__.rpartition(".")[2]
+            name = f"{module}.{kernel.__qualname__}-{kernel.__code__.co_firstlineno}"
+            if not any(Path(directory).glob(f"{name}.*.nbi")):
+                found.append(name)
+    return sorted(found)
+
+
+def main() -> None:
+    """Compiles each kernel in its way."""
+    load_modules()
+    reduce_many()
+    log_all()
+    if names := missing():
+        sys.exit(f"not compiled: {', '.join(names)}; let {__file__} do what uses them")
 
 
 if __name__ == "__main__":

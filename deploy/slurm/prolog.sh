@@ -2,17 +2,30 @@
 # Slurm's Prolog: starts a daemon for the job, as its user. What a job's own processes start
 # ends with them, before it has written everything. docs/deploying.md has the steps.
 #
-# It never fails: a node whose prolog fails takes no more jobs.
+# It never fails: a node whose prolog fails takes no more jobs. What goes wrong is in the system's
+# log, and in the job's directory what the daemon has said.
 set -u
+# Slurm gives none.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
 settings=${1:-/etc/boardd/slurm.sh}
 [ -r "$settings" ] || exit 0
 # shellcheck source=settings.sh
 . "$settings"
 
+say() {
+  echo "boardd: job $SLURM_JOB_ID: $*" >&2
+  logger -t boardd -p daemon.err -- "job $SLURM_JOB_ID: $*" 2>/dev/null
+}
+
 directory=$sockets/$SLURM_JOB_ID
-install -d -m 0755 "$sockets" || exit 0
-install -d -m 0700 -o "$SLURM_JOB_UID" "$directory" || exit 0
+# Beside the job's directory, where no user can put a link in its way.
+errors=$directory.errors
+if ! install -d -m 0755 "$sockets" || ! install -d -m 0700 -o "$SLURM_JOB_UID" "$directory" ||
+  ! : >"$errors"; then
+  say "no daemon is started: $directory cannot be made"
+  exit 0
+fi
 
 set --
 [ "$(id -u)" = "$SLURM_JOB_UID" ] || set -- runuser -u "$SLURM_JOB_USER" --
@@ -21,7 +34,7 @@ set --
 # shellcheck disable=SC2016
 setsid "$@" sh -c \
   'BOARDD_LOGDIR_ROOT=$1 exec "$2" --socket "$3/boardd.sock" >>"$3/boardd.log" 2>&1' \
-  boardd "$roots" "$program" "$directory" </dev/null >/dev/null 2>&1 &
+  boardd "$roots" "$program" "$directory" </dev/null >/dev/null 2>"$errors" &
 daemon=$!
 
 # So that no client of the job starts another one meanwhile.
@@ -30,4 +43,9 @@ while [ ! -S "$directory/boardd.sock" ] && kill -0 "$daemon" && [ "$tries" -lt 1
   sleep 0.1
   tries=$((tries + 1))
 done 2>/dev/null
+if [ ! -S "$directory/boardd.sock" ]; then
+  said=$(cat "$errors"; "$@" tail -n 3 "$directory/boardd.log" 2>&1)
+  say "its daemon $program does not serve yet: $said"
+fi
+rm -f -- "$errors"
 exit 0

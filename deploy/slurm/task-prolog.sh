@@ -2,6 +2,8 @@
 # Slurm's TaskProlog: tells the job's tasks where their daemon is. What it prints becomes part
 # of their environment. docs/deploying.md has the steps.
 set -u
+# Slurm gives none.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
 settings=${1:-/etc/boardd/slurm.sh}
 [ -r "$settings" ] || exit 0

@@ -11,7 +11,7 @@ from boardd.commands.control import fetch_status
 from boardd_client import SummaryWriter
 from boardd_protos.address import UnixAddress, default_address
 from boardd_protos.socket_owner import socket_owner
-from support.commands import boardd
+from support.commands import assert_refused, boardd
 from support.daemon_process import DaemonProcess
 from support.service_manager import ServiceManager
 from support.tensorboard_reader import read_run
@@ -43,6 +43,8 @@ def test_a_client_starts_the_service_each_time_that_it_has_left(
             assert boardd("stop").returncode == 0
             assert third.wait() == 0
             assert not manager.has_client(), "a daemon that leaves starts no other"
+        assert_refused(boardd("stop"), 3, f"no daemon at {UnixAddress(path)}; a service manager")
+        assert not manager.has_client(), "who stops the service does not start it"
         assert path.exists()
         assert not list(path.parent.glob(".*")), "its socket has one name again"
     points = read_run(tmp_path / "logs" / "run").scalars["loss"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import runpy
@@ -181,6 +182,50 @@ def image(
     shutil.rmtree(directory)
     for place in made:
         place.rmdir()
+
+
+#: Functions of ``boardd`` that compile another and keep it in numba's cache.
+COMPILING = {"entry", "brief_entry", "_compiled"}
+
+
+def kernels() -> set[str]:
+    """What the daemon's source says is compiled and kept: each as "module.function"."""
+    found = set()
+    for path in (SOURCE / "daemon").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                decorators = [getattr(each, "func", each) for each in node.decorator_list]
+                names = {each.id for each in decorators if isinstance(each, ast.Name)}
+                if names & COMPILING:
+                    found.add(f"{path.stem}.{node.name}")
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                (argument, *_) = (*node.args, None)
+                if node.func.id in COMPILING and isinstance(argument, ast.Name):
+                    found.add(f"{path.stem}.{argument.id}")
+    return found
+
+
+@pytest.mark.slow
+def test_the_image_has_every_kernel(image: Image) -> None:
+    compiled = (image.directory / "var/cache/boardd").rglob("*.nbi")
+    assert {path.name.rpartition("-")[0] for path in compiled} == kernels()
+
+
+def test_a_kernel_that_is_not_compiled_fails_the_build(tmp_path: Path) -> None:
+    """Of a module whose kernels are compiled only as they are called."""
+    code = "import sys, runpy, boardd.reduce.histogram.many_kernels\n"
+    code += "sys.exit(runpy.run_path(sys.argv[1])['missing']())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(SOURCE / COMPILER)],
+        env={**THIS.environ(), "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    missing = re.findall(r"'(\w+\.\w+)-\d+'", done.stderr)
+    assert {"many_kernels._equal_width_of_many"} <= set(missing) <= kernels()
 
 
 @pytest.mark.slow

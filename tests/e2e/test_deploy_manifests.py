@@ -95,6 +95,21 @@ def test_the_services_of_the_compose_file_share_the_socket_and_the_runs() -> Non
     assert services["tensorboard"]["ports"] == ["127.0.0.1:6006:6006"], "it asks for no password"
 
 
+def test_training_starts_soon_after_its_daemon() -> None:
+    services = yaml.safe_load(interpolated(COMPOSE))["services"]
+    awaited = {
+        name
+        for service in services.values()
+        for name, of in service.get("depends_on", {}).items()
+        if of["condition"] == "service_healthy"
+    }
+    assert awaited == {"boardd"}
+    for name in awaited:
+        check = services[name]["healthcheck"]
+        assert check["test"] == ["CMD", "boardd", "status"]
+        assert float(check["interval"].rstrip("s")) <= 2
+
+
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
 def test_kubernetes_would_take_the_manifest(path: Path) -> None:
     document = manifest(path)

@@ -17,7 +17,7 @@ FLAGS = {option.flag for option in OPTIONS}
 #: Flags of other programs.
 TOOLS = {
     *("--user", "--now", "--userns", "--read-only", "--cap-drop", "--name", "--tmpfs", "--create"),
-    *("--stop-timeout", "--build-arg", "--build"),
+    *("--stop-timeout", "--build-arg", "--build", "--format"),
 }
 #: Variables of the client.
 CLIENT_VARIABLES = {
@@ -54,6 +54,14 @@ def test_files_exist() -> None:
     for whose in ("user", "system"):
         units = {f"deploy/systemd/{whose}/{name}" for name in ("boardd.service", "boardd.socket")}
         assert units <= copied
+
+
+def test_images_are_built_with_their_health_check() -> None:
+    """Those of OCI's format have none, and that is what podman makes by default."""
+    builds = [command for command in commands() if command[:2] == ["podman", "build"]]
+    assert builds
+    for command in builds:
+        assert command[command.index("--format") + 1] == "docker"
 
 
 def test_exit_codes_are_the_daemons() -> None:

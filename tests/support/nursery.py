@@ -33,7 +33,7 @@ from typing import IO, Any, NamedTuple, NoReturn
 
 TESTS = Path(__file__).parents[1]
 _PR_SET_PDEATHSIG = 1
-_DAEMON = ("boardd.host.daemon", "support.warm_kernels")
+_DAEMON = ("boardd.host.daemon",)
 _CLIENT = ("boardd_client", "boardd_client.transport.sender")
 
 

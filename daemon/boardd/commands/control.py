@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -23,7 +24,7 @@ from boardd_protos.local_socket import (
     peer_credentials,
 )
 from boardd_protos.reasons import AUTHORIZATION
-from boardd_protos.socket_owner import lock_holder
+from boardd_protos.socket_owner import lock_holder, socket_owner
 from boardd_protos.tls import tls_advice
 
 from boardd.commands.flags import Tls
@@ -44,6 +45,9 @@ ANSWER_SECS: Final = 5.0
 
 #: How long a daemon may take to leave for another: longer than it may take to write.
 REPLACE_SECS: Final = 60.0
+
+#: The flag of a listening socket, ``__SO_ACCEPTCON`` of the kernel's ``linux/net.h``.
+_LISTENS: Final = 1 << 16
 
 _logger = logging.getLogger(__name__)
 
@@ -186,9 +190,16 @@ def _end_unreachable(pid: int, socket_path: Path) -> None:
 def stop(where: address.UnixAddress, *, timeout_secs: float) -> int:
     """Ends the daemon at ``where`` as SIGTERM does, waits until it is gone, returns its pid.
 
+    Where a service manager listens in the place of a daemon, nobody connects: that would start one.
+
     Raises ``NoDaemonError`` when there is none, ``CommandError`` when it may
     not be signalled or is still there after ``timeout_secs``.
     """
+    if _is_kept_for_a_daemon(where.path):
+        raise NoDaemonError(
+            f"no daemon at {where}; a service manager listens there, and starts one for whoever "
+            "connects"
+        )
     deadline = time.monotonic() + timeout_secs
 
     def remaining() -> float:
@@ -234,6 +245,20 @@ def stop(where: address.UnixAddress, *, timeout_secs: float) -> int:
     finally:
         os.close(process)
     return pid
+
+
+def _is_kept_for_a_daemon(socket_path: Path) -> bool:
+    """Whether somebody listens on ``socket_path`` and no daemon has its lock. Does not connect."""
+    if not os.access(socket_path, os.W_OK) or socket_owner(socket_path) is not None:
+        return False
+    own = os.path.realpath(socket_path)
+    with contextlib.suppress(OSError), open("/proc/net/unix", errors="surrogateescape") as lines:
+        for line in itertools.islice(lines, 1, None):
+            _, _, _, flags, _, _, _, *name = line.rstrip("\n").split(maxsplit=7)
+            is_listening = bool(int(flags, 16) & _LISTENS)
+            if is_listening and name and os.path.realpath(name[0]) == own:
+                return True
+    return False
 
 
 def _is_draining(where: address.UnixAddress, timeout_secs: float) -> bool:
