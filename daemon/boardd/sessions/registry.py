@@ -118,18 +118,14 @@ class Registry:
     def forget(self, live: LiveSession) -> None:
         """Takes a session off the list. Nothing of it may be out any more."""
         live.session.forget()
-        self._ended.counters.add(live.session.counters)
+        self._ended.count(live.session.counters)
         del self._sessions[live.session.session_id]
         if not self._sessions:
             self.idle_since = self._clock()
 
     def counters(self) -> Counters:
         """The counts of all sessions since the daemon started."""
-        total = Counters()
-        total.add(self._ended.counters)
-        for live in self:
-            total.add(live.session.counters)
-        return total
+        return self._ended.counters_with(live.session.counters for live in self)
 
     def held(self) -> Iterator[Held]:
         """What sessions hold of the budgets that they share."""
