@@ -141,7 +141,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         To be called before any client comes.
         """
         self._sessions.registry.runs.are_forwarded = True
-        forwarding = Forwarding(relay, where, max_bytes, heartbeat_secs=heartbeat_secs)
+        forwarding = Forwarding(relay, where, max_bytes, heartbeat_secs, self._roots.timings)
         self._sessions.run_table.forward(forwarding)
 
     async def take_relayed(self, batch: Batch) -> int:
