@@ -177,7 +177,7 @@ class _Daemon:
             service.forward(relay, str(config.forward_to), config.max_forward_bytes)
             _logger.info("what several ranks log together goes to %s", config.forward_to)
         service.addresses = [str(item) for item in addresses]
-        metrics = self._metrics_port(service)
+        metrics = await self._metrics_port(service)
         await service.start()
         self._take_maps(service)
         await service.note_reductions(_beside(config.socket, "reducing"))
@@ -204,14 +204,14 @@ class _Daemon:
         for task in self._tasks:
             task.cancel()
         if metrics is not None:
-            # On a thread, for a scrape under way may wait for this one.
-            await asyncio.to_thread(metrics.close)
+            await metrics.close()
         _logger.info("pid %d has left", os.getpid())
 
-    def _metrics_port(self, service: Service) -> MetricsPort | None:
+    async def _metrics_port(self, service: Service) -> MetricsPort | None:
         if self._config.metrics is None:
             return None
         port = MetricsPort(self._config.metrics, lambda: whole(service.status()))
+        await port.start()
         _logger.info("metrics are at http://%s/metrics", port.address.target)
         return port
 
