@@ -33,7 +33,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
 from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
-from boardd.host import heap, late_modules, log_lines, process_attributes
+from boardd.host import heap, late_modules, process_attributes
 from boardd.host.activation import Activation
 from boardd.host.drain_progress import ShowDrain, showing_progress
 from boardd.host.left_alone import directories_left_alone
@@ -84,10 +84,6 @@ def run(
     ``show_drain`` shows how much is left to write at the end, if that takes a while.
     Raises ``CommandError`` when the daemon cannot be started.
     """
-    # The log of a daemon that a client started is quoted to people.
-    chosen = "text" if config.autostarted else "auto"
-    log_format = chosen if config.log_format == "auto" else config.log_format
-    log_lines.configure(config.log_level, log_format, os.environ)
     # Nobody's files are made with it: runs have their writers'. What libraries make is safe.
     umask = os.umask(process_attributes.UMASK)
     if config.autostarted:
