@@ -277,7 +277,9 @@ class _Daemon:
         if not port:  # how gRPC fails depends on its version
             detail = "" if self._credentials is None else ", or the TLS key and certificate differ"
             raise CommandError(f"--listen {listen}: cannot be bound{detail}")
-        self._tasks.append(asyncio.ensure_future(TcpConnections(port, newcomers).watch()))
+        connections = TcpConnections(port, newcomers)
+        service.budgets_held.append(connections.held)
+        self._tasks.append(asyncio.ensure_future(connections.watch()))
         return server, address.TcpAddress(listen.host, port)
 
     def _server(

@@ -88,7 +88,8 @@ def _budgets(budgets: Iterable[pb.BudgetStatus]) -> Iterator[Metric]:
     limit = GaugeMetricFamily("boardd_budget_limit", "The most of it.", labels=["budget"])
     for budget in budgets:
         held.add_metric([budget.name], budget.held)
-        limit.add_metric([budget.name], budget.limit)
+        if budget.limit:
+            limit.add_metric([budget.name], budget.limit)
     yield held
     yield limit
 

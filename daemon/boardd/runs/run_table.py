@@ -82,11 +82,11 @@ class RunTable:
         self._is_closed = False
 
     def held(self) -> Iterator[Held]:
-        """What is held of the budgets of reductions, files and what is passed on."""
+        """What is held of the budgets of reductions, files, threads and groups."""
         yield from self._reductions.held()
         yield self._descriptors.held()
-        if self._groups.forwarding is not None:
-            yield self._groups.forwarding.held()
+        yield from self._groups.held()
+        yield from self.threads.held(self._brief_calls.waiting)
 
     @property
     def threads(self) -> WriterThreads:

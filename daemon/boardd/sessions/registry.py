@@ -128,13 +128,19 @@ class Registry:
         return self._ended.counters_with(live.session.counters for live in self)
 
     def held(self) -> Iterator[Held]:
-        """What sessions hold of the budgets that they share."""
+        """What sessions hold of the budgets that they share, and the largest of its own."""
         budgets, definitions = self.budgets, self.runs.definitions
         yield Held("intake-bytes", self.intake.held_bytes, budgets.intake_bytes)
+        pending = max((live.session.pending_bytes for live in self), default=0)
+        yield Held("session-intake-bytes", pending, budgets.session_intake_bytes)
         yield Held("max-map-bytes", self._map_budget.held_bytes, budgets.max_map_bytes)
         yield Held("max-definition-bytes", definitions.held_bytes, budgets.max_definition_bytes)
         yield Held("max-sessions", len(self), budgets.max_sessions)
         yield Held("max-runs", len(self.runs), budgets.max_runs)
+        of_run = max((len(run.tags) for run in self.runs.values()), default=0)
+        yield Held("max-series-per-run", of_run, budgets.max_series_per_run)
+        of_session = max((live.session.schema.series_count for live in self), default=0)
+        yield Held("max-series-per-session", of_session, budgets.max_series_per_session)
 
     def activity(self) -> tuple[int, ...]:
         """Equal at two moments between which no session began or ended, and nothing moved."""
