@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from boardd.commands import serve
-from boardd.errors import CommandError, ConfigError, ExitCode
+from boardd.errors import ConfigError, ExitCode, ending
 
 #: Each is a module of ``boardd.commands`` with ``run(arguments, environ)``.
 COMMANDS: Final = ("config", "doctor", "merge", "status", "stop", "top", "view")
@@ -28,27 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given and not given[0].startswith("-"):
             return _run(given[0], given[1:])
         serve.run(given, os.environ)
-    except CommandError as error:
-        print(f"boardd: {error}", file=sys.stderr)
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in ("boardd", "boardd_protos"):
-            raise
-        print(
-            f"boardd: the daemon needs {error.name}, which is not installed; "
-            "run: pip install boardd",
-            file=sys.stderr,
-        )
-        return ExitCode.FAILED
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader of the output has left, so nothing more can be said, or flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
-    except OSError as error:
-        print(f"boardd: cannot go on: {error}; see to it and start again", file=sys.stderr)
-        return ExitCode.FAILED
+    except Exception as error:
+        told = ending(error)
+        if told is None:
+            raise
+        why, exit_code = told
+        print(f"boardd: {why}", file=sys.stderr)
+        return exit_code
 
 
 def _run(command: str, arguments: Sequence[str]) -> int:

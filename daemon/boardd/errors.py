@@ -62,3 +62,20 @@ class AddressTakenError(CommandError):
     """Another process serves the address; use it, stop it, or take another address."""
 
     exit_code = ExitCode.ADDRESS_TAKEN
+
+
+def ending(error: Exception) -> tuple[str, ExitCode] | None:
+    """Returns what to tell of an error that ends a command, and the exit code.
+
+    None for a defect, of which the traceback tells.
+    """
+    if isinstance(error, CommandError):
+        return str(error), error.exit_code
+    if isinstance(error, ModuleNotFoundError):
+        if error.name is None or error.name.partition(".")[0] in ("boardd", "boardd_protos"):
+            return None
+        why = f"the daemon needs {error.name}, which is not installed; run: pip install boardd"
+        return why, ExitCode.FAILED
+    if isinstance(error, OSError):
+        return f"cannot go on: {error}; see to it and start again", ExitCode.FAILED
+    return None

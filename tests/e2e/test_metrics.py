@@ -50,6 +50,17 @@ def test_a_scrape_tells_what_was_logged_and_the_log_is_json(tmp_path: Path) -> N
     assert any("listening on" in line["message"] for line in lines)
 
 
+def test_what_ends_the_daemon_at_its_start_is_a_line_of_its_log(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        path = tmp_path / "boardd.sock"
+        result = boardd("--socket", str(path), "--listen", place, BOARDD_LOG_FORMAT="json")
+    assert result.returncode == 4
+    (line,) = map(json.loads, result.stderr.splitlines())
+    assert (line["level"], line["logger"]) == ("critical", "boardd")
+    assert line["message"].startswith(f"--listen {place}: another process has this port")
+
+
 def daemon_port(url: str) -> tuple[str, int]:
     host, _, port = url.removeprefix("http://").partition("/")[0].partition(":")
     return host, int(port)

@@ -328,7 +328,11 @@ def test_under_the_journal_lines_carry_a_severity_and_no_time(tmp_path: Path) ->
         process = subprocess.Popen(
             [sys.executable, "-m", "boardd", "--idle-exit", "0.1", "--logdir-root", str(tmp_path)],
             stderr=file,
-            env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"},
+            env={
+                **os.environ,
+                "BOARDD_LOG_FORMAT": "auto",
+                "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}",
+            },
         )
         assert process.wait(timeout=120) == 0
     lines = log.read_text().splitlines()

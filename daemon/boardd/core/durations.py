@@ -52,7 +52,8 @@ class Timings:
 
     #: From the begin of a reduction to its end, without the wait for its turn.
     reduction: Durations = field(default_factory=Durations)
-    #: Calls that append events to a file, without fsync.
+    #: Writes of appended events to their file, without the fsync of one that is left.
+    #: As many as tries of appends.
     write: Durations = field(default_factory=Durations)
-    #: Calls that make a file durable.
+    #: Fsyncs of files, each with that of the directory of a new one.
     sync: Durations = field(default_factory=Durations)

@@ -33,7 +33,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
 from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
-from boardd.host import heap, late_modules, log_lines, process_attributes
+from boardd.host import heap, late_modules, process_attributes
 from boardd.host.activation import Activation
 from boardd.host.drain_progress import ShowDrain, showing_progress
 from boardd.host.left_alone import directories_left_alone
@@ -84,10 +84,6 @@ def run(
     ``show_drain`` shows how much is left to write at the end, if that takes a while.
     Raises ``CommandError`` when the daemon cannot be started.
     """
-    # The log of a daemon that a client started is quoted to people.
-    chosen = "text" if config.autostarted else "auto"
-    log_format = chosen if config.log_format == "auto" else config.log_format
-    log_lines.configure(config.log_level, log_format, os.environ)
     # Nobody's files are made with it: runs have their writers'. What libraries make is safe.
     umask = os.umask(process_attributes.UMASK)
     if config.autostarted:
@@ -177,7 +173,7 @@ class _Daemon:
             service.forward(relay, str(config.forward_to), config.max_forward_bytes)
             _logger.info("what several ranks log together goes to %s", config.forward_to)
         service.addresses = [str(item) for item in addresses]
-        metrics = self._metrics_port(service)
+        metrics = await self._metrics_port(service)
         await service.start()
         self._take_maps(service)
         await service.note_reductions(_beside(config.socket, "reducing"))
@@ -204,14 +200,14 @@ class _Daemon:
         for task in self._tasks:
             task.cancel()
         if metrics is not None:
-            # On a thread, for a scrape under way may wait for this one.
-            await asyncio.to_thread(metrics.close)
+            await metrics.close()
         _logger.info("pid %d has left", os.getpid())
 
-    def _metrics_port(self, service: Service) -> MetricsPort | None:
+    async def _metrics_port(self, service: Service) -> MetricsPort | None:
         if self._config.metrics is None:
             return None
         port = MetricsPort(self._config.metrics, lambda: whole(service.status()))
+        await port.start()
         _logger.info("metrics are at http://%s/metrics", port.address.target)
         return port
 
@@ -281,7 +277,9 @@ class _Daemon:
         if not port:  # how gRPC fails depends on its version
             detail = "" if self._credentials is None else ", or the TLS key and certificate differ"
             raise CommandError(f"--listen {listen}: cannot be bound{detail}")
-        self._tasks.append(asyncio.ensure_future(TcpConnections(port, newcomers).watch()))
+        connections = TcpConnections(port, newcomers)
+        service.budgets_held.append(connections.held)
+        self._tasks.append(asyncio.ensure_future(connections.watch()))
         return server, address.TcpAddress(listen.host, port)
 
     def _server(

@@ -118,6 +118,14 @@ def configure(level: str, log_format: str, environ: Mapping[str, str]) -> None:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
+def are_for_programs() -> bool:
+    """Whether ``configure`` chose lines that programs read: JSON, or the journal's."""
+    return any(
+        isinstance(handler.formatter, (JsonFormatter, JournalFormatter))
+        for handler in logging.getLogger().handlers
+    )
+
+
 def _formatter(log_format: str, environ: Mapping[str, str]) -> logging.Formatter:
     if log_format == "auto":
         if _is_journal(environ):

@@ -1,21 +1,28 @@
-"""The port on which Prometheus reads the daemon's metrics."""
+"""The port on which Prometheus reads the daemon's metrics: HTTP on the event loop.
+
+Whoever can reach the port may be silent, slow or many, and a web page that a user of this
+host looks at may reach it too. So a peer has one request, a deadline for all of it, and its
+place only until too many others come; and a request names this host.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
+import contextlib
 import errno
 import logging
 import socket
-import socketserver
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
+import h11
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import TcpAddress
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -23,138 +30,205 @@ from boardd.errors import AddressTakenError, ConfigError
 from boardd.metrics.families import families
 from boardd.metrics.shown_runs import ShownRuns
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-#: How long a scrape waits for the event loop, and a peer may take to ask.
-_ANSWER_SECS: Final = 10.0
-#: Scrapes that are answered at once.
-_MAX_SCRAPES: Final = 8
+#: From a peer's connection to the end of its answer.
+ANSWER_SECS: Final = 10.0
+#: Peers at once. One more takes the place of the oldest, of those that have not asked yet if
+#: there are any.
+MAX_PEERS: Final = 8
+_MAX_REQUEST_BYTES: Final = 16 << 10
+_PATH: Final = "/metrics"
 
 _logger = logging.getLogger("boardd")
 
 
-class MetricsPort:
-    """Serves ``status`` at ``http://HOST:PORT/metrics``, on threads of its own.
+class _Answer(NamedTuple):
+    status: HTTPStatus
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
 
-    To be made on the event loop's thread, on which ``status`` is called. Port 0 takes a free
-    one, which ``address`` tells.
+
+_NOT_FOUND: Final = _Answer(HTTPStatus.NOT_FOUND, f"metrics are at {_PATH}\n".encode())
+_NO_METHOD: Final = _Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD are answered\n")
+_FOREIGN: Final = _Answer(
+    HTTPStatus.MISDIRECTED_REQUEST,
+    b"the request is for another host: ask for localhost, or let the proxy send this as Host\n",
+)
+_INDEX: Final = _Answer(
+    HTTPStatus.OK,
+    f'<!doctype html><title>boardd</title><a href="{_PATH}">metrics</a>\n'.encode(),
+    "text/html; charset=utf-8",
+)
+
+
+@dataclass(eq=False)
+class _Peer:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    has_asked: bool = False
+
+
+class _Collected(Collector):
+    """Families that were made before."""
+
+    def __init__(self, found: Iterable[Metric]) -> None:
+        self._found = found
+
+    def collect(self) -> Iterable[Metric]:
+        """Returns them."""
+        return self._found
+
+
+class MetricsPort:
+    """Serves ``status`` at ``http://HOST:PORT/metrics``, once ``start`` is called.
+
+    For the event loop's thread. Port 0 takes a free one, which ``address`` tells. A peer has
+    ``answer_secs``, all in all.
 
     Raises ``AddressTakenError`` if another process has the port, and ``ConfigError`` if it
     cannot be bound.
     """
 
-    def __init__(self, listen: TcpAddress, status: Callable[[], Awaitable[pb.StatusReply]]) -> None:
-        registry = CollectorRegistry()
-        registry.register(_StatusCollector(status, asyncio.get_running_loop()))
-        try:
-            self._server = _Server(listen)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise AddressTakenError(
-                    f"--metrics {listen}: another process has this port; choose another, or 0 "
-                    "for a free one"
-                ) from None
-            raise ConfigError(f"--metrics {listen}: {error.strerror or error}") from None
-        self._server.set_app(_answering(make_wsgi_app(registry)))
-        self.address = TcpAddress(listen.host, self._server.server_port)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="boardd-metrics", daemon=True
-        )
-        self._thread.start()
-
-    def close(self) -> None:
-        """Serves no more. A scrape under way may fail."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-def _answering(scrape: WSGIApplication) -> WSGIApplication:
-    """``scrape``, which says so if the daemon does not answer in time."""
-
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        try:
-            return scrape(environ, start_response)
-        except concurrent.futures.TimeoutError:
-            start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
-            return [f"boardd did not answer in {_ANSWER_SECS:g} s\n".encode()]
-
-    return answer
-
-
-class _StatusCollector(Collector):
-    """Asks for the status at each scrape, in the turn of the event loop."""
-
     def __init__(
-        self, status: Callable[[], Awaitable[pb.StatusReply]], loop: asyncio.AbstractEventLoop
+        self,
+        listen: TcpAddress,
+        status: Callable[[], Awaitable[pb.StatusReply]],
+        answer_secs: float = ANSWER_SECS,
     ) -> None:
+        self._listener = _bound(listen)
+        self.address = TcpAddress(listen.host, self._listener.getsockname()[1])
         self._status = status
-        self._loop = loop
-        #: Guards the runs that are shown.
+        self._answer_secs = answer_secs
+        self._server: asyncio.Server | None = None
+        #: The oldest first.
+        self._peers: dict[_Peer, asyncio.Task[None]] = {}
+        #: Guards the runs that are shown, for texts are made on threads.
         self._lock = threading.Lock()
         self._shown = ShownRuns()
 
-    def describe(self) -> list[Metric]:
-        """Nothing: the registry would scrape, and wait for the loop on its own thread."""
-        return []
+    async def start(self) -> None:
+        """Serves from now on."""
+        self._server = await asyncio.start_server(
+            self._accept, sock=self._listener, limit=_MAX_REQUEST_BYTES
+        )
 
-    def collect(self) -> Iterator[Metric]:
-        """Yields the families of the daemon's status. Raises ``TimeoutError``."""
+    async def close(self) -> None:
+        """Serves no more. A scrape under way fails."""
+        if self._server is not None:
+            self._server.close()
+        self._listener.close()
+        tasks = list(self._peers.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-        async def asked() -> pb.StatusReply:
-            return await self._status()
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._peers) >= MAX_PEERS:
+            self._peers.pop(min(self._peers, key=lambda peer: peer.has_asked)).cancel()
+        peer = _Peer(reader, writer)
+        loop = asyncio.get_running_loop()
+        task = self._peers[peer] = loop.create_task(self._serve(peer))
+        deadline = loop.call_later(self._answer_secs, task.cancel)
 
-        future = asyncio.run_coroutine_threadsafe(asked(), self._loop)
+        def end(_: asyncio.Task[None]) -> None:
+            deadline.cancel()
+            self._peers.pop(peer, None)
+            # Also if it was cancelled before it began.
+            writer.transport.abort()
+
+        task.add_done_callback(end)
+
+    async def _serve(self, peer: _Peer) -> None:
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_REQUEST_BYTES)
+        is_head = False
         try:
-            status = future.result(_ANSWER_SECS)
-        except concurrent.futures.TimeoutError:
-            future.cancel()
-            raise
+            try:
+                request = await _request(peer.reader, connection)
+                if request is None:
+                    return
+                peer.has_asked = True
+                is_head = request.method == b"HEAD"
+                answer = await self._answer(request)
+            except h11.RemoteProtocolError as error:
+                text = f"no request that can be read: {error}\n"
+                answer = _Answer(HTTPStatus(error.error_status_hint), text.encode())
+            peer.writer.write(_encoded(connection, answer, is_head=is_head))
+            peer.writer.close()
+            await peer.writer.wait_closed()
+        except OSError:  # it has left
+            return
+        except Exception:  # a defect, and the next scrape may go well
+            _logger.exception("metrics cannot be told")
+
+    async def _answer(self, request: h11.Request) -> _Answer:
+        headers = {name: value.decode("latin-1") for name, value in request.headers}
+        if not self._is_own(headers.get(b"host", "")):
+            return _FOREIGN
+        if request.method not in (b"GET", b"HEAD"):
+            return _NO_METHOD
+        path = request.target.decode("latin-1").partition("?")[0]
+        if path == "/":
+            return _INDEX
+        if path != _PATH:
+            return _NOT_FOUND
+        status = await self._status()
+        # With many runs this takes milliseconds.
+        return await asyncio.to_thread(self._told, status, headers.get(b"accept", ""))
+
+    def _told(self, status: pb.StatusReply, accept: str) -> _Answer:
         with self._lock:
-            yield from list(families(status, self._shown))
+            found = list(families(status, self._shown))
+        encode, content_type = choose_encoder(accept)
+        return _Answer(HTTPStatus.OK, encode(_Collected(found)), content_type)
+
+    def _is_own(self, host: str) -> bool:
+        """Whether ``host``, as a request has it, names this one and no name made to lead here."""
+        with contextlib.suppress(ValueError):
+            name = urlsplit(f"//{host}").hostname or ""
+            return name == self.address.host or TcpAddress(name, 0).is_loopback
+        return False
 
 
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """A thread for each scrape, which does not keep the daemon from leaving."""
-
-    daemon_threads = True
-    # Else an end would wait for a peer that asks nothing.
-    block_on_close = False
-
-    def __init__(self, listen: TcpAddress) -> None:
-        self.address_family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-        self._places = threading.BoundedSemaphore(_MAX_SCRAPES)
-        super().__init__((listen.host, listen.port), _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Serves on a thread, or closes the connection if too many are being served."""
-        if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serves, and gives the place back."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says what failed in the daemon's own log; a peer that leaves early is nothing."""
-        _logger.debug("a scrape failed", exc_info=True)
-
-    def server_bind(self) -> None:
-        """Binds without asking the resolver for the host's name, which may take seconds."""
-        socketserver.TCPServer.server_bind(self)
-        host, port = self.server_address[:2]
-        self.server_name, self.server_port = str(host), int(port)
-        self.setup_environ()
+async def _request(reader: asyncio.StreamReader, connection: h11.Connection) -> h11.Request | None:
+    """What a peer asks; None if it leaves before. Raises ``h11.RemoteProtocolError``."""
+    while True:
+        event = connection.next_event()
+        if isinstance(event, h11.Request):
+            return event
+        if event is not h11.NEED_DATA:
+            return None
+        connection.receive_data(await reader.read(_MAX_REQUEST_BYTES))
 
 
-class _Handler(WSGIRequestHandler):
-    timeout = _ANSWER_SECS
+def _encoded(connection: h11.Connection, answer: _Answer, *, is_head: bool) -> bytes:
+    headers = [
+        ("Content-Type", answer.content_type),
+        ("Content-Length", str(len(answer.body))),
+        ("Connection", "close"),
+    ]
+    events: list[h11.Event] = [
+        h11.Response(
+            status_code=answer.status, headers=headers, reason=answer.status.phrase.encode()
+        ),
+        *([] if is_head else [h11.Data(data=answer.body)]),
+        h11.EndOfMessage(),
+    ]
+    return b"".join(connection.send(event) or b"" for event in events)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Logs no scrape."""
+
+def _bound(listen: TcpAddress) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((listen.host, listen.port))
+        listener.listen()
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise AddressTakenError(
+                f"--metrics {listen}: another process has this port; choose another, or 0 "
+                "for a free one"
+            ) from None
+        raise ConfigError(f"--metrics {listen}: {error.strerror or error}") from None
+    return listener

@@ -18,11 +18,14 @@ from prometheus_client.core import (
 )
 from prometheus_client.metrics_core import Metric
 
-from boardd.metrics.shown_runs import ShownRuns
+from boardd.metrics.shown_runs import OTHERS, ShownRuns
 
 
 def families(status: pb.StatusReply, shown: ShownRuns) -> Iterator[Metric]:
-    """Yields what ``status`` says; runs that ``shown`` leaves out are added up as one."""
+    """Yields what ``status`` says.
+
+    Gauges of runs that ``shown`` leaves out are added up as one; these have no counters.
+    """
     yield InfoMetricFamily("boardd", "The daemon.", {"version": status.version})
     yield GaugeMetricFamily(
         "boardd_start_time_seconds", "When it started, since the epoch.", status.started_at
@@ -85,7 +88,8 @@ def _budgets(budgets: Iterable[pb.BudgetStatus]) -> Iterator[Metric]:
     limit = GaugeMetricFamily("boardd_budget_limit", "The most of it.", labels=["budget"])
     for budget in budgets:
         held.add_metric([budget.name], budget.held)
-        limit.add_metric([budget.name], budget.limit)
+        if budget.limit:
+            limit.add_metric([budget.name], budget.limit)
     yield held
     yield limit
 
@@ -142,8 +146,10 @@ def _runs(labelled: list[tuple[str, pb.RunStatus]]) -> Iterator[Metric]:
             yield gauge
         for name, help_text, value in counters:
             counter = CounterMetricFamily(f"{prefix}_{name}", help_text, labels=["run"])
-            for label, total in _by_label(runs, value).items():
-                counter.add_metric([label], total)
+            for label, run in runs:
+                # A sum over runs that come and go falls, which a counter must not.
+                if label != OTHERS:
+                    counter.add_metric([label], value(run))
             yield counter
 
 

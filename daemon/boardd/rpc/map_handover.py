@@ -12,12 +12,14 @@ import contextlib
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from boardd_protos.local_socket import peer_credentials
 from boardd_protos.shared import HANDOVER_SECS
 
+from boardd.core.held import Held
 from boardd.rpc.map_connection import MapConnection
 from boardd.sessions.peer_process import watch
 from boardd.sessions.sessions import Sessions
@@ -55,6 +57,10 @@ class MapHandover:
         """
         self._listener = at if isinstance(at, socket.socket) else _bound(at)
         self._resume()
+
+    def held(self) -> Iterator[Held]:
+        """How many connections have brought no map yet."""
+        yield Held("unmapped-connections", len(self._waiting), MAX_WAITING)
 
     def close(self) -> None:
         """Listens no more and ends all connections. Idempotent."""

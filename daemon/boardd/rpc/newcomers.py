@@ -12,6 +12,8 @@ import heapq
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from boardd.core.held import Held
+
 #: Newcomers at once, of all hosts.
 MAX_NEWCOMERS: Final = 64
 #: How long a connection may take until a call is let in on it.
@@ -39,6 +41,10 @@ class Newcomers:
         self._members: set[int] = set()
         self._seen_at: dict[int, float] = {}  # of newcomers, the oldest first
         self._turned_away: set[int] = set()
+
+    def held(self) -> Held:
+        """How many there are."""
+        return Held("new-tcp-connections", len(self._seen_at), self._limit)
 
     def let_in(self, peer: Peer) -> None:
         """A call was let in on the connection with ``peer``."""

@@ -7,6 +7,7 @@ work.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from boardd_protos.shared import HANDOVER_SECS
 from boardd.core.budget import Budgets
 from boardd.core.errors import RequestError
 from boardd.core.groups.limits import HEARTBEAT_SECS, GroupLimits
+from boardd.core.held import Held
 from boardd.core.intake.messages import parse
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.relay.relay import Batch, Relay, UnreachableError
@@ -40,6 +42,8 @@ from boardd.runs.run_table import RunTable
 from boardd.sessions.adoption import Adoption
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.sessions import Sessions
+
+_TellHeld = Callable[[], Iterator[Held]]
 
 
 class Service(boardd_pb2_grpc.BoarddServicer):
@@ -76,6 +80,8 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         self._sessions = Sessions(self._roots, self.budgets, clock, retry_secs, sync, limits)
         self._map_handover: MapHandover | None = None
         self._unattached = Unattached(attach_secs)
+        #: Each tells what is held of some of the budgets, for its status.
+        self.budgets_held: list[_TellHeld] = [self._sessions.held, self._unattached.held]
         self._adoption: asyncio.Task[None] | None = None
 
     @property
@@ -108,6 +114,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         """
         self._map_handover = MapHandover(self._sessions, waiting_secs=waiting_secs)
         self._map_handover.listen(at)
+        self.budgets_held.append(self._map_handover.held)
 
     def adopt_logs(self, directories: Sequence[Path]) -> None:
         """Looks in ``directories`` for what dead clients have left, from now on."""
@@ -141,7 +148,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         To be called before any client comes.
         """
         self._sessions.registry.runs.are_forwarded = True
-        forwarding = Forwarding(relay, where, max_bytes, heartbeat_secs=heartbeat_secs)
+        forwarding = Forwarding(relay, where, max_bytes, heartbeat_secs, self._roots.timings)
         self._sessions.run_table.forward(forwarding)
 
     async def take_relayed(self, batch: Batch) -> int:
@@ -284,7 +291,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             uptime_secs=self._clock() - self._started,
             logdir_roots=[os.fspath(path) for path in self._roots.paths],
             addresses=self.addresses,
-            held=(*self._sessions.held(), self._unattached.held()),
+            held=itertools.chain.from_iterable(held() for held in self.budgets_held),
             timings=self._sessions.run_table.timings,
         )
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 from urllib.parse import unquote
 
+from boardd.core.held import Held
 from boardd.rpc.newcomers import Newcomers, Peer
 from boardd.runs.event_files.descriptors import RESERVE_SHARE
 
@@ -52,6 +53,12 @@ class TcpConnections:
         self._clock = clock
         #: By inode, of every socket of the process; None: not one of ours.
         self._known: dict[int, Peer | None] = {}
+
+    def held(self) -> Iterator[Held]:
+        """How many connections the last look found, and how many of them are newcomers."""
+        count = sum(peer is not None for peer in self._known.values())
+        yield Held("tcp-connections", count, max_connections())
+        yield self._newcomers.held()
 
     async def watch(self) -> None:
         """Looks again and again, until it is cancelled."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Final
 
 import grpc.aio
@@ -24,9 +25,9 @@ class Unattached:
         self._attach_secs = attach_secs
         self._places = Places(MAX_UNATTACHED)
 
-    def held(self) -> Held:
+    def held(self) -> Iterator[Held]:
         """How many there are."""
-        return Held("unattached-streams", len(self._places), MAX_UNATTACHED)
+        yield Held("unattached-streams", len(self._places), MAX_UNATTACHED)
 
     async def first_message(self, context: grpc.aio.ServicerContext) -> object:
         """What a stream brings first.

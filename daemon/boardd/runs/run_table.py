@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from boardd.core.budget import Budgets
-from boardd.core.durations import Timings
 from boardd.core.groups.limits import GroupLimits
 from boardd.core.held import Held
 from boardd.core.runs.run_state import Runs, RunState
@@ -76,17 +76,17 @@ class RunTable:
         )
         self._brief_calls = BriefCalls(WriterThreads(budgets.writers), budgets.writers)
         #: How long reductions, writes and syncs take.
-        self.timings = Timings(self._reductions.durations)
+        self.timings = replace(roots.timings, reduction=self._reductions.durations)
         self._descriptors = Descriptors()
         self._writers: dict[RunState, RunWriter | GroupWriter] = {}
         self._is_closed = False
 
     def held(self) -> Iterator[Held]:
-        """What is held of the budgets of reductions, files and what is passed on."""
+        """What is held of the budgets of reductions, files, threads and groups."""
         yield from self._reductions.held()
         yield self._descriptors.held()
-        if self._groups.forwarding is not None:
-            yield self._groups.forwarding.held()
+        yield from self._groups.held()
+        yield from self.threads.held(self._brief_calls.waiting)
 
     @property
     def threads(self) -> WriterThreads:
@@ -226,7 +226,6 @@ class RunTable:
             self._wrote,
             self._descriptors,
             open_file,
-            self.timings,
         )
 
     def _forget(self, writer: RunWriter | GroupWriter) -> None:

@@ -118,27 +118,29 @@ class Registry:
     def forget(self, live: LiveSession) -> None:
         """Takes a session off the list. Nothing of it may be out any more."""
         live.session.forget()
-        self._ended.counters.add(live.session.counters)
+        self._ended.count(live.session.counters)
         del self._sessions[live.session.session_id]
         if not self._sessions:
             self.idle_since = self._clock()
 
     def counters(self) -> Counters:
         """The counts of all sessions since the daemon started."""
-        total = Counters()
-        total.add(self._ended.counters)
-        for live in self:
-            total.add(live.session.counters)
-        return total
+        return self._ended.counters_with(live.session.counters for live in self)
 
     def held(self) -> Iterator[Held]:
-        """What sessions hold of the budgets that they share."""
+        """What sessions hold of the budgets that they share, and the largest of its own."""
         budgets, definitions = self.budgets, self.runs.definitions
         yield Held("intake-bytes", self.intake.held_bytes, budgets.intake_bytes)
+        pending = max((live.session.pending_bytes for live in self), default=0)
+        yield Held("session-intake-bytes", pending, budgets.session_intake_bytes)
         yield Held("max-map-bytes", self._map_budget.held_bytes, budgets.max_map_bytes)
         yield Held("max-definition-bytes", definitions.held_bytes, budgets.max_definition_bytes)
         yield Held("max-sessions", len(self), budgets.max_sessions)
         yield Held("max-runs", len(self.runs), budgets.max_runs)
+        of_run = max((len(run.tags) for run in self.runs.values()), default=0)
+        yield Held("max-series-per-run", of_run, budgets.max_series_per_run)
+        of_session = max((live.session.schema.series_count for live in self), default=0)
+        yield Held("max-series-per-session", of_session, budgets.max_series_per_session)
 
     def activity(self) -> tuple[int, ...]:
         """Equal at two moments between which no session began or ended, and nothing moved."""

@@ -132,6 +132,11 @@ class DefinedRuns:
         places = (self.places[index] for one in known for index in one.places.values())
         return list(dict.fromkeys(run for place in places for run in place.runs))
 
+    @property
+    def series_count(self) -> int:
+        """Series that are defined."""
+        return len(self._series_definitions)
+
     def held_runs(self) -> list[RunState]:
         """The runs that the session still logs to."""
         return [

@@ -251,8 +251,7 @@ class Schema(DefinedRuns):
         if definition is None:
             self._left_out.add_series(message.series, message.run, run_is_defined=False)
             return
-        count = len(self._series_definitions)
-        is_full = count >= self._budgets.max_series_per_session
+        is_full = self.series_count >= self._budgets.max_series_per_session
         directories = int(message.sub_run not in definition.places)
         if is_full or not self._has_room(definition, message.ByteSize(), directories=directories):
             self._left_out.add_series(message.series, message.run, run_is_defined=True)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from boardd.core.intake.columns import Columns
 from boardd.core.refusals import Refusal
 from boardd.core.runs.run_state import RunState
+from boardd.core.session.drop_reasons import counted_as
 
 #: What a part costs beside the bytes that it holds: its objects, and its places in queues.
 PART_BYTES: Final = 1024
@@ -258,7 +259,7 @@ class Counters:
         self.rejected[reason] = self.rejected.get(reason, 0) + records
 
     def add(self, other: Counters) -> None:
-        """Adds the counts of ``other``."""
+        """Adds the counts of ``other``; reasons of drops past the bound become one."""
         self.accepted += other.accepted
         self.written += other.written
         self.pending += other.pending
@@ -267,8 +268,9 @@ class Counters:
         for reason, records in other.rejected.items():
             self.reject(reason, records)
         for name, (records, size_bytes) in other.dropped_by_client.items():
-            before = self.dropped_by_client.get(name, (0, 0))
-            self.dropped_by_client[name] = (before[0] + records, before[1] + size_bytes)
+            reason_name = counted_as(name, self.dropped_by_client)
+            before = self.dropped_by_client.get(reason_name, (0, 0))
+            self.dropped_by_client[reason_name] = before[0] + records, before[1] + size_bytes
 
     @property
     def balanced(self) -> bool:

@@ -19,12 +19,9 @@ from boardd.core.refusals import RefusedError
 from boardd.core.runs.names import shown_tag
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import Counters
+from boardd.core.session.drop_reasons import MAX_DROP_REASONS, counted_as
 from boardd.core.session.rejections import Unheard
 
-#: Reasons that a client may name, and that a run tells apart.
-MAX_DROP_REASONS: Final = 32
-#: What a run counts the drops of further reasons as.
-OTHER: Final = "other"
 #: Characters of a reason.
 MAX_REASON: Final = 256
 #: The tag of all drops of a run; those of a reason have it as a prefix.
@@ -138,7 +135,7 @@ class EndedSessions:
     """
 
     def __init__(self, max_sessions: int, max_amounts: int) -> None:
-        self.counters = Counters()  #: of all that are gone
+        self._counters = Counters()
         self._max_sessions = max_sessions
         self._max_amounts = max_amounts
         self._amounts = 0
@@ -160,6 +157,22 @@ class EndedSessions:
             self._sessions[forgotten] = Ended(sequence)
             self._sessions.move_to_end(forgotten, last=False)
 
+    def count(self, counters: Counters) -> None:
+        """Adds what a session counted that is gone."""
+        self._counters.add(counters)
+
+    def counters_with(self, others: Iterable[Counters]) -> Counters:
+        """Returns what all that are gone counted, and ``others``, those of open sessions.
+
+        A reason of drops that was told once is told for ever: what is told never goes down.
+        """
+        total = Counters()
+        for counters in (self._counters, *others):
+            total.add(counters)
+        for reason in total.dropped_by_client:
+            self._counters.dropped_by_client.setdefault(reason, (0, 0))
+        return total
+
     def take(self, session_id: bytes) -> Ended:
         """Forgets a session; returns what was known of it."""
         ended = self._sessions.pop(session_id, Ended())
@@ -170,8 +183,7 @@ class EndedSessions:
 
 def _add(dropped: dict[str, int], reason: str, records: int) -> None:
     """Adds to the counts of a run, whose reasons are bounded whatever its sessions name."""
-    if reason not in dropped and len(dropped) >= MAX_DROP_REASONS:
-        reason = OTHER
+    reason = counted_as(reason, dropped)
     dropped[reason] = dropped.get(reason, 0) + records
 
 

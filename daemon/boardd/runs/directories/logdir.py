@@ -26,6 +26,7 @@ from typing import Final
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.tags import MAX_NAME_BYTES
 
+from boardd.core.durations import Timings
 from boardd.core.refusals import RefusedError
 from boardd.runs.directories import file_mode
 from boardd.runs.directories.file_mode import DIRECTORY_MODE
@@ -59,15 +60,24 @@ class DiskFullError(OSError):
 class RunDirectory:
     """The open and locked directory of one run. Made by ``Roots.open_run``."""
 
-    def __init__(self, path: Path, fd: int, new_levels: int, umask: int | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fd: int,
+        new_levels: int,
+        umask: int | None,
+        timings: Timings | None = None,
+    ) -> None:
         """Takes over ``fd``.
 
         ``new_levels``: so many directories, the run's own first and then those above it,
         were made for it. ``umask``: what files and directories in it lack; None: what the
-        umask of the process says.
+        umask of the process says. ``timings`` counts how long writes and syncs of its files
+        take.
         """
         self.path = path  #: with symlinks resolved
         self.umask = umask
+        self.timings = timings or Timings()
         self._fd = fd
         self._new_levels = new_levels
 
@@ -126,7 +136,8 @@ class Roots:
     A root that does not exist yet is made when a run is first opened in it.
     ``umask``: what new files and directories lack, unless a run says otherwise; None: what
     the umask of the process says. ``left_alone``: absolute directories in which no run may
-    be, although they are beneath a root; a root that lies in one counts more.
+    be, although they are beneath a root; a root that lies in one counts more. ``timings``
+    counts how long writes and syncs in all of them take.
 
     Raises ``ValueError`` without a path and on a relative one.
     """
@@ -136,6 +147,7 @@ class Roots:
         paths: Sequence[str | os.PathLike[str]],
         umask: int | None = None,
         left_alone: Sequence[Path] = (),
+        timings: Timings | None = None,
     ) -> None:
         if not paths:
             raise ValueError("no logdir root: at least one directory is needed")
@@ -146,6 +158,7 @@ class Roots:
                 raise ValueError(f"logdir root {path!r} is relative: give an absolute path")
             roots.append(_resolved(path))
         self.paths: tuple[Path, ...] = tuple(roots)
+        self.timings = timings or Timings()
         self._umask = umask
         #: As they are named, and where links in their names lead.
         self._left_alone = {*left_alone, *(_resolved(os.fspath(path)) for path in left_alone)}
@@ -218,7 +231,7 @@ class Roots:
         except BaseException:
             os.close(run)
             raise
-        return RunDirectory(path, run, new_levels, mask)
+        return RunDirectory(path, run, new_levels, mask, self.timings)
 
     def _locate(self, logdir: str, parts: Sequence[str]) -> tuple[Path, Path]:
         """The root and the resolved path of a run."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 
 from boardd.runs.directories.logdir import RunDirectory
@@ -69,9 +70,10 @@ class Durability:
     def sync(self, fd: int, path: Path | None) -> None:
         """One fsync of the file at ``path``, and of the directory if it has a new entry."""
         try:
-            os.fsync(fd)
-            if not self._directory_is_synced:
-                self._directory.sync()
+            with self._directory.timings.sync.measured(time.perf_counter):
+                os.fsync(fd)
+                if not self._directory_is_synced:
+                    self._directory.sync()
             self._directory_is_synced = True
         except OSError as error:
             self.fail(error, path)

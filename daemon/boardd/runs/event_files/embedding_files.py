@@ -21,6 +21,7 @@ import errno
 import logging
 import os
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -232,7 +233,8 @@ def _replace(directory: RunDirectory, fd: int, path: str, content: bytes | memor
             try:
                 file_mode.complete(file, FILE_MODE, directory.umask)
                 _write(file, content)
-                os.fsync(file)
+                with directory.timings.sync.measured(time.perf_counter):
+                    os.fsync(file)
             finally:
                 os.close(file)
             os.replace(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)

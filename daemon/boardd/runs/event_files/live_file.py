@@ -26,6 +26,7 @@ import contextlib
 import errno
 import logging
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -205,7 +206,8 @@ class LiveFile:
             elif self._pending.framed_bytes < 0:
                 self._frame_pending(b"", size_bytes)
             try:
-                self._pending.write(self._fd, self._durability)
+                with self._directory.timings.write.measured(time.perf_counter):
+                    self._pending.write(self._fd, self._durability)
                 self._file_holds_events = True
             except OSError as error:
                 if error.errno in FULL:

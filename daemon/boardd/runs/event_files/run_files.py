@@ -19,7 +19,6 @@ from typing import Final, TypeVar
 
 from boardd_protos import boardd_pb2 as pb
 
-from boardd.core.durations import Timings
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.events.embedding import EmbeddingFiles
@@ -59,7 +58,7 @@ class RunFiles:
     Brief calls go to ``brief_calls``, all others to ``threads``. ``on_refused`` is
     called when the run's directory is refused, ``on_written`` when something was appended.
     ``descriptors`` are those of all runs. ``open_file`` opens what is written: the run's event
-    file, unless it says otherwise. ``timings`` counts how long writes and syncs take.
+    file, unless it says otherwise.
     """
 
     def __init__(
@@ -73,7 +72,6 @@ class RunFiles:
         on_written: Callable[[RunState], None] = lambda run: None,
         descriptors: Descriptors | None = None,
         open_file: OpenFile | None = None,
-        timings: Timings | None = None,
     ) -> None:
         self._run = run
         self._open_file = open_file or partial(_open_event_file, run)
@@ -84,7 +82,7 @@ class RunFiles:
         self._retry_secs = retry_secs
         self._on_written = on_written
         self._descriptors = descriptors or Descriptors()
-        self._hangs = HangNotice(self._hang, timings)
+        self._hangs = HangNotice(self._hang)
         self._directory: RunDirectory | None = None
         self._file: LiveFile | None = None
 
@@ -161,7 +159,7 @@ class RunFiles:
         if events:
             with self._hangs.call():
                 self._check_current(directory)
-        with self._hangs.write(), self._descriptors.using(file):
+        with self._hangs.call(), self._descriptors.using(file):
             if file.pending_bytes:
                 file.resume()
             else:
@@ -231,7 +229,7 @@ class RunFiles:
         return SyncResult(ok=True)
 
     def _sync(self, file: LiveFile) -> None:
-        with self._hangs.sync(), self._descriptors.using(file):
+        with self._hangs.call(), self._descriptors.using(file):
             file.sync()
 
     def _finish(self, file: LiveFile) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from boardd.core.durations import Timings
 from boardd.core.groups.limits import HEARTBEAT_SECS
 from boardd.core.held import Held
 from boardd.core.runs.run_state import RunState
@@ -33,14 +34,17 @@ MAX_FORWARD_BYTES: Final = 4 << 30
 FIRST_RETRY_SECS: Final = 0.2
 LAST_RETRY_SECS: Final = 5.0
 REFUSED_RETRY_SECS: Final = 15.0
+#: Batches under way at once, all groups together.
+_SENDS: Final = 16
 
 
 class Forwarding:
     """Where the groups of this daemon are passed on to: ``relay``, told to people as ``where``.
 
-    ``sends`` batches are under way at once, all groups together; each group has read one at
-    most. Their journals may hold ``max_bytes`` that the aggregator has not written. A group that
-    has nothing to send says so every ``heartbeat_secs``, so that its ranks are waited for.
+    A few batches are under way at once, all groups together; each group has read one at most.
+    Their journals may hold ``max_bytes`` that the aggregator has not written. A group that has
+    nothing to send says so every ``heartbeat_secs``, so that its ranks are waited for.
+    ``timings`` counts how long syncs of journals take.
     """
 
     def __init__(
@@ -48,14 +52,15 @@ class Forwarding:
         relay: Relay,
         where: str,
         max_bytes: int = MAX_FORWARD_BYTES,
-        sends: int = 16,
         heartbeat_secs: float = HEARTBEAT_SECS,
+        timings: Timings | None = None,
     ) -> None:
         self.relay = relay
         self.where = where
         self.max_bytes = max_bytes
         self.heartbeat_secs = heartbeat_secs
-        self.room = asyncio.Semaphore(sends)
+        self.timings = timings
+        self.room = asyncio.Semaphore(_SENDS)
         #: By the path of a journal.
         self.held_bytes: dict[str, int] = {}
 
@@ -165,7 +170,9 @@ class Forwarder(NoPoints):
         """Sends until it is stopped, beginning anew when the journal cannot be read on."""
         while True:
             try:
-                reader = await self._on_thread(lambda: JournalReader(directory))
+                reader = await self._on_thread(
+                    lambda: JournalReader(directory, self.forwarding.timings)
+                )
                 try:
                     await self._send_all(reader)
                 finally:

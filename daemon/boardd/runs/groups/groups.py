@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from boardd.core.groups.forwarded import ForwardedGroup
 from boardd.core.groups.group import Group
 from boardd.core.groups.limits import GroupLimits
+from boardd.core.held import Held
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.names import JOURNAL_DIRECTORY, journal_path
 from boardd.core.runs.run_state import Runs, RunState
@@ -74,6 +75,13 @@ class Groups:
 
     def __iter__(self) -> Iterator[GroupWriter]:
         return iter(list(self._writers.values()))
+
+    def held(self) -> Iterator[Held]:
+        """What the largest of them holds, and what is passed on."""
+        open_bytes = max((writer.run.progress.group.open_bytes for writer in self), default=0)
+        yield Held("max-open-bytes", open_bytes, self._limits.max_open_bytes)
+        if self.forwarding is not None:
+            yield self.forwarding.held()
 
     def run_of(self, directory: str, *, is_needed: bool = True) -> RunState:
         """The journal's run of the group whose ranks share ``directory``; as ``Runs.join``."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from boardd.core.durations import Timings
 from boardd.core.groups.entries import Joined, Left, State, Tag, Tags
 from boardd.events.marks import is_mark
 from boardd.events.tfrecord import OVERHEAD_BYTES
@@ -28,12 +30,14 @@ class JournalReader:
     """Reads the journal in ``directory``, which the writer keeps locked.
 
     For one thread at a time, which may be another than the writer's. Entries that were not
-    appended whole are for the caller to leave alone. Raises ``OSError`` and ``JournalError``.
+    appended whole are for the caller to leave alone. ``timings`` counts how long syncs take.
+
+    Raises ``OSError`` and ``JournalError``.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, timings: Timings | None = None) -> None:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        self._directory = RunDirectory(directory, fd, 0, None)
+        self._directory = RunDirectory(directory, fd, 0, None, timings)
         self._lock = threading.Lock()
         #: What the entries that were read tell of, by index and by session.
         self.tags: list[Tag] = []
@@ -160,7 +164,8 @@ class JournalReader:
             return
         with opened(self._directory, place.name) as records:
             if records is not None:
-                records.sync()
+                with self._directory.timings.sync.measured(time.perf_counter):
+                    records.sync()
 
     def close(self) -> None:
         """Closes the descriptor, when a read that is under way has ended."""

@@ -74,6 +74,12 @@ class BriefCalls(Generic[_Threads_co]):
             self._start = loop.call_soon(self._begin, loop)
         return await result
 
+    @property
+    def waiting(self) -> int:
+        """Calls that no thread has begun."""
+        with self._lock:
+            return len(self._waiting)
+
     def close(self) -> None:
         """Begins no more calls; those that wait never return."""
         self._is_closed = True

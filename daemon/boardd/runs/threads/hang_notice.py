@@ -11,20 +11,17 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from boardd.core.durations import Timings
 from boardd.runs.threads.writer_threads import HANGING_SECS
 
 
 class HangNotice:
     """Calls ``on_hang`` on the event loop when a call has not returned for ``HANGING_SECS``.
 
-    For one call at a time, on a thread that is awaited within ``watching``. ``timings`` counts
-    how long writes and syncs take.
+    For one call at a time, on a thread that is awaited within ``watching``.
     """
 
-    def __init__(self, on_hang: Callable[[], None], timings: Timings | None = None) -> None:
+    def __init__(self, on_hang: Callable[[], None]) -> None:
         self._on_hang = on_hang
-        self._timings = timings or Timings()
         self._begun_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -47,18 +44,6 @@ class HangNotice:
             yield
         finally:
             self._begun_at = None
-
-    @contextlib.contextmanager
-    def write(self) -> Iterator[None]:
-        """As ``call``, of an append."""
-        with self.call(), self._timings.write.measured(time.perf_counter):
-            yield
-
-    @contextlib.contextmanager
-    def sync(self) -> Iterator[None]:
-        """As ``call``, of one that makes a file durable."""
-        with self.call(), self._timings.sync.measured(time.perf_counter):
-            yield
 
     def _look_in(self, secs: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(secs, self._look)

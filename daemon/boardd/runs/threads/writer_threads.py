@@ -14,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any, Final, TypeVar
 
+from boardd.core.held import Held
 from boardd.core.turns import Turns
 
 #: Seconds after which a call loses its place.
@@ -88,6 +89,19 @@ class WriterThreads(Executor):
     def of(self, owner: Callable[[], Hashable]) -> Executor:
         """These threads, for calls of the one that ``owner`` returns at the time."""
         return _Owned(self, owner)
+
+    def held(self, waiting: int) -> Iterator[Held]:
+        """Calls that are made, that hang, and that wait, with ``waiting`` others.
+
+        Those that wait have no bound of their own: what they write is held elsewhere.
+        """
+        with self._wake:
+            placed = sum(call.has_place for call in self._begun)
+            hanging = len(self._begun) - placed
+            waiting += len(self._waiting)
+        yield Held("writers", placed, self._places)
+        yield Held("hanging-writes", hanging, self._max_hanging)
+        yield Held("waiting-writes", waiting, 0)
 
     @property
     def hanging(self) -> int:

@@ -105,19 +105,25 @@ def test_a_group_has_its_own() -> None:
 
 def test_runs_past_the_bound_are_added_up_and_the_shown_stay() -> None:
     def runs(*numbers: int) -> list[pb.RunStatus]:
-        return [pb.RunStatus(path=f"/{number}", written_bytes=number) for number in numbers]
+        return [
+            pb.RunStatus(path=f"/{number}", pending=number, written_bytes=number)
+            for number in numbers
+        ]
 
-    def written(*numbers: int) -> dict[str, float]:
+    def told(*numbers: int) -> tuple[dict[str, float], dict[str, float]]:
         found = samples(status(runs=runs(*numbers)), shown)
-        return {
-            dict(labels)["run"]: value
-            for labels, value in found["boardd_run_written_bytes_total"].items()
-        }
+        pending, written = (
+            {dict(labels)["run"]: value for labels, value in found[f"boardd_run_{name}"].items()}
+            for name in ("pending_records", "written_bytes_total")
+        )
+        return pending, written
 
     shown = ShownRuns(max_runs=2)
-    assert written(1, 2, 3, 4) == {"/1": 1, "/2": 2, OTHERS: 7}
-    assert written(4, 3, 2, 1) == {"/1": 1, "/2": 2, OTHERS: 7}
-    assert written(2, 3, 4) == {"/2": 2, "/3": 3, OTHERS: 4}
+    own = {"/1": 1.0, "/2": 2.0}
+    assert told(1, 2, 3, 4) == ({**own, OTHERS: 7}, own), "a sum that may fall is no counter"
+    assert told(4, 3, 2, 1) == ({**own, OTHERS: 7}, own)
+    own = {"/2": 2.0, "/3": 3.0}
+    assert told(2, 3, 4) == ({**own, OTHERS: 4}, own)
 
 
 def test_the_document_lists_every_metric() -> None:

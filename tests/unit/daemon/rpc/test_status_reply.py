@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
+import socket
 import time
 from pathlib import Path
 
+import boardd
 import numpy as np
 import pytest
 from boardd.core.budget import Budgets
 from boardd.core.durations import Timings
+from boardd.core.groups.limits import GroupLimits
 from boardd.core.runs.run_state import Member
+from boardd.relay.grpc_relay import GrpcRelay
+from boardd.rpc.newcomers import Newcomers
 from boardd.rpc.status_reply import status_reply, whole
+from boardd.rpc.tcp_connections import TcpConnections
 from boardd.sessions.registry import Registry
+from boardd.settings.config import OPTIONS
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.address import TcpAddress
+from boardd_protos.local_socket import HANDOVER_SUFFIX
 from support.raw_client import histogram_payload, scalars, serving, summary
 from support.service_reading import run_async
+
+DOCUMENTS = Path(boardd.__file__).parents[2] / "docs"
+#: Bounds of a record or message, of which nothing is held.
+OF_ONE_ITEM = {"max-tensor-bytes", "max-message-bytes"}
 
 SESSIONS = 200
 MAX_PIECE_SECS = 0.02
@@ -60,16 +75,65 @@ def test_budgets_and_durations_are_told(tmp_path: Path) -> None:
             await client.tensor(2, values)
             await client.records(scalars(1, 1), summary(2, histogram_payload(values), series=2))
             await client.acknowledged(2)
+            for _ in range(2):
+                assert (await client.flush(2, level=pb.SYNCED)).reached
             reply = await whole(harness.service.status())
         budgets = {budget.name: (budget.held, budget.limit) for budget in reply.budgets}
         assert budgets["max-runs"] == (1, 70)
         assert budgets["max-sessions"] == (1, Budgets().max_sessions)
         assert budgets["intake-bytes"] == (0, Budgets().intake_bytes)
         assert budgets["run-descriptors"][0] == 2
+        assert budgets["max-series-per-run"][0] == budgets["max-series-per-session"][0] == 2
+        assert budgets["max-open-bytes"] == (0, GroupLimits().max_open_bytes)
+        assert budgets.pop("waiting-writes") == (0, 0)
         assert all(held <= limit for held, limit in budgets.values())
         counts = {duration.name: sum(duration.counts) for duration in reply.durations}
         assert counts["reduction"] == 1
         assert counts["write"] >= 1
-        assert counts["sync"] == 0
+        assert counts["sync"] == 1
 
     run_async(test, tmp_path)
+
+
+def test_every_budget_is_told_and_documented(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        relay = GrpcRelay(TcpAddress("127.0.0.1", 1))
+        async with serving(path) as harness:
+            harness.service.forward(relay, "elsewhere")
+            reply = await whole(harness.service.status())
+        await relay.close()
+        told = {budget.name for budget in reply.budgets}
+        told |= {held.budget for held in TcpConnections(1, Newcomers()).held()}
+        flags = {option.name for option in OPTIONS}
+        listed = set(re.findall(r"`--([a-z-]+)`", section("guarantees.md")))
+        assert listed - OF_ONE_ITEM <= told
+        assert {name for name in flags if name.startswith("max-")} <= listed
+        assert told & flags - {"writers"} <= listed
+        assert told - flags == set(re.findall(r"^\| `([a-z-]+)`", section("metrics.md"), re.M))
+
+    run_async(test, tmp_path)
+
+
+def test_connections_that_bring_no_map_are_held(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with peer:
+                peer.connect(f"{harness.socket}{HANDOVER_SUFFIX}")
+
+                async def unmapped() -> int:
+                    reply = await whole(harness.service.status())
+                    return {held.name: held.held for held in reply.budgets}["unmapped-connections"]
+
+                while await unmapped() != 1:
+                    await asyncio.sleep(0)
+            while await unmapped():
+                await asyncio.sleep(0)
+
+    run_async(test, tmp_path)
+
+
+def section(document: str) -> str:
+    """What it says of budgets."""
+    text = (DOCUMENTS / document).read_text()
+    return re.split(r"^#+ Budgets$", text, flags=re.M)[1].partition("\n#")[0]

@@ -8,6 +8,7 @@ import pytest
 from boardd.core.budget import Budgets
 from boardd.core.errors import CapacityError, DrainingError, RequestError, UnknownSessionError
 from boardd.core.refusals import RefusedError
+from boardd.core.session.drop_reasons import MAX_DROP_REASONS, OTHER
 from boardd.sessions.client_log import ClientLog
 from boardd.sessions.registry import Registry
 from boardd_protos import boardd_pb2 as pb
@@ -54,6 +55,20 @@ def test_sessions_may_be_forgotten_while_they_are_gone_through() -> None:
     for live in sessions:
         sessions.forget(live)
     assert not sessions
+
+
+def test_reasons_that_clients_make_up_are_bounded_and_no_count_goes_down() -> None:
+    sessions = registry()
+    lives = [sessions.open(request(session_id)) for session_id in (A, B, C)]
+    for number, live in enumerate(lives):
+        reasons = {f"{number}.{at}": (1, 10) for at in range(MAX_DROP_REASONS)}
+        live.session.counters.dropped_by_client.update(reasons)
+    told = sessions.counters().dropped_by_client
+    assert len(told) == MAX_DROP_REASONS + 1
+    assert told[OTHER] == (2 * MAX_DROP_REASONS, 20 * MAX_DROP_REASONS)
+    for live in reversed(lives):
+        sessions.forget(live)
+        assert sessions.counters().dropped_by_client == told
 
 
 @pytest.mark.parametrize(

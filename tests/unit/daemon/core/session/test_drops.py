@@ -7,8 +7,8 @@ from boardd.core.budget import Budgets, Intake
 from boardd.core.refusals import Refusal
 from boardd.core.runs.run_state import Runs
 from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart
+from boardd.core.session.drop_reasons import MAX_DROP_REASONS
 from boardd.core.session.drops import (
-    MAX_DROP_REASONS,
     ClientDrops,
     Ended,
     EndedSessions,

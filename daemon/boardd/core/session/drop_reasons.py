@@ -1,0 +1,24 @@
+"""Under which reasons drops are counted: clients name them, so there is a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sized
+from typing import Final, Protocol
+
+#: Reasons that a client may name, and that a run and the daemon tell apart.
+MAX_DROP_REASONS: Final = 32
+#: What the drops of further reasons are counted as.
+OTHER: Final = "other"
+
+
+class _Counts(Sized, Container[str], Protocol):
+    """Counts by reason."""
+
+
+def counted_as(reason: str, counts: _Counts) -> str:
+    """Returns the reason under which ``counts`` has, or is to have, drops of ``reason``.
+
+    ``OTHER`` if it tells ``MAX_DROP_REASONS`` apart already, so it has one more at most.
+    """
+    is_new = reason not in counts and len(counts) >= MAX_DROP_REASONS
+    return OTHER if is_new else reason
