@@ -49,12 +49,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, SupportsIndex
 
-from boardd_protos.merging import MAX_LAUNCH_BYTES
+from boardd_protos.merging import MAX_LAUNCH_BYTES, MAX_WORLD_SIZE
 
 _logger = logging.getLogger("boardd_client")
 
-#: More workers than any job has: a larger number is no world size.
-MAX_WORLD_SIZE: Final = 2**31 - 1
+#: More restarts than any launch has.
+_MAX_ATTEMPT: Final = 2**31 - 1
 
 
 class Ranks(NamedTuple):
@@ -261,7 +261,7 @@ def _attempt(source: _Source, environ: Mapping[str, str]) -> int:
     if source.name == "torchrun" and environ.get("LOCAL_WORLD_SIZE") != environ.get("WORLD_SIZE"):
         return 0
     count = _number(environ.get(source.restarts, ""))
-    return min(count or 0, MAX_WORLD_SIZE)
+    return min(count or 0, _MAX_ATTEMPT)
 
 
 def _shortened(text: str, end: str = "") -> str:
@@ -301,7 +301,7 @@ def _from_source(source: _Source, environ: Mapping[str, str]) -> Ranks | None:
 
 
 def _number(text: str) -> int | None:
-    # Ten digits hold MAX_WORLD_SIZE; int() of endless digits would raise.
+    # Ten digits hold all that counts; int() of endless digits would raise.
     text = text.strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
 
@@ -319,7 +319,8 @@ def _argument(value: object, name: str, least: int) -> int | None:
         raise TypeError(f"{name}={value!r} is a {type(value).__name__}, expected an int")
     number = operator.index(value)
     if not least <= number <= MAX_WORLD_SIZE:
-        raise ValueError(f"{name}={number} is out of range, expected {least} or more")
+        expected = f"{least} or more" if number < least else f"at most {MAX_WORLD_SIZE}"
+        raise ValueError(f"{name}={number} is out of range, expected {expected}")
     return number
 
 

@@ -8,6 +8,8 @@ from typing import Final
 REDUCTIONS: Final = ("mean", "sum", "min", "max", "last")
 #: What each rank keeps beside what is merged.
 PER_RANK: Final = ("scalars", "all", "none")
+#: Ranks of one run: more workers than any job has, and as many as daemons keep account of.
+MAX_WORLD_SIZE: Final = 1 << 20
 #: Bytes of a launch's identity, as UTF-8.
 MAX_LAUNCH_BYTES: Final = 512
 #: Bytes of a process's identity.

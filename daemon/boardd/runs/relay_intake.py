@@ -25,8 +25,6 @@ from boardd.runs.journal.relayed_entries import RelayedEntries, decode_relayed
 from boardd.runs.run_table import RunTable
 from boardd.runs.writing.group_work import RelayedWork
 
-#: Ranks of one run.
-_MAX_WORLD: Final = 1 << 20
 #: What later attempts must be able to exceed.
 _MAX_EPOCH: Final = (1 << 63) - 1
 _MAX_NUMBER: Final = (1 << 31) - 1
@@ -101,7 +99,8 @@ def _check_member(joined: Joined, directory: str) -> str:
     world, attempt = joined.world_size, joined.attempt
     if not (attempt.epoch <= _MAX_EPOCH and attempt.number <= _MAX_NUMBER):
         raise RefusedError(pb.INVALID_NAME, f"attempt {attempt}")
-    if not 0 <= joined.rank < world <= _MAX_WORLD or joined.per_rank not in merging.PER_RANK:
+    is_rank = 0 <= joined.rank < world <= merging.MAX_WORLD_SIZE
+    if not is_rank or joined.per_rank not in merging.PER_RANK:
         raise RefusedError(
             pb.INVALID_NAME,
             f"rank {joined.rank} of a world of {world}, per_rank {joined.per_rank!r}",

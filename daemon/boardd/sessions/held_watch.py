@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final
 
 from boardd.sessions.live_session import LiveSession
+
+_logger = logging.getLogger(__name__)
 
 #: Between looks.
 LOOK_SECS: Final = 0.1
@@ -19,6 +22,8 @@ class HeldWatch:
 
     def __init__(self) -> None:
         self._watched: set[LiveSession] = set()
+        #: Those of which a defect was logged: once, as they are looked at ten times a second.
+        self._defective: set[LiveSession] = set()
         self._is_timed = False
 
     def begin(self, live: LiveSession) -> None:
@@ -37,10 +42,19 @@ class HeldWatch:
         self._is_timed = False
         now = asyncio.get_running_loop().time()
         for live in list(self._watched):
-            if live.session.is_quiet:
-                self._watched.discard(live)
-            live.session.look(now)
-            if live.session.telling.has_news:
-                live.notice.notify()
+            try:
+                self._look_at(live, now)
+            except Exception:  # a defect: the others are looked at all the same
+                if live not in self._defective:
+                    self._defective.add(live)
+                    _logger.exception("session %d cannot be looked at", live.number)
+        self._defective &= self._watched
         if self._watched:
             self._time()
+
+    def _look_at(self, live: LiveSession, now: float) -> None:
+        if live.session.is_quiet:
+            self._watched.discard(live)
+        live.session.look(now)
+        if live.session.telling.has_news:
+            live.notice.notify()

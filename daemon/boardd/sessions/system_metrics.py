@@ -155,8 +155,11 @@ class SystemMetrics:
         targets = self._targets()
         with_host = _with_host(targets.values())
         for key in set(due) & set(targets):
-            has_host = targets[key].run in with_host
-            self._tell(targets[key], measuring.result(), has_host=has_host)
+            run = targets[key].run
+            try:
+                self._tell(targets[key], measuring.result(), has_host=run in with_host)
+            except Exception:  # a defect: the other runs are told all the same
+                _logger.exception("run %s", run.path)
         self._delay(due)
         self._wait()
 

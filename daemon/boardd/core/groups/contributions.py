@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boardd.core.groups.entries import Closed
-from boardd.core.groups.keys import Key
+from boardd.core.groups.keys import Key, numbered
 from boardd.core.groups.points import ScalarPoints
 
 
@@ -87,8 +87,8 @@ def scalar_points(
     entry: Closed, contributions: Contributions
 ) -> tuple[ScalarPoints, NDArray[np.intp]]:
     """Returns the points of ``entry`` that there are contributions to, and their places in it."""
-    ranks, row = _numbered(contributions.rank)
-    places, column = _numbered(contributions.point)
+    ranks, row = numbered(contributions.rank)
+    places, column = numbered(contributions.point)
     shape = len(ranks), len(places)
     at = row * len(places) + column
     present = np.zeros(shape, bool)
@@ -107,12 +107,3 @@ def scalar_points(
         wall_time,
     )
     return points, places
-
-
-def _numbered(numbers: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Returns the different numbers, all small, in rising order, and the place of each in them."""
-    place = np.zeros(int(numbers.max()) + 1, np.intp)
-    place[numbers] = 1
-    different = np.flatnonzero(place)
-    place[different] = np.arange(len(different))
-    return different, place[numbers]

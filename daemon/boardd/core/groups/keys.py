@@ -16,6 +16,10 @@ NO_NTH: Final = -1
 #: At or past every key.
 MAX: Final = int(np.iinfo(np.int64).max)
 
+#: Numbers that are at least this many times as large as there are of them are sorted: a table of
+#: all below them, which is faster for others, would take time and memory by the largest.
+_SPARSE: Final = 64
+
 
 def at_or_below(
     step: NDArray[np.int64],
@@ -26,6 +30,19 @@ def at_or_below(
     """Returns which keys of the first two columns are at or below those of the others."""
     below: NDArray[np.bool_] = (step < other_step) | ((step == other_step) & (nth <= other_nth))
     return below
+
+
+def numbered(numbers: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Returns the different ``numbers``, at or above 0, in rising order, and each one's place."""
+    size = int(numbers.max()) + 1
+    if size > _SPARSE * len(numbers):
+        different, place = np.unique(numbers, return_inverse=True)
+        return different, place
+    table = np.zeros(size, np.intp)
+    table[numbers] = 1
+    different = np.flatnonzero(table)
+    table[different] = np.arange(len(different))
+    return different, table[numbers]
 
 
 def grown(array: NDArray[np.generic], width: int, fill: int) -> NDArray[np.generic]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boardd.core.groups.keys import MAX, NO_NTH, NO_STEP, Key, at_or_below, grown
+from boardd.core.groups.keys import MAX, NO_NTH, NO_STEP, Key, at_or_below, grown, numbered
 
 #: Of an odd factor, so that ranks in rising order are spread over all rows.
 _SCATTER = 0x9E3779B1
@@ -97,11 +97,9 @@ class Positions:
         is changed.
         """
         self.grow_tags(int(tag.max()) + 1)
-        row_of = np.zeros(int(rank.max()) + 1, np.intp)
-        ranks = np.flatnonzero(np.bincount(rank))
+        ranks, place = numbered(rank)
         rows = np.array([self._rows[one] for one in ranks.tolist()], np.intp)
-        row_of[ranks] = rows
-        row = row_of[rank]
+        row = rows[place]
         if (self._step[row, tag] >= step).any():
             return False
         self._step[row, tag], self._nth[row, tag] = step, 0

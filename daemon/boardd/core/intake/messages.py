@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeVar
 
 from boardd_protos import boardd_pb2 as pb
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from boardd.core.errors import RequestError
@@ -21,8 +22,8 @@ WHOLE_BYTES: Final = 64 << 10
 _PIECE_BYTES: Final = 16 << 10
 #: Fields that one piece has at most: many empty ones take as long as a few long ones.
 _PIECE_FIELDS: Final = 1024
-#: Fields of a long message that cannot be cut, or of a long field of one that can be. Those that
-#: clients make have as many as their kind has.
+#: Fields of a long message that cannot be cut, or of a long field of one that can be: with those
+#: of the messages in it. Those that clients make have as many as their kinds have.
 _MAX_FIELDS: Final = 64
 
 _VARINT: Final = 0
@@ -85,7 +86,7 @@ def client_messages(data: bytes) -> Iterator[pb.ClientMessage]:
         for report in pieces(pb.ClientReport, data, only.content, only.end):
             yield pb.ClientMessage(report=report)
     else:
-        _check_content(data, only)
+        _check_content(data, only, pb.ClientMessage.DESCRIPTOR)
         yield parse(pb.ClientMessage, data, len(data))
 
 
@@ -102,16 +103,25 @@ def pieces(
             yield parse(kind, data[start : field.start], len(data))
             start, fields = field.start, 0
         if field.end - field.start > _PIECE_BYTES:
-            _check_content(data, field)
+            _check_content(data, field, kind.DESCRIPTOR)
         fields += 1
     yield parse(kind, data[start:end], len(data))
 
 
-def _check_content(data: bytes, field: _Field) -> None:
-    """Raises ``RequestError`` for a long field that would take long to parse."""
-    if field.wire_type == _BYTES:
-        for _ in _few(_fields(data, field.content, field.end)):
-            pass
+def _check_content(data: bytes, field: _Field, kind: Descriptor) -> None:
+    """Raises ``RequestError`` for a long field of a ``kind`` that would take long to parse."""
+    for _ in _few(_fields_within(data, field, kind)):
+        pass
+
+
+def _fields_within(data: bytes, field: _Field, kind: Descriptor) -> Iterator[_Field]:
+    """Yields the fields of the message that ``field`` is, and of those in it; none of bytes."""
+    known = kind.fields_by_number.get(field.number)
+    if known is None or known.message_type is None or field.wire_type != _BYTES:
+        return
+    for inner in _fields(data, field.content, field.end):
+        yield inner
+        yield from _fields_within(data, inner, known.message_type)
 
 
 def _few(fields: Iterator[_Field]) -> Iterator[_Field]:

@@ -85,10 +85,15 @@ def rank_path(run: str, rank: int, world_size: int, hostname: str, pid: int) -> 
     ``rank`` is -1 and ``world_size`` 0 if they are not known. A launch of one process
     writes the run's own directory.
 
-    Raises ``RefusedError`` when the rank is not below the world size.
+    Raises ``RefusedError`` when the rank is not below the world size, or that is too large.
     """
     if rank < -1 or (world_size > 0 and rank >= world_size):
         raise RefusedError(pb.INVALID_NAME, f"rank {rank} is not one of a world of {world_size}")
+    if world_size > merging.MAX_WORLD_SIZE:
+        raise RefusedError(
+            pb.INVALID_NAME,
+            f"a world of {world_size} ranks; a run has at most {merging.MAX_WORLD_SIZE}",
+        )
     if world_size <= 1:
         return run
     if rank >= 0:

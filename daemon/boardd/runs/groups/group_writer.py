@@ -277,9 +277,9 @@ class GroupWriter:
         await self.log.start_over()
 
     async def _record(self, items: deque[Item]) -> None:
+        works = self._items.works(items)  # first, as who is heard of there is not lost
         now = asyncio.get_running_loop().time()
         lost = [Work(joined, has_left=True) for joined in self._members.lost(self.log.group, now)]
-        works = self._items.works(items)
         works = [*works, *lost] if lost else works
         outcomes = await self.log.record(works, is_brief=is_brief(items))
         if outcomes is None:

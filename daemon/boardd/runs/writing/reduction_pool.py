@@ -57,10 +57,11 @@ _LONG_MERGED_BYTES: Final = 16 << 20
 #: what takes much memory takes time as well.
 NOTED_SECS: Final = 0.05
 
-#: Small histograms are made together until they are estimated to take as long, in seconds: others
-#: wait for them meanwhile. What they take is small copies, one after the other.
+#: Small histograms are made together until they are estimated to take as long, in seconds, or are
+#: so many, as one takes a while whatever is in it: others wait for them meanwhile. What they take
+#: together is a few MiB, which wait for no memory (``SMALL_BYTES``).
 _JOINED_SECS: Final = 0.002
-_JOINED_BYTES: Final = 16 << 20
+_JOINED_RECORDS: Final = 64
 
 #: Copies of a merged value until it is encoded.
 _MERGED_COPIES: Final = 6
@@ -290,7 +291,7 @@ class ReductionPool:
         taken, last = [first], first
         secs = first.item.secs
         while last.item.message is not None and last.flow is first.flow and secs < _JOINED_SECS:
-            another = self._lanes.take_another()
+            another = self._lanes.take_another() if len(taken) < _JOINED_RECORDS else None
             if another is None:
                 break
             taken.append(another)
@@ -331,8 +332,7 @@ class ReductionPool:
         if any(part.run.refusal is not None for part, _ in records):
             return []
         try:
-            with self._memory[False].holding(_JOINED_BYTES):
-                return run.reduce_together(records, self._max_tensor_bytes)
+            return run.reduce_together(records, self._max_tensor_bytes)
         except Exception as error:
             if is_environment_fault(error):
                 self.environment.note(error)
@@ -401,4 +401,7 @@ class ReductionPool:
             self._timer.cancel()
             self._timer = None
         for deliver, results in reduced.items():
-            deliver(results)
+            try:
+                deliver(results)
+            except Exception:  # a defect: the other runs are handed theirs
+                _logger.exception("%d results cannot be taken", len(results))

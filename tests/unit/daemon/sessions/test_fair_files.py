@@ -82,7 +82,7 @@ def test_a_session_with_many_files_to_write_delays_anothers_by_one(
             await log(sessions, flood, RUNS, payload)
             await log(sessions, other, 1, payload)
             table = sessions.run_table
-            calls = (table._brief_calls._waiting, table._threads._waiting)
+            calls = (table._brief_calls._waiting, table.threads._waiting)
             await until(lambda: max(map(len, calls)) == RUNS + 1)
             is_open.set()
             for live in (flood, other):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -52,6 +55,16 @@ def _is_closed(fd: int) -> bool:
     return False
 
 
+def _shared(size_bytes: int) -> tuple[Maps, memoryview]:
+    """Maps of which one view is left, as a record has one."""
+    maps, fd = Maps(MapBudget(1 << 40)), memory(size_bytes)
+    maps.share(Handover(bytes(16), SHARE, 1, size_bytes), fd)
+    os.close(fd)
+    part = maps.views[1][:1]
+    maps.clear()
+    return maps, part
+
+
 def test_what_cannot_have_a_thread_is_let_go_of_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -63,3 +76,56 @@ def test_what_cannot_have_a_thread_is_let_go_of_all_the_same(
     fd = memory(2 * let_go.SMALL_BYTES)
     let_go.close(fd)
     assert _is_closed(fd)
+    _, part = _shared(2 * let_go.SMALL_BYTES)
+    assert is_mapped()
+    part.release()
+    assert not is_mapped()
+
+
+def test_what_cannot_be_let_go_of_keeps_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(let_go, "_letting_go", let_go._LettingGo())
+    begin = threading.Event()
+    let_go._letting_go.add(lambda: begin.wait(60) and None)
+    twice, once = (memory(2 * let_go.SMALL_BYTES) for _ in range(2))
+    for fd in (twice, twice, once):
+        let_go.close(fd)
+    begin.set()
+    wait_until(lambda: _is_closed(once))
+    assert "Bad file descriptor" in caplog.text
+
+
+def test_a_view_that_stays_keeps_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(let_go, "_letting_go", let_go._LettingGo())
+    monkeypatch.setattr(let_go, "_LOOKS", 3)
+    mapped = mmap.mmap(-1, 2 * let_go.SMALL_BYTES)
+    view, left = memoryview(mapped), weakref.ref(mapped)
+    let_go.unmap(mapped)
+    other = mmap.mmap(-1, 2 * let_go.SMALL_BYTES)
+    let_go.unmap(other)
+    wait_until(lambda: other.closed)
+    del mapped
+    view.release()
+    wait_until(lambda: left() is None)
+
+
+def test_descriptors_go_in_front_of_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(let_go, "_letting_go", let_go._LettingGo())
+    ours, peers = socket.socketpair()
+    fd = memory(2 * let_go.SMALL_BYTES)
+    begin, closed = threading.Event(), list[bool]()
+
+    class Watched(mmap.mmap):
+        def close(self) -> None:
+            closed.extend([ours.fileno() < 0, _is_closed(fd)])
+            super().close()
+
+    let_go._letting_go.add(lambda: begin.wait(60) and None)
+    let_go.unmap(Watched(-1, 2 * let_go.SMALL_BYTES))
+    let_go.close(fd)
+    let_go.close_socket(ours)
+    begin.set()
+    wait_until(lambda: len(closed) == 2)
+    assert closed == [True, True]
+    peers.close()

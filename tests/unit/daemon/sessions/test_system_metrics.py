@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Iterable
 from contextvars import Context
 from typing import Any
 
 import pytest
 from boardd.core.budget import Budgets
-from boardd.core.session.batch import PART_BYTES, MeasuredPart
+from boardd.core.session.batch import PART_BYTES, MeasuredPart, RunPart
+from boardd.sessions import system_metrics
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
 from boardd.sessions.system_metrics import SystemMetrics
 from boardd_protos import boardd_pb2 as pb
+from support.waiting import until
 
 
 class TimedLoop(asyncio.SelectorEventLoop):
@@ -57,6 +61,48 @@ def test_runs_that_cannot_be_measured_share_a_timer() -> None:
         loop.run_until_complete(watch())
     finally:
         loop.close()
+
+
+class Connection:
+    """A map connection of this process."""
+
+    peer_pid = os.getpid()
+
+    def receive(self) -> bool:
+        return False
+
+    def rely_on(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_a_run_that_cannot_be_told_keeps_no_other_from_being_measured(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(system_metrics, "MIN_SECS", 0.001)
+    runs = [
+        pb.RunDefinition(run=run, logdir=f"/{run}", rank=-1, system_metrics_secs=0.01)
+        for run in range(1, 3)
+    ]
+    registry = Registry(Budgets(), lambda: 0.0)
+    live = opened(registry, *runs)
+    live.map_connection = Connection()
+    told: list[RunPart] = []
+
+    def fail(parts: Iterable[RunPart]) -> None:
+        told.extend(parts)
+        raise ZeroDivisionError
+
+    async def watch() -> None:
+        metrics = SystemMetrics(registry, fail)
+        metrics.watch(live, runs)
+        await until(lambda: len(told) == 2)
+        await until(lambda: metrics._timer is not None)
+        metrics.close()
+
+    asyncio.run(watch())
+    assert {part.run.path for part in told} == {"/1", "/2"}
+    assert sorted(record.getMessage() for record in caplog.records) == ["run /1", "run /2"]
 
 
 @pytest.mark.parametrize("is_written", [True, False])

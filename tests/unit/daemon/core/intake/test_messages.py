@@ -32,6 +32,7 @@ def full(number: int, entry: bytes) -> bytes:
 
 DEFINITIONS = pb.ClientMessage.DEFINITIONS_FIELD_NUMBER
 RECORDS = pb.ClientMessage.RECORDS_FIELD_NUMBER
+ANCESTOR = pb.RunDefinition.ANCESTOR_FIELD_NUMBER
 REPORT = pb.ClientMessage.REPORT_FIELD_NUMBER
 SERIES = pb.SeriesDefinition(series=100_000, run=1, tag="123456").SerializeToString()
 DROP = pb.DropCount(reason="full", records=1, run=1).SerializeToString()
@@ -71,7 +72,10 @@ def merged(messages: Iterator[pb.ClientMessage]) -> pb.ClientMessage:
 def test_the_pieces_say_what_the_whole_does() -> None:
     long_name = "n" * (2 * WHOLE_BYTES)
     definitions = pb.Definitions(
-        runs=[pb.RunDefinition(run=1, logdir="a"), pb.RunDefinition(run=2, logdir=long_name)],
+        runs=[
+            pb.RunDefinition(run=1, logdir="a"),
+            pb.RunDefinition(run=2, logdir=long_name, ancestor=pb.Directory(path=long_name)),
+        ],
         series=[pb.SeriesDefinition(series=one, run=1, tag=f"{one:0100}") for one in range(3000)],
     )
     dropped = [pb.DropCount(reason=f"{one:0100}", records=one) for one in range(3000)]
@@ -89,12 +93,25 @@ def test_the_pieces_say_what_the_whole_does() -> None:
     )
 
 
+def test_what_a_later_client_says_is_left_unread() -> None:
+    definitions = field(DEFINITIONS, field(9, b"\xff" * 2 * WHOLE_BYTES))
+    assert merged(client_messages(definitions)).HasField("definitions")
+
+
 @pytest.mark.parametrize(
     ("message", "why"),
     [
         (field(RECORDS, b"") * WHOLE_BYTES, "more than 64 fields"),
         (field(RECORDS, field(1, b"x") * WHOLE_BYTES), "more than 64 fields"),
         (field(DEFINITIONS, field(1, b"\x78\x01" * WHOLE_BYTES)), "more than 64 fields"),
+        (
+            field(DEFINITIONS, field(1, field(ANCESTOR, b"\x78\x01" * WHOLE_BYTES))),
+            "more than 64 fields",
+        ),
+        (
+            field(DEFINITIONS, field(1, field(ANCESTOR, field(1, b"d" * 999) * 2) * 60)),
+            "more than 64 fields",
+        ),
         (field(RECORDS, bytes(WHOLE_BYTES)) + field(RECORDS, b""), "with 2 fields"),
         (field(DEFINITIONS, field(2, SERIES) * WHOLE_BYTES)[:-1], "is cut off"),
         (field(DEFINITIONS, field(2, SERIES) * WHOLE_BYTES + b"\x12"), "is cut off"),

@@ -6,6 +6,7 @@ import pytest
 from boardd.core.refusals import RefusedError
 from boardd.core.runs import names
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.merging import MAX_WORLD_SIZE
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,14 @@ def test_one_directory_for_each_rank(rank: int, world_size: int, path: str) -> N
 def test_ranks_that_cannot_be(rank: int, world_size: int) -> None:
     with pytest.raises(RefusedError, match=f"rank {rank}"):
         names.rank_path("/r", rank, world_size, "h", 1)
+
+
+def test_a_world_is_as_large_as_daemons_keep_account_of() -> None:
+    last = MAX_WORLD_SIZE - 1
+    assert names.rank_path("/r", last, MAX_WORLD_SIZE, "h", 1) == f"/r/rank_{last}"
+    for rank in (-1, 0):
+        with pytest.raises(RefusedError, match="a world of 1048577 ranks"):
+            names.rank_path("/r", rank, MAX_WORLD_SIZE + 1, "h", 1)
 
 
 @pytest.mark.parametrize("host", ["", "..", "../../etc", "h" * 300])

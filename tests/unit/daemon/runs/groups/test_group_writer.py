@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from pathlib import Path
 
 import pytest
+from boardd.core.groups.entries import Joined
 from boardd.core.groups.group import Group
 from boardd.runs.groups import group_log, group_recorder, group_writer
 from boardd.runs.groups.writer_life import TABLE, Event, State
+from boardd.runs.writing.run_order import Item
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import (
     Harness,
@@ -149,6 +152,46 @@ def test_what_a_defect_rejects_does_not_wait_to_be_written(
             await until(lambda: queue._unused_bytes == 0)
             for client in ranks:
                 await client.records(end_run(4))
+                assert (await client.close()).closed
+
+    run_async(test, tmp_path)
+
+
+@pytest.mark.usefixtures("no_defects")
+def test_who_is_heard_of_with_the_end_of_patience_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            ranks = await begun(harness)
+            await log(ranks, 1, 1)
+            (writer,) = harness.service._sessions.run_table.groups
+            members, order, take = writer._members, writer._order, writer._order.take
+            lost: list[Joined] = []
+            find_lost = members.lost
+
+            def take_from_the_unheard() -> deque[Item]:
+                """As if a journal had named all ranks, and none was heard of but in this batch."""
+                monkeypatch.setattr(order, "take", take)
+                members._asked.clear()
+                members._unheard = frozenset(writer.log.group.live_sessions)
+                members._give_up_at = 0.0
+                return take()
+
+            def note_lost(group: Group, now: float) -> list[Joined]:
+                found = find_lost(group, now)
+                lost.extend(found)
+                return found
+
+            monkeypatch.setattr(members, "lost", note_lost)
+            monkeypatch.setattr(order, "take", take_from_the_unheard)
+            await ranks[0].records(scalar(2))
+            await ranks[0].acknowledged(2)
+            heard = {members._of((ranks[0].session_id, 1)).session}
+            assert lost
+            assert heard.isdisjoint(joined.session for joined in lost)
+            for client, last in zip(ranks, (2, 1), strict=True):
+                await client.records(end_run(last + 1))
                 assert (await client.close()).closed
 
     run_async(test, tmp_path)

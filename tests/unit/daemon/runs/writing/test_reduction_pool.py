@@ -12,12 +12,18 @@ import pytest
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import SummaryPart
 from boardd.runs.writing import reduction_pool as module
+from boardd.runs.writing.reduction_memory import SMALL_BYTES
 from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReductions
 from boardd.runs.writing.reductions import reduce_alone
 from boardd.summaries.reduction import EncodedSummary, SummaryError
 from boardd_protos import boardd_pb2 as pb
 from support.service_reading import run_async
 from support.waiting import until
+
+#: A histogram that may be made together with others.
+SMALL = pb.Payload(
+    tensors=[pb.Tensor(dtype="float32", shape=[9])], histogram=pb.Histogram(count=3)
+).SerializeToString()
 
 
 @pytest.mark.parametrize("name", ["secs_of", "estimated_memory"])
@@ -93,9 +99,6 @@ def test_a_long_reduction_is_shown_while_it_is_made(
 
 @pytest.mark.parametrize("is_defective", [False, True])
 def test_small_histograms_of_a_run_are_reduced_together(tmp_path: Path, is_defective: bool) -> None:
-    small = pb.Payload(
-        tensors=[pb.Tensor(dtype="float32", shape=[9])], histogram=pb.Histogram(count=3)
-    ).SerializeToString()
     other = pb.Payload(text=pb.Text(markdown="other")).SerializeToString()
     together: list[list[int]] = []
     alone: list[int] = []
@@ -119,7 +122,7 @@ def test_small_histograms_of_a_run_are_reduced_together(tmp_path: Path, is_defec
         made: list[Reduced] = []
         parts = [
             (number, SummaryPart(bytes(16), run, None, number, 1, 0, 0, 0, 0.0, payload, {}))
-            for number, payload in enumerate([small, small, small, other, small])
+            for number, payload in enumerate([SMALL, SMALL, SMALL, other, SMALL])
         ]
         pool.add(RunReductions(reduce_one, reduce_together), parts, made.extend)
         await until(lambda: len(made) == len(parts))
@@ -131,3 +134,57 @@ def test_small_histograms_of_a_run_are_reduced_together(tmp_path: Path, is_defec
     run_async(test, tmp_path)
     assert together == [[0, 1, 2]]
     assert alone == ([0, 1, 2, 3, 4] if is_defective else [3, 4])
+
+
+def test_few_are_reduced_together_and_wait_for_no_memory(tmp_path: Path) -> None:
+    together: list[int] = []
+
+    def reduce_together(
+        records: Sequence[tuple[SummaryPart, pb.Payload]], max_working_bytes: int
+    ) -> list[EncodedSummary]:
+        together.append(len(records))
+        return [EncodedSummary(b"event", {}) for _ in records]
+
+    def reduce_one(part: SummaryPart, max_working_bytes: int) -> EncodedSummary:
+        return EncodedSummary(b"event", {})
+
+    async def test(path: Path) -> None:
+        run = RunState(str(path), str(path), "", 10)
+        run.tag_index("tag")
+        pool = ReductionPool(1, 1 << 20, memory_bytes=2 * SMALL_BYTES)
+        made: list[Reduced] = []
+        parts = [
+            (number, SummaryPart(bytes(16), run, None, number, 1, 0, 0, 0, 0.0, SMALL, {}))
+            for number in range(1000)
+        ]
+        with pool._memory[False].holding(SMALL_BYTES):  # a large one is being made
+            pool.add(RunReductions(reduce_one, reduce_together), parts, made.extend)
+            await until(lambda: len(made) == len(parts))
+        pool.close()
+        await asyncio.sleep(0)
+
+    run_async(test, tmp_path)
+    assert 1 < max(together) <= 64
+
+
+def test_a_run_that_cannot_take_its_results_keeps_none_from_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def reduce(part: SummaryPart, max_working_bytes: int) -> EncodedSummary:
+        return EncodedSummary(b"event", {})
+
+    def fail(results: list[Reduced]) -> NoReturn:
+        raise ZeroDivisionError
+
+    async def test(path: Path) -> None:
+        run = RunState(str(path), str(path), "", 10)
+        run.tag_index("tag")
+        pool, made = ReductionPool(1, 1 << 20), list[Reduced]()
+        part = SummaryPart(bytes(16), run, None, 1, 1, 0, 0, 0, 0.0, b"", {})
+        pool._reduced = {fail: [(1, part, EncodedSummary(b"event", {}))]}
+        pool.add(RunReductions(reduce), [(1, part)], made.extend)
+        await until(lambda: len(made) == 1)
+        pool.close()
+
+    run_async(test, tmp_path)
+    assert "1 results cannot be taken" in caplog.text
