@@ -186,6 +186,8 @@ def image(
 
 #: Functions of ``boardd`` that compile another and keep it in numba's cache.
 COMPILING = {"entry", "brief_entry", "_compiled"}
+#: What the names of those that keep the GIL begin with.
+BRIEF = {False: "", True: "brief_"}
 
 
 def kernels() -> set[str]:
@@ -196,12 +198,13 @@ def kernels() -> set[str]:
             if isinstance(node, ast.FunctionDef):
                 decorators = [getattr(each, "func", each) for each in node.decorator_list]
                 names = {each.id for each in decorators if isinstance(each, ast.Name)}
-                if names & COMPILING:
-                    found.add(f"{path.stem}.{node.name}")
+                for name in names & COMPILING:
+                    found.add(f"{path.stem}.{BRIEF[name == 'brief_entry']}{node.name}")
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 (argument, *_) = (*node.args, None)
                 if node.func.id in COMPILING and isinstance(argument, ast.Name):
-                    found.add(f"{path.stem}.{argument.id}")
+                    brief = BRIEF[node.func.id == "brief_entry"]
+                    found.add(f"{path.stem}.{brief}{argument.id}")
     return found
 
 

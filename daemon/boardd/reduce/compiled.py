@@ -8,6 +8,7 @@ process.
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -48,10 +49,29 @@ def brief_entry(function: _Function) -> Callable[..., Any]:
     For what takes microseconds: to get the GIL back takes longer if other
     threads want it too.
     """
-    return _entry(function, releases_gil=False)
+    return _entry(_named_brief(function), releases_gil=False)
 
 
-def _entry(function: _Function, *, releases_gil: bool) -> Callable[..., Any]:
+def _named_brief(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` by another name.
+
+    Numba finds what it has compiled by name and line, and would take one that releases the GIL
+    for one that does not.
+    """
+    assert isinstance(function, types.FunctionType)
+    brief = types.FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    brief.__module__ = function.__module__
+    brief.__qualname__ = f"brief_{function.__qualname__}"
+    return brief
+
+
+def _entry(function: Callable[..., Any], *, releases_gil: bool) -> Callable[..., Any]:
     try:
         kernel = numba.njit(nogil=releases_gil, cache=True)(function)
     except RuntimeError:  # numba: no directory for the cache

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from boardd.reduce.compiled import bits_of, entry
@@ -21,3 +26,28 @@ def test_bits_are_the_same_in_python_and_compiled(value: np.floating, bits: int)
 
 def _bits(value):  # type: ignore[no-untyped-def]  # compiled
     return bits_of(value)
+
+
+TWINS = """
+from boardd.reduce.compiled import brief_entry, entry
+def twice(value):
+    return 2 * value
+print(entry(twice)(3), brief_entry(twice)(4))
+"""
+
+
+def test_a_function_that_keeps_the_gil_is_kept_apart_from_one_that_does_not(tmp_path: Path) -> None:
+    script = tmp_path / "twins.py"
+    script.write_text(TWINS)
+    cache = tmp_path / "cache"
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout == "6 8\n"
+    names = {path.name.rpartition("-")[0] for path in cache.rglob("*.nbi")}
+    assert names == {"twins.twice", "twins.brief_twice"}
