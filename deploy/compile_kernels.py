@@ -68,10 +68,12 @@ def load_modules() -> None:
 
 def reduce_many() -> None:
     """Compiles the kernels of many histograms: whether some arrive together is chance."""
+    for arrays in (2, 200):  # few keep the GIL, and many release it
+        values, sizes = np.arange(50 * arrays) % 100, [50] * arrays
+        for dtype in DTYPES:
+            for bins in (EqualWidth(30), Edges(np.arange(5.0))):
+                list(histograms(values.astype(dtype), sizes, bins))
     values = np.arange(100)
-    for dtype in DTYPES:
-        for bins in (EqualWidth(30), Edges(np.arange(5.0))):
-            list(histograms(values.astype(dtype), [50, 50], bins))
     for grid_dtype in GRID_DTYPES:
         grids([values.astype(grid_dtype)] * 2, 64)
 
