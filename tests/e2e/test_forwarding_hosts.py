@@ -177,7 +177,8 @@ def wait_for_all(scene: Scene) -> None:
 def test_a_cut_and_a_slow_link_lose_nothing_while_points_wait(
     scene: Callable[..., Scene],
 ) -> None:
-    begun = scene(steps=40)
+    # Ranks go on meanwhile, as many steps as the cut lasts.
+    begun = scene("--lag-points", "1000000", steps=40)
     wait_until((begun.run / "rank_3").is_dir, "the far host is heard of", WAIT_SECS)
     begun.hosts.slow(400_000)
     begun.hosts.cut()
