@@ -24,7 +24,7 @@ from boardd.errors import CommandError, ConfigError, NoDaemonError
 from boardd.settings.sources import read
 
 #: Of runs that are shown one by one.
-MAX_DIRECTORIES: Final = 50
+MAX_SHOWN_DIRECTORIES: Final = 50
 _WIDE: Final = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 
 
@@ -81,7 +81,7 @@ def shown_directories(reply: pb.StatusReply, home: Path) -> list[str]:
     common = os.path.commonpath(runs)
     if Path(common) not in (home, *home.parents, *_WIDE):
         return [common]
-    if len(runs) > MAX_DIRECTORIES:
+    if len(runs) > MAX_SHOWN_DIRECTORIES:
         raise CommandError(
             f"the daemon's {len(runs)} runs have only {common} in common, which is too much to "
             "read; name a directory: boardd view LOGDIR"

@@ -8,7 +8,7 @@ from typing import Final
 from boardd_protos import boardd_pb2 as pb
 
 #: Runs that have a label of their own.
-MAX_RUNS: Final = 100
+MAX_LABELLED_RUNS: Final = 100
 #: The label of all others; no run's path begins so, since paths are absolute.
 OTHERS: Final = "(others)"
 
@@ -16,7 +16,7 @@ OTHERS: Final = "(others)"
 class ShownRuns:
     """The runs with a label of their own: those that were there first, while they are open."""
 
-    def __init__(self, max_runs: int = MAX_RUNS) -> None:
+    def __init__(self, max_runs: int = MAX_LABELLED_RUNS) -> None:
         self._max_runs = max_runs
         self._shown: dict[str, None] = {}
 

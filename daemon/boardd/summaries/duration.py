@@ -11,7 +11,6 @@ from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.limits import MAX_DIMENSIONS
-from google.protobuf.message import DecodeError
 
 from boardd.reduce.pca import EXACT_SIDE
 
@@ -27,19 +26,11 @@ _APPROXIMATED_SECS: Final = 250e-9
 _MAX_ELEMENTS: Final = 1 << 48
 
 
-def estimated_secs(payload: bytes) -> float:
-    """Returns the CPU time in seconds that a serialized ``Payload`` may take to be reduced.
+def secs_of(message: pb.Payload) -> float:
+    """Returns the CPU time in seconds that a payload may take to be reduced.
 
     0 for one that is refused at once.
     """
-    try:
-        return secs_of(pb.Payload.FromString(payload))
-    except DecodeError:
-        return 0.0
-
-
-def secs_of(message: pb.Payload) -> float:
-    """As ``estimated_secs``, of a payload that is parsed."""
     elements = 0
     for tensor in message.tensors:
         elements += _elements(tensor)

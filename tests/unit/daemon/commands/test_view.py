@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from boardd.commands.tensorboard import link, log_flags, tensorboard_command
-from boardd.commands.view import MAX_DIRECTORIES, shown_directories
+from boardd.commands.view import MAX_SHOWN_DIRECTORIES, shown_directories
 from boardd.errors import CommandError
 from boardd_protos import boardd_pb2 as pb
 
@@ -46,7 +46,7 @@ def test_nothing_and_too_many_are_told() -> None:
     with pytest.raises(CommandError, match="writes no run now"):
         shown()
     with pytest.raises(CommandError, match="too much to read; name a directory"):
-        shown(*(f"/tmp/{number}" for number in range(MAX_DIRECTORIES + 1)))
+        shown(*(f"/tmp/{number}" for number in range(MAX_SHOWN_DIRECTORIES + 1)))
 
 
 def test_several_directories_have_names_of_their_own() -> None:
