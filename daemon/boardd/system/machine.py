@@ -34,7 +34,7 @@ class Machine:
         rates = self._rates.take(_counters(), now)
         busy, idle = rates.pop("cpu_busy", None), rates.pop("cpu_idle", None)
         if busy is not None and idle is not None and busy + idle > 0:
-            found["host/cpu_percent"] = 100.0 * busy / (busy + idle)
+            found["host/cpu_percent"] = 100.0 * (busy / (busy + idle))  # never above 100
         return found | rates
 
 
