@@ -43,7 +43,7 @@ def _measured(handle: Any) -> dict[str, float]:
     with contextlib.suppress(pynvml.NVMLError):
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
         values["memory_gib"] = memory.used / GIBIBYTE
-        values["memory_percent"] = 100.0 * memory.used / memory.total
+        values["memory_percent"] = 100.0 * (memory.used / memory.total)
     with contextlib.suppress(pynvml.NVMLError):
         values["power_watts"] = pynvml.nvmlDeviceGetPowerUsage(handle) / 1000.0
     with contextlib.suppress(pynvml.NVMLError):
