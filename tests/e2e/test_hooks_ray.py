@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import signal
 import tempfile
+import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +77,29 @@ def trainable(iterations: int) -> Callable[[dict[str, Any]], None]:
     return train
 
 
+class StoppedDuringTrials(BoarddLoggerCallback):
+    """Stops the daemon until a trial has ended: what is not waited for is not written yet."""
+
+    def __init__(self, daemon: DaemonProcess, logdir: Path | None) -> None:
+        super().__init__(logdir, address=daemon.address)
+        self.pid = daemon.pid
+
+    def log_trial_result(self, iteration: int, trial: Any, result: Mapping[str, Any]) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+        super().log_trial_result(iteration, trial, result)
+
+    def log_trial_end(self, trial: Any, failed: bool = False) -> None:
+        threading.Timer(1.0, os.kill, (self.pid, signal.SIGCONT)).start()
+        super().log_trial_end(trial, failed)
+
+
 def test_each_trial_is_a_run_with_its_hyperparameters(cluster: Path, tmp_path: Path) -> None:
     """In a directory of ours, and in those of the trials, which the daemon is told of."""
     rates = [0.5, 0.25]
     with DaemonProcess(tmp_path, "--logdir-root", str(cluster)) as daemon:
         for logdir in (daemon.logdir, None):
             space = {"rate": tune.grid_search(rates), "model": {"sizes": tune.choice([[5, 1]])}}
-            callback = BoarddLoggerCallback(logdir, address=daemon.address)
+            callback = StoppedDuringTrials(daemon, logdir)
             results = tune.Tuner(
                 tune.with_resources(trainable(ITERATIONS), {"cpu": 1}),
                 param_space=space if logdir else {**space, "rate": tune.grid_search(rates[:1])},

@@ -36,7 +36,9 @@ class BoarddLoggerCallback(TBXLoggerCallback):  # type: ignore[misc]
 
     Args:
         logdir: directory of the runs, each named as the trial's directory. Default: in the
-            directory of the trial, which Ray copies to the experiment's storage.
+            directory of the trial. Ray copies it to the experiment's storage, so the end of a
+            trial waits until all is written, 30 s at most. After a wait in vain no other trial
+            waits.
         options: what ``boardd_client.SummaryWriter`` takes besides.
 
     Raises:
@@ -49,6 +51,8 @@ class BoarddLoggerCallback(TBXLoggerCallback):  # type: ignore[misc]
         self._options = of_one_process(options)
         self._writers: dict[Any, ReportWriter] = {}
         self._begun: set[Any] = set()
+        # Ray makes its last copy before on_experiment_end.
+        self._waits_at_trial_end = logdir is None
 
     def log_trial_start(self, trial: Any) -> None:
         """Makes the trial's writer, or opens it again."""
@@ -78,9 +82,12 @@ class BoarddLoggerCallback(TBXLoggerCallback):  # type: ignore[misc]
                 _log_array(writer, name, value, step)
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
-        """Closes the trial's writer and waits for nothing, as the other trials go on."""
+        """Closes the trial's writer, and waits only where Ray copies what it wrote."""
         if trial in self._writers:
-            self._writers[trial].close(0)
+            writer = self._writers[trial]
+            writer.close(0)
+            if self._waits_at_trial_end:
+                self._waits_at_trial_end = writer.wait_closed(_WAIT_SECS)
 
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         """Waits until all of all trials is written, 30 s at most."""

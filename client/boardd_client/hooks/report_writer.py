@@ -102,9 +102,9 @@ class ReportWriter:
         self._closed = True
         self._writer.close(timeout)
 
-    def wait_closed(self, timeout_secs: float) -> None:
-        """Waits until what was logged before ``close`` is written."""
-        self._writer._flush_closed(timeout_secs)
+    def wait_closed(self, timeout_secs: float) -> bool:
+        """Waits until what was logged before ``close`` is written; returns whether it is."""
+        return self._writer._flush_closed(timeout_secs).ok
 
 
 def of_one_process(options: dict[str, Any]) -> dict[str, Any]:
