@@ -190,9 +190,12 @@ def machine(loop: asyncio.AbstractEventLoop, daemon: DaemonProcess) -> type[Rule
 
 @pytest.fixture
 def hostile_daemon(runtime_directory: Path, tmp_path: Path) -> Iterator[DaemonProcess]:
-    """A daemon whose budgets are small."""
+    """A daemon whose budgets are small.
+
+    It keeps a lost session for so short a time that an hour of clients fits into its sessions.
+    """
     intake = ("--intake-bytes", "32MiB", "--session-intake-bytes", "16MiB")
-    flags = ("--max-map-bytes", "1GiB", "--max-tensor-bytes", "8MiB", *intake)
+    flags = ("--max-map-bytes", "1GiB", "--max-tensor-bytes", "8MiB", "--lease-secs", "20", *intake)
     with DaemonProcess(tmp_path, *flags, popen=subprocess.Popen) as daemon:
         yield daemon
 
