@@ -70,8 +70,7 @@ class SummaryWriter(
     """Logs to a directory that TensorBoard reads, through the boardd daemon.
 
     Takes MXBoard's arguments with MXBoard's meaning. New arguments are
-    keyword-only. ``add_scalar`` and the writer's life are here, the other ``add_*`` calls
-    in ``boardd_client.calls``.
+    keyword-only.
 
     If there are several workers, each logs to the same ``logdir`` and ``run``, and the
     daemon merges what they log there.
