@@ -20,7 +20,7 @@ BASES = (
     *(ROOT, ROOT / "tests", ROOT / "benchmarks"),
     *(ROOT / "client/boardd_client", ROOT / "daemon/boardd", ROOT / "protos/boardd_protos"),
 )
-CODE = re.compile(r"`([^`\n]+)`")
+CODE_SPAN = re.compile(r"`([^`\n]+)`")
 #: ``room/module.py``, ``room/``, and ``test_file.py::test_name``.
 CITED = re.compile(
     r"(?P<path>[a-z][\w.*-]*(?:/[\w.*-]+)*(?:/|\.(?:py|md|proto)))(?:::(?P<name>\w+))?"
@@ -69,7 +69,7 @@ def printed(document: str, beginning: str) -> Block:
 
 def citations(text: str) -> Iterator[tuple[str, str]]:
     """Yields path and name (or "") of what the code spans of a document cite."""
-    for span in CODE.findall(FENCED.sub("", text)):
+    for span in CODE_SPAN.findall(FENCED.sub("", text)):
         match = CITED.fullmatch(span)
         if match is not None:
             yield match["path"], match["name"] or ""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
+import os
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from boardd import cli
 from support.documents import (
+    CODE_SPAN,
     CONSOLE,
     DOCUMENTS,
     FENCED,
@@ -178,6 +185,50 @@ def test_the_tests_exist_and_every_row_is_of_use() -> None:
             block.document == document and block.language == PYTHON and mark in block.first_line
             for block in every
         ), (document, mark)
+
+
+@functools.cache
+def flags(command: str) -> set[str]:
+    """The flags of ``boardd`` (without a command) or of one of its commands, as its help says."""
+    shown = io.StringIO()
+    with (
+        mock.patch.dict(os.environ),  # to which a command adds
+        contextlib.redirect_stdout(shown),
+        contextlib.suppress(SystemExit),
+    ):
+        cli.main([*command.split(), "--help"])
+    own = set(re.findall(r"--[a-z][a-z-]+", shown.getvalue()))
+    return own | flags("") if command == "config" else own
+
+
+def unknown(command: str) -> set[str]:
+    """What a command line of ``boardd`` says that is no command or no flag of it."""
+    name = re.match(r"boardd ([a-z]+)\b", command)
+    if name is not None and name[1] not in cli.COMMANDS:
+        return {name[1]}
+    return set(re.findall(r"--[a-z][a-z-]+", command)) - flags(name[1] if name else "")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_and_flags_exist(document: Path) -> None:
+    """Also those within a sentence."""
+    said = set(CODE_SPAN.findall(FENCED.sub("", document.read_text())))
+    said |= {
+        bare(command)
+        for block in blocks(document)
+        if block.language in (*SHELL, CONSOLE)
+        for command in block.commands()
+    }
+    for command in said:
+        if command.startswith("boardd "):
+            assert unknown(command) == set(), command
+
+
+def test_a_command_and_a_flag_that_do_not_exist_are_seen() -> None:
+    assert unknown("boardd frobnicate") == {"frobnicate"}
+    assert unknown("boardd status --jason") == {"--jason"}
+    assert unknown("boardd --interval 5") == {"--interval"}
+    assert not unknown("boardd top --interval 5")
 
 
 @pytest.mark.parametrize(
