@@ -67,3 +67,13 @@ def test_what_exists_is_found() -> None:
     assert missing_citations(text) == []
     assert broken_links(ROOT / "README.md", text) == []
     assert len(list(citations(text))) == 3
+
+
+def test_the_table_of_rooms_has_every_room() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    rooms = {
+        str(path.parent.relative_to(ROOT))
+        for package in ("client/boardd_client", "daemon/boardd")
+        for path in (ROOT / package).glob("*/__init__.py")
+    }
+    assert rooms == set(re.findall(r"^\| `([\w/]+)/` \|", text, re.MULTILINE))
