@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ import pytest
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
 from support.documents import PYTHON, printed
+from support.examples import require_packages
 from support.hparams_page import read_hparams_page
 from support.tensorboard_reader import read_run
 
@@ -23,6 +28,14 @@ BATCHES = 3
 BATCH_SIZE = 8
 EVERY_BATCH = list(range(EPOCHS * BATCHES))
 EPOCH_ENDS = EVERY_BATCH[BATCHES - 1 :: BATCHES]
+
+LIBRARIES = "docs/integrations.md"
+KERAS = """
+import keras, numpy as np
+model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+x = y = np.ones((400, 5), np.float32)
+"""
 
 #: The names that a piece of Python leaves to the reader.
 Names = dict[str, Any]
@@ -197,3 +210,115 @@ def test_what_needs_no_framework(here: Path) -> None:
         "optimizer/name": "adam",
         "optimizer/betas": "[0.9, 0.999]",
     }
+
+
+def imported(*names: str) -> Any:
+    """The last of these modules, which advise and warn at import; skips where one is missing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [pytest.importorskip(name, exc_type=ImportError) for name in names][-1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_lightning(here: Path) -> None:
+    lightning = imported("torch", "lightning")
+    import torch
+
+    class Network(lightning.LightningModule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(5, 1)
+
+        def training_step(self, batch: Any, number: int) -> Any:
+            loss = self.layer(batch).square().mean()
+            self.log("loss", loss)
+            return loss
+
+        def test_step(self, batch: Any, number: int) -> None:
+            self.log("test/loss", self.layer(batch).square().mean())
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    names = {
+        "lightning": lightning,
+        "model": Network(),
+        "data": torch.utils.data.DataLoader(torch.ones(400, 5), batch_size=BATCH_SIZE),
+    }
+    run_printed(LIBRARIES, "from boardd_client.hooks.lightning", names)
+    logged = steps(read_run(here / "logs/mnist/version_0").scalars)
+    assert logged["loss"] == [49, 99, 149]
+    assert logged["test/loss"] == [150]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_transformers_and_accelerate(here: Path) -> None:
+    transformers = imported("torch", "accelerate", "transformers")
+    import accelerate
+    import torch
+
+    configuration = transformers.BertConfig(
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        vocab_size=16,
+        max_position_embeddings=8,
+    )
+    names = {
+        "Trainer": transformers.Trainer,
+        "TrainingArguments": transformers.TrainingArguments,
+        "model": transformers.BertForSequenceClassification(configuration),
+        "data": [{"input_ids": [number % 16, 1, 2], "labels": number % 2} for number in range(80)],
+    }
+    run_printed(LIBRARIES, "from boardd_client.hooks.transformers", names)
+    assert steps(read_run(here / RUN).scalars)["train/loss"] == [10, 20, 30]
+
+    names = {"Accelerator": accelerate.Accelerator, "loss": torch.tensor(0.5), "step": 7}
+    (here / RUN).rename(here / "logs/transformers")
+    run_printed(LIBRARIES, "from boardd_client.hooks.accelerate", names)
+    assert steps(read_run(here / RUN).scalars)["loss"] == [7]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ignite(here: Path) -> None:
+    engine = imported("torch", "ignite", "ignite.engine")
+    import torch
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], 0.1)
+    names = {
+        "trainer": engine.Engine(lambda engine, batch: batch),
+        "Events": engine.Events,
+        "optimizer": optimizer,
+        "data": [0.5] * BATCHES,
+    }
+    run_printed(LIBRARIES, "from boardd_client.hooks.ignite", names)
+    every = list(range(1, 3 * BATCHES + 1))
+    assert steps(read_run(here / RUN).scalars) == {"training/loss": every, "lr/group_0": every}
+
+
+def test_keras(here: Path) -> None:
+    require_packages("torch", "keras")
+    block = printed(LIBRARIES, "from boardd_client.hooks.keras")
+    done = subprocess.run(
+        [sys.executable, "-c", KERAS + block.text],
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    logged = read_run(here / RUN / "train")
+    assert steps(logged.scalars)["epoch_loss"] == [0, 1, 2]
+    assert logged.histograms
+    assert steps(read_run(here / RUN / "validation").scalars)["epoch_loss"] == [0, 1, 2]
+
+
+def test_any_other_library(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensorboard = imported("torch", "torch.utils.tensorboard")
+    monkeypatch.setattr(tensorboard, "SummaryWriter", None)  # which is put back afterwards
+    run_printed(LIBRARIES, "import torch.utils.tensorboard", {})
+    with tensorboard.SummaryWriter(RUN) as writer:
+        writer.add_scalar("loss", 0.5, 3)
+    assert steps(read_run(here / RUN).scalars) == {"loss": [3]}

@@ -39,13 +39,9 @@ WHOLE = {
 CODE = {
     ("README.md", "from boardd_client import SummaryWriter"): "e2e/test_readme.py",
     ("README.md", "import mxnet as mx"): "e2e/test_readme.py",
-    ("docs/integrations.md", "lightning"): "e2e/test_hooks_lightning.py",
-    ("docs/integrations.md", "transformers"): "e2e/test_hooks_transformers.py",
-    ("docs/integrations.md", "accelerate"): "e2e/test_hooks_transformers.py",
-    ("docs/integrations.md", "ignite"): "e2e/test_hooks_ignite.py",
-    ("docs/integrations.md", "keras"): "e2e/test_hooks_keras.py",
-    ("docs/integrations.md", "ray"): "e2e/test_hooks_ray.py",
-    ("docs/integrations.md", "torch.utils.tensorboard"): "e2e/test_hooks_lightning.py",
+    # It starts a cluster.
+    ("docs/integrations.md", "boardd_client.hooks.ray"): "e2e/test_hooks_ray.py",
+    ("docs/integrations.md", ""): SNIPPETS,
     ("docs/hooks.md", ""): SNIPPETS,
     ("docs/health.md", ""): SNIPPETS,
     ("docs/multi-worker.md", ""): SNIPPETS,
