@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -91,6 +92,12 @@ def viewing(command: str, cwd: Path) -> Iterator[str]:
         process.communicate(timeout=TIMEOUT_SECS)
 
 
+def pending(cwd: Path) -> int:
+    """The records that the daemon has not written yet."""
+    counters = json.loads(run("boardd status --json", cwd))["counters"]
+    return int(counters["pending"])
+
+
 def test_the_first_log(home: Path) -> None:
     """From the installation on, block by block."""
     steps = blocks(ROOT / "docs/getting-started.md")
@@ -100,6 +107,8 @@ def test_the_first_log(home: Path) -> None:
     directory.mkdir()
     (directory / "first.py").write_text(script.text)
     run(install.text + first.text, ROOT)
+    # On a busy machine the writer may have given up waiting for it.
+    wait_until(lambda: pending(directory) == 0, "everything is written")
 
     logged = read_run(directory / "logs" / "first")
     assert [point.step for point in logged.scalars["loss"]] == list(range(200))
