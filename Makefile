@@ -2,6 +2,7 @@
 # make board   open TensorBoard on it
 # make test    lint, types and tests
 # make test-frameworks    the tests of PyTorch, JAX, TensorFlow and the libraries on top of them
+# make docs    the site of docs/, with the API, into build/docs
 # make fuzz    an hour of hostile bytes and clients (FUZZ_SECS=3600)
 # make torture            kills, full disks and failing calls by the thousand, in some hours
 #
@@ -18,7 +19,7 @@ DAY := --timeout=86400 -o faulthandler_timeout=90000
 FUZZ_MOST = --timeout=$$(($(FUZZ_SECS) + 1800)) -o faulthandler_timeout=$$(($(FUZZ_SECS) + 3600))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo board check kernels test test-frameworks fuzz torture screenshots benchmark protos lock clean
+.PHONY: help setup demo board check kernels test test-frameworks docs fuzz torture screenshots benchmark protos lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
@@ -29,7 +30,7 @@ $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || { \
 	  echo "make: MXNet needs libgomp.so.1 (Debian: apt-get install libgomp1)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[mxnet,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[mxnet,test,docs]'
 	@touch $@
 
 setup: $(READY)
@@ -74,10 +75,13 @@ test-frameworks: $(VENV)-frameworks/.ready
 	  tests/unit/client/capture/test_torch*.py tests/unit/client/capture/test_tensorflow.py \
 	  tests/unit/client/capture/test_joined.py \
 	  tests/unit/client/calls tests/unit/client/dropins tests/unit/client/hooks tests/unit/daemon/reduce/histogram/test_histogram.py \
-	  tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py tests/e2e/test_tensorflow_training.py \
+	  tests/e2e/test_document_snippets.py tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py tests/e2e/test_tensorflow_training.py \
 	  tests/e2e/test_torch_ddp.py tests/e2e/test_hooks_lightning.py tests/e2e/test_hooks_transformers.py \
 	  tests/e2e/test_hooks_ignite.py tests/e2e/test_hooks_keras.py tests/e2e/test_hooks_ray.py \
 	  tests/conformance $(PYTEST_ARGS)
+
+docs: setup
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
 
 # The long form of the tests that kill and fail, and then the soak of an hour. Each prints its seed.
 torture: setup

@@ -70,8 +70,7 @@ class SummaryWriter(
     """Logs to a directory that TensorBoard reads, through the boardd daemon.
 
     Takes MXBoard's arguments with MXBoard's meaning. New arguments are
-    keyword-only. ``add_scalar`` and the writer's life are here, the other ``add_*`` calls
-    in ``boardd_client.calls``.
+    keyword-only.
 
     If there are several workers, each logs to the same ``logdir`` and ``run``, and the
     daemon merges what they log there.
@@ -95,17 +94,17 @@ class SummaryWriter(
         on_full: what a call does when there is no room for its record. ``"drop"`` loses
             the record, counts it, and warns once. ``"block"`` waits for room, for
             ``BOARDD_BLOCK_TIMEOUT_SECS`` (60) at most, and then drops.
+        purge_step: the step from which training goes on: what the run holds at this step
+            and later is out of date, and TensorBoard shows it no more. Writers of other
+            processes that were made before this one are superseded: what they log to the
+            run from now on is rejected. The run's curves (``tag/name``) are purged with it.
+            Default: nothing is out of date.
         sync: when the run's files are made durable, so that a power cut does not lose
             them. ``"never"``: when its file is closed, and by
             ``flush(level="synced")``. ``"flush"``: by every ``flush()`` and
             ``close()``, which say whether it was done. A number: so many seconds after
             something was written, at the latest (0.1 at least). Default: as the daemon's
             ``--sync`` says; if both ask for something, both are done.
-        purge_step: the step from which training goes on: what the run holds at this step
-            and later is out of date, and TensorBoard shows it no more. Writers of other
-            processes that were made before this one are superseded: what they log to the
-            run from now on is rejected. The run's curves (``tag/name``) are purged with it.
-            Default: nothing is out of date.
         reduce: how the values that the ranks give a scalar at a step become one:
             ``"mean"``, ``"sum"``, ``"min"``, ``"max"``, or ``"last"``, the latest.
             Default: the environment's ``BOARDD_REDUCE``, else ``"mean"``.
@@ -355,9 +354,18 @@ class SummaryWriter(
     def close(self, timeout: float | None = None) -> FlushResult:
         """Waits until everything is written, and closes the run's event file.
 
-        After ``timeout`` seconds (None: 30, or sooner if no daemon can be had) the rest is still
-        sent in the background, as long as the process lives. Returns what ``flush`` returns. A
-        second call does nothing.
+        A second call does nothing.
+
+        Args:
+            timeout: seconds to wait at most. What is not written then is still sent in the
+                background, as long as the process lives. None: 30, or fewer if no daemon can
+                be had.
+
+        Returns:
+            What ``flush`` returns.
+
+        Raises:
+            TypeError, ValueError: not as described.
         """
         timeout_secs = DEFAULT_TIMEOUT_SECS if timeout is None else arguments.timeout(timeout)
         deadline = time.monotonic() + timeout_secs

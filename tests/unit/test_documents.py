@@ -2,66 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.documents import DOCUMENTS, FENCED, ROOT, citations, missing_citations
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [
-    *sorted(ROOT.glob("*.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-    ROOT / "benchmarks/README.md",
-    ROOT / "deploy/README.md",
-]
-#: Where a path in a document may begin.
-BASES = (
-    *(ROOT, ROOT / "tests", ROOT / "benchmarks"),
-    *(ROOT / "client/boardd_client", ROOT / "daemon/boardd", ROOT / "protos/boardd_protos"),
-)
-FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
-CODE = re.compile(r"`([^`\n]+)`")
-#: ``room/module.py``, ``room/``, and ``test_file.py::test_name``.
-CITED = re.compile(
-    r"(?P<path>[a-z][\w.*-]*(?:/[\w.*-]+)*(?:/|\.(?:py|md|proto)))(?:::(?P<name>\w+))?"
-)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-
-
-def citations(text: str) -> Iterator[tuple[str, str]]:
-    """Yields path and name (or "") of what the code spans of a document cite."""
-    for span in CODE.findall(FENCED.sub("", text)):
-        match = CITED.fullmatch(span)
-        if match is not None:
-            yield match["path"], match["name"] or ""
-
-
-def functions(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
-    return {
-        node.name
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-    }
 
 
 def anchors(text: str) -> set[str]:
     """The anchors that GitHub gives to the headings of a document."""
     headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def missing_citations(text: str) -> list[str]:
-    missing = []
-    for path, name in citations(text):
-        found = [base / path for base in BASES if any(base.glob(path))]
-        if not found:
-            missing.append(path)
-        elif name and name not in functions(found[0]):
-            missing.append(f"{path}::{name}")
-    return missing
 
 
 def broken_links(document: Path, text: str) -> list[str]:
@@ -114,3 +67,13 @@ def test_what_exists_is_found() -> None:
     assert missing_citations(text) == []
     assert broken_links(ROOT / "README.md", text) == []
     assert len(list(citations(text))) == 3
+
+
+def test_the_table_of_rooms_has_every_room() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    rooms = {
+        str(path.parent.relative_to(ROOT))
+        for package in ("client/boardd_client", "daemon/boardd")
+        for path in (ROOT / package).glob("*/__init__.py")
+    }
+    assert rooms == set(re.findall(r"^\| `([\w/]+)/` \|", text, re.MULTILINE))

@@ -109,7 +109,15 @@ class ReadyCalls(Calls):
             raise ValueError(f"an event with {what}, expected one with a summary or a graph_def")
 
     def add_graph_def(self, graph_def: bytes, *, walltime: float | None = None) -> None:
-        """Logs a serialized ``GraphDef``. Raises ``TypeError`` for other than bytes."""
+        """Logs a graph that is a serialized ``GraphDef`` already.
+
+        Args:
+            graph_def: TensorFlow's message, as its ``SerializeToString`` returns it.
+            walltime: seconds since the epoch; None is now.
+
+        Raises:
+            TypeError, ValueError: not as described.
+        """
         if not isinstance(graph_def, bytes):
             raise TypeError(f"graph_def is a {arguments.kind(graph_def)}, expected bytes")
         self._log_ready(GRAPH_TAG, 0, graph_def, walltime, is_graph=True)

@@ -58,8 +58,8 @@ def watch(
             of each, as ``health/...``; the custom scalars page shows them.
 
     Returns:
-        A handle: ``remove()`` ends the watch; ``step()`` counts a step by hand,
-        for loops without a Trainer. The watch lasts as long as the block and the
+        A handle, whose ``remove()`` ends the watch, and whose ``step()`` counts a step by
+        hand, for loops without a Trainer. The watch lasts as long as the block and the
         Trainer, whether or not the handle is kept.
 
     If a parameter is on several devices, its values on the first are logged. Sparse

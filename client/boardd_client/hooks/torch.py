@@ -55,8 +55,8 @@ def watch(
             of each, as ``health/...``; the custom scalars page shows them.
 
     Returns:
-        A handle: ``remove()`` ends the watch; ``step()`` counts a step by hand,
-        for loops without such an optimizer. The watch lasts as long as the
+        A handle, whose ``remove()`` ends the watch, and whose ``step()`` counts a step by
+        hand, for loops without such an optimizer. The watch lasts as long as the
         module, whether or not the handle is kept.
 
     Tensors on the CPU are copied at the call. Tensors on a device are cloned there,

@@ -56,7 +56,7 @@ class Watch:
 
     @property
     def next_step(self) -> int:
-        """The number of the next step: ``initial_step`` plus the steps counted so far."""
+        """The number of the next step, ``initial_step`` plus the steps counted so far."""
         return self._next_step
 
     def step(self) -> None:

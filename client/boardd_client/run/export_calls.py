@@ -36,6 +36,9 @@ class ExportCalls(ABC):
         that are still computing, 30 s at most. At most
         ``BOARDD_SCALAR_HISTORY_BYTES`` (64 MiB, 28 bytes a scalar) are kept.
 
+        Args:
+            path: the file, which is overwritten if it exists.
+
         Raises:
             OSError: the file cannot be written.
         """

@@ -36,10 +36,10 @@ class Statistics:
     pending: int = 0  #: kept in memory until that happens
     dropped: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  #: by reason
     rejected: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  #: likewise
-    log_used_bytes: int = 0
-    log_bytes: int = 0
-    arena_used_bytes: int = 0
-    arena_bytes: int = 0
+    log_used_bytes: int = 0  #: memory that records take which are not yet written
+    log_bytes: int = 0  #: how much they may take
+    arena_used_bytes: int = 0  #: memory that their tensors take, without those in maps of their own
+    arena_bytes: int = 0  #: how much these may take
     sent_bytes: int = 0  #: frames and tensors sent by value, those sent again included
     #: ``"shared"`` (memory), ``"by value"`` (gRPC), or ``""`` while there is no connection.
     transport: str = ""

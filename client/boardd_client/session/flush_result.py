@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class FlushResult:
     """Whether a level was reached; true in a boolean context if so."""
 
-    ok: bool
+    ok: bool  #: whether the level was reached
     reason: str = ""  #: why not; empty when ok
     pending: int = 0  #: records of this process that are not written yet
     #: Records of this writer that were dropped since its last flush, by reason.
