@@ -684,7 +684,7 @@ class RunRefused(_message.Message):
     def __init__(self, run: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
 
 class RunStatus(_message.Message):
-    __slots__ = ["dropped", "file", "forwarding", "group", "path", "pending", "reducing_about_secs", "reducing_secs", "reducing_tag", "series", "steps_backwards", "synced_bytes", "trouble", "written", "written_bytes"]
+    __slots__ = ["dropped", "file", "forwarding", "group", "path", "pending", "reducing_about_secs", "reducing_secs", "reducing_tag", "rejected", "series", "steps_backwards", "synced_bytes", "trouble", "written", "written_bytes"]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     FORWARDING_FIELD_NUMBER: _ClassVar[int]
@@ -694,6 +694,7 @@ class RunStatus(_message.Message):
     REDUCING_ABOUT_SECS_FIELD_NUMBER: _ClassVar[int]
     REDUCING_SECS_FIELD_NUMBER: _ClassVar[int]
     REDUCING_TAG_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     STEPS_BACKWARDS_FIELD_NUMBER: _ClassVar[int]
     SYNCED_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -709,13 +710,14 @@ class RunStatus(_message.Message):
     reducing_about_secs: float
     reducing_secs: float
     reducing_tag: str
+    rejected: _containers.RepeatedCompositeFieldContainer[RejectCount]
     series: int
     steps_backwards: int
     synced_bytes: int
     trouble: str
     written: int
     written_bytes: int
-    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ..., forwarding: _Optional[str] = ..., group: _Optional[_Union[GroupStatus, _Mapping]] = ..., written: _Optional[int] = ..., synced_bytes: _Optional[int] = ..., reducing_tag: _Optional[str] = ..., reducing_secs: _Optional[float] = ..., reducing_about_secs: _Optional[float] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ..., forwarding: _Optional[str] = ..., group: _Optional[_Union[GroupStatus, _Mapping]] = ..., written: _Optional[int] = ..., synced_bytes: _Optional[int] = ..., reducing_tag: _Optional[str] = ..., reducing_secs: _Optional[float] = ..., reducing_about_secs: _Optional[float] = ..., rejected: _Optional[_Iterable[_Union[RejectCount, _Mapping]]] = ...) -> None: ...
 
 class SeriesDefinition(_message.Message):
     __slots__ = ["reduce", "run", "series", "sub_run", "tag"]

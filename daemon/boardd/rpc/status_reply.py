@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 
 from boardd_protos import __version__
@@ -115,13 +115,13 @@ def _run_status(run: RunState) -> pb.RunStatus:
         series=len(run.tags),
         steps_backwards=run.progress.steps_backwards,
         dropped=min(sum(run.dropped.values()), (1 << 64) - 1),
+        rejected=_reject_counts(run.rejected),
         group=_group_status(run) if run.is_merged else None,
     )
 
 
 def _group_status(run: RunState) -> pb.GroupStatus:
     group = run.progress.group
-    rejected = sorted(group.rejected.items())
     return pb.GroupStatus(
         directory=run.group,
         world_size=group.world_size,
@@ -131,13 +131,17 @@ def _group_status(run: RunState) -> pb.GroupStatus:
         open_points=group.open_points,
         open_bytes=group.open_bytes,
         late=group.late,
-        rejected=[
-            pb.RejectCount(reason=reason, records=count)  # type: ignore[arg-type]
-            for reason, count in rejected
-        ],
+        rejected=_reject_counts(group.rejected),
         kind_conflicts=group.kind_conflicts,
         backlog_bytes=group.backlog_bytes,
     )
+
+
+def _reject_counts(rejected: Mapping[int, int]) -> list[pb.RejectCount]:
+    return [
+        pb.RejectCount(reason=reason, records=count)  # type: ignore[arg-type]
+        for reason, count in sorted(rejected.items())
+    ]
 
 
 def _rss_bytes() -> int:

@@ -205,6 +205,8 @@ class RunState:
     pending: int = 0
     #: Records meant for it that clients dropped, by reason.
     dropped: dict[str, int] = field(default_factory=dict)
+    #: Records meant for it that were received and are not written, by ``Reason``.
+    rejected: dict[int, int] = field(default_factory=dict)
     progress: RunProgress = field(default_factory=RunProgress)
     contents: RunContents = field(default_factory=RunContents)
     _tags: RunTags = field(init=False)
@@ -252,6 +254,10 @@ class RunState:
     def reductions(self) -> list[str]:
         """How ranks merge each of ``tags``; empty: as is the rule."""
         return self._tags.reductions
+
+    def reject(self, reason: int, records: int) -> None:
+        """Counts ``records`` as rejected."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + records
 
     def is_superseded(self, session_id: bytes) -> bool:
         """Whether a newer writer took the run over from a session. Any thread may ask."""

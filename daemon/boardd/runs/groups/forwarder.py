@@ -90,7 +90,7 @@ class NoPoints:
         """Shows nothing."""
 
     def tell_drops(self, part: DropPart) -> None:
-        """Shows nothing; the daemon's status tells of them."""
+        """Shows nothing; the journal has them."""
 
     def end(self) -> None:
         """Has no files to close."""

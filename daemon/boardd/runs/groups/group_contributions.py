@@ -8,11 +8,11 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
-from boardd.core.groups.entries import SCALAR, Entry, Joined, Scalars, Summary, Tag
+from boardd.core.groups.entries import SCALAR, Dropped, Entry, Joined, Scalars, Summary, Tag
 from boardd.core.groups.group import Group
-from boardd.core.runs.marks import purge_key
+from boardd.core.runs.marks import drops_key, purge_key
 from boardd.core.runs.run_state import RunState
-from boardd.core.session.batch import PurgePart, ScalarPart, SummaryPart
+from boardd.core.session.batch import DropPart, PurgePart, ScalarPart, SummaryPart
 from boardd.runs.journal.journal import JournalRecord
 from boardd.runs.writing.encode import RefusedRecords
 from boardd.runs.writing.group_work import Outcome, SharedSummary, Work
@@ -163,6 +163,8 @@ class Contributions:
             return self._take_summary(work, part)
         if isinstance(part, PurgePart):
             return self._purge(session, part), Outcome(part)
+        if isinstance(part, DropPart) and self._group.is_forwarded:
+            return self._dropped(part), Outcome(part)
         return [], None if part is None else Outcome(part)
 
     def _purge(self, session: bytes, part: PurgePart) -> list[JournalRecord]:
@@ -174,6 +176,14 @@ class Contributions:
         entries = self._group.purge(session, part.step)
         mark = JournalRecord(self._group.no_tags(), key, part.epoch)
         return [*(JournalRecord(entry) for entry in entries), mark]
+
+    def _dropped(self, part: DropPart) -> list[JournalRecord]:
+        """What a client dropped is told where the points are made."""
+        key = drops_key(part.session_id)
+        entry = Dropped(key, part.dropped, part.step, part.wall_time)
+        if entry.total <= self._run.contents.marks.sequence(key):
+            return []
+        return [JournalRecord(entry, key, entry.total)]
 
     def _written(self, work: Work) -> int:
         return self._run.contents.marks.sequence(work.asked.session)

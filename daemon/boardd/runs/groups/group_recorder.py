@@ -25,7 +25,7 @@ from boardd.events.marks import Part
 from boardd.runs.directories.logdir import RunDirectory
 from boardd.runs.event_files.live_file import LiveFile
 from boardd.runs.groups.any_contributions import AnyContributions
-from boardd.runs.groups.group_points import Emission, RewindRow, Row
+from boardd.runs.groups.group_points import DropRow, Emission, RewindRow, Row
 from boardd.runs.groups.group_replica import GroupReplica
 from boardd.runs.journal.journal import SEGMENT_BYTES, Journal, JournalRecord
 from boardd.runs.journal.journal_ages import JournalAges
@@ -291,7 +291,7 @@ class _Collected:
         emission = self._emission
         if self.left_out_from is not None:
             return
-        if last < emission.last or (last == emission.last and not _are_rewinds(rows)):
+        if last < emission.last or (last == emission.last and not _are_beside(rows)):
             return
         size_bytes = emission.size_bytes + sum(row.size_bytes for row in rows)
         if rows and (room_bytes <= 0 or (emission.rows and size_bytes > room_bytes)):
@@ -308,5 +308,6 @@ class _Collected:
         return emission
 
 
-def _are_rewinds(rows: Sequence[Row]) -> bool:
-    return bool(rows) and isinstance(rows[0], RewindRow)
+def _are_beside(rows: Sequence[Row]) -> bool:
+    """Whether ``rows`` belong to no emission. What was written of them is not written again."""
+    return bool(rows) and isinstance(rows[0], (RewindRow, DropRow))
