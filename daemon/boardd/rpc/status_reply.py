@@ -115,7 +115,7 @@ def _run_status(run: RunState) -> pb.RunStatus:
         series=len(run.tags),
         steps_backwards=run.progress.steps_backwards,
         dropped=min(sum(run.dropped.values()), (1 << 64) - 1),
-        rejected=_reject_counts(run.rejected),
+        rejected=_reject_counts(run.progress.rejected),
         group=_group_status(run) if run.is_merged else None,
     )
 

@@ -139,6 +139,8 @@ class RunProgress:
     doubtful_bytes: int = 0
     #: Records whose events are in ``written_bytes``.
     written: int = 0
+    #: Records meant for it that were received and are not written, by ``Reason``.
+    rejected: dict[int, int] = field(default_factory=dict)
     #: Records whose step was below an earlier one of their tag.
     steps_backwards: int = 0
     #: Why writing is held up, for people; empty when it is not.
@@ -151,6 +153,10 @@ class RunProgress:
     group: GroupProgress = field(default_factory=GroupProgress)
     #: What could not be made durable; flushes tell of it.
     sync_failures: SyncFailures = field(default_factory=SyncFailures)
+
+    def reject(self, reason: int, records: int) -> None:
+        """Counts ``records`` as rejected."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + records
 
     def note_synced(self, written_bytes: int) -> None:
         """An fsync was made of the first ``written_bytes``."""
@@ -205,8 +211,6 @@ class RunState:
     pending: int = 0
     #: Records meant for it that clients dropped, by reason.
     dropped: dict[str, int] = field(default_factory=dict)
-    #: Records meant for it that were received and are not written, by ``Reason``.
-    rejected: dict[int, int] = field(default_factory=dict)
     progress: RunProgress = field(default_factory=RunProgress)
     contents: RunContents = field(default_factory=RunContents)
     _tags: RunTags = field(init=False)
@@ -254,10 +258,6 @@ class RunState:
     def reductions(self) -> list[str]:
         """How ranks merge each of ``tags``; empty: as is the rule."""
         return self._tags.reductions
-
-    def reject(self, reason: int, records: int) -> None:
-        """Counts ``records`` as rejected."""
-        self.rejected[reason] = self.rejected.get(reason, 0) + records
 
     def is_superseded(self, session_id: bytes) -> bool:
         """Whether a newer writer took the run over from a session. Any thread may ask."""

@@ -126,7 +126,7 @@ class SessionProgress:
         """Counts accepted records that are in no part; ``run`` is the one they were meant for."""
         self.counters.reject(rejection.reason, rejection.records)
         if run is not None and rejection.records:
-            run.reject(rejection.reason, rejection.records)
+            run.progress.reject(rejection.reason, rejection.records)
         self.rejections.add(rejection)
 
     def recharge(self, part: RunPart, size_bytes: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from boardd.core.refusals import Refusal, RefusedError
 from boardd.runs.event_files.run_files import RunFiles
 from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.groups.forwarder import Forwarder
@@ -69,7 +70,7 @@ class ForwardLog(GroupLog):
             return
         if self._started is not recorder.replica:
             self._started = recorder.replica
-            self._forwarder.restart(group_id, Path(recorder.run.path))
+            self._forwarder.restart(group_id, Path(recorder.run.path), recorder.claim)
         self._forwarder.advance(recorder.entries)
 
     async def record(self, works: Sequence[AnyWork], *, is_brief: bool) -> list[Outcome] | None:
@@ -101,11 +102,20 @@ class ForwardLog(GroupLog):
         self._looked = now
         passed = self._forwarder.passed
         try:
+            await self.files.on_thread(self._recorder.check_claim)
             await self.files.on_thread(lambda: self._recorder.remove(self._recorder.passed(passed)))
+        except RefusedError as error:
+            self.lose(error.refusal)
+            return
         except OSError as error:
             _logger.warning("the journal of a group cannot be shortened: %s", error)
         self._measured_at = -math.inf
         await self._is_full()
+
+    def lose(self, refusal: Refusal) -> None:
+        """See ``GroupLog``. The other daemon forwards what is in the journal."""
+        self._forwarder.stop()
+        super().lose(refusal)
 
     def abandon(self) -> None:
         """Stops without waiting."""

@@ -164,7 +164,7 @@ class Contributions:
         if isinstance(part, PurgePart):
             return self._purge(session, part), Outcome(part)
         if isinstance(part, DropPart) and self._group.is_forwarded:
-            return self._dropped(part), Outcome(part)
+            return _dropped(part, self._run), Outcome(part)
         return [], None if part is None else Outcome(part)
 
     def _purge(self, session: bytes, part: PurgePart) -> list[JournalRecord]:
@@ -176,14 +176,6 @@ class Contributions:
         entries = self._group.purge(session, part.step)
         mark = JournalRecord(self._group.no_tags(), key, part.epoch)
         return [*(JournalRecord(entry) for entry in entries), mark]
-
-    def _dropped(self, part: DropPart) -> list[JournalRecord]:
-        """What a client dropped is told where the points are made."""
-        key = drops_key(part.session_id)
-        entry = Dropped(key, part.dropped, part.step, part.wall_time)
-        if entry.total <= self._run.contents.marks.sequence(key):
-            return []
-        return [JournalRecord(entry, key, entry.total)]
 
     def _written(self, work: Work) -> int:
         return self._run.contents.marks.sequence(work.asked.session)
@@ -274,3 +266,11 @@ class Contributions:
             grown = np.full(max(length, 2 * len(self._scalar_tags)), _UNKNOWN, np.intp)
             grown[: len(self._scalar_tags)] = self._scalar_tags
             self._scalar_tags = grown
+
+
+def _dropped(part: DropPart, run: RunState) -> list[JournalRecord]:
+    """What a client dropped is told where the points are made, if ``run`` has not told it yet."""
+    key = drops_key(part.session_id)
+    entry = Dropped(key, part.dropped, part.step, part.wall_time)
+    is_told = entry.total <= run.contents.marks.sequence(key)
+    return [] if is_told else [JournalRecord(entry, key, entry.total)]

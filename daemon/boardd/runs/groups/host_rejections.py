@@ -28,7 +28,7 @@ class HostRejections:
     @property
     def are_untold(self) -> bool:
         """Whether there are any that ``take`` has not returned."""
-        return sum(self._run.rejected.values()) > self._told
+        return sum(self._run.progress.rejected.values()) > self._told
 
     def are_due(self, now: float) -> bool:
         """Whether to call ``take`` now: once a second, and at once when nobody logs any more."""
@@ -37,7 +37,7 @@ class HostRejections:
 
     def take(self, now: float, step: int, wall_time: float) -> Dropped:
         """Returns all of them by now, told at ``step``."""
-        rejected = dict(self._run.rejected)
+        rejected = dict(self._run.progress.rejected)
         self._told, self._told_at = sum(rejected.values()), now
         records = {
             f"rejected_{reason_name(reason).lower()}": count for reason, count in rejected.items()
