@@ -734,8 +734,9 @@ class SeriesDefinition(_message.Message):
     def __init__(self, series: _Optional[int] = ..., run: _Optional[int] = ..., tag: _Optional[str] = ..., sub_run: _Optional[str] = ..., reduce: _Optional[str] = ...) -> None: ...
 
 class SessionStatus(_message.Message):
-    __slots__ = ["attached", "counters", "hostname", "map_bytes", "number", "pid", "program", "received_sequence", "written_sequence"]
+    __slots__ = ["attached", "client_version", "counters", "hostname", "map_bytes", "number", "pid", "program", "received_sequence", "written_sequence"]
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     MAP_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -745,6 +746,7 @@ class SessionStatus(_message.Message):
     RECEIVED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     WRITTEN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     attached: bool
+    client_version: str
     counters: Counters
     hostname: str
     map_bytes: int
@@ -753,7 +755,7 @@ class SessionStatus(_message.Message):
     program: str
     received_sequence: int
     written_sequence: int
-    def __init__(self, hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., attached: bool = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., map_bytes: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
+    def __init__(self, hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., attached: bool = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., map_bytes: _Optional[int] = ..., number: _Optional[int] = ..., client_version: _Optional[str] = ...) -> None: ...
 
 class Shape(_message.Message):
     __slots__ = ["sizes"]

@@ -90,6 +90,7 @@ def _session_status(live: LiveSession) -> pb.SessionStatus:
         hostname=session.hostname,
         pid=session.pid,
         program=session.program,
+        client_version=session.client_version,
         attached=live.stream is not None,
         received_sequence=session.received_sequence,
         written_sequence=session.written_sequence,

@@ -52,9 +52,10 @@ class Session:
         """
         ended = ended or Ended()
         self.session_id = request.session_id
-        self.hostname = printable(request.hostname[:MAX_PROGRAM_TEXT])[:MAX_PROGRAM_TEXT]
+        self.hostname = _shown(request.hostname)
         self.pid = request.pid
-        self.program = printable(request.program[:MAX_PROGRAM_TEXT])[:MAX_PROGRAM_TEXT]
+        self.program = _shown(request.program)
+        self.client_version = _shown(request.client_version)
         self.schema = Schema(self.session_id, self.hostname, self.pid, budgets, runs)
         #: What the client dropped itself; it outlives the session.
         self.drops = ended.drops if ended.drops is not None else ClientDrops(budgets.max_runs)
@@ -71,6 +72,7 @@ class Session:
 
     def open(self, request: pb.OpenRequest) -> None:
         """Its client opens it; it may have begun with its log alone."""
+        self.client_version = _shown(request.client_version)
         self.telling.resume(request.heard_rejections)
 
     @property
@@ -280,3 +282,8 @@ class Session:
         """Ends the session's memberships. Nothing of it may be out any more."""
         self.detach()
         self._runs.leave(self.session_id)
+
+
+def _shown(text: str) -> str:
+    """What a client says of itself, for people."""
+    return printable(text[:MAX_PROGRAM_TEXT])[:MAX_PROGRAM_TEXT]
