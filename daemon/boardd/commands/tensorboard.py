@@ -60,7 +60,7 @@ def free_port(host: str) -> int:
     for port in (*PORTS, 0):
         with contextlib.suppress(AddressTakenError):
             return check_port(host, port)
-    raise AddressTakenError(f"no port of {host} is free")
+    raise AddressTakenError(f"no port of {host} is free; name another --host")
 
 
 def check_port(host: str, port: int) -> int:
@@ -71,7 +71,9 @@ def check_port(host: str, port: int) -> int:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        raise CommandError(f"--host {host}: {error.strerror}") from None
+        raise CommandError(
+            f"--host {host}: {error.strerror}; name an address of this machine"
+        ) from None
     is_here = False
     for family, kind, *_, where in found:
         try:
