@@ -183,7 +183,11 @@ def test_a_directory_in_memory_is_chosen(memory: str, tmp_path: Path) -> None:
     on_disk = tmp_path if not is_tmpfs_path(tmp_path) else Path("/proc")
     text = text.replace("memory=/run", f"memory={memory or on_disk}")
     done = subprocess.run(
-        ["sh", "-c", f'{text}\necho "$sockets"'], capture_output=True, text=True, check=True
+        ["sh", "-c", f'{text}\necho "$sockets"'],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert done.stdout == "/dev/shm/boardd-jobs\n"
 

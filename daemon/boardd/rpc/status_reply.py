@@ -87,10 +87,10 @@ def _session_status(live: LiveSession) -> pb.SessionStatus:
     session = live.session
     return pb.SessionStatus(
         number=live.number,
-        hostname=session.hostname,
-        pid=session.pid,
-        program=session.program,
-        client_version=session.client_version,
+        hostname=session.client.hostname,
+        pid=session.client.pid,
+        program=session.client.program,
+        client_version=session.client.version,
         attached=live.stream is not None,
         received_sequence=session.received_sequence,
         written_sequence=session.written_sequence,
