@@ -21,7 +21,15 @@ say() {
 directory=$sockets/$SLURM_JOB_ID
 # Beside the job's directory, where no user can put a link in its way.
 errors=$directory.errors
-if ! install -d -m 0755 "$sockets" || ! install -d -m 0700 -o "$SLURM_JOB_UID" "$directory" ||
+mkdir -m 0755 "$sockets" 2>/dev/null
+# Where anybody may make it, another user may have been first.
+if [ "$(stat -c '%F of %u' "$sockets")" != "directory of $(id -u)" ]; then
+  say "no daemon is started: $sockets is not this user's directory; remove it"
+  exit 0
+fi
+[ "$(stat -f -c %T "$sockets")" = tmpfs ] ||
+  say "$sockets is not in memory: what killed tasks have logged is not written at the job's end"
+if ! install -d -m 0700 -o "$SLURM_JOB_UID" "$directory" ||
   ! : >"$errors"; then
   say "no daemon is started: $directory cannot be made"
   exit 0

@@ -684,7 +684,7 @@ class RunRefused(_message.Message):
     def __init__(self, run: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., sub_run: _Optional[str] = ...) -> None: ...
 
 class RunStatus(_message.Message):
-    __slots__ = ["dropped", "file", "forwarding", "group", "path", "pending", "reducing_about_secs", "reducing_secs", "reducing_tag", "series", "steps_backwards", "synced_bytes", "trouble", "written", "written_bytes"]
+    __slots__ = ["dropped", "file", "forwarding", "group", "path", "pending", "reducing_about_secs", "reducing_secs", "reducing_tag", "rejected", "series", "steps_backwards", "synced_bytes", "trouble", "written", "written_bytes"]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     FORWARDING_FIELD_NUMBER: _ClassVar[int]
@@ -694,6 +694,7 @@ class RunStatus(_message.Message):
     REDUCING_ABOUT_SECS_FIELD_NUMBER: _ClassVar[int]
     REDUCING_SECS_FIELD_NUMBER: _ClassVar[int]
     REDUCING_TAG_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     STEPS_BACKWARDS_FIELD_NUMBER: _ClassVar[int]
     SYNCED_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -709,13 +710,14 @@ class RunStatus(_message.Message):
     reducing_about_secs: float
     reducing_secs: float
     reducing_tag: str
+    rejected: _containers.RepeatedCompositeFieldContainer[RejectCount]
     series: int
     steps_backwards: int
     synced_bytes: int
     trouble: str
     written: int
     written_bytes: int
-    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ..., forwarding: _Optional[str] = ..., group: _Optional[_Union[GroupStatus, _Mapping]] = ..., written: _Optional[int] = ..., synced_bytes: _Optional[int] = ..., reducing_tag: _Optional[str] = ..., reducing_secs: _Optional[float] = ..., reducing_about_secs: _Optional[float] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., file: _Optional[str] = ..., written_bytes: _Optional[int] = ..., pending: _Optional[int] = ..., trouble: _Optional[str] = ..., series: _Optional[int] = ..., steps_backwards: _Optional[int] = ..., dropped: _Optional[int] = ..., forwarding: _Optional[str] = ..., group: _Optional[_Union[GroupStatus, _Mapping]] = ..., written: _Optional[int] = ..., synced_bytes: _Optional[int] = ..., reducing_tag: _Optional[str] = ..., reducing_secs: _Optional[float] = ..., reducing_about_secs: _Optional[float] = ..., rejected: _Optional[_Iterable[_Union[RejectCount, _Mapping]]] = ...) -> None: ...
 
 class SeriesDefinition(_message.Message):
     __slots__ = ["reduce", "run", "series", "sub_run", "tag"]
@@ -732,8 +734,9 @@ class SeriesDefinition(_message.Message):
     def __init__(self, series: _Optional[int] = ..., run: _Optional[int] = ..., tag: _Optional[str] = ..., sub_run: _Optional[str] = ..., reduce: _Optional[str] = ...) -> None: ...
 
 class SessionStatus(_message.Message):
-    __slots__ = ["attached", "counters", "hostname", "map_bytes", "number", "pid", "program", "received_sequence", "written_sequence"]
+    __slots__ = ["attached", "client_version", "counters", "hostname", "map_bytes", "number", "pid", "program", "received_sequence", "written_sequence"]
     ATTACHED_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     MAP_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -743,6 +746,7 @@ class SessionStatus(_message.Message):
     RECEIVED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     WRITTEN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     attached: bool
+    client_version: str
     counters: Counters
     hostname: str
     map_bytes: int
@@ -751,7 +755,7 @@ class SessionStatus(_message.Message):
     program: str
     received_sequence: int
     written_sequence: int
-    def __init__(self, hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., attached: bool = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., map_bytes: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
+    def __init__(self, hostname: _Optional[str] = ..., pid: _Optional[int] = ..., program: _Optional[str] = ..., attached: bool = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., map_bytes: _Optional[int] = ..., number: _Optional[int] = ..., client_version: _Optional[str] = ...) -> None: ...
 
 class Shape(_message.Message):
     __slots__ = ["sizes"]

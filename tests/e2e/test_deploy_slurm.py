@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from boardd_protos.log_directory import is_tmpfs_path
 from boardd_protos.socket_owner import socket_owner
 from support.tensorboard_reader import read_run
 from support.tools import require_root
@@ -43,7 +44,7 @@ def settings(runtime_directory: Path, tmp_path: Path) -> Path:
     program = Path(sys.executable).with_name("boardd")
     changed = {
         "program=/opt/boardd/bin/boardd": f"program={program}",
-        "sockets=/run/boardd-jobs": f"sockets={runtime_directory}/jobs",
+        "sockets=$memory/boardd-jobs": f"sockets={runtime_directory}/jobs",
         "roots=/": f"roots={tmp_path}/logs",
     }
     text = (SLURM / "settings.sh").read_text()
@@ -173,6 +174,37 @@ def test_records_that_cannot_be_written_are_kept(
     run("epilog.sh", settings)
     assert len(read_run(tmp_path / "logs" / "run").scalars["loss"]) == 100
     assert not socket.parent.exists()
+
+
+@pytest.mark.parametrize("memory", ["/dev/shm", ""])
+def test_a_directory_in_memory_is_chosen(memory: str, tmp_path: Path) -> None:
+    text = (SLURM / "settings.sh").read_text()
+    assert "\nmemory=/run\n" in text
+    on_disk = tmp_path if not is_tmpfs_path(tmp_path) else Path("/proc")
+    text = text.replace("memory=/run", f"memory={memory or on_disk}")
+    done = subprocess.run(
+        ["sh", "-c", f'{text}\necho "$sockets"'],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "/dev/shm/boardd-jobs\n"
+
+
+def test_a_directory_that_another_user_has_made_is_not_used(
+    settings: Path, runtime_directory: Path
+) -> None:
+    require_root()
+    jobs = runtime_directory / "jobs"
+    for make in (lambda: jobs.mkdir(), lambda: jobs.symlink_to("/etc")):
+        make()
+        os.chown(jobs, 12345, 12345, follow_symlinks=False)
+        said = run("prolog.sh", settings)
+        assert f"{jobs} is not this user's directory" in said.errors
+        assert not (jobs / "7").exists()
+        assert run("epilog.sh", settings) == ("", "")
+        jobs.unlink() if jobs.is_symlink() else jobs.rmdir()
 
 
 def test_a_node_without_boardd_takes_jobs_nevertheless(

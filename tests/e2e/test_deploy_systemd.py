@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from boardd.errors import ExitCode
 from boardd.settings.config import OPTIONS, Config
+from boardd.settings.sources import default_file
 from boardd_protos.address import default_address
 from boardd_protos.local_socket import HANDOVER_SUFFIX
 from support.tools import require_program, require_root
@@ -98,7 +99,7 @@ def test_systemd_would_say_what_is_wrong(whose: str, good: str, bad: str, home: 
 @WHOSE
 def test_the_unit_agrees_with_the_daemon(whose: str) -> None:
     variables = {option.variable for option in OPTIONS}
-    assert set(environment(whose)) <= variables | {"NUMBA_CACHE_DIR"}
+    assert set(environment(whose)) <= variables | {"NUMBA_CACHE_DIR", "XDG_CONFIG_HOME"}
     (directory,) = settings(whose, "RuntimeDirectory")
     assert settings(whose, "RuntimeDirectoryMode") == ["0700"]
     (prevented,) = settings(whose, "RestartPreventExitStatus")
@@ -116,6 +117,12 @@ def test_the_unit_agrees_with_the_daemon(whose: str) -> None:
         for name in ("ListenStream", "ListenSequentialPacket")
     ]
     assert sockets == [str(path), f"{path}{HANDOVER_SUFFIX}"], "activation finds both"
+
+
+def test_the_services_read_the_settings_file_that_is_documented() -> None:
+    assert default_file(environment(SYSTEM)) == Path("/etc/boardd/config.toml")
+    assert "`/etc/boardd/config.toml`" in DOCUMENT
+    assert default_file({"HOME": "/home/ann", **environment(USER)}) is not None
 
 
 @WHOSE

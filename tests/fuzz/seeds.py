@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from boardd.core.session.batch import DropPart
 from boardd.partials import codec
+from boardd.runs.writing.group_work import Work
 from boardd.summaries.summarize import reduce_shared
 from boardd_client import SummaryWriter
 from boardd_protos import boardd_pb2 as pb
@@ -207,6 +209,8 @@ def _of_journal(top: Path) -> None:
     asked = [member(b"session-%d" % rank, rank, 2) for rank in (0, 1)]
     for rank, one in enumerate(asked):
         host.log(one, one.session, 1, np.arange(2) + rank)
+    dropped = DropPart(b"session-0", host.run, None, 0, 0, 0, {"log_full": 3}, 1, 1.0)
+    host.record([Work(asked[0], dropped)])
     host.leave(asked[1])
     batch = host.next_batch(0, 1 << 20)
     assert batch is not None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from boardd.core.groups.entries import Attempt, Joined
+from boardd.core.groups.entries import Attempt, Dropped, Joined
 from boardd.core.groups.forwarded import ForwardedGroup
 from boardd.core.groups.group import Group
 from boardd.core.groups.limits import GroupLimits
@@ -142,7 +142,11 @@ class AggregatorLife(Life):
             self.record(
                 [
                     RelayedWork(
-                        batch.producer, number, entry, members.get(entry.session), told.tags
+                        batch.producer,
+                        number,
+                        entry,
+                        None if isinstance(entry, Dropped) else members.get(entry.session),
+                        told.tags,
                     )
                     for number, entry in told.entries
                 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import gc
 import logging
 import threading
@@ -51,6 +53,16 @@ def of_cancelled_call(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     told = "Exception not handled by _handle_exceptions in servicer method"
     return isinstance(error, asyncio.CancelledError) and told in record.getMessage()
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the file systems be without locks, as NFS is for directories."""
+
+    def no_lock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_lock)
 
 
 @pytest.fixture

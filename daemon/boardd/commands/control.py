@@ -140,7 +140,9 @@ def _explained(
             "it may be stopped or starting"
         )
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return NotBoarddError(f"what listens at {where} is no boardd")
+        return NotBoarddError(
+            f"what listens at {where} is no boardd; name the daemon's address with --address"
+        )
     refusal = f"the daemon at {where} refused: {details} ({code.name})"
     if code is grpc.StatusCode.UNAUTHENTICATED:
         return UnauthenticatedError(refusal)
@@ -182,7 +184,9 @@ def _end_unreachable(pid: int, socket_path: Path) -> None:
         if not has_ended(process, REPLACE_SECS):
             raise CommandError(f"pid {pid} still writes what it holds after {REPLACE_SECS:g} s")
     except PermissionError:
-        raise CommandError(f"pid {pid} belongs to another user") from None
+        raise CommandError(
+            f"pid {pid} belongs to another user; end it as that user, with: kill {pid}"
+        ) from None
     finally:
         os.close(process)
 
@@ -234,7 +238,9 @@ def stop(where: address.UnixAddress, *, timeout_secs: float) -> int:
             if not draining:  # a second signal would cut the first one's work short
                 signal.pidfd_send_signal(process, signal.SIGTERM)
         except PermissionError:
-            raise CommandError(f"pid {pid} at {where} belongs to another user") from None
+            raise CommandError(
+                f"pid {pid} at {where} belongs to another user; stop it as that user"
+            ) from None
         except ProcessLookupError:
             return pid
         if not has_ended(process, remaining()):
@@ -281,7 +287,10 @@ def _listener(where: address.UnixAddress, timeout_secs: float) -> int:
         try:
             probe.connect(os.fspath(where.path))
         except (TimeoutError, BlockingIOError):  # with no time at all it does not wait
-            raise NoDaemonError(f"what listens at {where} does not answer") from None
+            raise NoDaemonError(
+                f"what listens at {where} did not answer in {timeout_secs:g} s; it may be stopped "
+                "or starting"
+            ) from None
         except OSError as error:
             raise NoDaemonError(f"no daemon at {where}: {error.strerror}") from None
         pid = peer_credentials(probe).pid

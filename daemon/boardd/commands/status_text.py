@@ -19,7 +19,10 @@ _SESSION_HEAD: Final = (
     *("session", "host", "pid", "program", "stream", "shares"),
     *("received", "written", "rejected", "dropped"),
 )
-_RUN_HEAD: Final = ("directory", "file", "size", "series", "pending", "steps backwards", "dropped")
+_RUN_HEAD: Final = (
+    *("directory", "file", "size", "series", "pending", "steps backwards"),
+    *("rejected", "dropped"),
+)
 
 _Row = TypeVar("_Row", pb.SessionStatus, pb.RunStatus)
 
@@ -74,7 +77,7 @@ def most_telling(
 
 def run_weight(run: pb.RunStatus) -> tuple[int, ...]:
     """How much there is to tell of a run: held up, lost records, records that wait."""
-    return bool(run.trouble), bool(run.dropped), run.pending
+    return bool(run.trouble), bool(run.dropped) + len(run.rejected), run.pending
 
 
 def reducing_text(run: pb.RunStatus) -> str:
@@ -116,6 +119,7 @@ def _run_row(run: pb.RunStatus) -> tuple[str, ...]:
         f"{run.series:,}",
         f"{run.pending:,}",
         f"{run.steps_backwards:,}",
+        f"{sum(item.records for item in run.rejected):,}",
         f"{run.dropped:,}",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import importlib.util
 import os
@@ -27,6 +28,8 @@ from boardd.errors import AddressTakenError, CommandError
 #: Those that TensorBoard itself tries.
 PORTS: Final = range(6006, 6016)
 
+#: A process asks for a signal when the one that has started it ends (Linux's ``prctl``).
+_PR_SET_PDEATHSIG: Final = 1
 _POLL_SECS: Final = 0.1
 #: How long it may take to answer once, and to leave after each signal.
 _LEAVE_SECS: Final = 5.0
@@ -57,7 +60,7 @@ def free_port(host: str) -> int:
     for port in (*PORTS, 0):
         with contextlib.suppress(AddressTakenError):
             return check_port(host, port)
-    raise AddressTakenError(f"no port of {host} is free")
+    raise AddressTakenError(f"no port of {host} is free; name another --host")
 
 
 def check_port(host: str, port: int) -> int:
@@ -68,7 +71,9 @@ def check_port(host: str, port: int) -> int:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        raise CommandError(f"--host {host}: {error.strerror}") from None
+        raise CommandError(
+            f"--host {host}: {error.strerror}; name an address of this machine"
+        ) from None
     is_here = False
     for family, kind, *_, where in found:
         try:
@@ -95,7 +100,7 @@ def serving(
 
     ``logs`` are flags that say what it shows. SIGTERM and SIGHUP end it as Ctrl-C does, unless
     this process ignores them. Raises ``CommandError`` with its last words if it ends, or does
-    not answer in ``timeout_secs``.
+    not answer in ``timeout_secs``. If this process is killed, TensorBoard gets SIGTERM.
     """
     with tempfile.TemporaryFile(mode="w+", errors="replace") as words, _Interrupts() as interrupts:
         process = subprocess.Popen(
@@ -105,6 +110,7 @@ def serving(
             stderr=words,
             # Ctrl-C reaches this process alone, which passes it on once.
             start_new_session=True,
+            preexec_fn=_ends_with(os.getpid()),
         )
         try:
             interrupts.let_through()
@@ -190,6 +196,19 @@ def log_flags(directories: Sequence[str]) -> list[str]:
             name, number = f"{base}_{number}", number + 1
         names[name] = directory
     return ["--logdir_spec", ",".join(f"{name}:{path}" for name, path in names.items())]
+
+
+def _ends_with(parent: int) -> Callable[[], None]:
+    """What a new process calls to be ended with ``parent``, however that one ends."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # before the fork
+
+    def ask() -> None:
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        if os.getppid() != parent:  # it was too late to ask
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return ask
 
 
 def _answers(host: str, port: int) -> bool:

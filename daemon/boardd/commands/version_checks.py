@@ -48,6 +48,7 @@ def check_status(reply: pb.StatusReply, now: float) -> Iterator[Finding]:
             f"the daemon is {reply.version}, what is installed here {__version__}",
             "restart it with: boardd stop",
         )
+    yield from _check_clients(reply)
     if reply.answered_at:
         skew_secs = reply.answered_at - now
         if abs(skew_secs) > MAX_SKEW_SECS:
@@ -59,6 +60,40 @@ def check_status(reply: pb.StatusReply, now: float) -> Iterator[Finding]:
         else:
             yield ok("clock", "the daemon's agrees with this one")
     yield from check_records(reply)
+
+
+def _check_clients(reply: pb.StatusReply) -> Iterator[Finding]:
+    """Yields which clients are of another minor version than their daemon."""
+    by_version: dict[str, list[pb.SessionStatus]] = {}
+    for session in reply.sessions:
+        by_version.setdefault(session.client_version, []).append(session)
+    daemon = _minor(reply.version)
+    for version, sessions in sorted(by_version.items()):
+        client = _minor(version)
+        if not (client and daemon) or client == daemon:
+            continue
+        first = sessions[0]
+        others = f" and {len(sessions) - 1} more" if len(sessions) > 1 else ""
+        is_older = client < daemon
+        yield warn(
+            "versions",
+            f"{first.program or 'a client'} (pid {first.pid} at {first.hostname}){others}: "
+            f"boardd {version}, {'older' if is_older else 'newer'} than the daemon's "
+            f"{reply.version}",
+            "in its environment run: pip install --upgrade boardd; then start it again"
+            if is_older
+            else "upgrade the daemon, then: boardd stop",
+        )
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    """Major and minor number; empty if ``version`` does not begin with them."""
+    numbers = version.split(".")[:2]
+    return tuple(map(int, numbers)) if len(numbers) == 2 and all(map(_is_number, numbers)) else ()
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def _version(name: str) -> str:

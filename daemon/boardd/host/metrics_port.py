@@ -230,5 +230,8 @@ def _bound(listen: TcpAddress) -> socket.socket:
                 f"--metrics {listen}: another process has this port; choose another, or 0 "
                 "for a free one"
             ) from None
-        raise ConfigError(f"--metrics {listen}: {error.strerror or error}") from None
+        raise ConfigError(
+            f"--metrics {listen}: {error.strerror or error}; name an address of this machine, "
+            "such as 127.0.0.1, and a port from 1024 on"
+        ) from None
     return listener

@@ -118,6 +118,11 @@ _RUN_GAUGES: Final[tuple[tuple[str, str, _RunValue], ...]] = (
 _RUN_COUNTERS: Final[tuple[tuple[str, str, _RunValue], ...]] = (
     ("written_bytes", "Bytes appended to the run.", lambda run: run.written_bytes),
     ("dropped_records", "Records meant for it that clients dropped.", lambda run: run.dropped),
+    (
+        "rejected_records",
+        "Records meant for it that were received and are not written.",
+        lambda run: sum(count.records for count in run.rejected),
+    ),
     ("steps_backwards", "Records below an earlier step.", lambda run: run.steps_backwards),
 )
 #: Of runs that several ranks log together.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 
 from boardd_protos import __version__
@@ -87,9 +87,10 @@ def _session_status(live: LiveSession) -> pb.SessionStatus:
     session = live.session
     return pb.SessionStatus(
         number=live.number,
-        hostname=session.hostname,
-        pid=session.pid,
-        program=session.program,
+        hostname=session.client.hostname,
+        pid=session.client.pid,
+        program=session.client.program,
+        client_version=session.client.version,
         attached=live.stream is not None,
         received_sequence=session.received_sequence,
         written_sequence=session.written_sequence,
@@ -115,13 +116,13 @@ def _run_status(run: RunState) -> pb.RunStatus:
         series=len(run.tags),
         steps_backwards=run.progress.steps_backwards,
         dropped=min(sum(run.dropped.values()), (1 << 64) - 1),
+        rejected=_reject_counts(run.progress.rejected),
         group=_group_status(run) if run.is_merged else None,
     )
 
 
 def _group_status(run: RunState) -> pb.GroupStatus:
     group = run.progress.group
-    rejected = sorted(group.rejected.items())
     return pb.GroupStatus(
         directory=run.group,
         world_size=group.world_size,
@@ -131,13 +132,17 @@ def _group_status(run: RunState) -> pb.GroupStatus:
         open_points=group.open_points,
         open_bytes=group.open_bytes,
         late=group.late,
-        rejected=[
-            pb.RejectCount(reason=reason, records=count)  # type: ignore[arg-type]
-            for reason, count in rejected
-        ],
+        rejected=_reject_counts(group.rejected),
         kind_conflicts=group.kind_conflicts,
         backlog_bytes=group.backlog_bytes,
     )
+
+
+def _reject_counts(rejected: Mapping[int, int]) -> list[pb.RejectCount]:
+    return [
+        pb.RejectCount(reason=reason, records=count)  # type: ignore[arg-type]
+        for reason, count in sorted(rejected.items())
+    ]
 
 
 def _rss_bytes() -> int:

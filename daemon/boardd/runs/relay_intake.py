@@ -14,7 +14,7 @@ from typing import Final
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import merging
 
-from boardd.core.groups.entries import Joined
+from boardd.core.groups.entries import Dropped, Joined
 from boardd.core.refusals import RefusedError
 from boardd.core.runs import names
 from boardd.core.runs.marks import session_key
@@ -73,22 +73,22 @@ def read_batch(roots: Roots, batch: Batch) -> tuple[str, RelayedEntries]:
 
 
 def works_of(batch: Batch, told: RelayedEntries) -> list[RelayedWork]:
-    """The entries, with sessions that are the producer's own."""
+    """The entries, with sessions and sources that are the producer's own."""
     keys = {session: session_key(batch.producer + session) for session in told.members}
     members = {
         session: replace(joined, session=keys[session], relayed_by=batch.producer)
         for session, joined in told.members.items()
     }
-    return [
-        RelayedWork(
-            batch.producer,
-            number,
-            replace(entry, session=keys.get(entry.session, entry.session)),
-            members.get(entry.session),
-            told.tags,
-        )
-        for number, entry in told.entries
-    ]
+    works = []
+    for number, entry in told.entries:
+        asked = None
+        if isinstance(entry, Dropped):
+            entry = replace(entry, source=session_key(batch.producer + entry.source))
+        else:
+            asked = members.get(entry.session)
+            entry = replace(entry, session=keys.get(entry.session, entry.session))
+        works.append(RelayedWork(batch.producer, number, entry, asked, told.tags))
+    return works
 
 
 def _check_member(joined: Joined, directory: str) -> str:

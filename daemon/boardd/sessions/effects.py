@@ -184,13 +184,13 @@ class Effects:
         try:
             self._run_table.admit(live.session.end().parts)
         except Exception:  # a defect, and the session must end all the same
-            _logger.exception("the runs of pid %d cannot be ended", live.session.pid)
+            _logger.exception("the runs of pid %d cannot be ended", live.session.client.pid)
 
 
 def who(live: LiveSession) -> str:
     """The client of ``live``, for people."""
     session = live.session
     return (
-        f"{session.program or 'a program'} (pid {session.pid} on "
-        f"{session.hostname or 'an unknown host'})"
+        f"{session.client.program or 'a program'} (pid {session.client.pid} on "
+        f"{session.client.hostname or 'an unknown host'})"
     )

@@ -196,7 +196,7 @@ class Receiver:
     def _warn_of(self, shared: SharedRun) -> None:
         told, other = self._registry.get(shared.told), self._registry.get(shared.other)
         if told is not None and other is not None:
-            who = other.session
+            who = other.session.client
             told.session.telling.notice(
                 sharing_text(shared.path, who.program, who.pid, who.hostname)
             )

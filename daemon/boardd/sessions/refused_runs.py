@@ -55,9 +55,9 @@ class RefusedRuns:
             _logger.warning(
                 "run %s of %s (pid %d on %s) is refused%s: %s: %s",
                 news[0].path,
-                session.program,
-                session.pid,
-                session.hostname,
+                session.client.program,
+                session.client.pid,
+                session.client.hostname,
                 more,
                 reason_name(news[0].reason),
                 news[0].message,
@@ -69,7 +69,7 @@ class RefusedRuns:
         reason, message = told.refusal.reason, told.refusal.message
         known = self._runs.pop((path, reason), None)
         times = 1 if known is None else known.times + 1
-        run = RefusedRun(path, reason, message, session.program, time.time(), times)
+        run = RefusedRun(path, reason, message, session.client.program, time.time(), times)
         self._runs[path, reason] = run
         if len(self._runs) > MAX_REFUSED_RUNS:
             self._runs.popitem(last=False)

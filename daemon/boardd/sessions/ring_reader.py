@@ -84,10 +84,10 @@ class RingReader:
                 lost += taken.lost
         except (FrameError, ProtocolError) as error:
             # As text, here and below: the error's traceback names the ring.
-            pid, why = self._live.session.pid, str(error)
+            pid, why = self._live.session.client.pid, str(error)
             _logger.error("the ring of pid %d cannot be read on: %s", pid, why)
         except Exception:  # a defect, and the session must end all the same
-            pid, why = self._live.session.pid, traceback.format_exc()
+            pid, why = self._live.session.client.pid, traceback.format_exc()
             _logger.error("the ring of pid %d cannot be read on: %s", pid, why)
         return Salvage(0 if accepted is None else counters.accepted - accepted, lost)
 
@@ -153,7 +153,9 @@ class RingReader:
             broken += await self._define_gathered(turn)
             self._defined_bytes = end
             if broken:
-                _logger.error("%d definitions of pid %d are broken", broken, live.session.pid)
+                _logger.error(
+                    "%d definitions of pid %d are broken", broken, live.session.client.pid
+                )
             await asyncio.sleep(0)  # others' turn
 
     async def _gather(self, piece: pb.Definitions, turn: Turn) -> int:

@@ -235,7 +235,7 @@ class Sessions:
             if live.state.is_ending:
                 _logger.error(
                     "pid %d is gone, and not all that its ring held could be written",
-                    live.session.pid,
+                    live.session.client.pid,
                 )
             self.fire(live, Event.SHUT_DOWN)
         self._effects.cancel()

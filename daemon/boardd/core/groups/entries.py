@@ -165,6 +165,25 @@ class Told:
 
 
 @dataclass(frozen=True, eq=False)
+class Dropped:
+    """Records of the run that are lost by now, by reason, as ``source`` counts them.
+
+    ``source`` is a key of 16 bytes: a client that dropped them, or a host's daemon that rejected
+    them. Its counts never fall. They are told at ``step``.
+    """
+
+    source: bytes
+    records: Mapping[str, int]
+    step: int
+    wall_time: float
+
+    @property
+    def total(self) -> int:
+        """The records of all reasons."""
+        return sum(self.records.values())
+
+
+@dataclass(frozen=True, eq=False)
 class State:
     """The group as it is, its open points' contributions left out.
 
@@ -181,4 +200,4 @@ class State:
     arrays: Mapping[str, NDArray[Any]]
 
 
-Entry = Began | Joined | Left | Tags | Scalars | Summary | Rewound | Closed | Told | State
+Entry = Began | Joined | Left | Tags | Scalars | Summary | Rewound | Closed | Told | Dropped | State

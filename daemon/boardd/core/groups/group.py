@@ -328,6 +328,11 @@ class Group:
         last = min(tops, key=lambda rank: (tops[rank], -self._health.came_last(rank), rank))
         return last, max(tops.values()) - tops[last]
 
+    @property
+    def highest_step(self) -> int:
+        """The highest step that any rank has logged; 0 before the first."""
+        return max(map(self._positions.top, self._positions.ranks), default=0)
+
     def _logged(self) -> set[int]:
         return set(self._positions.ranks)
 

@@ -139,6 +139,8 @@ class RunProgress:
     doubtful_bytes: int = 0
     #: Records whose events are in ``written_bytes``.
     written: int = 0
+    #: Records meant for it that were received and are not written, by ``Reason``.
+    rejected: dict[int, int] = field(default_factory=dict)
     #: Records whose step was below an earlier one of their tag.
     steps_backwards: int = 0
     #: Why writing is held up, for people; empty when it is not.
@@ -151,6 +153,10 @@ class RunProgress:
     group: GroupProgress = field(default_factory=GroupProgress)
     #: What could not be made durable; flushes tell of it.
     sync_failures: SyncFailures = field(default_factory=SyncFailures)
+
+    def reject(self, reason: int, records: int) -> None:
+        """Counts ``records`` as rejected."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + records
 
     def note_synced(self, written_bytes: int) -> None:
         """An fsync was made of the first ``written_bytes``."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Sized
 from typing import Final, Protocol
 
+#: Characters of a reason.
+MAX_REASON: Final = 256
 #: Reasons that a client may name, and that a run and the daemon tell apart.
 MAX_DROP_REASONS: Final = 32
 #: What the drops of further reasons are counted as.
@@ -22,3 +24,9 @@ def counted_as(reason: str, counts: _Counts) -> str:
     """
     is_new = reason not in counts and len(counts) >= MAX_DROP_REASONS
     return OTHER if is_new else reason
+
+
+def add_records(counts: dict[str, int], reason: str, records: int) -> None:
+    """Adds ``records`` to ``counts``, whose reasons are bounded whatever clients name."""
+    reason = counted_as(reason, counts)
+    counts[reason] = counts.get(reason, 0) + records

@@ -19,11 +19,9 @@ from boardd.core.refusals import RefusedError
 from boardd.core.runs.names import shown_tag
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import Counters
-from boardd.core.session.drop_reasons import MAX_DROP_REASONS, counted_as
+from boardd.core.session.drop_reasons import MAX_DROP_REASONS, MAX_REASON, add_records
 from boardd.core.session.rejections import Unheard
 
-#: Characters of a reason.
-MAX_REASON: Final = 256
 #: The tag of all drops of a run; those of a reason have it as a prefix.
 DROPPED: Final = "boardd/dropped"
 
@@ -50,7 +48,7 @@ class _RunDrops:
             new = records - self._counted.get(reason, 0)
             if new:
                 self._counted[reason] = records
-                _add(run.dropped, reason, new)
+                add_records(run.dropped, reason, new)
                 has_grown = True
         return has_grown
 
@@ -181,17 +179,11 @@ class EndedSessions:
         return ended
 
 
-def _add(dropped: dict[str, int], reason: str, records: int) -> None:
-    """Adds to the counts of a run, whose reasons are bounded whatever its sessions name."""
-    reason = counted_as(reason, dropped)
-    dropped[reason] = dropped.get(reason, 0) + records
-
-
 def drop_tags(records: Mapping[str, int]) -> dict[str, int]:
     """The tags that tell of drops, and the value of each; ``records`` are those of each reason."""
     counts: dict[str, int] = {}
     for reason, count in records.items():
-        _add(counts, reason, count)
+        add_records(counts, reason, count)
     tags = {DROPPED: sum(counts.values())}
     for reason, count in counts.items():
         try:

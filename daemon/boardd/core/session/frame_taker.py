@@ -124,7 +124,7 @@ class FrameTaker:
         sequences = progress.accept(frames.first_sequence, frames.last_sequence, len(frames))
         scalars = resolve(frames, self._schema)
         for rejected in scalars.rejections:
-            progress.count_rejection(rejected)
+            self._count_rejection(rejected)
         for indexes, columns, tag in scalars.by_run(self._schema.places.first):
             places = [self._schema.places[index] for index in indexes]
             self._take_scalars(places, sequences, columns, tag, batch)
@@ -141,7 +141,7 @@ class FrameTaker:
         place = places[0]
         if place.run is None or place.refusal is not None:
             refused = rejection(columns, pb.RUN_REFUSED, _refused(place), (place.number,))
-            self._progress.count_rejection(refused)
+            self._progress.count_rejection(refused, place.run)
             return
         own = place.own
         self._hand_on_scalars(places, place.run, sequences, columns, tag, batch)
@@ -305,9 +305,11 @@ class FrameTaker:
     def _reject(self, frame: Frame, reason: int, message: str) -> None:
         run = self._schema.run_of(frame.target)
         runs = (run,) if run else ()
-        self._progress.count_rejection(
-            Rejection(frame.sequence, 1, reason, message, frame.sequence, runs)
-        )
+        self._count_rejection(Rejection(frame.sequence, 1, reason, message, frame.sequence, runs))
+
+    def _count_rejection(self, rejection: Rejection) -> None:
+        place = self._schema.main_place(rejection.runs[0]) if rejection.runs else None
+        self._progress.count_rejection(rejection, place.run if place is not None else None)
 
 
 def _keeps(own: OwnRun, payload: bytes) -> bool:

@@ -8,6 +8,7 @@ counted with the part that is no copy, and acknowledged when both are back.
 from __future__ import annotations
 
 from boardd.core.budget import Intake
+from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import (
     Batch,
     Counters,
@@ -116,13 +117,16 @@ class SessionProgress:
                 number for session_id, number in part.run.members if session_id == self.session_id
             )
             self.count_rejection(
-                Rejection(part.sequence, part.records, reason, message, part.last_sequence, runs)
+                Rejection(part.sequence, part.records, reason, message, part.last_sequence, runs),
+                part.run,
             )
         self._return(part)
 
-    def count_rejection(self, rejection: Rejection) -> None:
-        """Counts accepted records that are in no part."""
+    def count_rejection(self, rejection: Rejection, run: RunState | None) -> None:
+        """Counts accepted records that are in no part; ``run`` is the one they were meant for."""
         self.counters.reject(rejection.reason, rejection.records)
+        if run is not None and rejection.records:
+            run.progress.reject(rejection.reason, rejection.records)
         self.rejections.add(rejection)
 
     def recharge(self, part: RunPart, size_bytes: int) -> None:

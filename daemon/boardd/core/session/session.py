@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.limits import MAX_PROGRAM_TEXT
-from boardd_protos.printable import printable
 
 from boardd.core.budget import Budgets, Intake
 from boardd.core.intake.columns import SCALAR_BYTES
@@ -26,6 +24,7 @@ from boardd.core.runs.places import Place
 from boardd.core.runs.run_state import Runs, RunState
 from boardd.core.runs.schema import Defined, Schema
 from boardd.core.session.batch import PART_BYTES, Batch, Counters, DropPart, RunPart
+from boardd.core.session.client_identity import ClientIdentity
 from boardd.core.session.drops import ClientDrops, Ended
 from boardd.core.session.frame_taker import FrameTaker, end_of
 from boardd.core.session.half_tensors import HalfTensors
@@ -52,10 +51,8 @@ class Session:
         """
         ended = ended or Ended()
         self.session_id = request.session_id
-        self.hostname = printable(request.hostname[:MAX_PROGRAM_TEXT])[:MAX_PROGRAM_TEXT]
-        self.pid = request.pid
-        self.program = printable(request.program[:MAX_PROGRAM_TEXT])[:MAX_PROGRAM_TEXT]
-        self.schema = Schema(self.session_id, self.hostname, self.pid, budgets, runs)
+        self.client = ClientIdentity.of(request)
+        self.schema = Schema(self.session_id, self.client.hostname, self.client.pid, budgets, runs)
         #: What the client dropped itself; it outlives the session.
         self.drops = ended.drops if ended.drops is not None else ClientDrops(budgets.max_runs)
         self._runs = runs
@@ -71,6 +68,7 @@ class Session:
 
     def open(self, request: pb.OpenRequest) -> None:
         """Its client opens it; it may have begun with its log alone."""
+        self.client = self.client._replace(version=ClientIdentity.of(request).version)
         self.telling.resume(request.heard_rejections)
 
     @property

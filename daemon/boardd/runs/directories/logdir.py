@@ -67,14 +67,17 @@ class RunDirectory:
         new_levels: int,
         umask: int | None,
         timings: Timings | None = None,
+        *,
+        is_locked: bool = True,
     ) -> None:
         """Takes over ``fd``.
 
         ``new_levels``: so many directories, the run's own first and then those above it,
         were made for it. ``umask``: what files and directories in it lack; None: what the
         umask of the process says. ``timings`` counts how long writes and syncs of its files
-        take.
+        take. ``is_locked``: not if the file system has no locks.
         """
+        self.is_locked = is_locked
         self.path = path  #: with symlinks resolved
         self.umask = umask
         self.timings = timings or Timings()
@@ -227,11 +230,11 @@ class Roots:
             os.close(fd)
         try:
             _check_writable(path, run)
-            lock_directory(path, run)
+            is_locked = lock_directory(path, run)
         except BaseException:
             os.close(run)
             raise
-        return RunDirectory(path, run, new_levels, mask, self.timings)
+        return RunDirectory(path, run, new_levels, mask, self.timings, is_locked=is_locked)
 
     def _locate(self, logdir: str, parts: Sequence[str]) -> tuple[Path, Path]:
         """The root and the resolved path of a run."""

@@ -36,10 +36,11 @@ class RunLockedError(BlockingIOError):
         return self._text
 
 
-def lock_directory(path: Path, fd: int) -> None:
+def lock_directory(path: Path, fd: int) -> bool:
     """Locks the directory ``path``, open as ``fd``, until ``fd`` is closed; does not wait.
 
-    Raises ``RunLockedError`` if it is locked, and ``OSError``.
+    Returns whether it did: some file systems have no locks. Raises ``RunLockedError`` if another
+    has locked it, and ``OSError``.
     """
     global _warned_no_flock
     try:
@@ -57,6 +58,8 @@ def lock_directory(path: Path, fd: int) -> None:
                 path,
                 error.strerror,
             )
+        return False
+    return True
 
 
 def _holder(fd: int) -> int:

@@ -103,7 +103,7 @@ class RunFiles:
                 self._directory, self._file = await self.on_thread(lambda: self._open(umask))
                 self.recovered()
             except RefusedError as error:
-                self._refuse(error.refusal)
+                self.refuse(error.refusal)
             except OSError as error:
                 if is_environment_fault(error):
                     raise
@@ -116,7 +116,7 @@ class RunFiles:
                 # A defect: this run suffers, and its records are counted.
                 _logger.exception("run %s", self._run.path)
                 text = f"run {self._run.path}: defect of the daemon: {error!r}"
-                self._refuse(Refusal(pb.RUN_REFUSED, text))
+                self.refuse(Refusal(pb.RUN_REFUSED, text))
         return self._file is not None
 
     def _open(self, umask: int | None) -> tuple[RunDirectory, LiveFile]:
@@ -278,7 +278,8 @@ class RunFiles:
                     directory.close()
                     self._descriptors.remove_directory()
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: Refusal) -> None:
+        """Closes the run, which cannot be written."""
         _logger.warning("run refused: %s", refusal.message)
         self._run.refusal = refusal
         self._abandon()

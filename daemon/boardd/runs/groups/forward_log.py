@@ -6,17 +6,20 @@ import asyncio
 import errno
 import logging
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from boardd.core.refusals import Refusal, RefusedError
 from boardd.runs.event_files.run_files import RunFiles
 from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.groups.forwarder import Forwarder
 from boardd.runs.groups.group_log import RELEASE_SECS, GroupLog
 from boardd.runs.groups.group_recorder import GroupRecorder
 from boardd.runs.groups.group_replica import GroupReplica
-from boardd.runs.writing.group_work import AnyWork, Outcome
+from boardd.runs.groups.host_rejections import HostRejections
+from boardd.runs.writing.group_work import AnyWork, LossWork, Outcome
 
 _logger = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ class ForwardLog(GroupLog):
     def __init__(self, files: RunFiles, recorder: GroupRecorder, forwarder: Forwarder) -> None:
         super().__init__(files, recorder, forwarder, _no_sync, lambda group_id: None)
         self._forwarder = forwarder
+        self._rejections = HostRejections(recorder.run)
         #: Of the group that is passed on.
         self._started: GroupReplica | None = None
         self._looked = 0.0
@@ -37,13 +41,25 @@ class ForwardLog(GroupLog):
 
     @property
     def is_settled(self) -> bool:
-        """Whether the aggregator has all that is recorded."""
-        return self._forwarder.has_passed_all
+        """Whether the aggregator has all that is recorded, and is told of what was rejected."""
+        return self._forwarder.has_passed_all and not self._has_untold
 
     @property
     def can_catch_up(self) -> bool:
-        """Never: there are no points here."""
-        return False
+        """Whether it is time to tell of what was rejected here. There are no points here."""
+        return self._has_untold and self._rejections.are_due(asyncio.get_running_loop().time())
+
+    @property
+    def _has_untold(self) -> bool:
+        return bool(self.group.group_id) and self._rejections.are_untold
+
+    async def catch_up(self) -> None:
+        """Tells of what was rejected here, behind what was logged until now."""
+        now, step = asyncio.get_running_loop().time(), self.group.highest_step
+        await super().record(
+            [LossWork(self._rejections.take(now, step, time.time()))], is_brief=True
+        )
+        await self.emit()
 
     async def emit(self) -> None:
         """Hands on what is recorded."""
@@ -54,7 +70,7 @@ class ForwardLog(GroupLog):
             return
         if self._started is not recorder.replica:
             self._started = recorder.replica
-            self._forwarder.restart(group_id, Path(recorder.run.path))
+            self._forwarder.restart(group_id, Path(recorder.run.path), recorder.claim)
         self._forwarder.advance(recorder.entries)
 
     async def record(self, works: Sequence[AnyWork], *, is_brief: bool) -> list[Outcome] | None:
@@ -86,11 +102,20 @@ class ForwardLog(GroupLog):
         self._looked = now
         passed = self._forwarder.passed
         try:
+            await self.files.on_thread(self._recorder.check_claim)
             await self.files.on_thread(lambda: self._recorder.remove(self._recorder.passed(passed)))
+        except RefusedError as error:
+            self.lose(error.refusal)
+            return
         except OSError as error:
             _logger.warning("the journal of a group cannot be shortened: %s", error)
         self._measured_at = -math.inf
         await self._is_full()
+
+    def lose(self, refusal: Refusal) -> None:
+        """See ``GroupLog``. The other daemon forwards what is in the journal."""
+        self._forwarder.stop()
+        super().lose(refusal)
 
     def abandon(self) -> None:
         """Stops without waiting."""

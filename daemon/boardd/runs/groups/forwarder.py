@@ -14,10 +14,12 @@ from typing import Final, TypeVar
 from boardd.core.durations import Timings
 from boardd.core.groups.limits import HEARTBEAT_SECS
 from boardd.core.held import Held
+from boardd.core.refusals import RefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart
 from boardd.relay.relay import Batch, NotTakenError, Relay, RelayError
 from boardd.runs.groups.group_points import Emission
+from boardd.runs.journal.journal_claim import JournalClaim
 from boardd.runs.journal.journal_entries import JournalError
 from boardd.runs.journal.journal_reader import JournalReader
 from boardd.runs.journal.relayed_entries import Relayed, encode_relayed
@@ -90,7 +92,7 @@ class NoPoints:
         """Shows nothing."""
 
     def tell_drops(self, part: DropPart) -> None:
-        """Shows nothing; the daemon's status tells of them."""
+        """Shows nothing; the journal has them."""
 
     def end(self) -> None:
         """Has no files to close."""
@@ -138,13 +140,16 @@ class Forwarder(NoPoints):
         """Whether the aggregator has all."""
         return not self.behind
 
-    def restart(self, producer: bytes, directory: Path) -> None:
-        """The journal of group ``producer`` was opened in ``directory``: goes on with that."""
+    def restart(self, producer: bytes, directory: Path, claim: JournalClaim | None = None) -> None:
+        """The journal of group ``producer`` was opened in ``directory``: goes on with that.
+
+        It ends when another daemon takes the journal over, as ``claim`` tells.
+        """
         self.stop()
         self._producer = producer
         self._end = self.passed = self._position = 0
         self._task = asyncio.get_running_loop().create_task(
-            self._work(directory), name=f"forward {self._journal.path}"
+            self._work(directory, claim), name=f"forward {self._journal.path}"
         )
 
     def advance(self, end: int) -> None:
@@ -166,7 +171,7 @@ class Forwarder(NoPoints):
 
     # The task
 
-    async def _work(self, directory: Path) -> None:
+    async def _work(self, directory: Path, claim: JournalClaim | None) -> None:
         """Sends until it is stopped, beginning anew when the journal cannot be read on."""
         while True:
             try:
@@ -174,10 +179,13 @@ class Forwarder(NoPoints):
                     lambda: JournalReader(directory, self.forwarding.timings)
                 )
                 try:
-                    await self._send_all(reader)
+                    await self._send_all(reader, claim)
                 finally:
                     with contextlib.suppress(RuntimeError):  # the threads have ended
                         self._threads.submit(reader.close)
+            except RefusedError as error:
+                _logger.error("run %s: forwarding ends: %s", self._journal.group, error)
+                return
             except (OSError, JournalError) as error:
                 _logger.error("run %s: its journal cannot be read: %s", self._journal.group, error)
                 await asyncio.sleep(LAST_RETRY_SECS)
@@ -185,7 +193,7 @@ class Forwarder(NoPoints):
                 _logger.exception("run %s: forwarding", self._journal.group)
                 await asyncio.sleep(REFUSED_RETRY_SECS)
 
-    async def _send_all(self, reader: JournalReader) -> None:
+    async def _send_all(self, reader: JournalReader, claim: JournalClaim | None) -> None:
         """Returns when entries are asked for that were passed over."""
         self._position = max(self._position, reader.oldest)
         while True:
@@ -196,6 +204,8 @@ class Forwarder(NoPoints):
             else:
                 batch = self._heartbeat(reader)
             if batch is not None:
+                if claim is not None and claim.is_needed:
+                    await self._on_thread(partial(reader.check, claim))
                 self._position = await self._deliver(batch)
                 if self._position < batch.end:
                     _logger.warning(

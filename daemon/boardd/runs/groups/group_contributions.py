@@ -8,11 +8,11 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
-from boardd.core.groups.entries import SCALAR, Entry, Joined, Scalars, Summary, Tag
+from boardd.core.groups.entries import SCALAR, Dropped, Entry, Joined, Scalars, Summary, Tag
 from boardd.core.groups.group import Group
-from boardd.core.runs.marks import purge_key
+from boardd.core.runs.marks import drops_key, purge_key
 from boardd.core.runs.run_state import RunState
-from boardd.core.session.batch import PurgePart, ScalarPart, SummaryPart
+from boardd.core.session.batch import DropPart, PurgePart, ScalarPart, SummaryPart
 from boardd.runs.journal.journal import JournalRecord
 from boardd.runs.writing.encode import RefusedRecords
 from boardd.runs.writing.group_work import Outcome, SharedSummary, Work
@@ -163,6 +163,8 @@ class Contributions:
             return self._take_summary(work, part)
         if isinstance(part, PurgePart):
             return self._purge(session, part), Outcome(part)
+        if isinstance(part, DropPart) and self._group.is_forwarded:
+            return _dropped(part, self._run), Outcome(part)
         return [], None if part is None else Outcome(part)
 
     def _purge(self, session: bytes, part: PurgePart) -> list[JournalRecord]:
@@ -264,3 +266,11 @@ class Contributions:
             grown = np.full(max(length, 2 * len(self._scalar_tags)), _UNKNOWN, np.intp)
             grown[: len(self._scalar_tags)] = self._scalar_tags
             self._scalar_tags = grown
+
+
+def _dropped(part: DropPart, run: RunState) -> list[JournalRecord]:
+    """What a client dropped is told where the points are made, if ``run`` has not told it yet."""
+    key = drops_key(part.session_id)
+    entry = Dropped(key, part.dropped, part.step, part.wall_time)
+    is_told = entry.total <= run.contents.marks.sequence(key)
+    return [] if is_told else [JournalRecord(entry, key, entry.total)]

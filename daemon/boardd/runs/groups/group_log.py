@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from boardd.core.groups.group import Group
+from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart
 from boardd.runs.event_files.run_files import RunFiles
@@ -138,6 +139,8 @@ class GroupLog:
                 outcomes = await self.files.on_thread(go_on, is_brief=is_brief)
             except OSError as error:
                 await self.files.wait_out(error)
+            except RefusedError as error:
+                self.lose(error.refusal)
             else:
                 self.files.appended()
                 return outcomes
@@ -168,6 +171,10 @@ class GroupLog:
             await self.files.wait_out(error)
         await self.emit()
 
+    def lose(self, refusal: Refusal) -> None:
+        """Another daemon has taken the journal over: nothing is written any more."""
+        self.files.refuse(refusal)
+
     async def release(self, now: float) -> None:
         """Removes segments of the journal that nothing needs any more."""
         names, self._removable = self._removable, []
@@ -177,8 +184,12 @@ class GroupLog:
             if self._releasing is not None or now < self._looked_at + RELEASE_SECS:
                 return
             self._looked_at = now
+            await self.files.on_thread(self._recorder.check_claim)
             written = self.output.written
             names = await self.files.on_thread(lambda: self._recorder.released(written))
+        except RefusedError as error:
+            self.lose(error.refusal)
+            return
         except OSError as error:
             _logger.warning("the journal of a group cannot be shortened: %s", error)
             return

@@ -17,6 +17,7 @@ import numpy as np
 from boardd_protos import boardd_pb2 as pb
 from numpy.typing import NDArray
 
+from boardd.core.groups.entries import Dropped
 from boardd.core.intake.columns import SCALAR_BYTES
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.own_run import TagMap
@@ -35,6 +36,7 @@ from boardd.core.session.batch import (
 )
 from boardd.core.session.watermark import Watermark
 from boardd.runs.groups.group_points import (
+    DropRow,
     Emission,
     Output,
     Place,
@@ -44,6 +46,7 @@ from boardd.runs.groups.group_points import (
     SummaryRow,
     directory_of,
 )
+from boardd.runs.groups.relayed_drops import RelayedDrops
 from boardd.runs.writing.turn import Turn
 
 _logger = logging.getLogger(__name__)
@@ -80,6 +83,7 @@ class GroupOutput:
         self._open_parts = 0
         self.out_bytes = 0
         self._told: set[str] = set()
+        self._relayed_drops = RelayedDrops()
 
     @property
     def written(self) -> int:
@@ -121,20 +125,8 @@ class GroupOutput:
 
     def tell_drops(self, part: DropPart) -> None:
         """Tells in the group's run what a client dropped that has no run of its own."""
-        file = self._file(Output.MERGED)
-        told = DropPart(
-            part.session_id,
-            file.run,
-            None,
-            0,
-            0,
-            part.size_bytes,
-            part.dropped,
-            part.step,
-            part.wall_time,
-            group=self._group_id,
-        )
-        self._hand_on([told])
+        dropped = Dropped(part.session_id, part.dropped, part.step, part.wall_time)
+        self._hand_on([self._drops(dropped, part.size_bytes)])
 
     def end(self) -> None:
         """Closes the files, once all that is on its way is written."""
@@ -194,6 +186,9 @@ class GroupOutput:
     def _parts_of(self, row: Row, names: list[bytes]) -> Iterable[RunPart]:
         if isinstance(row, RewindRow):
             return self._rewinds(row)
+        if isinstance(row, DropRow):
+            self._relayed_drops.count(row.dropped, self._journal.dropped)
+            return [self._drops(row.dropped, row.size_bytes)]
         if isinstance(row, ScalarRows):
             part = self._scalars(row, names)
         else:
@@ -233,6 +228,20 @@ class GroupOutput:
             payload = pb.Payload(text=pb.Text(markdown=row.text)).SerializeToString()
             return SummaryPart(*common, *content, payload, {}, group=self._group_id)
         return MergedPart(*common, *content, b"", {}, None, row.partial, group=self._group_id)
+
+    def _drops(self, dropped: Dropped, size_bytes: int) -> DropPart:
+        return DropPart(
+            dropped.source,
+            self._file(Output.MERGED).run,
+            None,
+            0,
+            0,
+            size_bytes,
+            dict(dropped.records),
+            dropped.step,
+            dropped.wall_time,
+            group=self._group_id,
+        )
 
     def _rewinds(self, row: RewindRow) -> Iterable[RunPart]:
         outputs: list[Place] = list(Output) if row.is_merged else []

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from boardd.core.groups.entries import Dropped
 from boardd.core.groups.points import (
     HEALTH_TAGS,
     TABLE_TAG,
@@ -102,7 +103,20 @@ class RewindRow:
     size_bytes: int = SCALAR_BYTES
 
 
-Row = ScalarRows | SummaryRow | RewindRow
+@dataclass(eq=False)
+class DropRow:
+    """What a host or its clients lost of the run by now. It comes before emission ``sequence``."""
+
+    sequence: int
+    dropped: Dropped
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it is charged for."""
+        return SCALAR_BYTES * (1 + len(self.dropped.records))
+
+
+Row = ScalarRows | SummaryRow | RewindRow | DropRow
 
 
 @dataclass(eq=False)

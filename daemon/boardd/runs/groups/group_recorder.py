@@ -25,10 +25,11 @@ from boardd.events.marks import Part
 from boardd.runs.directories.logdir import RunDirectory
 from boardd.runs.event_files.live_file import LiveFile
 from boardd.runs.groups.any_contributions import AnyContributions
-from boardd.runs.groups.group_points import Emission, RewindRow, Row
+from boardd.runs.groups.group_points import DropRow, Emission, RewindRow, Row
 from boardd.runs.groups.group_replica import GroupReplica
 from boardd.runs.journal.journal import SEGMENT_BYTES, Journal, JournalRecord
 from boardd.runs.journal.journal_ages import JournalAges
+from boardd.runs.journal.journal_claim import JournalClaim
 from boardd.runs.journal.journal_entries import JournalError
 from boardd.runs.journal.journal_segments import segment_names
 from boardd.runs.writing.group_work import AnyWork, Outcome, WorkQueue
@@ -61,13 +62,14 @@ class GroupRecorder:
         self._make_group = make_group
         self._clock = clock
         self.room_bytes = room_bytes
-        self._directory: RunDirectory | None = None
         self._journal: Journal | None = None
+        #: The last one; None before the first opening.
+        self.claim: JournalClaim | None = None
         self.replica = GroupReplica(make_group())
         self._contributions = AnyContributions(run, self.replica.group)
         self._emission = _Collected()
         self._queue = WorkQueue()
-        self._unapplied: list[JournalRecord] = []
+        self._unapplied = _Unapplied()
         self._ages = JournalAges()
 
     @property
@@ -85,18 +87,21 @@ class GroupRecorder:
     def open(self, directory: RunDirectory, reading: Reading = nullcontext) -> LiveFile:
         """Opens the journal in ``directory``, and restores the group from it.
 
-        Raises ``OSError``, and ``RefusedError`` if the journal cannot be read here.
+        Raises ``OSError``, and ``RefusedError`` if the journal cannot be read here, or another
+        daemon has taken it over.
         """
+        self.claim = JournalClaim(directory, self.claim)
+        self._unapplied.is_appended = False
         try:
             journal = self._read(directory, self.run.contents, reading)
             is_new = not self.replica.group_id or self.replica.group.is_forwarded
             if journal.entries or is_new:
                 self._restore(journal)
             else:  # somebody removed the journal of a group that goes on
-                self._unapplied.insert(0, JournalRecord(self.replica.group.state()))
+                self._unapplied.records.insert(0, JournalRecord(self.replica.group.state()))
         except JournalError as error:
             raise RefusedError(pb.UNSUPPORTED, f"{directory.path}: {error}") from error
-        self._directory, self._journal = directory, journal
+        self._journal = journal
         return journal.file
 
     def _read(self, directory: RunDirectory, contents: RunContents, reading: Reading) -> Journal:
@@ -113,7 +118,7 @@ class GroupRecorder:
         self._contributions = AnyContributions(self.run, self.replica.group)
         self._emission = _Collected()
         self._queue = WorkQueue()
-        self._unapplied = []
+        self._unapplied = _Unapplied()
         self._ages = JournalAges()
         self._replay(journal, self.replica, self._emission)
 
@@ -129,11 +134,11 @@ class GroupRecorder:
 
         Raises ``OSError``.
         """
-        if self._directory is None:
+        if self.claim is None:
             raise RuntimeError(f"{self.run.path} is not open")
         self._emission.go_on()
         try:
-            journal = self._read(self._directory, RunContents(), nullcontext)
+            journal = self._read(self.claim.directory, RunContents(), nullcontext)
             self._replay(journal, GroupReplica(self._make_group()), self._emission)
         except BaseException:
             self._emission.break_off()
@@ -149,7 +154,8 @@ class GroupRecorder:
         """Records all that was taken, and what is decided now. Returns what became of each.
 
         ``append`` writes to the journal's file, or goes on with what it could not write.
-        Raises ``OSError`` if it does; then call this again.
+        Raises ``OSError`` if it does; then call this again. Raises ``RefusedError`` if another
+        daemon has taken the journal over; then nothing of it is recorded.
         """
         journal = self._journal
         if journal is None:
@@ -178,9 +184,9 @@ class GroupRecorder:
                 return
             taken = self._contributions.take(work)
         records, outcome = taken
-        self._unapplied += records
+        self._unapplied.records += records
         self._queue.done(outcome)
-        if len(self._unapplied) >= _MAX_ENTRIES:
+        if len(self._unapplied.records) >= _MAX_ENTRIES:
             self._flush(journal, append)
 
     def _needed(self, work: AnyWork) -> Sequence[Entry]:
@@ -190,23 +196,32 @@ class GroupRecorder:
         return self._contributions.needed(work)
 
     def _decide(self, entries: Iterable[Entry]) -> None:
-        self._unapplied += [JournalRecord(entry) for entry in entries]
+        self._unapplied.records += [JournalRecord(entry) for entry in entries]
 
     def _flush(self, journal: Journal, append: Append) -> None:
         """Writes and applies entries. Raises ``OSError``; then nothing of them is applied."""
-        if not self._unapplied:
+        if not self._unapplied.records:
             return
-        if not journal.file.pending_bytes:
-            journal.rotate()
-            self._ages.note(self._clock(), journal.entries)
-        append(*journal.encode(self._unapplied))
-        unapplied, self._unapplied = self._unapplied, []
+        if not self._unapplied.is_appended:
+            if not journal.file.pending_bytes:
+                self.check_claim()
+                journal.rotate()
+                self._ages.note(self._clock(), journal.entries)
+            append(*journal.encode(self._unapplied.records))
+            self._unapplied.is_appended = True
+        self.check_claim()
+        unapplied, self._unapplied = self._unapplied.records, _Unapplied()
         now = self._clock()
         if self.replica.apply_together([record.entry for record in unapplied], now):
             return
         for record in unapplied:
             rows = self.replica.apply(record.entry, now)
             self._emission.add(rows, self.replica.last_sequence, self.room_bytes)
+
+    def check_claim(self) -> None:
+        """Raises ``RefusedError`` if another daemon has taken the journal over, and ``OSError``."""
+        if self.claim is not None:
+            self.claim.check(self.claim.directory.fd)
 
     def forget(self) -> None:
         """Forgets the group, which the journal restores when it is opened again."""
@@ -239,9 +254,9 @@ class GroupRecorder:
 
     def size_bytes(self) -> int:
         """Returns how long the journal's files are, 0 if it is not open. Raises ``OSError``."""
-        if self._directory is None or self._directory.fd < 0:
+        fd = -1 if self.claim is None else self.claim.directory.fd
+        if fd < 0:
             return 0
-        fd = self._directory.fd
         return sum(os.stat(name, dir_fd=fd).st_size for name in segment_names(fd))
 
     def remove(self, names: Sequence[str]) -> None:
@@ -264,6 +279,15 @@ def _replayed(replica: GroupReplica, entry: Entry, now: float) -> list[Row]:
         # Whatever it is, only this group may suffer.
         name = type(entry).__name__
         raise JournalError(f"an entry {name} that cannot be: {error!r}") from error
+
+
+class _Unapplied:
+    """Entries that are decided, and not applied before the journal has them."""
+
+    def __init__(self) -> None:
+        self.records: list[JournalRecord] = []
+        #: Whether these are in the file, and only the claim is still to be looked at.
+        self.is_appended = False
 
 
 class _Collected:
@@ -291,7 +315,7 @@ class _Collected:
         emission = self._emission
         if self.left_out_from is not None:
             return
-        if last < emission.last or (last == emission.last and not _are_rewinds(rows)):
+        if last < emission.last or (last == emission.last and not _are_beside(rows)):
             return
         size_bytes = emission.size_bytes + sum(row.size_bytes for row in rows)
         if rows and (room_bytes <= 0 or (emission.rows and size_bytes > room_bytes)):
@@ -308,5 +332,6 @@ class _Collected:
         return emission
 
 
-def _are_rewinds(rows: Sequence[Row]) -> bool:
-    return bool(rows) and isinstance(rows[0], RewindRow)
+def _are_beside(rows: Sequence[Row]) -> bool:
+    """Whether ``rows`` belong to no emission. What was written of them is not written again."""
+    return bool(rows) and isinstance(rows[0], (RewindRow, DropRow))

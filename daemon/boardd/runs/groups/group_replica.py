@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from boardd.core.groups.entries import Entry, Rewound, State, Tags
+from boardd.core.groups.entries import Dropped, Entry, Rewound, State, Tags
 from boardd.core.groups.group import Group
-from boardd.runs.groups.group_points import OWN_TAGS, RewindRow, Row, rows_of
+from boardd.runs.groups.group_points import OWN_TAGS, DropRow, RewindRow, Row, rows_of
 
 _DEFAULT_REDUCTION: Final = "mean"
 
@@ -33,6 +33,9 @@ class GroupReplica:
 
     def apply(self, entry: Entry, now: float) -> list[Row]:
         """Changes the group as ``entry`` says; returns what is to be shown of it."""
+        if isinstance(entry, Dropped):  # which is nothing to the points
+            is_shown = not self.group.is_forwarded
+            return [DropRow(self.group.next_sequence, entry)] if is_shown else []
         points = self.group.apply(entry, now)
         if isinstance(entry, State):
             self._take_tags(entry.tags)

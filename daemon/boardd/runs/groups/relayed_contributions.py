@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from boardd.core.groups.entries import Entry, Left, Rewound, Scalars, Summary, Tag
+from boardd.core.groups.entries import Dropped, Entry, Left, Rewound, Scalars, Summary, Tag
 from boardd.core.groups.group import Group
 from boardd.core.runs.run_state import RunState
 from boardd.runs.journal.journal import JournalRecord
@@ -66,6 +66,8 @@ class RelayedContributions:
             return self._group.leave(entry.session)
         if isinstance(entry, Rewound):
             return self._rewinds(entry)
+        if isinstance(entry, Dropped):
+            return [entry]
         if isinstance(entry, Scalars):
             return self._scalars(work, entry)
         if isinstance(entry, Summary):

@@ -5,6 +5,7 @@ An entry comes back bit for bit as it was, NaN included.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from boardd.core.groups.entries import (
     Attempt,
     Began,
     Closed,
+    Dropped,
     Entry,
     Joined,
     Left,
@@ -28,6 +30,8 @@ from boardd.core.groups.entries import (
     Tags,
     Told,
 )
+from boardd.core.runs.marks import KEY_BYTES
+from boardd.core.session.drop_reasons import MAX_DROP_REASONS, MAX_REASON
 from boardd.events.tfrecord import record
 from boardd.partials import codec, partial
 from boardd.runs.journal import journal_pb2 as pb
@@ -36,6 +40,9 @@ from boardd.summaries.kinds import KINDS
 
 VERSION: Final = 1
 
+#: Reasons of one ``Dropped``: those that are told apart, and all others.
+_MAX_COUNTS: Final = MAX_DROP_REASONS + 1
+_MAX_DROPPED: Final = (1 << 63) - 1
 _STATE_DTYPES: Final = frozenset({"<f8", "<i8", "|b1"})
 
 
@@ -169,6 +176,12 @@ def _fill(message: pb.Entry, entry: Entry) -> None:
         message.told.text = entry.text
         message.told.step = entry.step
         message.told.wall_time = entry.wall_time
+    elif isinstance(entry, Dropped):
+        message.dropped.source = entry.source
+        message.dropped.step = entry.step
+        message.dropped.wall_time = entry.wall_time
+        for reason, records in entry.records.items():
+            message.dropped.counts.add(reason=reason, records=records)
     elif isinstance(entry, Began):
         _fill_began(message.began, entry)
     elif isinstance(entry, State):
@@ -209,11 +222,27 @@ def _entry_of(which: str | None, message: pb.Entry) -> Entry:
     if which == "told":
         told = message.told
         return Told(told.sequence, told.text, told.step, told.wall_time)
+    if which == "dropped":
+        return _dropped_of(message.dropped)
     if which == "began":
         return _began_of(message.began)
     if which == "state":
         return _state_of(message.state)
     raise ValueError("its kind is not known")
+
+
+def _dropped_of(message: pb.Dropped) -> Dropped:
+    if len(message.source) != KEY_BYTES:
+        raise ValueError(f"a source of {len(message.source)} bytes; {KEY_BYTES} are taken")
+    if not math.isfinite(message.wall_time):
+        raise ValueError(f"wall time {message.wall_time}")
+    if len(message.counts) > _MAX_COUNTS:
+        raise ValueError(f"{len(message.counts)} reasons; at most {_MAX_COUNTS} are taken")
+    records = {one.reason[:MAX_REASON]: one.records for one in message.counts}
+    entry = Dropped(message.source, records, message.step, message.wall_time)
+    if entry.total > _MAX_DROPPED:
+        raise ValueError(f"{entry.total} records; at most {_MAX_DROPPED} are taken")
+    return entry
 
 
 def _fill_began(message: pb.Began, entry: Began) -> None:

@@ -47,10 +47,31 @@ class Closed(_message.Message):
     tag: bytes
     def __init__(self, sequence: _Optional[int] = ..., step: _Optional[bytes] = ..., nth: _Optional[bytes] = ..., tag: _Optional[bytes] = ...) -> None: ...
 
+class DropCount(_message.Message):
+    __slots__ = ["reason", "records"]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    records: int
+    def __init__(self, reason: _Optional[str] = ..., records: _Optional[int] = ...) -> None: ...
+
+class Dropped(_message.Message):
+    __slots__ = ["counts", "source", "step", "wall_time"]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    WALL_TIME_FIELD_NUMBER: _ClassVar[int]
+    counts: _containers.RepeatedCompositeFieldContainer[DropCount]
+    source: bytes
+    step: int
+    wall_time: float
+    def __init__(self, source: _Optional[bytes] = ..., counts: _Optional[_Iterable[_Union[DropCount, _Mapping]]] = ..., step: _Optional[int] = ..., wall_time: _Optional[float] = ...) -> None: ...
+
 class Entry(_message.Message):
-    __slots__ = ["began", "closed", "joined", "left", "rewound", "scalars", "state", "summary", "tags", "told"]
+    __slots__ = ["began", "closed", "dropped", "joined", "left", "rewound", "scalars", "state", "summary", "tags", "told"]
     BEGAN_FIELD_NUMBER: _ClassVar[int]
     CLOSED_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
     JOINED_FIELD_NUMBER: _ClassVar[int]
     LEFT_FIELD_NUMBER: _ClassVar[int]
     REWOUND_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +82,7 @@ class Entry(_message.Message):
     TOLD_FIELD_NUMBER: _ClassVar[int]
     began: Began
     closed: Closed
+    dropped: Dropped
     joined: Joined
     left: Left
     rewound: Rewound
@@ -69,7 +91,7 @@ class Entry(_message.Message):
     summary: Summary
     tags: Tags
     told: Told
-    def __init__(self, began: _Optional[_Union[Began, _Mapping]] = ..., joined: _Optional[_Union[Joined, _Mapping]] = ..., left: _Optional[_Union[Left, _Mapping]] = ..., tags: _Optional[_Union[Tags, _Mapping]] = ..., scalars: _Optional[_Union[Scalars, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., rewound: _Optional[_Union[Rewound, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., told: _Optional[_Union[Told, _Mapping]] = ..., state: _Optional[_Union[State, _Mapping]] = ...) -> None: ...
+    def __init__(self, began: _Optional[_Union[Began, _Mapping]] = ..., joined: _Optional[_Union[Joined, _Mapping]] = ..., left: _Optional[_Union[Left, _Mapping]] = ..., tags: _Optional[_Union[Tags, _Mapping]] = ..., scalars: _Optional[_Union[Scalars, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ..., rewound: _Optional[_Union[Rewound, _Mapping]] = ..., closed: _Optional[_Union[Closed, _Mapping]] = ..., told: _Optional[_Union[Told, _Mapping]] = ..., state: _Optional[_Union[State, _Mapping]] = ..., dropped: _Optional[_Union[Dropped, _Mapping]] = ...) -> None: ...
 
 class Joined(_message.Message):
     __slots__ = ["attempt", "has_siblings", "hostname", "per_rank", "pid", "process_id", "rank", "relayed_by", "series", "session", "world_size"]

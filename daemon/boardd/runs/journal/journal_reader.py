@@ -13,6 +13,7 @@ from boardd.core.groups.entries import Joined, Left, State, Tag, Tags
 from boardd.events.marks import is_mark
 from boardd.events.tfrecord import OVERHEAD_BYTES
 from boardd.runs.directories.logdir import RunDirectory
+from boardd.runs.journal.journal_claim import JournalClaim
 from boardd.runs.journal.journal_entries import JournalError, decode_entry, decode_opening
 from boardd.runs.journal.journal_segments import opened, read_segments, replayed, segment_names
 from boardd.runs.journal.relayed_entries import NumberedEntry
@@ -166,6 +167,11 @@ class JournalReader:
             if records is not None:
                 with self._directory.timings.sync.measured(time.perf_counter):
                     records.sync()
+
+    def check(self, claim: JournalClaim) -> None:
+        """See ``JournalClaim.check``."""
+        with self._lock:
+            claim.check(self._directory.fd)
 
     def close(self) -> None:
         """Closes the descriptor, when a read that is under way has ended."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from boardd.core.groups.entries import (
     SCALAR,
+    Dropped,
     Entry,
     Joined,
     Left,
@@ -33,7 +34,7 @@ from boardd.runs.journal.journal_entries import (
 VERSION: Final = 1
 
 #: What one daemon tells another; all else is its own business.
-Relayed = Joined | Left | Scalars | Summary | Rewound
+Relayed = Joined | Left | Scalars | Summary | Rewound | Dropped
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def encode_relayed(
         if not isinstance(entry, Relayed):
             continue
         message.entries.add(number=numbered.number, entry=numbered.data)
-        if entry.session:
+        if not isinstance(entry, Dropped) and entry.session:
             sessions[entry.session] = None
         if isinstance(entry, Scalars):
             named.update(dict.fromkeys(entry.tag.tolist()))
@@ -113,6 +114,8 @@ def decode_relayed(data: bytes) -> RelayedEntries:
 
 def _check(entry: Relayed, tags: Mapping[int, Tag], members: Mapping[bytes, Joined]) -> None:
     """Raises ``JournalError`` if an entry names what is not told."""
+    if isinstance(entry, Dropped):
+        return
     if entry.session not in members and not (isinstance(entry, Rewound) and not entry.session):
         raise JournalError("an entry of a member that is not told")
     if isinstance(entry, Scalars):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from boardd.core.groups.entries import Joined, Tag
+from boardd.core.groups.entries import Dropped, Joined, Tag
 from boardd.core.session.batch import RunPart
 from boardd.runs.journal.relayed_entries import Relayed
 from boardd.runs.writing.encode import RefusedRecords
@@ -49,7 +49,7 @@ class Work:
 class RelayedWork:
     """Entry ``number`` of ``producer``'s journal, with what it names.
 
-    ``asked`` is the member that it is of; None: a rewind that nobody asked for.
+    ``asked`` is the member that it is of; None: a rewind that nobody asked for, or lost records.
     """
 
     producer: bytes
@@ -64,7 +64,15 @@ class RelayedWork:
         return self.number + 1
 
 
-AnyWork = Work | RelayedWork
+@dataclass(frozen=True, eq=False)
+class LossWork:
+    """What this host has rejected of the run by now. It is of no member."""
+
+    dropped: Dropped
+    asked: None = None
+
+
+AnyWork = Work | RelayedWork | LossWork
 
 
 @dataclass(eq=False)

@@ -156,6 +156,25 @@ def test_what_a_daemon_tells_of_itself() -> None:
     assert ["3 rejected" in one.text for one in told].count(True) == 1
 
 
+def test_clients_of_another_minor_version_are_told_of() -> None:
+    def told(*clients: str, daemon: str = "1.10.0") -> list[str]:
+        sessions = [
+            pb.SessionStatus(program="train.py", pid=7, hostname="vm", client_version=client)
+            for client in clients
+        ]
+        found = check_status(pb.StatusReply(version=daemon, sessions=sessions), 0.0)
+        return [f"{one.text}; {one.cure}" for one in found if "train.py" in one.text]
+
+    assert told("1.10.0", "1.10.9", "1.10.0.dev1", "", "unknown", "9" * 99 + ".0") == []
+    (older,) = told("1.9.4", "1.10.0", "1.9.4", "1.9.4")
+    assert older.startswith("train.py (pid 7 at vm) and 2 more: boardd 1.9.4, older than")
+    assert "pip install --upgrade boardd" in older
+    (newer,) = told("2.0.0")
+    assert "newer than the daemon's 1.10.0" in newer
+    assert "upgrade the daemon" in newer
+    assert told("1.9.0", daemon="") == []
+
+
 def test_each_reason_of_a_drop_has_its_cure() -> None:
     assert set(DROP_CURES) == {reason.value for reason in DropReason}
     assert len(set(DROP_CURES.values())) == len(DROP_CURES)

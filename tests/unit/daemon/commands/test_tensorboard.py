@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from boardd.commands import tensorboard
 from boardd.commands.tensorboard import check_port, free_port, serving, tensorboard_command
 from boardd.errors import AddressTakenError, CommandError
+from support.waiting import wait_until
 
 #: Answers on the port that it is told, as TensorBoard does.
 ANSWERS = """
@@ -77,6 +79,29 @@ def test_each_signal_ends_it(
         os.kill(os.getpid(), number)
     assert started[0].returncode == -signal.SIGINT
     assert signal.getsignal(number) is before
+
+
+VIEWS = """
+import signal, sys
+from boardd.commands.tensorboard import serving
+with serving([sys.executable, "-S", "-c", sys.argv[1]], [], sys.argv[2], int(sys.argv[3]), 60):
+    print("shown", flush=True)
+    signal.pause()
+"""
+
+
+def test_it_ends_with_a_view_that_is_killed() -> None:
+    command = [sys.executable, "-c", VIEWS, ANSWERS, HOST, str(free_port(HOST))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as view:
+        assert view.stdout is not None
+        assert view.stdout.readline() == "shown\n"
+        (started,) = psutil.Process(view.pid).children()
+        view.kill()
+    try:
+        wait_until(lambda: not started.is_running() or started.status() == psutil.STATUS_ZOMBIE)
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            started.kill()
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:

@@ -95,6 +95,14 @@ def test_a_path_with_quotes_and_line_ends_is_one_label() -> None:
     assert "boardd_group_ranks" not in found
 
 
+def test_a_run_has_what_it_lost() -> None:
+    rejected = [pb.RejectCount(reason=reason, records=2) for reason in (pb.UNSUPPORTED, 1)]
+    found = samples(status(runs=[pb.RunStatus(path="/r", dropped=3, rejected=rejected)]))
+    label = (("run", "/r"),)
+    assert found["boardd_run_dropped_records_total"] == {label: 3}
+    assert found["boardd_run_rejected_records_total"] == {label: 4}
+
+
 def test_a_group_has_its_own() -> None:
     group = pb.GroupStatus(ranks=8, step_lag=4, open_points=3, open_bytes=2, late=5)
     found = samples(status(runs=[pb.RunStatus(path="/g", group=group)]))

@@ -1,4 +1,4 @@
-"""How far a run is, as the status tells it: records written, bytes written and made durable."""
+"""What the status tells: how far a run is, written and made durable, and who its clients are."""
 
 from __future__ import annotations
 
@@ -41,5 +41,20 @@ def test_written_and_synced_of_a_run(tmp_path: Path) -> None:
             assert run.synced_bytes == run.written_bytes - written.written_bytes
             assert abs(harness.status().answered_at - time.time()) < 60
             await client.close()
+
+    run_async(test, tmp_path)
+
+
+def test_the_version_of_a_client_is_told(tmp_path: Path) -> None:
+    async def test(path: Path) -> None:
+        async with serving(path) as harness:
+            client = harness.client()
+            await client.open(client_version="0.9.1\n")
+            (session,) = harness.status().sessions
+            assert session.client_version == r"0.9.1\n"
+            # It has been upgraded, and comes back.
+            await client.open(client_version="1.0.0")
+            (session,) = harness.status().sessions
+            assert session.client_version == "1.0.0"
 
     run_async(test, tmp_path)

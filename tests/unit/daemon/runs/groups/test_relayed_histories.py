@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from boardd.core.groups.entries import Attempt
-from boardd.core.session.batch import PurgePart
-from boardd.runs.groups.group_points import Output, RewindRow, ScalarRows
+from boardd.core.session.batch import DropPart, PurgePart
+from boardd.runs.groups.group_points import DropRow, Output, RewindRow, ScalarRows
 from boardd.runs.journal.journal import Journal
 from boardd.runs.writing.group_work import Work
 from support.relayed_life import TAGS, AggregatorLife, HostLife, member, value
@@ -33,6 +33,7 @@ class Host:
     tags: Sequence[str]
     logged: dict[int, int] = field(default_factory=dict)
     left: set[int] = field(default_factory=set)
+    dropped: int = 0
     position: int = 0
 
 
@@ -41,9 +42,14 @@ class Shown:
 
     def __init__(self) -> None:
         self.points: dict[str, dict[int, tuple[str, int, float]]] = {}
+        #: What was lost, by source.
+        self.dropped: dict[bytes, int] = {}
 
     def add(self, life: AggregatorLife) -> None:
         for row in life.rows():
+            if isinstance(row, DropRow):
+                source, before = row.dropped.source, self.dropped.get(row.dropped.source, 0)
+                self.dropped[source] = max(before, row.dropped.total)
             if not isinstance(row, ScalarRows):
                 continue
             name = row.output.sub_run if isinstance(row.output, Output) else row.output
@@ -85,6 +91,7 @@ class History:
     def play(self) -> None:
         actions = [self.log] * 6 + [self.forward] * 6
         actions += [self.forward_unanswered, self.kill_host, self.kill_aggregator, self.release]
+        actions.append(self.drop)
         while not self.is_done():
             self.chance.choice(actions)()
         self.aggregator.die()
@@ -113,6 +120,16 @@ class History:
         steps = np.arange(first, end)
         host.life.log(asked, session_of(rank), first * len(TAGS) + 1, steps)
         host.logged[rank] = end
+
+    def drop(self) -> None:
+        host = self.chance.choice(self.hosts)
+        rank = host.ranks[0]
+        if rank in host.left:
+            return
+        host.dropped += 1
+        records = {"log_full": host.dropped}
+        part = DropPart(session_of(rank), host.life.run, None, 0, 0, 0, records, 1, 1.0)
+        host.life.record([Work(member(session_of(rank), rank, RANKS), part)])
 
     def forward(self, *, is_answered: bool = True) -> None:
         host = self.chance.choice(self.hosts)
@@ -160,6 +177,8 @@ def test_every_contribution_counts_once(
             for tag in TAGS_OF[rank * HOSTS // RANKS]
         ]
         assert history.shown.of(f"rank_{rank}") == expected
+    assert sum(history.shown.dropped.values()) == sum(host.dropped for host in history.hosts)
+    assert len(history.shown.dropped) == sum(host.dropped > 0 for host in history.hosts)
     merged = history.shown.of("")
     assert len(merged) == STEPS * len(TAGS)
     for tag in TAGS:
@@ -178,7 +197,7 @@ def test_the_first_segments_of_a_host_are_removed(
     history.play()
     for host in history.hosts:
         names = sorted(path.name for path in (host.root / "run" / ".boardd-group").iterdir())
-        assert names[0] > "journal.boardd.0000000003"
+        assert names[0] > "journal.boardd.0000000001"
 
 
 def test_a_session_that_left_and_came_back_goes_on(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from boardd.core.groups.entries import (
     Attempt,
     Began,
     Closed,
+    Dropped,
     Entry,
     Joined,
     Left,
@@ -96,6 +98,8 @@ ENTRIES: list[Entry] = [
     Closed(5, np.array([3, -4]), np.array([0, 1]), np.array([2, 0], np.intp)),
     Closed(5, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.intp)),
     Told(4, "| rank |\n", -8, 2.5),
+    Dropped(SESSION, {}, 0, 0.0),
+    Dropped(SESSION, {"log_full": LAST - 1, "ä": 1}, -3, 1.5),
     state(),
     State(Began(b"", 0), None, Tags(0, ()), (), {}, {}),
 ]
@@ -161,6 +165,11 @@ def bad_array(**changes: Any) -> pb.Entry:
     return entry
 
 
+def bad_drops(**changes: Any) -> bytes:
+    fields = {"source": SESSION, "wall_time": 1.0, **changes}
+    return pb.Entry(dropped=pb.Dropped(**fields)).SerializeToString()
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -169,6 +178,13 @@ def bad_array(**changes: Any) -> pb.Entry:
         (pb.Entry(scalars=pb.Scalars(tag=bytes(3))).SerializeToString(), "scalars"),
         (pb.Entry(scalars=pb.Scalars(tag=bytes(8), value=bytes(24))).SerializeToString(), "rows"),
         (pb.Entry(summary=pb.Summary(partial=b"\xff")).SerializeToString(), "summary"),
+        (bad_drops(source=b"short"), "5 bytes"),
+        (bad_drops(wall_time=math.inf), "wall time inf"),
+        (bad_drops(counts=[pb.DropCount(reason=str(n)) for n in range(34)]), "34 reasons"),
+        (
+            bad_drops(counts=[pb.DropCount(records=LAST), pb.DropCount(reason="a", records=1)]),
+            "records",
+        ),
         (bad_array(dtype="|O").SerializeToString(), "dtype"),
         (bad_array(shape=[2]).SerializeToString(), "state"),
     ],
