@@ -75,6 +75,7 @@ test-frameworks: $(VENV)-frameworks/.ready
 	  tests/unit/client/capture/test_torch*.py tests/unit/client/capture/test_tensorflow.py \
 	  tests/unit/client/capture/test_joined.py \
 	  tests/unit/client/calls tests/unit/client/dropins tests/unit/client/hooks tests/unit/daemon/reduce/histogram/test_histogram.py \
+	  tests/unit/daemon/reduce/histogram/test_quartiles.py tests/unit/daemon/reduce/test_health.py \
 	  tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py tests/e2e/test_tensorflow_training.py \
 	  tests/e2e/test_torch_ddp.py tests/e2e/test_hooks_lightning.py tests/e2e/test_hooks_transformers.py \
 	  tests/e2e/test_hooks_ignite.py tests/e2e/test_hooks_keras.py tests/e2e/test_hooks_ray.py \
@@ -96,7 +97,7 @@ test-pythons:
 	  [ $$venv/.ready -nt pyproject.toml ] || { $$python -m venv $$venv \
 	    && $$venv/bin/pip install --quiet --disable-pip-version-check -e '.[test]' && touch $$venv/.ready; } \
 	    || { status=1; continue; }; \
-	  $$venv/bin/python -m pytest $(addprefix tests/,$(PORTABLE)) $(PYTEST_ARGS) || status=1; \
+	  $$venv/bin/python -m pytest -m "not slow" $(addprefix tests/,$(PORTABLE)) $(PYTEST_ARGS) || status=1; \
 	done; exit $$status
 
 # The long form of the tests that kill and fail, and then the soak of an hour. Each prints its seed.

@@ -244,7 +244,7 @@ def test_nan_is_a_scalar(value: object) -> None:
 NO_NUMBERS = [
     *(1j, np.complex64(1), np.array([1j])),
     *("1", np.str_("1"), np.array("1"), b"1"),
-    *(None, [None], np.array([None]), {"a": 1}, np.timedelta64(1)),
+    *(None, [None], np.array([None]), {"a": 1}, np.timedelta64(1, "s")),
 ]
 
 
