@@ -134,7 +134,9 @@ def test_a_client_goes_on_when_its_daemon_is_replaced_by_one_of_the_other_versio
                 tmp_path, "--listen", "127.0.0.1:0", socket=socket, python=after.python
             ) as successor:
                 assert successor.status().version == version
-                out, err = process.communicate(f"{successor.tcp_address}\n", EVERYTHING_SECS)
+                out, err = process.communicate(
+                    f"{successor.tcp_address}\n", timeout=EVERYTHING_SECS
+                )
                 assert process.returncode == 0, err
                 shown = status(client, successor)
     last = json.loads(out.splitlines()[-1])

@@ -55,10 +55,12 @@ def log_half(sw, half: int) -> None:  # type: ignore[no-untyped-def]  # of any v
     sw.add_text(TEXT_TAG, TEXT, first)
     sw.add_hparams(HPARAMS, METRICS, f"{TRIAL}_{half}", first)
     wait_written(sw)
+
+
+def log_together(sw, half: int) -> None:  # type: ignore[no-untyped-def]
+    """Logs several histograms in one call, which 0.1.0 does not have."""
     if hasattr(sw, "add_histograms"):
-        # What was logged before the client knew the daemon, an older one would reject.
-        sw.add_histograms(dict.fromkeys(TOGETHER_TAGS, small(half)), first, bins=BINS)
-        wait_written(sw)
+        sw.add_histograms(dict.fromkeys(TOGETHER_TAGS, small(half)), half * STEPS, bins=BINS)
 
 
 def wait_written(sw) -> None:  # type: ignore[no-untyped-def]
@@ -76,7 +78,11 @@ def main(logdir: str, address: str) -> None:
     for half in range(2):
         report: dict[str, object] = {"version": __version__}
         for run, sw in writers.items():
-            log_half(sw, half)
+            # Either before anything is known of the daemon, or once it has answered.
+            is_new = not sw.statistics().accepted
+            for log in (log_together, log_half) if is_new else (log_half, log_together):
+                log(sw, half)
+            wait_written(sw)
             statistics = sw.statistics()
             report[run] = {
                 name: getattr(statistics, name)
