@@ -3,6 +3,7 @@
 # make test    lint, types and tests
 # make test-frameworks    the tests of PyTorch, JAX, TensorFlow and the libraries on top of them
 # make docs    the site of docs/, with the API, into build/docs
+# make test-pythons       the rooms without processes on every Python that is installed, 3.10 to 3.14
 # make fuzz    an hour of hostile bytes and clients (FUZZ_SECS=3600)
 # make torture            kills, full disks and failing calls by the thousand, in some hours
 #
@@ -19,7 +20,7 @@ DAY := --timeout=86400 -o faulthandler_timeout=90000
 FUZZ_MOST = --timeout=$$(($(FUZZ_SECS) + 1800)) -o faulthandler_timeout=$$(($(FUZZ_SECS) + 3600))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo board check kernels test test-frameworks docs fuzz torture screenshots benchmark protos lock clean
+.PHONY: help setup demo board check kernels test test-frameworks test-pythons docs fuzz torture screenshots benchmark protos lock clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
@@ -75,6 +76,7 @@ test-frameworks: $(VENV)-frameworks/.ready
 	  tests/unit/client/capture/test_torch*.py tests/unit/client/capture/test_tensorflow.py \
 	  tests/unit/client/capture/test_joined.py \
 	  tests/unit/client/calls tests/unit/client/dropins tests/unit/client/hooks tests/unit/daemon/reduce/histogram/test_histogram.py \
+	  tests/unit/daemon/reduce/histogram/test_quartiles.py tests/unit/daemon/reduce/test_health.py \
 	  tests/e2e/test_document_snippets.py tests/e2e/test_hooks_torch.py tests/e2e/test_hooks_jax.py tests/e2e/test_tensorflow_training.py \
 	  tests/e2e/test_torch_ddp.py tests/e2e/test_hooks_lightning.py tests/e2e/test_hooks_transformers.py \
 	  tests/e2e/test_hooks_ignite.py tests/e2e/test_hooks_keras.py tests/e2e/test_hooks_ray.py \
@@ -82,6 +84,25 @@ test-frameworks: $(VENV)-frameworks/.ready
 
 docs: setup
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
+
+# What must be the same on every Python, with the newest of all packages and without MXNet: the rooms
+# that start no process, and a client and a daemon. Of each minor version the Python of pyenv, else
+# the first on PATH. PYTHONS="/usr/bin/python3.14 ..." names others.
+PYTHONS ?= $(foreach minor,10 11 12 13 14,$(firstword $(wildcard \
+  $(HOME)/.pyenv/versions/3.$(minor).*/bin/python3 $(addsuffix /python3.$(minor),$(subst :, ,$(PATH))))))
+PORTABLE := unit/protos unit/client/calls unit/client/memory unit/client/session \
+  unit/client/capture/test_host.py unit/daemon/core unit/daemon/events unit/daemon/partials \
+  unit/daemon/reduce unit/daemon/summaries unit/daemon/settings e2e/test_client_daemon.py
+test-pythons:
+	@status=0; \
+	for python in $(PYTHONS); do \
+	  venv=$(VENV)-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "make: $$python, in $$venv"; \
+	  [ $$venv/.ready -nt pyproject.toml ] || { $$python -m venv $$venv \
+	    && $$venv/bin/pip install --quiet --disable-pip-version-check -e '.[test]' && touch $$venv/.ready; } \
+	    || { status=1; continue; }; \
+	  $$venv/bin/python -m pytest -m "not slow" $(addprefix tests/,$(PORTABLE)) $(PYTEST_ARGS) || status=1; \
+	done; exit $$status
 
 # The long form of the tests that kill and fail, and then the soak of an hour. Each prints its seed.
 torture: setup

@@ -13,4 +13,4 @@ Rule: nothing here knows either end.
 MIN_PROTOCOL_VERSION = 1
 MAX_PROTOCOL_VERSION = 1
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

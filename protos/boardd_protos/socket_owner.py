@@ -29,6 +29,7 @@ class SocketOwner:
     is_autostarted: bool = False  #: a client has started it, and it makes room for another
     roots: tuple[str, ...] = ()  #: absolute directories beneath which it writes
     left_alone: tuple[str, ...] = ()  #: those among them in which it does not, but for roots there
+    takes_batches: bool = False  #: as ``OpenReply`` says it, for what is logged before that
 
     def encode(self) -> bytes:
         """The content of the lock file."""
@@ -41,7 +42,8 @@ class SocketOwner:
             found = json.loads(content)
             pid, is_autostarted = int(found["pid"]), bool(found["is_autostarted"])
             roots, left_alone = found["roots"], found.get("left_alone", [])
-            return cls(pid, is_autostarted, _paths(roots), _paths(left_alone))
+            takes_batches = found.get("takes_batches") is True
+            return cls(pid, is_autostarted, _paths(roots), _paths(left_alone), takes_batches)
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
             return cls()
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from boardd_protos import __version__
+from packaging.metadata import Metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -29,9 +31,11 @@ from support.environments import (
     REPOSITORY,
     THIS,
     Environment,
-    build_client_wheel,
+    build_sdist,
     build_wheel,
+    copy_project,
     dependencies,
+    metadata,
     virtual_environment,
 )
 from support.tensorboard_reader import LOADERS, Loader, read_run
@@ -74,14 +78,30 @@ def oldest(requirement: Requirement) -> str:
     return f"{requirement.name}=={minimum}"
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_wheel(tmp_path_factory.mktemp("wheel"))
+def build(directory: Path, project: Path = Path()) -> tuple[Path, Path]:
+    """Builds a project's sdist and, of that, its wheel."""
+    sdist = build_sdist(copy_project(directory, project), directory)
+    return sdist, build_wheel(sdist, directory)
 
 
 @pytest.fixture(scope="session")
-def client_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_client_wheel(tmp_path_factory.mktemp("client"))
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return build(tmp_path_factory.mktemp("boardd"))
+
+
+@pytest.fixture(scope="session")
+def client_distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return build(tmp_path_factory.mktemp("client"), CLIENT_PROJECT)
+
+
+@pytest.fixture(scope="session")
+def wheel(distributions: tuple[Path, Path]) -> Path:
+    return distributions[1]
+
+
+@pytest.fixture(scope="session")
+def client_wheel(client_distributions: tuple[Path, Path]) -> Path:
+    return client_distributions[1]
 
 
 @pytest.fixture(scope="session")
@@ -168,6 +188,41 @@ def test_boardd_holds_the_daemon_and_its_client_and_the_client_alone_is_a_wheel_
     assert plain >= set(declared())
     (name, version, *_) = wheel.name.split("-")
     assert (name, client_wheel.name.split("-")[:2]) == ("boardd", ["boardd_client", version])
+
+
+def test_the_wheels_hold_every_file_of_the_packages(wheel: Path) -> None:
+    """They are built of the sdists, so these do too."""
+    for name, files in modules(wheel).items():
+        (source,) = REPOSITORY.glob(f"*/{name}")
+        there = {path for path in source.rglob("*") if path.is_file()}
+        tracked = {
+            str(path.relative_to(source)) for path in there if "__pycache__" not in path.parts
+        }
+        assert files == tracked
+
+
+@pytest.mark.parametrize("project", [Path(), CLIENT_PROJECT], ids=["boardd", "boardd-client"])
+def test_the_metadata_is_complete_and_valid(project: Path, wheel: Path, client_wheel: Path) -> None:
+    declares = Metadata.from_email(metadata(client_wheel if project.parts else wheel))
+    assert (declares.license_expression, declares.license_files) == ("Apache-2.0", ["LICENSE"])
+    assert declares.version == Version(__version__)
+    assert declares.keywords
+    assert declares.author
+    assert declares.description_content_type == "text/markdown"
+    readme = (REPOSITORY / project / "README.md").read_text()
+    assert (declares.description or "").split() == readme.split()
+    assert declares.classifiers is not None
+    assert declares.requires_python is not None
+    named = {
+        tuple(map(int, minor.split(".")))
+        for minor in re.findall(
+            r"^Programming Language :: Python :: (3\.\d+)$", "\n".join(declares.classifiers), re.M
+        )
+    }
+    assert named == {(3, minor) for minor in range(10, max(named)[1] + 1)}
+    assert sys.version_info[:2] in named
+    assert f"{min(named)[0]}.{min(named)[1]}" in declares.requires_python
+    assert "Typing :: Typed" in declares.classifiers
 
 
 def test_the_light_install_is_the_client_and_its_three_packages(

@@ -48,7 +48,10 @@ def test_a_started_daemon_says_where_it_is(daemon: DaemonProcess) -> None:
     owner = socket_owner(daemon.socket)
     assert owner is not None
     assert owner == SocketOwner(
-        daemon.pid, roots=(str(daemon.logdir),), left_alone=owner.left_alone
+        daemon.pid,
+        roots=(str(daemon.logdir),),
+        left_alone=owner.left_alone,
+        takes_batches=True,
     )
     assert "/etc" in owner.left_alone
     assert daemon.terminate() == 0

@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 import venv
 import zipfile
@@ -110,25 +111,25 @@ def _pip(python: Path, *arguments: str, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def build_wheel(directory: Path) -> Path:
-    """Builds the wheel of boardd from a copy in ``directory``; the checkout stays as it is."""
+def copy_project(directory: Path, project: Path = Path()) -> Path:
+    """Copies what boardd is built from, or boardd-client; returns the copy below ``directory``.
+
+    The checkout stays as it is when the copy is built.
+    """
     source = directory / "source"
+    if project == CLIENT_PROJECT:
+        shutil.copytree(REPOSITORY / project, source, ignore=CACHES)
+        return source
     source.mkdir()
     for name in PACKAGES:
         shutil.copytree(REPOSITORY / name, source / name, ignore=CACHES)
     for name in BUILD_FILES:
         shutil.copy(REPOSITORY / name, source / name)
-    return _build(source, directory)
+    return source
 
 
-def build_client_wheel(directory: Path) -> Path:
-    """Builds the wheel of boardd-client in the same way."""
-    source = directory / "source"
-    shutil.copytree(REPOSITORY / CLIENT_PROJECT, source, ignore=CACHES)
-    return _build(source, directory)
-
-
-def _build(source: Path, directory: Path) -> Path:
+def build_wheel(source: Path, directory: Path) -> Path:
+    """Builds the wheel of a project, or of an sdist, into ``directory``."""
     # Without isolation, by this environment's setuptools: nothing is downloaded.
     how = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(directory))
     _pip(Path(sys.executable), "wheel", *how, str(source))
@@ -136,12 +137,24 @@ def _build(source: Path, directory: Path) -> Path:
     return wheel
 
 
-def dependencies(wheel: Path) -> list[str]:
-    """The requirements that a wheel declares, extras included."""
+def build_sdist(source: Path, directory: Path) -> Path:
+    """Builds the sdist of a project into ``directory``."""
+    code = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    THIS.run("-c", code, str(directory), cwd=source)
+    (sdist,) = directory.glob("*.tar.gz")
+    return sdist
+
+
+def metadata(wheel: Path) -> bytes:
+    """What a wheel declares."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
-        metadata = email.message_from_bytes(archive.read(name))
-    return metadata.get_all("Requires-Dist", [])
+        return archive.read(name)
+
+
+def dependencies(wheel: Path) -> list[str]:
+    """The requirements that a wheel declares, extras included."""
+    return email.message_from_bytes(metadata(wheel)).get_all("Requires-Dist", [])
 
 
 @contextmanager
@@ -189,3 +202,26 @@ def virtual_environment(
         elif wheel:
             _pip(python, "install", "--quiet", "--no-deps", "--force-reinstall", str(wheel))
     return Environment(python, built["newer"])
+
+
+def environment_beside_this(name: str, wheel: Path) -> Environment:
+    """Returns the environment ``name``, in which only ``wheel`` is installed.
+
+    All else it imports from this interpreter's environment, in which ``boardd`` is another one.
+    """
+    directory = DIRECTORY / name
+    python = directory / "bin" / "python"
+    complete = directory / "complete.json"
+    others = sysconfig.get_path("purelib")
+    wanted = hashlib.sha256(f"{sys.version}\n{others}\n".encode() + wheel.read_bytes()).hexdigest()
+    directory.mkdir(parents=True, exist_ok=True)
+    with _locked(directory.with_suffix(".lock")):
+        if not complete.exists() or json.loads(complete.read_text()) != wanted:
+            shutil.rmtree(directory)
+            venv.create(directory, symlinks=True)
+            _pip(python, "install", "--quiet", "--no-compile", "--no-deps", str(wheel))
+            (packages,) = directory.glob("lib/python*/site-packages")
+            # Of a directory that is named so, what is installed for editing is not imported.
+            (packages / "others.pth").write_text(f"{others}\n")
+            complete.write_text(json.dumps(wanted))
+    return Environment(python)

@@ -45,7 +45,7 @@ class Outgoing:
         self._history = history
         self._is_open = False
         #: Whether the daemon takes records with summaries of several series: one of an older
-        #: version does not. Assumed before there was a connection.
+        #: version does not. Before there was a connection, what its sender foresees.
         self.takes_batches = True
         self._is_shared = False  # the daemon of this connection reads the ring itself
         self._done = 0  # as this connection's daemon says, perhaps beyond what was sent

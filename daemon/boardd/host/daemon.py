@@ -102,7 +102,7 @@ def run(
     roots = tuple(os.path.realpath(root) for root in config.logdir_roots)
     named = list(map(os.fspath, directories_left_alone()))
     left_alone = tuple({*named, *map(os.path.realpath, named)})
-    owner = SocketOwner(os.getpid(), config.autostarted, roots, left_alone)
+    owner = SocketOwner(os.getpid(), config.autostarted, roots, left_alone, takes_batches=True)
     end = end_daemon if config.are_roots_given else None
     with SocketLock(config.socket, owner, end_daemon=end) as lock:
         activation = Activation.take(os.environ, config.socket, lock.maps_path)

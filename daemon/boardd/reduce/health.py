@@ -91,9 +91,11 @@ def array_health(values: NDArray[Any]) -> ArrayHealth:
     Squares are summed as float64, and do not overflow.
     """
     flat = values.reshape(-1)
-    total = _of_chunk(flat[:_CHUNK])
-    for begin in range(_CHUNK, flat.size, _CHUNK):
-        total += _of_chunk(flat[begin : begin + _CHUNK])
+    # Newer NumPy warns of squares that overflow, which are seen to below.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = _of_chunk(flat[:_CHUNK])
+        for begin in range(_CHUNK, flat.size, _CHUNK):
+            total += _of_chunk(flat[begin : begin + _CHUNK])
     return total
 
 

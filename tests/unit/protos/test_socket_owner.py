@@ -15,7 +15,13 @@ from boardd_protos.socket_owner import (
     socket_owner,
 )
 
-OWNER = SocketOwner(7, is_autostarted=True, roots=("/runs", "/mnt/a b:c\nd"), left_alone=("/etc",))
+OWNER = SocketOwner(
+    pid=7,
+    is_autostarted=True,
+    roots=("/runs", "/mnt/a b:c\nd"),
+    left_alone=("/etc",),
+    takes_batches=True,
+)
 
 
 def test_an_owner_is_known_as_long_as_the_lock_is_held(tmp_path: Path) -> None:

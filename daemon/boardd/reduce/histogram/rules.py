@@ -24,14 +24,11 @@ from boardd.reduce.histogram.exact_moments import UNIT_BITS, ExactMoments, exact
 from boardd.reduce.histogram.quartiles import quartiles
 
 #: The most buckets that a rule is given. If it asks for more (one outlier
-#: is enough for 'fd' and 'auto'), the histogram has this many.
+#: is enough for 'fd', and for the 'auto' of older NumPy), the histogram has this many.
 MAX_RULE_BINS: Final = 10_000
 
 #: Up to this many buckets NumPy is let make the edges, to count them.
 _MAX_COUNTED_BINS: Final = 1_000_000
-
-#: Rules by the interquartile range, whose number of buckets nothing bounds.
-_UNBOUNDED: Final = ("auto", "fd")
 
 #: From this many values on the rules of ``_READING`` get them from other loops than NumPy's.
 _MANY: Final = 1 << 16
@@ -69,7 +66,8 @@ def rule_count(name: str, values: npt.NDArray[Any]) -> int:
     if name == "stone":
         return min(_stone_count(finite, minimum, maximum), MAX_RULE_BINS)
     with np.errstate(all="ignore"):
-        if name in _UNBOUNDED:
+        # Rules by the interquartile range, whose number of buckets nothing bounds.
+        if name == "fd" or (name == "auto" and not _has_bounded_auto()):
             upper, lower = np.percentile(finite, [75, 25])
             width = 2.0 * (upper - lower) / finite.size ** (1.0 / 3.0)
             if width > 0.0 and (maximum - minimum) / width > _MAX_COUNTED_BINS:
