@@ -57,7 +57,14 @@ def render(reply: pb.StatusReply, max_rows: int = MAX_ROWS) -> str:
         f"  {run.path} of {run.program}: {reason_name(run.reason)}: {run.message}"
         for run in refused
     ]
+    lines += [f"  {shipping_text(store)}" for store in reply.stores]
     trouble = [f"  {run.path}: {run.trouble}" for run in runs if run.trouble]
+    trouble += [
+        f"  {store.url} cannot be reached, next try in {duration(store.retry_secs)}: "
+        f"{store.last_error}"
+        for store in reply.stores
+        if store.last_error
+    ]
     lines.append("trouble:" if trouble else "trouble: none")
     lines.extend(trouble)
     # Names and messages come from clients.
@@ -81,6 +88,17 @@ def reducing_text(run: pb.RunStatus) -> str:
     """How far a long reduction is."""
     about = f" of about {duration(run.reducing_about_secs)}" if run.reducing_about_secs >= 1 else ""
     return f"{run.reducing_tag} is being reduced, for {duration(run.reducing_secs)}{about}"
+
+
+def shipping_text(store: pb.StoreStatus) -> str:
+    """What a store has, and what waits to be shipped there."""
+    shipped = f"{store.shipped_files:,} files ({size(store.shipped_bytes)}) shipped"
+    if not store.pending_bytes:
+        return f"{store.url}: {shipped}, nothing waits"
+    return (
+        f"{store.url}: {shipped}, {size(store.pending_bytes)} not there yet, since "
+        f"{duration(store.oldest_secs)}, and {store.pending_files:,} closed files among them"
+    )
 
 
 def _session_weight(session: pb.SessionStatus) -> tuple[int, ...]:

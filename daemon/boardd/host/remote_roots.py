@@ -1,0 +1,20 @@
+"""The URLs beneath which a daemon may write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from boardd_protos import remote_logdir
+
+_TOP = Path("/")
+
+
+def remote_roots(logdir_roots: Sequence[Path | str]) -> tuple[str, ...]:
+    """The URLs among the roots; ``remote_logdir.ANY`` beside ``/``, which is above everything.
+
+    So a daemon that a client has started for its user writes wherever that user may.
+    """
+    if _TOP in logdir_roots:
+        return (remote_logdir.ANY,)
+    return tuple(root for root in logdir_roots if isinstance(root, str))
