@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from boardd.runs.directories.spool import Spool, StoreReport
+from boardd.runs.directories.spool import HeldForStore, Spool, StoreReport
 from boardd.runs.event_files.embedding_files import CONFIG_NAME
 from boardd.shipping.plan import FileState, in_order, retry_secs, states
 from boardd.shipping.spool_directory import SpoolDirectory, directories
@@ -71,7 +71,6 @@ class StoreShipper:
         self._failures_in_a_row = 0
         #: Of directories, those in a row of each.
         self._failed: Counter[Path] = Counter()
-        self._pending_files = 0
         self._oldest: float | None = None
         self._shipped_files = self._shipped_bytes = self._failures = 0
         self._last_error = ""
@@ -102,16 +101,15 @@ class StoreShipper:
     @property
     def has_pending(self) -> bool:
         """Whether anything waits to be shipped, or may."""
-        return self._asked > self._done or self._pending_files > 0
+        return self._asked > self._done or self._held.closed_files > 0
 
     def report(self) -> StoreReport:
         """How it is getting on."""
-        held_bytes = self._spool.held_for(self._directory)
-        oldest = self._oldest
+        held, oldest = self._held, self._oldest
         return StoreReport(
             url=self.url,
-            pending_files=self._pending_files,
-            pending_bytes=held_bytes,
+            pending_files=held.closed_files,
+            pending_bytes=held.size_bytes,
             oldest_secs=0.0 if oldest is None else max(0.0, self._wall_clock() - oldest),
             shipped_files=self._shipped_files,
             shipped_bytes=self._shipped_bytes,
@@ -121,6 +119,10 @@ class StoreShipper:
             if self._failures_in_a_row
             else 0.0,
         )
+
+    @property
+    def _held(self) -> HeldForStore:
+        return self._spool.held_for(self._directory)
 
     # The thread
 
@@ -173,7 +175,7 @@ class StoreShipper:
             self._note_success()
 
     def _survey(self, found: list[SpoolDirectory]) -> None:
-        pending_files = held_bytes = 0
+        closed_files = held_bytes = 0
         oldest: float | None = None
         for directory in found:
             with contextlib.suppress(FileNotFoundError):
@@ -181,12 +183,12 @@ class StoreShipper:
                 of_each = self._states(directory)
                 for name, state in of_each.items():
                     if state in (FileState.OPEN, FileState.CLOSED) and name in files:
-                        pending_files += state is FileState.CLOSED
+                        closed_files += state is FileState.CLOSED
                         held_bytes += files[name].size_bytes
                         secs = files[name].modified_ns / 1e9
                         oldest = secs if oldest is None else min(oldest, secs)
-        self._pending_files, self._oldest = pending_files, oldest
-        self._spool.recount(self._directory, held_bytes)
+        self._oldest = oldest
+        self._spool.recount(self._directory, HeldForStore(held_bytes, closed_files))
 
     def _states(self, directory: SpoolDirectory) -> dict[str, FileState]:
         # Listed first: what is there before its directory is opened is closed, and what a
@@ -226,8 +228,7 @@ class StoreShipper:
         directory.note_shipped(name, version)
         self._shipped_files += 1
         self._shipped_bytes += version.size_bytes
-        self._pending_files = max(0, self._pending_files - 1)
-        self._spool.charge(directory.path, -version.size_bytes)
+        self._spool.charge(directory.path, -version.size_bytes, closed_files=-1)
 
     def _tidy(self, directory: SpoolDirectory) -> None:
         """Removes a directory of which nothing has changed for long, and all is shipped."""
@@ -248,7 +249,7 @@ class StoreShipper:
             _logger.error(
                 "shipping to %s fails, and is tried again until it succeeds; %d files wait: %s",
                 self.url,
-                self._pending_files,
+                self._held.closed_files,
                 text,
             )
         self._failures += 1
@@ -261,5 +262,5 @@ class StoreShipper:
         if self._failures_in_a_row:
             _logger.info("shipping to %s goes on", self.url)
         self._failures_in_a_row, self._last_error = 0, ""
-        if not self._pending_files:
+        if not self._held.closed_files:
             self._oldest = None

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from boardd_protos import boardd_pb2 as pb
 
@@ -38,6 +38,13 @@ _EARLY: Final = 0.75
 
 _LOCK_NAME: Final = "lock"
 _ID_NAME: Final = "id"
+
+
+class HeldForStore(NamedTuple):
+    """What a store has not confirmed yet."""
+
+    size_bytes: int = 0  #: with segments that are being written
+    closed_files: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,8 @@ class OpenSegments:
     def left(self, name: str) -> None:
         """Nothing more is written to the file ``name``."""
         self.closed_through = max(self.closed_through, name)
+        if self._began is not None:
+            self._spool.charge(self._path, 0, closed_files=1)
         self._size_bytes, self._began = 0, None
         self._spool.notify(self._path)
 
@@ -144,7 +153,7 @@ class Spool:
         self._obstacle = obstacle
         self._lock = threading.Lock()
         self._lock_fd = -1
-        self._held: dict[Path, int] = {}
+        self._held: dict[Path, HeldForStore] = {}
         self._open: dict[Path, OpenSegments] = {}
 
     def holds(self, path: Path) -> bool:
@@ -188,7 +197,7 @@ class Spool:
                     f"logdir {url!r}: the daemon ships to {MAX_STORES} stores already, and to no "
                     "more at a time",
                 )
-            self._held.setdefault(store, 0)
+            self._held.setdefault(store, HeldForStore())
 
     def take(self) -> None:
         """Makes the spool this daemon's, and goes on with what it holds. May be repeated.
@@ -216,7 +225,7 @@ class Spool:
             self._lock_fd = lock
             stores = [store for scheme in _folders(self.path) for store in _folders(scheme)]
             for store in stores:
-                self._held.setdefault(store, 0)
+                self._held.setdefault(store, HeldForStore())
         for store in stores:
             self.on_closed(store)
 
@@ -246,12 +255,12 @@ class Spool:
     def held_bytes(self) -> int:
         """What no store has confirmed yet."""
         with self._lock:
-            return sum(self._held.values())
+            return sum(held.size_bytes for held in self._held.values())
 
-    def held_for(self, store: Path) -> int:
+    def held_for(self, store: Path) -> HeldForStore:
         """What the store has not confirmed yet."""
         with self._lock:
-            return self._held.get(store, 0)
+            return self._held.get(store, HeldForStore())
 
     def check_room(self) -> None:
         """Raises ``DiskFullError`` while as much is held as may be."""
@@ -264,16 +273,19 @@ class Spool:
                 str(self.path),
             )
 
-    def charge(self, path: Path, size_bytes: int) -> None:
-        """Bytes were written to be shipped; a negative number was shipped."""
+    def charge(self, path: Path, size_bytes: int, *, closed_files: int = 0) -> None:
+        """Bytes were written to be shipped, files were closed; what is negative was shipped."""
         store = self._store_of(path)
         with self._lock:
-            self._held[store] = max(0, self._held.get(store, 0) + size_bytes)
+            held = self._held.get(store, HeldForStore())
+            self._held[store] = HeldForStore(
+                max(0, held.size_bytes + size_bytes), max(0, held.closed_files + closed_files)
+            )
 
-    def recount(self, store: Path, size_bytes: int) -> None:
+    def recount(self, store: Path, held: HeldForStore) -> None:
         """A look at the disk found so much for a store."""
         with self._lock:
-            self._held[store] = size_bytes
+            self._held[store] = held
 
     def notify(self, path: Path) -> None:
         """Something beneath ``path`` may be shipped."""
