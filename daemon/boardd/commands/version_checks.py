@@ -48,6 +48,15 @@ def check_status(reply: pb.StatusReply, now: float) -> Iterator[Finding]:
             f"the daemon is {reply.version}, what is installed here {__version__}",
             "restart it with: boardd stop",
         )
+    for store in reply.stores:
+        if store.last_error:
+            yield fail(
+                "store",
+                f"{store.url} has not taken {store.pending_files} files: {store.last_error}",
+                "see to its address and to the credentials in the daemon's environment",
+            )
+        elif store.pending_bytes:
+            yield ok("store", f"{store.pending_bytes} bytes are on their way to {store.url}")
     if reply.answered_at:
         skew_secs = reply.answered_at - now
         if abs(skew_secs) > MAX_SKEW_SECS:

@@ -38,7 +38,7 @@ from boardd.host.drain_progress import ShowDrain, showing_progress
 from boardd.host.left_alone import directories_left_alone
 from boardd.host.metrics_port import MetricsPort
 from boardd.host.port_check import check_port
-from boardd.host.remote_roots import remote_roots
+from boardd.host.remote_roots import check_remote_roots, remote_roots
 from boardd.host.socket_lock import SocketLock, ensure_private_directory
 from boardd.host.systemd import Notifier
 from boardd.relay.grpc_relay import GrpcRelay
@@ -107,6 +107,7 @@ def run(
         interceptors = _interceptors(config)
         if config.tls_cert is not None and config.tls_key is not None:
             credentials = server_credentials(config.tls_cert, config.tls_key, config.tls_client_ca)
+    check_remote_roots(config.logdir_roots)
     ensure_private_directory(config.socket.parent)
     roots = tuple(os.path.realpath(root) for root in config.logdir_roots if isinstance(root, Path))
     named = list(map(os.fspath, directories_left_alone()))

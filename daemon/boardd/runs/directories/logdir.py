@@ -279,6 +279,8 @@ class Roots:
         for root in self.paths:
             if path.is_relative_to(root) and self._may_ship(root, path):
                 self._check_left_alone(asked, root, path)
+                if self.spool is not None and self.spool.holds(path):
+                    self.spool.prepare(self.spool.url_of(path))
                 return root, path
         listed = ", ".join(map(self.shown, self.paths))
         asked = self.shown(asked)
@@ -327,7 +329,6 @@ class Roots:
             return checked
         if self.spool is None:
             raise RefusedError(pb.UNSUPPORTED, f"logdir {checked!r}: only local directories here")
-        self.spool.prepare(checked)
         return os.fspath(self.spool.path_of(checked))
 
 

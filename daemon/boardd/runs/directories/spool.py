@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos import remote_logdir
 
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.names import JOURNAL_DIRECTORY
@@ -171,14 +172,17 @@ class Spool:
         return f"{scheme}://{'/'.join(names)}"
 
     def prepare(self, url: str) -> None:
-        """Makes the spool ready for ``url``.
+        """Makes the spool ready for ``url``, that of a directory in it.
 
-        Raises ``RefusedError``: UNSUPPORTED for a scheme that is not known or for which a
-        package is missing, UNWRITABLE if the spool cannot be made or is another daemon's, and
-        if there are too many stores.
+        Raises ``RefusedError``: INVALID_NAME for what is no URL, UNSUPPORTED for a scheme that
+        is not known or for which a package is missing, UNWRITABLE if the spool cannot be made or
+        is another daemon's, and if there are too many stores.
         """
-        scheme = url.partition("://")[0]
-        why = self._obstacle(scheme)
+        try:
+            remote_logdir.checked(url)
+        except ValueError as error:
+            raise RefusedError(pb.INVALID_NAME, str(error)) from error
+        why = self._obstacle(url.partition("://")[0])
         if why:
             raise RefusedError(pb.UNSUPPORTED, f"logdir {url!r}: {why}")
         try:

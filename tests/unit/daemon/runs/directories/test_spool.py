@@ -53,6 +53,15 @@ def test_what_no_url_can_be_is_refused_and_makes_no_directory(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
+def test_a_part_of_the_spool_that_stands_for_no_url_is_no_logdir(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path / "spool")
+    roots = Roots(["/"], spool=spool)
+    for path in (spool.path, spool.path / "memory"):
+        assert reason(roots, os.fspath(path)) == pb.INVALID_NAME
+    assert roots.resolve(os.fspath(spool.path / "memory" / "bucket")).is_absolute()
+    assert spool.id, "who names a store's directory has the spool made ready as well"
+
+
 def test_one_daemon_at_a_time_has_a_spool(tmp_path: Path) -> None:
     spool, other = spool_at(tmp_path / "spool"), spool_at(tmp_path / "spool")
     Roots(["/"], spool=spool).resolve("memory://bucket/a")
