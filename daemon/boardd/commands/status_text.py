@@ -96,8 +96,8 @@ def shipping_text(store: pb.StoreStatus) -> str:
     if not store.pending_bytes:
         return f"{store.url}: {shipped}, nothing waits"
     return (
-        f"{store.url}: {shipped}, {size(store.pending_bytes)} not there yet, since "
-        f"{duration(store.oldest_secs)}, and {store.pending_files:,} closed files among them"
+        f"{store.url}: {shipped}, {size(store.pending_bytes)} not there yet, the oldest for "
+        f"{duration(store.oldest_secs)}; closed files among them: {store.pending_files:,}"
     )
 
 

@@ -83,10 +83,12 @@ class RunTable:
         self._is_closed = False
 
     def held(self) -> Iterator[Held]:
-        """What is held of the budgets of reductions, files, threads and groups."""
+        """What is held of the budgets of reductions, files, threads, groups and the spool."""
         yield from self._reductions.held()
         yield self._descriptors.held()
         yield from self._groups.held()
+        if self._roots.spool is not None:
+            yield from self._roots.spool.held()
         yield from self.threads.held(self._brief_calls.waiting)
 
     @property

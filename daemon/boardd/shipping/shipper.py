@@ -21,7 +21,7 @@ from typing import Final
 from boardd.runs.directories.spool import HeldForStore, Spool, StoreReport
 from boardd.runs.event_files.embedding_files import CONFIG_NAME
 from boardd.shipping.plan import FileState, in_order, retry_secs, states
-from boardd.shipping.spool_directory import SpoolDirectory, directories
+from boardd.shipping.spool_directory import SpoolDirectory, directories, is_of_group
 from boardd.shipping.store import Store
 
 _logger = logging.getLogger(__name__)
@@ -231,7 +231,12 @@ class StoreShipper:
         self._spool.charge(directory.path, -version.size_bytes, closed_files=-1)
 
     def _tidy(self, directory: SpoolDirectory) -> None:
-        """Removes a directory of which nothing has changed for long, and all is shipped."""
+        """Removes a directory of which nothing has changed for long, and all is shipped.
+
+        What several ranks log together stays: its journal goes on from these files' marks.
+        """
+        if is_of_group(directory.path, self._directory):
+            return
         files = directory.files()
         is_done = set(self._states(directory).values()) <= {FileState.SHIPPED}
         newest = max((version.modified_ns for version in files.values()), default=None)

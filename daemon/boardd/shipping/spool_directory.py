@@ -101,6 +101,12 @@ def directories(store: Path) -> list[SpoolDirectory]:
     return found[::-1]
 
 
+def is_of_group(path: Path, store: Path) -> bool:
+    """Whether ``path``, or a directory above it in that of its store, has a journal."""
+    above = [parent for parent in path.parents if parent.is_relative_to(store)]
+    return any((one / NOT_SHIPPED).is_dir() for one in (path, *above))
+
+
 def _version(status: os.stat_result) -> FileVersion:
     return FileVersion(status.st_size, status.st_mtime_ns, status.st_ino)
 

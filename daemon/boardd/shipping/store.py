@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 #: What else than fsspec a scheme needs.
 _PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "hf": "huggingface_hub"}
+
+#: Loggers that tell of each connection.
+_TALKATIVE: Final = ("aiobotocore", "botocore", "fsspec", "gcsfs", "s3fs")
 
 _INSTALL_FSSPEC: Final = (
     "the daemon's environment lacks fsspec; run there: pip install 'boardd[remote]', and restart it"
@@ -58,6 +62,8 @@ class FsspecStore:
     def __init__(self, url: str) -> None:
         import fsspec
 
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
         # What this process listed earlier is no confirmation.
         options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
         self._files, root = fsspec.core.url_to_fs(url, **options)

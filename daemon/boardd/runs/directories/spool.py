@@ -16,7 +16,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import remote_logdir
 
+from boardd.core.held import Held
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.names import JOURNAL_DIRECTORY
 from boardd.runs.directories.disk_full import DiskFullError
@@ -254,6 +255,12 @@ class Spool:
     def segments_at(self, path: Path) -> OpenSegments | None:
         """Those of a run directory that is open."""
         return self._open.get(path)
+
+    def held(self) -> Iterator[Held]:
+        """What is held of the spool's budgets."""
+        yield Held("spool-bytes", self.held_bytes, self.limit_bytes)
+        with self._lock:
+            yield Held("stores", len(self._held), MAX_STORES)
 
     @property
     def held_bytes(self) -> int:

@@ -263,6 +263,17 @@ def test_a_run_that_rests_for_long_leaves_the_spool(tmp_path: Path) -> None:
     assert store.steps(tmp_path / "scratch") == [1, 2, 3, 4, 5]
 
 
+def test_what_a_group_goes_on_from_stays(tmp_path: Path) -> None:
+    three_segments(tmp_path / "spool")
+    spool, store = spool_at(tmp_path / "spool"), RecordingStore()
+    (spool.path_of(URL).parent / ".boardd-group").mkdir()
+    (spool.path_of(URL).parent / ".boardd-group" / "journal").write_bytes(b"entries")
+    now = (spool.path_of(URL) / event_files(spool.path)[-1]).stat().st_mtime
+    shipper_of(spool, store, lambda: now + KEPT_SECS + 60).ship()
+    assert len(event_files(spool.path)) == 1
+    assert not [key for key in store.objects if "journal" in key]
+
+
 def test_two_spools_never_name_an_object_alike(tmp_path: Path) -> None:
     store = RecordingStore()
     for name in ("a", "b"):
