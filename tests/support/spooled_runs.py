@@ -67,10 +67,13 @@ class RecordingStore:
 
 
 def spool_at(
-    path: Path, limit_bytes: int = 1 << 30, clock: Callable[[], float] = lambda: 0.0
+    path: Path,
+    limit_bytes: int = 1 << 30,
+    clock: Callable[[], float] = lambda: 0.0,
+    ship_secs: float = 60.0,
 ) -> Spool:
     """A spool whose segments are never due by time, unless ``clock`` moves."""
-    return Spool(path, limit_bytes, 60.0, lambda scheme: "", clock)
+    return Spool(path, limit_bytes, ship_secs, lambda scheme: "", clock)
 
 
 @contextmanager

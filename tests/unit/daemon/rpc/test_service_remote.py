@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
+from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.runs.directories.spool import HeldForStore
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import definitions, scalar, serving
@@ -60,6 +62,24 @@ def test_a_url_beneath_no_root_is_refused_with_what_there_is(tmp_path: Path) -> 
             )
             assert URL in refused.message
         assert not spool.path.exists()
+
+    run_async(test, tmp_path)
+
+
+@pytest.mark.parametrize("sync", [NEVER, SyncPolicy(0.1)])
+def test_a_segment_ends_in_time_though_nothing_more_is_logged(
+    tmp_path: Path, sync: SyncPolicy
+) -> None:
+    async def test(path: Path) -> None:
+        spool = spool_at(path / "spool", clock=time.monotonic, ship_secs=0.5)
+        bucket = spool.path / "memory" / "bucket"
+        async with serving(path, roots=[URL], spool=spool, sync=sync) as harness:
+            client = await harness.client().begin()
+            await client.send(definitions=definitions(f"{URL}/one", {2: "loss"}, run=2))
+            await client.records(scalar(1, series=2))
+            await client.acknowledged(1)
+            await until(lambda: spool.held_for(bucket).closed_files == 1, "the segment ends")
+        spool.release()
 
     run_async(test, tmp_path)
 
