@@ -35,10 +35,20 @@ def store() -> Iterator[ObjectStore]:
         yield store
 
 
-def daemon_for(store: ObjectStore, tmp_path: Path, socket: Path | None = None) -> DaemonProcess:
-    flags = ("--logdir-root", ROOT, "--spool-dir", str(tmp_path / "spool"), "--ship-secs", "0.5")
+def daemon_for(
+    store: ObjectStore,
+    tmp_path: Path,
+    socket: Path | None = None,
+    *,
+    ship_secs: float = 0.5,
+    drain_secs: float = 2.0,
+) -> DaemonProcess:
     return DaemonProcess(
-        tmp_path, *flags, "--drain-secs", "2", socket=socket, environ=store.environ
+        tmp_path,
+        *("--logdir-root", ROOT, "--spool-dir", str(tmp_path / "spool")),
+        *("--ship-secs", str(ship_secs), "--drain-secs", str(drain_secs)),
+        socket=socket,
+        environ=store.environ,
     )
 
 
@@ -144,6 +154,21 @@ def test_a_bucket_has_every_record_once_whatever_happens_on_the_way(
         wait_until(lambda: points() == 300, "TensorBoard shows all", WAIT_SECS)
         found = asked(link, "data/plugin/scalars/scalars?run=one&tag=loss")
         assert [step for _, step, _ in found] == list(range(300))
+
+
+@pytest.mark.slow
+def test_a_daemon_that_leaves_ships_what_it_has_written(
+    tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOARDD_AUTOSTART", "0")
+    store.start(BUCKET)
+    with daemon_for(store, tmp_path, ship_secs=3600.0, drain_secs=60.0) as daemon:
+        writer = SummaryWriter(f"{ROOT}/one", address=daemon.address)
+        log(writer, 0, 10)
+        assert not store.contents(BUCKET)
+        assert daemon.terminate(120.0) == 0
+    assert steps_in(store.contents(BUCKET), tmp_path / "scratch") == list(range(10))
+    writer.close(0)
 
 
 def test_a_url_that_the_daemon_does_not_write_is_refused_when_the_writer_is_made(
