@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from boardd_protos.printable import counted
+
 from boardd.runs.directories.spool import HeldForStore, Spool, StoreReport
 from boardd.runs.event_files.embedding_files import CONFIG_NAME
 from boardd.shipping.plan import FileState, in_order, retry_secs, states
@@ -252,9 +254,9 @@ class StoreShipper:
     def _note_failure(self, text: str) -> None:
         if not self._failures_in_a_row:
             _logger.error(
-                "shipping to %s fails, and is tried again until it succeeds; %d files wait: %s",
+                "shipping to %s fails, and is tried again until it succeeds; what waits: %s, %s",
                 self.url,
-                self._held.closed_files,
+                counted(self._held.closed_files, "file"),
                 text,
             )
         self._failures += 1
