@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.printable import printable
+from boardd_protos.printable import counted, printable
 from boardd_protos.reasons import reason_name
 from google.protobuf.message import Message
 
@@ -92,7 +92,7 @@ def reducing_text(run: pb.RunStatus) -> str:
 
 def shipping_text(store: pb.StoreStatus) -> str:
     """What a store has, and what waits to be shipped there."""
-    shipped = f"{store.shipped_files:,} files ({size(store.shipped_bytes)}) shipped"
+    shipped = f"{counted(store.shipped_files, 'file')} ({size(store.shipped_bytes)}) shipped"
     if not store.pending_bytes:
         return f"{store.url}: {shipped}, nothing waits"
     return (
