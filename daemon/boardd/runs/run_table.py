@@ -201,7 +201,7 @@ class RunTable:
         """Of a run whose files are shipped; a journal is not."""
         if self._roots.spool is None or run.is_merged:
             return None
-        return self._roots.spool.segments_at(Path(run.path))
+        return self._roots.spool.segments_at(run.path)
 
     async def close(self) -> None:
         """Leaves, whatever is still open: gives up what is not written by now.

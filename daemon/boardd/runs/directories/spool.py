@@ -156,7 +156,7 @@ class Spool:
         self._lock = threading.Lock()
         self._lock_fd = -1
         self._held: dict[Path, HeldForStore] = {}
-        self._open: dict[Path, OpenSegments] = {}
+        self._open: dict[str, OpenSegments] = {}
 
     def holds(self, path: Path) -> bool:
         """Whether ``path`` is the spool's or beneath it."""
@@ -243,18 +243,18 @@ class Spool:
 
     def opened(self, path: Path) -> OpenSegments:
         """A run directory was opened and locked."""
-        segments = self._open[path] = OpenSegments(self, path)
+        segments = self._open[os.fspath(path)] = OpenSegments(self, path)
         return segments
 
     def forget(self, path: Path, segments: OpenSegments) -> None:
         """The directory was closed."""
-        if self._open.get(path) is segments:
-            del self._open[path]
+        if self.segments_at(path) is segments:
+            del self._open[os.fspath(path)]
         self.notify(path)
 
-    def segments_at(self, path: Path) -> OpenSegments | None:
+    def segments_at(self, path: str | os.PathLike[str]) -> OpenSegments | None:
         """Those of a run directory that is open."""
-        return self._open.get(path)
+        return self._open.get(os.fspath(path))
 
     def held(self) -> Iterator[Held]:
         """What is held of the spool's budgets."""
