@@ -40,6 +40,10 @@ _MAX_ERROR_CHARACTERS: Final = 300
 _SECRET: Final = re.compile(r"(?i)((?:signature|credential|token|key|secret)[\w-]*=)[^&\s'\"]+")
 
 
+#: States in which nothing is to be done with a file.
+_AT_REST: Final = frozenset({FileState.OPEN, FileState.SHIPPED})
+
+
 class UnconfirmedError(Exception):
     """The store does not have what was put there."""
 
@@ -73,6 +77,8 @@ class StoreShipper:
         self._failures_in_a_row = 0
         #: Of directories, those in a row of each.
         self._failed: Counter[Path] = Counter()
+        self._known: dict[Path, SpoolDirectory] = {}
+        self._tidied_at: float | None = None
         self._oldest: float | None = None
         self._shipped_files = self._shipped_bytes = self._failures = 0
         self._last_error = ""
@@ -154,13 +160,14 @@ class StoreShipper:
 
     def ship(self, *, hurries: bool = False) -> None:
         """One pass: looks what there is, and ships it unless the store is left alone."""
-        found = directories(self._directory)
-        self._survey(found)
+        found = directories(self._directory, self._known)
+        self._known = {directory.path: directory for directory in found}
+        busy = self._survey(found)
         if not hurries and self._failures_in_a_row and self._spool.clock() < self._retry_at:
             return
-        found.sort(key=lambda directory: self._failed[directory.path])
+        busy.sort(key=lambda directory: self._failed[directory.path])
         errors: list[tuple[Path, str]] = []
-        for directory in found:
+        for directory in busy:
             is_whole = not any(path.is_relative_to(directory.path) for path, _ in errors)
             try:
                 self._ship_directory(directory, with_config=is_whole)
@@ -175,14 +182,19 @@ class StoreShipper:
             self._note_failure(errors[0][1])
         else:
             self._note_success()
+            self._tidy(found)
 
-    def _survey(self, found: list[SpoolDirectory]) -> None:
+    def _survey(self, found: list[SpoolDirectory]) -> list[SpoolDirectory]:
+        """Counts what waits. Returns the directories in which there is something to do."""
+        busy = []
         closed_files = held_bytes = 0
         oldest: float | None = None
         for directory in found:
             with contextlib.suppress(FileNotFoundError):
                 files = directory.files()
                 of_each = self._states(directory)
+                if not _AT_REST.issuperset(of_each.values()):
+                    busy.append(directory)
                 for name, state in of_each.items():
                     if state in (FileState.OPEN, FileState.CLOSED) and name in files:
                         closed_files += state is FileState.CLOSED
@@ -191,6 +203,7 @@ class StoreShipper:
                         oldest = secs if oldest is None else min(oldest, secs)
         self._oldest = oldest
         self._spool.recount(self._directory, HeldForStore(held_bytes, closed_files))
+        return busy
 
     def _states(self, directory: SpoolDirectory) -> dict[str, FileState]:
         # Listed first: what is there before its directory is opened is closed, and what a
@@ -209,7 +222,6 @@ class StoreShipper:
         for name, state in self._states(directory).items():
             if state is FileState.SUPERSEDED:
                 directory.remove(name)
-        self._tidy(directory)
 
     def _ship_file(self, directory: SpoolDirectory, name: str) -> None:
         """Puts one file, asks for its size, and notes that it is shipped."""
@@ -232,7 +244,16 @@ class StoreShipper:
         self._shipped_bytes += version.size_bytes
         self._spool.charge(directory.path, -version.size_bytes, closed_files=-1)
 
-    def _tidy(self, directory: SpoolDirectory) -> None:
+    def _tidy(self, found: list[SpoolDirectory]) -> None:
+        """Removes directories, now and then, that have rested for long."""
+        now = self._spool.clock()
+        if self._tidied_at is None or now - self._tidied_at >= _TIDY_SECS:
+            self._tidied_at = now
+            for directory in found:
+                with contextlib.suppress(OSError):  # another time
+                    self._remove_if_done(directory)
+
+    def _remove_if_done(self, directory: SpoolDirectory) -> None:
         """Removes a directory of which nothing has changed for long, and all is shipped.
 
         What several ranks log together stays: its journal goes on from these files' marks.
@@ -245,6 +266,7 @@ class StoreShipper:
         if self._spool.segments_at(directory.path) is not None or not is_done or newest is None:
             return
         if self._wall_clock() - newest / 1e9 > KEPT_SECS:
+            self._known.pop(directory.path, None)
             directory.remove_all()
 
     def _told(self, directory: SpoolDirectory, error: Exception) -> str:

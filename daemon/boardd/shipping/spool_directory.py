@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -92,12 +93,13 @@ class SpoolDirectory:
         os.replace(partial, self.path / _LEDGER_NAME)
 
 
-def directories(store: Path) -> list[SpoolDirectory]:
-    """Those beneath the directory of a store, inner ones first."""
+def directories(store: Path, known: Mapping[Path, SpoolDirectory]) -> list[SpoolDirectory]:
+    """Those beneath the directory of a store, inner ones first; ``known`` were found earlier."""
     found = []
     for path, folders, _ in os.walk(store):
         folders[:] = sorted((name for name in folders if name != NOT_SHIPPED), reverse=True)
-        found.append(SpoolDirectory(Path(path)))
+        here = Path(path)
+        found.append(known.get(here) or SpoolDirectory(here))
     return found[::-1]
 
 
