@@ -167,8 +167,11 @@ def test_a_daemon_that_leaves_ships_what_it_has_written(
         log(writer, 0, 10)
         assert not store.contents(BUCKET)
         assert daemon.terminate(120.0) == 0
+        assert steps_in(store.contents(BUCKET), tmp_path / "scratch") == list(range(10))
+        with daemon_for(store, tmp_path, daemon.socket) as second:
+            assert writer.close(60)
+            assert second.terminate(120.0) == 0
     assert steps_in(store.contents(BUCKET), tmp_path / "scratch") == list(range(10))
-    writer.close(0)
 
 
 def test_a_url_that_the_daemon_does_not_write_is_refused_when_the_writer_is_made(
