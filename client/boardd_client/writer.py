@@ -18,6 +18,7 @@ from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
+from boardd_protos import logdir_paths, remote_logdir
 from boardd_protos.address import UnixAddress
 
 from boardd_client import ranks
@@ -178,9 +179,10 @@ class SummaryWriter(
         # Later changes of directory must not move the run.
         self._directory, self._location = self._logdir, None
         if isinstance(self._address, UnixAddress):
-            self._directory = os.path.abspath(self._logdir)
+            self._directory = logdir_paths.absolute(self._logdir)
             check_roots(self._address, self._logdir, self._directory)
-            self._location = RunLocation(self._directory, partial(look_ahead, self._address))
+            if not remote_logdir.is_remote(self._directory):
+                self._location = RunLocation(self._directory, partial(look_ahead, self._address))
         self._ranks: ranks.Ranks = ranks.resolve(rank, world_size, os.environ, launch)
         names = (self._directory, self._run_options.name, *self._ranks[:2])
         self._latest_epoch = senders.latest_epoch(str(self._address), *names)

@@ -774,7 +774,7 @@ class Slot(_message.Message):
     def __init__(self, map: _Optional[int] = ..., offset: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ["addresses", "answered_at", "budgets", "counters", "durations", "intake_budget_bytes", "intake_bytes", "logdir_roots", "pid", "refused_runs", "rss_bytes", "runs", "sessions", "started_at", "uptime_secs", "version"]
+    __slots__ = ["addresses", "answered_at", "budgets", "counters", "durations", "intake_budget_bytes", "intake_bytes", "logdir_roots", "pid", "refused_runs", "rss_bytes", "runs", "sessions", "started_at", "stores", "uptime_secs", "version"]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     ANSWERED_AT_FIELD_NUMBER: _ClassVar[int]
     BUDGETS_FIELD_NUMBER: _ClassVar[int]
@@ -789,6 +789,7 @@ class StatusReply(_message.Message):
     RUNS_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    STORES_FIELD_NUMBER: _ClassVar[int]
     UPTIME_SECS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     addresses: _containers.RepeatedScalarFieldContainer[str]
@@ -805,13 +806,36 @@ class StatusReply(_message.Message):
     runs: _containers.RepeatedCompositeFieldContainer[RunStatus]
     sessions: _containers.RepeatedCompositeFieldContainer[SessionStatus]
     started_at: float
+    stores: _containers.RepeatedCompositeFieldContainer[StoreStatus]
     uptime_secs: float
     version: str
-    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[float] = ..., uptime_secs: _Optional[float] = ..., logdir_roots: _Optional[_Iterable[str]] = ..., addresses: _Optional[_Iterable[str]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., rss_bytes: _Optional[int] = ..., intake_bytes: _Optional[int] = ..., intake_budget_bytes: _Optional[int] = ..., refused_runs: _Optional[_Iterable[_Union[RefusedRun, _Mapping]]] = ..., budgets: _Optional[_Iterable[_Union[BudgetStatus, _Mapping]]] = ..., durations: _Optional[_Iterable[_Union[DurationStatus, _Mapping]]] = ..., answered_at: _Optional[float] = ...) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[float] = ..., uptime_secs: _Optional[float] = ..., logdir_roots: _Optional[_Iterable[str]] = ..., addresses: _Optional[_Iterable[str]] = ..., counters: _Optional[_Union[Counters, _Mapping]] = ..., sessions: _Optional[_Iterable[_Union[SessionStatus, _Mapping]]] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., rss_bytes: _Optional[int] = ..., intake_bytes: _Optional[int] = ..., intake_budget_bytes: _Optional[int] = ..., refused_runs: _Optional[_Iterable[_Union[RefusedRun, _Mapping]]] = ..., budgets: _Optional[_Iterable[_Union[BudgetStatus, _Mapping]]] = ..., durations: _Optional[_Iterable[_Union[DurationStatus, _Mapping]]] = ..., answered_at: _Optional[float] = ..., stores: _Optional[_Iterable[_Union[StoreStatus, _Mapping]]] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = []
     def __init__(self) -> None: ...
+
+class StoreStatus(_message.Message):
+    __slots__ = ["failures", "last_error", "oldest_secs", "pending_bytes", "pending_files", "retry_secs", "shipped_bytes", "shipped_files", "url"]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_SECS_FIELD_NUMBER: _ClassVar[int]
+    PENDING_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FILES_FIELD_NUMBER: _ClassVar[int]
+    RETRY_SECS_FIELD_NUMBER: _ClassVar[int]
+    SHIPPED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHIPPED_FILES_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    failures: int
+    last_error: str
+    oldest_secs: float
+    pending_bytes: int
+    pending_files: int
+    retry_secs: float
+    shipped_bytes: int
+    shipped_files: int
+    url: str
+    def __init__(self, url: _Optional[str] = ..., pending_files: _Optional[int] = ..., pending_bytes: _Optional[int] = ..., oldest_secs: _Optional[float] = ..., shipped_files: _Optional[int] = ..., shipped_bytes: _Optional[int] = ..., failures: _Optional[int] = ..., last_error: _Optional[str] = ..., retry_secs: _Optional[float] = ...) -> None: ...
 
 class Tensor(_message.Message):
     __slots__ = ["dtype", "shape"]

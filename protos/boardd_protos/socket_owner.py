@@ -30,6 +30,9 @@ class SocketOwner:
     roots: tuple[str, ...] = ()  #: absolute directories beneath which it writes
     left_alone: tuple[str, ...] = ()  #: those among them in which it does not, but for roots there
     takes_batches: bool = False  #: as ``OpenReply`` says it, for what is logged before that
+    #: URLs beneath which it writes, ``remote_logdir.ANY`` for all; None: it knows no URLs.
+    remote_roots: tuple[str, ...] | None = None
+    remote_obstacle: str = ""  #: why it can write to no URL at all, and what to do
 
     def encode(self) -> bytes:
         """The content of the lock file."""
@@ -43,7 +46,12 @@ class SocketOwner:
             pid, is_autostarted = int(found["pid"]), bool(found["is_autostarted"])
             roots, left_alone = found["roots"], found.get("left_alone", [])
             takes_batches = found.get("takes_batches") is True
-            return cls(pid, is_autostarted, _paths(roots), _paths(left_alone), takes_batches)
+            urls, obstacle = found.get("remote_roots"), str(found.get("remote_obstacle", ""))
+            remote_roots = None if urls is None else tuple(map(str, urls))
+            return cls(
+                *(pid, is_autostarted, _paths(roots), _paths(left_alone), takes_batches),
+                *(remote_roots, obstacle),
+            )
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
             return cls()
 

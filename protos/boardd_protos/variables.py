@@ -22,7 +22,7 @@ _NAMES: Final = (
     *("MAX_OPEN_BYTES", "MAX_RUNS", "MAX_SERIES_PER_RUN", "MAX_SERIES_PER_SESSION"),
     *("MAX_SESSIONS", "MAX_TENSOR_BYTES", "NICE", "REDUCTION_BYTES"),
     *("SESSION_INTAKE_BYTES", "SOCKET", "STALL_SECS", "SYNC", "THREADS", "TLS_CERT"),
-    *("TLS_CLIENT_CA", "TLS_KEY", "WRITERS"),
+    *("SHIP_SECS", "SPOOL_BYTES", "SPOOL_DIR", "TLS_CLIENT_CA", "TLS_KEY", "WRITERS"),
 )
 VARIABLES: Final = frozenset(PREFIX + name for name in _NAMES)
 #: Those whose values are never shown.

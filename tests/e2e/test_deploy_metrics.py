@@ -32,6 +32,7 @@ def labels_by_metric() -> dict[str, set[str]]:
         budgets=[pb.BudgetStatus(name="x", held=1, limit=1)],
         durations=[pb.DurationStatus(name="x", upper_secs=[1], counts=[1, 1])],
         runs=[pb.RunStatus(path="/x", group=pb.GroupStatus())],
+        stores=[pb.StoreStatus(url="x")],
     )
     return {
         sample.name: set(sample.labels)

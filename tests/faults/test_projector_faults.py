@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boardd.runs.directories.logdir import DiskFullError, Roots
+from boardd.runs.directories.disk_full import DiskFullError
+from boardd.runs.directories.logdir import Roots
 from boardd.runs.event_files.embedding_files import write_embedding
 from google.protobuf import text_format
 from support.embedding_calls import CALLS, Logged

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 from boardd.events import event
-from boardd.runs.directories.logdir import DiskFullError, Roots
+from boardd.runs.directories.disk_full import DiskFullError
+from boardd.runs.directories.logdir import Roots
 from boardd.runs.event_files.event_file import EventFile
 from support.event_batches import BATCH_EVENTS, BATCHES, STEPS, batch, scalar
 from support.tensorboard_reader import LOADERS, event_files, read_events, read_scalars

@@ -7,7 +7,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -262,12 +262,16 @@ async def serving(
     budgets: Budgets | None = None,
     *,
     handover_secs: float = DEADLINE_SECS,
+    roots: Sequence[str] = (),
     **options: Any,
 ) -> AsyncIterator[Harness]:
-    """A running service; at its end nothing may be left of it."""
+    """A running service; at its end nothing may be left of it.
+
+    It writes beneath ``tmp_path / "logs"`` and ``roots``.
+    """
     global _serving
     root = tmp_path / "logs"
-    service = Service([root], budgets, **options)
+    service = Service([root, *roots], budgets, **options)
     _serving += 1
     server = grpc.aio.server()
     add_service(service, server)

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, Final, SupportsIndex
 
 import numpy as np
-from boardd_protos import tags
+from boardd_protos import remote_logdir, tags
 from boardd_protos.limits import (
     DEFAULT_BINS,
     MAX_BINS,
@@ -180,13 +180,13 @@ def folder(value: object) -> str:
 
 
 def logdir(value: object) -> str:
-    """Checks a log directory: a ``str`` or a path of one, not empty."""
+    """Checks a log directory: a ``str`` or a path of one, not empty, or a URL as ``s3://b/runs``."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"logdir is a {kind(value)}, expected a str or a path")
     text = string(os.fspath(value), "logdir")
     if not text or "\0" in text:
         raise ValueError(f"logdir {text!r} is no directory's name")
-    return text
+    return remote_logdir.checked(text)
 
 
 def run(value: object) -> str:

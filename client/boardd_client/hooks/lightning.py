@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final
 
 try:
@@ -18,6 +19,8 @@ try:
 except ImportError:
     from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
     from pytorch_lightning.utilities import rank_zero_only
+
+from boardd_protos import remote_logdir
 
 from boardd_client.hooks.report_writer import ReportWriter, of_one_process
 from boardd_client.writer import SummaryWriter
@@ -110,8 +113,9 @@ class BoarddLogger(Logger):  # type: ignore[misc]
             directory = self.log_dir
             self._writer = ReportWriter(directory, **self._options)
             # The daemon makes it too, but later: the next logger must not take its number.
-            with suppress(OSError):
-                os.makedirs(directory, exist_ok=True)
+            if not remote_logdir.is_remote(directory):
+                with suppress(OSError):
+                    os.makedirs(directory, exist_ok=True)
         return self._writer
 
     @rank_zero_only  # type: ignore[untyped-decorator]
@@ -152,8 +156,10 @@ class BoarddLogger(Logger):  # type: ignore[misc]
             self._writer.close()
 
 
-def _next_version(directory: str) -> int:
-    """The number after the greatest of the versions in a directory."""
+def _next_version(directory: str) -> int | str:
+    """The number after the greatest of the versions in a directory; of a URL, the time."""
+    if remote_logdir.is_remote(directory):
+        return f"version_{datetime.now():%Y-%m-%d_%H-%M-%S}"
     try:
         names = os.listdir(directory)
     except OSError:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+from boardd_protos import logdir_paths
 from ray.tune.logger import TBXLoggerCallback
 from ray.tune.utils import flatten_dict
 
@@ -47,7 +48,7 @@ class BoarddLoggerCallback(TBXLoggerCallback):  # type: ignore[misc]
     """
 
     def __init__(self, logdir: str | os.PathLike[str] | None = None, **options: Any) -> None:
-        self._logdir = None if logdir is None else os.path.abspath(logdir)
+        self._logdir = None if logdir is None else logdir_paths.absolute(logdir)
         self._options = of_one_process(options)
         self._writers: dict[Any, ReportWriter] = {}
         self._begun: set[Any] = set()

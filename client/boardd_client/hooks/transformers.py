@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from boardd_protos import logdir_paths
 from transformers import TrainerCallback
 from transformers.integrations import rewrite_logs
 
@@ -101,7 +102,7 @@ class BoarddCallback(TrainerCallback):  # type: ignore[misc]
         """Directory of the run, or of the first of several."""
         if self._logdir is None:
             self._logdir = _default_logdir(args)
-        return os.path.normpath(os.path.join(self._logdir, state.trial_name or ""))
+        return logdir_paths.joined(self._logdir, state.trial_name or "")
 
     def _open(self, directory: str, **options: Any) -> ReportWriter:
         if self._writer is not None:

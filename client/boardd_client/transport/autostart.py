@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from boardd_protos import local_socket
+from boardd_protos import local_socket, logdir_paths, remote_logdir
 from boardd_protos.address import UnixAddress, default_address
 from boardd_protos.socket_owner import has_remains, socket_owner
 
@@ -271,9 +271,8 @@ def _start(command: list[str], address: UnixAddress, patience: _Patience) -> Non
 def _flags(address: UnixAddress, environ: Mapping[str, str]) -> list[str]:
     """The daemon's flags. What the user set for the daemon by variables stays in force."""
     flags = ["--socket", os.fspath(address.path), "--autostarted"]
-    roots = environ.get("BOARDD_LOGDIR_ROOT", "").split(os.pathsep)
-    for root in filter(None, roots):
-        flags += ["--logdir-root", os.path.abspath(os.path.expanduser(root))]
+    for root in remote_logdir.split_roots(environ.get("BOARDD_LOGDIR_ROOT", "")):
+        flags += ["--logdir-root", logdir_paths.absolute(os.path.expanduser(root))]
     return flags
 
 

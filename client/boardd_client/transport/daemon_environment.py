@@ -16,7 +16,7 @@ from typing import Final
 _OF_THE_SYSTEM: Final = (
     *("HOME", "USER", "LOGNAME", "PATH", "TMPDIR", "TZ"),
     *("LANG", "LC_ALL", "LC_CTYPE", "LC_MESSAGES"),
-    *("XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"),
+    *("XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"),
     *("LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX"),
     *("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE"),
     *("PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "NUMBA_CACHE_DIR"),
@@ -32,7 +32,16 @@ _SETTINGS: Final = (
     *("BOARDD_MAX_MAP_BYTES", "BOARDD_MAX_MESSAGE_BYTES", "BOARDD_MAX_SESSIONS"),
     *("BOARDD_MAX_RUNS", "BOARDD_MAX_SERIES_PER_RUN", "BOARDD_MAX_SERIES_PER_SESSION"),
     *("BOARDD_JOIN_SECS", "BOARDD_LAG_POINTS", "BOARDD_LAG_SECS", "BOARDD_MAX_OPEN_BYTES"),
+    *("BOARDD_SPOOL_DIR", "BOARDD_SPOOL_BYTES", "BOARDD_SHIP_SECS"),
     *("BOARDD_STALL_SECS", "BOARDD_REDUCTION_BYTES", "BOARDD_MAX_DEFINITION_BYTES"),
+)
+
+#: How object stores are reached and who asks them, as their own tools read it. They are the
+#: user's, and so is the daemon.
+_OF_STORES: Final = (
+    *("AWS_", "AZURE_", "CLOUDSDK_", "FSSPEC_", "GOOGLE_", "GCSFS_", "STORAGE_EMULATOR_HOST"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
 )
 
 # The daemon must not touch the accelerator nor spread over the training's cores.
@@ -52,6 +61,7 @@ def daemon_environment(environ: Mapping[str, str]) -> dict[str, str]:
     The daemon runs in another directory: what is relative does not change its meaning.
     """
     result = {name: environ[name] for name in (*_OF_THE_SYSTEM, *_SETTINGS) if name in environ}
+    result |= {name: value for name, value in environ.items() if name.startswith(_OF_STORES)}
     result |= _SET
     if result.get("PYTHONPATH"):
         paths = result["PYTHONPATH"].split(os.pathsep)

@@ -11,6 +11,7 @@ import os
 import threading
 from typing import Final
 
+from boardd_protos import remote_logdir
 from boardd_protos.address import UnixAddress
 from boardd_protos.socket_owner import SocketOwner, socket_owner
 
@@ -25,6 +26,9 @@ def check_roots(address: UnixAddress, logdir: str, directory: str) -> None:
     leads to where it does not is left for the daemon to find.
     """
     owner = socket_owner(address.path)
+    if owner is not None and remote_logdir.is_remote(directory):
+        _check_remote_roots(address, directory, owner)
+        return
     if owner is None or not owner.roots or _writes_in(directory, owner):
         return
     real = _resolved(directory)
@@ -44,6 +48,21 @@ def check_roots(address: UnixAddress, logdir: str, directory: str) -> None:
         f"instance {os.path.normpath(os.path.join(owner.roots[0], name))}, or set the daemon's "
         f"BOARDD_LOGDIR_ROOT to a directory above {directory} and restart it"
     )
+
+
+def _check_remote_roots(address: UnixAddress, url: str, owner: SocketOwner) -> None:
+    here = f"logdir {url!r}: the daemon at {address}"
+    if owner.remote_roots is None:
+        if owner.pid:  # else its lock file was not understood
+            raise ValueError(f"{here} is of a version that writes local directories only")
+    elif owner.remote_obstacle:
+        raise ValueError(f"{here} cannot write there: {owner.remote_obstacle}")
+    elif not remote_logdir.lies_beneath(url, owner.remote_roots):
+        listed = " and ".join((*owner.roots, *owner.remote_roots))
+        raise ValueError(
+            f"{here} writes only below {listed}; choose a logdir there, or add {url} to the "
+            "daemon's BOARDD_LOGDIR_ROOT and restart it"
+        )
 
 
 def _writes_in(path: str, owner: SocketOwner) -> bool:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from boardd_protos import address
+from boardd_protos import address, remote_logdir
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.local_socket import accepts_connections
 from boardd_protos.socket_owner import lock_holder, socket_owner
@@ -80,12 +80,13 @@ def _examine(asked: Access, timeout_secs: float, environ: Mapping[str, str]) -> 
     if not is_elsewhere:
         yield from check_descriptors(pid)
     yield from check_memory(reply.intake_budget_bytes, pid)
-    directories = list(reply.logdir_roots)
+    directories: list[str] = list(reply.logdir_roots)
     directories += [run.group.directory or run.path for run in reply.runs if not run.trouble]
     if not directories and settings is not None and settings.config.are_roots_given:
         directories = list(map(str, settings.config.logdir_roots))
     is_alike = not is_elsewhere and (pid is None or sees_files_alike(pid))
-    yield from check_disks(directories, is_alike=is_alike)
+    local = [one for one in directories if not remote_logdir.is_remote(one)]
+    yield from check_disks(local, is_alike=is_alike)
 
 
 def _is_served(where: address.UnixAddress) -> bool:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from boardd_protos import remote_logdir
 from boardd_protos.merging import REDUCTIONS
 
 from boardd.commands.flags import command_parser
@@ -22,9 +23,13 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         "LOGDIR is one rank, rank 0 first. Inputs are only read.",
         "exit codes: 0 merged, 1 failed, 2 a wrong argument",
     )
-    parser.add_argument("logdirs", metavar="LOGDIR", type=Path, nargs="+", help="event files")
+    parser.add_argument("logdirs", metavar="LOGDIR", type=_local, nargs="+", help="event files")
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, required=True, help="the new logdir, which is not there"
+        "--out",
+        metavar="DIR",
+        type=_local,
+        required=True,
+        help="the new logdir, which is not there",
     )
     parser.add_argument(
         "--reduce",
@@ -57,6 +62,18 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         written = options.out / report.path
         print(f"{written}: {report.points} points of {len(report.ranks)} ranks", flush=True)
     return ExitCode.OK
+
+
+def _local(text: str) -> Path:
+    try:
+        is_remote = remote_logdir.is_remote(remote_logdir.checked(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if is_remote:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: local directories only are merged; copy the runs here first"
+        )
+    return Path(text)
 
 
 def _positive(text: str) -> int:

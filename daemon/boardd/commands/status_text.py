@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos.printable import printable
+from boardd_protos.printable import counted, printable
 from boardd_protos.reasons import reason_name
 from google.protobuf.message import Message
 
@@ -60,7 +60,14 @@ def render(reply: pb.StatusReply, max_rows: int = MAX_ROWS) -> str:
         f"  {run.path} of {run.program}: {reason_name(run.reason)}: {run.message}"
         for run in refused
     ]
+    lines += [f"  {shipping_text(store)}" for store in reply.stores]
     trouble = [f"  {run.path}: {run.trouble}" for run in runs if run.trouble]
+    trouble += [
+        f"  {store.url} cannot be reached, next try in {duration(store.retry_secs)}: "
+        f"{store.last_error}"
+        for store in reply.stores
+        if store.last_error
+    ]
     lines.append("trouble:" if trouble else "trouble: none")
     lines.extend(trouble)
     # Names and messages come from clients.
@@ -84,6 +91,17 @@ def reducing_text(run: pb.RunStatus) -> str:
     """How far a long reduction is."""
     about = f" of about {duration(run.reducing_about_secs)}" if run.reducing_about_secs >= 1 else ""
     return f"{run.reducing_tag} is being reduced, for {duration(run.reducing_secs)}{about}"
+
+
+def shipping_text(store: pb.StoreStatus) -> str:
+    """What a store has, and what waits to be shipped there."""
+    shipped = f"{counted(store.shipped_files, 'file')} ({size(store.shipped_bytes)}) shipped"
+    if not store.pending_bytes:
+        return f"{store.url}: {shipped}, nothing waits"
+    return (
+        f"{store.url}: {shipped}, {size(store.pending_bytes)} not there yet, the oldest for "
+        f"{duration(store.oldest_secs)}; closed files among them: {store.pending_files:,}"
+    )
 
 
 def _session_weight(session: pb.SessionStatus) -> tuple[int, ...]:

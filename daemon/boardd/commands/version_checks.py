@@ -49,6 +49,15 @@ def check_status(reply: pb.StatusReply, now: float) -> Iterator[Finding]:
             "restart it with: boardd stop",
         )
     yield from _check_clients(reply)
+    for store in reply.stores:
+        if store.last_error:
+            yield fail(
+                "store",
+                f"{store.url} has not taken {store.pending_files} files: {store.last_error}",
+                "see to its address and to the credentials in the daemon's environment",
+            )
+        elif store.pending_bytes:
+            yield ok("store", f"{store.pending_bytes} bytes are on their way to {store.url}")
     if reply.answered_at:
         skew_secs = reply.answered_at - now
         if abs(skew_secs) > MAX_SKEW_SECS:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos import logdir_paths, remote_logdir
 
 from boardd.commands.control import fetch_status
 from boardd.commands.flags import Access, access, add_access, add_timeout, command_parser
@@ -37,7 +38,9 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         "exit codes: TensorBoard's own, 1 it cannot be shown, 2 a wrong argument,\n"
         "  3 no daemon and no LOGDIR, 4 the port is taken, 130 after Ctrl-C",
     )
-    parser.add_argument("logdir", metavar="LOGDIR", type=Path, nargs="?", help="event files")
+    parser.add_argument(
+        "logdir", metavar="LOGDIR", nargs="?", help="event files: a directory, or s3://bucket/runs"
+    )
     parser.add_argument(
         "--port", type=_port, help="port of the page, 0: any (default: a free one from 6006 on)"
     )
@@ -53,10 +56,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     command = tensorboard_command(environ)
     if options.logdir is None:
         shown = _written(access(options, environ), environ)
-    elif options.logdir.is_dir():
-        shown = [os.path.abspath(options.logdir)]
     else:
-        raise ConfigError(f"{options.logdir} is not a directory; name one with event files")
+        shown = [_named(options.logdir)]
     host, port = options.host, options.port
     port = free_port(host) if port is None else check_port(host, port)
     with serving(command, log_flags(shown), host, port, options.timeout) as wait:
@@ -78,9 +79,10 @@ def shown_directories(reply: pb.StatusReply, home: Path) -> list[str]:
             "the daemon writes no run now, and may write anywhere; name a directory: "
             "boardd view LOGDIR"
         )
-    common = os.path.commonpath(runs)
-    if Path(common) not in (home, *home.parents, *_WIDE):
-        return [common]
+    remote, local = _parted(runs)
+    common = os.path.commonpath(local) if local else ""
+    if local and Path(common) not in (home, *home.parents, *_WIDE):
+        return [common, *remote]
     if len(runs) > MAX_SHOWN_DIRECTORIES:
         raise CommandError(
             f"the daemon's {len(runs)} runs have only {common} in common, which is too much to "
@@ -98,9 +100,25 @@ def _written(asked: Access, environ: Mapping[str, str]) -> list[str]:
             return list(map(str, config.logdir_roots))
         raise NoDaemonError(f"{error}; or name a directory: boardd view LOGDIR") from None
     shown = shown_directories(reply, Path.home())
-    if not all(map(os.path.isdir, shown)):
+    if not all(map(os.path.isdir, _parted(shown)[1])):
         raise CommandError(f"{', '.join(shown)}: not on this host; run boardd view there")
     return shown
+
+
+def _named(logdir: str) -> str:
+    try:
+        shown = logdir_paths.absolute(logdir)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if not remote_logdir.is_remote(shown) and not os.path.isdir(shown):
+        raise ConfigError(f"{logdir} is not a directory; name one with event files")
+    return shown
+
+
+def _parted(shown: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The URLs and the directories among them."""
+    remote = list(filter(remote_logdir.is_remote, shown))
+    return remote, [one for one in shown if one not in remote]
 
 
 def _port(text: str) -> int:

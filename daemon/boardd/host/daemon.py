@@ -16,7 +16,6 @@ import logging
 import os
 import resource
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
@@ -32,12 +31,14 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
-from boardd.errors import AddressTakenError, CommandError, ConfigError, ExitCode
+from boardd.errors import CommandError, ConfigError, ExitCode
 from boardd.host import heap, late_modules, process_attributes
 from boardd.host.activation import Activation
 from boardd.host.drain_progress import ShowDrain, showing_progress
 from boardd.host.left_alone import directories_left_alone
 from boardd.host.metrics_port import MetricsPort
+from boardd.host.port_check import check_port
+from boardd.host.remote_roots import check_remote_roots, remote_roots
 from boardd.host.socket_lock import SocketLock, ensure_private_directory
 from boardd.host.systemd import Notifier
 from boardd.relay.grpc_relay import GrpcRelay
@@ -55,6 +56,8 @@ from boardd.rpc.service import Service
 from boardd.rpc.status_reply import whole
 from boardd.rpc.tcp_connections import TcpConnections, max_connections
 from boardd.settings.config import Config
+from boardd.shipping.shipping import Shipping
+from boardd.shipping.store import missing_package
 
 _logger = logging.getLogger("boardd")
 
@@ -69,6 +72,12 @@ _GIVE_BACK_SECS: Final = 5.0
 
 #: How long a daemon whose environment is broken writes what it still can.
 _BROKEN_DRAIN_SECS: Final = 2.0
+
+#: What shipping has of the time to leave, however long the rest took.
+_LEAST_SHIP_SECS: Final = 2.0
+
+#: Between looks whether an idle daemon has shipped everything.
+_SHIP_POLL_SECS: Final = 5.0
 
 #: How long past its own deadline a drain may take before it is given up.
 _OVERTIME_SECS: Final = 2.0
@@ -98,11 +107,17 @@ def run(
         interceptors = _interceptors(config)
         if config.tls_cert is not None and config.tls_key is not None:
             credentials = server_credentials(config.tls_cert, config.tls_key, config.tls_client_ca)
+    check_remote_roots(config.logdir_roots)
     ensure_private_directory(config.socket.parent)
-    roots = tuple(os.path.realpath(root) for root in config.logdir_roots)
+    roots = tuple(os.path.realpath(root) for root in config.logdir_roots if isinstance(root, Path))
     named = list(map(os.fspath, directories_left_alone()))
     left_alone = tuple({*named, *map(os.path.realpath, named)})
-    owner = SocketOwner(os.getpid(), config.autostarted, roots, left_alone, takes_batches=True)
+    owner = SocketOwner(
+        *(os.getpid(), config.autostarted, roots, left_alone),
+        remote_roots=remote_roots(config.logdir_roots),
+        remote_obstacle=missing_package(),
+        takes_batches=True,
+    )
     end = end_daemon if config.are_roots_given else None
     with SocketLock(config.socket, owner, end_daemon=end) as lock:
         activation = Activation.take(os.environ, config.socket, lock.maps_path)
@@ -141,6 +156,7 @@ class _Daemon:
         self._leaving = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._service: Service | None = None
+        self._shipping = Shipping(config.spool_dir, config.spool_bytes, config.ship_secs)
 
     async def run(self) -> None:
         """Starts, serves until something calls ``_leave``, drains and stops."""
@@ -153,8 +169,11 @@ class _Daemon:
             umask=self._umask,
             limits=config.group_limits,
             left_alone=directories_left_alone(),
+            spool=self._shipping.spool,
         )
         self._service = service
+        if remote_roots(config.logdir_roots):
+            await asyncio.to_thread(self._shipping.resume)
         loop = asyncio.get_running_loop()
 
         def on_fault() -> None:
@@ -191,8 +210,11 @@ class _Daemon:
         if config.idle_exit_secs > 0:
             self._tasks.append(asyncio.ensure_future(self._watch_idleness(service)))
         await self._leaving.wait()
+        began = loop.time()
         await self._drain(service)
+        await self._ship(config.drain_secs - (loop.time() - began))
         self._activation.give_back()
+        self._shipping.spool.release()
         self._lock.remove_socket()  # from here on who connects starts the next daemon
         await asyncio.gather(*(server.stop(_GRACE_SECS) for server in servers))
         if relay is not None:
@@ -256,7 +278,7 @@ class _Daemon:
     def _tcp_server(
         self, service: Service, listen: address.TcpAddress
     ) -> tuple[grpc.aio.Server, address.TcpAddress]:
-        _check_port(listen)
+        check_port(listen)
         newcomers = Newcomers()
         server = self._server(
             service,
@@ -374,6 +396,13 @@ class _Daemon:
         if not drained:
             _logger.warning("not everything could be written in %g s; clients keep the rest", secs)
 
+    async def _ship(self, left_secs: float) -> None:
+        secs = max(_LEAST_SHIP_SECS, left_secs)
+        if self.exit_code is ExitCode.OK and not await asyncio.to_thread(
+            self._shipping.drain, secs
+        ):
+            _logger.warning("not everything could be shipped; the next daemon goes on with it")
+
     async def _watchdog(self) -> None:
         if self._notifier.watchdog_secs is None:
             return
@@ -399,8 +428,8 @@ class _Daemon:
 
     async def _watch_idleness(self, service: Service) -> None:
         limit = self._config.idle_exit_secs
-        while (idle := service.idle_secs) < limit:
-            await asyncio.sleep(limit - idle)
+        while (idle := service.idle_secs) < limit or self._shipping.must_stay(idle):
+            await asyncio.sleep(max(limit - idle, _SHIP_POLL_SECS))
         self._leave(f"no session for {limit:g} s")
 
 
@@ -430,29 +459,6 @@ def _interceptors(config: Config) -> Sequence[grpc.aio.ServerInterceptor]:
             "--tls-cert and --tls-key"
         )
     return (TokenInterceptor(token),)
-
-
-def _check_port(listen: address.TcpAddress) -> None:
-    """Raises an error that says why a port cannot be bound; gRPC only says that it cannot."""
-    try:
-        found = socket.getaddrinfo(
-            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except OSError as error:
-        raise ConfigError(f"--listen {listen}: {error.strerror}") from None
-    family, kind, protocol, _, where = found[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(where)
-            probe.listen(1)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise AddressTakenError(
-                    f"--listen {listen}: another process has this port; choose another, or 0 "
-                    "for a free one"
-                ) from None
-            raise ConfigError(f"--listen {listen}: {error.strerror}") from None
 
 
 def _raise_file_limit() -> None:

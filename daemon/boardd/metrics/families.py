@@ -39,6 +39,7 @@ def families(status: pb.StatusReply, shown: ShownRuns) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "boardd_refused_runs", "Refusals of the runs that were refused last.", refused
     )
+    yield from _stores(status.stores)
     yield from _runs(shown.labelled(status.runs))
 
 
@@ -106,6 +107,32 @@ def _durations(durations: Iterable[pb.DurationStatus]) -> Iterator[Metric]:
             buckets.append((bound, float(total)))
         family.add_metric([duration.name], buckets, duration.sum_secs)
     yield family
+
+
+#: Of each store: a metric's name, what it is, and its value.
+_StoreValue = Callable[[pb.StoreStatus], float]
+_STORE_GAUGES: Final[tuple[tuple[str, str, _StoreValue], ...]] = (
+    ("pending_files", "Closed files that it has not confirmed.", lambda one: one.pending_files),
+    ("pending_bytes", "What it has not confirmed.", lambda one: one.pending_bytes),
+    ("oldest_pending_seconds", "How long that has waited.", lambda one: one.oldest_secs),
+)
+_STORE_COUNTERS: Final[tuple[tuple[str, str, _StoreValue], ...]] = (
+    ("shipped_files", "Files that it has confirmed.", lambda one: one.shipped_files),
+    ("shipped_bytes", "Bytes of these.", lambda one: one.shipped_bytes),
+    ("failures", "Tries that failed.", lambda one: one.failures),
+)
+
+
+def _stores(stores: Iterable[pb.StoreStatus]) -> Iterator[Metric]:
+    for kind, metrics in (
+        (GaugeMetricFamily, _STORE_GAUGES),
+        (CounterMetricFamily, _STORE_COUNTERS),
+    ):
+        for name, help_text, value in metrics:
+            family = kind(f"boardd_store_{name}", help_text, labels=["store"])
+            for one in stores:
+                family.add_metric([one.url], value(one))
+            yield family
 
 
 #: Of each run: a metric's name, what it is, and its value.

@@ -34,6 +34,7 @@ from boardd.rpc.status_reply import status_reply, whole
 from boardd.rpc.stream import Stream
 from boardd.rpc.unattached import ATTACH_SECS, Unattached
 from boardd.runs.directories.logdir import Roots
+from boardd.runs.directories.spool import Spool
 from boardd.runs.event_files.run_files import RETRY_SECS
 from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.groups.forwarder import MAX_FORWARD_BYTES, Forwarding
@@ -68,12 +69,13 @@ class Service(boardd_pb2_grpc.BoarddServicer):
         attach_secs: float = ATTACH_SECS,
         limits: GroupLimits | None = None,
         left_alone: Sequence[Path] = (),
+        spool: Spool | None = None,
     ) -> None:
         self.budgets = budgets or Budgets()
         #: Where the daemon listens, for its status.
         self.addresses: Sequence[str] = ()
         self._sync_policy = sync
-        self._roots = Roots(logdir_roots, umask, left_alone)
+        self._roots = Roots(logdir_roots, umask, left_alone, spool=spool)
         self._clock = clock
         self._started_at = time.time()
         self._started = clock()
@@ -289,7 +291,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
             self._sessions.registry,
             started_at=self._started_at,
             uptime_secs=self._clock() - self._started,
-            logdir_roots=[os.fspath(path) for path in self._roots.paths],
+            roots=self._roots,
             addresses=self.addresses,
             held=itertools.chain.from_iterable(held() for held in self.budgets_held),
             timings=self._sessions.run_table.timings,

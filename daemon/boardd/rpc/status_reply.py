@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, fields
 
 from boardd_protos import __version__
 from boardd_protos import boardd_pb2 as pb
@@ -13,6 +13,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.core.durations import UPPER_SECS, Timings
 from boardd.core.held import Held
 from boardd.core.runs.run_state import LongReduction, RunState
+from boardd.runs.directories.logdir import Roots
 from boardd.runs.writing.turn import Turn
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
@@ -23,7 +24,7 @@ def status_reply(
     *,
     started_at: float,
     uptime_secs: float,
-    logdir_roots: Iterable[str],
+    roots: Roots,
     addresses: Iterable[str],
     held: Iterable[Held],
     timings: Timings,
@@ -37,7 +38,7 @@ def status_reply(
         pid=os.getpid(),
         started_at=started_at,
         uptime_secs=uptime_secs,
-        logdir_roots=logdir_roots,
+        logdir_roots=map(roots.shown, roots.paths),
         addresses=addresses,
         counters=registry.counters().message(),
         rss_bytes=_rss_bytes(),
@@ -60,12 +61,14 @@ def status_reply(
         )
         for run in registry.refused_runs
     )
+    if roots.spool is not None:
+        reply.stores.extend(pb.StoreStatus(**asdict(store)) for store in roots.spool.reports())
     yield reply
     for live in registry:
         reply.sessions.append(_session_status(live))
         yield reply
     for run in list(registry.runs.values()):
-        reply.runs.append(_run_status(run))
+        reply.runs.append(_run_status(run, roots.shown))
         yield reply
 
 
@@ -99,10 +102,10 @@ def _session_status(live: LiveSession) -> pb.SessionStatus:
     )
 
 
-def _run_status(run: RunState) -> pb.RunStatus:
+def _run_status(run: RunState, shown: Callable[[str], str]) -> pb.RunStatus:
     reducing = run.progress.reducing or LongReduction("", time.monotonic(), 0.0)
     return pb.RunStatus(
-        path=run.path,
+        path=shown(run.path),
         file=run.progress.file,
         written_bytes=run.progress.written_bytes,
         written=run.progress.written,
@@ -117,14 +120,14 @@ def _run_status(run: RunState) -> pb.RunStatus:
         steps_backwards=run.progress.steps_backwards,
         dropped=min(sum(run.dropped.values()), (1 << 64) - 1),
         rejected=_reject_counts(run.progress.rejected),
-        group=_group_status(run) if run.is_merged else None,
+        group=_group_status(run, shown(run.group)) if run.is_merged else None,
     )
 
 
-def _group_status(run: RunState) -> pb.GroupStatus:
+def _group_status(run: RunState, directory: str) -> pb.GroupStatus:
     group = run.progress.group
     return pb.GroupStatus(
-        directory=run.group,
+        directory=directory,
         world_size=group.world_size,
         ranks=group.ranks,
         last_rank=group.last_rank,

@@ -20,6 +20,7 @@ from boardd.core.session.batch import RunPart
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.relay.relay import NotTakenError, UnreachableError
 from boardd.runs.directories.logdir import Roots
+from boardd.runs.directories.spool import OpenSegments
 from boardd.runs.event_files.descriptors import Descriptors
 from boardd.runs.event_files.run_files import RETRY_SECS, OpenFile, RunFiles
 from boardd.runs.event_files.sync_result import SyncResult
@@ -82,10 +83,12 @@ class RunTable:
         self._is_closed = False
 
     def held(self) -> Iterator[Held]:
-        """What is held of the budgets of reductions, files, threads and groups."""
+        """What is held of the budgets of reductions, files, threads, groups and the spool."""
         yield from self._reductions.held()
         yield self._descriptors.held()
         yield from self._groups.held()
+        if self._roots.spool is not None:
+            yield from self._roots.spool.held()
         yield from self.threads.held(self._brief_calls.waiting)
 
     @property
@@ -181,10 +184,24 @@ class RunTable:
         writer = self._writers.get(run)
         if writer is not None and not self._is_closed:
             await writer.sync()
+            segments = self._segments(run)
+            if segments is not None and segments.is_begun:  # to be closed another time
+                self._wrote(run)
 
     def _wrote(self, run: RunState) -> None:
-        if run not in self._sync_timer and (secs := self.policy(run).secs):
-            self._sync_timer.wrote(run, secs)
+        if run in self._sync_timer:
+            return
+        policy = self.policy(run)
+        if self._roots.spool is not None and self._segments(run) is not None:
+            policy = policy.stricter(SyncPolicy(self._roots.spool.ship_secs))
+        if policy.secs:
+            self._sync_timer.wrote(run, policy.secs)
+
+    def _segments(self, run: RunState) -> OpenSegments | None:
+        """Of a run whose files are shipped; a journal is not."""
+        if self._roots.spool is None or run.is_merged:
+            return None
+        return self._roots.spool.segments_at(run.path)
 
     async def close(self) -> None:
         """Leaves, whatever is still open: gives up what is not written by now.

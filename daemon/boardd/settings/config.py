@@ -21,9 +21,9 @@ from boardd.core.budget import Budgets
 from boardd.core.groups.limits import HEARTBEAT_SECS, GroupLimits
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.errors import ConfigError
+from boardd.settings.default_spool import default_spool
 from boardd.settings.option import (
     COUNT,
-    DIRECTORY,
     LEVEL,
     LEVELS,
     LISTEN,
@@ -32,6 +32,7 @@ from boardd.settings.option import (
     NICE,
     PATH,
     POSITIVE_SECONDS,
+    ROOT,
     SECONDS,
     SIZE,
     SOCKET,
@@ -50,6 +51,7 @@ _LIMITS: Final = GroupLimits()
 _LEAST_HOST_SECS: Final = 3 * HEARTBEAT_SECS
 
 _WHERE = "where it listens and writes"
+_REMOTE = "logdirs in an object store, such as s3://bucket/runs"
 _LIFE = "how long it runs"
 _SHARE = "its share of the machine"
 _GROUPS = "how long points of several ranks wait for each of them"
@@ -96,12 +98,12 @@ class Config:
         default_text="off",
         default=None,
     )
-    logdir_roots: tuple[Path, ...] = _setting(
+    logdir_roots: tuple[Path | str, ...] = _setting(
         "logdir-root",
-        DIRECTORY,
+        ROOT,
         _WHERE,
-        "write only beneath this directory; may be given several times; a client's relative "
-        "logdir starts at the first",
+        "write only beneath this directory, or URL such as s3://bucket/runs; may be given several "
+        "times; a client's relative logdir starts at the first",
         repeatable=True,
         default_text="the current directory",
         default_factory=lambda: (Path.cwd(),),
@@ -127,6 +129,29 @@ class Config:
         "ask for more for its own runs",
         default_text="never",
         default=NEVER,
+    )
+    spool_dir: Path = _setting(
+        "spool-dir",
+        PATH,
+        _REMOTE,
+        "directory on this host's disk in which their runs are written first",
+        default_text="$XDG_STATE_HOME/boardd/spool, else ~/.local/state/boardd/spool",
+        default_factory=default_spool,
+    )
+    spool_bytes: int = _setting(
+        "spool-bytes",
+        SIZE,
+        _REMOTE,
+        "what their stores have not confirmed yet; beyond that their runs wait",
+        default=16 << 30,
+    )
+    ship_secs: float = _setting(
+        "ship-secs",
+        POSITIVE_SECONDS,
+        _REMOTE,
+        "what is logged is shipped after this time at the latest; each time makes an object of "
+        "each run to which something was logged",
+        default=60.0,
     )
     idle_exit_secs: float = _setting(
         "idle-exit",
@@ -422,7 +447,7 @@ class Config:
     def check(self) -> None:
         """Raises ``ConfigError`` if settings contradict each other or the machine."""
         for root in self.logdir_roots:
-            if not root.is_dir():
+            if isinstance(root, Path) and not root.is_dir():
                 raise ConfigError(f"logdir root {root} is not a directory; create it first")
         if self.metrics is not None and not self.metrics.is_loopback:
             raise ConfigError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from boardd_protos import address
+from boardd_protos import address, remote_logdir
 from boardd_protos.limits import MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES
 
 from boardd.core.sync_policy import SyncPolicy
@@ -88,6 +88,12 @@ def _path(text: str, base: Path) -> Path:
     if not text:
         raise ValueError("expected a path")
     return Path(os.path.abspath(base / os.path.expanduser(text)))
+
+
+def _root(text: str, base: Path) -> Path | str:
+    if remote_logdir.is_remote(remote_logdir.checked(text)):
+        return remote_logdir.checked(text)
+    return _path(text, base)
 
 
 def _socket(text: str, base: Path) -> Path:
@@ -177,7 +183,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("auto", "text", "json")
 
 PATH: Final = SettingType("PATH", _path, (str,))
-DIRECTORY: Final = SettingType("DIR", _path, (str,))
+ROOT: Final = SettingType("DIR", _root, (str,))
 SOCKET: Final = SettingType("PATH", _socket, (str,))
 LISTEN: Final = SettingType("HOST:PORT", _listen, (str,))
 SECONDS: Final = SettingType("SECS", _seconds, (int, float), lambda value: f"{value:g}")

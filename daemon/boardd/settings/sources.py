@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from boardd_protos import address
+from boardd_protos.remote_logdir import split_roots
 from boardd_protos.variables import misspelt
 
 from boardd.errors import ConfigError
@@ -81,8 +82,7 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     for option in OPTIONS:
         text = environ.get(option.variable, "")
         if text:
-            texts = [part for part in text.split(os.pathsep) if part]
-            given: str | list[str] = texts if option.repeatable else text
+            given: str | list[str] = split_roots(text) if option.repeatable else text
             values[option.field] = _parsed(option, given, here, option.variable)
             origins[option.field] = Origin(Source.VARIABLE, option.variable)
         if option.field in flags:

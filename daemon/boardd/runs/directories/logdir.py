@@ -24,13 +24,16 @@ from types import TracebackType
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos import remote_logdir
 from boardd_protos.tags import MAX_NAME_BYTES
 
 from boardd.core.durations import Timings
 from boardd.core.refusals import RefusedError
 from boardd.runs.directories import file_mode
+from boardd.runs.directories.disk_full import FULL, DiskFullError
 from boardd.runs.directories.file_mode import DIRECTORY_MODE
 from boardd.runs.directories.run_lock import lock_directory
+from boardd.runs.directories.spool import OpenSegments, Spool
 from boardd.runs.directories.sync_directory import sync_directory, sync_parents
 
 #: Linux's PATH_MAX, the closing NUL left out.
@@ -42,19 +45,15 @@ _READ: Final = os.O_RDONLY | _DIRECTORY
 #: To go on from it.
 _WALK: Final = os.O_PATH | _DIRECTORY
 
-#: The disk, or the owner's share of it, is full: freeing some of it helps.
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: Trouble that may pass: out of descriptors or memory, a disk or server that fails now.
 _PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
+#: A root that is above everything.
+_TOP: Final = Path("/")
 #: Of an absolute path, which needs none.
 _NO_PARENT: Final = -1
 
 #: There is no directory of that name, or none that its server still knows.
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
-
-
-class DiskFullError(OSError):
-    """The disk or the quota is full. Try again when some space is free."""
 
 
 class RunDirectory:
@@ -67,6 +66,7 @@ class RunDirectory:
         new_levels: int,
         umask: int | None,
         timings: Timings | None = None,
+        segments: OpenSegments | None = None,
         *,
         is_locked: bool = True,
     ) -> None:
@@ -75,12 +75,14 @@ class RunDirectory:
         ``new_levels``: so many directories, the run's own first and then those above it,
         were made for it. ``umask``: what files and directories in it lack; None: what the
         umask of the process says. ``timings`` counts how long writes and syncs of its files
-        take. ``is_locked``: not if the file system has no locks.
+        take. ``segments``: those of a directory whose files are shipped. ``is_locked``: not
+        if the file system has no locks.
         """
         self.is_locked = is_locked
         self.path = path  #: with symlinks resolved
         self.umask = umask
         self.timings = timings or Timings()
+        self.segments = segments
         self._fd = fd
         self._new_levels = new_levels
 
@@ -104,6 +106,16 @@ class RunDirectory:
                 return False
             raise
 
+    def left(self, file: Path | None) -> None:
+        """Nothing more is written to ``file``, if there was one."""
+        if file is not None and self.segments is not None:
+            self.segments.left(file.name)
+
+    def check_room(self) -> None:
+        """Raises ``DiskFullError`` while too much of what is written here waits for its store."""
+        if self.segments is not None:
+            self.segments.check_room()
+
     def sync(self) -> None:
         """Makes its entries durable and, the first time, its own entry in its parents.
 
@@ -117,6 +129,8 @@ class RunDirectory:
         """Releases the lock, also if the operating system has an error to tell. May be repeated."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
+            if self.segments is not None:
+                self.segments.end()
             with contextlib.suppress(OSError):
                 os.close(fd)
 
@@ -135,14 +149,16 @@ class RunDirectory:
 class Roots:
     """The directories beneath which runs may be written.
 
-    ``paths``: at least one, absolute; relative logdirs lie in the first.
+    ``paths``: at least one, absolute or a URL; relative logdirs lie in the first. A URL is
+    written to ``spool``, in which a run may be only if one of them is above its URL, or is
+    ``/``, which is above all of them. Without a spool URLs are refused.
     A root that does not exist yet is made when a run is first opened in it.
     ``umask``: what new files and directories lack, unless a run says otherwise; None: what
     the umask of the process says. ``left_alone``: absolute directories in which no run may
     be, although they are beneath a root; a root that lies in one counts more. ``timings``
     counts how long writes and syncs in all of them take.
 
-    Raises ``ValueError`` without a path and on a relative one.
+    Raises ``ValueError`` without a path, on a relative one, and on a URL without a spool.
     """
 
     def __init__(
@@ -151,12 +167,16 @@ class Roots:
         umask: int | None = None,
         left_alone: Sequence[Path] = (),
         timings: Timings | None = None,
+        spool: Spool | None = None,
     ) -> None:
         if not paths:
             raise ValueError("no logdir root: at least one directory is needed")
+        self.spool = spool
         roots = []
         for given in paths:
             path = os.fspath(given)
+            if spool is not None and remote_logdir.is_remote(path):
+                path = os.fspath(spool.path_of(remote_logdir.checked(path)))
             if not os.path.isabs(path):
                 raise ValueError(f"logdir root {path!r} is relative: give an absolute path")
             roots.append(_resolved(path))
@@ -178,6 +198,12 @@ class Roots:
         not a root or beneath one, or is left alone.
         """
         return self._locate(logdir, parts)[1]
+
+    def shown(self, path: str | os.PathLike[str]) -> str:
+        """``path``, which was resolved, as its user knows it: of the spool, the URL."""
+        if self.spool is not None and path != "" and self.spool.holds(Path(path)):
+            return self.spool.url_of(Path(path))
+        return os.fspath(path)
 
     def relative(self, path: str) -> str:
         """Returns ``path``, which was resolved, relative to the root that it lies in.
@@ -231,10 +257,15 @@ class Roots:
         try:
             _check_writable(path, run)
             is_locked = lock_directory(path, run)
+            segments = None
+            if self.spool is not None and self.spool.holds(path):
+                segments = self.spool.opened(path)
         except BaseException:
             os.close(run)
             raise
-        return RunDirectory(path, run, new_levels, mask, self.timings, is_locked=is_locked)
+        return RunDirectory(
+            path, run, new_levels, mask, self.timings, segments, is_locked=is_locked
+        )
 
     def _locate(self, logdir: str, parts: Sequence[str]) -> tuple[Path, Path]:
         """The root and the resolved path of a run."""
@@ -252,15 +283,24 @@ class Roots:
                 f"run directory {_shortened(str(path))!r} is longer than {PATH_BYTES_MAX} bytes",
             )
         for root in self.paths:
-            if path.is_relative_to(root):
+            if path.is_relative_to(root) and self._may_ship(root, path):
                 self._check_left_alone(asked, root, path)
+                if self.spool is not None and self.spool.holds(path):
+                    self.spool.prepare(self.spool.url_of(path))
                 return root, path
-        listed = ", ".join(map(str, self.paths))
-        leads = "" if str(path) == asked else f" leads to {str(path)!r}, which"
+        listed = ", ".join(map(self.shown, self.paths))
+        asked = self.shown(asked)
+        leads = "" if self.shown(path) == asked else f" leads to {str(path)!r}, which"
         raise RefusedError(
             pb.OUTSIDE_ROOTS,
             f"logdir {asked!r}{leads} is not beneath a logdir root of the daemon ({listed})",
         )
+
+    def _may_ship(self, root: Path, path: Path) -> bool:
+        """Whether what lies at ``path`` may leave this host, if it is in the spool."""
+        if self.spool is None or not self.spool.holds(path):
+            return True
+        return root == _TOP or self.spool.holds(root)
 
     def _check_left_alone(self, asked: str, root: Path, path: Path) -> None:
         for directory in self._left_alone:
@@ -275,6 +315,7 @@ class Roots:
         """The absolute path of a run, checked as text."""
         if not logdir:
             raise RefusedError(pb.INVALID_NAME, "logdir is empty: name a directory")
+        logdir = self._local(logdir)
         for part in parts:
             if part.startswith("/"):
                 raise RefusedError(
@@ -283,6 +324,18 @@ class Roots:
         for text in (logdir, *parts):
             _check_names(text)
         return os.path.join(self.paths[0], logdir, *filter(None, parts))
+
+    def _local(self, logdir: str) -> str:
+        """Where a logdir is written: that of a URL is in the spool."""
+        try:
+            checked = remote_logdir.checked(logdir)
+        except ValueError as error:
+            raise RefusedError(pb.INVALID_NAME, str(error)) from error
+        if not remote_logdir.is_remote(checked):
+            return checked
+        if self.spool is None:
+            raise RefusedError(pb.UNSUPPORTED, f"logdir {checked!r}: only local directories here")
+        return os.fspath(self.spool.path_of(checked))
 
 
 def _resolved(path: str) -> Path:

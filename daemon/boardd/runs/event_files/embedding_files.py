@@ -33,10 +33,9 @@ from boardd.events import embedding
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.projector_pb2 import ProjectorConfig
 from boardd.runs.directories import file_mode
+from boardd.runs.directories.disk_full import FULL, DiskFullError
 from boardd.runs.directories.file_mode import FILE_MODE
 from boardd.runs.directories.logdir import (
-    FULL,
-    DiskFullError,
     RunDirectory,
     is_link,
     open_or_make,
@@ -48,6 +47,8 @@ __all__ = ["EmbeddingFiles", "write_embedding"]
 
 _logger = logging.getLogger(__name__)
 
+#: Of the file that names all others.
+CONFIG_NAME: Final = embedding.CONFIG_NAME
 #: A config that cannot be read gets this name, beside the new one.
 UNREADABLE_CONFIG_NAME: Final = f"{embedding.CONFIG_NAME}.unreadable"
 
@@ -78,6 +79,7 @@ def write_embedding(directory: RunDirectory, files: EmbeddingFiles) -> int:
     Raises ``DiskFullError`` if there is no room, and ``OSError`` for other trouble
     that may pass. After those two, call it again.
     """
+    directory.check_room()
     parts = _folder_parts(files.folder)
     folder = "/".join(parts)
     contents = files.contents()
@@ -101,7 +103,10 @@ def write_embedding(directory: RunDirectory, files: EmbeddingFiles) -> int:
             sync_directory(fd)
         directory.sync()
     config.embeddings.append(embedding.config_entry(files, folder, contents))
-    return written_bytes + _write_config(directory, config)
+    written_bytes += _write_config(directory, config)
+    if directory.segments is not None:
+        directory.segments.wrote_side_files(written_bytes)
+    return written_bytes
 
 
 def _folder_parts(folder: str) -> list[str]:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 from boardd.events import event
-from boardd.runs.directories.logdir import DiskFullError, RunDirectory
+from boardd.runs.directories.disk_full import DiskFullError
+from boardd.runs.directories.logdir import RunDirectory
 from boardd.runs.event_files.durability import SyncFailedError
 from boardd.runs.event_files.event_file_names import EventFileNames
 from boardd.runs.event_files.live_file import LiveFile
@@ -20,7 +21,9 @@ class EventFile(LiveFile):
 
     ``filename_suffix`` ends the name of every file: no slash, no NUL.
     ``hostname`` is part of the name (default: this machine's). ``clock`` gives
-    seconds since the epoch.
+    seconds since the epoch. Of a directory whose files are shipped, a file that has grown, or
+    is due at a sync, is ended, and the next append begins another; the host's name is followed
+    by the spool's id there.
 
     Raises ``RefusedError`` also for a suffix that cannot be part of a file name.
     """
@@ -34,8 +37,24 @@ class EventFile(LiveFile):
         clock: Callable[[], float] = time.time,
         marks: MarkWriter | None = None,
     ) -> None:
+        self._segments = directory.segments
+        if hostname is None and self._segments is not None:
+            hostname = self._segments.hostname
         names = EventFileNames(filename_suffix, hostname)
         super().__init__(directory, _EventFileKind(names, clock), marks)
+
+    def resume(self) -> None:
+        """Goes on with an append that raised; see ``LiveFile.resume``."""
+        size_bytes = self.pending_bytes
+        super().resume()
+        if size_bytes and self._segments is not None and self._segments.wrote(size_bytes):
+            self.end_file()
+
+    def sync(self) -> None:
+        """Makes all that was appended durable; see ``LiveFile.sync``."""
+        super().sync()
+        if self._segments is not None and self._segments.is_due:
+            self.end_file()
 
 
 class _EventFileKind:

@@ -55,14 +55,18 @@ class EventFileNames:
 
         ``now`` is in seconds since the epoch. Raises ``RefusedError`` if there is none.
         """
-        names = [name for name in os.listdir(directory) if EVENT_FILE_MARK in name]
         secs = int(now)
-        newest = max(names, default="")
+        newest = newest_event_file(directory)
         digits = newest.removeprefix(_PREFIX)[:_SECS_DIGITS]
         if newest.startswith(_PREFIX) and len(digits) == _SECS_DIGITS and digits.isdecimal():
             secs = max(secs, int(digits) + 1)
         name = f"{_PREFIX}{secs:0{_SECS_DIGITS}d}{self._end}"
         return name if name > newest else _name_after(newest, self._end)
+
+
+def newest_event_file(directory: int) -> str:
+    """The last by name of the event files in ``directory``, a descriptor; empty without any."""
+    return max((name for name in os.listdir(directory) if EVENT_FILE_MARK in name), default="")
 
 
 def _name_after(newest: str, end: str) -> str:

@@ -35,8 +35,9 @@ from boardd.core.refusals import RefusedError
 from boardd.events.marks import Part
 from boardd.events.tfrecord import whole_records
 from boardd.runs.directories import file_mode
+from boardd.runs.directories.disk_full import FULL, DiskFullError
 from boardd.runs.directories.file_mode import FILE_MODE
-from boardd.runs.directories.logdir import FULL, DiskFullError, RunDirectory
+from boardd.runs.directories.logdir import RunDirectory
 from boardd.runs.event_files.durability import Durability
 from boardd.runs.event_files.mark_writer import MarkWriter
 from boardd.runs.event_files.resting_file import RestingFile
@@ -272,6 +273,7 @@ class LiveFile:
         """
         self._closed = True
         self._pending = _Append()
+        self._directory.left(self._path)
         fd, self._fd, self._path = self._fd, -1, None
         if fd >= 0:
             os.close(fd)
@@ -367,10 +369,11 @@ class LiveFile:
     def _close_file(self) -> Path | None:
         """Closes the live file; returns its path."""
         self._durability.leave_file()
-        fd, self._fd = self._fd, -1
-        path, self._path = self._path, None
+        fd, path = self._fd, self._path
+        self._fd, self._path = -1, None
         with contextlib.suppress(OSError):
             os.close(fd)
+        self._directory.left(path)
         return path
 
 

@@ -27,6 +27,7 @@ from boardd.runs.directories.logdir import Roots, RunDirectory
 from boardd.runs.event_files.descriptors import Descriptors
 from boardd.runs.event_files.embedding_files import write_embedding
 from boardd.runs.event_files.event_file import EventFile, SyncFailedError
+from boardd.runs.event_files.event_file_names import newest_event_file
 from boardd.runs.event_files.live_file import LiveFile
 from boardd.runs.event_files.mark_writer import MarkWriter
 from boardd.runs.event_files.recovery import recover
@@ -163,6 +164,7 @@ class RunFiles:
             if file.pending_bytes:
                 file.resume()
             else:
+                directory.check_room()
                 file.append(events, parts)
 
     async def append(
@@ -302,4 +304,6 @@ def _open_event_file(run: RunState, directory: RunDirectory, reading: Reading) -
     recover(directory, run.contents, reading)
     marks = MarkWriter(run.contents, time.time)
     with reading():
+        if directory.segments is not None:  # those that are there are whole
+            directory.segments.left(newest_event_file(directory.fd))
         return EventFile(directory, filename_suffix=run.filename_suffix, marks=marks)

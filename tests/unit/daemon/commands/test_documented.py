@@ -42,6 +42,7 @@ def test_the_names_of_the_json_that_are_documented_are_there() -> None:
     reply = pb.StatusReply(
         runs=[run],
         refused_runs=[pb.RefusedRun(path="/s")],
+        stores=[pb.StoreStatus(url="s3://b")],
         counters=pb.Counters(rejected=[pb.RejectCount(records=1)]),
     )
     table = TEXT.partition("The most used:")[2].partition("## ")[0]

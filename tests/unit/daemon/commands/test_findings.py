@@ -298,3 +298,13 @@ def test_who_sees_files_as_this_process_does() -> None:
 def test_shared_memory_of_this_machine(runtime_directory: Path) -> None:
     subjects = [one.subject for one in check_shared_memory(default_address().path)]
     assert subjects == ["shared memory", "logs"]
+
+
+def test_a_store_that_takes_nothing_fails() -> None:
+    store = pb.StoreStatus(url="s3://b", pending_files=2, pending_bytes=30)
+    reply = pb.StatusReply(version=__version__, stores=[store])
+    assert {one.grade for one in check_status(reply, 0.0)} == {Grade.OK}
+    reply.stores[0].last_error = "denied"
+    (failed,) = (one for one in check_status(reply, 0.0) if one.grade is not Grade.OK)
+    assert failed.grade is Grade.FAIL
+    assert failed.text == "s3://b has not taken 2 files: denied"

@@ -194,3 +194,15 @@ def test_a_screen_has_the_runs_that_there_is_most_to_tell_of() -> None:
 def test_json_is_one_line_for_each_look() -> None:
     assert "\n" not in to_json(reply(), indent=None)
     assert json.loads(to_json(reply(), indent=None)) == json.loads(to_json(reply()))
+
+
+def test_a_store_is_told_with_what_it_lacks_and_why() -> None:
+    store = pb.StoreStatus(url="s3://b", shipped_files=1, shipped_bytes=1024)
+    text = render(pb.StatusReply(stores=[store]))
+    assert "  s3://b: 1 file (1.00 KiB) shipped, nothing waits" in text
+    assert "trouble: none" in text
+    store.pending_files, store.pending_bytes, store.oldest_secs = 2, 2048, 40.0
+    store.last_error, store.retry_secs = "s3://b/x: no such bucket", 8.0
+    text = render(pb.StatusReply(stores=[store]))
+    assert "2.00 KiB not there yet, the oldest for 40 s; closed files among them: 2" in text
+    assert "  s3://b cannot be reached, next try in 8 s: s3://b/x: no such bucket" in text

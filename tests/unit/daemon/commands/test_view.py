@@ -49,6 +49,13 @@ def test_nothing_and_too_many_are_told() -> None:
         shown(*(f"/tmp/{number}" for number in range(MAX_SHOWN_DIRECTORIES + 1)))
 
 
+def test_runs_in_stores_are_shown_beside_local_ones() -> None:
+    assert shown("s3://b/x", roots=("s3://b", "/data")) == ["s3://b", "/data"]
+    runs = ("/data/runs/a", "/data/runs/b", "s3://b/x")
+    assert shown(*runs) == ["/data/runs", "s3://b/x"]
+    assert shown("s3://b/x", "s3://b/y") == ["s3://b/x", "s3://b/y"]
+
+
 def test_several_directories_have_names_of_their_own() -> None:
     assert log_flags(["/data/runs"]) == ["--logdir", "/data/runs"]
     assert log_flags(["/a/runs", "/b/runs", "/c:d", "/"]) == [

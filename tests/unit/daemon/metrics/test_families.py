@@ -143,3 +143,26 @@ def test_the_document_lists_every_metric() -> None:
         names.add(family.name + suffix)
     listed = set(re.findall(r"`(boardd_\w+)`", DOCUMENT.read_text()))
     assert names == listed
+
+
+def test_a_store_is_a_label_and_says_what_it_lacks() -> None:
+    store = pb.StoreStatus(
+        url="s3://bucket",
+        pending_files=2,
+        pending_bytes=30,
+        oldest_secs=4.5,
+        shipped_files=6,
+        shipped_bytes=70,
+        failures=8,
+    )
+    found = samples(status(stores=[store]))
+    values = {name: series for name, series in found.items() if name.startswith("boardd_store_")}
+    labels = (("store", "s3://bucket"),)
+    assert {name: series[labels] for name, series in values.items()} == {
+        "boardd_store_pending_files": 2.0,
+        "boardd_store_pending_bytes": 30.0,
+        "boardd_store_oldest_pending_seconds": 4.5,
+        "boardd_store_shipped_files_total": 6.0,
+        "boardd_store_shipped_bytes_total": 70.0,
+        "boardd_store_failures_total": 8.0,
+    }

@@ -20,6 +20,7 @@ from boardd.relay.grpc_relay import GrpcRelay
 from boardd.rpc.newcomers import Newcomers
 from boardd.rpc.status_reply import status_reply, whole
 from boardd.rpc.tcp_connections import TcpConnections
+from boardd.runs.directories.logdir import Roots
 from boardd.sessions.registry import Registry
 from boardd.settings.config import OPTIONS
 from boardd_protos import boardd_pb2 as pb
@@ -27,6 +28,7 @@ from boardd_protos.address import TcpAddress
 from boardd_protos.local_socket import HANDOVER_SUFFIX
 from support.raw_client import histogram_payload, scalars, serving, summary
 from support.service_reading import run_async
+from support.spooled_runs import spool_at
 
 DOCUMENTS = Path(boardd.__file__).parents[2] / "docs"
 #: Bounds of a record or message, of which nothing is held.
@@ -48,7 +50,7 @@ def test_no_piece_of_a_large_status_takes_long() -> None:
         registry,
         started_at=0,
         uptime_secs=1,
-        logdir_roots=[],
+        roots=Roots(["/"]),
         addresses=[],
         held=registry.held(),
         timings=Timings(),
@@ -98,7 +100,7 @@ def test_budgets_and_durations_are_told(tmp_path: Path) -> None:
 def test_every_budget_is_told_and_documented(tmp_path: Path) -> None:
     async def test(path: Path) -> None:
         relay = GrpcRelay(TcpAddress("127.0.0.1", 1))
-        async with serving(path) as harness:
+        async with serving(path, spool=spool_at(path / "spool")) as harness:
             harness.service.forward(relay, "elsewhere")
             reply = await whole(harness.service.status())
         await relay.close()

@@ -9,7 +9,6 @@ from pathlib import Path
 from boardd.settings.config import OPTIONS, Config
 from boardd.settings.option import (
     COUNT,
-    DIRECTORY,
     LEVEL,
     LISTEN,
     LOG_FORMAT,
@@ -17,6 +16,7 @@ from boardd.settings.option import (
     NICE,
     PATH,
     POSITIVE_SECONDS,
+    ROOT,
     SECONDS,
     SIZE,
     SOCKET,
@@ -29,7 +29,7 @@ DOCUMENT = Path(__file__).parents[4] / "docs" / "configuration.md"
 
 UNITS = {
     PATH: "path",
-    DIRECTORY: "directory",
+    ROOT: "directory or URL",
     SOCKET: "path",
     LISTEN: "host and port",
     SECONDS: "seconds",

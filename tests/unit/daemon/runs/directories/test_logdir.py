@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from boardd.core.refusals import RefusedError
-from boardd.runs.directories.logdir import DiskFullError, Roots
+from boardd.runs.directories.disk_full import DiskFullError
+from boardd.runs.directories.logdir import Roots
 from boardd.runs.directories.run_lock import RunLockedError
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.tags import MAX_NAME_BYTES
