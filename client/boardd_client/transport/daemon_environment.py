@@ -33,6 +33,7 @@ _SETTINGS: Final = (
     *("BOARDD_MAX_RUNS", "BOARDD_MAX_SERIES_PER_RUN", "BOARDD_MAX_SERIES_PER_SESSION"),
     *("BOARDD_JOIN_SECS", "BOARDD_LAG_POINTS", "BOARDD_LAG_SECS", "BOARDD_MAX_OPEN_BYTES"),
     *("BOARDD_STALL_SECS", "BOARDD_REDUCTION_BYTES", "BOARDD_MAX_DEFINITION_BYTES"),
+    "BOARDD_MEMORY_BYTES",
 )
 
 # The daemon must not touch the accelerator nor spread over the training's cores.

@@ -21,7 +21,7 @@ from boardd_client.memory.maps import LargeTensors, Map, make_map, populate
 from boardd_client.memory.parked_frames import ParkedFrames
 from boardd_client.memory.ring import Ring
 from boardd_client.transport.map_handover import MapHandover
-from boardd_client.transport.memory_limit import known_memory_limit_bytes
+from boardd_protos.control_groups import known_memory_limit_bytes
 from boardd_client.transport.this_process import program
 
 _logger = logging.getLogger("boardd_client")
