@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+from boardd.host.kernel_compiler import note_path
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
+from support.tensorboard_reader import read_histograms, read_scalars
 from support.waiting import wait_until
 
 
@@ -21,6 +26,47 @@ def compiler_bytes(pid: int) -> int:
         elif is_inside and line.startswith("Rss:"):
             total += int(line.split()[1]) * 1024
     return total
+
+
+def children(pid: int) -> list[int]:
+    return [child.pid for child in psutil.Process(pid).children()]
+
+
+@pytest.mark.slow
+def test_records_do_not_wait_for_kernels_that_are_not_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a fresh installation, where another daemon's process compiles at the moment."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    note = note_path()
+    note.parent.mkdir(parents=True)
+    values = np.arange(50_000, dtype=np.float32)
+    with open(note.with_name("kernels.lock"), "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with (
+            DaemonProcess(tmp_path, popen=subprocess.Popen) as daemon,
+            SummaryWriter(str(daemon.logdir), address=daemon.address) as writer,
+        ):
+            for step in range(1000):
+                writer.add_scalar("loss", step, step)
+            writer.add_histogram("values", values, bins=1000, global_step=0)
+            assert writer.flush(60)
+            assert compiler_bytes(daemon.pid) == 0
+            (compiler,) = children(daemon.pid)
+            wait_until(lambda: os.getpriority(os.PRIO_PROCESS, compiler) == 19)
+            note.touch()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            wait_until(lambda: compiler_bytes(daemon.pid) > 0, "kernels are loaded")
+            wait_until(lambda: not children(daemon.pid), "the compiler is reaped")
+            writer.add_histogram("values", values, bins=1000, global_step=1)
+            assert writer.flush(60)
+    (histograms,), (scalars,) = (
+        read(daemon.logdir).values() for read in (read_histograms, read_scalars)
+    )
+    assert [point.value for point in scalars["loss"]] == list(range(1000))
+    first, second = histograms["values"]
+    np.testing.assert_array_equal(first.buckets, second.buckets)
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "cli": {"commands", "errors"},
         "commands": {"errors", "host", "merge", "rpc", "settings"},
         "merge": {"errors", "events", "partials", "runs", "summaries"},
-        "host": {"errors", "metrics", "relay", "rpc", "settings"},
+        "host": {"errors", "metrics", "relay", "rpc", "settings", "summaries"},
         "rpc": {"core", "errors", "relay", "runs", "sessions"},
         "sessions": {"core", "runs", "system"},
         "runs": {"core", "events", "partials", "relay", "summaries"},
@@ -92,7 +92,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "__init__": set(),
     },
 }
-MAX_ARROWS = 38
+MAX_ARROWS = 39
 
 #: The rooms that compute only, and what in them does not.
 PURE = {

@@ -25,14 +25,15 @@ from typing import Final
 _logger = logging.getLogger(__name__)
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
-#: Where the code of kernels is.
-_SOURCES: Final = ("reduce", "events")
+#: The code of kernels, and what says for which types they are compiled.
+_SOURCES: Final = ("reduce/**/*.py", "events/*.py", "summaries/kernels.py")
 _LIBRARIES: Final = ("numba", "llvmlite", "numpy")
 #: Which say for which processors code is compiled. Else it is for this one.
 _LEVEL_VARIABLES: Final = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
 #: What tells processors apart in /proc/cpuinfo, on x86 and on ARM.
 _CPU_FIELDS: Final = ("model name", "flags", "CPU part", "Features")
 _LOWEST_PRIORITY: Final = 19
+_STANDARD_INPUT: Final = 0
 
 
 class KernelCompiler:
@@ -88,7 +89,7 @@ def _dependencies() -> Iterator[str]:
     for library in _LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             yield metadata.version(library)
-    for path in sorted(path for room in _SOURCES for path in (_PACKAGE / room).rglob("*.py")):
+    for path in sorted(path for pattern in _SOURCES for path in _PACKAGE.glob(pattern)):
         status = path.stat()
         yield f"{path} {status.st_size} {status.st_mtime_ns}"
     yield from (os.environ.get(name, "") for name in _LEVEL_VARIABLES)
@@ -116,7 +117,9 @@ def _turn(note: Path) -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not by sys.stdin, whose lock the end of the interpreter would wait for.
+    while os.read(_STANDARD_INPUT, 1):
+        pass
     os._exit(1)
 
 
@@ -134,7 +137,7 @@ def compile_in_turn() -> None:
         if not kernels.are_kept():
             raise OSError("numba finds no directory for its cache; set NUMBA_CACHE_DIR")
         kernels.compile_all()
-        note.touch()
+        note.touch()  # its directory is the lock's
 
 
 def main() -> int:

@@ -26,7 +26,8 @@ _EVENT_KERNELS: Final = ("scalars_kernel", "kinds_kernel", "scan_kernel")
 _SIZES: Final = (100, 10_000, 100_000)
 _BINS: Final[tuple[Bins, ...]] = (
     *(EqualWidth(30), EqualWidth(1000), default_edges()),
-    *(Edges(np.array([0.0, 1.0, 50.0, 99.0])), Rule("auto"), EqualWidth(MAX_BINS)),
+    *(Edges(np.array([0.0, 1.0, 50.0, 99.0])), Edges(np.linspace(0.0, 100.0, 11))),
+    *(Rule("auto"), EqualWidth(MAX_BINS)),
 )
 _DTYPES: Final = (np.float32, np.float64)
 

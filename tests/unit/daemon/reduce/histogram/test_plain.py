@@ -61,7 +61,9 @@ def assert_same(found: Histogram, expected: Histogram) -> None:
         ours, theirs = getattr(found, field.name), getattr(expected, field.name)
         if field.name in ("sum", "sum_squares"):
             added = min(expected.num * max(abs(expected.min), abs(expected.max)), 1e308)
-            assert ours == theirs or math.isclose(ours, theirs, rel_tol=1e-12, abs_tol=1e-14 * added)
+            assert ours == theirs or math.isclose(
+                ours, theirs, rel_tol=1e-12, abs_tol=1e-14 * added
+            )
         else:
             np.testing.assert_array_equal(ours, theirs)
     assert math.copysign(1, found.min) == math.copysign(1, expected.min)
