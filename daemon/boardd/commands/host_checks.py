@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+from boardd_protos.control_groups import memory_limit_bytes
 from boardd_protos.log_directory import is_tmpfs_path, log_directories
 
 from boardd.commands.findings import Finding, Grade, fail, ok, warn

@@ -91,7 +91,7 @@ def parts_of_memory(memory_bytes: int) -> dict[str, int]:
 
 
 def share_of_memory(limit_bytes: int, percent: float) -> int:
-    """``percent`` of ``limit_bytes``, ``LEAST_MEMORY_BYTES`` at least; parts of it are whole MiB."""
+    """``percent`` of ``limit_bytes`` in eights of MiB, ``LEAST_MEMORY_BYTES`` at least."""
     unit_bytes = 8 * MEBIBYTE
     share_bytes = int(limit_bytes * percent / 100) // unit_bytes * unit_bytes
     return max(share_bytes, LEAST_MEMORY_BYTES)

@@ -1,4 +1,4 @@
-"""Kernels are compiled once for an installation, by one process at a time, which outlives nobody."""
+"""Kernels are compiled once for an installation, by one process at a time that outlives nobody."""
 
 from __future__ import annotations
 
