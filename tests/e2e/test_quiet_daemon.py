@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +70,35 @@ def test_records_do_not_wait_for_kernels_that_are_not_compiled(
     assert [point.value for point in scalars["loss"]] == list(range(1000))
     first, second = histograms["values"]
     np.testing.assert_array_equal(first.buckets, second.buckets)
+
+
+def sleeps_of_sender() -> int:
+    """How often the client's thread has gone to sleep, see proc(5)."""
+    (sender,) = (thread for thread in threading.enumerate() if thread.name == "boardd-sender")
+    status = Path(f"/proc/self/task/{sender.native_id}/status").read_text()
+    return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+
+@pytest.mark.slow
+def test_a_client_and_a_daemon_with_nothing_to_do_hardly_wake_up(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        daemon = stack.enter_context(DaemonProcess(tmp_path))
+        for number in range(50):
+            writer = stack.enter_context(
+                SummaryWriter(str(daemon.logdir / str(number)), address=daemon.address)
+            )
+            writer.add_scalar("loss", 1.0, 0)
+        assert writer.flush(60)
+
+        def is_quiet() -> bool:
+            # A second has ten looks of a client that is busy, and one of one that is not.
+            before, used = sleeps_of_sender(), psutil.Process(daemon.pid).cpu_times()
+            time.sleep(2.0)
+            times = psutil.Process(daemon.pid).cpu_times()
+            used_secs = times.user + times.system - used.user - used.system
+            return sleeps_of_sender() - before <= 8 and used_secs <= 0.1
+
+        wait_until(is_quiet, "client and daemon are quiet")
 
 
 @pytest.mark.slow
