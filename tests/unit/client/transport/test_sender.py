@@ -64,6 +64,9 @@ def test_each_record_ends_a_quiet_wait(
         for step in range(5):
             sw.add_scalar("loss", float(step), step)
             wait_until(lambda step=step: len(scripted.values()) == step + 1)
+            assert sw._attached is not None
+            quiet = sw._attached.sender._pace
+            wait_until(lambda quiet=quiet: quiet._idle_looks > 0)
         with writer(scripted, run="b") as other:
             other.add_scalar("loss", 5.0, 5)
         scripted.break_stream()
