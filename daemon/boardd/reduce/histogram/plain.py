@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from boardd.reduce.histogram.chunks import CHUNK, Chunks, converted
+from boardd.reduce.histogram.chunks import CHUNK, FLOAT64, Chunks, converted
 
 #: A float64 is ``digits * 2**(exponent - _DIGITS)``, with a whole number of this many bits.
-_DIGITS = 53
-_LOW_BITS = 32
-_LOW = np.int64((1 << _LOW_BITS) - 1)
+_DIGITS: Final = 53
+_LOW_BITS: Final = 32
+_LOW: Final = np.int64((1 << _LOW_BITS) - 1)
 
 
 class Moments(NamedTuple):
@@ -66,8 +66,9 @@ def moments(chunks: Chunks) -> Moments:
 def count(chunks: Chunks, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Returns the counts, int64[n], of finite values between n + 1 ``edges``, as NumPy does."""
     below: npt.NDArray[np.int64] = np.zeros(edges.size, np.int64)
-    for values in _copies(chunks):
-        ordered = np.sort(values[np.isfinite(values)])
+    for part in _parts(chunks):
+        # float32 is sorted in half the time.
+        ordered = np.sort(part[np.isfinite(part)]).astype(np.float64)
         below[:-1] += ordered.searchsorted(edges[:-1], "left")
         below[-1] += ordered.searchsorted(edges[-1], "right")
     return np.diff(below)
@@ -127,7 +128,11 @@ def _exact_sum(values: npt.NDArray[np.float64]) -> int:
 
 def _copies(chunks: Chunks) -> Iterator[npt.NDArray[np.float64]]:
     """Yields all values as float64[n], copied: others may write to them meanwhile."""
+    for part in _parts(chunks):
+        yield part.copy() if part.dtype == FLOAT64 else converted(part, FLOAT64)
+
+
+def _parts(chunks: Chunks) -> Iterator[npt.NDArray[Any]]:
     for chunk in chunks():
         for start in range(0, chunk.size, CHUNK):
-            part = chunk[start : start + CHUNK]
-            yield part.copy() if part.dtype == np.float64 else converted(part, np.dtype(np.float64))
+            yield chunk[start : start + CHUNK]
