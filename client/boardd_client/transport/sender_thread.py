@@ -109,12 +109,15 @@ class SenderThread:
 
     def _run(self, client: Client) -> None:
         try:
+            is_quiet = False
             while not self._pace.is_stopping:
-                is_urgent = self._pace.wait(is_quiet=self._is_quiet(client))
+                is_urgent = self._pace.wait(is_quiet=is_quiet)
+                is_quiet = False
                 try:
                     self._work(client, is_urgent=is_urgent)
                     if not client.abandoned and client.retire():
                         break
+                    is_quiet = self._is_quiet(client)
                 except Exception:
                     # A defect must not end the thread that all records depend on.
                     _logger.exception("boardd: the sender failed and goes on")

@@ -33,6 +33,7 @@ _LEVEL_VARIABLES: Final = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
 #: What tells processors apart in /proc/cpuinfo, on x86 and on ARM.
 _CPU_FIELDS: Final = ("model name", "flags", "CPU part", "Features")
 _LOWEST_PRIORITY: Final = 19
+_FIRST_TO_BE_KILLED: Final = "1000"
 _STANDARD_INPUT: Final = 0
 
 
@@ -143,6 +144,9 @@ def compile_in_turn() -> None:
 def main() -> int:
     """Compiles, for as long as its standard input is open. Returns the exit code."""
     os.setpriority(os.PRIO_PROCESS, 0, _LOWEST_PRIORITY)
+    # If memory is short, this process is what nobody misses.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_BE_KILLED)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         compile_in_turn()
