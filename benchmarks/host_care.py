@@ -41,7 +41,10 @@ from boardd_client import SummaryWriter
 values = np.random.default_rng(0).standard_normal(100_000).astype(np.float32)
 logdir, address, kind, count = sys.argv[1:]
 cpu, begin = time.process_time(), time.monotonic()
-writers = [SummaryWriter(f"{logdir}/{n}", address=address, verbose=False) for n in range(int(count))]
+writers = [
+    SummaryWriter(f"{logdir}/{number}", address=address, verbose=False)
+    for number in range(int(count))
+]
 for writer in writers:
     if kind != "histogram":
         writer.add_scalar("loss", 1.0, 0)
