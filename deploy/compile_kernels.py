@@ -20,11 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from boardd.host.kernel_compiler import compile_in_turn
 from boardd.host.late_modules import late_modules
-from boardd.reduce.histogram.bins import Edges, EqualWidth
-from boardd.reduce.histogram.grid_many import DTYPES as GRID_DTYPES
-from boardd.reduce.histogram.grid_many import grids
-from boardd.reduce.histogram.many import histograms
 from boardd_client import SummaryWriter
 from numba.core.dispatcher import Dispatcher
 
@@ -66,20 +63,8 @@ def load_modules() -> None:
         importlib.import_module(name)
 
 
-def reduce_many() -> None:
-    """Compiles the kernels of many histograms: whether some arrive together is chance."""
-    for arrays in (2, 200):  # few keep the GIL, and many release it
-        values, sizes = np.arange(50 * arrays) % 100, [50] * arrays
-        for dtype in DTYPES:
-            for bins in (EqualWidth(30), Edges(np.arange(5.0))):
-                list(histograms(values.astype(dtype), sizes, bins))
-    values = np.arange(100)
-    for grid_dtype in GRID_DTYPES:
-        grids([values.astype(grid_dtype)] * 2, 64)
-
-
 def log_all() -> None:
-    """Compiles all others: logs to a daemon of its own, alone and as two ranks."""
+    """Compiles what else records need: logs to a daemon of its own, alone and as two ranks."""
     with tempfile.TemporaryDirectory() as directory:
         socket, logdir = Path(directory, "s"), Path(directory, "logs")
         logdir.mkdir()
@@ -126,7 +111,7 @@ def missing() -> list[str]:
 def main() -> None:
     """Compiles each kernel in its way."""
     load_modules()
-    reduce_many()
+    compile_in_turn()
     log_all()
     if names := missing():
         sys.exit(f"not compiled: {', '.join(names)}; let {__file__} do what uses them")

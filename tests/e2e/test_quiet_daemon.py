@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+from boardd.host.kernel_compiler import note_path
 from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
+from support.tensorboard_reader import read_histograms, read_scalars
 from support.waiting import wait_until
 
 
@@ -21,6 +29,76 @@ def compiler_bytes(pid: int) -> int:
         elif is_inside and line.startswith("Rss:"):
             total += int(line.split()[1]) * 1024
     return total
+
+
+def children(pid: int) -> list[int]:
+    return [child.pid for child in psutil.Process(pid).children()]
+
+
+@pytest.mark.slow
+def test_records_do_not_wait_for_kernels_that_are_not_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a fresh installation, where another daemon's process compiles at the moment."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    note = note_path()
+    note.parent.mkdir(parents=True)
+    values = np.arange(50_000, dtype=np.float32)
+    with open(note.with_name("kernels.lock"), "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with (
+            DaemonProcess(tmp_path, popen=subprocess.Popen) as daemon,
+            SummaryWriter(str(daemon.logdir), address=daemon.address) as writer,
+        ):
+            for step in range(1000):
+                writer.add_scalar("loss", step, step)
+            writer.add_histogram("values", values, bins=1000, global_step=0)
+            assert writer.flush(60)
+            assert compiler_bytes(daemon.pid) == 0
+            (compiler,) = children(daemon.pid)
+            wait_until(lambda: os.getpriority(os.PRIO_PROCESS, compiler) == 19)
+            note.touch()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            wait_until(lambda: compiler_bytes(daemon.pid) > 0, "kernels are loaded")
+            wait_until(lambda: not children(daemon.pid), "the compiler is reaped")
+            writer.add_histogram("values", values, bins=1000, global_step=1)
+            assert writer.flush(60)
+    (histograms,), (scalars,) = (
+        read(daemon.logdir).values() for read in (read_histograms, read_scalars)
+    )
+    assert [point.value for point in scalars["loss"]] == list(range(1000))
+    first, second = histograms["values"]
+    np.testing.assert_array_equal(first.buckets, second.buckets)
+
+
+def sleeps_of_sender() -> int:
+    """How often the client's thread has gone to sleep, see proc(5)."""
+    (sender,) = (thread for thread in threading.enumerate() if thread.name == "boardd-sender")
+    status = Path(f"/proc/self/task/{sender.native_id}/status").read_text()
+    return int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+
+@pytest.mark.slow
+def test_a_client_and_a_daemon_with_nothing_to_do_hardly_wake_up(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        daemon = stack.enter_context(DaemonProcess(tmp_path))
+        for number in range(50):
+            writer = stack.enter_context(
+                SummaryWriter(str(daemon.logdir / str(number)), address=daemon.address)
+            )
+            writer.add_scalar("loss", 1.0, 0)
+        assert writer.flush(60)
+
+        def is_quiet() -> bool:
+            # A second has ten looks of a client that is busy, and one of one that is not.
+            before, used = sleeps_of_sender(), psutil.Process(daemon.pid).cpu_times()
+            time.sleep(2.0)
+            times = psutil.Process(daemon.pid).cpu_times()
+            used_secs = times.user + times.system - used.user - used.system
+            return sleeps_of_sender() - before <= 8 and used_secs <= 0.1
+
+        wait_until(is_quiet, "client and daemon are quiet")
 
 
 @pytest.mark.slow

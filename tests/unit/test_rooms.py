@@ -52,7 +52,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "cli": {"commands", "errors"},
         "commands": {"errors", "host", "merge", "rpc", "settings"},
         "merge": {"errors", "events", "partials", "runs", "summaries"},
-        "host": {"errors", "metrics", "relay", "rpc", "settings", "shipping"},
+        "host": {"errors", "metrics", "relay", "rpc", "settings", "shipping", "summaries"},
         "rpc": {"core", "errors", "relay", "runs", "sessions"},
         "sessions": {"core", "runs", "system"},
         "shipping": {"runs"},
@@ -93,7 +93,7 @@ INNER_ROOMS: dict[str, dict[str, set[str]]] = {
         "__init__": set(),
     },
 }
-MAX_ARROWS = 40
+MAX_ARROWS = 41
 
 #: The rooms that compute only, and what in them does not.
 PURE = {

@@ -34,6 +34,7 @@ _SETTINGS: Final = (
     *("BOARDD_JOIN_SECS", "BOARDD_LAG_POINTS", "BOARDD_LAG_SECS", "BOARDD_MAX_OPEN_BYTES"),
     *("BOARDD_SPOOL_DIR", "BOARDD_SPOOL_BYTES", "BOARDD_SHIP_SECS"),
     *("BOARDD_STALL_SECS", "BOARDD_REDUCTION_BYTES", "BOARDD_MAX_DEFINITION_BYTES"),
+    "BOARDD_MEMORY_BYTES",
 )
 
 #: How object stores are reached and who asks them, as their own tools read it. They are the

@@ -10,9 +10,9 @@ import time
 from typing import Final
 
 from boardd_protos.address import UnixAddress
+from boardd_protos.control_groups import known_memory_limit_bytes
 
 from boardd_client.transport import autostart
-from boardd_client.transport.memory_limit import known_memory_limit_bytes
 from boardd_client.transport.warn_once import WarnOnce
 
 #: Seconds until the look for obstacles, which is not to compete with what a process does first.

@@ -1,7 +1,8 @@
 """When the sender's thread looks for work.
 
 Trainers do not wake it for each record: it looks every ``SEND_INTERVAL_SECS``, and
-sooner when enough has gathered or somebody waits.
+sooner when enough has gathered or somebody waits. While nothing is logged it looks every
+``QUIET_INTERVAL_SECS``, and the next record ends that wait.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from boardd_client.transport.wakeup import Wakeup
 #: A record is sent at the latest this long after it was logged, if nothing is in the way.
 SEND_INTERVAL_SECS: Final = 0.1
 LEAST_INTERVAL_SECS: Final = 0.02
+QUIET_INTERVAL_SECS: Final = 1.0
+#: Looks with nothing to do before it is quiet. To wake a thread costs the call that logs up to
+#: a third of a millisecond, which only a call after a pause may take.
+_LOOKS_UNTIL_QUIET: Final = 20
 #: Between sends that nobody waits for: many small batches cost more than few large ones.
 _BACKLOG_INTERVAL_SECS: Final = 0.05
 #: From a nudge to the send: what a step logs next goes with it.
@@ -31,6 +36,7 @@ class Pace:
         self._wakeup = Wakeup()
         self._is_urgent = False
         self._last_round = 0.0
+        self._idle_looks = 0
 
     def quicken(self, *, max_queue: int, flush_secs: float) -> None:
         """Looks sooner than usual, as the most impatient writer wishes.
@@ -56,9 +62,17 @@ class Pace:
         self.is_stopping = True
         self.wake()
 
-    def wait(self) -> bool:
-        """Waits until it is time to look; returns whether somebody waits for that."""
-        is_nudged = self._wakeup.wait(self._interval_secs)
+    def looked(self, *, is_idle: bool) -> bool:
+        """Notes whether there was nothing to do. Returns whether it is quiet by now."""
+        self._idle_looks = self._idle_looks + 1 if is_idle else 0
+        return self._idle_looks >= _LOOKS_UNTIL_QUIET
+
+    def wait(self, *, is_quiet: bool = False) -> bool:
+        """Waits until it is time to look; returns whether somebody waits for that.
+
+        ``is_quiet`` says that the next record nudges.
+        """
+        is_nudged = self._wakeup.wait(QUIET_INTERVAL_SECS if is_quiet else self._interval_secs)
         interval_secs = min(self._interval_secs, _BACKLOG_INTERVAL_SECS)
         pause_secs = self._last_round + interval_secs - time.monotonic()
         if pause_secs > 0 and not self._is_urgent:

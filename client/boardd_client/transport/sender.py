@@ -282,8 +282,9 @@ class Sender:
             self._warn(message.notice.message, message.notice.message)
         with self._changed:
             self._changed.notify_all()
-        # The window was full, or the end waits for the last acknowledgement.
-        if self._connector.is_held_up or (self.users == 0 and self.session.is_drained):
+        # The window was full, the end waits for the last acknowledgement, or the daemon leaves.
+        is_end_due = self.users == 0 and self.session.is_drained
+        if self._connector.is_held_up or is_end_due or kind == "draining":
             self.wake()
 
     def on_room(self) -> None:

@@ -109,12 +109,15 @@ class SenderThread:
 
     def _run(self, client: Client) -> None:
         try:
+            is_quiet = False
             while not self._pace.is_stopping:
-                is_urgent = self._pace.wait()
+                is_urgent = self._pace.wait(is_quiet=is_quiet)
+                is_quiet = False
                 try:
                     self._work(client, is_urgent=is_urgent)
                     if not client.abandoned and client.retire():
                         break
+                    is_quiet = self._is_quiet(client)
                 except Exception:
                     # A defect must not end the thread that all records depend on.
                     _logger.exception("boardd: the sender failed and goes on")
@@ -124,6 +127,19 @@ class SenderThread:
         finally:
             self._connector.close()
             self._finish()
+
+    def _is_quiet(self, client: Client) -> bool:
+        """Whether nothing is to be done before the next record, which then ends the wait."""
+        is_quiet = self._pace.looked(is_idle=self._is_idle(client))
+        if is_quiet:
+            self._session.ring.notify_backlog(1, self._pace.nudge)
+            # What was logged before that nudges nobody.
+            is_quiet = self._is_idle(client)
+        return is_quiet
+
+    def _is_idle(self, client: Client) -> bool:
+        is_connected = self._connector.connection is not None
+        return is_connected and self._session.is_drained and not client.abandoned
 
     def _finish(self) -> None:
         # Else the daemon keeps the memory until this process ends, and writes what is left.

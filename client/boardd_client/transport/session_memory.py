@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import Address, UnixAddress
+from boardd_protos.control_groups import known_memory_limit_bytes
 from boardd_protos.log_directory import log_directories
 
 from boardd_client.environment import Settings
@@ -21,7 +22,6 @@ from boardd_client.memory.maps import LargeTensors, Map, make_map, populate
 from boardd_client.memory.parked_frames import ParkedFrames
 from boardd_client.memory.ring import Ring
 from boardd_client.transport.map_handover import MapHandover
-from boardd_client.transport.memory_limit import known_memory_limit_bytes
 from boardd_client.transport.this_process import program
 
 _logger = logging.getLogger("boardd_client")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+from boardd_protos.control_groups import memory_limit_bytes
 from boardd_protos.log_directory import is_tmpfs_path, log_directories
 
 from boardd.commands.findings import Finding, Grade, fail, ok, warn
@@ -90,7 +91,9 @@ def descriptor_finding(in_use: int, hard_limit: int) -> Finding:
 def check_memory(intake_budget_bytes: int, pid: int | None) -> Iterator[Finding]:
     """Yields whether there is memory for the budget, 0 if not known, of the daemon ``pid``."""
     available = psutil.virtual_memory().available
-    limit = _cgroup_limit_bytes(pid) if pid or not intake_budget_bytes else None
+    limit = None
+    if pid or not intake_budget_bytes:
+        limit = memory_limit_bytes(membership=Path(f"/proc/{pid or 'self'}/cgroup"))
     yield memory_finding(available, limit, intake_budget_bytes)
 
 
@@ -164,26 +167,3 @@ def disk_finding(directory: str, free_bytes: int, free_inodes: int) -> Finding:
     if free_bytes < LOW_DISK_BYTES:
         return warn("disk", text, "free some soon")
     return ok("disk", text)
-
-
-def _cgroup_limit_bytes(pid: int | None) -> int | None:
-    """The least memory limit of the control groups (version 2) of ``pid``, None without one.
-
-    Those of this process if ``pid`` is None.
-    """
-    try:
-        lines = Path(f"/proc/{pid or 'self'}/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    limits = []
-    for line in lines:
-        if line.startswith("0::"):
-            group = Path("/sys/fs/cgroup") / line.removeprefix("0::").lstrip("/")
-            for directory in (group, *group.parents):
-                try:
-                    text = (directory / "memory.max").read_text().strip()
-                except OSError:
-                    continue
-                if text.isdecimal():
-                    limits.append(int(text))
-    return min(limits, default=None)

@@ -19,13 +19,18 @@ from others, also if it falls silent.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
+from typing import Final
 
 from boardd_protos.limits import DEFAULT_MESSAGE_BYTES
 
 MEBIBYTE = 1 << 20
+
+#: The memory that the bounds below are parts of: more, only for who asks for it.
+MEMORY_BYTES: Final = 2048 * MEBIBYTE
+#: With less, hardly a record has room.
+LEAST_MEMORY_BYTES: Final = 64 * MEBIBYTE
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Budgets:
     #: Seconds a stream may fall silent in the middle of a tensor.
     stall_secs: float = 60.0
     #: Threads that make histograms and images.
-    reducers: int = max(1, (os.cpu_count() or 2) // 2)
+    reducers: int = 1
     #: Threads that write event files; a slow disk keeps one busy for each run on it.
     writers: int = 8
 
@@ -68,6 +73,33 @@ class Budgets:
             value = getattr(self, field.name)
             if not value > 0:
                 raise ValueError(f"{field.name} is {value!r}; it must be above zero")
+
+
+def parts_of_memory(memory_bytes: int) -> dict[str, int]:
+    """Returns the bounds in bytes that are parts of ``memory_bytes``, by their names.
+
+    Intake, reductions and names together are all of it. A tensor of the most bytes is no more
+    than half; it mostly lies in memory of its client's.
+    """
+    return {
+        "intake_bytes": memory_bytes // 4,
+        "session_intake_bytes": memory_bytes // 8,
+        "max_tensor_bytes": min(Budgets.max_tensor_bytes, memory_bytes // 2),
+        "reduction_bytes": memory_bytes // 2,
+        "max_definition_bytes": memory_bytes // 4,
+    }
+
+
+def share_of_memory(limit_bytes: int, percent: float) -> int:
+    """``percent`` of ``limit_bytes`` in eights of MiB, ``LEAST_MEMORY_BYTES`` at least."""
+    unit_bytes = 8 * MEBIBYTE
+    share_bytes = int(limit_bytes * percent / 100) // unit_bytes * unit_bytes
+    return max(share_bytes, LEAST_MEMORY_BYTES)
+
+
+def reducers_of(processors: float) -> int:
+    """How many threads reduce: half of ``processors``, of which one may be a part."""
+    return max(1, int(processors / 2))
 
 
 class Intake:

@@ -20,7 +20,8 @@ top bit set on all but the last; a negative int64 takes ten of them. Source:
 protobuf.dev, "Encoding".
 
 The loop (``scalars_kernel``) is compiled by numba on first need. A few scalars are serialized by
-protobuf until then, so that an idle daemon never loads numba.
+protobuf until then, so that an idle daemon never loads numba; and all of them while the loop is
+compiled elsewhere (``await_kernel``).
 """
 
 from __future__ import annotations
@@ -48,6 +49,19 @@ _EVENT_BYTES_MAX: Final = 9 + 11 + 18 + 5
 _Kernel = Callable[..., Any]
 _kernel: _Kernel | None = None
 _kernel_lock = threading.Lock()
+_is_awaited = False
+
+
+def await_kernel() -> None:
+    """Lets protobuf encode any number of scalars from now on, so that nothing is compiled."""
+    global _is_awaited
+    _is_awaited = True
+
+
+def kernel_is_there() -> None:
+    """Lets the loop encode all but a few scalars from now on."""
+    global _is_awaited
+    _is_awaited = False
 
 
 def encode_scalars(
@@ -88,7 +102,7 @@ def encode_scalars(
     names = TagNames() if names is None else names
     names.extend(tags)
     chosen = names.chosen(indices)
-    if _kernel is None and len(times) <= UNCOMPILED_MAX:
+    if _is_awaited or (_kernel is None and len(times) <= UNCOMPILED_MAX):
         return _encode_with_protobuf(times, steps, singles, indices, tags, exact)
     return _encode_with_kernel(times, steps, singles, chosen, names, exact)
 

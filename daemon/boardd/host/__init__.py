@@ -2,5 +2,5 @@
 
 Rule: what depends on the operating system and not on records.
 
-May import: errors, metrics, relay, rpc, settings, shipping.
+May import: errors, metrics, relay, rpc, settings, shipping, summaries.
 """

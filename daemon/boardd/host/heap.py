@@ -2,9 +2,9 @@
 
 Three things stay resident after work unless something lets go of them: Python
 objects that hold each other, free memory that the C library keeps for later, and
-LLVM's code. Numba touched most pages of that code while it loaded the kernels, and
-does not need it again. These are pages of a file, so a thread that does need one
-reads it from the page cache.
+the code of libraries. Numba touched most pages of LLVM's while it loaded the kernels,
+and does not need them again. These are pages of files, so a thread that does need one
+maps it anew from the page cache.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ _M_ARENA_MAX: Final = -8
 #: From asm-generic/mman-common.h.
 _MADV_DONTNEED: Final = 4
 
-#: Mapped, private, and never written: letting go of such pages loses nothing.
-_CODE: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-xp \S+ \S+ \S+ +\S*/libllvmlite\.so")
+#: In /proc/self/smaps, a file that is mapped privately and not to be written, such as code.
+_OF_FILE: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +/")
+#: Of a mapping none of whose pages was changed: letting go of them loses nothing.
+_UNCHANGED: Final = re.compile(r"Anonymous: +0 kB")
 
 #: Giving back less than this is not worth a tenth of a second.
 _WORTH_BYTES: Final = 8 << 20
@@ -48,7 +50,7 @@ def give_back() -> None:
     gc.collect()
     _libc("malloc_trim")(ctypes.c_size_t(0))
     madvise = _libc("madvise")
-    for start, end in _compiler_code():
+    for start, end in _code():
         madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
@@ -82,11 +84,16 @@ def own_bytes() -> int:
     return 1024 * (kibibytes["VmRSS"] - kibibytes["RssShmem"])
 
 
-def _compiler_code() -> Iterator[tuple[int, int]]:
-    with open("/proc/self/maps") as file:
+def _code() -> Iterator[tuple[int, int]]:
+    """Where pages of files are mapped that nobody has changed: first address, and past the last."""
+    found = None
+    with open("/proc/self/smaps") as file:
         for line in file:
-            if found := _CODE.match(line):
-                yield int(found[1], 16), int(found[2], 16)
+            if line[0].isupper():  # of the mapping whose line came last
+                if found is not None and _UNCHANGED.match(line):
+                    yield int(found[1], 16), int(found[2], 16)
+            else:
+                found = _OF_FILE.match(line)
 
 
 def _libc(name: str) -> Callable[..., object]:

@@ -10,12 +10,15 @@ import asyncio
 import importlib
 import logging
 import pkgutil
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from typing import Final
 
 from boardd.host import heap
+from boardd.host.kernel_compiler import KernelCompiler
+from boardd.summaries import kernels
 
 _logger = logging.getLogger(__name__)
 
@@ -30,6 +33,9 @@ _LIBRARY_MODULES: Final = (
     "PIL.PpmImagePlugin",
 )
 
+#: What loads numba, or has compiled already.
+_COMPILED: Final = "boardd.reduce.compiled"
+
 #: The package of the daemon itself.
 _PACKAGE: Final = __name__.partition(".")[0]
 
@@ -41,13 +47,30 @@ _PAUSE_SECS: Final = 0.01
 
 
 async def load_in_background() -> None:
-    """Begins to load all modules, a while from now, on a thread that pauses after each."""
-    await asyncio.sleep(_DELAY_SECS)
-    threading.Thread(target=_load_gently, name="boardd-load", daemon=True).start()
+    """Begins to load all modules, a while from now, on a thread that pauses after each.
+
+    Kernels that are not compiled yet are first, by another process. It ends with this task.
+    """
+    compiler = KernelCompiler()
+    is_compiling = _COMPILED not in sys.modules and compiler.begin()
+    if is_compiling:
+        kernels.await_kernels()
+    try:
+        await asyncio.sleep(_DELAY_SECS)
+        thread = threading.Thread(
+            target=_load_gently, args=(compiler,), name="boardd-load", daemon=True
+        )
+        thread.start()
+        if is_compiling:
+            await asyncio.Event().wait()
+    finally:
+        compiler.stop()
 
 
-def _load_gently() -> None:
+def _load_gently(compiler: KernelCompiler) -> None:
+    compiler.wait()
     load_all(_PAUSE_SECS)
+    kernels.kernels_are_there()
     heap.give_back()  # numba's compiler takes a hundred MiB, and is seldom needed again
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from boardd_protos import address
 
-from boardd.core.budget import Budgets
+from boardd.core.budget import MEMORY_BYTES, Budgets
 from boardd.core.groups.limits import HEARTBEAT_SECS, GroupLimits
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.errors import ConfigError
@@ -28,6 +28,7 @@ from boardd.settings.option import (
     LEVELS,
     LISTEN,
     LOG_FORMAT,
+    MEMORY,
     MESSAGE_SIZE,
     NICE,
     PATH,
@@ -180,7 +181,7 @@ class Config:
         COUNT,
         _SHARE,
         "threads that make histograms and images; they use at most N cores",
-        default_text="half the cores",
+        default_text="half the cores that affinity and control groups allow",
         default=_BOUNDS.reducers,
     )
     writers: int = _setting(
@@ -197,11 +198,21 @@ class Config:
         "scheduling priority, 0 (that of training) to 19 (only when nothing else runs)",
         default=10,
     )
+    memory_bytes: int = _setting(
+        "memory-bytes",
+        MEMORY,
+        _BUDGETS,
+        "memory for records, reductions and names together, as a size or as a share of the "
+        "machine's or the control group's (25%); the budgets below are parts of it",
+        default_text="50%, 2GiB at most",
+        default=MEMORY_BYTES,
+    )
     intake_bytes: int = _setting(
         "intake-bytes",
         SIZE,
         _BUDGETS,
         "records received and not yet written, all sessions; beyond that clients wait",
+        default_text="a quarter of memory-bytes",
         default=_BOUNDS.intake_bytes,
     )
     session_intake_bytes: int = _setting(
@@ -209,6 +220,7 @@ class Config:
         SIZE,
         _BUDGETS,
         "the same for one session",
+        default_text="an eighth of memory-bytes",
         default=_BOUNDS.session_intake_bytes,
     )
     max_tensor_bytes: int = _setting(
@@ -216,6 +228,7 @@ class Config:
         SIZE,
         _BUDGETS,
         "tensors of one record",
+        default_text="half of memory-bytes, 512MiB at most",
         default=_BOUNDS.max_tensor_bytes,
     )
     reduction_bytes: int = _setting(
@@ -223,6 +236,7 @@ class Config:
         SIZE,
         _BUDGETS,
         "memory that reductions under way take beside their tensors; the others wait",
+        default_text="half of memory-bytes",
         default=_BOUNDS.reduction_bytes,
     )
     max_map_bytes: int = _setting(
@@ -250,6 +264,7 @@ class Config:
         SIZE,
         _BUDGETS,
         "memory of the names of runs and tags, all sessions; beyond it records are rejected",
+        default_text="a quarter of memory-bytes",
         default=_BOUNDS.max_definition_bytes,
     )
     max_series_per_run: int = _setting(

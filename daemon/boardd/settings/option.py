@@ -14,9 +14,12 @@ from typing import Any, Final
 from boardd_protos import address, remote_logdir
 from boardd_protos.limits import MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES
 
+from boardd.core.budget import LEAST_MEMORY_BYTES, share_of_memory
 from boardd.core.sync_policy import SyncPolicy
+from boardd.settings import host_limits
 
 _SIZE = re.compile(r"(\d+)\s*([KMGT]i?)?B?", re.IGNORECASE)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -144,6 +147,22 @@ def _message_size(text: str, base: Path) -> int:
     return value
 
 
+def _memory(text: str, base: Path) -> int:
+    match = _PERCENT.fullmatch(text.strip())
+    if match is not None:
+        percent = float(match[1])
+        if not 0 < percent <= 100:
+            raise ValueError("expected a share above 0% and up to 100%")
+        return share_of_memory(host_limits.memory_bytes(), percent)
+    try:
+        value = parse_size(text)
+    except ValueError:
+        raise ValueError("expected a size such as 2GiB, or a share such as 50%") from None
+    if value < LEAST_MEMORY_BYTES:
+        raise ValueError(f"expected at least {format_size(LEAST_MEMORY_BYTES)}")
+    return value
+
+
 def _number(kind: type[Any], text: str, expected: str) -> Any:
     try:
         return kind(text)
@@ -191,6 +210,7 @@ POSITIVE_SECONDS: Final = dataclasses.replace(SECONDS, parse=_positive_seconds)
 SYNC: Final = SettingType("WHEN", _sync, (int, float, str))
 SIZE: Final = SettingType("SIZE", lambda text, base: parse_size(text), (int, str), format_size)
 MESSAGE_SIZE: Final = dataclasses.replace(SIZE, parse=_message_size)
+MEMORY: Final = SettingType("SIZE|N%", _memory, (int, str), format_size)
 COUNT: Final = SettingType("N", _whole(1, 2**31 - 1), (int,))
 NICE: Final = SettingType("N", _whole(0, 19), (int,))
 TRUTH: Final = SettingType("", _truth, (bool,))

@@ -16,7 +16,9 @@ from boardd_protos import address
 from boardd_protos.remote_logdir import split_roots
 from boardd_protos.variables import misspelt
 
+from boardd.core.budget import MEMORY_BYTES, parts_of_memory, reducers_of, share_of_memory
 from boardd.errors import ConfigError
+from boardd.settings import host_limits
 from boardd.settings.arguments import argument_parser
 from boardd.settings.config import AUTOSTARTED_IDLE_SECS, OPTIONS, Config
 from boardd.settings.option import Option
@@ -27,6 +29,9 @@ else:
     import tomli as tomllib
 
 _logger = logging.getLogger("boardd")
+
+#: Of what the machine or the control group has, unless that is more than ``MEMORY_BYTES``.
+_MEMORY_PERCENT: Final = 50.0
 
 #: Beneath the user's directory of settings.
 DEFAULT_FILE: Final = Path("boardd") / "config.toml"
@@ -115,9 +120,26 @@ def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
         for field in ("listen", "metrics"):  # nobody has asked for that here
             values[field] = None
             origins[field] = autostarted
+    _fit_to_host(values, origins)
     config = Config(**values, are_roots_given=are_roots_given)
     config.check()
     return Settings(config, origins, file, default)
+
+
+def _fit_to_host(values: dict[str, Any], origins: dict[str, Origin]) -> None:
+    """Adds to ``values`` what nobody has set, and is a share of this machine or a part of that."""
+    if "memory_bytes" not in values:
+        share_bytes = share_of_memory(host_limits.memory_bytes(), _MEMORY_PERCENT)
+        values["memory_bytes"] = min(share_bytes, MEMORY_BYTES)
+    part = Origin(Source.DEFAULT, "memory-bytes")
+    for field, size_bytes in parts_of_memory(values["memory_bytes"]).items():
+        if field not in values:
+            values[field] = size_bytes
+            origins[field] = part
+    if "reducers" not in values:
+        # A daemon that a client has started leaves the client's processors.
+        is_bound = not values.get("autostarted")
+        values["reducers"] = reducers_of(host_limits.processors(is_bound=is_bound))
 
 
 def default_file(environ: Mapping[str, str]) -> Path | None:

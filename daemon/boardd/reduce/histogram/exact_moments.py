@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidTensorError
 
-from boardd.reduce.histogram.chunks import FEW_VALUES, chunked, read_only
+from boardd.reduce import readiness
+from boardd.reduce.histogram import plain
+from boardd.reduce.histogram.chunks import FEW_VALUES, Chunks, chunked, read_only
 from boardd.reduce.histogram.thresholds import BITS
 
 #: The exponent of the unit of exact sums, without its sign.
@@ -54,6 +56,8 @@ def exact_moments(values: npt.NDArray[Any]) -> ExactMoments:
     are read so that they have no range.
     """
     chunks, dtype = chunked(values)
+    if readiness.are_awaited():
+        return _plain(chunks)
     bits = BITS[dtype]
     kernels = _kernels()
     keys = np.empty(2, bits.integer)
@@ -95,6 +99,11 @@ def exact_moments(values: npt.NDArray[Any]) -> ExactMoments:
     return ExactMoments(
         num, lowest, highest, total, squares, overflows, nan_count, positive, negative
     )
+
+
+def _plain(chunks: Chunks) -> ExactMoments:
+    num, lowest, highest, _, _, not_finite = plain.moments(chunks)
+    return ExactMoments(num, lowest, highest, *plain.exact_sums(chunks), *not_finite)
 
 
 class _Tables:

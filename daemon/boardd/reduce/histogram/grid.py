@@ -19,7 +19,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from boardd.reduce import readiness
 from boardd.reduce.histogram.chunks import (
+    CHUNK,
     FEW_VALUES,
     FLOAT32,
     FLOAT64,
@@ -118,9 +120,11 @@ def count_grid(values: npt.NDArray[Any], lowest: float, highest: float, max_buck
     buckets = grid_range(lowest, highest, max_buckets)
     chunks, dtype = chunked(values)
     counts: npt.NDArray[np.int64] = np.zeros(buckets.size, np.int64)
-    if abs(buckets.exponent) > _MAX_SCALE_EXPONENT:
+    if abs(buckets.exponent) > _MAX_SCALE_EXPONENT or readiness.are_awaited():
         for chunk in chunks():
-            _count_scaled(converted(chunk, FLOAT64), buckets, counts)
+            for start in range(0, chunk.size, CHUNK):
+                part = converted(chunk[start : start + CHUNK], FLOAT64)
+                _count_scaled(part, buckets, counts)
     else:
         _count_by_kernel(chunks, dtype, buckets, counts)
     counts.flags.writeable = False

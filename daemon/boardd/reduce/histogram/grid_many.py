@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from boardd.reduce import readiness
 from boardd.reduce.histogram.chunks import FLOAT32, FLOAT64, read_only
 from boardd.reduce.histogram.exact_moments import ExactMoments, added_up, tables_of_sums
 from boardd.reduce.histogram.grid import Grid
@@ -36,13 +37,16 @@ Made = tuple[ExactMoments, Grid]
 def grids(arrays: Sequence[npt.NDArray[Any]], max_buckets: int) -> list[Made | None]:
     """Returns the moments and the grid of each of n arrays; None for those not made here.
 
-    That is so of arrays without a finite value and of unusual scales.
+    That is so of arrays without a finite value and of unusual scales, and of all while kernels
+    are awaited.
 
     Args:
         arrays: contiguous, each [its size], of one of ``DTYPES``. They are copied: what is
             written to them meanwhile is in both moments and grid, or in neither.
         max_buckets: of each grid, as for ``grid_range``; at most ``MAX_BUCKETS``.
     """
+    if readiness.are_awaited():
+        return [None] * len(arrays)
     made: list[Made | None] = []
     step = max(1, CALL_BUCKETS // max_buckets)
     begin = values = 0

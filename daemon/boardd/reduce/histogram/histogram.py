@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from boardd_protos.invalid import InvalidTensorError
 
+from boardd.reduce import readiness
+from boardd.reduce.histogram import plain
 from boardd.reduce.histogram.bins import (
     Bins,
     Edges,
@@ -91,12 +93,12 @@ def histogram(values: npt.NDArray[Any], bins: Bins) -> Histogram:
             the values as float64, and some rules sort them.
 
     Raises ``InvalidTensorError`` for another dtype. The first call in a process
-    compiles or loads the kernels.
+    compiles or loads the kernels, if they are not awaited (``readiness``).
     """
     chunks, dtype = chunked(values)
     if isinstance(bins, Rule):
         bins = EqualWidth(rule_count(bins.name, values))
-    if isinstance(bins, EqualWidth):
+    if isinstance(bins, EqualWidth) and not readiness.are_awaited():
         found = _equal_width_histogram(values, dtype, bins.count)
         if found is not None:
             return found
@@ -141,6 +143,8 @@ def _counts(
         bucket = _bucket(edges, lowest)
         if bucket is not None:
             counts[bucket] = num
+    elif readiness.are_awaited():
+        counts = plain.count(chunks, edges)
     elif size <= (DIRECT_SIZE if is_uniform else DIRECT_SEARCH_SIZE):
         _count_directly(chunks, edges, is_uniform, counts)
     elif num:
@@ -204,6 +208,8 @@ def _moments(
     chunks: Chunks, dtype: np.dtype[Any]
 ) -> tuple[int, float, float, float, float, tuple[int, int, int]]:
     """Returns num, min, max, sum, sum of squares, and counts of NaN, inf and -inf."""
+    if readiness.are_awaited():
+        return plain.moments(chunks)
     bits = BITS[dtype]
     keys = np.empty(2, bits.integer)
     lowest, highest = math.inf, -math.inf

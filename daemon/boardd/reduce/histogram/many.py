@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from boardd.reduce import readiness
 from boardd.reduce.histogram.bins import Bins, Edges, EqualWidth
 from boardd.reduce.histogram.chunks import compared_dtype, converted, read_only
 from boardd.reduce.histogram.histogram import (
@@ -52,7 +53,7 @@ def histograms(values: npt.NDArray[Any], sizes: Sequence[int], bins: Bins) -> It
     Raises ``InvalidTensorError`` as ``histogram``.
     """
     dtype = compared_dtype(values.dtype)
-    count = _bucket_count(bins)
+    count = 0 if readiness.are_awaited() else _bucket_count(bins)
     at = 0
     waiting: list[int] = []  # sizes of the small arrays just before ``at``
     for size in sizes:

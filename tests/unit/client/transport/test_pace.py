@@ -90,3 +90,20 @@ def test_the_most_impatient_writer_decides(wishes: list[int], backlog_records: i
     pace.wait()
     pace.nudge()
     assert wait_secs(pace) >= 0.9 * LEAST_INTERVAL_SECS
+
+
+def test_after_looks_with_nothing_to_do_it_is_quiet_until_there_is_something() -> None:
+    pace = Pace()
+    assert not any(pace.looked(is_idle=True) for _ in range(19))
+    assert pace.looked(is_idle=True)
+    assert not pace.looked(is_idle=False)
+    assert not pace.looked(is_idle=True)
+
+
+def test_a_nudge_ends_a_quiet_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace_module, "QUIET_INTERVAL_SECS", 600.0)
+    pace = Pace()
+    pace.wait()
+    for end_of_wait, is_urgent in ((pace.nudge, False), (pace.wake, True)):
+        end_of_wait()
+        assert pace.wait(is_quiet=True) is is_urgent

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from boardd_client import CaptureError
 from boardd_client.session import connection_state
-from boardd_client.transport import flushes
+from boardd_client.transport import flushes, pace
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 from support.scripted_daemon import ScriptedDaemon
@@ -53,6 +53,25 @@ def test_records_arrive_whole_and_close_ends_everything(scripted: ScriptedDaemon
         request.session_id for request in scripted.opens
     ]
     wait_until(lambda: scripted.active_streams == 0)
+
+
+def test_each_record_ends_a_quiet_wait(
+    scripted: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "QUIET_INTERVAL_SECS", 600.0)
+    monkeypatch.setattr(pace, "_LOOKS_UNTIL_QUIET", 1)
+    with writer(scripted) as sw:
+        for step in range(5):
+            sw.add_scalar("loss", float(step), step)
+            wait_until(lambda step=step: len(scripted.values()) == step + 1)
+            assert sw._attached is not None
+            quiet = sw._attached.sender._pace
+            wait_until(lambda quiet=quiet: quiet._idle_looks > 0)
+        with writer(scripted, run="b") as other:
+            other.add_scalar("loss", 5.0, 5)
+        scripted.break_stream()
+        wait_until(lambda: len(scripted.opens) == 2)
+    assert scripted.values() == [float(step) for step in range(6)]
 
 
 def test_writers_of_one_address_share_a_session(scripted: ScriptedDaemon) -> None:

@@ -104,13 +104,21 @@ def test_any_scalars_equal_protobuf(rows: list[Row]) -> None:
     assert encode_scalars(*columns(rows)) == by_tensorboard(rows)
 
 
-def test_without_numba_few_scalars_are_the_same_bytes() -> None:
+def test_without_numba_scalars_are_the_same_bytes() -> None:
     script = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
         "from test_scalars import EDGE_ROWS, columns\n"
+        "from boardd.events import scalars\n"
         "from boardd.events.scalars import encode_scalars\n"
         "data = encode_scalars(*columns(EDGE_ROWS))\n"
         "assert 'numba' not in sys.modules, 'a few scalars loaded numba'\n"
+        "scalars.await_kernel()\n"
+        "many = encode_scalars(*columns(EDGE_ROWS * 100))\n"
+        "assert many == data * 100, 'many scalars differ'\n"
+        "assert 'numba' not in sys.modules, 'many scalars loaded numba'\n"
+        "scalars.kernel_is_there()\n"
+        "assert encode_scalars(*columns(EDGE_ROWS * 100)) == many\n"
+        "assert 'numba' in sys.modules\n"
         "sys.stdout.buffer.write(data)\n"
     )
     here = str(Path(__file__).parent)

@@ -34,6 +34,7 @@ SAMPLES: dict[str, tuple[str, str, object]] = {
     "threads": ("3", "3", 3),
     "writers": ("5", "5", 5),
     "nice": ("4", "4", 4),
+    "memory-bytes": ("1GiB", '"1GiB"', 1 << 30),
     "intake-bytes": ("64MiB", '"64MiB"', 64 << 20),
     "session-intake-bytes": ("32MiB", '"32MiB"', 32 << 20),
     "max-tensor-bytes": ("1GiB", "1073741824", 1 << 30),
@@ -99,7 +100,8 @@ def test_table_and_samples_cover_every_field_and_budget() -> None:
 
 
 def test_options_that_are_given_reach_the_budgets(tmp_path: Path) -> None:
-    config = load(["--max-runs", "3", "--threads", "2", "--intake-bytes", "9MB"], {})
+    flags = ["--max-runs", "3", "--threads", "2", "--intake-bytes", "9MB"]
+    config = load([*flags, "--memory-bytes", "2GiB"], {})
     assert config.budgets == Budgets(max_runs=3, reducers=2, intake_bytes=9_000_000)
 
 

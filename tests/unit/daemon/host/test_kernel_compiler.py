@@ -1,0 +1,149 @@
+"""Kernels are compiled once for an installation, by one process at a time that outlives nobody."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from boardd.host.kernel_compiler import KernelCompiler, note_path
+from support.waiting import wait_until
+
+COMMAND = [sys.executable, "-m", "boardd.host.kernel_compiler"]
+
+PARENT = """
+import signal
+from boardd.host.kernel_compiler import KernelCompiler
+
+compiler = KernelCompiler()
+assert compiler.begin()
+print(compiler._process.pid, flush=True)
+signal.pause()
+"""
+
+#: Compiles all, then makes what records of all dtypes ask for, and counts what is compiled for it.
+COVERAGE = """
+import gc
+import numpy as np
+from boardd.reduce.histogram.bins import Edges, EqualWidth, Rule, default_edges
+from boardd.reduce.histogram.exact_moments import exact_moments
+from boardd.reduce.histogram.grid import count_grid
+from boardd.reduce.histogram.histogram import histogram
+from boardd.reduce.histogram.many import histograms
+from boardd.summaries import kernels
+
+def signatures():
+    from numba.core.dispatcher import Dispatcher
+    found = [one for one in gc.get_objects() if isinstance(one, Dispatcher)]
+    return {(one.__module__, one.__qualname__, *each) for one in found for each in one.signatures}
+
+kernels.compile_all()
+before = signatures()
+random = np.random.default_rng(1)
+for dtype in ("float16", "float32", "float64", "bool", "int64"):
+    for size in (0, 50, 3000, 20_000, 70_000):
+        values = (100 * random.random((2, size))).astype(dtype)
+        edges = Edges(np.array([0.0, 1.0, 50.0]))
+        for bins in (EqualWidth(10), EqualWidth(65536), default_edges(), Rule("fd"), edges):
+            for array in (values, values[:, ::2]):
+                histogram(array, bins)
+            list(histograms(values.reshape(-1), [size, size], bins))
+        assert exact_moments(values).num == values.size
+        count_grid(values, 0.0, 100.0, 64)
+print(sorted(map(str, signatures() - before)))
+"""
+
+
+def compiling(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def told(process: subprocess.Popen[str]) -> str:
+    """What it says until its end, while its input is open."""
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.wait(60)
+    return said
+
+
+@pytest.fixture
+def note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where it is noted that all is compiled, in an empty directory."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = note_path()
+    assert path.parent == tmp_path / "boardd"
+    return path
+
+
+def test_the_note_is_of_one_processor_and_of_one_place(
+    note: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    assert note_path() == tmp_path / "cache" / note.name
+    monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64-v3")
+    other = note_path()
+    assert other.name != note.name
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
+    assert note_path().name not in (note.name, other.name)
+
+
+def test_nothing_is_started_once_all_is_compiled(note: Path) -> None:
+    note.parent.mkdir()
+    note.touch()
+    compiler = KernelCompiler()
+    assert not compiler.begin()
+    compiler.wait()
+    compiler.stop()
+
+
+def test_who_waits_for_its_turn_finds_that_all_is_compiled(note: Path) -> None:
+    note.parent.mkdir()
+    with open(note.with_name("kernels.lock"), "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with compiling([COMMAND[0], "-X", "importtime", *COMMAND[1:]]) as process:
+            wait_until(lambda: _waits_for_lock(process.pid))
+            note.touch()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            assert "numba" not in told(process)
+    assert process.returncode == 0
+
+
+def _waits_for_lock(pid: int) -> bool:
+    locks = Path("/proc/locks").read_text().splitlines()
+    return any(f" {pid} " in line and "->" in line for line in locks)
+
+
+def test_it_ends_with_the_process_that_has_started_it(note: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        descriptor = os.pidfd_open(pid)
+        parent.kill()
+    try:
+        wait_until(lambda: _has_ended(descriptor))
+    finally:
+        os.close(descriptor)
+    assert not note.exists()
+
+
+def _has_ended(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+def test_without_a_place_it_says_so_and_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", os.devnull + "/cache")
+    with compiling(COMMAND) as process:
+        assert "kernels are compiled as they are called" in told(process)
+    assert process.returncode == 1
+
+
+def test_nothing_is_left_to_compile_for_what_records_bring() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COVERAGE], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout == "[]\n", done.stderr
