@@ -49,6 +49,7 @@ async def load_in_background() -> None:
 def _load_gently() -> None:
     load_all(_PAUSE_SECS)
     heap.give_back()  # numba's compiler takes a hundred MiB, and is seldom needed again
+    heap.collect_seldom()
 
 
 def load_all(pause_secs: float = 0.0) -> None:

@@ -56,6 +56,8 @@ class SessionProgress:
     @property
     def settled(self) -> Settled:
         """What may be acknowledged."""
+        if not self.held_runs and not self.rejections.are_waiting:  # as nearly always
+            return Settled(self._watermark.written_sequence)
         settled = self.held_runs.settled(self.written_sequence, self.received_sequence)
         if self.rejections.are_waiting:
             return settled.outside(self.rejections.waiting)

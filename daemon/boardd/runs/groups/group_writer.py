@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -29,14 +28,12 @@ from boardd.runs.writing.outcomes import Outcomes
 from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReductions
 from boardd.runs.writing.reductions import reduce_to_share, reduce_to_shares
 from boardd.runs.writing.run_order import (
-    Item,
+    Items,
     Presence,
     ReducedSummary,
     RelayedItem,
     RunOrder,
     Sync,
-    is_brief,
-    reduced_bytes,
 )
 from boardd.summaries.environment_faults import is_environment_fault
 
@@ -176,7 +173,7 @@ class GroupWriter:
     async def _record_all(self) -> Event:
         while not self._may_close():
             await self._wait()
-            items = self._order.take() if self._order.ready else deque()
+            items = self._order.take() if self._order.ready else Items()
             if not await self._advance(items):
                 return Event.FAILED
             if not self.log.files.is_open:
@@ -245,9 +242,8 @@ class GroupWriter:
         finally:
             timer.cancel()
 
-    async def _advance(self, items: deque[Item]) -> bool:
+    async def _advance(self, items: Items) -> bool:
         """Goes on with ``items``; returns False if a defect of the daemon came in between."""
-        size_bytes = reduced_bytes(items)
         try:
             if items and isinstance(items[0], Sync):
                 items[0].answer(await self.log.files.sync())
@@ -263,25 +259,24 @@ class GroupWriter:
             await self._start_over(error)
             return False
         finally:
-            self._reductions.written(self._reducing, size_bytes)
+            self._reductions.written(self._reducing, items.reduced_bytes)
         return True
 
-    def _reject(self, items: deque[Item], reason: int, message: str) -> None:
+    def _reject(self, items: Items, reason: int, message: str) -> None:
         """None of ``items``, which were just taken, can be recorded."""
-        size_bytes = reduced_bytes(items)
         self._items.reject(items, reason, message)
-        self._reductions.written(self._reducing, size_bytes)
+        self._reductions.written(self._reducing, items.reduced_bytes)
 
     async def _start_over(self, error: Exception) -> None:
         _logger.error("run %s", self.run.path, exc_info=error)
         await self.log.start_over()
 
-    async def _record(self, items: deque[Item]) -> None:
+    async def _record(self, items: Items) -> None:
         works = self._items.works(items)  # first, as who is heard of there is not lost
         now = asyncio.get_running_loop().time()
         lost = [Work(joined, has_left=True) for joined in self._members.lost(self.log.group, now)]
         works = [*works, *lost] if lost else works
-        outcomes = await self.log.record(works, is_brief=is_brief(items))
+        outcomes = await self.log.record(works, is_brief=items.is_brief)
         if outcomes is None:
             refusal = self.run.refusal
             self._items.reject(
