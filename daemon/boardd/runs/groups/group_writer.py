@@ -19,14 +19,14 @@ from boardd.core.runs.run_state import Holder, Member, Runs, RunState
 from boardd.core.session.batch import DropPart, EndPart, PurgePart, RunPart, ScalarPart, SummaryPart
 from boardd.relay.relay import Batch
 from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.groups.gathered_reductions import GatheredReductions
 from boardd.runs.groups.group_items import GroupItems
 from boardd.runs.groups.group_log import RELEASE_SECS, GroupLog
 from boardd.runs.groups.group_members import GroupMembers
 from boardd.runs.groups.writer_life import TABLE, Event, State
 from boardd.runs.writing.group_work import RelayedWork, Work
 from boardd.runs.writing.outcomes import Outcomes
-from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReductions
-from boardd.runs.writing.reductions import reduce_to_share, reduce_to_shares
+from boardd.runs.writing.reduction_pool import Reduced, ReductionPool
 from boardd.runs.writing.run_order import (
     Items,
     Presence,
@@ -66,10 +66,9 @@ class GroupWriter:
         self._members = members
         self._outcomes = outcomes
         self._items = GroupItems(run, members, outcomes, log.output.tell_drops)
-        self._reductions = reductions
+        self._reductions = GatheredReductions(reductions, self._take_results)
         self._on_idle = on_idle
         self._order = RunOrder()
-        self._reducing = RunReductions(reduce_to_share, reduce_to_shares)
         runs.join(run.path, run.group, run.filename_suffix, HOLDER, NOBODY, is_needed=True)
         run.holders.discard(HOLDER)
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
@@ -93,7 +92,7 @@ class GroupWriter:
             else:
                 raise TypeError(f"no kind of part: {part!r}")
         if summaries:
-            self._reductions.add(self._reducing, summaries, self._take_results)
+            self._reductions.add(summaries)
 
     async def relay(self, batch: Batch, works: Sequence[RelayedWork]) -> int:
         """Waits until ``works``, a batch's, are in the journal. Returns its producer's position.
@@ -124,6 +123,7 @@ class GroupWriter:
     def abandon(self) -> None:
         """Stops without waiting; for a daemon that must leave now."""
         self.log.abandon()
+        self._reductions.close()
         self.task.cancel()
 
     def _take_results(self, results: list[Reduced]) -> None:
@@ -259,13 +259,13 @@ class GroupWriter:
             await self._start_over(error)
             return False
         finally:
-            self._reductions.written(self._reducing, items.reduced_bytes)
+            self._reductions.written(items.reduced_bytes)
         return True
 
     def _reject(self, items: Items, reason: int, message: str) -> None:
         """None of ``items``, which were just taken, can be recorded."""
         self._items.reject(items, reason, message)
-        self._reductions.written(self._reducing, items.reduced_bytes)
+        self._reductions.written(items.reduced_bytes)
 
     async def _start_over(self, error: Exception) -> None:
         _logger.error("run %s", self.run.path, exc_info=error)
