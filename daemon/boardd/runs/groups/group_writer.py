@@ -82,7 +82,8 @@ class GroupWriter:
 
     def admit(self, *parts: RunPart) -> None:
         """Takes the next parts of the run."""
-        self.note_members()
+        if self._members.may_have_newcomers(parts):
+            self.note_members()
         summaries: list[tuple[int, SummaryPart]] = []
         for part in parts:
             if isinstance(part, SummaryPart):
