@@ -13,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOGDIR ?= logs/demo
+SITE ?= build/docs
 FUZZ_SECS ?= 3600
 # Of pytest, for tests that take as long as they are told to: the most, in seconds.
 DAY := --timeout=86400 -o faulthandler_timeout=90000
@@ -81,7 +82,7 @@ test-frameworks: $(VENV)-frameworks/.ready
 	  tests/conformance $(PYTEST_ARGS)
 
 docs: setup
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs $(SITE)
 
 # The long form of the tests that kill and fail, and then the soak of an hour. Each prints its seed.
 torture: setup

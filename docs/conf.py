@@ -39,8 +39,10 @@ html_show_copyright = False
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
-# Documented elsewhere, which takes the network to look up.
-nitpick_ignore_regex = [("py:class", r"(collections\.abc|os|types)\..*")]
+# Documented elsewhere, which takes the network to look up, or what a user gets and never makes.
+nitpick_ignore_regex = [
+    ("py:class", r"(collections\.abc|contextlib|os|types|boardd_client\.dropins)\..*")
+]
 # What hooks are for need not be installed.
 autodoc_mock_imports = [
     *("accelerate", "ignite", "jax", "keras", "lightning", "mxnet", "ray", "torch", "transformers")
