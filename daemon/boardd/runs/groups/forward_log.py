@@ -110,6 +110,7 @@ class ForwardLog(GroupLog):
             return
         except ClaimGoneError:
             await self.files.close()
+            await self.files.open()
             return
         except OSError as error:
             _logger.warning("the journal of a group cannot be shortened: %s", error)

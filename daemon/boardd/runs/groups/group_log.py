@@ -210,6 +210,7 @@ class GroupLog:
             return
         except ClaimGoneError:
             await self.files.close()
+            await self.files.open()
             return
         except OSError as error:
             _logger.warning("the journal of a group cannot be shortened: %s", error)

@@ -18,6 +18,7 @@ from boardd.events.marks import Part
 from boardd.relay.relay import Batch
 from boardd.runs.event_files.event_file import DiskFullError, EventFile
 from boardd.runs.event_files.live_file import LiveFile
+from boardd.runs.groups import group_log, group_writer
 from boardd.runs.journal.journal_claim import CLAIM_NAME
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import Harness, end_run, scalar, serving
@@ -134,8 +135,15 @@ def test_points_that_were_held_up_when_it_was_taken_over_are_written_by_the_othe
     run_async(test, tmp_path)
 
 
+@pytest.mark.parametrize("is_idle", [False, True])
 @pytest.mark.parametrize("what", ["run", "claim"])
-def test_a_run_whose_directory_or_claim_is_removed_goes_on(tmp_path: Path, what: str) -> None:
+def test_a_run_whose_directory_or_claim_is_removed_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, is_idle: bool
+) -> None:
+    if is_idle:
+        for module in (group_log, group_writer):
+            monkeypatch.setattr(module, "RELEASE_SECS", 0.01)
+
     async def test(path: Path) -> None:
         async with at_once(path) as harness:
             client = await harness.client(SESSION).begin(rank=0, world_size=2)
@@ -143,10 +151,13 @@ def test_a_run_whose_directory_or_claim_is_removed_goes_on(tmp_path: Path, what:
             await client.acknowledged(1)
             await until(lambda: bool(values_of(harness)))
             run = path / "logs" / "run"
+            claim = run / JOURNAL_DIRECTORY / CLAIM_NAME
             if what == "run":
                 shutil.rmtree(run)
             else:
-                (run / JOURNAL_DIRECTORY / CLAIM_NAME).unlink()
+                claim.unlink()
+            if is_idle:  # the daemon notices by itself
+                await until(claim.exists)
             await client.records(scalar(2), end_run(3))
             assert (await client.close()).closed
             assert not client.rejected
