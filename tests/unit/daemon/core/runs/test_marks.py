@@ -66,6 +66,9 @@ def test_reasons_that_a_source_makes_up_take_bounded_memory() -> None:
     run = Marks(max_marks=2)
     for number in range(1000):
         run.drop(b"%d" % (number % 4), {f"reason {number}": 1})
+    for number in range(1000):
+        run.drop(b"0", {f"reason {number}": 1})
+        run.drop(NO_SESSION, {f"further reason {number}": 1})
     dropped = [mark.dropped for _, mark in run]
     assert len(dropped) == 3
     assert all(len(counts) <= MAX_DROP_REASONS + 1 for counts in dropped)

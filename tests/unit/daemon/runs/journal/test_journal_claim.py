@@ -58,6 +58,8 @@ def test_what_comes_too_late_is_in_no_journal(tmp_path: Path) -> None:
     new = HostLife(tmp_path)
     with pytest.raises(RefusedError, match="taken over"):
         old.log(ASKED, SESSION, len(TAGS) + 1, np.array([99]))
+    with pytest.raises(RefusedError, match="taken over"):
+        old.recorder.catch_up()
     new.log(ASKED, SESSION, len(TAGS) + 1, np.array([2]))
     old.die()
     new.die()
