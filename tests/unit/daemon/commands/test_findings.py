@@ -168,7 +168,7 @@ def test_clients_of_another_minor_version_are_told_of() -> None:
     assert told("1.10.0", "1.10.9", "1.10.0.dev1", "", "unknown", "9" * 99 + ".0") == []
     (older,) = told("1.9.4", "1.10.0", "1.9.4", "1.9.4")
     assert older.startswith("train.py (pid 7 at vm) and 2 more: boardd 1.9.4, older than")
-    assert "pip install --upgrade boardd" in older
+    assert "pip install 'boardd==1.10.*'" in older
     (newer,) = told("2.0.0")
     assert "newer than the daemon's 1.10.0" in newer
     assert "upgrade the daemon" in newer
