@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import queue
 import shutil
 import tempfile
@@ -11,12 +12,14 @@ from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import grpc
+from boardd_protos import REVISION
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import frame as framing
 from boardd_protos.boardd_pb2_grpc import BoarddServicer, add_BoarddServicer_to_server
+from boardd_protos.socket_owner import SocketOwner, lock_path
 
 
 class ScriptedDaemon(BoarddServicer):
@@ -30,10 +33,11 @@ class ScriptedDaemon(BoarddServicer):
         self._directory = Path(tempfile.mkdtemp(prefix="bs-", dir="/tmp"))
         self.socket = self._directory / "s"
         self._server: grpc.Server | None = None
+        self._lock_file: BinaryIO | None = None
         self._lock = threading.Lock()
         self._outgoing: queue.SimpleQueue[pb.DaemonMessage | None] = queue.SimpleQueue()
         self.acknowledges = True
-        self.takes_batches = True
+        self.revision = REVISION
         self.open_error: tuple[grpc.StatusCode, str] | None = None
         self.reads = threading.Event()
         self.reads.set()
@@ -79,6 +83,10 @@ class ScriptedDaemon(BoarddServicer):
         self._server = grpc.server(futures.ThreadPoolExecutor(20))
         add_BoarddServicer_to_server(self, self._server)
         self._server.add_insecure_port(self.address)
+        self._lock_file = open(lock_path(self.socket), "wb")
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        self._lock_file.write(SocketOwner(revision=self.revision).encode())
+        self._lock_file.flush()
         self._server.start()
 
     def stop(self) -> None:
@@ -88,6 +96,10 @@ class ScriptedDaemon(BoarddServicer):
         if self._server is not None:
             self._server.stop(0).wait()
             self._server = None
+        if self._lock_file is not None:
+            self._lock_file.close()
+            lock_path(self.socket).unlink(missing_ok=True)
+            self._lock_file = None
 
     def forget(self) -> None:
         """Forgets the sessions, as a restarted daemon does; keeps ``frames`` for the test."""
@@ -121,7 +133,7 @@ class ScriptedDaemon(BoarddServicer):
                 protocol_version=1,
                 received_sequence=received,
                 written_sequence=max(written, request.acknowledged_sequence),
-                takes_batches=self.takes_batches,
+                revision=self.revision,
             )
 
     def Stream(

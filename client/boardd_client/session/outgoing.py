@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version__
+from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, REVISION, __version__
 from boardd_protos import boardd_pb2 as pb
 
 from boardd_client.memory.ring import Ring
@@ -44,9 +44,8 @@ class Outgoing:
         self._counters = counters
         self._history = history
         self._is_open = False
-        #: Whether the daemon takes records with summaries of several series: one of an older
-        #: version does not. Before there was a connection, what its sender foresees.
-        self.takes_batches = True
+        #: What the daemon understands; before there was a connection, what its sender foresees.
+        self.revision = REVISION
         self._is_shared = False  # the daemon of this connection reads the ring itself
         self._done = 0  # as this connection's daemon says, perhaps beyond what was sent
         self._resending: Resending | None = None
@@ -75,7 +74,7 @@ class Outgoing:
 
     def begin(self, reply: pb.OpenReply, through: int, parked: Parked, *, is_shared: bool) -> None:
         """A connection was made. All up to ``through`` is ``parked`` or done."""
-        self.takes_batches = reply.takes_batches
+        self.revision = reply.revision
         self._done = 0  # another daemon may know less than the one before
         received = self._believed(reply.received_sequence)
         if received > self._by_value.highest_sent:
@@ -91,7 +90,11 @@ class Outgoing:
         self._resending = None
         if received < through:
             self._resending = Resending(
-                parked.after(received), through, self._claims, has_maps=self._is_shared
+                parked.after(received),
+                through,
+                self._claims,
+                has_maps=self._is_shared,
+                revision=reply.revision,
             )
         self._schema.tell_all()
         self._by_value.begin(sent, reply)

@@ -20,7 +20,7 @@ OWNER = SocketOwner(
     is_autostarted=True,
     roots=("/runs", "/mnt/a b:c\nd"),
     left_alone=("/etc",),
-    takes_batches=True,
+    revision=3,
 )
 
 
