@@ -14,6 +14,7 @@ from typing import Any
 
 from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, REVISION, __version__
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos import tags
 
 from boardd_client.memory.ring import Ring
 from boardd_client.session.by_value import ByValue
@@ -46,6 +47,8 @@ class Outgoing:
         self._is_open = False
         #: What the daemon understands; before there was a connection, what its sender foresees.
         self.revision = REVISION
+        #: The first tag that the daemon was told as it is, and shows otherwise; else empty.
+        self.altered_tag = ""
         self._is_shared = False  # the daemon of this connection reads the ring itself
         self._done = 0  # as this connection's daemon says, perhaps beyond what was sent
         self._resending: Resending | None = None
@@ -154,6 +157,8 @@ class Outgoing:
         self._history.follow(self._ring, max_bytes)
         for definitions in self._schema.untold():
             messages.append(pb.ClientMessage(definitions=definitions))
+            if self.revision < 1 and not self.altered_tag:
+                self.altered_tag = self._altered(definitions)
         report = self._counters.report(now)
         if report is not None:
             messages.append(pb.ClientMessage(report=report))
@@ -172,6 +177,15 @@ class Outgoing:
         else:
             self._by_value.add_messages(messages, last, max_bytes)
         return messages
+
+    def _altered(self, definitions: pb.Definitions) -> str:
+        """The first tag that a daemon shows otherwise which shows none as given."""
+        for series in definitions.series:
+            run = self._schema.run(series.run)
+            if run is not None and run.definition.tags_as_given:
+                if tags.clean(series.tag) != series.tag:
+                    return series.tag
+        return ""
 
     def _add_committed(self, messages: list[pb.ClientMessage], last: int) -> None:
         """Lets the daemon read the ring up to the last frame that is whole."""
