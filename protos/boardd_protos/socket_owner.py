@@ -40,9 +40,14 @@ class SocketOwner:
 
     @classmethod
     def decode(cls, content: bytes) -> SocketOwner:
-        """What ``content`` says; of any other content, nothing."""
+        """What ``content`` says; of any other content, nothing.
+
+        0.1.0 writes the pid and nothing else.
+        """
         try:
             found = json.loads(content)
+            if type(found) is int and found > 0:
+                return cls(found)
             pid, is_autostarted = int(found["pid"]), bool(found["is_autostarted"])
             roots, left_alone = found["roots"], found.get("left_alone", [])
             revision = int(found.get("revision", 0))
