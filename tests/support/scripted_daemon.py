@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import queue
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import grpc
 from boardd_protos import REVISION
@@ -33,7 +34,7 @@ class ScriptedDaemon(BoarddServicer):
         self._directory = Path(tempfile.mkdtemp(prefix="bs-", dir="/tmp"))
         self.socket = self._directory / "s"
         self._server: grpc.Server | None = None
-        self._lock_file: BinaryIO | None = None
+        self._held = contextlib.ExitStack()  # its lock file
         self._lock = threading.Lock()
         self._outgoing: queue.SimpleQueue[pb.DaemonMessage | None] = queue.SimpleQueue()
         self.acknowledges = True
@@ -83,10 +84,12 @@ class ScriptedDaemon(BoarddServicer):
         self._server = grpc.server(futures.ThreadPoolExecutor(20))
         add_BoarddServicer_to_server(self, self._server)
         self._server.add_insecure_port(self.address)
-        self._lock_file = open(lock_path(self.socket), "wb")
-        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
-        self._lock_file.write(SocketOwner(revision=self.revision).encode())
-        self._lock_file.flush()
+        path = lock_path(self.socket)
+        path.write_bytes(SocketOwner(revision=self.revision).encode())
+        lock = os.open(path, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        self._held.callback(os.close, lock)
+        self._held.callback(path.unlink)
         self._server.start()
 
     def stop(self) -> None:
@@ -96,10 +99,7 @@ class ScriptedDaemon(BoarddServicer):
         if self._server is not None:
             self._server.stop(0).wait()
             self._server = None
-        if self._lock_file is not None:
-            self._lock_file.close()
-            lock_path(self.socket).unlink(missing_ok=True)
-            self._lock_file = None
+        self._held.close()
 
     def forget(self) -> None:
         """Forgets the sessions, as a restarted daemon does; keeps ``frames`` for the test."""

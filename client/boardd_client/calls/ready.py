@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from boardd_client import capture
 from boardd_client.calls import arguments, payloads
 from boardd_client.calls.base import Calls

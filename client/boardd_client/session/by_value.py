@@ -40,9 +40,7 @@ class _Limits(NamedTuple):
     def of(cls, reply: pb.OpenReply, before: _Limits) -> _Limits:
         """What ``reply`` says; of what it does not say, what held before."""
         if not reply.max_message_bytes:
-            return before._replace(
-                max_tensor_bytes=reply.max_tensor_bytes, revision=reply.revision
-            )
+            return before._replace(max_tensor_bytes=reply.max_tensor_bytes, revision=reply.revision)
         room = reply.max_message_bytes - _MESSAGE_OVERHEAD_BYTES
         return cls(
             max(_MESSAGE_OVERHEAD_BYTES, min(MESSAGE_BYTES, room)),

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, REVISION, __version__
+from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, REVISION, __version__, tags
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos import tags
 
 from boardd_client.memory.ring import Ring
 from boardd_client.session.by_value import ByValue
@@ -182,9 +181,9 @@ class Outgoing:
         """The first tag that a daemon shows otherwise which shows none as given."""
         for series in definitions.series:
             run = self._schema.run(series.run)
-            if run is not None and run.definition.tags_as_given:
-                if tags.clean(series.tag) != series.tag:
-                    return series.tag
+            is_as_given = run is not None and run.definition.tags_as_given
+            if is_as_given and tags.clean(series.tag) != series.tag:
+                return series.tag
         return ""
 
     def _add_committed(self, messages: list[pb.ClientMessage], last: int) -> None:

@@ -113,9 +113,7 @@ def starts_its_own(address: UnixAddress) -> bool:
     """Whether ``ensure_daemon`` would start the daemon of this environment. Looks, as above."""
     try:
         own = [sys.executable, "-m", "boardd"]
-        return (
-            not _accepts(address) and _may_start(os.environ) and _command(os.environ) == own
-        )
+        return not _accepts(address) and _may_start(os.environ) and _command(os.environ) == own
     except AutostartError:
         return False
 

@@ -50,7 +50,18 @@ def test_a_daemon_may_say_less() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b"0\n", b"-1", b"true", b"1.5", b"{}", b'{"pid": 1}', b"\xff", b"[1, 2]", b"[" * 100_000),
+        *(
+            b"",
+            b"0\n",
+            b"-1",
+            b"true",
+            b"1.5",
+            b"{}",
+            b'{"pid": 1}',
+            b"\xff",
+            b"[1, 2]",
+            b"[" * 100_000,
+        ),
         *map(told, ('"/abc"', '["a"]', "[1]", "{}")),
         told("[]").replace(b"1", b"1e999"),
     ],
