@@ -181,9 +181,9 @@ class Outgoing:
         """The first tag that a daemon shows otherwise which shows none as given."""
         for series in definitions.series:
             run = self._schema.run(series.run)
-            is_as_given = run is not None and run.definition.tags_as_given
-            if is_as_given and tags.clean(series.tag) != series.tag:
-                return series.tag
+            tag: str = series.tag
+            if run is not None and run.definition.tags_as_given and tags.clean(tag) != tag:
+                return tag
         return ""
 
     def _add_committed(self, messages: list[pb.ClientMessage], last: int) -> None:
