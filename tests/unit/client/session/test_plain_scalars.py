@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from boardd_client.calls import payloads
 from boardd_protos import REVISION
+from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
-from support.client_session import Daemon, claim, define, make_session
+from support.client_session import Daemon, claim, define, log_scalars, make_session
 
 VALUE = np.float64(0.1)
 SCALAR = payloads.scalar_tensor(
@@ -34,3 +35,22 @@ def test_sent_by_value_it_is_a_plain_scalar_to_a_daemon_of_the_version_before(
     else:
         assert (scalar.kind, scalar.payload, scalar.value) == (FrameKind.SCALAR, b"", VALUE)
         assert daemon.tensors == {2: [VALUE.tobytes()]}
+
+
+def test_what_was_parked_is_a_plain_scalar_to_a_daemon_of_the_version_before_too() -> None:
+    session, daemon = make_session(), Daemon()
+    held, series = define(session)
+    session.copies_started(claim(session, series, VALUE.tobytes(), SCALAR), [])
+    log_scalars(session, define(session)[1], 1)
+    daemon.open(session)
+    daemon.take_all(session)
+    session.acknowledged(
+        pb.Acknowledged(settled_sequence=2, held=[pb.HeldRun(run=held.number, first_sequence=1)])
+    )
+    session.disconnected()
+    older = Daemon(revision=0)
+    older.open(session)
+    older.take_all(session)
+    (frame,) = older.frames
+    assert (frame.sequence, frame.kind, frame.value) == (1, FrameKind.SCALAR, VALUE)
+    assert older.tensors == {}
