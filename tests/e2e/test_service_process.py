@@ -52,6 +52,7 @@ def test_a_started_daemon_says_where_it_is(daemon: DaemonProcess) -> None:
         roots=(str(daemon.logdir),),
         left_alone=owner.left_alone,
         revision=REVISION,
+        remote_roots=(),
     )
     assert "/etc" in owner.left_alone
     assert daemon.terminate() == 0
