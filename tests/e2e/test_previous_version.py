@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from boardd_client import SummaryWriter
 from boardd_protos import __version__
 from packaging.version import Version
 from PIL import Image
@@ -142,6 +143,25 @@ def assert_ranks_shown(reader: Reader, text_halves: list[int]) -> None:
 def test_the_previous_version_is_that_of_the_minor_before() -> None:
     previous, this = Version(PREVIOUS_VERSION), Version(__version__)
     assert (previous.major, previous.minor + 1) == (this.major, this.minor)
+
+
+def test_a_client_may_start_a_daemon_of_the_version_before(
+    previous: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOARDD_COMMAND", f"{previous.python} -m boardd")
+    with SummaryWriter(tmp_path / "logs") as sw:
+        trip.log_newer(sw, 0)  # while nothing is known of it
+        assert sw.flush(trip.FLUSH_SECS)
+        statistics = sw.statistics()
+    assert (statistics.transport, dict(statistics.rejected)) == ("shared", {})
+    with open_reader(tmp_path / "logs") as reader:
+        (scalars,) = reader.scalars().values()
+        assert {tag: series[0].value for tag, series in scalars.items()} == {
+            trip.EXACT_TAG: 0.5,
+            trip.CLEANED_TAG: 0.25,
+        }
+        (histograms,) = reader.histograms().values()
+        assert set(trip.TOGETHER_TAGS) <= set(histograms)
 
 
 @pytest.mark.parametrize("change", ["upgrade", "rollback"])
