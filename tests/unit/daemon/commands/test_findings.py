@@ -118,6 +118,13 @@ def test_a_state_has_its_grade(finding: Finding, grade: Grade) -> None:
     assert bool(finding.cure) is (grade is not Grade.OK)
 
 
+def test_of_a_daemon_that_says_its_pid_alone_no_more_is_told() -> None:
+    told = holder_finding(SocketOwner.decode(b"7\n"), 7, is_served=True, environ={})
+    assert told.text == "held by pid 7"
+    told = holder_finding(SocketOwner(7, roots=("/",)), 7, is_served=True, environ={})
+    assert told.text == "held by pid 7: it was started by hand or service"
+
+
 def grades(reply: pb.StatusReply, now: float = 1000.0) -> dict[str, Grade]:
     """The worst grade of each subject."""
     worst: dict[str, Grade] = {}
