@@ -429,7 +429,7 @@ class _Daemon:
     async def _watch_idleness(self, service: Service) -> None:
         limit = self._config.idle_exit_secs
         while (idle := service.idle_secs) < limit or self._shipping.must_stay(idle):
-            await asyncio.sleep(max(limit - idle, _SHIP_POLL_SECS))
+            await asyncio.sleep(limit - idle if idle < limit else _SHIP_POLL_SECS)
         self._leave(f"no session for {limit:g} s")
 
 

@@ -37,6 +37,7 @@ from boardd.settings.option import (
     SECONDS,
     SIZE,
     SOCKET,
+    SPOOL_SIZE,
     SYNC,
     TRUTH,
     Option,
@@ -136,12 +137,12 @@ class Config:
         PATH,
         _REMOTE,
         "directory on this host's disk in which their runs are written first",
-        default_text="$XDG_STATE_HOME/boardd/spool, else ~/.local/state/boardd/spool",
+        default_text="$XDG_STATE_HOME/boardd/spool-HOST, else ~/.local/state/boardd/spool-HOST",
         default_factory=default_spool,
     )
     spool_bytes: int = _setting(
         "spool-bytes",
-        SIZE,
+        SPOOL_SIZE,
         _REMOTE,
         "what their stores have not confirmed yet; beyond that their runs wait",
         default=16 << 30,
