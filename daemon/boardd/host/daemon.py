@@ -57,7 +57,7 @@ from boardd.rpc.status_reply import whole
 from boardd.rpc.tcp_connections import TcpConnections, max_connections
 from boardd.settings.config import Config
 from boardd.shipping.shipping import Shipping
-from boardd.shipping.store import missing_package
+from boardd.shipping.store import missing_package, missing_packages
 
 _logger = logging.getLogger("boardd")
 
@@ -116,6 +116,7 @@ def run(
         *(os.getpid(), config.autostarted, roots, left_alone),
         remote_roots=remote_roots(config.logdir_roots),
         remote_obstacle=missing_package(),
+        scheme_obstacles=missing_packages(),
         takes_batches=True,
     )
     end = end_daemon if config.are_roots_given else None

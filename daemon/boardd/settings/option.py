@@ -63,7 +63,7 @@ class Option:
 
     def shown_default(self, default: Any) -> str:
         """``default``, the value without any source, as it is shown to people."""
-        return self.default_text or self.kind.show(default)
+        return self.default_text or ("none" if default is None else self.kind.show(default))
 
 
 def parse_size(text: str) -> int:

@@ -50,7 +50,7 @@ class EventFile(LiveFile):
             super().resume()
         except DiskFullError:
             if self._segments is not None:  # what is shipped makes room, and this may be all
-                self.leave_full_file()
+                self._leave_full_file()
             raise
         if size_bytes and self._segments is not None and self._segments.wrote(size_bytes):
             self.end_file()
@@ -60,6 +60,12 @@ class EventFile(LiveFile):
         super().sync()
         if self._segments is not None and self._segments.is_due:
             self.end_file()
+
+    def _leave_full_file(self) -> None:
+        """Leaves a file that cannot grow, if it holds an event; the next takes what is pending."""
+        if self._fd >= 0 and self._holds_events():
+            self._durability.sync(self._fd, self._path)
+            self._leave_file()
 
 
 class _EventFileKind:

@@ -253,15 +253,6 @@ class LiveFile:
             self._durability.sync(self._fd, self._path)
             self._close_file()
 
-    def leave_full_file(self) -> None:
-        """Leaves a file that cannot grow, if it holds an event: what is pending goes into another.
-
-        Raises ``OSError`` if it cannot be synced.
-        """
-        if self._fd >= 0 and self._holds_events():
-            self._durability.sync(self._fd, self._path)
-            self._leave_file()
-
     def finish(self) -> None:
         """Notes in the file which sessions have ended; it takes no more events.
 
