@@ -14,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOGDIR ?= logs/demo
+SITE ?= build/docs
 FUZZ_SECS ?= 3600
 # Of pytest, for tests that take as long as they are told to: the most, in seconds.
 DAY := --timeout=86400 -o faulthandler_timeout=90000
@@ -83,7 +84,7 @@ test-frameworks: $(VENV)-frameworks/.ready
 	  tests/conformance $(PYTEST_ARGS)
 
 docs: setup
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs $(SITE)
 
 # What must be the same on every Python, with the newest of all packages and without MXNet: the rooms
 # that start no process, and a client and a daemon. Of each minor version the Python of pyenv, else

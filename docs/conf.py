@@ -21,8 +21,6 @@ PAGES = {
     REPOSITORY / "benchmarks/README.md": "benchmarks.md",
 }
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
-#: What a link to a page shows on a forge, where pages have no other names than those of files.
-FILE_NAME = re.compile(r"(?<=\[)[\w./-]+\.md(?=\]\([\w-]+\.md[)#])")
 
 project = "boardd"
 release = version = __version__
@@ -41,8 +39,10 @@ html_show_copyright = False
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
-# Documented elsewhere, which takes the network to look up.
-nitpick_ignore_regex = [("py:class", r"(collections\.abc|os|types)\..*")]
+# Documented elsewhere, which takes the network to look up, or what a user gets and never makes.
+nitpick_ignore_regex = [
+    ("py:class", r"(collections\.abc|contextlib|os|types|boardd_client\.dropins)\..*")
+]
 # What hooks are for need not be installed.
 autodoc_mock_imports = [
     *("accelerate", "ignite", "jax", "keras", "lightning", "mxnet", "ray", "torch", "transformers")
@@ -50,10 +50,7 @@ autodoc_mock_imports = [
 
 
 def site_links(text: str, directory: Path) -> str:
-    """Returns a document of ``directory`` with its links as they are from this folder.
-
-    A link that shows the name of a file shows the title of its page instead.
-    """
+    """Returns a document of ``directory`` with its links as they are from this folder."""
 
     def from_docs(link: re.Match[str]) -> str:
         target = (directory / link[1]).resolve()
@@ -63,7 +60,7 @@ def site_links(text: str, directory: Path) -> str:
             return str(target.relative_to(DOCS))
         return f"path:../{target.relative_to(REPOSITORY)}"  # to download
 
-    return FILE_NAME.sub("", LINK.sub(from_docs, text))
+    return LINK.sub(from_docs, text)
 
 
 def _on_source(app: Sphinx, page: str, source: list[str]) -> None:

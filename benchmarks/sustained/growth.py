@@ -11,6 +11,8 @@ from boardd.events.event_pb2 import Event
 from comparison.event_files import records
 
 POLL_SECS = 0.005
+#: Of the tags under which the daemon tells something itself, whenever that is.
+OWN_PREFIXES = ("boardd/", "system/")
 
 
 class Growth:
@@ -45,15 +47,12 @@ class Growth:
                 sizes.append(size_bytes)
 
     def whole_at(self) -> dict[int, float]:
-        """When the last point of each step was seen, for tags that do not begin with "boardd/".
-
-        On CLOCK_MONOTONIC.
-        """
+        """When the last point that was logged at each step was seen, on CLOCK_MONOTONIC."""
         found: dict[int, float] = {}
         for path, (sizes, times) in self._seen.items():
             for end, data in records(path):
                 event = Event.FromString(data)
-                if any(not value.tag.startswith("boardd/") for value in event.summary.value):
+                if any(not value.tag.startswith(OWN_PREFIXES) for value in event.summary.value):
                     at = times[min(bisect.bisect_left(sizes, end), len(times) - 1)]
                     found[event.step] = max(found.get(event.step, at), at)
         return found

@@ -36,6 +36,7 @@ class SummaryWriter(SharedCalls):
         write_to_disk: False: nothing is logged.
         log_dir: another name of ``logdir``.
         comet_config: must be disabled, since boardd sends nothing to Comet.
+        kwargs: none; boardd knows no other argument.
 
     Raises:
         TypeError, ValueError: not as described.
@@ -178,7 +179,20 @@ def _rescale(rescale: float = 1) -> float:
 class GlobalSummaryWriter(GlobalCalls):
     """tensorboardX's ``GlobalSummaryWriter``: it counts the steps of each tag, over processes.
 
-    Takes the arguments of ``SummaryWriter``.
+    Args:
+        logdir: directory of the run. Default: ``runs/<time>_<host><comment>``.
+        comment: ends the default directory's name.
+        purge_step: the step from which training goes on, see ``boardd_client.SummaryWriter``.
+        max_queue: when this many records wait, they are sent now.
+        flush_secs: the longest time, in seconds, until a record is sent.
+        filename_suffix: ends the names of the event files.
+        write_to_disk: False: nothing is logged.
+        log_dir: another name of ``logdir``.
+        coalesce_process: makes no difference; processes share the run in any case.
+        kwargs: ``comet_config``, as of ``SummaryWriter``.
+
+    Raises:
+        TypeError, ValueError: not as described.
     """
 
     def __init__(

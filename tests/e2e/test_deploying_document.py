@@ -116,9 +116,9 @@ def test_the_steps_run_as_they_are_printed(tmp_path: Path, runtime_directory: Pa
         (programs / name).chmod(0o755)
     for name in ("deploy", "pyproject.toml"):
         (source / name).symlink_to(SOURCE / name)
-    steps = "".join(
-        block.text for block in blocks(SOURCE / "docs" / "deploying.md") if block.language == "sh"
-    )
+    printed = blocks(SOURCE / "docs" / "deploying.md")
+    assert {block.language for block in printed} == {"sh", "ini"}  # the latter are settings
+    steps = "".join(block.text for block in printed if block.language == "sh")
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", re.sub(r"(?<=\s)/(?=etc|opt)", f"{tmp_path}/", steps)],
         cwd=source,

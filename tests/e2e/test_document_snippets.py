@@ -152,23 +152,28 @@ def test_estimators_and_modules(here: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("watched_in", ["docs/hooks.md", "docs/health.md"])
-def test_pytorch(here: Path, watched_in: str) -> None:
+WATCHED = {
+    f"{kind}/{name}": [0] for kind in ("parameters", "gradients") for name in ("weight", "bias")
+}
+
+
+def test_pytorch(here: Path) -> None:
     names = torch_names()
     with SummaryWriter(RUN) as names["writer"]:
-        if watched_in == "docs/health.md":
-            run_printed(watched_in, "from boardd_client.hooks import torch", names)
-            data, labels = names["batches"][0]
-            names["loss_of"](names["model"](data), labels).backward()
-            names["optimizer"].step()
-        else:
-            run_printed(watched_in, "from boardd_client.hooks import torch", names)
+        run_printed("docs/hooks.md", "from boardd_client.hooks import torch", names)
+    assert steps(read_run(here / RUN).histograms) == WATCHED
+
+
+def test_health(here: Path) -> None:
+    names = torch_names()
+    with SummaryWriter(RUN) as names["writer"]:
+        run_printed("docs/health.md", "from boardd_client.hooks import torch", names)
+        data, labels = names["batches"][0]
+        names["loss_of"](names["model"](data), labels).backward()
+        names["optimizer"].step()
     logged = read_run(here / RUN)
-    assert steps(logged.histograms) == {
-        f"{kind}/{name}": [0] for kind in ("parameters", "gradients") for name in ("weight", "bias")
-    }
-    if watched_in == "docs/health.md":
-        assert steps(logged.scalars)["health/gradients/norm"] == [0]
+    assert steps(logged.histograms) == WATCHED
+    assert steps(logged.scalars)["health/gradients/norm"] == [0]
 
 
 def test_jax(here: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,11 +14,17 @@ from boardd_client import SummaryWriter
 from support.documents import ROOT
 
 
-def build(source: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    """What ``make docs`` does, from ``source`` into ``out``."""
-    how = ("--quiet", "--fail-on-warning", "--keep-going")
+def make_docs(directory: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """Runs ``make docs`` in a directory, with the environment of the tests."""
     return subprocess.run(
-        [sys.executable, "-m", "sphinx", *how, str(source), str(out)],
+        [
+            *("make", "--no-print-directory", "--silent", f"--makefile={ROOT / 'Makefile'}"),
+            # Which sets nothing up.
+            *(f"--old-file={sys.prefix}/.ready", f"VENV={sys.prefix}", f"SITE={site}", "docs"),
+        ],
+        cwd=directory,
+        # Not those of the make that runs the tests.
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -29,7 +36,7 @@ def build(source: Path, out: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("site")
-    done = build(ROOT / "docs", out)
+    done = make_docs(ROOT, out)
     assert (done.returncode, done.stderr) == (0, "")
     return out
 
@@ -70,6 +77,9 @@ def test_the_api_has_every_call_and_its_arguments(site: Path) -> None:
     for name in calls:
         assert f'id="boardd_client.SummaryWriter.{name}"' in text
     assert "<strong>purge_step</strong>" in text
+    for drop_in in ("torch.SummaryWriter", "tensorboardX.SummaryWriter"):
+        assert f'id="boardd_client.{drop_in}.add_embedding"' in text
+    assert 'id="boardd_client.tensorboardX.GlobalSummaryWriter.getSummaryWriter"' in text
 
 
 def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path) -> None:
@@ -77,7 +87,8 @@ def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs" / "_static", source / "_static")
     shutil.copy(ROOT / "docs" / "conf.py", source)
     (source / "index.md").write_text("# Title\n\nTo [nothing](nothing.md).\n")
-    done = build(source, tmp_path / "out")
-    assert done.returncode == 1
-    (warning,) = done.stderr.splitlines()
+    done = make_docs(tmp_path, tmp_path / "out")
+    assert done.returncode == 2
+    warning, failed = done.stderr.splitlines()
     assert "nothing.md" in warning
+    assert failed.startswith("make: *** ")

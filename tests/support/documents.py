@@ -20,7 +20,8 @@ BASES = (
     *(ROOT, ROOT / "tests", ROOT / "benchmarks"),
     *(ROOT / "client/boardd_client", ROOT / "daemon/boardd", ROOT / "protos/boardd_protos"),
 )
-CODE_SPAN = re.compile(r"`([^`\n]+)`")
+CODE_SPAN = re.compile(r"`([^`]+)`")
+PARAGRAPHS = re.compile(r"\n\s*\n")
 #: ``room/module.py``, ``room/``, and ``test_file.py::test_name``.
 CITED = re.compile(
     r"(?P<path>[a-z][\w.*-]*(?:/[\w.*-]+)*(?:/|\.(?:py|md|proto)))(?:::(?P<name>\w+))?"
@@ -61,6 +62,16 @@ def blocks(document: Path, text: str = "") -> list[Block]:
     return [Block(name, *found) for found in FENCED.findall(text or document.read_text())]
 
 
+def paragraphs(text: str) -> list[str]:
+    """The paragraphs of a document, lists and tables among them, each on one line."""
+    return [" ".join(each.split()) for each in PARAGRAPHS.split(FENCED.sub("\n", text))]
+
+
+def spans(text: str) -> list[str]:
+    """The code spans of a document, also those that wrap."""
+    return [span for each in paragraphs(text) for span in CODE_SPAN.findall(each)]
+
+
 def printed(document: str, beginning: str) -> Block:
     """The block of a document that begins so; there must be one."""
     (block,) = (each for each in blocks(ROOT / document) if each.text.startswith(beginning))
@@ -69,7 +80,7 @@ def printed(document: str, beginning: str) -> Block:
 
 def citations(text: str) -> Iterator[tuple[str, str]]:
     """Yields path and name (or "") of what the code spans of a document cite."""
-    for span in CODE_SPAN.findall(FENCED.sub("", text)):
+    for span in spans(text):
         match = CITED.fullmatch(span)
         if match is not None:
             yield match["path"], match["name"] or ""

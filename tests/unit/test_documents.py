@@ -69,6 +69,34 @@ def test_what_exists_is_found() -> None:
     assert len(list(citations(text))) == 3
 
 
+def file_names(text: str) -> list[str]:
+    """The links that show the name of a page's file, where a reader looks for its title."""
+    return re.findall(r"\[[\w./-]+\.md\]\((?!results/)[^)]+\.md[)#]", text)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_to_pages_show_titles(document: Path) -> None:
+    assert file_names(document.read_text()) == []
+
+
+def test_a_link_that_shows_a_file_name_is_seen() -> None:
+    assert file_names(
+        "See [wire.md](wire.md), [The wire](wire.md), [wire.md](wire.md#frames)."
+    ) == [
+        "[wire.md](wire.md)",
+        "[wire.md](wire.md#",
+    ]
+
+
+def test_the_readme_lists_every_page() -> None:
+    _, more = (ROOT / "README.md").read_text().split("## More\n")
+    listed = re.findall(r"^- \[[^\]]+\]\(docs/([\w-]+)\.md\)", more, re.MULTILINE)
+    # The site has the others: what it includes, and what the docstrings say.
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    assert sorted(listed) == sorted(pages - {"api", "benchmarks", "contributing", "index"})
+    assert listed[0] == "getting-started"
+
+
 def test_the_table_of_rooms_has_every_room() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     rooms = {

@@ -64,7 +64,17 @@ def eval_end_callback(
 
 
 class BatchEndCallback:
-    """What ``batch_end_callback`` returns. ``next_step`` is the next batch's number."""
+    """What ``batch_end_callback`` returns. ``next_step`` is the next batch's number.
+
+    Args:
+        writer: where to log.
+        every: log each ``every``-th batch and each epoch's last.
+        prefix: begins every tag.
+        initial_step: number of the first batch.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described.
+    """
 
     def __init__(self, writer: SummaryWriter, every: int, prefix: str, initial_step: int) -> None:
         self._writer = checked_writer(writer)
@@ -84,7 +94,16 @@ class BatchEndCallback:
 
 
 class EvalEndCallback:
-    """What ``eval_end_callback`` returns."""
+    """What ``eval_end_callback`` returns.
+
+    Args:
+        writer: where to log.
+        batches: the training's callback, whose last batch is the step, or None: the epoch is.
+        prefix: begins every tag.
+
+    Raises:
+        TypeError: an argument is not as described.
+    """
 
     def __init__(
         self, writer: SummaryWriter, batches: BatchEndCallback | None, prefix: str

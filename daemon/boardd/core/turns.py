@@ -70,7 +70,7 @@ class Flow(Generic[Item]):
         self.has_turn = False
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Taken(Generic[Item]):
     """An item that is to be begun, its flow, and whether it is a long one."""
 

@@ -10,7 +10,7 @@ the start of the run.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -50,7 +50,34 @@ class Part(NamedTuple):
 
 def mark(wall_time: float, batch: Batch) -> bytes:
     """Returns the encoded record that tells ``batch``. Raises ``ValueError`` as an event does."""
-    data = batch.SerializeToString()
+    return _mark(wall_time, batch.SerializeToString())
+
+
+def mark_of_runs(wall_time: float, parts: Iterable[tuple[int, Sequence[int]]]) -> bytes:
+    """As ``mark``, of parts of sessions with numbers, each with its ``runs``, and nothing else.
+
+    Most marks are like that, and a message takes ten times as long.
+    """
+    data = bytearray()
+    for known, runs in parts:
+        numbers = _packed(runs)
+        entry = b"\x10" + _packed((known,)) + b"\x1a" + _packed((len(numbers),)) + numbers
+        data += b"\x12" + _packed((len(entry),)) + entry
+    return _mark(wall_time, bytes(data))
+
+
+def _packed(numbers: Iterable[int]) -> bytes:
+    """Varints back to back; not those of ``wire``, which keeps what comes again."""
+    packed = bytearray()
+    for number in numbers:
+        while number >= 0x80:
+            packed.append(number & 0x7F | 0x80)
+            number >>= 7
+        packed.append(number)
+    return bytes(packed)
+
+
+def _mark(wall_time: float, data: bytes) -> bytes:
     return record(
         _WALL_TIME_TAG,
         _WALL_TIME.pack(checked_wall_time(wall_time)),

@@ -36,7 +36,7 @@ import numpy.typing as npt
 from boardd.events import event
 from boardd.events.event_pb2 import Summary
 from boardd.events.exact import SCALAR_BYTES, with_scalar
-from boardd.events.tag_names import Chosen, TagNames
+from boardd.events.tag_names import TagNames
 from boardd.events.tfrecord import OVERHEAD_BYTES
 
 #: Protobuf encodes up to this many scalars while the loop is not compiled.
@@ -45,6 +45,7 @@ UNCOMPILED_MAX: Final = 64
 #: wall_time 9, step 11, and tag byte and length (at most 5 bytes) of summary,
 #: value and tag 18, simple_value 5.
 _EVENT_BYTES_MAX: Final = 9 + 11 + 18 + 5
+_RECORD_BYTES_MAX: Final = OVERHEAD_BYTES + _EVENT_BYTES_MAX
 
 _Kernel = Callable[..., Any]
 _kernel: _Kernel | None = None
@@ -86,25 +87,35 @@ def encode_scalars(
     """
     times, doubles = _plain(wall_time, np.float64), _plain(value, np.float64)
     steps, indices = _plain(step, np.int64), _plain(tag_index, np.intp)
-    with np.errstate(over="ignore"):
-        singles = doubles.astype(np.float32)
-    if times.ndim != 1 or not times.shape == steps.shape == indices.shape == singles.shape:
+    if times.ndim != 1 or not times.shape == steps.shape == indices.shape == doubles.shape:
         raise ValueError(
             f"columns differ in shape: wall_time {times.shape}, step {steps.shape}, "
-            f"value {singles.shape}, tag_index {indices.shape}"
+            f"value {doubles.shape}, tag_index {indices.shape}"
         )
     if len(times) == 0:
         return b""
     finite = np.isfinite(times)
     if not finite.all():
         event.checked_wall_time(float(times[np.argmin(finite)]))
-    exact = doubles if is_exact else doubles[:0]
     names = TagNames() if names is None else names
     names.extend(tags)
     chosen = names.chosen(indices)
     if _is_awaited or (_kernel is None and len(times) <= UNCOMPILED_MAX):
-        return _encode_with_protobuf(times, steps, singles, indices, tags, exact)
-    return _encode_with_kernel(times, steps, singles, chosen, names, exact)
+        return _encode_with_protobuf(times, steps, doubles, indices, tags, is_exact=is_exact)
+    size_max = chosen.size_bytes + len(times) * (_RECORD_BYTES_MAX + SCALAR_BYTES * is_exact)
+    out = np.empty(size_max, np.uint8)
+    size = _load_kernel()(
+        times.view(np.uint64),
+        steps.view(np.uint64),
+        doubles,
+        chosen.indices,
+        names.text,
+        names.begins,
+        names.lengths,
+        is_exact,
+        out,
+    )
+    return out[:size].tobytes()
 
 
 def _plain(column: npt.NDArray[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
@@ -117,56 +128,24 @@ def _plain(column: npt.NDArray[Any], dtype: type[np.generic]) -> npt.NDArray[Any
 def _encode_with_protobuf(
     times: npt.NDArray[np.float64],
     steps: npt.NDArray[np.int64],
-    singles: npt.NDArray[np.float32],
+    doubles: npt.NDArray[np.float64],
     indices: npt.NDArray[np.intp],
     tags: Sequence[bytes],
-    exact: npt.NDArray[np.float64],
+    *,
+    is_exact: bool,
 ) -> bytes:
+    with np.errstate(over="ignore"):
+        singles = doubles.astype(np.float32)
     names = {index: tags[index].decode("utf-8") for index in set(indices.tolist())}
     columns = zip(times.tolist(), steps.tolist(), singles.tolist(), indices.tolist(), strict=True)
     events = [
         event.summary(time, step, Summary.Value(tag=names[index], simple_value=single))
         for time, step, single, index in columns
     ]
-    if len(exact):
-        for row in np.flatnonzero(is_rounded(exact, singles)).tolist():
-            events[row] = with_scalar(events[row], float(exact[row]))
+    if is_exact:
+        for row in np.flatnonzero((doubles != singles) & (doubles == doubles)).tolist():
+            events[row] = with_scalar(events[row], float(doubles[row]))
     return b"".join(events)
-
-
-def is_rounded(
-    exact: npt.NDArray[np.float64], singles: npt.NDArray[np.float32]
-) -> npt.NDArray[np.bool_]:
-    """Which of n values are not their float32, bool[n]. NaN is."""
-    rounded: npt.NDArray[np.bool_] = (exact != singles) & (exact == exact)
-    return rounded
-
-
-def _encode_with_kernel(
-    times: npt.NDArray[np.float64],
-    steps: npt.NDArray[np.int64],
-    singles: npt.NDArray[np.float32],
-    chosen: Chosen,
-    names: TagNames,
-    exact: npt.NDArray[np.float64],
-) -> bytes:
-    rounded = is_rounded(exact, singles) if len(exact) else np.zeros(0, bool)
-    size_max = chosen.size_bytes + len(times) * (OVERHEAD_BYTES + _EVENT_BYTES_MAX)
-    size_max += int(rounded.sum()) * SCALAR_BYTES
-    out = np.empty(size_max, np.uint8)
-    size = _load_kernel()(
-        times.view(np.uint64),
-        steps.view(np.uint64),
-        singles.view(np.uint32),
-        chosen.indices,
-        names.text,
-        names.begins,
-        names.lengths,
-        exact.view(np.uint64),
-        rounded.view(np.uint8),
-        out,
-    )
-    return out[:size].tobytes()
 
 
 def _load_kernel() -> _Kernel:

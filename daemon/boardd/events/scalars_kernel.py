@@ -1,7 +1,6 @@
 """The compiled loop of ``scalars``. Importing this loads numba and compiles it.
 
-Only integers: wall times and values come as the bits of their IEEE form, so
-that nothing here can alter them.
+Wall times come as the bits of their IEEE form, so that nothing here can alter them.
 """
 
 from __future__ import annotations
@@ -136,35 +135,34 @@ def _varint_bytes(number: _Unsigned) -> _Unsigned:
     types.uint64(
         _column(types.uint64),
         _column(types.uint64),
-        _column(types.uint32),
+        _column(types.float64),
         _column(types.uint64),
         _column(types.uint8),
         _column(types.uint64),
         _column(types.uint64),
-        _column(types.uint64),
-        _column(types.uint8),
+        types.boolean,
         _BYTES,
     )
 )
 def encode(
     wall_time: npt.NDArray[np.uint64],
     step: npt.NDArray[np.uint64],
-    value: npt.NDArray[np.uint32],
+    value: npt.NDArray[np.float64],
     tag_index: npt.NDArray[np.uint64],
     tag_bytes: npt.NDArray[np.uint8],
     tag_start: npt.NDArray[np.uint64],
     tag_length: npt.NDArray[np.uint64],
-    exact: npt.NDArray[np.uint64],
-    is_rounded: npt.NDArray[np.uint8],
+    is_exact: bool,
     out: npt.NDArray[np.uint8],
 ) -> _Unsigned:
     """Writes the encoded records into ``out`` and returns their length in bytes.
 
-    ``exact`` and ``is_rounded`` are empty if no exact values are to be kept. Checks no
-    bounds: ``out`` must be long enough and every index in range.
+    ``is_exact``: values that float32 rounds are kept as they are, too. Checks no bounds:
+    ``out`` must be long enough and every index in range.
     """
     at = _0
-    has_exact = exact.shape[0] > 0
+    single = np.empty(1, np.float32)
+    single_bits, value_bits = single.view(np.uint32), value.view(np.uint64)
     known_length = _0
     known_length_crc = np.uint64(masked_crc32c(np.zeros(8, np.uint8), _0, _8))
     for row in range(np.uint64(wall_time.shape[0])):
@@ -195,10 +193,11 @@ def encode(
                 out[at + byte] = tag_bytes[start + byte]
             at += tag_bytes_count
         out[at] = 0x15
-        at = _put_fixed(out, at + _1, np.uint64(value[row]), _4)
-        if has_exact and is_rounded[row]:
+        single[0] = value[row]
+        at = _put_fixed(out, at + _1, np.uint64(single_bits[0]), _4)
+        if is_exact and value[row] == value[row] and np.float64(single[0]) != value[row]:
             at = _put_fixed(out, at, _EXACT_TAG, _EXACT_TAG_BYTES)
-            at = _put_fixed(out, at, exact[row], _8)
+            at = _put_fixed(out, at, value_bits[row], _8)
 
         _put_fixed(out, record, at - data, _LENGTH_BYTES)
         if at - data != known_length:  # the events of a run differ little in length

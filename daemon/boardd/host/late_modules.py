@@ -24,8 +24,9 @@ _logger = logging.getLogger(__name__)
 
 #: What only other commands need.
 _OTHER_COMMANDS: Final = ("boardd.__main__", "boardd.cli", "boardd.commands", "boardd.merge")
-#: What libraries load at their first use.
-_LIBRARY_MODULES: Final = (
+#: What other packages load at their first use; and the largest of them, by itself.
+_OTHER_PACKAGES: Final = (
+    "numba",
     "PIL.BmpImagePlugin",
     "PIL.GifImagePlugin",
     "PIL.JpegImagePlugin",
@@ -68,6 +69,7 @@ async def load_in_background() -> None:
 
 
 def _load_gently(compiler: KernelCompiler) -> None:
+    heap.collect_seldom()  # what the first records have loaded
     compiler.wait()
     load_all(_PAUSE_SECS)
     kernels.kernels_are_there()
@@ -77,16 +79,19 @@ def _load_gently(compiler: KernelCompiler) -> None:
 def load_all(pause_secs: float = 0.0) -> None:
     """Loads all modules, with a pause after each; warns of those that cannot be loaded."""
     for name in late_modules():
+        if name in sys.modules:
+            continue
         try:
             importlib.import_module(name)
         except Exception as error:  # what needs it will be held up, and all else goes on
             _logger.warning("%s cannot be loaded: %s: %s", name, type(error).__name__, error)
+        heap.collect_loaded()
         time.sleep(pause_secs)
 
 
 def late_modules() -> Iterator[str]:
     """The names of all modules that a record may need."""
-    yield from _LIBRARY_MODULES
+    yield from _OTHER_PACKAGES
     package = importlib.import_module(_PACKAGE)
     for module in pkgutil.walk_packages(package.__path__, f"{_PACKAGE}."):
         if not module.name.startswith(_OTHER_COMMANDS):

@@ -24,7 +24,7 @@ _EMPTY: Final[npt.NDArray[np.int64]] = np.zeros(0, np.int64)
 _EMPTY.flags.writeable = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Moments:
     """Number, range and sums of values; exact, but for the rounding of each square.
 
@@ -111,7 +111,7 @@ class EdgesHistogram:
         return self.counts.nbytes + self.moments.size_bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(slots=True, eq=False)
 class GridHistogram:
     """Counts in buckets of a power of two, see ``reduce.histogram.grid``.
 

@@ -25,7 +25,7 @@ class Mergeable(Protocol):
         """The memory that it holds, about."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(slots=True, eq=False)
 class Share:
     """What the ranks made whose values have one form.
 
@@ -50,7 +50,7 @@ class Share:
         )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(slots=True, eq=False)
 class Partial:
     """The contributions of some ranks to one point.
 
@@ -64,8 +64,7 @@ class Partial:
     size_bytes: int = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        size_bytes = sum([share.value.size_bytes for share in self.shares])
-        object.__setattr__(self, "size_bytes", size_bytes)
+        self.size_bytes = sum([share.value.size_bytes for share in self.shares])
 
     @classmethod
     def of(cls, rank: int, value: Mergeable) -> Partial:

@@ -16,7 +16,7 @@ from boardd_protos import boardd_pb2 as pb
 from boardd.sessions.live_session import LiveSession
 
 #: How long news waits for what is still to be written.
-GATHER_SECS: Final = 0.01
+GATHER_SECS: Final = 0.05
 _MANY_RECORDS: Final = 2048
 
 

@@ -91,7 +91,12 @@ class Adoption:
         with os.scandir(directory) as entries:
             names = (entry.name for entry in entries)
             found = [name for name in names if not name.endswith(SET_ASIDE_SUFFIX)]
-        return [directory / name for name in islice(found, _MAX_FILES)]
+        is_cared_for = self._sessions.is_cared_for
+        return [
+            directory / name
+            for name in islice(found, _MAX_FILES)
+            if not is_cared_for(_session_id(name))  # as of nearly all
+        ]
 
     async def _look_at_one(self, path: Path) -> None:
         if path in self._foreign:
@@ -115,11 +120,8 @@ class Adoption:
 
     async def _look_at(self, path: Path) -> None:
         """Raises ``OSError`` if the file cannot be read now."""
-        try:
-            session_id = bytes.fromhex(path.name)
-        except ValueError:
-            session_id = b""
-        if self._sessions.is_cared_for(session_id):
+        session_id = _session_id(path.name)
+        if self._sessions.is_cared_for(session_id):  # by now
             return
         try:
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -180,6 +182,14 @@ class Adoption:
             with contextlib.suppress(OSError):
                 os.unlink(path)
         _remove_oldest(path.parent)
+
+
+def _session_id(name: str) -> bytes:
+    """The session whose log has this name; empty if none can have it."""
+    try:
+        return bytes.fromhex(name)
+    except ValueError:
+        return b""
 
 
 def _is_at(path: Path, said: str) -> bool:

@@ -55,6 +55,5 @@ class HeldWatch:
     def _look_at(self, live: LiveSession, now: float) -> None:
         if live.session.is_quiet:
             self._watched.discard(live)
-        live.session.look(now)
-        if live.session.telling.has_news:
+        if live.session.look(now) and live.session.telling.has_news:
             live.notice.notify()

@@ -93,7 +93,7 @@ class SystemMetrics:
             key = live.session.session_id, run.run
             if secs > 0 and math.isfinite(secs) and key not in self._watched:
                 secs = max(secs, MIN_SECS)
-                self._watched[key] = _Watched(secs, now + secs)
+                self._watched[key] = _Watched(secs, _next_beat(now, secs))
         is_first = self._executor is None and self._timer is None and self._measuring is None
         if self._watched and is_first:
             self._begin()  # rates are known from the second measurement on
@@ -167,7 +167,8 @@ class SystemMetrics:
         now = asyncio.get_running_loop().time()
         for key in keys:
             if key in self._watched:
-                self._watched[key] = self._watched[key]._replace(due=now + self._watched[key].secs)
+                watched = self._watched[key]
+                self._watched[key] = watched._replace(due=_next_beat(now, watched.secs))
 
     def _tell(self, target: _Target, measurement: Measurement, *, has_host: bool) -> None:
         live, place, run, pid = target
@@ -236,6 +237,14 @@ class SystemMetrics:
                 del self._watched[session_id, number]
         runs = {target.run for target in self._targets().values()}
         self._last = {run: part for run, part in self._last.items() if run in runs}
+
+
+def _next_beat(now: float, secs: float) -> float:
+    """The whole multiple of ``secs`` that is nearest to ``secs`` from ``now``.
+
+    So runs that are measured as often as each other are measured together.
+    """
+    return secs * round((now + secs) / secs)
 
 
 def _with_host(targets: Iterable[_Target]) -> set[RunState]:

@@ -20,7 +20,7 @@ from boardd.reduce.histogram.many import histograms
 from boardd.summaries.distributions import bins_of, shown_histogram
 from boardd.summaries.health import HealthPart, health_part
 from boardd.summaries.payload_arrays import arrays_of
-from boardd.summaries.summarize import refusing
+from boardd.summaries.summarize import Refusing
 
 #: What the objects of a value take beside its bytes.
 _VALUE_BYTES: Final = 256
@@ -53,7 +53,7 @@ def summarize_series(
 
     The other arguments and the errors are those of ``summarize``.
     """
-    with refusing(tags[0]):
+    with Refusing(tags[0]):
         message = pb.Payload.FromString(payload)
         if not 1 <= len(message.tensors) <= MAX_TENSORS:
             raise InvalidTensorError(

@@ -17,12 +17,12 @@ from boardd.partials.partial import Partial
 from boardd.reduce.histogram.bins import EqualWidth, Rule
 from boardd.summaries.payload_arrays import arrays_of
 from boardd.summaries.reduction import SummaryError
-from boardd.summaries.summarize import reduce_shared, refusing
+from boardd.summaries.summarize import Refusing, reduce_shared
 
 _DTYPES: Final = ("float32", "float64")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class SharedRecord:
     """A record of ``rank``; ``message`` is the parsed ``payload``. See ``reduce_shared``."""
 
@@ -73,7 +73,7 @@ def reduce_together(
     for at, record in enumerate(records):
         message = record.message
         try:
-            with refusing(record.tag):
+            with Refusing(record.tag):
                 arrays[at], *_ = arrays_of(
                     record.tag, message, record.chunks, max_working_bytes, record.maps
                 )

@@ -7,9 +7,9 @@ of all. They run on worker threads; the reductions release the GIL.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import TracebackType
 
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.invalid import InvalidRecordError, InvalidTensorError
@@ -56,7 +56,7 @@ def summarize(
     INVALID_RECORD for a payload that is none and for options that cannot be,
     REDUCTION_FAILED for everything else.
     """
-    with refusing(tag):
+    with Refusing(tag):
         kind, source = _read(tag, step, wall_time, payload, chunks, max_working_bytes, maps)
         encoded = _encoded(step, wall_time, output := kind.summarize(source))
         if source.payload.HasField("health") and encoded.embedding is None:
@@ -78,7 +78,7 @@ def health_of(
 
     Arguments and errors are those of ``summarize``.
     """
-    with refusing(tag):
+    with Refusing(tag):
         _, source = _read(tag, step, wall_time, payload, chunks, max_working_bytes, maps)
         return EncodedSummary(b"", {}, health=health_part(source.payload.health, source.arrays))
 
@@ -98,7 +98,7 @@ def reduce_shared(
 
     The other arguments and the errors are those of ``summarize``.
     """
-    with refusing(tag):
+    with Refusing(tag):
         kind, source = _read(tag, step, wall_time, payload, chunks, max_working_bytes, maps)
         partial = Partial.of(rank, kind.share(source, rank))
         wholeness.check(partial)  # a client may have written to its map meanwhile
@@ -113,7 +113,7 @@ def present(
     If contributions are left out, since their form is another one, a text ``<tag>/ranks``
     beside it says so. Raises ``SummaryError`` as ``summarize`` does for one record.
     """
-    with refusing(tag):
+    with Refusing(tag):
         shown = partial.shown
         presenter = PRESENTERS.get(type(shown.value))
         if presenter is None:  # what another daemon contributed
@@ -131,25 +131,38 @@ def present(
         return replace(encoded, values=output.values) if keeps_values else encoded
 
 
-@contextmanager
-def refusing(tag: str) -> Iterator[None]:
-    """Turns what a reduction of ``tag`` raises into ``SummaryError``."""
-    try:
-        yield
-    except SummaryError:
-        raise
-    except DecodeError as error:
-        raise SummaryError(pb.INVALID_RECORD, f"tag {tag!r}: payload: {error}") from error
-    except InvalidRecordError as error:
-        raise SummaryError(pb.INVALID_RECORD, f"tag {tag!r}: {error}") from error
-    except InvalidTensorError as error:
-        raise SummaryError(pb.INVALID_TENSOR, f"tag {tag!r}: {error}") from error
-    except Exception as error:
-        if is_environment_fault(error):
-            raise
-        # Whatever a reduction meets, only this record may suffer.
-        text = f"tag {tag!r}: {type(error).__name__}: {error}"
-        raise SummaryError(pb.REDUCTION_FAILED, text) from error
+class Refusing:
+    """Turns what a reduction of ``tag`` raises meanwhile into ``SummaryError``."""
+
+    __slots__ = ("_tag",)
+
+    def __init__(self, tag: str) -> None:
+        self._tag = tag
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, Exception) or isinstance(error, SummaryError):
+            return
+        if isinstance(error, DecodeError):
+            refusal = SummaryError(pb.INVALID_RECORD, f"tag {self._tag!r}: payload: {error}")
+        elif isinstance(error, InvalidRecordError):
+            refusal = SummaryError(pb.INVALID_RECORD, f"tag {self._tag!r}: {error}")
+        elif isinstance(error, InvalidTensorError):
+            refusal = SummaryError(pb.INVALID_TENSOR, f"tag {self._tag!r}: {error}")
+        elif is_environment_fault(error):
+            return
+        else:
+            # Whatever a reduction meets, only this record may suffer.
+            text = f"tag {self._tag!r}: {type(error).__name__}: {error}"
+            refusal = SummaryError(pb.REDUCTION_FAILED, text)
+        raise refusal from error
 
 
 def _read(

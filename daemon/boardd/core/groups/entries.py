@@ -103,7 +103,7 @@ class Tags:
     tags: tuple[Tag, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Scalars:
     """n contributions of a session in call order; every column has shape ``[n]``."""
 
@@ -114,7 +114,7 @@ class Scalars:
     value: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Summary:
     """One contribution of a session to a tag that is not a scalar."""
 

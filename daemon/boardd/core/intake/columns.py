@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 SCALAR_BYTES = 72
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Columns:
     """n scalars in call order; each column has shape ``[n]``."""
 

@@ -44,6 +44,8 @@ _HEADER_WORDS: Final = HEADER_BYTES // 8
 _SIZE_AND_KIND: Final = 0xFF_FFFF_FFFF
 _SIZE_KIND_AND_FLAGS: Final = 0xFFFF_FFFF_FFFF
 _PAYLOAD_SHIFT: Final = np.uint64(32)
+#: The kind and the flags of padding.
+_PADDING: Final = bytes((0, PADDING))
 #: Frames looked at in the first step of a search for scalars in a row, and how steps grow:
 #: many frames take few steps, and a few do not look at the whole message.
 _FIRST_STEP: Final = 256
@@ -93,7 +95,7 @@ def walk(
     is_sparse = source is Source.SPARSE
     mask = _SIZE_KIND_AND_FLAGS if source is Source.REMAINS else _SIZE_AND_KIND
     while at < len(data) and len(frames) < MAX_FRAMES and scalar_count < MAX_SCALARS:
-        if is_ring:
+        if is_ring and data[at + 4 : at + 6] == _PADDING:
             padding_bytes = padding_at(data, at)
             if padding_bytes:
                 break

@@ -18,6 +18,9 @@ class StepMonitor:
     def __init__(self) -> None:
         self._highest = np.full(16, _LOWEST, np.int64)
         self._reported: set[int] = set()
+        #: The last tags, in an array that never changes, and the step that all of them had:
+        #: none of them has a higher one.
+        self._last: tuple[NDArray[np.intp], int] | None = None
         self.backwards = 0
 
     def observe(self, tag_index: NDArray[np.intp], step: NDArray[np.int64]) -> list[int]:
@@ -27,6 +30,19 @@ class StepMonitor:
         """
         if not len(tag_index):
             return []
+        last, self._last = self._last, None
+        first = int(step[0])
+        is_one_step = first == step[-1] and bool((step == first).all())
+        if is_one_step and not tag_index.flags.writeable:
+            if last is None or last[0] is not tag_index:
+                self._grow(int(tag_index.max()) + 1)
+                highest = int(self._highest[tag_index].max())
+            else:
+                highest = last[1]
+            if first >= highest:
+                self._highest[tag_index] = first
+                self._last = tag_index, first
+                return []
         self._grow(int(tag_index.max()) + 1)
         if (step[1:] >= step[:-1]).all() and (step >= self._highest[tag_index]).all():
             # None goes backwards, of whatever tag. Of those of one tag, the last is kept.
@@ -51,6 +67,7 @@ class StepMonitor:
         self._grow(tag + 1)
         if step >= self._highest[tag]:
             self._highest[tag] = step
+            self._last = None
             return False
         return self._count_one(tag)
 

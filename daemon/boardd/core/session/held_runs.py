@@ -73,8 +73,11 @@ class HeldRuns:
         """Whether a part of ``run`` is out that has records up to ``sequence``."""
         return run in self._out and self._out[run][0][0].sequence <= sequence
 
-    def look(self, now: float) -> None:
-        """Notes which runs are held up at ``now``, in seconds that never go back."""
+    def look(self, now: float) -> bool:
+        """Notes which runs are held up at ``now``, in seconds that never go back.
+
+        Returns whether any is, or was: only then may there be something to tell.
+        """
         held = set()
         for run, out in self._out.items():
             part, sequences = out[0]
@@ -85,7 +88,8 @@ class HeldRuns:
             is_settled = run in self._held and sequences.first <= self._settled_sequence
             if is_settled or run.progress.trouble or now - since >= HELD_UP_SECS:
                 held.add(run)
-        self._held = held
+        was_any, self._held = bool(self._held), held
+        return was_any or bool(held)
 
     def settled(self, written_sequence: int, received_sequence: int) -> Settled:
         """Up to where all is done, and all but what is out of the runs that are held up."""

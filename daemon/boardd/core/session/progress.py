@@ -57,6 +57,8 @@ class SessionProgress:
     @property
     def settled(self) -> Settled:
         """What may be acknowledged."""
+        if not self.held_runs and not self.rejections.are_waiting:  # as nearly always
+            return Settled(self._watermark.written_sequence)
         settled = self.held_runs.settled(self.written_sequence, self.received_sequence)
         if self.rejections.are_waiting:
             return settled.outside(self.rejections.waiting)
@@ -85,7 +87,7 @@ class SessionProgress:
         if part.sequences is not None:
             part.sequences.parts += 1
         part.run.pending += part.records
-        self.counters.pending += part.counted_records
+        self.counters.pending += 0 if part.is_copy else part.records
         self.pending_bytes += part.size_bytes
         self.open_parts += 1
         self.held_runs.add(part)
@@ -104,8 +106,9 @@ class SessionProgress:
 
         ``duplicates`` of its records were written before, by an earlier daemon.
         """
-        self.counters.written += part.counted_records
-        self.counters.duplicates += 0 if part.is_copy else duplicates
+        if not part.is_copy:
+            self.counters.written += part.records
+            self.counters.duplicates += duplicates
         self.counters.written_bytes += written_bytes
         self._return(part)
 
@@ -142,7 +145,7 @@ class SessionProgress:
         if isinstance(part, MeasuredPart):
             part.is_back = True
         part.run.pending -= part.records
-        self.counters.pending -= part.counted_records
+        self.counters.pending -= 0 if part.is_copy else part.records
         self.pending_bytes -= part.size_bytes
         if not isinstance(part, (RejectedPart, ScalarPiece)):
             self.open_parts -= 1

@@ -123,9 +123,9 @@ class Session:
         """Whether chunks of tensors wait for the rest of their record."""
         return len(self._tensors) > 0
 
-    def look(self, now: float) -> None:
-        """Notes which runs are held up at ``now``, in seconds that never go back."""
-        self._progress.held_runs.look(now)
+    def look(self, now: float) -> bool:
+        """See ``HeldRuns.look``."""
+        return self._progress.held_runs.look(now)
 
     def is_written(self, sequence: int, runs: Sequence[int] = ()) -> bool:
         """Whether all records up to ``sequence`` are done; with ``runs``, all of those runs."""

@@ -24,7 +24,7 @@ from boardd.core.session.batch import PART_BYTES, SequenceRange, SeriesPart, Sum
 SUMMARIES: Final = (FrameKind.SUMMARY, FrameKind.SERIES_SUMMARIES)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Target:
     """What a record is for: the place with index ``index``, and the tags of its series there.
 

@@ -27,7 +27,7 @@ UNIT_BITS: Final = 1074
 _LOW_BITS: Final = 32
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class ExactMoments:
     """What some values add up to.
 

@@ -46,7 +46,7 @@ _MAX_FLOAT32_NUMBER: Final = 1 << 23
 _MAX_FLOAT32_EXPONENT: Final = 120
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(slots=True, eq=False)
 class Grid:
     """``counts``, int64[n], of values in [i, i + 1) * 2**exponent, i from ``first`` on."""
 

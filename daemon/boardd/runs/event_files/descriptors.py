@@ -7,12 +7,13 @@ time are closed, and opened again when they are needed.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import resource
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Final
 
 from boardd.core.held import Held
@@ -65,21 +66,32 @@ class Descriptors:
         with self._lock:
             self._directories -= 1
 
-    @contextlib.contextmanager
-    def using(self, file: LiveFile) -> Iterator[None]:
+    def using(self, file: LiveFile) -> AbstractContextManager[None]:
         """Keeps ``file`` open meanwhile. Raises ``OSError`` if it cannot be opened again."""
+        return _Use(self._open_for_use, file)
+
+    def _open_for_use(self, file: LiveFile) -> threading.Lock:
+        """Opens ``file`` if it rests. Returns its lock, held."""
         with self._lock:
-            lock = self._used.setdefault(file, threading.Lock())
-        with lock:
+            lock = self._used.get(file)
+            if lock is None:
+                lock = self._used[file] = threading.Lock()
+        lock.acquire()
+        try:
             with self._lock:
                 self._open[file] = None
                 self._open.move_to_end(file)
                 resting = self._resting.get(file)
+                is_full = self._is_full
             if resting is not None:
                 file.wake(resting)
                 del self._resting[file]
-            self._make_room()
-            yield
+            if is_full:
+                self._make_room()
+        except BaseException:
+            lock.release()
+            raise
+        return lock
 
     def close(self, file: LiveFile) -> None:
         """Closes ``file``, which is not in use, for good. Raises as ``LiveFile.close``."""
@@ -91,6 +103,10 @@ class Descriptors:
                 self._used.pop(file, None)
                 self._resting.pop(file, None)
             file.close()
+
+    @property
+    def _is_full(self) -> bool:
+        return self._directories + len(self._open) > self._limit
 
     def _make_room(self) -> None:
         while (oldest := self._take_oldest()) is not None:
@@ -105,7 +121,7 @@ class Descriptors:
     def _take_oldest(self) -> tuple[LiveFile, threading.Lock] | None:
         """The file to be put to rest, with its lock held; None if there is room or no such file."""
         with self._lock:
-            if self._directories + len(self._open) <= self._limit:
+            if not self._is_full:
                 return None
             for file in self._open:
                 lock = self._used[file]
@@ -113,3 +129,23 @@ class Descriptors:
                     del self._open[file]
                     return file, lock
         return None
+
+
+class _Use:
+    """The time in which a file is used: ``begin`` returns its lock, held."""
+
+    __slots__ = ("_begin", "_file", "_lock")
+
+    def __init__(self, begin: Callable[[LiveFile], threading.Lock], file: LiveFile) -> None:
+        self._begin, self._file = begin, file
+
+    def __enter__(self) -> None:
+        self._lock = self._begin(self._file)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._lock.release()

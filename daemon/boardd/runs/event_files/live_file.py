@@ -206,9 +206,9 @@ class LiveFile:
                 self._begin_file()
             elif self._pending.framed_bytes < 0:
                 self._frame_pending(b"", size_bytes)
+            begun_at = time.perf_counter()
             try:
-                with self._directory.timings.write.measured(time.perf_counter):
-                    self._pending.write(self._fd, self._durability)
+                self._pending.write(self._fd, self._durability)
                 self._file_holds_events = True
             except OSError as error:
                 if error.errno in FULL:
@@ -220,6 +220,8 @@ class LiveFile:
                 if not may_change_file:
                     raise
                 may_change_file = False
+            finally:
+                self._directory.timings.write.add(time.perf_counter() - begun_at)
         if self._marks is not None:
             self._marks.written(self._pending.parts)
         self.written_events += sum(len(part.sequences) for part in self._pending.parts)

@@ -48,9 +48,16 @@ class MarkWriter:
         untold = contents.marks.take_untold()
         if not parts and not untold:
             return b""
-        batch = marks_pb2.Batch()
         new_tags = contents.kinds.take_new()
         is_whole = offset >= self._table_offset
+        has_dropped = contents.dropped_step != self._told_dropped_step
+        has_epoch = contents.epoch != contents.written_epoch
+        if not (is_whole or untold or new_tags or has_dropped or has_epoch) and all(
+            part.session in self._numbers and not part.dropped for part in parts
+        ):
+            told = [(self._numbers[part.session], marks.runs_of(part.sequences)) for part in parts]
+            return marks.mark_of_runs(self._clock(), told)
+        batch = marks_pb2.Batch()
         if is_whole:
             self._numbers = {}
             batch.offset = offset
@@ -64,10 +71,9 @@ class MarkWriter:
             for key, mark in untold:
                 _add_mark(batch, key, mark)
             _add_tags(batch, new_tags.items(), contents.reductions)
-        has_dropped = contents.dropped_step != self._told_dropped_step
         if has_dropped or (is_whole and contents.dropped_step != NO_STEP):
             batch.dropped_step = self._told_dropped_step = contents.dropped_step
-        if contents.epoch != contents.written_epoch:
+        if has_epoch:
             batch.next_epoch = contents.epoch
         for part in parts:
             self._add_part(batch, part)
@@ -87,7 +93,8 @@ class MarkWriter:
             done = count if events is None else min(events, count)
             if done and part.session != NO_SESSION:
                 self._contents.marks.advance(part.session, int(part.sequences[done - 1]))
-                self._contents.marks.drop(part.session, part.dropped)
+                if part.dropped:
+                    self._contents.marks.drop(part.session, part.dropped)
             if done < count:
                 left.append(part._replace(sequences=part.sequences[done:]))
             if events is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -58,6 +58,16 @@ class GroupMembers:
         if holders <= self._asked.keys():  # as nearly always, without a loop of Python's
             return []
         return [self._of(holder) for holder in holders if holder not in self._asked]
+
+    def may_have_newcomers(self, parts: Iterable[RunPart]) -> bool:
+        """Whether ``newcomers`` is to be asked before ``parts`` are taken.
+
+        Sessions come as they define the run, and then it is asked; and with a part.
+        """
+        asked = self._asked
+        return len(asked) > len(self._run.members) or any(
+            (part.session_id, number) not in asked for part in parts for number in part.numbers
+        )
 
     def absent(self) -> frozenset[bytes]:
         """The sessions that may be members, while nothing says that they live."""

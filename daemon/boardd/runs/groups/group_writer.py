@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -20,23 +19,21 @@ from boardd.core.runs.run_state import Holder, Member, Runs, RunState
 from boardd.core.session.batch import DropPart, EndPart, PurgePart, RunPart, ScalarPart, SummaryPart
 from boardd.relay.relay import Batch
 from boardd.runs.event_files.sync_result import SyncResult
+from boardd.runs.groups.gathered_reductions import GatheredReductions
 from boardd.runs.groups.group_items import GroupItems
 from boardd.runs.groups.group_log import RELEASE_SECS, GroupLog
 from boardd.runs.groups.group_members import GroupMembers
 from boardd.runs.groups.writer_life import TABLE, Event, State
 from boardd.runs.writing.group_work import RelayedWork, Work
 from boardd.runs.writing.outcomes import Outcomes
-from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReductions
-from boardd.runs.writing.reductions import reduce_to_share, reduce_to_shares
+from boardd.runs.writing.reduction_pool import Reduced, ReductionPool
 from boardd.runs.writing.run_order import (
-    Item,
+    Items,
     Presence,
     ReducedSummary,
     RelayedItem,
     RunOrder,
     Sync,
-    is_brief,
-    reduced_bytes,
 )
 from boardd.summaries.environment_faults import is_environment_fault
 
@@ -69,10 +66,9 @@ class GroupWriter:
         self._members = members
         self._outcomes = outcomes
         self._items = GroupItems(run, members, outcomes, log.output.tell_drops)
-        self._reductions = reductions
+        self._reductions = GatheredReductions(reductions, self._take_results)
         self._on_idle = on_idle
         self._order = RunOrder()
-        self._reducing = RunReductions(reduce_to_share, reduce_to_shares)
         runs.join(run.path, run.group, run.filename_suffix, HOLDER, NOBODY, is_needed=True)
         run.holders.discard(HOLDER)
         self.task = asyncio.get_running_loop().create_task(self._work(), name=f"run {run.path}")
@@ -86,7 +82,8 @@ class GroupWriter:
 
     def admit(self, *parts: RunPart) -> None:
         """Takes the next parts of the run."""
-        self.note_members()
+        if self._members.may_have_newcomers(parts):
+            self.note_members()
         summaries: list[tuple[int, SummaryPart]] = []
         for part in parts:
             if isinstance(part, SummaryPart):
@@ -96,7 +93,7 @@ class GroupWriter:
             else:
                 raise TypeError(f"no kind of part: {part!r}")
         if summaries:
-            self._reductions.add(self._reducing, summaries, self._take_results)
+            self._reductions.add(summaries)
 
     async def relay(self, batch: Batch, works: Sequence[RelayedWork]) -> int:
         """Waits until ``works``, a batch's, are in the journal. Returns its producer's position.
@@ -127,6 +124,7 @@ class GroupWriter:
     def abandon(self) -> None:
         """Stops without waiting; for a daemon that must leave now."""
         self.log.abandon()
+        self._reductions.close()
         self.task.cancel()
 
     def _take_results(self, results: list[Reduced]) -> None:
@@ -176,7 +174,7 @@ class GroupWriter:
     async def _record_all(self) -> Event:
         while not self._may_close():
             await self._wait()
-            items = self._order.take() if self._order.ready else deque()
+            items = self._order.take() if self._order.ready else Items()
             if not await self._advance(items):
                 return Event.FAILED
             if not self.log.files.is_open:
@@ -245,9 +243,8 @@ class GroupWriter:
         finally:
             timer.cancel()
 
-    async def _advance(self, items: deque[Item]) -> bool:
+    async def _advance(self, items: Items) -> bool:
         """Goes on with ``items``; returns False if a defect of the daemon came in between."""
-        size_bytes = reduced_bytes(items)
         try:
             if items and isinstance(items[0], Sync):
                 items[0].answer(await self.log.files.sync())
@@ -263,25 +260,24 @@ class GroupWriter:
             await self._start_over(error)
             return False
         finally:
-            self._reductions.written(self._reducing, size_bytes)
+            self._reductions.written(items.reduced_bytes)
         return True
 
-    def _reject(self, items: deque[Item], reason: int, message: str) -> None:
+    def _reject(self, items: Items, reason: int, message: str) -> None:
         """None of ``items``, which were just taken, can be recorded."""
-        size_bytes = reduced_bytes(items)
         self._items.reject(items, reason, message)
-        self._reductions.written(self._reducing, size_bytes)
+        self._reductions.written(items.reduced_bytes)
 
     async def _start_over(self, error: Exception) -> None:
         _logger.error("run %s", self.run.path, exc_info=error)
         await self.log.start_over()
 
-    async def _record(self, items: deque[Item]) -> None:
+    async def _record(self, items: Items) -> None:
         works = self._items.works(items)  # first, as who is heard of there is not lost
         now = asyncio.get_running_loop().time()
         lost = [Work(joined, has_left=True) for joined in self._members.lost(self.log.group, now)]
         works = [*works, *lost] if lost else works
-        outcomes = await self.log.record(works, is_brief=is_brief(items))
+        outcomes = await self.log.record(works, is_brief=items.is_brief)
         if outcomes is None:
             refusal = self.run.refusal
             self._items.reject(

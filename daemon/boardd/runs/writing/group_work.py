@@ -17,7 +17,7 @@ from boardd.summaries.reduction import SummaryError
 MAX_ROUNDS: Final = 16
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class SharedSummary:
     """What one rank contributes to a point: a partial of ``kind``."""
 
@@ -30,7 +30,7 @@ class SharedSummary:
         return int(self.partial.size_bytes)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Work:
     """A part of a member, ``asked``; without a part: the member is there, or has left.
 

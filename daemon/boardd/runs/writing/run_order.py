@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -115,6 +115,22 @@ Item = (
 _ALONE: Final = (DropPart, EndPart, MeasuredPart, PurgePart, RewindPart, RelayedItem, Sync)
 
 
+class Items(deque[Item]):
+    """What is handled together. Its sizes are those of all that was taken, whatever is left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Of the events that are made of them, at most, about.
+        self.event_bytes = 0
+        #: Of what summaries among them were reduced to.
+        self.reduced_bytes = 0
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether they are appended in so short a time that they may share a thread."""
+        return self.event_bytes <= BRIEF_BYTES
+
+
 class RunOrder:
     """What is to be done for one run, in call order. For the event loop's thread only."""
 
@@ -156,26 +172,24 @@ class RunOrder:
         self._order.complete(ticket, item)
         self._wake.set()
 
-    def take(self) -> deque[Item]:
+    def take(self) -> Items:
         """Takes what is ready: events up to a bound, or one item that is handled by itself."""
-        items: deque[Item] = deque()
-        records = size_bytes = 0
-        while self._order.ready and records < APPEND_RECORDS and size_bytes < APPEND_BYTES:
-            head = self._order.peek()
-            alone = isinstance(head, _ALONE) or (
-                isinstance(head, ReducedSummary) and head.has_files
-            )
+        items, order, records = Items(), self._order, 0
+        while order.ready and records < APPEND_RECORDS and items.event_bytes < APPEND_BYTES:
+            head = order.peek()
+            alone = head.has_files if isinstance(head, ReducedSummary) else isinstance(head, _ALONE)
             if alone and items:
                 break
-            item = self._order.release()
-            self.ends -= isinstance(item, EndPart)
-            items.append(item)
+            items.append(order.release())
+            items.event_bytes += _event_bytes(head)
+            if isinstance(head, ReducedSummary):
+                items.reduced_bytes += head.size_bytes
+                records += head.part.records
+            elif isinstance(head, RunPart):
+                records += head.records
             if alone:
+                self.ends -= isinstance(head, EndPart)
                 break
-            part = item.part if isinstance(item, ReducedSummary) else item
-            if isinstance(part, RunPart):
-                records += part.records
-                size_bytes += _event_bytes(item)
         return items
 
 
@@ -187,16 +201,6 @@ def take_part(items: deque[Item]) -> RunPart:
     if isinstance(item, (Presence, RelayedItem, Sync)):
         raise TypeError(f"no part: {item!r}")
     return item
-
-
-def reduced_bytes(items: Iterable[Item]) -> int:
-    """The bytes that reductions made for ``items``."""
-    return sum(item.size_bytes for item in items if isinstance(item, ReducedSummary))
-
-
-def is_brief(items: Iterable[Item]) -> bool:
-    """Whether ``items`` are appended in so short a time that they may share a thread."""
-    return sum(map(_event_bytes, items)) <= BRIEF_BYTES
 
 
 def _event_bytes(item: Item) -> int:

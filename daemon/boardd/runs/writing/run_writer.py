@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from boardd_protos import boardd_pb2 as pb
@@ -56,11 +55,10 @@ from boardd.runs.writing.reduction_pool import Reduced, ReductionPool, RunReduct
 from boardd.runs.writing.reductions import reduce_alone
 from boardd.runs.writing.run_order import (
     Item,
+    Items,
     ReducedSummary,
     RunOrder,
     Sync,
-    is_brief,
-    reduced_bytes,
     take_part,
 )
 from boardd.runs.writing.succession import encode_purge, encode_rewind, superseded
@@ -152,10 +150,9 @@ class RunWriter:
             while len(self._order) or len(self._held) or self._files.is_open:
                 if self._order.ready:
                     items = self._order.take()
-                    size_bytes = reduced_bytes(items)
                     await self._advance(items)
-                    if size_bytes:
-                        self._reductions.written(self._reducing, size_bytes)
+                    if items.reduced_bytes:
+                        self._reductions.written(self._reducing, items.reduced_bytes)
                 else:
                     await self._order.wait()
         except Exception as error:
@@ -165,7 +162,7 @@ class RunWriter:
         finally:
             self._on_idle(self)
 
-    async def _advance(self, items: deque[Item]) -> None:
+    async def _advance(self, items: Items) -> None:
         try:
             head = items[0]
             if isinstance(head, EndPart):
@@ -198,13 +195,13 @@ class RunWriter:
             self.run.contents.marks.end(key)
         return written_bytes
 
-    async def _write(self, items: deque[Item]) -> None:
+    async def _write(self, items: Items) -> None:
         encoded: list[Encoded] = []
         files_bytes = 0
         if await self._files.open():
             # The common case in one go: to another thread and back is what costs.
             encoded, error = await self._files.on_thread(
-                lambda: self._encode_and_append(items), is_brief=is_brief(items)
+                lambda: self._encode_and_append(items), is_brief=items.is_brief
             )
             try:
                 files_bytes = await self._finish_append(encoded, error)
@@ -233,7 +230,7 @@ class RunWriter:
             self.run.progress.written += part.records - one.duplicates
             self._outcomes.finish(part, written_bytes, one.duplicates)
 
-    def _encode_and_append(self, items: deque[Item]) -> tuple[list[Encoded], OSError | None]:
+    def _encode_and_append(self, items: Items) -> tuple[list[Encoded], OSError | None]:
         """Encodes ``items``, and appends them unless they have side files. On a thread.
 
         Returns what is to be written for each, and why the append failed.
@@ -254,7 +251,7 @@ class RunWriter:
             return 0
         return await self._files.append(*join(encoded), embedding, earlier=error)
 
-    def _reject(self, items: deque[Item], reason: int, message: str) -> None:
+    def _reject(self, items: Items, reason: int, message: str) -> None:
         # A purge among them is not in the file: it has taken nothing over.
         self.run.contents.epoch = self.run.contents.written_epoch
         while items:

@@ -63,3 +63,12 @@ def test_numbers_in_a_row_take_no_room() -> None:
     assert marks.runs_of(np.array([1, 2, 4, 9], np.uint64)) == [0, 2, 1, 1, 4, 1]
     known = Batch(parts=[{"known": 1, "runs": [1_000_000, 100]}])
     assert len(marks.mark(NOW, known)) < 45
+
+
+@given(st.lists(st.tuples(st.integers(1, 1 << 31), numbers), min_size=1, max_size=4))
+def test_a_mark_of_runs_alone_is_what_protobuf_serializes(
+    parts: list[tuple[int, list[int]]],
+) -> None:
+    told = [(known, marks.runs_of(np.array(written, np.uint64))) for known, written in parts]
+    batch = Batch(parts=[{"known": known, "runs": runs} for known, runs in told])
+    assert marks.mark_of_runs(NOW, told) == marks.mark(NOW, batch)

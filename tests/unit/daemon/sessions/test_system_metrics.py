@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from contextvars import Context
 from typing import Any
 
+import numpy as np
 import pytest
 from boardd.core.budget import Budgets
 from boardd.core.session.batch import PART_BYTES, MeasuredPart, RunPart
 from boardd.sessions import system_metrics
 from boardd.sessions.live_session import LiveSession
 from boardd.sessions.registry import Registry
-from boardd.sessions.system_metrics import SystemMetrics
+from boardd.sessions.system_metrics import SystemMetrics, _next_beat
 from boardd_protos import boardd_pb2 as pb
 from support.waiting import until
 
@@ -120,3 +121,13 @@ def test_a_part_is_back_however_it_comes(is_written: bool) -> None:
     else:
         live.session.reject(part, pb.SUPERSEDED, "why")
     assert part.is_back
+
+
+@pytest.mark.parametrize("secs", [1.0, 10.0, 2.5])
+def test_runs_that_are_measured_as_often_are_measured_together(secs: float) -> None:
+    for began in np.linspace(1000.0, 1000.0 + 3 * secs, 40):
+        first = _next_beat(began, secs)
+        assert first / secs == pytest.approx(round(first / secs))
+        assert 0.5 * secs <= first - began <= 1.5 * secs + 1e-9
+        late = first + 0.01 * secs  # as timers are
+        assert _next_beat(late, secs) == pytest.approx(first + secs)

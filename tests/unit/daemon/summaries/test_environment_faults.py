@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from boardd.summaries.environment_faults import is_environment_fault
 from boardd.summaries.reduction import SummaryError
-from boardd.summaries.summarize import refusing
+from boardd.summaries.summarize import Refusing
 
 
 def load_module() -> None:
@@ -42,7 +42,7 @@ def test_only_what_cannot_be_loaded_is_the_environments(
         act()
     assert is_environment_fault(caught.value) is is_fault
     # Nor does a reduction refuse its record for it.
-    with pytest.raises(type(caught.value) if is_fault else SummaryError), refusing("tag"):
+    with pytest.raises(type(caught.value) if is_fault else SummaryError), Refusing("tag"):
         act()
 
 
