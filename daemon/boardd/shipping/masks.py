@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_NAMES: Final = (
-    r"[\w.-]*(?:signature|credential|token|key|secret|password|passwd|pwd|authorization)[\w-]*|sig"
-)
-#: As in a URL's query, a header, JSON, or what Python prints of a dict.
+_NAMES: Final = r"[\w.-]*(?:signature|credential|token|key|secret|password|passwd|pwd)[\w-]*|sig"
+#: Behind which a colon is enough. "NoSuchKey: " begins a message.
+_HEADERS: Final = r"authorization|password|passwd|pwd|x-[\w-]*(?:token|key|signature)"
+#: As in a URL's query, JSON, what Python prints of a dict, or a header.
 _ASSIGNED: Final = re.compile(
-    rf"(?i)(?<![\w-])((?:{_NAMES})[\"']?\s*[=:]\s*)"
+    rf"(?i)(?<![\w-])((?:{_NAMES}|{_HEADERS})(?:[\"']?\s*=|[\"']\s*:)\s*|(?:{_HEADERS})\s*:\s*)"
     r"(?:\"[^\"]*\"|'[^']*'|(?:(?:bearer|basic|aws4-hmac-sha256)\s+)?[^&\s'\",;]+)"
 )
 _SCHEME: Final = re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{8,}")

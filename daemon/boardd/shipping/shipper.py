@@ -18,7 +18,7 @@ from typing import Final
 from boardd_protos.printable import counted
 
 from boardd.runs.directories.holdings import HeldForStore
-from boardd.runs.directories.spool import Spool, StoreReport
+from boardd.runs.directories.spool import NOT_SHIPPED, Spool, StoreReport
 from boardd.runs.event_files.embedding_files import CONFIG_NAME
 from boardd.shipping.backoff import Backoff
 from boardd.shipping.directory_shipper import DirectoryShipper
@@ -193,10 +193,13 @@ class StoreShipper:
             self._known = {directory.path: directory for directory in found}
             for directory in found:
                 self._look_at(directory)
-            for path in {*self._busy, *self._spool.held_in(self._directory)} - self._known.keys():
+            held = self._spool.held_in(self._directory)
+            for path in {*self._busy, *self._backoff.errors, *held} - self._known.keys():
                 self._forget(path)
             return found
         for path in told:
+            if NOT_SHIPPED in path.parts:
+                continue
             # Side files lie beneath the directory whose config names them.
             is_deep = (path / CONFIG_NAME).exists()
             known = self._known.get(path) or SpoolDirectory(path)
@@ -210,6 +213,10 @@ class StoreShipper:
             is_busy, oldest = self._files.look(directory)
         except FileNotFoundError:
             self._forget(directory.path)
+            return
+        except OSError as error:
+            self._fail(directory.path, str(error))
+            self.tell(directory.path)
             return
         if is_busy:
             self._busy[directory.path] = directory

@@ -21,6 +21,7 @@ SECRET = "S3cr3t/of+the~store=="
         f"AccountKey={SECRET};EndpointSuffix=core",
         f"the header was: Bearer {SECRET}",
         f"password: {SECRET}",
+        f"x-amz-security-token: {SECRET}",
     ],
 )
 def test_a_secret_is_masked(text: str) -> None:
@@ -33,6 +34,8 @@ def test_a_secret_is_masked(text: str) -> None:
     "text",
     [
         "PermissionError: Access Denied",
+        "NoSuchKey: The specified key does not exist.",
+        "InvalidAccessKeyId: The AWS Access Key Id you provided is not known",
         "FileNotFoundError: The specified bucket does not exist: s3://bucket/runs",
         "ConnectionError: https://store:9000/bucket/runs/one is away",
         "it has 5 bytes of runs/one/events.out.tfevents.1700000000.host, which has 6",

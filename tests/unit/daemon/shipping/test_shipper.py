@@ -16,6 +16,7 @@ import pytest
 from boardd import shipping
 from boardd.core import budget
 from boardd.runs.directories.disk_full import DiskFullError
+from boardd.runs.directories.logdir import Roots
 from boardd.shipping.tidying import KEPT_SECS
 from support.spooled_runs import (
     URL,
@@ -436,6 +437,35 @@ def test_what_a_group_goes_on_from_stays(tmp_path: Path) -> None:
     shipper_of(spool, store, lambda: now + KEPT_SECS + 60).ship()
     assert len(event_files(spool.path)) == 1
     assert not [key for key in store.objects if "journal" in key]
+
+
+def test_a_journal_is_not_shipped_when_it_is_closed(tmp_path: Path) -> None:
+    spool, store = spool_at(tmp_path / "spool"), RecordingStore()
+    shipper = shipper_of(spool, store)
+    shipper.ship()
+    with Roots([URL], spool=spool).open_run(f"{URL}/.boardd-group") as directory:
+        (directory.path / "journal").write_bytes(b"entries")
+    shipper.ship()
+    assert not store.objects
+
+
+def test_a_directory_that_cannot_be_listed_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    spool, store = spool_at(tmp_path / "spool", clock=lambda: now), RecordingStore()
+    shipper = shipper_of(spool, store)
+    shipper.ship()
+    with open_run(spool) as file:
+        append(file, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", lambda path: os.pread(-1, 1, 0))
+        shipper.ship()
+    assert shipper.report().failures == 1
+    now = 1.0
+    shipper.ship()
+    assert len(store.objects) == 1
+    assert shipper.report().last_error == ""
 
 
 def test_two_spools_never_name_an_object_alike(tmp_path: Path) -> None:
