@@ -10,8 +10,8 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +33,8 @@ class SocketOwner:
     #: URLs beneath which it writes, ``remote_logdir.ANY`` for all; None: it knows no URLs.
     remote_roots: tuple[str, ...] | None = None
     remote_obstacle: str = ""  #: why it can write to no URL at all, and what to do
+    #: The same for URLs of single schemes.
+    scheme_obstacles: Mapping[str, str] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """The content of the lock file."""
@@ -53,11 +55,14 @@ class SocketOwner:
             revision = int(found.get("revision", 0))
             urls, obstacle = found.get("remote_roots"), str(found.get("remote_obstacle", ""))
             remote_roots = None if urls is None else tuple(map(str, urls))
+            of_schemes = {
+                str(scheme): str(why) for scheme, why in found.get("scheme_obstacles", {}).items()
+            }
             return cls(
                 *(pid, is_autostarted, _paths(roots), _paths(left_alone), revision),
-                *(remote_roots, obstacle),
+                *(remote_roots, obstacle, of_schemes),
             )
-        except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
             return cls()
 
 

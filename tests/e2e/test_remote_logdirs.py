@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -78,24 +76,38 @@ def steps_in(contents: dict[str, list[bytes]], scratch: Path) -> list[int]:
     return found
 
 
+class Page:
+    """A stock TensorBoard."""
+
+    def __init__(self, link: str) -> None:
+        self._link = link.rstrip("/")
+
+    def steps(self) -> list[int]:
+        """Those of the scalar that it shows."""
+        path = "data/plugin/scalars/scalars?run=one&tag=loss"
+        with urllib.request.urlopen(f"{self._link}/{path}", timeout=60) as answer:
+            return [step for _, step, _ in json.load(answer)]
+
+    def points(self) -> int:
+        """How many it shows by now."""
+        with contextlib.suppress(OSError):
+            return len(self.steps())
+        return 0
+
+
 @contextlib.contextmanager
-def viewed(url: str, environ: dict[str, str]) -> Iterator[str]:
-    """Yields the link of a stock TensorBoard on ``url``."""
+def viewed(url: str, store: ObjectStore) -> Iterator[Page]:
+    """Yields a TensorBoard on ``url``, which shows it while it grows."""
     command = [sys.executable, "-m", "boardd", "view", url, "--port", "0", "--timeout", "120"]
     process = subprocess.Popen(
-        command, env={**os.environ, **environ}, stdout=subprocess.PIPE, text=True
+        command, env={**os.environ, **store.environ}, stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        yield Page(process.stdout.readline().strip())
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
-
-
-def asked(link: str, path: str) -> Any:
-    with urllib.request.urlopen(f"{link.rstrip('/')}/{path}", timeout=60) as answer:
-        return json.load(answer)
 
 
 @pytest.mark.slow
@@ -125,7 +137,8 @@ def test_a_bucket_has_every_record_once_whatever_happens_on_the_way(
             wait_for(second, "files wait", lambda store: store.pending_files > 1)
             second.kill()
         store.go_on()
-        with daemon_for(store, tmp_path, daemon.socket) as third:
+        with daemon_for(store, tmp_path, daemon.socket) as third, viewed(ROOT, store) as page:
+            wait_until(lambda: page.points() == 200, "TensorBoard shows what is there", WAIT_SECS)
             log(writer, 200, 300)
             writer.add_embedding("vectors", np.eye(3, dtype=np.float32), labels=["a", "b", "c"])
             assert writer.close(60)
@@ -136,6 +149,8 @@ def test_a_bucket_has_every_record_once_whatever_happens_on_the_way(
                 lambda store: store.shipped_files > 0 and not store.pending_bytes,
             )
             contents = store.contents(BUCKET)
+            wait_until(lambda: page.points() == 300, "TensorBoard shows the rest", WAIT_SECS)
+            assert page.steps() == list(range(300))
             assert third.terminate() == 0
     assert all(len(set(found)) == 1 for key, found in contents.items() if "tfevents" in key)
     assert steps_in(contents, tmp_path / "scratch") == list(range(300))
@@ -143,17 +158,6 @@ def test_a_bucket_has_every_record_once_whatever_happens_on_the_way(
         *("projector_config.pbtxt", "tensors.bytes", "metadata.tsv"),
     }
     assert not (tmp_path / "s3:").exists()
-    with viewed(ROOT, store.environ) as link:
-        assert re.match("https?://", link)
-
-        def points() -> int:
-            with contextlib.suppress(OSError):
-                return len(asked(link, "data/plugin/scalars/scalars?run=one&tag=loss"))
-            return 0
-
-        wait_until(lambda: points() == 300, "TensorBoard shows all", WAIT_SECS)
-        found = asked(link, "data/plugin/scalars/scalars?run=one&tag=loss")
-        assert [step for _, step, _ in found] == list(range(300))
 
 
 @pytest.mark.slow

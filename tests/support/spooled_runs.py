@@ -79,7 +79,7 @@ def spool_at(
 @contextmanager
 def open_run(spool: Spool, url: str = URL) -> Iterator[EventFile]:
     """The event file of a run, as a daemon opens it."""
-    with Roots(["/"], spool=spool).open_run(url) as directory:
+    with Roots([url], spool=spool).open_run(url) as directory:
         contents = RunContents()
         recover(directory, contents)
         assert directory.segments is not None
@@ -94,7 +94,7 @@ def open_run(spool: Spool, url: str = URL) -> Iterator[EventFile]:
 
 def last_written(spool: Spool, url: str = URL) -> int:
     """The last step that the marks of a run tell of."""
-    with Roots(["/"], spool=spool).open_run(url) as directory:
+    with Roots([url], spool=spool).open_run(url) as directory:
         contents = RunContents()
         recover(directory, contents)
         return contents.marks.sequence(_SESSION)
@@ -109,5 +109,9 @@ def append(file: EventFile, *steps: int) -> None:
 def shipper_of(
     spool: Spool, store: RecordingStore, wall_clock: Callable[[], float] = lambda: NOW
 ) -> StoreShipper:
-    """That of the bucket of ``URL``."""
-    return StoreShipper(spool, spool.path / "memory" / "bucket", lambda: store, wall_clock)
+    """That of the bucket of ``URL``, which has no thread: ``ship`` makes a pass."""
+    spool.take()
+    bucket = spool.path / "memory" / "bucket"
+    shipper = StoreShipper(spool, bucket, lambda: store, wall_clock)
+    spool.on_closed = shipper.tell
+    return shipper

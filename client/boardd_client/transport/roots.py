@@ -55,8 +55,8 @@ def _check_remote_roots(address: UnixAddress, url: str, owner: SocketOwner) -> N
     if owner.remote_roots is None:
         if owner.pid:  # else its lock file was not understood
             raise ValueError(f"{here} is of a version that writes local directories only")
-    elif owner.remote_obstacle:
-        raise ValueError(f"{here} cannot write there: {owner.remote_obstacle}")
+    elif why := owner.remote_obstacle or owner.scheme_obstacles.get(url.partition("://")[0], ""):
+        raise ValueError(f"{here} cannot write there: {why}")
     elif not remote_logdir.lies_beneath(url, owner.remote_roots):
         listed = " and ".join((*owner.roots, *owner.remote_roots))
         raise ValueError(

@@ -31,6 +31,10 @@ MEBIBYTE = 1 << 20
 MEMORY_BYTES: Final = 2048 * MEBIBYTE
 #: With less, hardly a record has room.
 LEAST_MEMORY_BYTES: Final = 64 * MEBIBYTE
+#: An event file that is shipped is ended by the append that makes it so large.
+SPOOL_SEGMENT_BYTES: Final = 8 * MEBIBYTE
+#: With less, runs would wait for each other's files.
+LEAST_SPOOL_BYTES: Final = 8 * SPOOL_SEGMENT_BYTES
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ from boardd.rpc.status_reply import whole
 from boardd.rpc.tcp_connections import TcpConnections, max_connections
 from boardd.settings.config import Config
 from boardd.shipping.shipping import Shipping
-from boardd.shipping.store import missing_package
+from boardd.shipping.store import missing_package, missing_packages
 
 _logger = logging.getLogger("boardd")
 
@@ -116,6 +116,7 @@ def run(
         *(os.getpid(), config.autostarted, roots, left_alone),
         remote_roots=remote_roots(config.logdir_roots),
         remote_obstacle=missing_package(),
+        scheme_obstacles=missing_packages(),
         revision=REVISION,
     )
     end = end_daemon if config.are_roots_given else None
@@ -429,7 +430,7 @@ class _Daemon:
     async def _watch_idleness(self, service: Service) -> None:
         limit = self._config.idle_exit_secs
         while (idle := service.idle_secs) < limit or self._shipping.must_stay(idle):
-            await asyncio.sleep(max(limit - idle, _SHIP_POLL_SECS))
+            await asyncio.sleep(limit - idle if idle < limit else _SHIP_POLL_SECS)
         self._leave(f"no session for {limit:g} s")
 
 

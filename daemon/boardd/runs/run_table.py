@@ -20,7 +20,7 @@ from boardd.core.session.batch import RunPart
 from boardd.core.sync_policy import NEVER, SyncPolicy
 from boardd.relay.relay import NotTakenError, UnreachableError
 from boardd.runs.directories.logdir import Roots
-from boardd.runs.directories.spool import OpenSegments
+from boardd.runs.directories.open_segments import OpenSegments
 from boardd.runs.event_files.descriptors import Descriptors
 from boardd.runs.event_files.run_files import RETRY_SECS, OpenFile, RunFiles
 from boardd.runs.event_files.sync_result import SyncResult

@@ -37,6 +37,7 @@ from boardd.settings.option import (
     SECONDS,
     SIZE,
     SOCKET,
+    SPOOL_SIZE,
     SYNC,
     TRUTH,
     Option,
@@ -136,12 +137,12 @@ class Config:
         PATH,
         _REMOTE,
         "directory on this host's disk in which their runs are written first",
-        default_text="$XDG_STATE_HOME/boardd/spool, else ~/.local/state/boardd/spool",
+        default_text="$XDG_STATE_HOME/boardd/spool-HOST, else ~/.local/state/boardd/spool-HOST",
         default_factory=default_spool,
     )
     spool_bytes: int = _setting(
         "spool-bytes",
-        SIZE,
+        SPOOL_SIZE,
         _REMOTE,
         "what their stores have not confirmed yet; beyond that their runs wait",
         default=16 << 30,
@@ -331,7 +332,6 @@ class Config:
         _ACCESS,
         "file with a token that every call over TCP must carry as 'authorization: Bearer "
         "TOKEN' (not health checks, not calls over the Unix socket)",
-        default_text="none",
         default=None,
     )
     tls_cert: Path | None = _setting(
@@ -339,11 +339,10 @@ class Config:
         PATH,
         _ACCESS,
         "PEM certificate chain; TCP is then TLS only",
-        default_text="none",
         default=None,
     )
     tls_key: Path | None = _setting(
-        "tls-key", PATH, _ACCESS, "PEM private key of --tls-cert", default_text="none", default=None
+        "tls-key", PATH, _ACCESS, "PEM private key of --tls-cert", default=None
     )
     tls_client_ca: Path | None = _setting(
         "tls-client-ca",
@@ -351,7 +350,6 @@ class Config:
         _ACCESS,
         "PEM file of the authorities that sign the certificates of clients; a client that "
         "shows none of theirs is not served",
-        default_text="none",
         default=None,
     )
     forward_to: address.TcpAddress | None = _setting(
@@ -376,7 +374,6 @@ class Config:
         _FORWARDING,
         "PEM file of the authority that signed that daemon's certificate; the connection is "
         "then TLS",
-        default_text="none",
         default=None,
     )
     forward_cert: Path | None = _setting(
@@ -384,7 +381,6 @@ class Config:
         PATH,
         _FORWARDING,
         "PEM certificate chain that this daemon shows that one, if that asks for one",
-        default_text="none",
         default=None,
     )
     forward_key: Path | None = _setting(
@@ -392,7 +388,6 @@ class Config:
         PATH,
         _FORWARDING,
         "PEM private key of --forward-cert",
-        default_text="none",
         default=None,
     )
     forward_token_file: Path | None = _setting(
@@ -400,7 +395,6 @@ class Config:
         PATH,
         _FORWARDING,
         "file with the token that this daemon shows that one (its --token-file)",
-        default_text="none",
         default=None,
     )
     metrics: address.TcpAddress | None = _setting(

@@ -14,7 +14,7 @@ from typing import Any, Final
 from boardd_protos import address, remote_logdir
 from boardd_protos.limits import MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES
 
-from boardd.core.budget import LEAST_MEMORY_BYTES, share_of_memory
+from boardd.core.budget import LEAST_MEMORY_BYTES, LEAST_SPOOL_BYTES, share_of_memory
 from boardd.core.sync_policy import SyncPolicy
 from boardd.settings import host_limits
 
@@ -63,7 +63,7 @@ class Option:
 
     def shown_default(self, default: Any) -> str:
         """``default``, the value without any source, as it is shown to people."""
-        return self.default_text or self.kind.show(default)
+        return self.default_text or ("none" if default is None else self.kind.show(default))
 
 
 def parse_size(text: str) -> int:
@@ -163,6 +163,13 @@ def _memory(text: str, base: Path) -> int:
     return value
 
 
+def _spool_size(text: str, base: Path) -> int:
+    value = parse_size(text)
+    if value < LEAST_SPOOL_BYTES:
+        raise ValueError(f"expected at least {format_size(LEAST_SPOOL_BYTES)}")
+    return value
+
+
 def _number(kind: type[Any], text: str, expected: str) -> Any:
     try:
         return kind(text)
@@ -210,6 +217,7 @@ POSITIVE_SECONDS: Final = dataclasses.replace(SECONDS, parse=_positive_seconds)
 SYNC: Final = SettingType("WHEN", _sync, (int, float, str))
 SIZE: Final = SettingType("SIZE", lambda text, base: parse_size(text), (int, str), format_size)
 MESSAGE_SIZE: Final = dataclasses.replace(SIZE, parse=_message_size)
+SPOOL_SIZE: Final = dataclasses.replace(SIZE, parse=_spool_size)
 MEMORY: Final = SettingType("SIZE|N%", _memory, (int, str), format_size)
 COUNT: Final = SettingType("N", _whole(1, 2**31 - 1), (int,))
 NICE: Final = SettingType("N", _whole(0, 19), (int,))

@@ -1,58 +1,46 @@
 """Ships the closed files of one store's runs, on a thread of its own.
 
-A pass looks at all directories of the store, and ships what is closed. After a failure the
-store is left alone for a while that grows with each; files that are closed meanwhile are
-counted and wait. A directory that fails is behind the others in the next pass.
+A pass ships what is closed in the directories that it was told of. The first and one each hour
+look at all directories of the store. What fails is left alone for a while that grows with each
+failure, see ``backoff``; files that are closed meanwhile are counted and wait. The thread ends
+when nothing of the store waits or is written.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from boardd_protos.printable import counted
 
-from boardd.runs.directories.spool import HeldForStore, Spool, StoreReport
+from boardd.runs.directories.holdings import HeldForStore
+from boardd.runs.directories.spool import NOT_SHIPPED, Spool, StoreReport
 from boardd.runs.event_files.embedding_files import CONFIG_NAME
-from boardd.shipping.plan import FileState, in_order, retry_secs, states
-from boardd.shipping.spool_directory import SpoolDirectory, directories, is_of_group
+from boardd.shipping.backoff import Backoff
+from boardd.shipping.directory_shipper import DirectoryShipper
+from boardd.shipping.masks import masked
+from boardd.shipping.spool_directory import SpoolDirectory, directories
 from boardd.shipping.store import Store
+from boardd.shipping.tidying import tidy
 
 _logger = logging.getLogger(__name__)
 
-#: After this time without a change, a directory goes all of whose files are shipped. A client
-#: that was cut off for as long has lost what tells its records from those that are written.
-KEPT_SECS: Final = 7 * 86_400.0
-#: Directories that may fail in one pass: each may take as long as the network lets it.
+#: Failures in a row after which a pass ends: each may take as long as the network lets it.
 _MAX_FAILURES: Final = 3
-#: Between looks for what is to be removed.
-_TIDY_SECS: Final = 3_600.0
+#: Between looks at all directories.
+_LOOK_SECS: Final = 3_600.0
 _MAX_ERROR_CHARACTERS: Final = 300
-#: Parts of signed URLs, which errors may quote.
-_SECRET: Final = re.compile(r"(?i)((?:signature|credential|token|key|secret)[\w-]*=)[^&\s'\"]+")
-
-
-#: States in which nothing is to be done with a file.
-_AT_REST: Final = frozenset({FileState.OPEN, FileState.SHIPPED})
-
-
-class UnconfirmedError(Exception):
-    """The store does not have what was put there."""
 
 
 class StoreShipper:
     """Ships what the spool holds for one store, whose directory is ``directory``.
 
-    ``open_store`` is called on the thread, and again after it failed. ``wall_clock`` gives
-    seconds since the epoch.
+    ``open_store`` is called on the thread, and again after it failed. ``on_rest`` is called on
+    the thread when it ends. ``wall_clock`` gives seconds since the epoch.
     """
 
     def __init__(
@@ -61,40 +49,53 @@ class StoreShipper:
         directory: Path,
         open_store: Callable[[], Store],
         wall_clock: Callable[[], float] = time.time,
+        on_rest: Callable[[], None] = lambda: None,
     ) -> None:
         self.url = spool.url_of(directory)
         self._spool = spool
         self._directory = directory
         self._open_store = open_store
         self._wall_clock = wall_clock
+        self._on_rest = on_rest
         self._store: Store | None = None
+        self._files = DirectoryShipper(spool, directory, self._get_store, self._count)
         self._changed = threading.Condition()
         #: Passes that were asked for, and which of them are over.
         self._asked = self._done = 0
         self._is_hurried = False
+        #: In which something has changed; the store's own: in any.
+        self._told: set[Path] = {directory}
         self._thread: threading.Thread | None = None
-        self._retry_at = 0.0
-        self._failures_in_a_row = 0
-        #: Of directories, those in a row of each.
-        self._failed: Counter[Path] = Counter()
+        self._backoff = Backoff()
         self._known: dict[Path, SpoolDirectory] = {}
-        self._tidied_at: float | None = None
-        self._oldest: float | None = None
+        #: Directories in which there is something to do.
+        self._busy: dict[Path, SpoolDirectory] = {}
+        #: Since when the oldest file of a directory waits.
+        self._oldest: dict[Path, float] = {}
+        self._looked_at: float | None = None
         self._shipped_files = self._shipped_bytes = self._failures = 0
-        self._last_error = ""
 
     # For any thread
 
-    def wake(self, *, hurries: bool = False) -> None:
-        """Asks for a pass. ``hurries``: also if the store is left alone after a failure."""
+    def wake(self, path: Path | None = None, *, hurries: bool = False) -> None:
+        """Asks for a pass over ``path``, None: over all directories.
+
+        ``hurries``: also over what is left alone after a failure.
+        """
         with self._changed:
             self._asked += 1
+            self.tell(path or self._directory)
             self._is_hurried = self._is_hurried or hurries
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=f"ship {self.url}", daemon=True)
                 thread.start()
                 self._thread = thread
             self._changed.notify_all()
+
+    def tell(self, path: Path) -> None:
+        """Has the next pass look at ``path``, the directory of the store for all of it."""
+        with self._changed:
+            self._told.add(path)
 
     def wait(self, deadline: float) -> bool:
         """Waits for the pass that was asked for last. Returns whether it is over.
@@ -111,9 +112,15 @@ class StoreShipper:
         """Whether anything waits to be shipped, or may."""
         return self._asked > self._done or self._held.closed_files > 0
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing was asked for that is not done, and nothing of the store waits."""
+        return self._thread is None
+
     def report(self) -> StoreReport:
         """How it is getting on."""
-        held, oldest = self._held, self._oldest
+        held, oldest = self._held, min(list(self._oldest.values()), default=None)
+        retry_at = self._backoff.retry_at
         return StoreReport(
             url=self.url,
             pending_files=held.closed_files,
@@ -122,10 +129,8 @@ class StoreShipper:
             shipped_files=self._shipped_files,
             shipped_bytes=self._shipped_bytes,
             failures=self._failures,
-            last_error=self._last_error,
-            retry_secs=max(0.0, self._retry_at - self._spool.clock())
-            if self._failures_in_a_row
-            else 0.0,
+            last_error=self._backoff.error,
+            retry_secs=0.0 if retry_at is None else max(0.0, retry_at - self._spool.clock()),
         )
 
     @property
@@ -144,137 +149,136 @@ class StoreShipper:
                 self.ship(hurries=hurries)
             except Exception:  # a defect: other stores go on, and this one later
                 _logger.exception("shipping to %s", self.url)
-                self._note_failure("a defect of the daemon; see its log")
+                self._fail(self._directory, "a defect of the daemon; see its log")
+                self.tell(self._directory)
             with self._changed:
                 self._done = asked
                 self._changed.notify_all()
+                if self._asked == asked and not self._spool.is_busy(self._directory):
+                    self._thread = None
+                    break
+        self._on_rest()
 
     def _is_due(self) -> bool:
-        is_retry = self._failures_in_a_row > 0 and self._spool.clock() >= self._retry_at
+        retry_at = self._backoff.retry_at
+        is_retry = retry_at is not None and self._spool.clock() >= retry_at
         return self._asked > self._done or is_retry
 
     def _wait_secs(self) -> float:
-        if self._failures_in_a_row:
-            return max(0.0, self._retry_at - self._spool.clock())
-        return _TIDY_SECS
+        retry_at = self._backoff.retry_at
+        return _LOOK_SECS if retry_at is None else max(0.0, retry_at - self._spool.clock())
 
     def ship(self, *, hurries: bool = False) -> None:
-        """One pass: looks what there is, and ships it unless the store is left alone."""
-        found = directories(self._directory, self._known)
-        self._known = {directory.path: directory for directory in found}
-        busy = self._survey(found)
-        if not hurries and self._failures_in_a_row and self._spool.clock() < self._retry_at:
+        """One pass: looks what there is, and ships what is not left alone."""
+        if not self._spool.id:  # given back to others
             return
-        busy.sort(key=lambda directory: self._failed[directory.path])
-        errors: list[tuple[Path, str]] = []
-        for directory in busy:
-            is_whole = not any(path.is_relative_to(directory.path) for path, _ in errors)
-            try:
-                self._ship_directory(directory, with_config=is_whole)
-            except Exception as error:  # of any of the packages that talk to stores
-                errors.append((directory.path, self._told(directory, error)))
-                self._failed[directory.path] += 1
-                if len(errors) >= _MAX_FAILURES:
-                    break
-            else:
-                self._failed.pop(directory.path, None)
-        if errors:
-            self._note_failure(errors[0][1])
+        found = self._look()
+        now = self._spool.clock()
+        if hurries or self._backoff.is_store_due(now):
+            due = [path for path in self._busy if hurries or self._backoff.is_due(path, now)]
+            due.sort(key=self._order)
+            self._ship(due)
+        if found and not self._backoff.errors:
+            tidy(self._spool, self._directory, found, self._wall_clock())
+
+    def _look(self) -> list[SpoolDirectory]:
+        """Looks at what has changed. Returns all directories if it was a look at all."""
+        with self._changed:
+            told, self._told = self._told, set()
+        now = self._spool.clock()
+        is_hour_over = self._looked_at is None or now - self._looked_at >= _LOOK_SECS
+        if is_hour_over or self._directory in told:
+            self._looked_at = now
+            found = directories(self._directory, self._known)
+            self._known = {directory.path: directory for directory in found}
+            for directory in found:
+                self._look_at(directory)
+            held = self._spool.held_in(self._directory)
+            for path in {*self._busy, *self._backoff.errors, *held} - self._known.keys():
+                self._forget(path)
+            return found
+        for path in told:
+            if NOT_SHIPPED in path.parts:
+                continue
+            # Side files lie beneath the directory whose config names them.
+            is_deep = (path / CONFIG_NAME).exists()
+            known = self._known.get(path) or SpoolDirectory(path)
+            for directory in directories(path, self._known) if is_deep else [known]:
+                self._known[directory.path] = directory
+                self._look_at(directory)
+        return []
+
+    def _look_at(self, directory: SpoolDirectory) -> None:
+        try:
+            is_busy, oldest = self._files.look(directory)
+        except FileNotFoundError:
+            self._forget(directory.path)
+            return
+        except OSError as error:
+            self._fail(directory.path, str(error))
+            self.tell(directory.path)
+            return
+        if is_busy:
+            self._busy[directory.path] = directory
         else:
-            self._note_success()
-            self._tidy(found)
+            self._busy.pop(directory.path, None)
+            self._backoff.succeeded(directory.path)
+        if oldest is None:
+            self._oldest.pop(directory.path, None)
+        else:
+            self._oldest[directory.path] = oldest
 
-    def _survey(self, found: list[SpoolDirectory]) -> list[SpoolDirectory]:
-        """Counts what waits. Returns the directories in which there is something to do."""
-        busy = []
-        closed_files = held_bytes = 0
-        oldest: float | None = None
-        for directory in found:
-            with contextlib.suppress(FileNotFoundError):
-                files = directory.files()
-                of_each = self._states(directory)
-                if not _AT_REST.issuperset(of_each.values()):
-                    busy.append(directory)
-                for name, state in of_each.items():
-                    if state in (FileState.OPEN, FileState.CLOSED) and name in files:
-                        closed_files += state is FileState.CLOSED
-                        held_bytes += files[name].size_bytes
-                        secs = files[name].modified_ns / 1e9
-                        oldest = secs if oldest is None else min(oldest, secs)
-        self._oldest = oldest
-        self._spool.recount(self._directory, HeldForStore(held_bytes, closed_files))
-        return busy
+    def _forget(self, path: Path) -> None:
+        """A directory is gone."""
+        self._known.pop(path, None)
+        self._busy.pop(path, None)
+        self._oldest.pop(path, None)
+        self._backoff.succeeded(path)
+        self._spool.recount(path, HeldForStore())
 
-    def _states(self, directory: SpoolDirectory) -> dict[str, FileState]:
-        # Listed first: what is there before its directory is opened is closed, and what a
-        # writer begins is later by name than what it has closed.
-        files = directory.files()
-        segments = self._spool.segments_at(directory.path)
-        return states(
-            files, directory.shipped, None if segments is None else segments.closed_through
-        )
+    def _ship(self, due: list[Path]) -> None:
+        failures = in_a_row = 0
+        for path in due:
+            directory = self._busy[path]
+            is_whole = not self._failing_beneath(path)
+            shipped_files = self._shipped_files
+            try:
+                if not self._files.ship(directory, with_config=is_whole):
+                    self.wake(path)
+            except Exception as error:  # of any of the packages that talk to stores
+                failures += 1
+                in_a_row += 1
+                self._fail(path, f"{type(error).__name__}: {error}")
+            else:
+                self._succeed(path)
+            if self._shipped_files > shipped_files:
+                in_a_row = 0
+                self._backoff.store_answered()
+            self._look_at(directory)
+            if in_a_row >= _MAX_FAILURES:
+                break
+        self._backoff.pass_ended(self._spool.clock(), has_failed=failures > 0)
 
-    def _ship_directory(self, directory: SpoolDirectory, *, with_config: bool) -> None:
-        of_each = self._states(directory)
-        for name in in_order(of_each):
-            if name != CONFIG_NAME or with_config:
-                self._ship_file(directory, name)
-        for name, state in self._states(directory).items():
-            if state is FileState.SUPERSEDED:
-                directory.remove(name)
+    def _order(self, path: Path) -> tuple[int, int]:
+        """What fails comes last, and a directory behind those beneath it, which it names."""
+        within = (path, *self._failing_beneath(path))
+        return max(map(self._backoff.failures, within)), -len(path.parts)
 
-    def _ship_file(self, directory: SpoolDirectory, name: str) -> None:
-        """Puts one file, asks for its size, and notes that it is shipped."""
-        path = directory.path / name
-        version = directory.version(name)
-        key = os.fspath(path.relative_to(self._directory))
+    def _failing_beneath(self, path: Path) -> list[Path]:
+        return [one for one in self._backoff.errors if one != path and one.is_relative_to(path)]
+
+    def _get_store(self) -> Store:
         if self._store is None:
             self._store = self._open_store()
-        self._store.put(path, key)
-        stored_bytes = self._store.size_bytes(key)
-        if directory.version(name) != version:  # replaced meanwhile: once more
-            self.wake()
-            return
-        if stored_bytes != version.size_bytes:
-            raise UnconfirmedError(
-                f"it has {stored_bytes} bytes of {key}, which has {version.size_bytes}"
-            )
-        directory.note_shipped(name, version)
+        return self._store
+
+    def _count(self, size_bytes: int) -> None:
         self._shipped_files += 1
-        self._shipped_bytes += version.size_bytes
-        self._spool.charge(directory.path, -version.size_bytes, closed_files=-1)
+        self._shipped_bytes += size_bytes
 
-    def _tidy(self, found: list[SpoolDirectory]) -> None:
-        """Removes directories, now and then, that have rested for long."""
-        now = self._spool.clock()
-        if self._tidied_at is None or now - self._tidied_at >= _TIDY_SECS:
-            self._tidied_at = now
-            for directory in found:
-                with contextlib.suppress(OSError):  # another time
-                    self._remove_if_done(directory)
-
-    def _remove_if_done(self, directory: SpoolDirectory) -> None:
-        """Removes a directory of which nothing has changed for long, and all is shipped.
-
-        What several ranks log together stays: its journal goes on from these files' marks.
-        """
-        if is_of_group(directory.path, self._directory):
-            return
-        files = directory.files()
-        is_done = set(self._states(directory).values()) <= {FileState.SHIPPED}
-        newest = max((version.modified_ns for version in files.values()), default=None)
-        if self._spool.segments_at(directory.path) is not None or not is_done or newest is None:
-            return
-        if self._wall_clock() - newest / 1e9 > KEPT_SECS:
-            self._known.pop(directory.path, None)
-            directory.remove_all()
-
-    def _told(self, directory: SpoolDirectory, error: Exception) -> str:
-        text = _SECRET.sub(r"\1...", f"{type(error).__name__}: {error}")
-        return f"{self._spool.url_of(directory.path)}: {text}"[:_MAX_ERROR_CHARACTERS]
-
-    def _note_failure(self, text: str) -> None:
-        if not self._failures_in_a_row:
+    def _fail(self, path: Path, error: str) -> None:
+        text = f"{self._spool.url_of(path)}: {masked(error)}"[:_MAX_ERROR_CHARACTERS]
+        if not self._backoff.errors:
             _logger.error(
                 "shipping to %s fails, and is tried again until it succeeds; what waits: %s, %s",
                 self.url,
@@ -282,14 +286,11 @@ class StoreShipper:
                 text,
             )
         self._failures += 1
-        self._failures_in_a_row += 1
-        self._last_error = text
         self._store = None  # credentials may have changed
-        self._retry_at = self._spool.clock() + retry_secs(self._failures_in_a_row)
+        self._backoff.failed(path, text, self._spool.clock())
 
-    def _note_success(self) -> None:
-        if self._failures_in_a_row:
+    def _succeed(self, path: Path) -> None:
+        has_failed = bool(self._backoff.errors)
+        self._backoff.succeeded(path)
+        if has_failed and not self._backoff.errors:
             _logger.info("shipping to %s goes on", self.url)
-        self._failures_in_a_row, self._last_error = 0, ""
-        if not self._held.closed_files:
-            self._oldest = None

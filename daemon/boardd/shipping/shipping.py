@@ -41,17 +41,17 @@ class Shipping:
         spool.reports = self.reports
 
     def resume(self) -> None:
-        """Goes on with what an earlier daemon has left in the spool, if there is one."""
+        """Goes on with what an earlier daemon has left in the spool, if there is one.
+
+        The spool is left to others then, until a run is opened in it.
+        """
         if not self.spool.path.is_dir():
             return
         try:
             self.spool.take()
+            self._give_back()
         except OSError as error:
-            _logger.info(
-                "%s is left to others, and no logdir may be a URL: %s",
-                self.spool.path,
-                error.strerror or error,
-            )
+            _logger.info("%s is left to others: %s", self.spool.path, error)
 
     def reports(self) -> list[StoreReport]:
         """How each store is getting on."""
@@ -75,14 +75,22 @@ class Shipping:
         are_over = [shipper.wait(deadline) for shipper in shippers]
         return all(are_over) and not any(shipper.has_pending for shipper in shippers)
 
-    def _wake(self, store: Path) -> None:
+    def _wake(self, path: Path) -> None:
+        store = self.spool.store_of(path)
         with self._lock:
             shipper = self._shippers.get(store)
             if shipper is None:
                 url = self.spool.url_of(store)
-                shipper = StoreShipper(self.spool, store, lambda: self._open_store(url))
-                self._shippers[store] = shipper
+                shipper = self._shippers[store] = StoreShipper(
+                    self.spool, store, lambda: self._open_store(url), on_rest=self._give_back
+                )
         try:
-            shipper.wake()
+            shipper.wake(path)
         except RuntimeError as error:  # no thread to spare, and asked again by the next file
             _logger.warning("%s waits: %s", shipper.url, error)
+
+    def _give_back(self) -> None:
+        """Leaves the spool to others once what an earlier daemon left in it is shipped."""
+        with self._lock:
+            if all(shipper.is_at_rest for shipper in self._shippers.values()):
+                self.spool.release_unused()

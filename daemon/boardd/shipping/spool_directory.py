@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
-from boardd.runs.directories.run_lock import lock_directory
 from boardd.runs.directories.spool import NOT_SHIPPED
+from boardd.runs.directories.spool_names import LEDGER_NAME, PARTIAL_LEDGER_NAME
 from boardd.runs.event_files.event_records import EventRecords
 from boardd.runs.event_files.recovery import has_marks
 from boardd.shipping.plan import FileVersion, Shipped, is_event_file
 
-_LEDGER_NAME: Final = ".boardd-shipped"
+_logger = logging.getLogger(__name__)
 
 
 class SpoolDirectory:
@@ -28,7 +28,8 @@ class SpoolDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.shipped = _read_ledger(path / _LEDGER_NAME)
+        self.shipped = _read_ledger(path / LEDGER_NAME)
+        self._is_noted = True
 
     def files(self) -> dict[str, FileVersion]:
         """The files that are to be shipped some time or were. Raises ``OSError``."""
@@ -49,33 +50,30 @@ class SpoolDirectory:
         return _version(os.stat(self.path / name, follow_symlinks=False))
 
     def note_shipped(self, name: str, version: FileVersion) -> None:
-        """Notes that the store has confirmed this version. Raises ``OSError``."""
+        """Notes that the store has confirmed this version. Raises ``OSError`` if it is gone."""
         self.shipped[name] = Shipped(version, is_event_file(name) and self._has_marks(name))
         self._write_ledger()
 
-    def remove(self, name: str) -> int:
-        """Removes a file that is shipped. Returns its size. Raises ``OSError``."""
-        (self.path / name).unlink(missing_ok=True)
-        shipped = self.shipped.pop(name)
+    def remove(self, name: str) -> None:
+        """Removes a file that is shipped. A disk that refuses is asked again another time."""
+        try:
+            (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            _logger.warning("%s, which is shipped, stays: %s", self.path / name, error)
+            return
+        self.shipped.pop(name, None)
         self._write_ledger()
-        return shipped.version.size_bytes
 
     def remove_all(self) -> None:
-        """Removes the directory, all of whose files are shipped, unless its run was opened.
+        """Removes the directory, all of whose files are shipped. Raises ``OSError``.
 
-        Raises ``OSError``.
+        Its run may not be open.
         """
-        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            lock_directory(self.path, fd)
-            with os.scandir(self.path) as entries:
-                own = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
-            for name in own:
-                (self.path / name).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # other runs are beneath it
-                self.path.rmdir()
-        finally:
-            os.close(fd)
+        with os.scandir(self.path) as entries:
+            own = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
+        for name in own:
+            (self.path / name).unlink(missing_ok=True)
+        self.shipped.clear()
 
     def _has_marks(self, name: str) -> bool:
         fd = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -85,12 +83,20 @@ class SpoolDirectory:
             os.close(fd)
 
     def _write_ledger(self) -> None:
+        """Notes it on the disk as well, if that takes it: what is shipped makes room there."""
         text = json.dumps(
             {name: [*one.version, one.has_marks] for name, one in self.shipped.items()}
         )
-        partial = self.path / f"{_LEDGER_NAME}.partial"
-        partial.write_text(text, "utf-8", "surrogateescape")
-        os.replace(partial, self.path / _LEDGER_NAME)
+        partial = self.path / PARTIAL_LEDGER_NAME
+        try:
+            partial.write_text(text, "utf-8", "surrogateescape")
+            os.replace(partial, self.path / LEDGER_NAME)
+        except OSError as error:
+            if self._is_noted:
+                _logger.warning("%s: what is shipped cannot be noted: %s", self.path, error)
+            self._is_noted = False
+        else:
+            self._is_noted = True
 
 
 def directories(store: Path, known: Mapping[Path, SpoolDirectory]) -> list[SpoolDirectory]:

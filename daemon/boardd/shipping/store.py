@@ -9,13 +9,30 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 #: What else than fsspec a scheme needs.
-_PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "hf": "huggingface_hub"}
+_PACKAGES: Final = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "abfs": "adlfs",
+    "hf": "huggingface_hub",
+    "oci": "ocifs",
+    "oss": "ossfs",
+    "tos": "tosfs",
+    "sftp": "paramiko",
+    "smb": "smbprotocol",
+    "hdfs": "pyarrow",
+    "webhdfs": "requests",
+}
 
 #: Loggers that tell of each connection.
 _TALKATIVE: Final = ("aiobotocore", "botocore", "fsspec", "gcsfs", "s3fs")
 
 _INSTALL_FSSPEC: Final = (
     "the daemon's environment lacks fsspec; run there: pip install 'boardd[remote]', and restart it"
+)
+
+_INSTALL: Final = (
+    "{scheme}:// needs {package}, which the daemon's environment lacks; run there: pip install "
+    "{package}, and restart it"
 )
 
 
@@ -34,6 +51,15 @@ def missing_package() -> str:
     return "" if importlib.util.find_spec("fsspec") else _INSTALL_FSSPEC
 
 
+def missing_packages() -> dict[str, str]:
+    """What to do for each scheme whose package is missing; imports none of them."""
+    return {
+        scheme: _INSTALL.format(scheme=scheme, package=package)
+        for scheme, package in _PACKAGES.items()
+        if not importlib.util.find_spec(package)
+    }
+
+
 @cache
 def obstacle(scheme: str) -> str:
     """Why a scheme cannot be written to here, and what to do; empty if it can."""
@@ -47,10 +73,7 @@ def obstacle(scheme: str) -> str:
         package = _PACKAGES.get(scheme)
         if package is None:
             return f"{scheme}:// needs a package that the daemon's environment lacks: {error}"
-        return (
-            f"{scheme}:// needs {package}, which the daemon's environment lacks; run there: pip "
-            f"install {package}, and restart it"
-        )
+        return _INSTALL.format(scheme=scheme, package=package)
     except ValueError:
         return f"{scheme}:// is no store that fsspec knows; use s3:// or gs://, for instance"
     return ""

@@ -8,6 +8,7 @@ import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boardd_client
 import pytest
@@ -45,8 +46,8 @@ def owner(request: pytest.FixtureRequest, address: UnixAddress) -> Iterator[None
         yield
 
 
-def says(*urls: str, roots: tuple[str, ...] = ("/srv",), remote_obstacle: str = "") -> bytes:
-    return SocketOwner(1, roots=roots, remote_roots=urls, remote_obstacle=remote_obstacle).encode()
+def says(*urls: str, roots: tuple[str, ...] = ("/srv",), **obstacles: Any) -> bytes:
+    return SocketOwner(1, roots=roots, remote_roots=urls, **obstacles).encode()
 
 
 def test_a_url_is_what_the_writer_says_it_is(
@@ -67,7 +68,9 @@ def test_what_can_be_no_logdir_is_refused(logdir: str | Path, address: UnixAddre
         SummaryWriter(logdir, address=str(address))
 
 
-@pytest.mark.parametrize("owner", [says(URL), says("*"), b"no daemon's\n"], indirect=True)
+@pytest.mark.parametrize(
+    "owner", [says(URL), says("*", scheme_obstacles={"gs": "no"}), b"no daemon's\n"], indirect=True
+)
 @pytest.mark.usefixtures("owner")
 def test_a_daemon_that_writes_there_is_taken(address: UnixAddress) -> None:
     SummaryWriter(f"{URL}/one", address=str(address))
@@ -80,6 +83,10 @@ def test_a_daemon_that_writes_there_is_taken(address: UnixAddress) -> None:
         (says(), "add s3://bucket/runs/one to the daemon's BOARDD_LOGDIR_ROOT"),
         (says(roots=("/",)), "writes only below /; "),
         (says("*", remote_obstacle="pip install it"), "cannot write there: pip install it"),
+        (
+            says("*", scheme_obstacles={"s3": "pip install it"}),
+            "cannot write there: pip install it",
+        ),
         (b'{"pid": 1, "is_autostarted": true, "roots": ["/"]}\n', "writes local directories only"),
     ],
     indirect=["owner"],

@@ -38,6 +38,12 @@ def test_a_logdir_has_one_form(given: str, form: str) -> None:
         "https://host/a",
         "simplecache::s3://bucket/a",
         "runs/s3://bucket",
+        "simplecache://bucket/a",
+        "jupyter://host/a",
+        "dir://a/b",
+        "s3://a::file/x",
+        "s3://bucket/a\nb",
+        "s3://bucket/a\x7f",
     ],
 )
 def test_what_is_neither_path_nor_url_is_refused(given: str) -> None:
@@ -45,10 +51,27 @@ def test_what_is_neither_path_nor_url_is_refused(given: str) -> None:
         remote_logdir.checked(given)
 
 
-def test_a_password_is_refused_and_not_repeated() -> None:
-    with pytest.raises(ValueError, match="password") as raised:
-        remote_logdir.checked("s3://key:s3cr3t@bucket/a")
+@pytest.mark.parametrize(
+    "given",
+    [
+        "s3://key:s3cr3t@bucket/a",
+        "s3://AKIA:s3cr3t/def@bucket/runs",
+        "s3:/key:s3cr3t@bucket/a",
+        "http://user:s3cr3t@host/x",
+        "simplecache::s3://key:s3cr3t@bucket",
+        "s3://bucket/a?X-Amz-Signature=s3cr3t",
+        "s3://bucket/a#s3cr3t",
+    ],
+)
+def test_a_secret_is_refused_and_not_repeated(given: str) -> None:
+    with pytest.raises(ValueError, match="where the store's own tools look") as raised:
+        remote_logdir.checked(given)
     assert "s3cr3t" not in str(raised.value)
+
+
+def test_what_is_lost_with_the_daemon_is_written_to_by_who_names_it() -> None:
+    assert not remote_logdir.lies_beneath("memory://bucket/a", (remote_logdir.ANY,))
+    assert remote_logdir.lies_beneath("memory://bucket/a", ("memory://bucket",))
 
 
 def test_a_url_lies_beneath_a_root_by_whole_names() -> None:

@@ -30,10 +30,11 @@ from boardd_protos.tags import MAX_NAME_BYTES
 from boardd.core.durations import Timings
 from boardd.core.refusals import RefusedError
 from boardd.runs.directories import file_mode
-from boardd.runs.directories.disk_full import FULL, DiskFullError
+from boardd.runs.directories.disk_full import FULL, PASSING, DiskFullError
 from boardd.runs.directories.file_mode import DIRECTORY_MODE
+from boardd.runs.directories.open_segments import OpenSegments
 from boardd.runs.directories.run_lock import lock_directory
-from boardd.runs.directories.spool import OpenSegments, Spool
+from boardd.runs.directories.spool import Spool
 from boardd.runs.directories.sync_directory import sync_directory, sync_parents
 
 #: Linux's PATH_MAX, the closing NUL left out.
@@ -45,8 +46,6 @@ _READ: Final = os.O_RDONLY | _DIRECTORY
 #: To go on from it.
 _WALK: Final = os.O_PATH | _DIRECTORY
 
-#: Trouble that may pass: out of descriptors or memory, a disk or server that fails now.
-_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE})
 #: A root that is above everything.
 _TOP: Final = Path("/")
 #: Of an absolute path, which needs none.
@@ -151,7 +150,8 @@ class Roots:
 
     ``paths``: at least one, absolute or a URL; relative logdirs lie in the first. A URL is
     written to ``spool``, in which a run may be only if one of them is above its URL, or is
-    ``/``, which is above all of them. Without a spool URLs are refused.
+    ``/``, which is above all of them that ``remote_logdir.ANY`` is above. Without a spool URLs
+    are refused.
     A root that does not exist yet is made when a run is first opened in it.
     ``umask``: what new files and directories lack, unless a run says otherwise; None: what
     the umask of the process says. ``left_alone``: absolute directories in which no run may
@@ -230,11 +230,22 @@ class Roots:
         system refuses.
 
         Raises ``DiskFullError`` if there is no room for a new directory,
-        ``RunLockedError`` while the run is open elsewhere, here or in another daemon, and
+        ``RunLockedError`` while the run is open elsewhere, here or in another daemon,
+        ``SpoolBusyError`` while another daemon has the spool, and
         ``OSError`` if descriptors or memory ran out or the disk failed: these may pass.
         """
         root, path = self._locate(logdir, parts)
         mask = self._umask if umask is None else umask
+        if self.spool is None or not self.spool.holds(path):
+            return self._open_run(root, path, mask, None)
+        self.spool.prepare(path)
+        with self.spool.changing:
+            return self._open_run(root, path, mask, self.spool)
+
+    def _open_run(
+        self, root: Path, path: Path, mask: int | None, spool: Spool | None
+    ) -> RunDirectory:
+        """As ``open_run``; ``spool``: in which ``path`` lies."""
         with _refusing(root):
             if not root.is_dir():
                 _make_root(root, mask)
@@ -257,9 +268,7 @@ class Roots:
         try:
             _check_writable(path, run)
             is_locked = lock_directory(path, run)
-            segments = None
-            if self.spool is not None and self.spool.holds(path):
-                segments = self.spool.opened(path)
+            segments = None if spool is None else spool.opened(path)
         except BaseException:
             os.close(run)
             raise
@@ -286,7 +295,7 @@ class Roots:
             if path.is_relative_to(root) and self._may_ship(root, path):
                 self._check_left_alone(asked, root, path)
                 if self.spool is not None and self.spool.holds(path):
-                    self.spool.prepare(self.spool.url_of(path))
+                    self.spool.check(self.spool.url_of(path))
                 return root, path
         listed = ", ".join(map(self.shown, self.paths))
         asked = self.shown(asked)
@@ -300,7 +309,9 @@ class Roots:
         """Whether what lies at ``path`` may leave this host, if it is in the spool."""
         if self.spool is None or not self.spool.holds(path):
             return True
-        return root == _TOP or self.spool.holds(root)
+        if root == _TOP:
+            return remote_logdir.lies_beneath(self.spool.url_of(path), (remote_logdir.ANY,))
+        return self.spool.holds(root)
 
     def _check_left_alone(self, asked: str, root: Path, path: Path) -> None:
         for directory in self._left_alone:
@@ -409,7 +420,7 @@ def _refusing(path: Path, parent: int | None = None, name: str = "") -> Iterator
     except OSError as error:
         if error.errno in FULL:
             raise DiskFullError(error.errno, error.strerror, str(path)) from error
-        if error.errno in _PASSING:
+        if error.errno in PASSING:
             raise
         if error.errno == errno.ENAMETOOLONG:
             raise RefusedError(pb.INVALID_NAME, f"{path}: {error.strerror}") from error

@@ -8,45 +8,30 @@ that are closed are shipped, see ``boardd.shipping``. ``scheme://store/path`` li
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
-from boardd_protos import remote_logdir
 
 from boardd.core.held import Held
 from boardd.core.refusals import RefusedError
 from boardd.core.runs.names import JOURNAL_DIRECTORY
-from boardd.runs.directories.disk_full import DiskFullError
+from boardd.runs.directories.disk_full import FULL, PASSING, DiskFullError
+from boardd.runs.directories.holdings import HeldForStore, Holdings
+from boardd.runs.directories.open_segments import OpenDirectories, OpenSegments
+from boardd.runs.directories.spool_lock import SpoolBusyError, SpoolLock
+from boardd.runs.directories.spool_names import check_url
 
 #: The directory of what is not shipped.
 NOT_SHIPPED: Final = JOURNAL_DIRECTORY
-#: A segment that has grown this large is closed after the append that made it so.
-SEGMENT_BYTES: Final = 8 << 20
-#: Stores that one daemon ships to; each takes a thread.
+#: Stores that one daemon ships to at a time; each takes a thread.
 MAX_STORES: Final = 32
-#: Of ``ship_secs``: a timer may fire so early.
-_EARLY: Final = 0.75
-
-_LOCK_NAME: Final = "lock"
-_ID_NAME: Final = "id"
-
-
-class HeldForStore(NamedTuple):
-    """What a store has not confirmed yet."""
-
-    size_bytes: int = 0  #: with segments that are being written
-    closed_files: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,70 +47,6 @@ class StoreReport:
     failures: int
     last_error: str  #: why the last try failed; empty once one succeeds
     retry_secs: float  #: until the next try
-
-
-class OpenSegments:
-    """The segments of one run directory of the spool, which is open.
-
-    The run's writer and the threads that ship share it. Of the event files those up to
-    ``closed_through``, by name, are closed. What ranks log together lies in a journal, which
-    is not shipped, and waits for room as what is.
-    """
-
-    def __init__(self, spool: Spool, path: Path) -> None:
-        self.closed_through = ""
-        self._is_journal = path.name == JOURNAL_DIRECTORY
-        self._spool = spool
-        self._path = path
-        self._size_bytes = 0
-        self._began: float | None = None
-
-    @property
-    def hostname(self) -> str:
-        """This host and this spool, which names of objects are to hold."""
-        return f"{socket.gethostname()}.{self._spool.id}"
-
-    def check_room(self) -> None:
-        """Raises ``DiskFullError`` while the spool holds as much as it may."""
-        self._spool.check_room()
-
-    def wrote(self, size_bytes: int) -> bool:
-        """Notes an append to the live file. Returns whether the file is to be closed."""
-        if self._is_journal:
-            return False
-        if self._began is None:
-            self._began = self._spool.clock()
-        self._size_bytes += size_bytes
-        self._spool.charge(self._path, size_bytes)
-        return self._size_bytes >= SEGMENT_BYTES
-
-    def wrote_side_files(self, size_bytes: int) -> None:
-        """Notes files that are written by now, and may be shipped."""
-        self._spool.charge(self._path, size_bytes)
-        self._spool.notify(self._path)
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether the live file holds anything."""
-        return self._began is not None
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the live file has been open for as long as it may."""
-        age_secs = 0.0 if self._began is None else self._spool.clock() - self._began
-        return self._began is not None and age_secs >= _EARLY * self._spool.ship_secs
-
-    def left(self, name: str) -> None:
-        """Nothing more is written to the file ``name``."""
-        self.closed_through = max(self.closed_through, name)
-        if self._began is not None:
-            self._spool.charge(self._path, 0, closed_files=1)
-        self._size_bytes, self._began = 0, None
-        self._spool.notify(self._path)
-
-    def end(self) -> None:
-        """The directory is no longer open."""
-        self._spool.forget(self._path, self)
 
 
 class Spool:
@@ -147,16 +68,22 @@ class Spool:
         self.limit_bytes = limit_bytes
         self.ship_secs = ship_secs
         self.clock = clock
-        self.id = ""
-        #: Called with the directory of a store that has something to ship.
-        self.on_closed: Callable[[Path], None] = lambda store: None
+        #: Called with a directory in which something may be shipped, or that of a whole store.
+        self.on_closed: Callable[[Path], None] = lambda path: None
         #: Tells how shipping gets on.
         self.reports: Callable[[], list[StoreReport]] = list
         self._obstacle = obstacle
         self._lock = threading.Lock()
-        self._lock_fd = -1
-        self._held: dict[Path, HeldForStore] = {}
-        self._open: dict[str, OpenSegments] = {}
+        self._owned = SpoolLock(self.path)
+        self._holdings = Holdings()
+        self._open = OpenDirectories()
+        #: Held while directories are made for a run, and while such are removed.
+        self.changing = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        """The random id of the spool, which its first daemon gave it; empty while not taken."""
+        return self._owned.id
 
     def holds(self, path: Path) -> bool:
         """Whether ``path`` is the spool's or beneath it."""
@@ -172,106 +99,128 @@ class Spool:
         scheme, *names = path.relative_to(self.path).parts or ("",)
         return f"{scheme}://{'/'.join(names)}"
 
-    def prepare(self, url: str) -> None:
-        """Makes the spool ready for ``url``, that of a directory in it.
+    def check(self, url: str) -> None:
+        """Checks that runs may lie at ``url``, that of a directory in the spool. Changes nothing.
 
-        Raises ``RefusedError``: INVALID_NAME for what is no URL, UNSUPPORTED for a scheme that
-        is not known or for which a package is missing, UNWRITABLE if the spool cannot be made or
-        is another daemon's, and if there are too many stores.
+        Raises ``RefusedError``: INVALID_NAME for what is no URL and for names that the spool
+        needs itself, UNSUPPORTED for a scheme for which a package is missing.
         """
-        try:
-            remote_logdir.checked(url)
-        except ValueError as error:
-            raise RefusedError(pb.INVALID_NAME, str(error)) from error
+        check_url(url)
         why = self._obstacle(url.partition("://")[0])
         if why:
             raise RefusedError(pb.UNSUPPORTED, f"logdir {url!r}: {why}")
+
+    def prepare(self, path: Path) -> None:
+        """Makes the spool ready for a run at ``path`` in it, for as long as the daemon runs.
+
+        Raises ``RefusedError``, UNWRITABLE, if the spool cannot be made, and if there are too
+        many stores. Raises ``SpoolBusyError`` while another daemon has it, ``DiskFullError``
+        and ``OSError`` for trouble that may pass as well.
+        """
         try:
-            self.take()
+            self._take(is_used=True)
+        except SpoolBusyError:
+            raise
         except OSError as error:
+            if error.errno in FULL:
+                raise DiskFullError(error.errno, error.strerror, str(self.path)) from error
+            if error.errno in PASSING:
+                raise
             raise RefusedError(
                 pb.UNWRITABLE,
-                f"logdir {url!r}: it is written to {self.path} first, and that cannot be used: "
-                f"{error.strerror or error}; set the daemon's --spool-dir to another directory",
+                f"logdir {self.url_of(path)!r}: it is written to {self.path} first, and that "
+                f"cannot be used: {error.strerror or error}; set the daemon's --spool-dir to "
+                "another directory",
             ) from error
-        store = self._store_of(self.path_of(url))
-        with self._lock:
-            if store not in self._held and len(self._held) >= MAX_STORES:
-                raise RefusedError(
-                    pb.UNWRITABLE,
-                    f"logdir {url!r}: the daemon ships to {MAX_STORES} stores already, and to no "
-                    "more at a time",
-                )
-            self._held.setdefault(store, HeldForStore())
+        self._check_stores(self.store_of(path))
+
+    def _check_stores(self, store: Path) -> None:
+        busy = self._busy_stores
+        if store not in busy and len(busy) >= MAX_STORES:
+            raise RefusedError(
+                pb.UNWRITABLE,
+                f"{self.url_of(store)} would be one store too many: the daemon ships to "
+                f"{MAX_STORES} at a time; close the runs of another, or start another daemon with "
+                "its own --socket and --spool-dir",
+            )
+
+    @property
+    def _busy_stores(self) -> set[Path]:
+        """Those for which something waits or a run is open."""
+        return self._holdings.stores() | self._open.stores()
+
+    def is_busy(self, store: Path) -> bool:
+        """Whether something waits for the store, or one of its runs is open."""
+        return store in self._busy_stores
 
     def take(self) -> None:
         """Makes the spool this daemon's, and goes on with what it holds. May be repeated.
 
-        Raises ``OSError``, EBUSY if another daemon has it.
+        Raises ``OSError``, and ``SpoolBusyError`` if another daemon has it.
         """
+        self._take(is_used=False)
+
+    def _take(self, *, is_used: bool) -> None:
         with self._lock:
-            if self.id:
-                return
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = os.stat(self.path)
-            if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-                raise OSError(errno.EPERM, "others may write there")
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            lock = os.open(self.path / _LOCK_NAME, flags, 0o600)
+            is_new = self._owned.take()
+            self._owned.is_used = self._owned.is_used or is_used
+            stores = []
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self.id = _read_id(self.path)
-            except BlockingIOError:
-                os.close(lock)
-                raise OSError(errno.EBUSY, "another daemon uses it") from None
-            except BaseException:
-                os.close(lock)
+                if is_new:
+                    stores = _stores_with_files(self.path)
+            except OSError:
+                self._owned.release()
                 raise
-            self._lock_fd = lock
-            stores = [store for scheme in _folders(self.path) for store in _folders(scheme)]
-            for store in stores:
-                self._held.setdefault(store, HeldForStore())
         for store in stores:
             self.on_closed(store)
 
     def release(self) -> None:
         """Leaves the spool to another daemon. Nothing may be written to it any more."""
         with self._lock:
-            fd, self._lock_fd, self.id = self._lock_fd, -1, ""
-            if fd >= 0:
-                os.close(fd)
+            self._owned.release()
+
+    def release_unused(self) -> bool:
+        """Leaves the spool to others unless a run was opened in it. Returns whether it did."""
+        with self._lock:
+            if self._owned.is_used:
+                return False
+            self._owned.release()
+            return True
 
     def opened(self, path: Path) -> OpenSegments:
-        """A run directory was opened and locked."""
-        segments = self._open[os.fspath(path)] = OpenSegments(self, path)
+        """A run directory was opened and locked. Raises ``RefusedError`` as ``prepare``."""
+        store, segments = self.store_of(path), OpenSegments(self, path)
+        with self._lock:
+            self._check_stores(store)
+            self._open.add(store, path, segments)
         return segments
 
     def forget(self, path: Path, segments: OpenSegments) -> None:
         """The directory was closed."""
-        if self.segments_at(path) is segments:
-            del self._open[os.fspath(path)]
+        self._open.remove(self.store_of(path), path, segments)
         self.notify(path)
 
     def segments_at(self, path: str | os.PathLike[str]) -> OpenSegments | None:
         """Those of a run directory that is open."""
-        return self._open.get(os.fspath(path))
+        return self._open.at(path)
 
     def held(self) -> Iterator[Held]:
         """What is held of the spool's budgets."""
         yield Held("spool-bytes", self.held_bytes, self.limit_bytes)
-        with self._lock:
-            yield Held("stores", len(self._held), MAX_STORES)
+        yield Held("stores", len(self._busy_stores), MAX_STORES)
 
     @property
     def held_bytes(self) -> int:
         """What no store has confirmed yet."""
-        with self._lock:
-            return sum(held.size_bytes for held in self._held.values())
+        return self._holdings.size_bytes
 
     def held_for(self, store: Path) -> HeldForStore:
         """What the store has not confirmed yet."""
-        with self._lock:
-            return self._held.get(store, HeldForStore())
+        return self._holdings.of(store)
+
+    def held_in(self, store: Path) -> list[Path]:
+        """The directories in which something waits for the store."""
+        return self._holdings.directories(store)
 
     def check_room(self) -> None:
         """Raises ``DiskFullError`` while as much is held as may be."""
@@ -286,42 +235,29 @@ class Spool:
 
     def charge(self, path: Path, size_bytes: int, *, closed_files: int = 0) -> None:
         """Bytes were written to be shipped, files were closed; what is negative was shipped."""
-        store = self._store_of(path)
-        with self._lock:
-            held = self._held.get(store, HeldForStore())
-            self._held[store] = HeldForStore(
-                max(0, held.size_bytes + size_bytes), max(0, held.closed_files + closed_files)
-            )
+        self._holdings.add(self.store_of(path), path, size_bytes, closed_files)
 
-    def recount(self, store: Path, held: HeldForStore) -> None:
-        """A look at the disk found so much for a store."""
-        with self._lock:
-            self._held[store] = held
+    def recount(self, path: Path, held: HeldForStore) -> None:
+        """A look at the disk found so much in a directory."""
+        self._holdings.recount(self.store_of(path), path, held)
 
     def notify(self, path: Path) -> None:
-        """Something beneath ``path`` may be shipped."""
-        self.on_closed(self._store_of(path))
+        """Something in ``path``, or that it names, may be shipped."""
+        self.on_closed(path)
 
-    def _store_of(self, path: Path) -> Path:
+    def store_of(self, path: Path) -> Path:
+        """The directory of the store in which ``path`` lies."""
         scheme, store = path.relative_to(self.path).parts[:2]
         return self.path / scheme / store
 
 
-def _read_id(path: Path) -> str:
-    """The random id of the spool, which its first daemon gives it."""
-    file = path / _ID_NAME
-    with contextlib.suppress(FileNotFoundError):
-        found = file.read_text("ascii", "replace").strip()
-        if found.isalnum() and found.isascii():
-            return found
-    new = secrets.token_hex(4)
-    partial = file.with_suffix(".partial")
-    with open(partial, "w") as output:
-        output.write(new)
-        output.flush()
-        os.fsync(output.fileno())
-    os.replace(partial, file)
-    return new
+def _stores_with_files(path: Path) -> list[Path]:
+    return [
+        store
+        for scheme in _folders(path)
+        for store in _folders(scheme)
+        if any(files for _, _, files in os.walk(store))
+    ]
 
 
 def _folders(path: Path) -> list[Path]:

@@ -79,7 +79,6 @@ def write_embedding(directory: RunDirectory, files: EmbeddingFiles) -> int:
     Raises ``DiskFullError`` if there is no room, and ``OSError`` for other trouble
     that may pass. After those two, call it again.
     """
-    directory.check_room()
     parts = _folder_parts(files.folder)
     folder = "/".join(parts)
     contents = files.contents()

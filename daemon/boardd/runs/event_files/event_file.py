@@ -21,9 +21,9 @@ class EventFile(LiveFile):
 
     ``filename_suffix`` ends the name of every file: no slash, no NUL.
     ``hostname`` is part of the name (default: this machine's). ``clock`` gives
-    seconds since the epoch. Of a directory whose files are shipped, a file that has grown, or
-    is due at a sync, is ended, and the next append begins another; the host's name is followed
-    by the spool's id there.
+    seconds since the epoch. Of a directory whose files are shipped, a file that has grown, is due
+    at a sync, or meets a full disk is ended, and the next append begins another; the host's name
+    is followed by the spool's id there.
 
     Raises ``RefusedError`` also for a suffix that cannot be part of a file name.
     """
@@ -46,7 +46,12 @@ class EventFile(LiveFile):
     def resume(self) -> None:
         """Goes on with an append that raised; see ``LiveFile.resume``."""
         size_bytes = self.pending_bytes
-        super().resume()
+        try:
+            super().resume()
+        except DiskFullError:
+            if self._segments is not None:  # what is shipped makes room, and this may be all
+                self._leave_full_file()
+            raise
         if size_bytes and self._segments is not None and self._segments.wrote(size_bytes):
             self.end_file()
 
@@ -55,6 +60,12 @@ class EventFile(LiveFile):
         super().sync()
         if self._segments is not None and self._segments.is_due:
             self.end_file()
+
+    def _leave_full_file(self) -> None:
+        """Leaves a file that cannot grow, if it holds an event; the next takes what is pending."""
+        if self._fd >= 0 and self._holds_events():
+            self._durability.sync(self._fd, self._path)
+            self._leave_file()
 
 
 class _EventFileKind:

@@ -256,10 +256,7 @@ class LiveFile:
             self._close_file()
 
     def finish(self) -> None:
-        """Notes in the file which sessions have ended; it takes no more events.
-
-        Raises nothing: who reads the marks gets along without.
-        """
+        """Notes in the file which sessions have ended, if it can; it takes no more events."""
         if self._marks is None or self._fd < 0 or self.pending_bytes:
             return
         with contextlib.suppress(OSError):

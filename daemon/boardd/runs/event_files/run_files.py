@@ -23,6 +23,7 @@ from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.events.embedding import EmbeddingFiles
 from boardd.events.marks import Part
+from boardd.runs.directories.disk_full import DiskFullError
 from boardd.runs.directories.logdir import Roots, RunDirectory
 from boardd.runs.event_files.descriptors import Descriptors
 from boardd.runs.event_files.embedding_files import write_embedding
@@ -172,7 +173,7 @@ class RunFiles:
             if file.pending_bytes:
                 file.resume()
             else:
-                directory.check_room()
+                _check_room(directory, file)
                 file.append(events, parts)
 
     async def append(
@@ -261,12 +262,15 @@ class RunFiles:
         self._run.progress.note_lost(what)
 
     def _write_embedding(self, embedding: EmbeddingFiles) -> int:
-        if self._directory is None:
+        file, directory = self._file, self._directory
+        if file is None or directory is None:
             raise RuntimeError(f"{self._run.path} is not open")
         with self._hangs.call():
             _check_own(self._run)
-            self._check_current(self._directory)
-            return write_embedding(self._directory, embedding)
+            self._check_current(directory)
+        with self._hangs.call(), self._descriptors.using(file):
+            _check_room(directory, file)
+            return write_embedding(directory, embedding)
 
     def _check_current(self, directory: RunDirectory) -> None:
         if not directory.is_current():
@@ -319,6 +323,20 @@ def _check_own(run: RunState) -> None:
         run.contents.check_own()
     except RefusedError as error:
         raise _NotOwnError(error.refusal) from error
+
+
+def _check_room(directory: RunDirectory, file: LiveFile) -> None:
+    """Raises ``DiskFullError`` while too much of what is written waits for its store.
+
+    The live file is ended then. It is part of what waits, nothing is appended to it that would
+    end it, and the sync that would comes behind this append.
+    """
+    try:
+        directory.check_room()
+    except DiskFullError:
+        if directory.segments is not None and directory.segments.is_begun:
+            file.end_file()
+        raise
 
 
 def _open_event_file(run: RunState, directory: RunDirectory, reading: Reading) -> LiveFile:

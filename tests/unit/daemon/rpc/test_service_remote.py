@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
 import pytest
 from boardd.core.sync_policy import NEVER, SyncPolicy
-from boardd.runs.directories.spool import HeldForStore
+from boardd.runs.directories.holdings import HeldForStore
+from boardd.shipping.shipping import Shipping
 from boardd_protos import boardd_pb2 as pb
-from support.raw_client import definitions, scalar, serving
+from support.raw_client import definitions, scalar, serving, summary
 from support.service_reading import run_async, steps_of
 from support.spooled_runs import RecordingStore, last_written, shipper_of, spool_at
 from support.waiting import until
@@ -17,6 +19,7 @@ from support.waiting import until
 pytestmark = pytest.mark.usefixtures("no_defects")
 
 URL = "memory://bucket/runs"
+WORDS = pb.Payload(tensors=[pb.Tensor(dtype="int8", shape=[1, 2])], embedding=pb.Embedding())
 
 
 def test_a_full_spool_holds_its_runs_up_and_no_others(tmp_path: Path) -> None:
@@ -44,6 +47,37 @@ def test_a_full_spool_holds_its_runs_up_and_no_others(tmp_path: Path) -> None:
         shipper_of(spool, store).ship()
         assert len(store.objects) == 1
         spool.release()
+
+    run_async(test, tmp_path)
+
+
+@pytest.mark.parametrize("has_embedding", [False, True])
+def test_a_full_spool_ships_what_the_runs_that_wait_have_open(
+    tmp_path: Path, has_embedding: bool
+) -> None:
+    async def test(path: Path) -> None:
+        store = RecordingStore()
+        shipping = Shipping(path / "spool", 1, 0.5, lambda url: store)
+        async with serving(path, roots=[URL], spool=shipping.spool) as harness:
+            one, two = [await harness.client().begin() for _ in range(2)]
+            tags = {2: "loss", 3: "words"}
+            await one.send(definitions=definitions(f"{URL}/one", tags, run=2))
+            await two.send(definitions=definitions(f"{URL}/two", tags, run=2))
+            await one.records(scalar(1, series=2))
+            await one.acknowledged(1)  # what it has open is all that the spool may hold
+            await two.records(scalar(1, series=2))
+            for client in (two, one):
+                if has_embedding:
+                    await client.tensor(2, b"12")
+                    await client.records(summary(2, WORDS, series=3))
+                else:
+                    await client.records(scalar(2, series=2))
+            for client in (one, two):
+                await client.acknowledged(2)
+                assert (await client.close()).closed
+        assert await asyncio.to_thread(shipping.drain, 60.0)
+        assert len([key for key in store.objects if "tfevents" in key]) >= 3
+        shipping.spool.release()
 
     run_async(test, tmp_path)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sys
 import threading
@@ -12,9 +14,10 @@ from typing import Any
 
 import pytest
 from boardd import shipping
-from boardd.runs.directories import spool as spool_module
+from boardd.core import budget
 from boardd.runs.directories.disk_full import DiskFullError
-from boardd.shipping.shipper import KEPT_SECS
+from boardd.runs.directories.logdir import Roots
+from boardd.shipping.tidying import KEPT_SECS
 from support.spooled_runs import (
     URL,
     RecordingStore,
@@ -36,8 +39,8 @@ def event_files(spool_path: Path) -> list[str]:
     return sorted(path.name for path in spool_path.rglob("*tfevents*"))
 
 
-def three_segments(path: Path) -> None:
-    """Two closed segments of a run with side files, and a third of a run that was killed."""
+def three_segments(path: Path, *, with_embedding: bool = False) -> None:
+    """Two closed segments of a run, and a third of a run that was killed."""
     spool = spool_at(path)
     with open_run(spool) as file:
         append(file, 1, 2)
@@ -45,10 +48,11 @@ def three_segments(path: Path) -> None:
         append(file, 3)
         file.end_file()
         append(file, 4, 5)
-    run = spool.path_of(URL)
-    (run / "embedding").mkdir()
-    (run / "embedding" / "tensors.bytes").write_bytes(b"tensors")
-    (run / "projector_config.pbtxt").write_bytes(b"config")
+    if with_embedding:
+        run = spool.path_of(URL)
+        (run / "embedding").mkdir()
+        (run / "embedding" / "tensors.bytes").write_bytes(b"tensors")
+        (run / "projector_config.pbtxt").write_bytes(b"config")
     spool.release()
 
 
@@ -103,8 +107,8 @@ def killing_at(count: int) -> Callable[[FrameType, str, Any], Any]:
     return trace
 
 
-def test_a_kill_at_any_line_changes_no_object_and_loses_none(tmp_path: Path) -> None:
-    three_segments(tmp_path / "template")
+def test_kills_on_the_way_change_no_object_and_lose_none(tmp_path: Path) -> None:
+    three_segments(tmp_path / "template", with_embedding=True)
     kills = 0
     for count in range(1, 10_000, 17):
         path = tmp_path / "spool"
@@ -173,7 +177,7 @@ def test_no_later_segment_is_shipped_before_an_earlier_one(tmp_path: Path) -> No
 
 
 def test_a_config_waits_for_what_it_names(tmp_path: Path) -> None:
-    three_segments(tmp_path / "spool")
+    three_segments(tmp_path / "spool", with_embedding=True)
     spool, store = spool_at(tmp_path / "spool"), RecordingStore()
 
     def refuse(call: str, key: str) -> None:
@@ -181,9 +185,13 @@ def test_a_config_waits_for_what_it_names(tmp_path: Path) -> None:
             raise PermissionError("no")
 
     store.before = refuse
-    shipper_of(spool, store).ship()
+    shipper = shipper_of(spool, store)
+    shipper.ship()
     assert "runs/one/projector_config.pbtxt" not in store.objects
     assert store.steps(tmp_path / "scratch") == [1, 2, 3, 4, 5]
+    store.before = lambda call, key: None
+    shipper.ship(hurries=True)
+    assert [key for key, _ in store.puts][-1] == "runs/one/projector_config.pbtxt"
 
 
 def test_a_store_that_is_away_is_asked_ever_less_and_loses_nothing(tmp_path: Path) -> None:
@@ -232,6 +240,35 @@ def test_a_full_spool_holds_up_and_goes_on_when_some_is_shipped(tmp_path: Path) 
     assert store.steps(tmp_path / "scratch") == [1, 2]
 
 
+def test_a_full_disk_ends_the_segment_so_that_shipping_it_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, store = spool_at(tmp_path / "spool"), RecordingStore()
+    shipper = shipper_of(spool, store)
+    write = os.write
+    with open_run(spool) as file:
+        append(file, 1)
+
+        def torn(fd: int, data: bytes) -> int:
+            monkeypatch.setattr(os, "write", full)
+            return write(fd, data[: len(data) // 2])
+
+        def full(fd: int, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, "full")
+
+        monkeypatch.setattr(os, "write", torn)
+        with pytest.raises(DiskFullError):
+            append(file, 2, 3)
+        monkeypatch.undo()
+        shipper.ship()
+        assert len(store.puts) == 1
+        file.resume()
+        append(file, 4)
+    shipper.ship()
+    assert not store.changed()
+    assert store.steps(tmp_path / "scratch") == [1, 2, 3, 4]
+
+
 def test_a_segment_ends_when_it_has_grown_or_aged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,7 +281,7 @@ def test_a_segment_ends_when_it_has_grown_or_aged(
         now = 60.0
         file.sync()
         assert file.path is None
-        monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 100)
+        monkeypatch.setattr(budget, "SPOOL_SEGMENT_BYTES", 100)
         append(file, 2, 3, 4)
         assert file.path is None
     assert len(event_files(spool.path)) == 2
@@ -288,8 +325,107 @@ def test_a_run_that_rests_for_long_leaves_the_spool(tmp_path: Path) -> None:
         shipper_of(spool, store, lambda: now + KEPT_SECS + 60).ship()
         assert event_files(spool.path)
     shipper_of(spool, store, lambda: now + KEPT_SECS + 60).ship()
-    assert not spool.path_of(URL).exists()
+    assert not (spool.path / "memory" / "bucket").exists()
     assert store.steps(tmp_path / "scratch") == [1, 2, 3, 4, 5]
+
+
+def test_what_the_next_embedding_needs_stays(tmp_path: Path) -> None:
+    three_segments(tmp_path / "spool", with_embedding=True)
+    spool, store = spool_at(tmp_path / "spool"), RecordingStore()
+    now = (spool.path_of(URL) / event_files(spool.path)[-1]).stat().st_mtime
+    shipper_of(spool, store, lambda: now + KEPT_SECS + 60).ship()
+    assert (spool.path_of(URL) / "projector_config.pbtxt").exists()
+    assert (spool.path_of(URL) / "embedding" / "tensors.bytes").exists()
+
+
+def test_an_object_that_can_never_be_shipped_holds_no_other_up(tmp_path: Path) -> None:
+    now = 0.0
+    spool, store = spool_at(tmp_path / "spool", clock=lambda: now), RecordingStore()
+    shipper = shipper_of(spool, store)
+
+    def refuse(call: str, key: str) -> None:
+        if key.startswith("runs/one/"):
+            tries.append(key)
+            raise PermissionError("no")
+
+    tries: list[str] = []
+    store.before = refuse
+    for url in (URL, "memory://bucket/runs/two"):
+        with open_run(spool, url) as file:
+            append(file, 1)
+    for step in range(2, 62):
+        now += 60.0
+        with open_run(spool, "memory://bucket/runs/two") as file:
+            append(file, step)
+        shipper.ship()
+        assert len(store.objects) == step, "the other is shipped at once"
+    assert len(tries) < 25
+    assert shipper.report().last_error.startswith(f"{URL}: PermissionError")
+    assert shipper.report().pending_files == 1
+    store.before = lambda call, key: None
+    now += 300.0
+    shipper.ship()
+    assert (shipper.report().last_error, shipper.report().pending_files) == ("", 0)
+
+
+def test_what_is_shipped_goes_though_a_later_file_fails(tmp_path: Path) -> None:
+    three_segments(tmp_path / "spool")
+    spool, store = spool_at(tmp_path / "spool"), RecordingStore()
+    _, _, last = event_files(spool.path)
+
+    def refuse(call: str, key: str) -> None:
+        if call == "put" and "tfevents" in key:
+            found.append(len(event_files(spool.path)))
+        if key.endswith(last):
+            raise PermissionError("no")
+
+    found: list[int] = []
+    store.before = refuse
+    shipper_of(spool, store).ship()
+    assert found == [3, 3, 2], "each file goes as soon as the next one is shipped"
+
+
+def test_a_ledger_that_cannot_be_written_frees_room_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_segments(tmp_path / "spool")
+    spool, store = spool_at(tmp_path / "spool"), RecordingStore()
+    shipper = shipper_of(spool, store)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", lambda *_: os.pread(-1, 1, 0))
+        shipper.ship()
+        assert len(event_files(spool.path)) == 1
+        assert spool.held_bytes == 0
+        shipper.ship(hurries=True)
+    assert len(store.puts) == 3
+    assert shipper.report().failures == 0
+    assert caplog.text.count("cannot be noted") == 1
+
+
+def test_a_pass_looks_only_at_what_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, store = spool_at(tmp_path / "spool"), RecordingStore()
+    shipper = shipper_of(spool, store)
+    for number in range(20):
+        with open_run(spool, f"memory://bucket/runs/{number}") as file:
+            append(file, 1)
+    shipper.ship()
+    assert len(store.objects) == 20
+    looked: set[str] = set()
+    scandir = os.scandir
+
+    def noting(path: Any) -> Any:
+        if isinstance(path, (str, Path)):
+            looked.add(os.path.basename(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noting)
+    with open_run(spool, "memory://bucket/runs/7") as file:
+        append(file, 2)
+    shipper.ship()
+    assert len(store.objects) == 21
+    assert looked == {"7"}
 
 
 def test_what_a_group_goes_on_from_stays(tmp_path: Path) -> None:
@@ -301,6 +437,35 @@ def test_what_a_group_goes_on_from_stays(tmp_path: Path) -> None:
     shipper_of(spool, store, lambda: now + KEPT_SECS + 60).ship()
     assert len(event_files(spool.path)) == 1
     assert not [key for key in store.objects if "journal" in key]
+
+
+def test_a_journal_is_not_shipped_when_it_is_closed(tmp_path: Path) -> None:
+    spool, store = spool_at(tmp_path / "spool"), RecordingStore()
+    shipper = shipper_of(spool, store)
+    shipper.ship()
+    with Roots([URL], spool=spool).open_run(f"{URL}/.boardd-group") as directory:
+        (directory.path / "journal").write_bytes(b"entries")
+    shipper.ship()
+    assert not store.objects
+
+
+def test_a_directory_that_cannot_be_listed_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    spool, store = spool_at(tmp_path / "spool", clock=lambda: now), RecordingStore()
+    shipper = shipper_of(spool, store)
+    shipper.ship()
+    with open_run(spool) as file:
+        append(file, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", lambda path: os.pread(-1, 1, 0))
+        shipper.ship()
+    assert shipper.report().failures == 1
+    now = 1.0
+    shipper.ship()
+    assert len(store.objects) == 1
+    assert shipper.report().last_error == ""
 
 
 def test_two_spools_never_name_an_object_alike(tmp_path: Path) -> None:

@@ -59,3 +59,20 @@ def test_the_next_daemon_goes_on_with_what_is_left(tmp_path: Path) -> None:
     assert Roots(["/"], spool=shipping.spool).shown(shipping.spool.path / "memory/a/run") == (
         "memory://a/run"
     )
+
+
+def test_a_spool_in_which_no_run_was_opened_is_left_to_others(tmp_path: Path) -> None:
+    stores = {url: RecordingStore() for url in BUCKETS}
+    spool = Spool(tmp_path / "spool", 1 << 30, 60.0, lambda scheme: "")
+    log(spool, "memory://a", 1)
+    spool.release()
+    shipping = shipping_to(tmp_path / "spool", stores)
+    shipping.resume()
+    wait_until(lambda: not shipping.spool.id, "what was left is shipped, and the spool given back")
+    assert len(stores["memory://a"].objects) == 1
+    log(spool, "memory://b", 1)
+    spool.release()
+    log(shipping.spool, "memory://a", 2)
+    assert shipping.drain(60.0)
+    assert shipping.spool.id, "who has opened a run keeps it"
+    assert len(stores["memory://a"].objects) == 2

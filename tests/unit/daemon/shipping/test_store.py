@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from boardd.shipping.store import FsspecStore, missing_package, obstacle
+from boardd.shipping.store import FsspecStore, missing_package, missing_packages, obstacle
+from boardd_protos import remote_logdir
 
 
 def test_an_object_is_put_whole_and_its_size_is_the_stores(tmp_path: Path) -> None:
@@ -29,6 +30,14 @@ def test_a_scheme_that_cannot_be_written_to_is_told_with_its_cure(
     obstacle.cache_clear()
     monkeypatch.setitem(sys.modules, "adlfs", None)
     assert "pip install adlfs" in obstacle("abfs")
+
+
+def test_what_is_missing_is_known_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", {"s3fs": True}.get)
+    found = missing_packages()
+    assert "s3" not in found
+    assert "pip install gcsfs" in found["gs"]
+    assert found.keys() <= remote_logdir.STORES
 
 
 def test_an_environment_without_fsspec_says_what_to_install(
