@@ -132,14 +132,14 @@ def test_news_of_large_records_does_not_wait(
             text = pb.Text(markdown="x" * (MANY_BYTES // 2))
             return told.take(summary(sequence, pb.Payload(text=text)))
 
-        first, second = large(1), large(2)
-        told.take(scalar(3))  # stays out
+        first, second, third = large(1), large(2), large(3)
+        told.take(scalar(4))  # stays out
         told.finish(first)
         assert await told.has_told_nothing()
         told.finish(second)
         assert await told.acknowledged() == 2
         # What was told counts no more.
-        told.finish(large(4))
+        told.finish(third)
         assert await told.has_told_nothing()
 
     tell(act)
