@@ -115,7 +115,10 @@ def _clear(error: Exception, value: object, what: str) -> Exception:
 
 
 def _raise(_name: str, error: Exception) -> None:
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # its traceback names this frame, and those of the caller's arrays
 
 
 def digest(values: Mapping[str, pb.HParamValue]) -> str:

@@ -167,7 +167,8 @@ class SubprocessConnection:
         deadline = time.monotonic() + timeout_secs
         with self._answered:
             if self._error is not None:
-                raise self._error
+                # Each call has its own: a traceback names the frame, and grows with each raise.
+                raise ConnectionFailedError(self._error.code, self._error.message)
             self._last_call = call = self._last_call + 1
             self._answers[call] = None
         try:

@@ -42,7 +42,10 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         console = Console(width=_PLAIN_WIDTH)
         for reply in itertools.islice(replies, 2):  # two, for rates
             if isinstance(reply, NoDaemonError):
-                raise reply
+                try:
+                    raise reply
+                finally:
+                    del reply  # its traceback names this frame
             shown = screen(reply, meter.rates(reply), len(reply.runs))
         console.print(shown)
         return ExitCode.OK

@@ -40,22 +40,17 @@ def limit_heaps() -> None:
 
 
 def collect_seldom() -> None:
-    """Makes Python look for cycles less often, and never among what is imported by now.
+    """Makes Python look for cycles less often, and never among what is there by now.
 
-    To look among all modules takes a tenth of a second, in which nothing else goes on.
+    To look among all modules takes a tenth of a second, in which nothing else goes on. Call
+    before there are sessions: what is in a cycle by then is never collected.
     """
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)
 
 
-def collect_loaded() -> None:
-    """Collects what the import of a module has left over, and looks among the rest no more."""
-    gc.collect()
-    gc.freeze()
-
-
 def give_back() -> None:
-    """Gives back what is not in use. May take 0.1 s, nearly all of it without the GIL."""
+    """Gives back what is not in use. May take 0.1 s, half of it without the GIL."""
     gc.collect()
     _libc("malloc_trim")(ctypes.c_size_t(0))
     madvise = _libc("madvise")

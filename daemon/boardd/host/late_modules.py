@@ -69,7 +69,6 @@ async def load_in_background() -> None:
 
 
 def _load_gently(compiler: KernelCompiler) -> None:
-    heap.collect_seldom()  # what the first records have loaded
     compiler.wait()
     load_all(_PAUSE_SECS)
     kernels.kernels_are_there()
@@ -79,14 +78,21 @@ def _load_gently(compiler: KernelCompiler) -> None:
 def load_all(pause_secs: float = 0.0) -> None:
     """Loads all modules, with a pause after each; warns of those that cannot be loaded."""
     for name in late_modules():
-        if name in sys.modules:
-            continue
-        try:
-            importlib.import_module(name)
-        except Exception as error:  # what needs it will be held up, and all else goes on
-            _logger.warning("%s cannot be loaded: %s: %s", name, type(error).__name__, error)
-        heap.collect_loaded()
-        time.sleep(pause_secs)
+        if name not in sys.modules:
+            load(name)
+            time.sleep(pause_secs)
+
+
+def load(name: str) -> None:
+    """Loads a module; warns if it cannot be loaded.
+
+    What it makes is not frozen for the collector, though to look among all modules later takes
+    a while: sessions live meanwhile, and what of theirs is in a cycle would stay for ever.
+    """
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # what needs it will be held up, and all else goes on
+        _logger.warning("%s cannot be loaded: %s: %s", name, type(error).__name__, error)
 
 
 def late_modules() -> Iterator[str]:

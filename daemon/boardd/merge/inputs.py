@@ -161,4 +161,7 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 def _refuse(error: OSError) -> None:
     """What cannot be read may be a rank's, without which every mean would be wrong."""
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # its traceback names this frame

@@ -1,8 +1,8 @@
 """Tells a client over a stream what ``core.session.telling`` has for it, and the end.
 
 A message costs more than the records of a step that it acknowledges. So while some of what
-came is still to be written, the news waits for it a moment, unless it is of many records,
-whose room a client may wait for.
+came is still to be written, the news waits for it a moment, unless it is of many records or
+of large ones, whose room a client may wait for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from boardd.sessions.live_session import LiveSession
 
 #: How long news waits for what is still to be written.
 GATHER_SECS: Final = 0.05
-_MANY_RECORDS: Final = 2048
+MANY_RECORDS: Final = 2048
+#: The least memory that a client has for tensors.
+MANY_BYTES: Final = 1 << 20
 
 
 class Teller:
@@ -88,7 +90,8 @@ class Teller:
         session = self._live.session
         return (
             session.is_quiet
-            or session.telling.untold_records >= _MANY_RECORDS
+            or session.telling.untold_records >= MANY_RECORDS
+            or session.telling.untold_bytes >= MANY_BYTES
             or self._is_draining_due
             or self._is_last
         )

@@ -148,21 +148,26 @@ class Refusing:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is not None and self._is_refused(error):
+            # Not by a name of this frame: its traceback has the frame, and the tensors', too.
+            raise self._refusal(error) from error
+
+    def _is_refused(self, error: BaseException) -> bool:
         if not isinstance(error, Exception) or isinstance(error, SummaryError):
-            return
+            return False
+        is_invalid = isinstance(error, (DecodeError, InvalidRecordError, InvalidTensorError))
+        return is_invalid or not is_environment_fault(error)
+
+    def _refusal(self, error: BaseException) -> SummaryError:
+        where = f"tag {self._tag!r}"
         if isinstance(error, DecodeError):
-            refusal = SummaryError(pb.INVALID_RECORD, f"tag {self._tag!r}: payload: {error}")
-        elif isinstance(error, InvalidRecordError):
-            refusal = SummaryError(pb.INVALID_RECORD, f"tag {self._tag!r}: {error}")
-        elif isinstance(error, InvalidTensorError):
-            refusal = SummaryError(pb.INVALID_TENSOR, f"tag {self._tag!r}: {error}")
-        elif is_environment_fault(error):
-            return
-        else:
-            # Whatever a reduction meets, only this record may suffer.
-            text = f"tag {self._tag!r}: {type(error).__name__}: {error}"
-            refusal = SummaryError(pb.REDUCTION_FAILED, text)
-        raise refusal from error
+            return SummaryError(pb.INVALID_RECORD, f"{where}: payload: {error}")
+        if isinstance(error, InvalidRecordError):
+            return SummaryError(pb.INVALID_RECORD, f"{where}: {error}")
+        if isinstance(error, InvalidTensorError):
+            return SummaryError(pb.INVALID_TENSOR, f"{where}: {error}")
+        # Whatever a reduction meets, only this record may suffer.
+        return SummaryError(pb.REDUCTION_FAILED, f"{where}: {type(error).__name__}: {error}")
 
 
 def _read(

@@ -7,7 +7,6 @@ they speak of (``boardd.events.marks``), so that a daemon knows what an earlier 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,6 @@ MAX_ENDED_JOURNAL_MARKS: Final = 1 << 12
 NO_SESSION: Final = b""
 
 
-@functools.lru_cache(maxsize=1024)
 def session_key(session_id: bytes) -> bytes:
     """What a session is called in event files, which others may read: its id is a secret."""
     return hashlib.sha256(session_id).digest()[:KEY_BYTES]

@@ -31,11 +31,15 @@ _MAX_COUNT = (1 << 64) - 1
 
 @dataclass(eq=False)
 class SequenceRange:
-    """Consecutive records, and how many of their parts are still out."""
+    """Consecutive records, and how many of their parts are still out.
+
+    The client keeps ``size_bytes`` for them, about, until they are acknowledged.
+    """
 
     first: int
     last: int
     parts: int = 0
+    size_bytes: int = 0
 
 
 @dataclass(eq=False)

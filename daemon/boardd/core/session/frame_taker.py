@@ -37,7 +37,7 @@ from boardd.core.session.half_tensors import HalfTensors
 from boardd.core.session.progress import SessionProgress
 from boardd.core.session.rejections import Rejection
 from boardd.core.session.scalars import rejection, resolve
-from boardd.core.session.targets import SUMMARIES, Target, summary_part, target_of
+from boardd.core.session.targets import SUMMARIES, Target, slot_bytes, summary_part, target_of
 
 #: Bytes of a client's reason for an aborted record; the rest is cut off.
 MAX_REASON_BYTES: Final = 256
@@ -251,10 +251,9 @@ class FrameTaker:
             message = f"wall_time {frame.wall_time} is not finite"
             self._reject(frame, pb.INVALID_RECORD, message)
         elif chunks.too_large:
-            size_bytes = sum(chunks.lengths.values())
             message = (
-                f"tensors of {size_bytes} bytes; at most {self._max_tensor_bytes} are "
-                "taken, see --max-tensor-bytes"
+                f"tensors of {sum(chunks.lengths.values())} bytes; at most "
+                f"{self._max_tensor_bytes} are taken, see --max-tensor-bytes"
             )
             self._reject(frame, pb.TENSOR_TOO_LARGE, message)
         elif place.run is None or place.refusal is not None:
@@ -262,6 +261,7 @@ class FrameTaker:
         else:
             self._purge(target.index, batch)
             own = place.own
+            sequences.size_bytes += slot_bytes(frame.payload, self._maps)
             self._hand_on_summary(frame, target, place.run, target.tag, sequences, chunks, batch)
             if own is not None and own.open_run is not None and _keeps(own, frame.payload):
                 tag = own.tags.of_one(target.tag)

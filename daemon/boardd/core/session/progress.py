@@ -40,6 +40,8 @@ class SessionProgress:
         self.session_id = session_id
         self.counters = Counters()
         self.received_sequence = sequence
+        #: Of records that are done, in bytes: what their client kept for them, about.
+        self.done_bytes = 0
         #: Bytes of complete records that are not yet written.
         self.pending_bytes = 0
         #: Parts handed out and not yet back.
@@ -86,8 +88,9 @@ class SessionProgress:
         """Adds ``part`` to ``batch``, and charges the intake for it."""
         if part.sequences is not None:
             part.sequences.parts += 1
+            part.sequences.size_bytes += 0 if part.is_copy else part.size_bytes
         part.run.pending += part.records
-        self.counters.pending += 0 if part.is_copy else part.records
+        self.counters.pending += part.counted_records
         self.pending_bytes += part.size_bytes
         self.open_parts += 1
         self.held_runs.add(part)
@@ -97,6 +100,7 @@ class SessionProgress:
     def close_if_empty(self, sequences: SequenceRange) -> None:
         """Finishes ``sequences`` if none of its parts is out."""
         if sequences.parts == 0:
+            self.done_bytes += sequences.size_bytes
             self._watermark.finish(sequences.first, sequences.last)
 
     # What comes back
@@ -106,8 +110,8 @@ class SessionProgress:
 
         ``duplicates`` of its records were written before, by an earlier daemon.
         """
+        self.counters.written += part.counted_records
         if not part.is_copy:
-            self.counters.written += part.records
             self.counters.duplicates += duplicates
         self.counters.written_bytes += written_bytes
         self._return(part)
@@ -145,7 +149,7 @@ class SessionProgress:
         if isinstance(part, MeasuredPart):
             part.is_back = True
         part.run.pending -= part.records
-        self.counters.pending -= 0 if part.is_copy else part.records
+        self.counters.pending -= part.counted_records
         self.pending_bytes -= part.size_bytes
         if not isinstance(part, (RejectedPart, ScalarPiece)):
             self.open_parts -= 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +22,8 @@ from boardd.core.session.batch import PART_BYTES, SequenceRange, SeriesPart, Sum
 
 #: Kinds of frames that have a target.
 SUMMARIES: Final = (FrameKind.SUMMARY, FrameKind.SERIES_SUMMARIES)
+#: The largest payload that is looked into on the event loop.
+_MAX_PARSED_BYTES: Final = 1 << 20
 
 
 @dataclass(eq=False, slots=True)
@@ -83,6 +85,19 @@ def summary_part(
     if isinstance(part, SeriesPart):
         part.tags, part.left_out = target.tags, target.left_out
     return part
+
+
+def slot_bytes(payload: bytes, maps: Mapping[int, memoryview] | None) -> int:
+    """What the tensors of a record take in its client's ``maps``, in bytes.
+
+    0 if its payload is large itself, or none.
+    """
+    if maps is None or len(payload) > _MAX_PARSED_BYTES:  # to parse takes the event loop's time
+        return 0
+    try:
+        return sum(slot.size_bytes for slot in pb.Payload.FromString(payload).slots)
+    except DecodeError:  # which the reduction refuses
+        return 0
 
 
 def _several(frame: Frame, schema: Schema) -> Target:

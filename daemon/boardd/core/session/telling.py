@@ -27,6 +27,7 @@ class Telling:
         self._refusals: dict[tuple[int, str], RunRefusal] = {}
         self._notices: list[str] = []
         self._told: Settled | None = None  # on this stream
+        self._told_bytes = 0
 
     def begin(self) -> None:
         """A new stream begins: what its client has not heard is to be told again."""
@@ -65,6 +66,11 @@ class Telling:
         told = 0 if self._told is None else self._told.written_sequence
         return self._progress.written_sequence - told
 
+    @property
+    def untold_bytes(self) -> int:
+        """What the client keeps, in bytes, for what is done since the last acknowledgement."""
+        return self._progress.done_bytes - self._told_bytes
+
     def take(self) -> list[pb.DaemonMessage]:
         """Returns what is to be told, in its order."""
         settled = self._progress.settled
@@ -87,5 +93,6 @@ class Telling:
         self._notices.clear()
         if settled != self._told:
             self._told = settled
+            self._told_bytes = self._progress.done_bytes
             messages.append(pb.DaemonMessage(acknowledged=settled.message()))
         return messages

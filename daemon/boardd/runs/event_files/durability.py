@@ -50,7 +50,7 @@ class Durability:
 
     @property
     def has_failed(self) -> bool:
-        """Whether ``take_failure`` would return one."""
+        """Whether ``raise_failure`` would raise one."""
         return self._failure is not None
 
     def begin_file(self) -> None:
@@ -95,7 +95,11 @@ class Durability:
         self._unsynced_bytes = 0
         _logger.error("not synced: %s", self._failure)
 
-    def take_failure(self) -> SyncFailedError | None:
-        """Returns what failed since the last call."""
+    def raise_failure(self) -> None:
+        """Raises what failed since the last call, if anything did."""
         failure, self._failure = self._failure, None
-        return failure
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure  # its traceback names this frame

@@ -31,6 +31,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from boardd.core.durations import Durations
 from boardd.core.refusals import RefusedError
 from boardd.events.marks import Part
 from boardd.events.tfrecord import whole_records
@@ -93,15 +94,19 @@ class _Append:
         pieces = self._pieces if self.framed_bytes <= 0 else (self.events,)
         return _Append(pieces, self.parts, frame)
 
-    def write(self, fd: int, durability: Durability) -> None:
+    def write(self, fd: int, durability: Durability, timing: Durations) -> None:
         """Writes what is left. Raises ``OSError``; then call it again."""
         records = self.records
-        while self.left_bytes:
-            written = os.write(fd, records[self.done_bytes :])
-            if written == 0:
-                raise OSError(errno.EIO, "write took nothing")
-            self.done_bytes += written
-            durability.add(written)
+        begun_at = time.perf_counter()
+        try:
+            while self.left_bytes:
+                written = os.write(fd, records[self.done_bytes :])
+                if written == 0:
+                    raise OSError(errno.EIO, "write took nothing")
+                self.done_bytes += written
+                durability.add(written)
+        finally:
+            timing.add(time.perf_counter() - begun_at)
 
     def whole_events(self) -> tuple[int, int]:
         """Length and number of the events that are whole in the file."""
@@ -206,9 +211,8 @@ class LiveFile:
                 self._begin_file()
             elif self._pending.framed_bytes < 0:
                 self._frame_pending(b"", size_bytes)
-            begun_at = time.perf_counter()
             try:
-                self._pending.write(self._fd, self._durability)
+                self._pending.write(self._fd, self._durability, self._directory.timings.write)
                 self._file_holds_events = True
             except OSError as error:
                 if error.errno in FULL:
@@ -220,8 +224,6 @@ class LiveFile:
                 if not may_change_file:
                     raise
                 may_change_file = False
-            finally:
-                self._directory.timings.write.add(time.perf_counter() - begun_at)
         if self._marks is not None:
             self._marks.written(self._pending.parts)
         self.written_events += sum(len(part.sequences) for part in self._pending.parts)
@@ -242,9 +244,7 @@ class LiveFile:
             self._durability.sync(self._fd, self._path)
             if self._durability.has_failed:
                 self._leave_file()
-        failure = self._durability.take_failure()
-        if failure is not None:
-            raise failure
+        self._durability.raise_failure()
 
     def end_file(self) -> None:
         """Syncs the live file and leaves it: the next append begins a new one.
@@ -276,9 +276,7 @@ class LiveFile:
         fd, self._fd, self._path = self._fd, -1, None
         if fd >= 0:
             os.close(fd)
-        failure = self._durability.take_failure()
-        if failure is not None:
-            raise failure
+        self._durability.raise_failure()
 
     def rest(self) -> RestingFile | None:
         """Closes the descriptor, if there is one, until ``wake`` gets what this returns."""

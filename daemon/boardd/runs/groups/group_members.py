@@ -37,6 +37,7 @@ class GroupMembers:
         self._is_absent = is_absent
         self._patience_secs = patience_secs
         self._asked: dict[Holder, Joined] = {}
+        self._has_forgotten = False  # since ``newcomers`` was asked
         self._unheard: frozenset[bytes] = frozenset()
         self._give_up_at = math.inf
         self.hosts = HostLeases(host_secs)
@@ -52,6 +53,7 @@ class GroupMembers:
 
     def newcomers(self) -> list[Joined]:
         """Those that have come since the last call."""
+        self._has_forgotten = False
         members, holders = self._run.members, self._run.holders
         if len(self._asked) > len(members):
             self._asked = {one: asked for one, asked in self._asked.items() if one in members}
@@ -62,11 +64,16 @@ class GroupMembers:
     def may_have_newcomers(self, parts: Iterable[RunPart]) -> bool:
         """Whether ``newcomers`` is to be asked before ``parts`` are taken.
 
-        Sessions come as they define the run, and then it is asked; and with a part.
+        Sessions come as they define the run, and then it is asked; and with a part. One that
+        was forgotten may log no part for long, and is waited for.
         """
         asked = self._asked
-        return len(asked) > len(self._run.members) or any(
-            (part.session_id, number) not in asked for part in parts for number in part.numbers
+        return (
+            self._has_forgotten
+            or len(asked) > len(self._run.members)
+            or any(
+                (part.session_id, number) not in asked for part in parts for number in part.numbers
+            )
         )
 
     def absent(self) -> frozenset[bytes]:
@@ -90,6 +97,7 @@ class GroupMembers:
 
     def forget(self, session: bytes) -> None:
         """The journal did not take that ``session`` is there: it is a newcomer once more."""
+        self._has_forgotten = True
         self._asked = {
             holder: joined for holder, joined in self._asked.items() if joined.session != session
         }

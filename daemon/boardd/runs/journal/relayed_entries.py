@@ -21,6 +21,7 @@ from boardd.core.groups.entries import (
     Summary,
     Tag,
 )
+from boardd.core.runs.marks import KEY_BYTES
 from boardd.runs.journal import journal_pb2 as pb
 from boardd.runs.journal.journal_entries import (
     JournalError,
@@ -100,6 +101,9 @@ def decode_relayed(data: bytes) -> RelayedEntries:
     for tag in tags.values():
         check_tag(tag)
     members = {one.session: decode_joined(one) for one in message.members}
+    for session in members:
+        if len(session) != KEY_BYTES:
+            raise JournalError(f"a session of {len(session)} bytes; {KEY_BYTES} are taken")
     entries: list[tuple[int, Relayed]] = []
     for one in message.entries:
         entry = decode_entry(one.entry)

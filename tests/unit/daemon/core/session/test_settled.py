@@ -172,3 +172,19 @@ def test_a_client_hears_nothing_that_was_never_told() -> None:
     session.receive(scalars(7, 3, series=99))
     (rejected, _) = session.telling.take()
     assert rejected.rejected.number == 8
+
+
+def test_a_look_says_whether_there_may_be_something_to_tell() -> None:
+    session = make_session()
+    assert not session.look(0.0)
+    (held,) = session.receive(scalar(1)).parts
+    assert not session.look(1.0)
+    assert session.look(1.0 + HELD_UP_SECS)
+    (later,) = session.receive(scalar(2)).parts
+    assert session.look(1.5 + HELD_UP_SECS)
+    session.finish(held, 1)
+    # It goes on: that it is held up no more is to be told, once.
+    assert session.look(2.0 + HELD_UP_SECS)
+    assert not session.look(2.1 + HELD_UP_SECS)
+    later.run.progress.trouble = "the disk is full"
+    assert session.look(2.2 + HELD_UP_SECS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from boardd.core.durations import Durations
 from boardd.events.embedding import EmbeddingFiles
 from boardd.runs.directories.logdir import Roots, RunDirectory
+from boardd.runs.event_files import live_file
 from boardd.runs.event_files.embedding_files import write_embedding
 from boardd.runs.event_files.event_file import EventFile
 from boardd.runs.journal.journal_reader import JournalReader
@@ -97,3 +99,32 @@ def test_journals_are_written_and_synced(tmp_path: Path) -> None:
     reader.close()
     life.close()
     assert counts(life.directory) == (2, 1)
+
+
+def test_a_write_that_fails_is_without_what_is_done_about_it(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, counted = EventFile(directory), list[int]()
+    file.append(b"event")
+    writing = os.write
+    failures = [OSError(errno.EIO, "Input/output error")]
+
+    def write(fd: int, data: memoryview) -> int:
+        if failures:
+            raise failures.pop()
+        return writing(fd, data)
+
+    def look(record: logging.LogRecord) -> bool:
+        counted.append(count(directory.timings.write))
+        return True
+
+    monkeypatch.setattr(os, "write", write)
+    logger = logging.getLogger(live_file.__name__)
+    logger.addFilter(look)
+    try:
+        file.append(b"event")
+    finally:
+        logger.removeFilter(look)
+    assert counted == [2], "it is counted before its failure is logged"
+    assert count(directory.timings.write) == 3
+    file.close()

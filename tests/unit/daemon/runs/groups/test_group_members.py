@@ -35,3 +35,31 @@ def test_parts_of_a_group_that_was_forgotten_wait_no_more(is_rejected: bool) -> 
     else:
         outcomes.finish(part, 100, 0)
     assert run.pending == 0
+
+
+def test_a_session_that_was_forgotten_is_looked_for_when_another_logs() -> None:
+    run = RunState("/logs/run", "run", "", 10)
+    for rank in (0, 1):
+        run.members[SESSION, rank] = Member(rank, 2, "")
+        run.holders.add((SESSION, rank))
+    members = GroupMembers(run, lambda session: False, 60.0, 60.0)
+    part = RunPart(SESSION, run, None, 1, 5, 100, numbers=(0,))
+    assert members.may_have_newcomers([part])
+    first, _ = members.newcomers()
+    assert not members.may_have_newcomers([part])
+    others = RunPart(SESSION, run, None, 1, 5, 100, numbers=(1 - first.rank,))
+    members.forget(first.session)
+    assert members.may_have_newcomers([others])
+    assert [one.session for one in members.newcomers()] == [first.session]
+    assert not members.may_have_newcomers([others])
+
+
+def test_a_part_of_a_session_that_has_not_come_and_one_that_has_left_are_looked_for() -> None:
+    run = RunState("/logs/run", "run", "", 10)
+    run.members[SESSION, 1] = Member(0, 0, "")
+    run.holders.add((SESSION, 1))
+    members = GroupMembers(run, lambda session: False, 60.0, 60.0)
+    members.newcomers()
+    assert members.may_have_newcomers([RunPart(SESSION, run, None, 1, 5, 100, numbers=(2,))])
+    run.members.leave(SESSION)
+    assert members.may_have_newcomers([])
