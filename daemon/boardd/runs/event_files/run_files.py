@@ -244,14 +244,10 @@ class RunFiles:
             with self._hangs.call(), self._descriptors.using(self._file):
                 self._file.sync()
 
-    def _finish(self, file: LiveFile) -> None:
-        with contextlib.suppress(OSError), self._hangs.call(), self._descriptors.using(file):
-            file.finish()
-
     async def close(self) -> None:
         """Makes all that was appended durable, and closes file and directory."""
         if self._file is not None:
-            await self.on_thread(partial(self._finish, self._file))
+            await self.on_thread(partial(_finish, self._file, self._hangs, self._descriptors))
         result = await self.sync()
         if not result.ok:
             self._note_lost(result.reason)
@@ -337,6 +333,11 @@ def _check_room(directory: RunDirectory, file: LiveFile) -> None:
         if directory.segments is not None and directory.segments.is_begun:
             file.end_file()
         raise
+
+
+def _finish(file: LiveFile, hangs: HangNotice, descriptors: Descriptors) -> None:
+    with contextlib.suppress(OSError), hangs.call(), descriptors.using(file):
+        file.finish()
 
 
 def _open_event_file(run: RunState, directory: RunDirectory, reading: Reading) -> LiveFile:
