@@ -7,7 +7,7 @@ another processor.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ _LOW: Final = np.int64((1 << _LOW_BITS) - 1)
 class Moments(NamedTuple):
     """Of finite values; ``lowest`` and ``highest`` are 0 if there are none.
 
-    ``total`` is NaN if a partial sum overflows. ``not_finite`` counts NaN, inf and -inf.
+    ``total`` is NaN if it or the sum of a part overflows. ``not_finite`` counts NaN, inf and -inf.
     """
 
     num: int
@@ -33,6 +33,15 @@ class Moments(NamedTuple):
     total: float
     squares: float
     not_finite: tuple[int, int, int]
+
+
+def added(parts: Sequence[float]) -> float:
+    """Returns the sum of ``parts``; NaN if it or one of them is not finite."""
+    try:
+        total = math.fsum(parts)
+    except (OverflowError, ValueError):  # ValueError: infinities of both signs
+        return math.nan
+    return total if math.isfinite(total) else math.nan
 
 
 def moments(chunks: Chunks) -> Moments:
@@ -56,7 +65,7 @@ def moments(chunks: Chunks) -> Moments:
                 squares.append(float(np.add.reduce(finite * finite)))
     if not num:
         lowest = highest = 0.0
-    total = math.fsum(totals) if all(map(math.isfinite, totals)) else math.nan
+    total = added(totals)
     # Plain zeros for minus zeros.
     return Moments(
         num, lowest + 0.0, highest + 0.0, total, sum(squares), (nan_count, positive, negative)
