@@ -178,6 +178,9 @@ def image(
             check=False,
         )
         assert done.returncode == 0, f"{step}:\n{done.stdout}\n{done.stderr}"
+    for path in directory.rglob("*"):  # as layers hold it
+        if not path.is_symlink():
+            os.utime(path, (int(path.stat().st_mtime),) * 2)
     yield image
     shutil.rmtree(directory)
     for place in made:

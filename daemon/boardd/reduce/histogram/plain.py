@@ -83,13 +83,21 @@ def count(chunks: Chunks, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.int6
     return np.diff(below)
 
 
-def quartiles(chunks: Chunks) -> tuple[float, float]:
-    """Returns the lower and the upper quartile of finite values; zeros if there are none."""
-    parts = [values[np.isfinite(values)] for values in _copies(chunks)]
-    finite = np.concatenate(parts) if parts else np.empty(0)
-    if not finite.size:
+def quartiles(chunks: Chunks, num: int) -> tuple[float, float]:
+    """Returns the lower and the upper quartile of the ``num`` finite values.
+
+    Copies them as float64.
+    """
+    finite = np.empty(num)
+    found = 0
+    for values in _copies(chunks):
+        # More may be finite by now: others may write to them.
+        part = values[np.isfinite(values)][: num - found]
+        finite[found : found + part.size] = part
+        found += part.size
+    if not found:
         return 0.0, 0.0
-    lower, upper = np.percentile(finite, (25, 75))
+    lower, upper = np.percentile(finite[:found], (25, 75), overwrite_input=True)
     return float(lower), float(upper)
 
 
