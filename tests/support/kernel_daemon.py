@@ -1,4 +1,4 @@
-"""A daemon that awaits no kernels, since it has loaded numba: ``python -m support.kernel_daemon``."""
+"""A daemon that has loaded numba, and so awaits no kernels: ``python -m support.kernel_daemon``."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -69,18 +68,16 @@ def are_kept() -> bool:
     return kernel.stats.cache_path is not None
 
 
-def kept_files() -> list[Path]:
-    """The indexes of what is compiled and kept on disk, of all kernels that are loaded."""
+def places() -> set[str]:
+    """The directories in which the compiled code of all kernels that are loaded is kept."""
     from numba.core.dispatcher import Dispatcher
 
-    directories = {
+    found: set[str | None] = {
         kernel.stats.cache_path
         for kernel in gc.get_objects()
         if isinstance(kernel, Dispatcher) and kernel.__module__ in MODULES
     }
-    return sorted(
-        path for directory in directories if directory for path in Path(directory).glob("*.nbi")
-    )
+    return {place for place in found if place is not None}
 
 
 def compile_all() -> None:
