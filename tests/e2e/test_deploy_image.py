@@ -215,6 +215,12 @@ def kernels() -> set[str]:
 def test_the_image_has_every_kernel(image: Image) -> None:
     compiled = (image.directory / "var/cache/boardd").rglob("*.nbi")
     assert {path.name.rpartition("-")[0] for path in compiled} == kernels()
+    code = "import sys; from boardd.host import kernel_compiler as compiler\n"
+    code += "sys.exit(not compiler.is_noted(compiler.note_path()))"
+    with image.popen(
+        ["/opt/boardd/bin/python", "-c", code], env={**THIS.environ(), **image.environ}
+    ) as process:
+        assert process.wait(60) == 0, "and its daemons compile nothing"
 
 
 def test_a_kernel_that_is_not_compiled_fails_the_build(tmp_path: Path) -> None:

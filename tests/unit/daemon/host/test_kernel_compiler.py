@@ -90,6 +90,21 @@ def test_the_note_is_of_one_processor(note: Path, monkeypatch: pytest.MonkeyPatc
     assert note_path().name not in (note.name, other.name)
 
 
+def test_the_note_is_of_sources_by_whole_seconds(
+    note: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layers of images hold no others."""
+    monkeypatch.setattr(kernel_compiler, "_PACKAGE", tmp_path)
+    source = tmp_path / "reduce" / "kernels.py"
+    source.parent.mkdir()
+    source.touch()
+    names = []
+    for seconds in (1000.0, 1000.5, 1001.0):
+        os.utime(source, (seconds, seconds))
+        names.append(note_path().name)
+    assert names[0] == names[1] != names[2]
+
+
 def test_the_note_lies_beside_what_numba_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     assert os.fspath(note_path().parent) == callee(moments).stats.cache_path
