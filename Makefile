@@ -89,21 +89,29 @@ docs: setup
 # What must be the same on every Python, with the newest of all packages and without MXNet: the rooms
 # that start no process, and a client and a daemon. Of each minor version the Python of pyenv, else
 # the first on PATH. PYTHONS="/usr/bin/python3.14 ..." names others.
-PYTHONS ?= $(foreach minor,10 11 12 13 14,$(firstword $(wildcard \
+MINORS := 10 11 12 13 14
+PYTHONS ?= $(foreach minor,$(MINORS),$(firstword $(wildcard \
   $(HOME)/.pyenv/versions/3.$(minor).*/bin/python3 $(addsuffix /python3.$(minor),$(subst :, ,$(PATH))))))
 PORTABLE := unit/protos unit/client/calls unit/client/memory unit/client/session \
   unit/client/capture/test_host.py unit/daemon/core unit/daemon/events unit/daemon/partials \
   unit/daemon/reduce unit/daemon/summaries unit/daemon/settings e2e/test_client_daemon.py
 test-pythons:
-	@status=0; \
+	@[ -n "$(strip $(PYTHONS))" ] || { \
+	  echo "make: no Python 3.10 to 3.14 is installed, or PYTHONS is empty" >&2; exit 1; }
+	@status=0; tested=" "; \
 	for python in $(PYTHONS); do \
-	  venv=$(VENV)-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
+	    || { status=1; continue; }; \
+	  venv=$(VENV)-$$version; tested="$$tested$$version "; \
 	  echo "make: $$python, in $$venv"; \
 	  [ $$venv/.ready -nt pyproject.toml ] || { $$python -m venv $$venv \
 	    && $$venv/bin/pip install --quiet --disable-pip-version-check -e '.[test]' && touch $$venv/.ready; } \
 	    || { status=1; continue; }; \
 	  $$venv/bin/python -m pytest -m "not slow" $(addprefix tests/,$(PORTABLE)) $(PYTEST_ARGS) || status=1; \
-	done; exit $$status
+	done; \
+	for minor in $(MINORS); do case "$$tested" in *" 3.$$minor "*) ;; \
+	  *) echo "make: Python 3.$$minor is not tested: it is not installed, or not in PYTHONS" >&2;; \
+	esac; done; exit $$status
 
 # The long form of the tests that kill and fail, and then the soak of an hour. Each prints its seed.
 torture: setup

@@ -26,7 +26,7 @@ directory=$sockets/$SLURM_JOB_ID
 socket=$directory/boardd.sock
 [ -d "$directory" ] || exit 0
 # Another user's, that the prolog has not taken.
-[ "$(stat -c '%F of %u' "$sockets")" = "directory of $(id -u)" ] || exit 0
+[ "$(LC_ALL=C stat -c '%F of %u' "$sockets")" = "directory of $(id -u)" ] || exit 0
 
 # A daemon holds this lock from its start to its end.
 is_served() {

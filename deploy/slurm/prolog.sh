@@ -21,9 +21,14 @@ say() {
 directory=$sockets/$SLURM_JOB_ID
 # Beside the job's directory, where no user can put a link in its way.
 errors=$directory.errors
-mkdir -m 0755 "$sockets" 2>/dev/null
+said=$(mkdir -p "$(dirname "$sockets")" 2>&1 && mkdir -m 0755 "$sockets" 2>&1)
+found=$(LC_ALL=C stat -c '%F of %u' "$sockets" 2>/dev/null)
+if [ -z "$found" ]; then
+  say "no daemon is started: $sockets cannot be made: $said"
+  exit 0
+fi
 # Where anybody may make it, another user may have been first.
-if [ "$(stat -c '%F of %u' "$sockets")" != "directory of $(id -u)" ]; then
+if [ "$found" != "directory of $(id -u)" ]; then
   say "no daemon is started: $sockets is not this user's directory; remove it"
   exit 0
 fi

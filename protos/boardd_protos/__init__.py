@@ -12,5 +12,9 @@ Rule: nothing here knows either end.
 #: Versions of the protocol that this package speaks, both ends included.
 MIN_PROTOCOL_VERSION = 1
 MAX_PROTOCOL_VERSION = 1
+#: What a daemon says it understands within a version, so that clients send an older one nothing
+#: that it would reject or take for something else. 1, since 0.2.0: records with summaries of
+#: several series, ``TensorSummary.is_scalar``, and ``RunDefinition.tags_as_given``.
+REVISION = 1
 
 __version__ = "0.2.0"

@@ -462,7 +462,7 @@ class Notice(_message.Message):
     def __init__(self, message: _Optional[str] = ...) -> None: ...
 
 class OpenReply(_message.Message):
-    __slots__ = ["daemon_version", "holds_maps", "lease_secs", "max_message_bytes", "max_tensor_bytes", "protocol_version", "received_sequence", "sync_on_flush", "takes_batches", "takes_commits", "written_sequence"]
+    __slots__ = ["daemon_version", "holds_maps", "lease_secs", "max_message_bytes", "max_tensor_bytes", "protocol_version", "received_sequence", "revision", "sync_on_flush", "takes_commits", "written_sequence"]
     DAEMON_VERSION_FIELD_NUMBER: _ClassVar[int]
     HOLDS_MAPS_FIELD_NUMBER: _ClassVar[int]
     LEASE_SECS_FIELD_NUMBER: _ClassVar[int]
@@ -470,8 +470,8 @@ class OpenReply(_message.Message):
     MAX_TENSOR_BYTES_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     SYNC_ON_FLUSH_FIELD_NUMBER: _ClassVar[int]
-    TAKES_BATCHES_FIELD_NUMBER: _ClassVar[int]
     TAKES_COMMITS_FIELD_NUMBER: _ClassVar[int]
     WRITTEN_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     daemon_version: str
@@ -481,11 +481,11 @@ class OpenReply(_message.Message):
     max_tensor_bytes: int
     protocol_version: int
     received_sequence: int
+    revision: int
     sync_on_flush: bool
-    takes_batches: bool
     takes_commits: bool
     written_sequence: int
-    def __init__(self, protocol_version: _Optional[int] = ..., daemon_version: _Optional[str] = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_tensor_bytes: _Optional[int] = ..., lease_secs: _Optional[float] = ..., holds_maps: bool = ..., sync_on_flush: bool = ..., takes_commits: bool = ..., takes_batches: bool = ...) -> None: ...
+    def __init__(self, protocol_version: _Optional[int] = ..., daemon_version: _Optional[str] = ..., received_sequence: _Optional[int] = ..., written_sequence: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_tensor_bytes: _Optional[int] = ..., lease_secs: _Optional[float] = ..., holds_maps: bool = ..., sync_on_flush: bool = ..., takes_commits: bool = ..., revision: _Optional[int] = ...) -> None: ...
 
 class OpenRequest(_message.Message):
     __slots__ = ["acknowledged_sequence", "client_version", "heard_rejections", "hostname", "max_protocol_version", "min_protocol_version", "pid", "program", "session_id"]

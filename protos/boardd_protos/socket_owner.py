@@ -29,7 +29,7 @@ class SocketOwner:
     is_autostarted: bool = False  #: a client has started it, and it makes room for another
     roots: tuple[str, ...] = ()  #: absolute directories beneath which it writes
     left_alone: tuple[str, ...] = ()  #: those among them in which it does not, but for roots there
-    takes_batches: bool = False  #: as ``OpenReply`` says it, for what is logged before that
+    revision: int = 0  #: as ``OpenReply`` says it, for what is logged before that
     #: URLs beneath which it writes, ``remote_logdir.ANY`` for all; None: it knows no URLs.
     remote_roots: tuple[str, ...] | None = None
     remote_obstacle: str = ""  #: why it can write to no URL at all, and what to do
@@ -40,16 +40,21 @@ class SocketOwner:
 
     @classmethod
     def decode(cls, content: bytes) -> SocketOwner:
-        """What ``content`` says; of any other content, nothing."""
+        """What ``content`` says; of any other content, nothing.
+
+        0.1.0 writes the pid and nothing else.
+        """
         try:
             found = json.loads(content)
+            if type(found) is int and found > 0:
+                return cls(found)
             pid, is_autostarted = int(found["pid"]), bool(found["is_autostarted"])
             roots, left_alone = found["roots"], found.get("left_alone", [])
-            takes_batches = found.get("takes_batches") is True
+            revision = int(found.get("revision", 0))
             urls, obstacle = found.get("remote_roots"), str(found.get("remote_obstacle", ""))
             remote_roots = None if urls is None else tuple(map(str, urls))
             return cls(
-                *(pid, is_autostarted, _paths(roots), _paths(left_alone), takes_batches),
+                *(pid, is_autostarted, _paths(roots), _paths(left_alone), revision),
                 *(remote_roots, obstacle),
             )
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError):

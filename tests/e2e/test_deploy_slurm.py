@@ -207,6 +207,22 @@ def test_a_directory_that_another_user_has_made_is_not_used(
         jobs.unlink() if jobs.is_symlink() else jobs.rmdir()
 
 
+def test_the_directory_of_jobs_is_made_where_it_can_be(
+    settings: Path, runtime_directory: Path
+) -> None:
+    above = runtime_directory / "not" / "there"
+    text = settings.read_text().replace("program=", "program=/nonexistent")
+    settings.write_text(text.replace(f"{runtime_directory}/jobs", f"{above}/jobs"))
+    above.parent.write_text("a file is in the way")
+    said = run("prolog.sh", settings)
+    assert f"{above}/jobs cannot be made: mkdir: " in said.errors
+    assert "user's" not in said.errors
+    above.parent.unlink()
+    assert "/nonexistent" in run("prolog.sh", settings).errors
+    assert (above / "jobs").stat().st_mode & 0o777 == 0o755
+    run("epilog.sh", settings)
+
+
 def test_a_node_without_boardd_takes_jobs_nevertheless(
     settings: Path, runtime_directory: Path, tmp_path: Path
 ) -> None:

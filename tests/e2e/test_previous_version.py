@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import select
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from boardd_client import SummaryWriter
 from boardd_protos import __version__
 from packaging.version import Version
 from PIL import Image
@@ -58,8 +60,10 @@ def trainer(environment: Environment, daemon: DaemonProcess) -> Iterator[subproc
 def first_half(process: subprocess.Popen[str]) -> dict[str, Any]:
     """What it reports of the first half, which is written then."""
     assert process.stdout is not None
-    line = process.stdout.readline()
+    is_told, _, _ = select.select([process.stdout], [], [], EVERYTHING_SECS)
+    line = process.stdout.readline() if is_told else ""
     if not line:
+        process.kill()
         raise AssertionError(process.communicate(timeout=EVERYTHING_SECS)[1])
     report: dict[str, Any] = json.loads(line)
     return report
@@ -111,9 +115,53 @@ def assert_all_shown(reader: Reader, run: str, halves: list[int], tags: tuple[st
         assert info.hparams["optimizer"].string_value == "sgd"
 
 
+def assert_shown_by_version(reader: Reader, run: str, kept: list[int], cleaned: list[int]) -> None:
+    """What 0.1.0 does not know is there, in halves of 0.2.0 and in those of 0.1.0."""
+    scalars = reader.scalars()[run]
+    exact = [(point.step, point.value) for point in scalars[trip.EXACT_TAG]]
+    assert exact == [(half * trip.STEPS, 0.5 + half) for half in (*kept, *cleaned)]
+    for tag, halves in ((trip.GIVEN_TAG, kept), (trip.CLEANED_TAG, cleaned)):
+        steps = [point.step for point in scalars.get(tag, [])]
+        assert steps == [half * trip.STEPS for half in halves]
+
+
+def assert_ranks_shown(reader: Reader, text_halves: list[int]) -> None:
+    """Each rank's own run has its scalars, and its texts of those halves."""
+    for rank in range(2):
+        run = f"ranks/rank_{rank}"
+        loss = reader.scalars()[run][trip.SCALAR_TAG]
+        assert [(point.step, point.value) for point in loss] == [(0, rank), (trip.STEPS, rank)]
+        texts = reader.tensors("text").get(run, {})
+        found = {
+            (point.step, point.array.item().decode())
+            for series in texts.values()
+            for point in series
+        }
+        assert found == {(half * trip.STEPS, f"{trip.TEXT} {rank}") for half in text_halves}
+
+
 def test_the_previous_version_is_that_of_the_minor_before() -> None:
     previous, this = Version(PREVIOUS_VERSION), Version(__version__)
     assert (previous.major, previous.minor + 1) == (this.major, this.minor)
+
+
+def test_a_client_may_start_a_daemon_of_the_version_before(
+    previous: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOARDD_COMMAND", f"{previous.python} -m boardd")
+    with SummaryWriter(tmp_path / "logs") as sw:
+        trip.log_newer(sw, 0)  # while nothing is known of it
+        assert sw.flush(trip.FLUSH_SECS)
+        statistics = sw.statistics()
+    assert (statistics.transport, dict(statistics.rejected)) == ("shared", {})
+    with open_reader(tmp_path / "logs") as reader:
+        (scalars,) = reader.scalars().values()
+        assert {tag: series[0].value for tag, series in scalars.items()} == {
+            trip.EXACT_TAG: 0.5,
+            trip.CLEANED_TAG: 0.25,
+        }
+        (histograms,) = reader.histograms().values()
+        assert set(trip.TOGETHER_TAGS) <= set(histograms)
 
 
 @pytest.mark.parametrize("change", ["upgrade", "rollback"])
@@ -129,7 +177,10 @@ def test_a_client_goes_on_when_its_daemon_is_replaced_by_one_of_the_other_versio
         socket = daemon.socket
         with trainer(client, daemon) as process:
             first = first_half(process)
-            assert daemon.terminate() == 0
+            if change == "upgrade":
+                daemon.kill()
+            else:
+                assert daemon.terminate() == 0
             with DaemonProcess(
                 tmp_path, "--listen", "127.0.0.1:0", socket=socket, python=after.python
             ) as successor:
@@ -139,6 +190,8 @@ def test_a_client_goes_on_when_its_daemon_is_replaced_by_one_of_the_other_versio
                 )
                 assert process.returncode == 0, err
                 shown = status(client, successor)
+        if change == "rollback":  # the merged run waits for a daemon that merges
+            socket.with_name(f"{socket.name}.groups").unlink()
     last = json.loads(out.splitlines()[-1])
     assert first["version"] == (PREVIOUS_VERSION if change == "upgrade" else __version__)
     assert (last["first"]["transport"], last["second"]["transport"]) == ("shared", "by value")
@@ -150,3 +203,9 @@ def test_a_client_goes_on_when_its_daemon_is_replaced_by_one_of_the_other_versio
     with open_reader(tmp_path / "logs") as reader:
         assert_all_shown(reader, "first", [0, 1], tags)
         assert_all_shown(reader, "second", [1], tags)
+        # A rank of 0.2.0 keeps its scalars, unless it is asked for all.
+        assert_ranks_shown(reader, [0, 1] if change == "upgrade" else [1])
+        if change == "rollback":
+            assert_shown_by_version(reader, "first", [0], [1])
+            assert_shown_by_version(reader, "second", [], [1])
+            assert err.count(f"it writes the tag {trip.GIVEN_TAG!r} as") == 2  # daemons

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from boardd_protos import __version__
+from boardd_protos import REVISION, __version__
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.address import default_address
 from boardd_protos.boardd_pb2_grpc import BoarddStub
@@ -51,7 +51,8 @@ def test_a_started_daemon_says_where_it_is(daemon: DaemonProcess) -> None:
         daemon.pid,
         roots=(str(daemon.logdir),),
         left_alone=owner.left_alone,
-        takes_batches=True,
+        revision=REVISION,
+        remote_roots=(),
     )
     assert "/etc" in owner.left_alone
     assert daemon.terminate() == 0

@@ -242,7 +242,17 @@ class Breaker:
         if not self._sends:
             return
         async with _typed():
-            await asyncio.wait_for(self._client.send(**message), DEADLINE_SECS)
+            # gRPC lets a large message wait for ever if the daemon ends the stream meanwhile.
+            sending = asyncio.ensure_future(self._client.send(**message))
+            ended = asyncio.ensure_future(self._client.ended.wait())
+            done, waiting = await asyncio.wait(
+                {sending, ended}, timeout=DEADLINE_SECS, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in waiting:
+                task.cancel()
+            assert done, f"the daemon took no message for {DEADLINE_SECS} s"
+            if sending in done:
+                sending.result()
 
     def _beside(self, data: bytes) -> None:
         if self._client.map_connection is not None:

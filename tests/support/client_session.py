@@ -9,11 +9,15 @@ from boardd_client.session.captures import Capture
 from boardd_client.session.scalar_history import ScalarHistory
 from boardd_client.session.schema import DefinedRun
 from boardd_client.session.session import Session
+from boardd_protos import REVISION
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import frame as framing
 from boardd_protos.frame import FrameKind
 
 SESSION_ID = bytes(range(16))
+
+#: 9 bytes.
+PAYLOAD = pb.Payload(text=pb.Text(markdown="short")).SerializeToString()
 
 
 def make_session(
@@ -41,7 +45,7 @@ def log_scalars(session: Session, series: int, count: int) -> None:
         assert session.ring.append_scalar(series, step, 1.0, float(step))
 
 
-def claim(session: Session, series: int, data: bytes, payload: bytes = b"histogram") -> Capture:
+def claim(session: Session, series: int, data: bytes, payload: bytes = PAYLOAD) -> Capture:
     """Claims a record with a tensor whose bytes are in its slot already."""
     capture = session.claim(series, 0, 1.0, payload, [len(data)])
     assert isinstance(capture, Capture)
@@ -59,7 +63,7 @@ class Daemon:
 
     def __init__(self, received: int = 0, **limits: int) -> None:
         self.received = received
-        self.limits = limits
+        self.limits = {"revision": REVISION, **limits}
         self.runs: dict[int, pb.RunDefinition] = {}
         self.series: dict[int, pb.SeriesDefinition] = {}
         self.frames: list[framing.Frame] = []

@@ -26,6 +26,7 @@ from boardd.core.session.lifecycle import Effect, Event, Lifecycle, State
 from boardd.core.session.session import Session
 from boardd.core.session.session_ring import SessionRing
 from boardd.sessions.effects import FAREWELL_SECS, VERIFY_SECS
+from boardd_protos import REVISION
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import FrameKind
 
@@ -119,7 +120,7 @@ class DaemonEnd:
             written_sequence=live.session.known_sequence,
             max_message_bytes=1 << 20,
             holds_maps=live.map_connection is not None,
-            takes_batches=True,
+            revision=REVISION,
         )
 
     def _begun(self, request: pb.OpenRequest) -> LiveSession:

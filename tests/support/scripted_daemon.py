@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import queue
 import shutil
 import tempfile
@@ -14,9 +16,11 @@ from types import TracebackType
 from typing import Any
 
 import grpc
+from boardd_protos import REVISION
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos import frame as framing
 from boardd_protos.boardd_pb2_grpc import BoarddServicer, add_BoarddServicer_to_server
+from boardd_protos.socket_owner import SocketOwner, lock_path
 
 
 class ScriptedDaemon(BoarddServicer):
@@ -30,10 +34,11 @@ class ScriptedDaemon(BoarddServicer):
         self._directory = Path(tempfile.mkdtemp(prefix="bs-", dir="/tmp"))
         self.socket = self._directory / "s"
         self._server: grpc.Server | None = None
+        self._held = contextlib.ExitStack()  # its lock file
         self._lock = threading.Lock()
         self._outgoing: queue.SimpleQueue[pb.DaemonMessage | None] = queue.SimpleQueue()
         self.acknowledges = True
-        self.takes_batches = True
+        self.revision = REVISION
         self.open_error: tuple[grpc.StatusCode, str] | None = None
         self.reads = threading.Event()
         self.reads.set()
@@ -79,6 +84,12 @@ class ScriptedDaemon(BoarddServicer):
         self._server = grpc.server(futures.ThreadPoolExecutor(20))
         add_BoarddServicer_to_server(self, self._server)
         self._server.add_insecure_port(self.address)
+        path = lock_path(self.socket)
+        path.write_bytes(SocketOwner(revision=self.revision).encode())
+        lock = os.open(path, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        self._held.callback(os.close, lock)
+        self._held.callback(path.unlink)
         self._server.start()
 
     def stop(self) -> None:
@@ -88,6 +99,7 @@ class ScriptedDaemon(BoarddServicer):
         if self._server is not None:
             self._server.stop(0).wait()
             self._server = None
+        self._held.close()
 
     def forget(self) -> None:
         """Forgets the sessions, as a restarted daemon does; keeps ``frames`` for the test."""
@@ -121,7 +133,7 @@ class ScriptedDaemon(BoarddServicer):
                 protocol_version=1,
                 received_sequence=received,
                 written_sequence=max(written, request.acknowledged_sequence),
-                takes_batches=self.takes_batches,
+                revision=self.revision,
             )
 
     def Stream(

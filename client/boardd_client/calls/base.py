@@ -71,6 +71,15 @@ class Calls(ABC):
         """
 
     @abstractmethod
+    def _log_scalar_tensor(
+        self, tag: str, step: int, payload: bytes, tensor: Tensor, walltime: object
+    ) -> None:
+        """Logs a scalar that is stored as a tensor, or as a plain one if the daemon is older.
+
+        Raises as ``_log_summary``.
+        """
+
+    @abstractmethod
     def _shown_tag(self, tag: str) -> str:
         """The tag that TensorBoard shows for ``tag``."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from boardd_protos.summary_kind import SummaryKind
 
 from boardd_client import capture
 from boardd_client.calls import arguments, payloads
@@ -58,7 +57,7 @@ class ReadyCalls(Calls):
             description=arguments.string(description, "description"),
             double_precision=bool(double_precision),
         )
-        self._log_summary(tag, step, payload, [tensor], kind=SummaryKind.SCALAR, walltime=walltime)
+        self._log_scalar_tensor(tag, step, payload, tensor, walltime)
 
     def add_summary(
         self, summary: Any, global_step: Any = None, *, walltime: float | None = None

@@ -101,6 +101,16 @@ class Recording(ScalarCalls):
         if series:
             run.log_record(series, step, wall_time, tensors, payload)
 
+    def _log_scalar_tensor(
+        self, tag: str, step: int, payload: bytes, tensor: Tensor, walltime: object
+    ) -> None:
+        run = self._attach()
+        if run is None or run.takes_scalar_tensors:
+            kind = SummaryKind.SCALAR
+            self._log_summary(tag, step, payload, [tensor], kind=kind, walltime=walltime)
+        else:
+            self._log_number(tag, step, tensor, sub_run="", walltime=walltime)
+
     def _log_histograms(
         self,
         histograms: TaggedTensors,

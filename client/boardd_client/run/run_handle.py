@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, cast
 
 from boardd_protos import boardd_pb2 as pb
+from boardd_protos.address import UnixAddress
 from boardd_protos.frame import HEADER_BYTES, FrameKind
 from boardd_protos.printable import counted
 from boardd_protos.summary_kind import SummaryKind
@@ -93,6 +94,12 @@ class RunHandle:
     def _too_many(self, step: int) -> int:
         self._drop(DropReason.TOO_MANY_SERIES, step=step)
         return 0
+
+    @property
+    def takes_scalar_tensors(self) -> bool:
+        """Whether a scalar may be a tensor: in shared memory a daemon of 0.1.0 misreads it."""
+        is_by_value = not isinstance(self.sender.address, UnixAddress)  # and made plain if need be
+        return is_by_value or self.sender.session.outgoing.revision >= 1
 
     def log_value(
         self, series: int, step: int, wall_time: float, value: float | Tensor | LazyScalar
@@ -204,7 +211,7 @@ class RunHandle:
         for one in histogram_records(
             known,
             bins,
-            is_each_alone=is_each_alone or not self.sender.session.outgoing.takes_batches,
+            is_each_alone=is_each_alone or self.sender.session.outgoing.revision < 1,
             health_tag="" if watched is None else watched.health_tag,
             missing=len(found) - len(known),
         ):

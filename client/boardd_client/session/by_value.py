@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple
 
+from boardd_protos import REVISION
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.frame import Frame, decode, encode, frame_bytes
 from boardd_protos.limits import DEFAULT_MESSAGE_BYTES
@@ -17,6 +18,7 @@ from boardd_client.memory.ring import Ring
 from boardd_client.session.captures import Capture
 from boardd_client.session.claims import Claims
 from boardd_client.session.losses import Loss, LossReason
+from boardd_client.session.plain_scalars import plain_scalar
 
 #: Largest batch of frames or chunk of a tensor in one message.
 MESSAGE_BYTES: Final = 1 << 20
@@ -32,17 +34,19 @@ class _Limits(NamedTuple):
     message_bytes: int = MESSAGE_BYTES  #: that we use, in one message
     max_frame_bytes: int = DEFAULT_MESSAGE_BYTES - _MESSAGE_OVERHEAD_BYTES
     max_tensor_bytes: int = 0  #: of one record; 0: no limit
+    revision: int = REVISION  #: see there
 
     @classmethod
     def of(cls, reply: pb.OpenReply, before: _Limits) -> _Limits:
         """What ``reply`` says; of what it does not say, what held before."""
         if not reply.max_message_bytes:
-            return before._replace(max_tensor_bytes=reply.max_tensor_bytes)
+            return before._replace(max_tensor_bytes=reply.max_tensor_bytes, revision=reply.revision)
         room = reply.max_message_bytes - _MESSAGE_OVERHEAD_BYTES
         return cls(
             max(_MESSAGE_OVERHEAD_BYTES, min(MESSAGE_BYTES, room)),
             max(_MESSAGE_OVERHEAD_BYTES, room),
             reply.max_tensor_bytes,
+            reply.revision,
         )
 
     def refusal(self, frame_bytes: int, tensor_bytes: int) -> Loss | None:
@@ -170,6 +174,14 @@ class ByValue:
             self._claims.unsent.popleft()
             self._claims.abort(capture, refusal)
             return self._add_message(messages, capture.sequence, max_bytes)
+        if self._limits.revision < 1 and self._chunk == (0, 0):
+            frame, sent = self._ring.read(self.sent, capture.sequence, max_bytes)
+            plain = plain_scalar(bytes(frame), capture)
+            if plain is not None:
+                self._claims.unsent.popleft()
+                messages.append(pb.ClientMessage(records=pb.Records(frames=plain)))
+                self._count_sent(sent, len(plain))
+                return len(plain)
         tensor, offset = self._chunk
         while tensor < len(capture.slots) and offset >= len(capture.slots[tensor].view):
             tensor, offset = tensor + 1, 0

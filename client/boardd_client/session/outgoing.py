@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, __version__
+from boardd_protos import MAX_PROTOCOL_VERSION, MIN_PROTOCOL_VERSION, REVISION, __version__, tags
 from boardd_protos import boardd_pb2 as pb
 
 from boardd_client.memory.ring import Ring
@@ -44,9 +44,10 @@ class Outgoing:
         self._counters = counters
         self._history = history
         self._is_open = False
-        #: Whether the daemon takes records with summaries of several series: one of an older
-        #: version does not. Before there was a connection, what its sender foresees.
-        self.takes_batches = True
+        #: What the daemon understands; before there was a connection, what its sender foresees.
+        self.revision = REVISION
+        #: The first tag that the daemon was told as it is, and shows otherwise; else empty.
+        self.altered_tag = ""
         self._is_shared = False  # the daemon of this connection reads the ring itself
         self._done = 0  # as this connection's daemon says, perhaps beyond what was sent
         self._resending: Resending | None = None
@@ -75,7 +76,7 @@ class Outgoing:
 
     def begin(self, reply: pb.OpenReply, through: int, parked: Parked, *, is_shared: bool) -> None:
         """A connection was made. All up to ``through`` is ``parked`` or done."""
-        self.takes_batches = reply.takes_batches
+        self.revision = reply.revision
         self._done = 0  # another daemon may know less than the one before
         received = self._believed(reply.received_sequence)
         if received > self._by_value.highest_sent:
@@ -91,7 +92,11 @@ class Outgoing:
         self._resending = None
         if received < through:
             self._resending = Resending(
-                parked.after(received), through, self._claims, has_maps=self._is_shared
+                parked.after(received),
+                through,
+                self._claims,
+                has_maps=self._is_shared,
+                revision=reply.revision,
             )
         self._schema.tell_all()
         self._by_value.begin(sent, reply)
@@ -151,6 +156,8 @@ class Outgoing:
         self._history.follow(self._ring, max_bytes)
         for definitions in self._schema.untold():
             messages.append(pb.ClientMessage(definitions=definitions))
+            if self.revision < 1 and not self.altered_tag:
+                self.altered_tag = self._altered(definitions)
         report = self._counters.report(now)
         if report is not None:
             messages.append(pb.ClientMessage(report=report))
@@ -169,6 +176,15 @@ class Outgoing:
         else:
             self._by_value.add_messages(messages, last, max_bytes)
         return messages
+
+    def _altered(self, definitions: pb.Definitions) -> str:
+        """The first tag that a daemon shows otherwise which shows none as given."""
+        for series in definitions.series:
+            run = self._schema.run(series.run)
+            tag: str = series.tag
+            if run is not None and run.definition.tags_as_given and tags.clean(tag) != tag:
+                return tag
+        return ""
 
     def _add_committed(self, messages: list[pb.ClientMessage], last: int) -> None:
         """Lets the daemon read the ring up to the last frame that is whole."""

@@ -109,6 +109,15 @@ def obstacle(address: UnixAddress) -> str:
     return f"{found}; {_ELSEWHERE}" if found else ""
 
 
+def starts_its_own(address: UnixAddress) -> bool:
+    """Whether ``ensure_daemon`` would start the daemon of this environment. Looks, as above."""
+    try:
+        own = [sys.executable, "-m", "boardd"]
+        return not _accepts(address) and _may_start(os.environ) and _command(os.environ) == own
+    except AutostartError:
+        return False
+
+
 def _by_hand(address: UnixAddress) -> str:
     """What starts a daemon at ``address`` that writes wherever its user may."""
     command = "boardd --logdir-root /"

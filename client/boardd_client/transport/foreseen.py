@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from boardd_protos import REVISION
 from boardd_protos.address import Address, UnixAddress
 from boardd_protos.socket_owner import socket_owner
 
+from boardd_client.transport import autostart
 
-def takes_batches(address: Address) -> bool:
-    """Whether to make records with summaries of several series for the daemon at ``address``.
 
-    An older one rejects them. The one of a socket says so in its lock file. If there is none,
-    one of this version will most likely be started; of another host's nothing is known. Does
-    not wait.
+def revision(address: Address) -> int:
+    """What the daemon at ``address`` will say it understands, see ``boardd_protos.REVISION``.
+
+    That of a socket says so in its lock file. If there is none and this process would start the
+    one of its own environment, that has this version. Of any other nothing is known: 0. Does not
+    wait.
     """
     if not isinstance(address, UnixAddress):
-        return False
+        return 0
     owner = socket_owner(address.path)
-    return owner is None or owner.takes_batches
+    if owner is not None:
+        return owner.revision
+    return REVISION if autostart.starts_its_own(address) else 0

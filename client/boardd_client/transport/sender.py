@@ -26,7 +26,7 @@ from boardd_client.session.schema import DefinedRun
 from boardd_client.session.session import Session
 from boardd_client.transport.connection import Connection, ConnectionFailedError, Events
 from boardd_client.transport.connector import Connector
-from boardd_client.transport.foreseen import takes_batches
+from boardd_client.transport.foreseen import revision
 from boardd_client.transport.pace import LEAST_INTERVAL_SECS, SEND_INTERVAL_SECS, Pace
 from boardd_client.transport.sender_thread import SenderThread
 from boardd_client.transport.session_memory import SessionMemory
@@ -83,7 +83,7 @@ class Sender:
             definitions=memory.definitions,
             parked=memory.parked,
         )
-        self.session.outgoing.takes_batches = takes_batches(address)
+        self.session.outgoing.revision = revision(address)
         self._pace = Pace()
         self._warn = WarnOnce()
         self._connector = Connector(

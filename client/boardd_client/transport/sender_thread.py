@@ -13,6 +13,8 @@ import time
 from collections import deque
 from typing import Final, Protocol
 
+from boardd_protos import tags
+
 from boardd_client.session.captures import Capture
 from boardd_client.session.schema import DefinedRun
 from boardd_client.session.session import Session
@@ -163,6 +165,14 @@ class SenderThread:
         self._memory.grow()
         self._complete_captures(is_urgent=is_urgent)
         self._connector.send()
+        altered = self._session.outgoing.altered_tag
+        if altered:
+            self._warn(
+                "altered tag",
+                f"the daemon is of a version that does not know keep_tags: it writes the tag "
+                f"{altered!r} as {tags.clean(altered)!r}, and others that become the same to one "
+                "series; upgrade it",
+            )
 
     def _complete_captures(self, *, is_urgent: bool) -> None:
         waited_secs = 0.0

@@ -63,10 +63,14 @@ def holder_finding(
                 "daemon", "none runs, and BOARDD_AUTOSTART forbids clients to start one", _START
             )
         return ok("daemon", "none runs; the next client that logs starts one")
-    by = "a client has started it" if owner.is_autostarted else "it was started by hand or service"
+    by = ": it was started by hand or service"
+    if owner.is_autostarted:
+        by = ": a client has started it"
+    elif owner == SocketOwner(owner.pid):
+        by = ""  # 0.1.0 does not say
     holder = f"pid {pid}" if pid else "another user's process, or one in another container"
     if is_served:
-        return ok("lock", f"held by {holder}: {by}")
+        return ok("lock", f"held by {holder}{by}")
     return fail(
         "lock",
         f"held by {holder}, which does not listen: it starts, leaves or hangs",

@@ -47,6 +47,11 @@ def render(reply: pb.StatusReply, max_rows: int = MAX_ROWS) -> str:
     lines += _heading("sessions", len(reply.sessions), max_rows)
     sessions = most_telling(reply.sessions, max_rows, _session_weight)
     lines.extend(_columns(_SESSION_HEAD, [_session_row(session) for session in sessions]))
+    lines += [
+        f"  session {session.number}: its client is boardd {session.client_version}"
+        for session in sessions
+        if session.client_version not in ("", reply.version)
+    ]
     lines += _heading("runs", len(reply.runs), max_rows)
     runs = most_telling(reply.runs, max_rows, run_weight)
     lines.extend(_columns(_RUN_HEAD, [_run_row(run) for run in runs]))
@@ -84,7 +89,8 @@ def most_telling(
 
 def run_weight(run: pb.RunStatus) -> tuple[int, ...]:
     """How much there is to tell of a run: held up, lost records, records that wait."""
-    return bool(run.trouble), bool(run.dropped) + len(run.rejected), run.pending
+    rejected = sum(count.records for count in run.rejected)
+    return bool(run.trouble), run.dropped + rejected, run.pending
 
 
 def reducing_text(run: pb.RunStatus) -> str:
@@ -106,7 +112,8 @@ def shipping_text(store: pb.StoreStatus) -> str:
 
 def _session_weight(session: pb.SessionStatus) -> tuple[int, ...]:
     counters = session.counters
-    return len(counters.rejected) + len(counters.dropped_by_client), counters.pending
+    lost = (*counters.rejected, *counters.dropped_by_client)
+    return sum(count.records for count in lost), counters.pending
 
 
 def _heading(what: str, count: int, max_rows: int) -> list[str]:

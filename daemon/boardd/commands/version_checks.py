@@ -89,7 +89,8 @@ def _check_clients(reply: pb.StatusReply) -> Iterator[Finding]:
             f"{first.program or 'a client'} (pid {first.pid} at {first.hostname}){others}: "
             f"boardd {version}, {'older' if is_older else 'newer'} than the daemon's "
             f"{reply.version}",
-            "in its environment run: pip install --upgrade boardd; then start it again"
+            f"in its environment run: pip install 'boardd=={daemon[0]}.{daemon[1]}.*'; "
+            "then start it again"
             if is_older
             else "upgrade the daemon, then: boardd stop",
         )

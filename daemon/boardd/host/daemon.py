@@ -23,7 +23,7 @@ from typing import Final, NoReturn
 import grpc
 import grpc.aio
 import uvloop
-from boardd_protos import __version__, address
+from boardd_protos import REVISION, __version__, address
 from boardd_protos.log_directory import log_directories
 from boardd_protos.socket_owner import SocketOwner
 from grpc_health.v1 import health
@@ -116,7 +116,7 @@ def run(
         *(os.getpid(), config.autostarted, roots, left_alone),
         remote_roots=remote_roots(config.logdir_roots),
         remote_obstacle=missing_package(),
-        takes_batches=True,
+        revision=REVISION,
     )
     end = end_daemon if config.are_roots_given else None
     with SocketLock(config.socket, owner, end_daemon=end) as lock:

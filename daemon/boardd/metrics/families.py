@@ -144,7 +144,11 @@ _RUN_GAUGES: Final[tuple[tuple[str, str, _RunValue], ...]] = (
 )
 _RUN_COUNTERS: Final[tuple[tuple[str, str, _RunValue], ...]] = (
     ("written_bytes", "Bytes appended to the run.", lambda run: run.written_bytes),
-    ("dropped_records", "Records meant for it that clients dropped.", lambda run: run.dropped),
+    (
+        "dropped_records",
+        "Records meant for it that clients dropped, or that other hosts rejected.",
+        lambda run: run.dropped,
+    ),
     (
         "rejected_records",
         "Records meant for it that were received and are not written.",

@@ -15,7 +15,7 @@ from pathlib import Path
 from socket import socket
 
 import grpc.aio
-from boardd_protos import __version__, boardd_pb2_grpc
+from boardd_protos import REVISION, __version__, boardd_pb2_grpc
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.shared import HANDOVER_SECS
 
@@ -204,7 +204,7 @@ class Service(boardd_pb2_grpc.BoarddServicer):
                 holds_maps=live.state.is_held,
                 sync_on_flush=self._sync_policy.on_flush,
                 takes_commits=True,
-                takes_batches=True,
+                revision=REVISION,
             )
         raise AssertionError("an aborted call goes on")
 

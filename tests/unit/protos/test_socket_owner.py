@@ -20,7 +20,7 @@ OWNER = SocketOwner(
     is_autostarted=True,
     roots=("/runs", "/mnt/a b:c\nd"),
     left_alone=("/etc",),
-    takes_batches=True,
+    revision=3,
 )
 
 
@@ -44,16 +44,28 @@ def told(roots: str) -> bytes:
 
 def test_a_daemon_may_say_less() -> None:
     assert SocketOwner.decode(told('["/a"]')) == SocketOwner(1, True, ("/a",))
+    assert SocketOwner.decode(b"123\n") == SocketOwner(123)  # as 0.1.0 says it
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b"123\n", b"{}", b'{"pid": 1}', b"\xff", b"[1, 2]", b"[" * 100_000),
+        *(
+            b"",
+            b"0\n",
+            b"-1",
+            b"true",
+            b"1.5",
+            b"{}",
+            b'{"pid": 1}',
+            b"\xff",
+            b"[1, 2]",
+            b"[" * 100_000,
+        ),
         *map(told, ('"/abc"', '["a"]', "[1]", "{}")),
         told("[]").replace(b"1", b"1e999"),
     ],
-    ids=range(12),
+    ids=range(15),
 )
 def test_of_what_says_nothing_nothing_is_known(content: bytes, tmp_path: Path) -> None:
     assert SocketOwner.decode(content) == SocketOwner()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,6 +47,9 @@ class RunContents:
     #: Of a group: contributions of other hosts that were left out, by their tag, which is
     #: another kind here.
     kind_conflicts: dict[bytes, int] = field(default_factory=dict)
+    #: Called before each append. Raises ``RefusedError`` if another daemon writes the run by now,
+    #: and ``OSError``.
+    check_own: Callable[[], None] = lambda: None
     _known_tags: int = field(default=0, init=False)
 
     def rewind(self, step: int) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from boardd.core.runs.drop_reasons import add_records, raise_to
+
 #: Sessions that are remembered; those that wrote last.
 MAX_MARKS: Final = 1024
 #: Of them, sessions that have ended their part in the run.
@@ -57,7 +59,7 @@ class Mark:
 
     sequence: int = 0
     has_ended: bool = False
-    #: Records that its client dropped and that the run has told of, by reason.
+    #: Records that its client dropped and that the run has told of, by reason; of few reasons.
     dropped: dict[str, int] = field(default_factory=dict)
 
 
@@ -107,9 +109,9 @@ class Marks:
     def drop(self, key: bytes, dropped: Mapping[str, int]) -> None:
         """Notes that the run has told what a session's client dropped by now, by reason."""
         if key == NO_SESSION:
-            _raise_to(self._dropped_by_others, dropped)
+            raise_to(self._dropped_by_others, dropped)
             return
-        _raise_to(self._moved(key).dropped, dropped)
+        raise_to(self._moved(key).dropped, dropped)
         self._forget_oldest()
 
     def total_dropped(self, key: bytes, dropped: Mapping[str, int]) -> dict[str, int]:
@@ -118,7 +120,7 @@ class Marks:
         for other, mark in self:
             if other != key:
                 for reason, records in mark.dropped.items():
-                    total[reason] = total.get(reason, 0) + records
+                    add_records(total, reason, records)
         return total
 
     def take_untold(self) -> list[tuple[bytes, Mark]]:
@@ -144,9 +146,4 @@ class Marks:
         mark = self._marks.pop(key)
         self._ended -= mark.has_ended
         for reason, records in mark.dropped.items():
-            self._dropped_by_others[reason] = self._dropped_by_others.get(reason, 0) + records
-
-
-def _raise_to(counts: dict[str, int], least: Mapping[str, int]) -> None:
-    for reason, records in least.items():
-        counts[reason] = max(counts.get(reason, 0), records)
+            add_records(self._dropped_by_others, reason, records)

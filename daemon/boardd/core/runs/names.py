@@ -141,17 +141,21 @@ def check_reduce(reduce: str) -> str:
     return reduce
 
 
-def check_per_rank(per_rank: str) -> str:
-    """Returns what a rank keeps, ``scalars`` for nothing said.
+def per_rank_of(message: pb.RunDefinition) -> str:
+    """Returns what a rank keeps.
+
+    Nothing said is ``scalars``, or ``all`` without a process: clients of 0.1.0 say neither, and
+    expect all that a rank logs in its own directory.
 
     Raises ``RefusedError`` for what is not in ``PER_RANK``.
     """
+    per_rank = message.per_rank
     if per_rank not in PER_RANK:
         raise RefusedError(
             pb.UNSUPPORTED,
             f"per_rank {_shown(per_rank)} is none of {', '.join(sorted(PER_RANK - {''}))}",
         )
-    return per_rank or "scalars"
+    return per_rank or ("scalars" if message.process_id else "all")
 
 
 def _checked(path: str) -> str:

@@ -118,7 +118,7 @@ class Schema(DefinedRuns):
             return
         try:
             names.check_reduce(message.reduce)
-            names.check_per_rank(message.per_rank)
+            names.per_rank_of(message)
             names.check_suffix(message.filename_suffix)
             _check_purge(message)
             self.paths.add(message, logdir)
@@ -181,7 +181,7 @@ class Schema(DefinedRuns):
         if not self._runs.are_forwarded:
             run = self._join_run(definition, journal, lies.group)
             return run, self._own_run(definition, run, lies, defined)
-        per_rank = names.check_per_rank(definition.message.per_rank)
+        per_rank = names.per_rank_of(definition.message)
         kept = KeptSeries(per_rank, posixpath.relpath(lies.own, lies.group))
         member = replace(member, kept=kept)
         run = self._join_run(definition, journal, lies.group, member)
@@ -207,7 +207,7 @@ class Schema(DefinedRuns):
         key = journal.path, rank
         own = self._own_runs.get(key)
         if own is None:
-            per_rank = names.check_per_rank(definition.message.per_rank)
+            per_rank = names.per_rank_of(definition.message)
             own = self._own_runs[key] = OwnRun(rank, per_rank)
         # One that was refused lacks the tags that were defined meanwhile, and stays refused.
         if own.per_rank == "none" or own.refused is not None:

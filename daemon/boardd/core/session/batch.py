@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from boardd.core.intake.columns import Columns
 from boardd.core.refusals import Refusal
+from boardd.core.runs.drop_reasons import counted_as
 from boardd.core.runs.run_state import RunState
-from boardd.core.session.drop_reasons import counted_as
 
 #: What a part costs beside the bytes that it holds: its objects, and its places in queues.
 PART_BYTES: Final = 1024

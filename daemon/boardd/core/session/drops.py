@@ -16,10 +16,10 @@ from weakref import ref
 from boardd_protos import boardd_pb2 as pb
 
 from boardd.core.refusals import RefusedError
+from boardd.core.runs.drop_reasons import MAX_DROP_REASONS, MAX_REASON, add_records
 from boardd.core.runs.names import shown_tag
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import Counters
-from boardd.core.session.drop_reasons import MAX_DROP_REASONS, MAX_REASON, add_records
 from boardd.core.session.rejections import Unheard
 
 #: The tag of all drops of a run; those of a reason have it as a prefix.

@@ -52,14 +52,21 @@ Reading = Callable[[], AbstractContextManager[None]]
 OpenFile = Callable[[RunDirectory, Reading], LiveFile]
 
 
+class _NotOwnError(OSError):
+    """The run is another daemon's."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
 class RunFiles:
     """Opens, appends, syncs and closes; see the module.
 
-    For one task on the event loop, and for the one call on a thread that it awaits.
-    Brief calls go to ``brief_calls``, all others to ``threads``. ``on_refused`` is
-    called when the run's directory is refused, ``on_written`` when something was appended.
-    ``descriptors`` are those of all runs. ``open_file`` opens what is written: the run's event
-    file, unless it says otherwise.
+    For one task on the event loop, and for the one call on a thread that it awaits. Brief calls
+    go to ``brief_calls``, all others to ``threads``. ``on_refused`` is called when the run is
+    refused, ``on_written`` when something was appended. ``descriptors`` are those of all runs.
+    ``open_file`` opens what is written: the run's event file, unless it says otherwise.
     """
 
     def __init__(
@@ -157,8 +164,9 @@ class RunFiles:
         file, directory = self._file, self._directory
         if file is None or directory is None:
             raise RuntimeError(f"{self._run.path} is not open")
-        if events:
-            with self._hangs.call():
+        with self._hangs.call():
+            _check_own(self._run)
+            if events:
                 self._check_current(directory)
         with self._hangs.call(), self._descriptors.using(file):
             if file.pending_bytes:
@@ -176,10 +184,9 @@ class RunFiles:
     ) -> int:
         """Returns once all is written, however long that takes, or the run is refused.
 
-        ``embedding`` is written before ``events``, in the same directory. After a failed
-        try it is written anew and whole, the events from where they broke off.
-        ``earlier`` is how ``append_once`` failed with the same events. Returns the
-        bytes of the embedding's files.
+        ``embedding`` is written before ``events``, in the same directory. After a failed try it
+        is written anew and whole, the events from where they broke off. ``earlier`` is how
+        ``append_once`` failed with the same events. Returns the bytes of the embedding's files.
 
         Raises ``RefusedError`` if the embedding cannot be written here.
         """
@@ -222,7 +229,7 @@ class RunFiles:
             return SyncResult(ok=True)
         written_bytes = self._run.progress.written_bytes
         try:
-            await self.on_thread(partial(self._sync, self._file))
+            await self.on_thread(self.sync_once)
             self._run.progress.note_synced(written_bytes)
         except SyncFailedError as error:
             self._note_lost(str(error))
@@ -230,9 +237,11 @@ class RunFiles:
             return SyncResult(ok=False, reason=str(error))
         return SyncResult(ok=True)
 
-    def _sync(self, file: LiveFile) -> None:
-        with self._hangs.call(), self._descriptors.using(file):
-            file.sync()
+    def sync_once(self) -> None:
+        """Makes all that was appended durable, as ``LiveFile.sync``. On a thread."""
+        if self._file is not None:
+            with self._hangs.call(), self._descriptors.using(self._file):
+                self._file.sync()
 
     def _finish(self, file: LiveFile) -> None:
         with contextlib.suppress(OSError), self._hangs.call(), self._descriptors.using(file):
@@ -255,6 +264,7 @@ class RunFiles:
         if self._directory is None:
             raise RuntimeError(f"{self._run.path} is not open")
         with self._hangs.call():
+            _check_own(self._run)
             self._check_current(self._directory)
             return write_embedding(self._directory, embedding)
 
@@ -293,11 +303,22 @@ class RunFiles:
             self._run.progress.trouble = _HANGS
 
     async def wait_out(self, error: OSError) -> None:
-        """Notes what holds the run up, and waits before the next try."""
+        """Notes what holds the run up, and waits before the next try, unless it is refused."""
+        if isinstance(error, _NotOwnError):
+            self.refuse(error.refusal)
+            return
         if not self._run.progress.trouble:
             _logger.error("run %s is held up: %s", self._run.path, error)
         self._run.progress.trouble = str(error)
         await asyncio.sleep(self._retry_secs)
+
+
+def _check_own(run: RunState) -> None:
+    """Raises ``OSError`` if the run is another daemon's, or if that is not to be known."""
+    try:
+        run.contents.check_own()
+    except RefusedError as error:
+        raise _NotOwnError(error.refusal) from error
 
 
 def _open_event_file(run: RunState, directory: RunDirectory, reading: Reading) -> LiveFile:

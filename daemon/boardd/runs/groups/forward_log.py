@@ -19,6 +19,7 @@ from boardd.runs.groups.group_log import RELEASE_SECS, GroupLog
 from boardd.runs.groups.group_recorder import GroupRecorder
 from boardd.runs.groups.group_replica import GroupReplica
 from boardd.runs.groups.host_rejections import HostRejections
+from boardd.runs.journal.journal_claim import ClaimGoneError
 from boardd.runs.writing.group_work import AnyWork, LossWork, Outcome
 
 _logger = logging.getLogger(__name__)
@@ -106,6 +107,10 @@ class ForwardLog(GroupLog):
             await self.files.on_thread(lambda: self._recorder.remove(self._recorder.passed(passed)))
         except RefusedError as error:
             self.lose(error.refusal)
+            return
+        except ClaimGoneError:
+            await self.files.close()
+            await self.files.open()
             return
         except OSError as error:
             _logger.warning("the journal of a group cannot be shortened: %s", error)

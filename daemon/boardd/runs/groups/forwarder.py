@@ -205,7 +205,7 @@ class Forwarder(NoPoints):
                 batch = self._heartbeat(reader)
             if batch is not None:
                 if claim is not None and claim.is_needed:
-                    await self._on_thread(partial(reader.check, claim))
+                    await self._on_thread(claim.check)
                 self._position = await self._deliver(batch)
                 if self._position < batch.end:
                     _logger.warning(

@@ -17,12 +17,14 @@ from boardd.core.groups.group import Group
 from boardd.core.refusals import Refusal, RefusedError
 from boardd.core.runs.run_state import RunState
 from boardd.core.session.batch import DropPart
+from boardd.events.marks import Part
 from boardd.runs.event_files.run_files import RunFiles
 from boardd.runs.event_files.sync_result import SyncResult
 from boardd.runs.groups.group_output import MAX_OUT_BYTES
 from boardd.runs.groups.group_points import Emission
 from boardd.runs.groups.group_recorder import GroupRecorder
 from boardd.runs.groups.group_replica import GroupReplica
+from boardd.runs.journal.journal_claim import ClaimGoneError
 from boardd.runs.writing.group_work import AnyWork, Outcome
 
 _logger = logging.getLogger(__name__)
@@ -131,12 +133,15 @@ class GroupLog:
             if recorder.replica is not replica:  # marks tell what of it is recorded
                 replica = recorder.replica
                 recorder.begin(works)
-            return recorder.go_on(self.files.append_once)
+            return recorder.go_on(self._append)
 
         while await self.files.open():
             recorder.room_bytes = MAX_OUT_BYTES - self.output.out_bytes
             try:
                 outcomes = await self.files.on_thread(go_on, is_brief=is_brief)
+            except ClaimGoneError as error:
+                await self.files.close()
+                await self.files.wait_out(error)
             except OSError as error:
                 await self.files.wait_out(error)
             except RefusedError as error:
@@ -145,6 +150,16 @@ class GroupLog:
                 self.files.appended()
                 return outcomes
         return None
+
+    def _append(self, entries: bytes, parts: Sequence[Part]) -> None:
+        self.files.append_once(entries, parts)
+        claim = self._recorder.claim
+        if claim is None or not claim.is_needed:
+            return
+        try:  # whoever takes the journal over may be on another host
+            self.files.sync_once()
+        except OSError as error:
+            self._recorder.run.progress.note_lost(str(error))
 
     async def emit(self) -> None:
         """Hands on the points that are decided, as far as there is room."""
@@ -169,6 +184,9 @@ class GroupLog:
             await self.files.on_thread(self._recorder.catch_up)
         except OSError as error:
             await self.files.wait_out(error)
+        except RefusedError as error:
+            self.lose(error.refusal)
+            return
         await self.emit()
 
     def lose(self, refusal: Refusal) -> None:
@@ -189,6 +207,10 @@ class GroupLog:
             names = await self.files.on_thread(lambda: self._recorder.released(written))
         except RefusedError as error:
             self.lose(error.refusal)
+            return
+        except ClaimGoneError:
+            await self.files.close()
+            await self.files.open()
             return
         except OSError as error:
             _logger.warning("the journal of a group cannot be shortened: %s", error)

@@ -63,7 +63,7 @@ class GroupOutput:
     """What the group of ``journal`` writes. For the event loop's thread only.
 
     ``admit`` takes parts to their runs; each comes back through ``returned`` or
-    ``recharged``, and then ``on_change`` is called.
+    ``recharged``, and then ``on_change`` is called. ``check_own`` is that of its runs.
     """
 
     def __init__(
@@ -72,11 +72,13 @@ class GroupOutput:
         runs: Runs,
         admit: Callable[[Iterable[RunPart]], None],
         on_change: Callable[[], None],
+        check_own: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
         self._runs = runs
         self._admit = admit
         self._on_change = on_change
+        self._check_own = check_own
         self._group_id = b""
         self._files: dict[Place, _File] = {}
         self._watermark = Watermark()
@@ -139,6 +141,7 @@ class GroupOutput:
     def leave(self) -> None:
         """Forgets the runs, which were ended."""
         for file in self._files.values():
+            file.run.contents.check_own = lambda: None
             self._runs.leave_run(file.run, (self._group_id, _RUN))
         self._files.clear()
 
@@ -187,8 +190,8 @@ class GroupOutput:
         if isinstance(row, RewindRow):
             return self._rewinds(row)
         if isinstance(row, DropRow):
-            self._relayed_drops.count(row.dropped, self._journal.dropped)
-            return [self._drops(row.dropped, row.size_bytes)]
+            dropped = self._relayed_drops.count(row.dropped, self._journal.dropped)
+            return [self._drops(dropped, row.size_bytes)]
         if isinstance(row, ScalarRows):
             part = self._scalars(row, names)
         else:
@@ -272,6 +275,7 @@ class GroupOutput:
                 Member(-1, 0, "", self._journal.sync, self._journal.umask),
                 is_needed=True,
             )
+            run.contents.check_own = self._check_own
             file = self._files[output] = _File(run)
         file.run.holders.add((self._group_id, _RUN))
         return file

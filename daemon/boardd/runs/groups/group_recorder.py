@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Final
 
 from boardd_protos import boardd_pb2 as pb
@@ -29,7 +29,7 @@ from boardd.runs.groups.group_points import DropRow, Emission, RewindRow, Row
 from boardd.runs.groups.group_replica import GroupReplica
 from boardd.runs.journal.journal import SEGMENT_BYTES, Journal, JournalRecord
 from boardd.runs.journal.journal_ages import JournalAges
-from boardd.runs.journal.journal_claim import JournalClaim
+from boardd.runs.journal.journal_claim import ClaimGoneError, JournalClaim
 from boardd.runs.journal.journal_entries import JournalError
 from boardd.runs.journal.journal_segments import segment_names
 from boardd.runs.writing.group_work import AnyWork, Outcome, WorkQueue
@@ -111,6 +111,7 @@ class GroupRecorder:
             lambda: self.replica.group.state(),
             segment_bytes=SEGMENT_BYTES,
             reading=reading,
+            check_claim=self.check_claim,
         )
 
     def _restore(self, journal: Journal) -> None:
@@ -132,10 +133,11 @@ class GroupRecorder:
     def catch_up(self) -> None:
         """Reads points from the journal that were left out, as many as there is room for.
 
-        Raises ``OSError``.
+        Raises ``OSError``, and ``RefusedError`` if another daemon has taken the journal over.
         """
         if self.claim is None:
             raise RuntimeError(f"{self.run.path} is not open")
+        self.check_claim()
         self._emission.go_on()
         try:
             journal = self._read(self.claim.directory, RunContents(), nullcontext)
@@ -203,8 +205,8 @@ class GroupRecorder:
         if not self._unapplied.records:
             return
         if not self._unapplied.is_appended:
+            self.check_claim()
             if not journal.file.pending_bytes:
-                self.check_claim()
                 journal.rotate()
                 self._ages.note(self._clock(), journal.entries)
             append(*journal.encode(self._unapplied.records))
@@ -219,9 +221,14 @@ class GroupRecorder:
             self._emission.add(rows, self.replica.last_sequence, self.room_bytes)
 
     def check_claim(self) -> None:
-        """Raises ``RefusedError`` if another daemon has taken the journal over, and ``OSError``."""
-        if self.claim is not None:
-            self.claim.check(self.claim.directory.fd)
+        """See ``JournalClaim.check``. Any thread may ask."""
+        if (claim := self.claim) is not None:
+            claim.check()
+
+    def check_taken_over(self) -> None:
+        """As ``check_claim``; a claim that is gone, with the run perhaps, is nobody's."""
+        with suppress(ClaimGoneError):
+            self.check_claim()
 
     def forget(self) -> None:
         """Forgets the group, which the journal restores when it is opened again."""

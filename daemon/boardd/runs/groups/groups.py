@@ -117,7 +117,7 @@ class Groups:
             forwarder = self.forward_to(run, wake)
             return ForwardLog(files_of(run, recorder.open), recorder, forwarder)
         recorder = GroupRecorder(run, lambda: Group(self._limits), time.monotonic, MAX_OUT_BYTES)
-        output = GroupOutput(run, self._runs, self._admit, wake)
+        output = GroupOutput(run, self._runs, self._admit, wake, recorder.check_taken_over)
         return GroupLog(
             files_of(run, recorder.open),
             recorder,

@@ -71,7 +71,8 @@ class Journal:
 
     ``state`` returns the group's state after the entries of all appends that have returned,
     and no others. It is called during an append or a resume. ``clock`` gives seconds since
-    the epoch. What is read is read within ``reading()``.
+    the epoch. What is read is read within ``reading()``. ``check_claim`` is called before a
+    segment is made, and raises ``RefusedError`` if another daemon has taken the journal over.
 
     Raises ``OSError``, ``RefusedError`` if no further segment can be made, and
     ``JournalError`` if a newer version wrote the journal.
@@ -87,6 +88,7 @@ class Journal:
         state_share: int = STATE_SHARE,
         clock: Callable[[], float] = time.time,
         reading: Reading = nullcontext,
+        check_claim: Callable[[], None] = lambda: None,
     ) -> None:
         self._directory = directory
         self._segment_bytes, self._state_share = segment_bytes, state_share
@@ -96,7 +98,7 @@ class Journal:
             self._recover_marks(found[-1], contents)
         self._replayed = replayed(found)
         first = self._replayed[-1].end if self._replayed else 0
-        self._kind = _SegmentKind(first, state)
+        self._kind = _SegmentKind(first, state, check_claim)
         #: What appends go to. Others may keep it open (``Descriptors``) and sync it.
         self.file = LiveFile(directory, self._kind, MarkWriter(contents, clock))
         self._openings = {one.name: _Start(one.first, one.is_start) for one in found}
@@ -238,14 +240,20 @@ class _Start(NamedTuple):
 class _SegmentKind:
     """``first`` entries are in segments that were there before."""
 
-    def __init__(self, first: int, state: Callable[[], State]) -> None:
+    def __init__(
+        self, first: int, state: Callable[[], State], check_claim: Callable[[], None]
+    ) -> None:
         self.first = first
         self._state = state
+        self._check_claim = check_claim
         #: Of the live segment.
         self.opening_bytes = 0
 
     def next_name(self, directory: int) -> str:
-        return next_segment_name(directory)
+        name = next_segment_name(directory)
+        # Behind the listing: who has made a segment in it had claimed the journal before.
+        self._check_claim()
+        return name
 
     def opening(self, written_events: int, is_whole: bool) -> bytes:
         first = self.first + written_events

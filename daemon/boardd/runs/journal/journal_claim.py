@@ -2,12 +2,14 @@
 
 A daemon claims the journal before it reads it, and looks whether the claim still is its own
 after each append, before that counts. So what a daemon counts as written, the one that takes
-over has read; what comes too late to be read counts nowhere.
+over has read. What comes too late to be read counts nowhere: the segment of the one that
+takes over begins where it had read to, and each segment ends there.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from typing import Final
@@ -25,6 +27,10 @@ CLAIM_NAME: Final = "claim"
 _MAX_BYTES: Final = 512
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class ClaimGoneError(OSError):
+    """The claim is gone, with the run's directory perhaps: open the journal anew."""
 
 
 class JournalClaim:
@@ -45,7 +51,7 @@ class JournalClaim:
         self.is_needed = not directory.is_locked
         if not self.is_needed:
             return
-        found = self._read(directory.fd)
+        found = self._read()
         if earlier is not None and earlier.is_needed and found:
             self._compare(earlier._text, found)
         name = f"{CLAIM_NAME}.{os.urandom(8).hex()}"
@@ -59,18 +65,25 @@ class JournalClaim:
                 os.unlink(name, dir_fd=directory.fd)
             raise
 
-    def check(self, directory: int) -> None:
-        """Raises ``RefusedError`` if another daemon has claimed the journal, and ``OSError``.
+    def check(self) -> None:
+        """Raises ``RefusedError`` if another daemon has claimed the journal. Any thread may ask.
 
-        ``directory`` is a descriptor of the journal's.
+        Raises ``ClaimGoneError`` if nobody has a claim, and ``OSError``.
         """
-        if self.is_needed:
-            self._compare(self._text, self._read(directory))
+        if not self.is_needed:
+            return
+        found = self._read()
+        if not found:
+            path = self.directory.path
+            raise ClaimGoneError(
+                errno.ENOENT, "the claim on the journal was removed, or its directory", str(path)
+            )
+        self._compare(self._text, found)
 
     def _compare(self, own: bytes, found: bytes) -> None:
         if found == own:
             return
-        who = printable(found.partition(b" ")[2].decode(errors="replace")) or "nobody"
+        who = printable(found.partition(b" ")[2].decode(errors="replace"))
         raise RefusedError(
             pb.RUN_REFUSED,
             f"{self.directory.path}: the journal was taken over ({who}) while this daemon was "
@@ -78,10 +91,10 @@ class JournalClaim:
             "writers anew",
         )
 
-    def _read(self, directory: int) -> bytes:
+    def _read(self) -> bytes:
         """What the claim says; empty if there is none."""
         try:
-            fd = os.open(CLAIM_NAME, _READ, dir_fd=directory)
+            fd = os.open(self.directory.path / CLAIM_NAME, _READ)
         except FileNotFoundError:
             return b""
         try:

@@ -30,8 +30,8 @@ from boardd.core.groups.entries import (
     Tags,
     Told,
 )
+from boardd.core.runs.drop_reasons import MAX_DROP_REASONS, MAX_REASON
 from boardd.core.runs.marks import KEY_BYTES
-from boardd.core.session.drop_reasons import MAX_DROP_REASONS, MAX_REASON
 from boardd.events.tfrecord import record
 from boardd.partials import codec, partial
 from boardd.runs.journal import journal_pb2 as pb

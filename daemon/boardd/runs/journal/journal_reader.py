@@ -13,9 +13,8 @@ from boardd.core.groups.entries import Joined, Left, State, Tag, Tags
 from boardd.events.marks import is_mark
 from boardd.events.tfrecord import OVERHEAD_BYTES
 from boardd.runs.directories.logdir import RunDirectory
-from boardd.runs.journal.journal_claim import JournalClaim
 from boardd.runs.journal.journal_entries import JournalError, decode_entry, decode_opening
-from boardd.runs.journal.journal_segments import opened, read_segments, replayed, segment_names
+from boardd.runs.journal.journal_segments import next_segment, opened, read_segments, replayed
 from boardd.runs.journal.relayed_entries import NumberedEntry
 
 
@@ -46,6 +45,8 @@ class JournalReader:
         #: Sessions that have left, which what was read last still names.
         self._gone: set[bytes] = set()
         self._place: _Place | None = None
+        #: The numbers of the first entries of segments.
+        self._firsts: dict[str, int] = {}
         #: The number of the oldest entry that was there, and of the next one.
         self.oldest = self.next_number = 0
         self._begin()
@@ -74,9 +75,10 @@ class JournalReader:
         found: list[NumberedEntry] = []
         size_bytes = 0
         while self.next_number < end and size_bytes < max_bytes:
-            before = self.next_number
-            size_bytes += self._read_segment(end, max_bytes - size_bytes, found)
-            if self.next_number < end and size_bytes < max_bytes and not self._go_on():
+            before, following = self.next_number, self._following()
+            here = end if following is None else min(end, self._firsts[following])
+            size_bytes += self._read_segment(here, max_bytes - size_bytes, found)
+            if self.next_number < end and size_bytes < max_bytes and not self._go_on(following):
                 if self.next_number == before:
                     raise JournalError(f"entry {before} is not in the journal")
                 break
@@ -123,28 +125,26 @@ class JournalReader:
         del self.tags[entry.first :]
         self.tags += entry.tags
 
-    def _go_on(self) -> bool:
-        """Turns to the next segment, if it goes on where this one ends; returns whether it did."""
+    def _following(self) -> str | None:
+        """The segment behind the present one. What is here from its first entry on is not of it."""
         place = self._place
-        for name in segment_names(self._directory.fd):
-            if place is not None and name <= place.name:
-                continue
-            with opened(self._directory, name) as records:
-                if records is None:
-                    continue
-                walk = records.walk()
-                data = next(walk, None)
-                if data is None:
-                    continue
-                first = decode_opening(data).first
-                if first > self.next_number:
-                    raise JournalError(
-                        f"entries {self.next_number} to {first - 1} are not in the journal"
-                    )
-                self._place = _Place(name, OVERHEAD_BYTES + len(data))
-                self._pass_over(self.next_number - first)
-                return True
-        return False
+        name = "" if place is None else place.name
+        return next_segment(self._directory, name, self._firsts)
+
+    def _go_on(self, name: str | None) -> bool:
+        """Turns to the segment ``name``, if it goes on where this one ends; returns whether."""
+        if name is None:
+            return False
+        with opened(self._directory, name) as records:
+            data = next(records.walk(), None) if records is not None else None
+        if data is None:
+            return False
+        first = self._firsts[name]
+        if first > self.next_number:
+            raise JournalError(f"entries {self.next_number} to {first - 1} are not in the journal")
+        self._place = _Place(name, OVERHEAD_BYTES + len(data))
+        self._pass_over(self.next_number - first)
+        return True
 
     def _pass_over(self, entries: int) -> None:
         """Passes over entries that were whole in the segment before as well."""
@@ -167,11 +167,6 @@ class JournalReader:
             if records is not None:
                 with self._directory.timings.sync.measured(time.perf_counter):
                     records.sync()
-
-    def check(self, claim: JournalClaim) -> None:
-        """See ``JournalClaim.check``."""
-        with self._lock:
-            claim.check(self._directory.fd)
 
     def close(self) -> None:
         """Closes the descriptor, when a read that is under way has ended."""

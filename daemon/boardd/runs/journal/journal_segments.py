@@ -84,20 +84,40 @@ def read_segments(directory: RunDirectory, reading: Reading = nullcontext) -> li
     return found
 
 
+def next_segment(directory: RunDirectory, name: str, firsts: dict[str, int]) -> str | None:
+    """Returns the segment that goes on with ``name``, None if there is none that holds entries.
+
+    A later one that begins earlier stands in place of those between. ``firsts`` keeps how
+    segments begin that were looked at. Raises ``OSError`` and ``JournalError``.
+    """
+    later = [one for one in segment_names(directory.fd) if one > name]
+    for one in later:
+        if one in firsts:
+            continue
+        with opened(directory, one) as records:
+            if records is not None and _has_entries(records):
+                firsts[one] = entries_of(records)[0].first
+    return min((one for one in later if one in firsts), key=firsts.__getitem__, default=None)
+
+
 def replayed(segments: Sequence[Segment]) -> list[Segment]:
     """Returns those from which the group is restored, each up to the next one's first entry.
 
-    They are the longest row up to the newest that has no gap and begins with a start.
+    They are the longest row up to the newest that has no gap and begins with a start. What
+    came too late, from a daemon whose journal another one had taken over, is in none of them.
     """
     row: list[Segment] = []
     for segment in reversed(segments):
-        if row and not segment.first <= row[0].first <= segment.end:
+        if row and segment.first > row[0].first:
+            continue
+        if row and row[0].first > segment.end:
             break
         row.insert(0, segment)
     while row and not row[0].is_start:
         row.pop(0)
-    for lost in segments[: len(segments) - len(row)]:
-        _logger.error("%s is left out: segments before it or behind it are missing", lost.name)
+    for lost in segments:
+        if lost not in row:
+            _logger.error("%s is left out: segments before it or behind it are missing", lost.name)
     return [
         segment._replace(end=min(segment.end, next_one.first) if next_one else segment.end)
         for segment, next_one in itertools.zip_longest(row, row[1:])

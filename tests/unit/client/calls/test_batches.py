@@ -61,7 +61,7 @@ def test_small_arrays_become_one_record(scripted: ScriptedDaemon) -> None:
 def test_a_daemon_that_knows_no_batches_gets_records_of_one_histogram(
     scripted: ScriptedDaemon,
 ) -> None:
-    scripted.takes_batches = False
+    scripted.revision = 0
     with writer(scripted) as sw:
         sw.add_scalar("loss", 0.5, 6)
         assert sw.flush(timeout=60)  # the daemon has said what it takes

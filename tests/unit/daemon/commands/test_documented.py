@@ -12,6 +12,7 @@ import pytest
 from boardd.cli import COMMANDS
 from boardd.commands.status_text import to_json
 from boardd.settings.arguments import argument_parser
+from boardd_protos import __version__
 from boardd_protos import boardd_pb2 as pb
 
 DOCUMENTS = Path(__file__).parents[4] / "docs"
@@ -25,6 +26,12 @@ def test_every_command_has_one_line() -> None:
     told = re.findall(r"^  boardd (\w+)  +\S", argument_parser().format_help(), re.M)
     documented = re.findall(r"^\| \[`boardd (\w+)`\]", TEXT, re.M)
     assert sorted(told) == sorted(documented) == sorted(COMMANDS)
+
+
+def test_what_commands_print_names_this_version() -> None:
+    told = re.findall(r"\bboardd (\d+\.\d+\.\d+)", TEXT)
+    assert len(told) > 2
+    assert set(told) == {__version__}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -118,6 +118,13 @@ def test_a_state_has_its_grade(finding: Finding, grade: Grade) -> None:
     assert bool(finding.cure) is (grade is not Grade.OK)
 
 
+def test_of_a_daemon_that_says_its_pid_alone_no_more_is_told() -> None:
+    told = holder_finding(SocketOwner.decode(b"7\n"), 7, is_served=True, environ={})
+    assert told.text == "held by pid 7"
+    told = holder_finding(SocketOwner(7, roots=("/",)), 7, is_served=True, environ={})
+    assert told.text == "held by pid 7: it was started by hand or service"
+
+
 def grades(reply: pb.StatusReply, now: float = 1000.0) -> dict[str, Grade]:
     """The worst grade of each subject."""
     worst: dict[str, Grade] = {}
@@ -168,7 +175,7 @@ def test_clients_of_another_minor_version_are_told_of() -> None:
     assert told("1.10.0", "1.10.9", "1.10.0.dev1", "", "unknown", "9" * 99 + ".0") == []
     (older,) = told("1.9.4", "1.10.0", "1.9.4", "1.9.4")
     assert older.startswith("train.py (pid 7 at vm) and 2 more: boardd 1.9.4, older than")
-    assert "pip install --upgrade boardd" in older
+    assert "pip install 'boardd==1.10.*'" in older
     (newer,) = told("2.0.0")
     assert "newer than the daemon's 1.10.0" in newer
     assert "upgrade the daemon" in newer

@@ -191,6 +191,37 @@ def test_a_screen_has_the_runs_that_there_is_most_to_tell_of() -> None:
     assert len(render(pb.StatusReply(runs=runs), max_rows=1000).splitlines()) > 100
 
 
+def test_what_has_lost_most_is_shown_first_however_few_the_reasons() -> None:
+    few = [
+        pb.RejectCount(reason=reason, records=1)
+        for reason in (pb.INVALID_TENSOR, pb.INVALID_RECORD)
+    ]
+    many = [pb.RejectCount(reason=pb.INVALID_TENSOR, records=9)]
+    runs = [
+        pb.RunStatus(path="/runs/many", rejected=many),
+        pb.RunStatus(path="/runs/few", rejected=few),
+    ]
+    sessions = [
+        pb.SessionStatus(program=name, counters=pb.Counters(rejected=rejected))
+        for name, rejected in (("many.py", many), ("few.py", few))
+    ]
+    text = render(pb.StatusReply(runs=runs, sessions=sessions), max_rows=1)
+    assert "/runs/many" in text
+    assert "many.py" in text
+    runs[1].dropped = 100
+    assert "/runs/few" in render(pb.StatusReply(runs=runs), max_rows=1)
+
+
+def test_clients_of_other_versions_are_told_of_in_the_text() -> None:
+    sessions = [
+        pb.SessionStatus(number=number, client_version=version)
+        for number, version in enumerate(("1.10.0", "1.9.4", ""))
+    ]
+    text = render(pb.StatusReply(version="1.10.0", sessions=sessions))
+    assert text.count("its client is boardd") == 1
+    assert "session 1: its client is boardd 1.9.4" in text
+
+
 def test_json_is_one_line_for_each_look() -> None:
     assert "\n" not in to_json(reply(), indent=None)
     assert json.loads(to_json(reply(), indent=None)) == json.loads(to_json(reply()))

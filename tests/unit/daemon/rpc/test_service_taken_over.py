@@ -5,13 +5,21 @@ Where the file system has locks, the other one waits; here it has none.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import errno
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from boardd.core.groups.limits import GroupLimits
+from boardd.core.runs.names import JOURNAL_DIRECTORY
+from boardd.events.marks import Part
 from boardd.relay.relay import Batch
+from boardd.runs.event_files.event_file import DiskFullError, EventFile
+from boardd.runs.event_files.live_file import LiveFile
+from boardd.runs.groups import group_log, group_writer
+from boardd.runs.journal.journal_claim import CLAIM_NAME
 from boardd_protos import boardd_pb2 as pb
 from support.raw_client import Harness, end_run, scalar, serving
 from support.service_reading import run_async, values_of
@@ -43,6 +51,11 @@ async def forwarding(path: Path, link: Link) -> AsyncIterator[Harness]:
     async with serving(path / "host", retry_secs=0.02) as host:
         host.service.forward(link, "somewhere:1", heartbeat_secs=0.01)
         yield host
+
+
+def at_once(path: Path) -> AbstractAsyncContextManager[Harness]:
+    """A daemon that waits for no rank."""
+    return serving(path, retry_secs=0.02, limits=GroupLimits(join_secs=0.0))
 
 
 def test_a_daemon_that_was_taken_over_writes_and_forwards_no_more(tmp_path: Path) -> None:
@@ -77,6 +90,80 @@ def test_a_daemon_that_was_taken_over_writes_and_forwards_no_more(tmp_path: Path
                 await until(lambda: not (old.status().runs or new.status().runs))
             await until(lambda: len(points(near)) == 9)
             assert points(near) == [(step, 0.5) for step in range(1, 10)]
+
+    run_async(test, tmp_path)
+
+
+def test_points_that_were_held_up_when_it_was_taken_over_are_written_by_the_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_up: set[LiveFile] = set()
+    is_full = True
+    really_append = EventFile.append
+
+    def append(file: LiveFile, events: bytes, parts: Sequence[Part] = ()) -> None:
+        if is_full:
+            held_up.add(file)
+            raise DiskFullError(errno.ENOSPC, "no room")
+        really_append(file, events, parts)
+
+    monkeypatch.setattr(EventFile, "append", append)
+
+    async def test(path: Path) -> None:
+        nonlocal is_full
+        more = {"rank": 0, "world_size": 2, "per_rank": "none"}
+        async with at_once(path) as old, at_once(path) as new:
+            before = await old.client(SESSION).begin(**more)
+            await before.records(*(scalar(number) for number in range(1, 4)))
+            await before.acknowledged(3)
+            await until(lambda: bool(held_up))
+            after = await new.client(SESSION).begin(**more)
+            await after.records(*(scalar(number) for number in range(1, 5)))
+            await after.acknowledged(4)
+            is_full = False
+            await until(lambda: any(run.group.rejected for run in old.status().runs))
+            await after.records(end_run(5))
+            assert (await after.close()).closed
+            await until(lambda: not new.status().runs)
+            await before.records(scalar(4))
+            await before.acknowledged(4)
+            assert "taken over" in before.rejected[0].message
+            await before.close()
+            losses = [one for one in values_of(new) if one[1] == "loss"]
+            assert losses == [(step, "loss", 0.5) for step in range(1, 5)]
+
+    run_async(test, tmp_path)
+
+
+@pytest.mark.parametrize("is_idle", [False, True])
+@pytest.mark.parametrize("what", ["run", "claim"])
+def test_a_run_whose_directory_or_claim_is_removed_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, is_idle: bool
+) -> None:
+    if is_idle:
+        for module in (group_log, group_writer):
+            monkeypatch.setattr(module, "RELEASE_SECS", 0.01)
+
+    async def test(path: Path) -> None:
+        async with at_once(path) as harness:
+            client = await harness.client(SESSION).begin(rank=0, world_size=2)
+            await client.records(scalar(1))
+            await client.acknowledged(1)
+            await until(lambda: bool(values_of(harness)))
+            run = path / "logs" / "run"
+            claim = run / JOURNAL_DIRECTORY / CLAIM_NAME
+            if what == "run":
+                shutil.rmtree(run)
+            else:
+                claim.unlink()
+            if is_idle:  # the daemon notices by itself
+                await until(claim.exists)
+            await client.records(scalar(2), end_run(3))
+            assert (await client.close()).closed
+            assert not client.rejected
+            await until(lambda: not harness.status().runs)
+            steps = [step for step, tag, _ in values_of(harness) if tag == "loss"]
+            assert steps == ([2] if what == "run" else [1, 2])
 
     run_async(test, tmp_path)
 

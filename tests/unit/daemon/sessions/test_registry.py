@@ -8,7 +8,7 @@ import pytest
 from boardd.core.budget import Budgets
 from boardd.core.errors import CapacityError, DrainingError, RequestError, UnknownSessionError
 from boardd.core.refusals import RefusedError
-from boardd.core.session.drop_reasons import MAX_DROP_REASONS, OTHER
+from boardd.core.runs.drop_reasons import MAX_DROP_REASONS, OTHER
 from boardd.sessions.client_log import ClientLog
 from boardd.sessions.registry import Registry
 from boardd_protos import boardd_pb2 as pb

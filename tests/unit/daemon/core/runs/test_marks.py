@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from boardd.core.runs.drop_reasons import MAX_DROP_REASONS
 from boardd.core.runs.marks import NO_SESSION, Marks, drops_key, session_key
 
 
@@ -59,3 +60,16 @@ def test_drops_outlive_their_session() -> None:
     for key, mark in run:
         again.drop(key, mark.dropped)
     assert again.total_dropped(b"c", {}) == run.total_dropped(b"c", {}) == {"full": 6, "other": 1}
+
+
+def test_reasons_that_a_source_makes_up_take_bounded_memory() -> None:
+    run = Marks(max_marks=2)
+    for number in range(1000):
+        run.drop(b"%d" % (number % 4), {f"reason {number}": 1})
+    for number in range(1000):
+        run.drop(b"0", {f"reason {number}": 1})
+        run.drop(NO_SESSION, {f"further reason {number}": 1})
+    dropped = [mark.dropped for _, mark in run]
+    assert len(dropped) == 3
+    assert all(len(counts) <= MAX_DROP_REASONS + 1 for counts in dropped)
+    assert len(run.total_dropped(b"none", {})) <= MAX_DROP_REASONS + 1

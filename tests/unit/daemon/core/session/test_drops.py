@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from boardd.core.budget import Budgets, Intake
 from boardd.core.refusals import Refusal
+from boardd.core.runs.drop_reasons import MAX_DROP_REASONS
 from boardd.core.runs.run_state import Runs
 from boardd.core.session.batch import DropPart, EndPart, RunPart, ScalarPart
-from boardd.core.session.drop_reasons import MAX_DROP_REASONS
 from boardd.core.session.drops import (
     ClientDrops,
     Ended,

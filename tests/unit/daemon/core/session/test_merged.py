@@ -18,6 +18,7 @@ JOURNAL, OWN = "/root/run/.boardd-group", "/root/run/rank_1"
 def merged(per_rank: str = "", rank: int = 1, run: int = 1, **fields: object) -> pb.Definitions:
     message = definitions("run", {run: "a"}, run=run, rank=rank, world_size=4)
     message.runs[0].per_rank = per_rank
+    message.runs[0].process_id = b"p" * 16
     for name, value in fields.items():
         setattr(message.runs[0], name, value)
     return message
@@ -51,6 +52,12 @@ def test_per_rank_says_what_is_copied(
     parts = session.receive(summary(2, pb.Payload(), series=1)).parts
     assert where(parts) == of_summary
     assert {part.run.tags[part.tag] for part in parts if isinstance(part, SummaryPart)} == {b"a"}
+
+
+def test_a_client_of_the_version_before_finds_all_that_a_rank_logs_in_its_directory() -> None:
+    session = begun(merged(process_id=b""))  # it knows neither this nor per_rank
+    parts = session.receive(summary(1, pb.Payload(), series=1)).parts
+    assert where(parts) == [(JOURNAL, False), (OWN, True)]
 
 
 def test_a_record_is_counted_once_and_acknowledged_when_both_parts_are_back() -> None:

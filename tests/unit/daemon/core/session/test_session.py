@@ -10,10 +10,10 @@ from boardd.core.budget import Budgets, Intake
 from boardd.core.errors import RequestError
 from boardd.core.intake.columns import SCALAR_BYTES
 from boardd.core.refusals import Refusal
+from boardd.core.runs.drop_reasons import MAX_DROP_REASONS
 from boardd.core.runs.run_state import Runs
 from boardd.core.runs.steps import StepMonitor
 from boardd.core.session.batch import SCALAR_PART_BYTES, EndPart, RunPart, ScalarPart, SummaryPart
-from boardd.core.session.drop_reasons import MAX_DROP_REASONS
 from boardd.core.session.frame_taker import FrameTaker
 from boardd.core.session.rejections import MAX_REJECTIONS
 from boardd.core.session.session import Session

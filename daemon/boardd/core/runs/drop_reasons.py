@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sized
+from collections.abc import Container, Mapping, Sized
 from typing import Final, Protocol
 
 #: Characters of a reason.
@@ -24,6 +24,16 @@ def counted_as(reason: str, counts: _Counts) -> str:
     """
     is_new = reason not in counts and len(counts) >= MAX_DROP_REASONS
     return OTHER if is_new else reason
+
+
+def raise_to(counts: dict[str, int], least: Mapping[str, int]) -> None:
+    """Raises each of ``counts``, of one source, to ``least``.
+
+    Reasons past ``MAX_DROP_REASONS`` and ``OTHER`` are passed over.
+    """
+    for reason, records in least.items():
+        if reason in counts or len(counts) <= MAX_DROP_REASONS:
+            counts[reason] = max(counts.get(reason, 0), records)
 
 
 def add_records(counts: dict[str, int], reason: str, records: int) -> None:
