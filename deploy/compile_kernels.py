@@ -21,12 +21,20 @@ from typing import Any
 
 import numpy as np
 from boardd.host.kernel_compiler import compile_in_turn
-from boardd.host.late_modules import late_modules
+from boardd.host.late_modules import kernel_modules, late_modules
 from boardd_client import SummaryWriter
 from numba.core.dispatcher import Dispatcher
 
 STEPS = 20
 WAIT_SECS = 600.0
+
+#: Begins with kernels, and does not await them.
+DAEMON = """
+import sys
+import boardd.reduce.compiled
+from boardd.cli import main
+sys.exit(main())
+"""
 
 DTYPES = (
     *("float16", "float32", "float64", "bool"),
@@ -59,7 +67,7 @@ def log(writer: SummaryWriter) -> None:
 
 def load_modules() -> None:
     """Compiles the kernels that say themselves of which types they are."""
-    for name in late_modules():
+    for name in (*late_modules(), *kernel_modules()):
         importlib.import_module(name)
 
 
@@ -68,7 +76,7 @@ def log_all() -> None:
     with tempfile.TemporaryDirectory() as directory:
         socket, logdir = Path(directory, "s"), Path(directory, "logs")
         logdir.mkdir()
-        command = [sys.executable, "-m", "boardd", "--socket", str(socket)]
+        command = [sys.executable, "-c", DAEMON, "--socket", str(socket)]
         daemon = subprocess.Popen([*command, "--logdir-root", str(logdir)])
         while not socket.exists():
             if daemon.poll() is not None:

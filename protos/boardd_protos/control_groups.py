@@ -68,7 +68,10 @@ def _groups(root: Path | None, membership: Path | None) -> Iterator[tuple[str, s
     with contextlib.suppress(OSError):
         lines = _read(os.fspath(membership or _OWN)).decode(errors="surrogateescape").splitlines()
     for line in lines:
-        _, together, path = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        together, is_whole, path = rest.partition(":")
+        if not is_whole:
+            continue
         for controller in together.split(","):
             # Controllers that are mounted together have links by their own names.
             mount = f"{top}/{controller}" if controller else top

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import boardd
@@ -15,21 +12,14 @@ from boardd_client import SummaryWriter
 from support.daemon_process import DaemonProcess
 from support.tensorboard_reader import read_events
 
+TESTS = Path(__file__).resolve().parents[1]
+
 
 def copy_of_boardd(directory: Path) -> Path:
     """The daemon's package alone, to be found first by ``PYTHONPATH=directory``."""
     (source,) = boardd.__path__
     shutil.copytree(source, directory / "boardd")  # with its compiled kernels
     return directory / "boardd"
-
-
-def note_that_all_is_compiled(environ: dict[str, str]) -> None:
-    """Else the daemon of ``environ`` needs no kernel before it has compiled all."""
-    code = "from boardd.host.kernel_compiler import note_path as path\n"
-    code += "path().parent.mkdir(parents=True, exist_ok=True), path().touch()"
-    subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **environ}, check=True, timeout=60
-    )
 
 
 @pytest.mark.slow
@@ -42,9 +32,8 @@ def test_what_needs_a_module_that_is_gone_waits_for_the_next_daemon(
     package = copy_of_boardd(tmp_path / "environment")
     for path in package.glob(gone):
         path.unlink()
-    environ = {"PYTHONPATH": str(package.parent), "XDG_CACHE_HOME": str(tmp_path / "caches")}
-    note_that_all_is_compiled(environ)
-    first = DaemonProcess(tmp_path, environ=environ)
+    environ = {"PYTHONPATH": f"{package.parent}:{TESTS}"}
+    first = DaemonProcess(tmp_path, environ=environ, module="support.kernel_daemon")
     try:
         with SummaryWriter(tmp_path / "logs", address=first.address) as sw:
             for step in range(3):

@@ -178,6 +178,9 @@ def image(
             check=False,
         )
         assert done.returncode == 0, f"{step}:\n{done.stdout}\n{done.stderr}"
+    for path in directory.rglob("*"):  # as layers hold it
+        if not path.is_symlink():
+            os.utime(path, (int(path.stat().st_mtime),) * 2)
     yield image
     shutil.rmtree(directory)
     for place in made:
@@ -212,6 +215,12 @@ def kernels() -> set[str]:
 def test_the_image_has_every_kernel(image: Image) -> None:
     compiled = (image.directory / "var/cache/boardd").rglob("*.nbi")
     assert {path.name.rpartition("-")[0] for path in compiled} == kernels()
+    code = "import sys; from boardd.host import kernel_compiler as compiler\n"
+    code += "sys.exit(not compiler.is_noted(compiler.note_path()))"
+    with image.popen(
+        ["/opt/boardd/bin/python", "-c", code], env={**THIS.environ(), **image.environ}
+    ) as process:
+        assert process.wait(60) == 0, "and its daemons compile nothing"
 
 
 def test_a_kernel_that_is_not_compiled_fails_the_build(tmp_path: Path) -> None:

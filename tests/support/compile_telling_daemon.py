@@ -6,6 +6,7 @@ for one of another kind.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
@@ -32,4 +33,5 @@ class Telling(event.Listener):  # type: ignore[misc]  # numba has no types
 if __name__ == "__main__":
     llvmlite.binding.get_host_cpu_name = lambda: OTHER_PROCESSOR
     event.register("numba:compile", Telling())
+    importlib.import_module("boardd.reduce.compiled")  # so that kernels are not awaited
     sys.exit(main())

@@ -21,7 +21,7 @@ protobuf.dev, "Encoding".
 
 The loop (``scalars_kernel``) is compiled by numba on first need. A few scalars are serialized by
 protobuf until then, so that an idle daemon never loads numba; and all of them while the loop is
-compiled elsewhere (``await_kernel``).
+compiled elsewhere (``readiness``).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from boardd.events import event
+from boardd.events import event, readiness
 from boardd.events.event_pb2 import Summary
 from boardd.events.exact import SCALAR_BYTES, with_scalar
 from boardd.events.tag_names import TagNames
@@ -50,19 +50,6 @@ _RECORD_BYTES_MAX: Final = OVERHEAD_BYTES + _EVENT_BYTES_MAX
 _Kernel = Callable[..., Any]
 _kernel: _Kernel | None = None
 _kernel_lock = threading.Lock()
-_is_awaited = False
-
-
-def await_kernel() -> None:
-    """Lets protobuf encode any number of scalars from now on, so that nothing is compiled."""
-    global _is_awaited
-    _is_awaited = True
-
-
-def kernel_is_there() -> None:
-    """Lets the loop encode all but a few scalars from now on."""
-    global _is_awaited
-    _is_awaited = False
 
 
 def encode_scalars(
@@ -100,7 +87,7 @@ def encode_scalars(
     names = TagNames() if names is None else names
     names.extend(tags)
     chosen = names.chosen(indices)
-    if _is_awaited or (_kernel is None and len(times) <= UNCOMPILED_MAX):
+    if readiness.are_awaited() or (_kernel is None and len(times) <= UNCOMPILED_MAX):
         return _encode_with_protobuf(times, steps, doubles, indices, tags, is_exact=is_exact)
     size_max = chosen.size_bytes + len(times) * (_RECORD_BYTES_MAX + SCALAR_BYTES * is_exact)
     out = np.empty(size_max, np.uint8)

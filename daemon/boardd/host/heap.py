@@ -2,16 +2,22 @@
 
 Three things stay resident after work unless something lets go of them: Python
 objects that hold each other, free memory that the C library keeps for later, and
-the code of libraries. Numba touched most pages of LLVM's while it loaded the kernels,
+the code of extension modules. Numba touched most pages of LLVM's while it loaded the kernels,
 and does not need them again. These are pages of files, so a thread that does need one
 maps it anew from the page cache.
+
+Python unmaps no extension module. Anything else that is mapped may be unmapped by one thread, and
+another one's memory lie there, before this one has let go of it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -22,9 +28,13 @@ _M_ARENA_MAX: Final = -8
 _MADV_DONTNEED: Final = 4
 
 #: In /proc/self/smaps, a file that is mapped privately and not to be written, such as code.
-_OF_FILE: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +/")
+_OF_FILE: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ (\d+) +(/.*)\n")
 #: Of a mapping none of whose pages was changed: letting go of them loses nothing.
 _UNCHANGED: Final = re.compile(r"Anonymous: +0 kB")
+
+#: The file of LLVM, which is no extension module. Once numba has the other, it is loaded for good.
+_COMPILER: Final = "libllvmlite.so"
+_HAS_COMPILER: Final = ("numba", "njit")
 
 #: Giving back less than this is not worth a tenth of a second.
 _WORTH_BYTES: Final = 8 << 20
@@ -89,15 +99,36 @@ def own_bytes() -> int:
 
 
 def _code() -> Iterator[tuple[int, int]]:
-    """Where pages of files are mapped that nobody has changed: first address, and past the last."""
+    """Where libraries are mapped that stay so, and unchanged: first address, and past the last."""
+    lasting = _lasting_files()
     found = None
     with open("/proc/self/smaps") as file:
         for line in file:
             if line[0].isupper():  # of the mapping whose line came last
-                if found is not None and _UNCHANGED.match(line):
+                is_code = found is not None and lasting.get(found[4]) == int(found[3])
+                if found is not None and is_code and _UNCHANGED.match(line):
                     yield int(found[1], 16), int(found[2], 16)
             else:
                 found = _OF_FILE.match(line)
+
+
+def _lasting_files() -> dict[str, int]:
+    """The inodes of libraries that are loaded for good and are still on disk, by their paths."""
+    package, last = _HAS_COMPILER
+    paths = set()
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        # A module is there once its library is mapped.
+        if isinstance(path, str) and path.endswith(".so"):
+            paths.add(os.path.realpath(path))
+    if hasattr(sys.modules.get(package), last):
+        directory = os.path.dirname(sys.modules["llvmlite.binding"].__file__ or "")
+        paths.add(os.path.realpath(os.path.join(directory, _COMPILER)))
+    inodes = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            inodes[path] = os.stat(path).st_ino
+    return inodes
 
 
 def _libc(name: str) -> Callable[..., object]:

@@ -13,7 +13,7 @@ import pkgutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from boardd.host import heap
@@ -22,11 +22,13 @@ from boardd.summaries import kernels
 
 _logger = logging.getLogger(__name__)
 
-#: What only other commands need.
-_OTHER_COMMANDS: Final = ("boardd.__main__", "boardd.cli", "boardd.commands", "boardd.merge")
-#: What other packages load at their first use; and the largest of them, by itself.
+#: What only other commands need, and what numba imports itself if it is told to.
+_OTHERS: Final = (
+    *("boardd.__main__", "boardd.cli", "boardd.commands", "boardd.merge"),
+    "boardd.host.kernel_cache",
+)
+#: What other packages load at their first use.
 _OTHER_PACKAGES: Final = (
-    "numba",
     "PIL.BmpImagePlugin",
     "PIL.GifImagePlugin",
     "PIL.JpegImagePlugin",
@@ -34,7 +36,8 @@ _OTHER_PACKAGES: Final = (
     "PIL.PpmImagePlugin",
 )
 
-#: What loads numba, or has compiled already.
+#: The largest package, by itself; and what a process has loaded that has kernels.
+_NUMBA: Final = "numba"
 _COMPILED: Final = "boardd.reduce.compiled"
 
 #: The package of the daemon itself.
@@ -50,34 +53,40 @@ _PAUSE_SECS: Final = 0.01
 async def load_in_background() -> None:
     """Begins to load all modules, a while from now, on a thread that pauses after each.
 
-    Kernels that are not compiled yet are first, by another process. It ends with this task.
+    Kernels come last: until they are loaded NumPy does their work, which no record waits for.
+    What is not compiled yet another process compiles. It ends with this task.
     """
     compiler = KernelCompiler()
-    is_compiling = _COMPILED not in sys.modules and compiler.begin()
-    if is_compiling:
+    if _COMPILED not in sys.modules:
         kernels.await_kernels()
+        compiler.begin()
     try:
         await asyncio.sleep(_DELAY_SECS)
         thread = threading.Thread(
             target=_load_gently, args=(compiler,), name="boardd-load", daemon=True
         )
         thread.start()
-        if is_compiling:
-            await asyncio.Event().wait()
+        await asyncio.Event().wait()
     finally:
         compiler.stop()
 
 
 def _load_gently(compiler: KernelCompiler) -> None:
-    compiler.wait()
-    load_all(_PAUSE_SECS)
-    kernels.kernels_are_there()
+    _load(late_modules(), _PAUSE_SECS)
+    if compiler.wait():
+        _load(kernel_modules(), _PAUSE_SECS)
+        kernels.kernels_are_there()
     heap.give_back()  # numba's compiler takes a hundred MiB, and is seldom needed again
 
 
-def load_all(pause_secs: float = 0.0) -> None:
-    """Loads all modules, with a pause after each; warns of those that cannot be loaded."""
-    for name in late_modules():
+def load_all() -> None:
+    """Loads all modules; warns of those that cannot be loaded."""
+    _load(late_modules(), 0.0)
+    _load(kernel_modules(), 0.0)
+
+
+def _load(names: Iterable[str], pause_secs: float) -> None:
+    for name in names:
         if name not in sys.modules:
             load(name)
             time.sleep(pause_secs)
@@ -96,9 +105,15 @@ def load(name: str) -> None:
 
 
 def late_modules() -> Iterator[str]:
-    """The names of all modules that a record may need."""
+    """The names of all modules that a record may need, without those of kernels."""
     yield from _OTHER_PACKAGES
     package = importlib.import_module(_PACKAGE)
     for module in pkgutil.walk_packages(package.__path__, f"{_PACKAGE}."):
-        if not module.name.startswith(_OTHER_COMMANDS):
+        if not module.name.startswith(_OTHERS) and module.name not in kernels.MODULES:
             yield module.name
+
+
+def kernel_modules() -> Iterator[str]:
+    """The names of the modules that import numba. Some compile what is not compiled yet."""
+    yield _NUMBA
+    yield from kernels.MODULES

@@ -13,6 +13,8 @@ import resource
 import signal
 from typing import Final
 
+from boardd.settings import host_limits
+
 #: Of files that nobody said anything of.
 UMASK: Final = 0o022
 
@@ -46,8 +48,7 @@ def reset() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # Each thread has its own, and libraries have started some by now.
     for thread in map(int, os.listdir("/proc/self/task")):
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(thread, range(os.cpu_count() or 1))
+        host_limits.unbind(thread)
         with contextlib.suppress(OSError):
             os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
@@ -26,16 +27,24 @@ def processors(*, is_bound: bool = True) -> float:
     return count if quota is None else min(count, quota)
 
 
+def unbind(thread: int = 0) -> None:
+    """Binds a thread of this process, 0 for the own one, to all processors that it may have.
+
+    It stays as it is if that is not allowed, or if it has ended.
+    """
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(thread, range(os.cpu_count() or 1))
+
+
 def _unbound_count() -> int:
     """The processors that control groups leave to this process."""
     found = [1]
 
-    def unbind() -> None:
-        # Of this thread alone, which ends.
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    def look() -> None:
+        unbind()  # this thread alone, which ends
         found.append(len(os.sched_getaffinity(0)))
 
-    thread = threading.Thread(target=unbind)
+    thread = threading.Thread(target=look)
     thread.start()
     thread.join()
     return found[-1]

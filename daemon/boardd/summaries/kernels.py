@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Iterator
 from typing import Any, Final
@@ -10,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from boardd_protos.limits import MAX_BINS
 
-from boardd.events import scalars
-from boardd.reduce import readiness
+from boardd.events import readiness as of_events
+from boardd.reduce import readiness as of_arrays
 from boardd.reduce.histogram.bins import Bins, Edges, EqualWidth, Rule, default_edges
 from boardd.reduce.histogram.exact_moments import exact_moments
 from boardd.reduce.histogram.grid import count_grid
@@ -20,7 +21,21 @@ from boardd.reduce.histogram.histogram import histogram
 from boardd.reduce.histogram.many import histograms
 
 #: Of which types their kernels are, these say themselves.
-_EVENT_KERNELS: Final = ("scalars_kernel", "kinds_kernel", "scan_kernel")
+_OF_EVENTS: Final = tuple(
+    f"boardd.events.{name}" for name in ("scalars_kernel", "kinds_kernel", "scan_kernel")
+)
+_OF_HISTOGRAMS: Final = tuple(
+    f"boardd.reduce.histogram.{name}"
+    for name in (
+        *("counting", "equal_width", "exact_kernels", "grid_kernels", "grid_many_kernels"),
+        *("kernels", "many_kernels", "order_kernels"),
+    )
+)
+#: All modules that import numba.
+MODULES: Final = (
+    *("boardd.reduce.processor", "boardd.reduce.compiled"),
+    *(*_OF_HISTOGRAMS, *_OF_EVENTS),
+)
 
 #: Sizes of arrays, and bins, that are counted each in its own way; the most usual first.
 _SIZES: Final = (100, 10_000, 100_000)
@@ -34,14 +49,14 @@ _DTYPES: Final = (np.float32, np.float64)
 
 def await_kernels() -> None:
     """Lets NumPy and protobuf do the work of kernels from now on, so that none is compiled."""
-    readiness.await_kernels()
-    scalars.await_kernel()
+    of_arrays.await_kernels()
+    of_events.await_kernels()
 
 
 def kernels_are_there() -> None:
     """Lets kernels do their work from now on; they are loaded, or compiled, as they are called."""
-    scalars.kernel_is_there()
-    readiness.kernels_are_there()
+    of_events.kernels_are_there()
+    of_arrays.kernels_are_there()
 
 
 def are_kept() -> bool:
@@ -53,13 +68,25 @@ def are_kept() -> bool:
     return kernel.stats.cache_path is not None
 
 
+def places() -> set[str]:
+    """The directories in which the compiled code of all kernels that are loaded is kept."""
+    from numba.core.dispatcher import Dispatcher
+
+    found: set[str | None] = {
+        kernel.stats.cache_path
+        for kernel in gc.get_objects()
+        if isinstance(kernel, Dispatcher) and kernel.__module__ in MODULES
+    }
+    return {place for place in found if place is not None}
+
+
 def compile_all() -> None:
     """Compiles each kernel for what records bring, or loads it; what is kept is kept on disk."""
     for values in _arrays():
         for bins in _BINS:
             histogram(values, bins)
-    for name in _EVENT_KERNELS:
-        importlib.import_module(f"{scalars.__package__}.{name}")
+    for name in _OF_EVENTS:
+        importlib.import_module(name)
     _compile_many()
     for values in _arrays():
         exact_moments(values)

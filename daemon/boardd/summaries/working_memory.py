@@ -24,7 +24,7 @@ from boardd_protos.limits import (
 )
 from google.protobuf.message import DecodeError
 
-from boardd.reduce import dtypes, pca
+from boardd.reduce import dtypes, pca, readiness
 from boardd.reduce.histogram.rules import MAX_RULE_BINS
 from boardd.reduce.image.sprite import MAX_SPRITE_SIDE
 from boardd.summaries.embedding import MIN_WORKING_BYTES
@@ -43,6 +43,8 @@ _MAX_SAMPLES: Final = 2 << 20
 _RULE_BYTES: Final = 40
 _RULES_THAT_COPY: Final = ("stone", "scott")
 _MOST_COPIED: Final = 1 << 16
+#: Of a value whose quartiles NumPy finds, while kernels are awaited.
+_QUARTILE_BYTES: Final = 8
 #: Of a bucket of one of several histograms: its edge and count, encoded and in the event.
 _BUCKET_BYTES: Final = 64
 #: Buckets of TensorFlow's edges.
@@ -144,7 +146,10 @@ def _histogram(message: pb.Payload, max_projection_bytes: int) -> int:
     if not rule or rule == DEFAULT_BINS:
         return 0
     values = _elements(message.tensors[0])
-    return _RULE_BYTES * (values if rule in _RULES_THAT_COPY else min(values, _MOST_COPIED))
+    if rule in _RULES_THAT_COPY:
+        return _RULE_BYTES * values
+    copied_bytes = _QUARTILE_BYTES * values if readiness.are_awaited() else 0
+    return copied_bytes + _RULE_BYTES * min(values, _MOST_COPIED)
 
 
 def _histograms(message: pb.Payload, max_projection_bytes: int) -> int:

@@ -27,6 +27,7 @@ def make_groups(path: Path, membership: str, files: dict[str, str]) -> None:
         ("5:memory:/a\n", {"memory/a/memory.limit_in_bytes": "9223372036854771712"}, None),
         ("5:cpu:/a\n", {"memory/a/memory.limit_in_bytes": "70"}, None),
         ("", {}, None),
+        ("of another system\n1:memory\n0::/a\n", {"a/memory.max": "300"}, 300),
     ],
 )
 def test_the_least_limit_counts(

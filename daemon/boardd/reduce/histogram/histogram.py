@@ -233,9 +233,8 @@ def _moments(
             highest = max(highest, bits.value(keys[1]))
     if not num:
         lowest = highest = 0.0
-    # A total that is not finite is found anew by the caller, fsum would raise.
-    total = math.fsum(totals) if all(map(math.isfinite, totals)) else math.nan
-    return num, lowest, highest, total, squares, (nan_count, positive, negative)
+    # A total that is not finite is found anew by the caller.
+    return num, lowest, highest, plain.added(totals), squares, (nan_count, positive, negative)
 
 
 def _scaled_sum(chunks: Chunks) -> float:

@@ -7,7 +7,7 @@ another processor.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ _LOW: Final = np.int64((1 << _LOW_BITS) - 1)
 class Moments(NamedTuple):
     """Of finite values; ``lowest`` and ``highest`` are 0 if there are none.
 
-    ``total`` is NaN if a partial sum overflows. ``not_finite`` counts NaN, inf and -inf.
+    ``total`` is NaN if it or the sum of a part overflows. ``not_finite`` counts NaN, inf and -inf.
     """
 
     num: int
@@ -33,6 +33,15 @@ class Moments(NamedTuple):
     total: float
     squares: float
     not_finite: tuple[int, int, int]
+
+
+def added(parts: Sequence[float]) -> float:
+    """Returns the sum of ``parts``; NaN if it or one of them is not finite."""
+    try:
+        total = math.fsum(parts)
+    except (OverflowError, ValueError):  # ValueError: infinities of both signs
+        return math.nan
+    return total if math.isfinite(total) else math.nan
 
 
 def moments(chunks: Chunks) -> Moments:
@@ -56,7 +65,7 @@ def moments(chunks: Chunks) -> Moments:
                 squares.append(float(np.add.reduce(finite * finite)))
     if not num:
         lowest = highest = 0.0
-    total = math.fsum(totals) if all(map(math.isfinite, totals)) else math.nan
+    total = added(totals)
     # Plain zeros for minus zeros.
     return Moments(
         num, lowest + 0.0, highest + 0.0, total, sum(squares), (nan_count, positive, negative)
@@ -74,13 +83,21 @@ def count(chunks: Chunks, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.int6
     return np.diff(below)
 
 
-def quartiles(chunks: Chunks) -> tuple[float, float]:
-    """Returns the lower and the upper quartile of finite values; zeros if there are none."""
-    parts = [values[np.isfinite(values)] for values in _copies(chunks)]
-    finite = np.concatenate(parts) if parts else np.empty(0)
-    if not finite.size:
+def quartiles(chunks: Chunks, num: int) -> tuple[float, float]:
+    """Returns the lower and the upper quartile of the ``num`` finite values.
+
+    Copies them as float64.
+    """
+    finite = np.empty(num)
+    found = 0
+    for values in _copies(chunks):
+        # More may be finite by now: others may write to them.
+        part = values[np.isfinite(values)][: num - found]
+        finite[found : found + part.size] = part
+        found += part.size
+    if not found:
         return 0.0, 0.0
-    lower, upper = np.percentile(finite, (25, 75))
+    lower, upper = np.percentile(finite[:found], (25, 75), overwrite_input=True)
     return float(lower), float(upper)
 
 

@@ -30,7 +30,7 @@ def quartiles(values: npt.NDArray[Any], num: int) -> tuple[float, float]:
     are; the dtype is one that ``histogram`` takes, else ``InvalidTensorError`` is raised.
     """
     if readiness.are_awaited():
-        return plain.quartiles(chunked(values)[0])
+        return plain.quartiles(chunked(values)[0], num)
     places = [(num - 1) * share for share in (0.25, 0.75)]
     below = [math.floor(place) for place in places]
     wanted = sorted({*below, *(min(place + 1, num - 1) for place in below)})

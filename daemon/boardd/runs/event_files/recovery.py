@@ -14,7 +14,7 @@ import itertools
 import logging
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
@@ -22,6 +22,7 @@ from boardd_protos.summary_kind import SummaryKind
 
 from boardd.core.runs.contents import RunContents
 from boardd.core.runs.marks import NO_SESSION
+from boardd.events import readiness
 from boardd.events.kinds import kinds_of, notable_events
 from boardd.events.marks import batch_of, events_in, is_mark, sequence_after
 from boardd.events.marks_pb2 import Batch, Mark, Part
@@ -183,8 +184,17 @@ def _dropped(entry: Mark | Part) -> dict[str, int]:
 
 def _read_kinds(records: EventRecords, contents: RunContents, left_bytes: int) -> int:
     """Returns how many of ``left_bytes`` are left for older files."""
-    if records.size_bytes <= UNCOMPILED_BYTES:
-        contents.kinds.restore(kinds_of(records.walk()))
+    if records.size_bytes <= UNCOMPILED_BYTES or readiness.are_awaited():
+        events = _within(left_bytes, records.walk())
     else:
-        contents.kinds.restore(kinds_of(notable_events(records.chunks(left_bytes))))
+        events = notable_events(records.chunks(left_bytes))
+    contents.kinds.restore(kinds_of(events))
     return left_bytes - records.size_bytes
+
+
+def _within(max_bytes: int, events: Iterable[bytes]) -> Iterator[bytes]:
+    for data in events:
+        max_bytes -= len(data)
+        if max_bytes < 0:
+            return
+        yield data

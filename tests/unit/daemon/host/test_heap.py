@@ -6,8 +6,10 @@ import mmap
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 from boardd.host import heap
 
 PROGRAM = """
@@ -59,6 +61,40 @@ def test_memory_is_given_back_and_all_works_on():
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stdout == "whole\n", done.stderr
+
+
+def resident_bytes(address: int) -> int:
+    """Of the mapping that begins at ``address``."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    next(line for line in lines if line.startswith(f"{address:x}-"))
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Rss:"))
+
+
+@pytest.mark.parametrize("access", [mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_EXEC])
+def test_what_may_be_unmapped_is_left_alone(access: int, tmp_path: Path) -> None:
+    """Memory of another thread may lie there by the time that the pages are let go of."""
+    path, size_bytes = tmp_path / "library.so", 64 * mmap.PAGESIZE
+    path.write_bytes(bytes(size_bytes))
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), size_bytes, mmap.MAP_PRIVATE, access) as view,
+    ):
+        address = np.frombuffer(view, np.uint8).ctypes.data
+        assert view[:: mmap.PAGESIZE] == bytes(64)
+        before = resident_bytes(address)
+        heap.give_back()
+        assert resident_bytes(address) == before > 0
+
+
+def test_a_library_whose_file_is_gone_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pages could not be had again from a server that has removed it."""
+    library = Path(np.random.mtrand.__file__)
+    assert str(library.resolve()) in heap._lasting_files()
+    monkeypatch.setattr(np.random.mtrand, "__file__", str(tmp_path / "gone.so"))
+    assert str(library.resolve()) not in heap._lasting_files()
+    assert str(tmp_path / "gone.so") not in heap._lasting_files()
 
 
 def test_what_clients_share_is_not_the_daemons_own():

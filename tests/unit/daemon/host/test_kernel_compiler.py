@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from boardd.host.kernel_compiler import KernelCompiler, note_path
+from boardd.host import kernel_compiler
+from boardd.host.kernel_compiler import LOCK_NAME, KernelCompiler, is_noted, note_path
+from boardd.reduce.compiled import callee
+from boardd.reduce.histogram.kernels import moments
 from support.waiting import wait_until
 
 COMMAND = [sys.executable, "-m", "boardd.host.kernel_compiler"]
@@ -20,7 +23,7 @@ import signal
 from boardd.host.kernel_compiler import KernelCompiler
 
 compiler = KernelCompiler()
-assert compiler.begin()
+compiler.begin()
 print(compiler._process.pid, flush=True)
 signal.pause()
 """
@@ -73,18 +76,13 @@ def told(process: subprocess.Popen[str]) -> str:
 @pytest.fixture
 def note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where it is noted that all is compiled, in an empty directory."""
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     path = note_path()
-    assert path.parent == tmp_path / "boardd"
+    assert path.parent == tmp_path
     return path
 
 
-def test_the_note_is_of_one_processor_and_of_one_place(
-    note: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
-    assert note_path() == tmp_path / "cache" / note.name
+def test_the_note_is_of_one_processor(note: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64-v3")
     other = note_path()
     assert other.name != note.name
@@ -92,18 +90,100 @@ def test_the_note_is_of_one_processor_and_of_one_place(
     assert note_path().name not in (note.name, other.name)
 
 
+def test_the_note_is_of_sources_by_whole_seconds(
+    note: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layers of images hold no others."""
+    monkeypatch.setattr(kernel_compiler, "_PACKAGE", tmp_path)
+    source = tmp_path / "reduce" / "kernels.py"
+    source.parent.mkdir()
+    source.touch()
+    names = []
+    for seconds in (1000.0, 1000.5, 1001.0):
+        os.utime(source, (seconds, seconds))
+        names.append(note_path().name)
+    assert names[0] == names[1] != names[2]
+
+
+def test_the_note_lies_beside_what_numba_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    assert os.fspath(note_path().parent) == callee(moments).stats.cache_path
+
+
+def test_the_note_lies_with_the_user_if_modules_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(kernel_compiler, "_PACKAGE", tmp_path / "none")
+    assert note_path().parent == tmp_path / "boardd"
+
+
+def test_a_note_counts_while_what_is_compiled_is_there(note: Path, tmp_path: Path) -> None:
+    assert not is_noted(note)
+    files = [tmp_path / f"kernel {number}.nbi" for number in range(2)]
+    for path in files:
+        path.touch()
+    note.write_text("".join(f"{path}\n" for path in files))
+    assert is_noted(note)
+    files[1].unlink()
+    assert not is_noted(note)
+
+
+def test_notes_of_older_versions_are_removed(note: Path) -> None:
+    installation, version, processor = note.name.removeprefix("kernels-").split("-")
+    kept = [note.name, f"kernels-{installation}-{version}-other", "kernels-other-0-0", LOCK_NAME]
+    for name in (*kept, f"kernels-{installation}-older-{processor}"):
+        (note.parent / name).touch()
+    kernel_compiler._remove_older(note)
+    assert sorted(path.name for path in note.parent.iterdir()) == sorted(kept)
+
+
 def test_nothing_is_started_once_all_is_compiled(note: Path) -> None:
-    note.parent.mkdir()
     note.touch()
     compiler = KernelCompiler()
-    assert not compiler.begin()
-    compiler.wait()
+    compiler.begin()
+    assert compiler._process is None
+    assert compiler.wait()
     compiler.stop()
 
 
+def test_why_nothing_can_be_compiled_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What lies in the daemon's working directory is none of the compiler's modules."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", os.devnull + "/cache")
+    (tmp_path / "fcntl.py").write_text("raise ImportError('of the working directory')")
+    monkeypatch.chdir(tmp_path)
+    compiler = KernelCompiler()
+    compiler.begin()
+    assert not compiler.wait()
+    compiler.stop()
+    (warning,) = (record for record in caplog.records if record.levelname == "WARNING")
+    assert "NumPy does their work" in warning.message
+    assert "ended with 1. there is no place for kernels" in warning.message
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_a_compiler_that_was_killed_has_compiled_nothing(
+    is_stopped: bool, note: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    compiler = KernelCompiler()
+    with open(note.with_name(LOCK_NAME), "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        compiler.begin()
+        assert compiler._process is not None
+        if is_stopped:
+            compiler.stop()
+        else:
+            compiler._process.kill()
+        assert not compiler.wait()
+    compiler.stop()
+    assert len(caplog.records) == (0 if is_stopped else 1), "who stops it need not be told"
+
+
 def test_who_waits_for_its_turn_finds_that_all_is_compiled(note: Path) -> None:
-    note.parent.mkdir()
-    with open(note.with_name("kernels.lock"), "wb") as lock:
+    with open(note.with_name(LOCK_NAME), "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with compiling([COMMAND[0], "-X", "importtime", *COMMAND[1:]]) as process:
             wait_until(lambda: _waits_for_lock(process.pid))
@@ -138,7 +218,7 @@ def _has_ended(descriptor: int) -> bool:
 def test_without_a_place_it_says_so_and_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", os.devnull + "/cache")
     with compiling(COMMAND) as process:
-        assert "kernels are compiled as they are called" in told(process)
+        assert "there is no place for kernels" in told(process)
     assert process.returncode == 1
 
 

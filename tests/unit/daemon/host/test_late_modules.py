@@ -1,15 +1,32 @@
-"""Modules are loaded while sessions live, whose memory is collected all the same."""
+"""What is loaded after the daemon's start, while sessions live; and without kernels no numba."""
 
 from __future__ import annotations
 
 import gc
 import logging
+import os
+import subprocess
 import sys
 import weakref
 from pathlib import Path
 
 import pytest
 from boardd.host import late_modules
+
+PROGRAM = """
+import asyncio, sys
+from boardd.host import late_modules
+from boardd.host.kernel_compiler import KernelCompiler
+from boardd.reduce import readiness
+from boardd.summaries import kernels
+
+kernels.await_kernels()
+compiler = KernelCompiler()
+compiler.begin()
+late_modules._load_gently(compiler)
+assert set(late_modules.late_modules()) <= set(sys.modules)
+print(readiness.are_awaited(), "numba" in sys.modules, set(kernels.MODULES) <= set(sys.modules))
+"""
 
 
 class _Loop:
@@ -47,3 +64,20 @@ def test_a_module_that_cannot_be_loaded_is_told(
     with caplog.at_level(logging.WARNING):
         late_modules.load(module)
     assert f"{module} cannot be loaded: OSError: gone" in caplog.text
+
+
+def loaded(**environ: str) -> str:
+    """Whether kernels are still awaited, numba is loaded, and all kernels are."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_without_compiled_kernels_numpy_does_their_work_for_good() -> None:
+    assert loaded(NUMBA_CACHE_DIR=os.devnull + "/cache") == "True False False\n"

@@ -98,3 +98,15 @@ def test_a_client_that_is_bound_to_a_processor_binds_no_daemon() -> None:
     assert bound[0] <= 1.0
     assert bound[1] >= min(everything, control_groups.processor_quota() or everything)
     assert bound[2] == 1
+
+
+def test_where_binding_is_not_allowed_the_processors_are_those_it_is_bound_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("as in a sandbox")
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda thread: {3, 5})
+    monkeypatch.setattr(control_groups, "processor_quota", lambda: None)
+    assert host_limits.processors(is_bound=False) == 2.0

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from boardd.core.budget import Budgets
+from boardd.reduce import readiness
 from boardd.summaries.series import summarize_series
 from boardd.summaries.summarize import summarize
 from boardd.summaries.working_memory import MemoryEstimate, estimated_memory
@@ -80,6 +81,23 @@ def test_an_estimate_is_what_a_reduction_takes(name: str, *, is_by_value: bool) 
     assert estimated.is_allowed
     assert max(peak_bytes, made.size_bytes) <= estimated.size_bytes
     assert estimated.size_bytes <= 12 * max(peak_bytes, made.size_bytes) + 160 * MEBIBYTE
+
+
+def test_an_estimate_is_what_a_rule_takes_while_kernels_are_awaited() -> None:
+    array = floats(8_000_000)
+    payload = record(array, histogram=pb.Histogram(rule="auto")).payload.SerializeToString()
+    without_bytes = estimate(payload).size_bytes
+    parts = chunks(array, chunk_bytes=array.nbytes)
+    readiness.await_kernels()
+    try:
+        estimated = estimate(payload)
+        tracemalloc.start()
+        summarize("tag", STEP, WALL_TIME, payload, parts, 1 << 30)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        readiness.kernels_are_there()
+    assert without_bytes < peak_bytes <= estimated.size_bytes
 
 
 @pytest.mark.parametrize("bins", [pb.Histogram(count=4000), pb.Histogram(rule="default")])

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 from boardd.reduce import readiness
 from boardd.reduce.histogram.bins import Bins, Edges, EqualWidth, Rule, default_edges
+from boardd.reduce.histogram.chunks import CHUNK
 from boardd.reduce.histogram.exact_moments import exact_moments
 from boardd.reduce.histogram.grid import count_grid
 from boardd.reduce.histogram.grid_many import grids
@@ -36,6 +37,8 @@ ARRAYS: dict[str, npt.NDArray[Any]] = {
     "none finite": np.array([np.nan, np.inf]),
     "none": np.empty(0, np.float32),
     "subnormal": np.array([5e-324, -1e-310, 2e-308]),
+    "sums of chunks that only overflow together": np.full(2 * CHUNK, 1.5e303),
+    "the same, not contiguous": np.full((2 * CHUNK, 2), -1.5e303)[:, 0],
     "huge": np.array([1.7e308, 1.7e308, -1e300, 3.0]),
 }
 BINS: dict[str, Bins] = {

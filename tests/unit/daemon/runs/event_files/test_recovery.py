@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -218,6 +220,41 @@ def test_files_of_other_programs_tell_what_their_tags_are(
     with caplog.at_level(logging.WARNING):
         Life(directory)
     assert "not all of their tags are known" in caplog.text
+
+
+AWAITING = """
+import sys
+from pathlib import Path
+from boardd.core.runs.contents import RunContents
+from boardd.runs.directories.logdir import Roots
+from boardd.runs.event_files.recovery import recover
+from boardd.summaries import kernels
+
+path = Path(sys.argv[1])
+kernels.await_kernels()
+contents = RunContents()
+with Roots([path.parent]).open_run(path.name) as directory:
+    recover(directory, contents)
+assert "numba" not in sys.modules
+print(sorted(name.decode() for name in dict(contents.kinds)))
+"""
+
+
+def test_while_kernels_are_awaited_long_files_tell_it_too(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.mkdir()
+    events = [event.summary(NOW, 1, scalar_value(f"tag {step % 3}", 0.0)) for step in range(3000)]
+    data = b"".join(events)
+    assert len(data) > recovery.UNCOMPILED_BYTES
+    (path / "events.out.tfevents.1.x").write_bytes(data)
+    done = subprocess.run(
+        [sys.executable, "-c", AWAITING, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "['tag 0', 'tag 1', 'tag 2']\n", done.stderr
 
 
 def test_what_only_looks_like_an_event_file_is_passed_over(directory: RunDirectory) -> None:
