@@ -7,16 +7,38 @@ import socket
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from boardd.core import budget
 from boardd.core.runs.names import JOURNAL_DIRECTORY
 
-if TYPE_CHECKING:
-    from boardd.runs.directories.spool import Spool
-
 #: Of ``ship_secs``: a timer may fire so early.
 _EARLY: Final = 0.75
+
+
+class SegmentHolder(Protocol):
+    """What segments need of the spool that they lie in."""
+
+    ship_secs: float  #: the age at which a segment ends
+
+    @property
+    def id(self) -> str:
+        """The random id of the spool."""
+
+    def clock(self) -> float:
+        """Seconds since some moment."""
+
+    def check_room(self) -> None:
+        """Raises ``DiskFullError`` while as much is held as may be."""
+
+    def charge(self, path: Path, size_bytes: int, *, closed_files: int = 0) -> None:
+        """Bytes were written to be shipped, files were closed."""
+
+    def notify(self, path: Path) -> None:
+        """Something in ``path`` may be shipped."""
+
+    def forget(self, path: Path, segments: OpenSegments) -> None:
+        """The directory was closed."""
 
 
 class OpenSegments:
@@ -27,7 +49,7 @@ class OpenSegments:
     is not shipped, and waits for room as what is.
     """
 
-    def __init__(self, spool: Spool, path: Path) -> None:
+    def __init__(self, spool: SegmentHolder, path: Path) -> None:
         self.closed_through = ""
         self._is_journal = path.name == JOURNAL_DIRECTORY
         self._spool = spool

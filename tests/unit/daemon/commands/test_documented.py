@@ -47,6 +47,7 @@ def test_every_flag_is_documented(command: str, capsys: pytest.CaptureFixture[st
 def test_the_names_of_the_json_that_are_documented_are_there() -> None:
     run = pb.RunStatus(path="/r", group=pb.GroupStatus(ranks=1))
     reply = pb.StatusReply(
+        sessions=[pb.SessionStatus(client_version="0.2.0")],
         runs=[run],
         refused_runs=[pb.RefusedRun(path="/s")],
         stores=[pb.StoreStatus(url="s3://b")],
