@@ -53,7 +53,9 @@ def test_a_started_daemon_says_where_it_is(daemon: DaemonProcess) -> None:
         left_alone=owner.left_alone,
         revision=REVISION,
         remote_roots=(),
+        scheme_obstacles=owner.scheme_obstacles,
     )
+    assert "s3" not in owner.scheme_obstacles
     assert "/etc" in owner.left_alone
     assert daemon.terminate() == 0
     assert not daemon.socket.exists()
