@@ -8,6 +8,7 @@ from pathlib import Path
 
 IDLE_SECS = 0.1
 IDLE_SHARE = 0.1
+LOADED_SECS = 300.0
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -84,3 +85,19 @@ def wait_idle(deadline_secs: float = 10.0) -> None:
         time.sleep(IDLE_SECS)
         if meter.elapsed_ns() < IDLE_SHARE * IDLE_SECS * 1e9:
             return
+
+
+def wait_loaded(pid: int) -> None:
+    """Returns when a boardd that has just started has loaded all, as one that has run a while.
+
+    It begins five seconds after its start; with kernels, which may have to be compiled first,
+    comes llvmlite. Raises ``RuntimeError`` if it has not come after ``LOADED_SECS``.
+    """
+    deadline = time.monotonic() + LOADED_SECS
+    while time.monotonic() < deadline:
+        before_ns = _cpu_ns(pid)
+        time.sleep(10 * IDLE_SECS)
+        is_idle = _cpu_ns(pid) - before_ns < IDLE_SHARE * IDLE_SECS * 1e9
+        if is_idle and "libllvmlite" in Path(f"/proc/{pid}/maps").read_text():
+            return
+    raise RuntimeError(f"pid {pid} has not loaded its kernels in {LOADED_SECS:g} s")

@@ -17,6 +17,7 @@ from types import TracebackType
 import grpc
 from boardd_protos import boardd_pb2 as pb
 from boardd_protos.boardd_pb2_grpc import BoarddStub
+from comparison.processes import wait_loaded
 
 START_SECS = 60.0
 END_SECS = 60.0
@@ -25,7 +26,7 @@ _TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
 
 
 class Daemon:
-    """``python -m boardd``, which writes beneath ``root``. A context manager.
+    """``python -m boardd`` that has loaded all and writes beneath ``root``. A context manager.
 
     Args:
         root: the only directory beneath which it writes.
@@ -44,6 +45,7 @@ class Daemon:
         self.address = f"unix:{self._socket}"  #: as ``SummaryWriter`` takes it
         self.launch()
         self._wait()
+        wait_loaded(self.pid)
 
     def launch(self) -> None:
         """Starts it, or after ``kill`` the next one at the same address, without waiting."""

@@ -16,6 +16,7 @@ from boardd_client.environment import Settings
 from boardd_protos.frame import HEADER_BYTES
 
 from comparison.peers.writer import WriterPeer
+from comparison.processes import wait_loaded
 
 START_SECS = 60.0
 CLOSE_SECS = 120.0
@@ -29,7 +30,7 @@ class Peer(WriterPeer):
     packages = ("boardd", "grpcio", "numba")
 
     def start(self, root: Path) -> None:
-        """Starts a daemon on a socket beneath ``root`` and waits until it listens."""
+        """Starts a daemon on a socket beneath ``root`` and waits until it has loaded all."""
         runtime = root / "runtime"
         runtime.mkdir(mode=0o700)
         path = runtime / "boardd.sock"
@@ -46,11 +47,12 @@ class Peer(WriterPeer):
             with socket.socket(socket.AF_UNIX) as probe:
                 try:
                     probe.connect(os.fspath(path))
-                    return
+                    break
                 except OSError as error:
                     if self._daemon.poll() is not None or time.monotonic() > deadline:
                         raise RuntimeError(f"no daemon: {log.read_text()}") from error
             time.sleep(0.02)
+        wait_loaded(self._daemon.pid)
 
     def open(self, logdir: Path) -> None:
         """Opens a writer that waits when the others do, so that all complete the same work."""
